@@ -1,0 +1,257 @@
+//! Certificates in NSS's hands: nickname, trust, chain, and NSS's own judgement.
+
+use std::ptr::{self, NonNull};
+
+use nss_sys::cert::{CERT_DestroyCertList, CERT_DestroyCertificate, CERT_VerifyCertName, CERTCertList, CERTCertListNode};
+use nss_sys::cert::{CERTCertTrust, CERTCertificate};
+use nss_sys::nspr::PRTime;
+
+use crate::error::{ErrorCode, NssError, Result};
+use crate::ffi;
+use crate::init::Nss;
+use crate::memory::{BorrowedItem, c_string, copy_item, copy_string};
+use crate::trust::Trust;
+
+/// What a certificate is checked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    /// Authenticating a TLS client; its CA needs `T`.
+    SslClient,
+    /// Authenticating a TLS server; its CA needs `C`.
+    SslServer,
+}
+
+/// One objection of NSS to a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainError {
+    /// 0 is the certificate itself, 1 its issuer, …
+    pub depth: u32,
+    /// Why.
+    pub error: NssError,
+    /// Subject of the certificate objected to.
+    pub subject: String,
+}
+
+/// A certificate known to NSS.
+pub struct Certificate {
+    cert: NonNull<CERTCertificate>,
+    nss: Nss,
+}
+
+impl Certificate {
+    /// Takes over a reference.
+    ///
+    /// # Safety
+    /// `cert` is NULL or a reference that nobody else gives back.
+    pub(crate) unsafe fn from_raw(cert: *mut CERTCertificate, nss: &Nss) -> Option<Self> {
+        NonNull::new(cert).map(|cert| Self { cert, nss: nss.clone() })
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut CERTCertificate {
+        self.cert.as_ptr()
+    }
+
+    pub(crate) fn nss(&self) -> &Nss {
+        &self.nss
+    }
+
+    fn raw(&self) -> &CERTCertificate {
+        // SAFETY: our reference keeps it alive. nss-sys's struct lacks only the last field (tests/layout.rs).
+        unsafe { self.cert.as_ref() }
+    }
+
+    /// The certificate with this nickname; `token:nickname` reaches other tokens.
+    pub fn find(nickname: &str, nss: &Nss) -> Result<Self> {
+        const STEP: &str = "find the certificate by its nickname";
+        let text = c_string(nickname, STEP)?;
+        // SAFETY: NSS is initialised, the string outlives the call, the reference returned is ours.
+        unsafe { Self::from_raw(ffi::PK11_FindCertFromNickname(text.as_ptr(), ptr::null_mut()), nss) }
+            .ok_or_else(|| NssError::last(STEP))
+    }
+
+    /// A certificate from its DER, not stored anywhere.
+    pub fn from_der(der: &[u8], nss: &Nss) -> Result<Self> {
+        let mut item = BorrowedItem::new(der);
+        // SAFETY: NSS copies the DER (copyDER); the reference returned is ours.
+        unsafe {
+            let db = ffi::CERT_GetDefaultCertDB();
+            Self::from_raw(ffi::CERT_NewTempCertificate(db, item.as_ptr(), ptr::null_mut(), 0, 1), nss)
+        }
+        .ok_or_else(|| NssError::last("read a certificate"))
+    }
+
+    /// The DER encoding.
+    pub fn der(&self) -> Vec<u8> {
+        // SAFETY: the item belongs to the certificate.
+        unsafe { copy_item(&self.raw().derCert) }
+    }
+
+    /// The nickname, with the token's name before it when it lives on another token.
+    pub fn nickname(&self) -> Option<String> {
+        // SAFETY: the string belongs to the certificate.
+        unsafe { copy_string(self.raw().nickname) }
+    }
+
+    /// The subject, as NSS writes it (RFC 1485 style).
+    pub fn subject(&self) -> String {
+        // SAFETY: the string belongs to the certificate.
+        unsafe { copy_string(self.raw().subjectName) }.unwrap_or_default()
+    }
+
+    /// The issuer, as NSS writes it.
+    pub fn issuer_name(&self) -> String {
+        // SAFETY: the string belongs to the certificate.
+        unsafe { copy_string(self.raw().issuerName) }.unwrap_or_default()
+    }
+
+    /// Issuer and subject are the same name.
+    pub fn is_self_issued(&self) -> bool {
+        // SAFETY: the items belong to the certificate.
+        unsafe { copy_item(&self.raw().derIssuer) == copy_item(&self.raw().derSubject) }
+    }
+
+    /// First and last second of validity, in microseconds since 1970.
+    pub fn validity(&self) -> Result<(i64, i64)> {
+        let (mut not_before, mut not_after): (PRTime, PRTime) = (0, 0);
+        // SAFETY: the certificate is alive; both answers have room.
+        match unsafe { ffi::CERT_GetCertTimes(self.as_ptr(), &mut not_before, &mut not_after) } {
+            ffi::SUCCESS => Ok((not_before, not_after)),
+            _ => Err(NssError::last("read the validity of the certificate")),
+        }
+    }
+
+    /// The trust flags; none at all counts as `,,`.
+    pub fn trust(&self) -> Trust {
+        let mut trust = CERTCertTrust { sslFlags: 0, emailFlags: 0, objectSigningFlags: 0 };
+        // SAFETY: the certificate is alive; the answer has room. A failure means that there is no trust record.
+        unsafe { ffi::CERT_GetCertTrust(self.as_ptr(), &mut trust) };
+        Trust { ssl: trust.sslFlags, email: trust.emailFlags, object_signing: trust.objectSigningFlags }
+    }
+
+    /// The issuer's certificate, if NSS knows it.
+    pub fn issuer(&self) -> Option<Certificate> {
+        /// `SECCertUsage` of a CA of any kind (certt.h).
+        const ANY_CA: i32 = 11;
+        // SAFETY: the certificate is alive; the reference returned is ours.
+        unsafe { Self::from_raw(ffi::CERT_FindCertIssuer(self.as_ptr(), ffi::PR_Now(), ANY_CA), &self.nss) }
+    }
+
+    /// From this certificate upwards, as far as NSS finds issuers; at most 20, as NSS itself goes.
+    pub fn chain(&self) -> Vec<Certificate> {
+        let mut chain: Vec<Certificate> = vec![self.share()];
+        while let Some(last) = chain.last().filter(|last| !last.is_self_issued() && chain.len() < 20) {
+            match last.issuer() {
+                Some(issuer) if issuer.as_ptr() != last.as_ptr() => chain.push(issuer),
+                _ => break,
+            }
+        }
+        chain
+    }
+
+    fn share(&self) -> Certificate {
+        // SAFETY: the certificate is alive; the new reference is ours.
+        let cert = unsafe { ffi::CERT_DupCertificate(self.as_ptr()) };
+        Certificate { cert: NonNull::new(cert).unwrap_or(self.cert), nss: self.nss.clone() }
+    }
+
+    /// Size of the public key in bits; 0 if NSS cannot read the key.
+    pub fn key_bits(&self) -> u32 {
+        // SAFETY: the certificate is alive; the key returned is ours and given back.
+        unsafe {
+            let key = ffi::CERT_ExtractPublicKey(self.as_ptr());
+            if key.is_null() {
+                return 0;
+            }
+            let bits = ffi::SECKEY_PublicKeyStrengthInBits(key);
+            ffi::SECKEY_DestroyPublicKey(key);
+            bits
+        }
+    }
+
+    /// NSS's judgement for a usage, now, with everything it objects to. Empty means that it is content.
+    pub fn verify(&self, usage: Usage) -> Vec<ChainError> {
+        let usages = match usage {
+            Usage::SslClient => ffi::certificateUsageSSLClient,
+            Usage::SslServer => ffi::certificateUsageSSLServer,
+        };
+        // SAFETY: the log lives on an arena of ours that outlives the call, and each node holds a reference to a
+        // certificate which is given back here (CERT_AddToVerifyLog, certvfy.c).
+        unsafe {
+            let arena = ffi::PORT_NewArena(512);
+            if arena.is_null() {
+                return vec![self.objection(NssError::last("verify the certificate"))];
+            }
+            let mut log = ffi::CERTVerifyLog { arena, count: 0, head: ptr::null_mut(), tail: ptr::null_mut() };
+            let db = ffi::CERT_GetDefaultCertDB();
+            let now = ffi::PR_Now();
+            let none = ptr::null_mut();
+            let status = ffi::CERT_VerifyCertificate(db, self.as_ptr(), 1, usages, now, none, &mut log, ptr::null_mut());
+            let failure = (status != ffi::SUCCESS).then(|| NssError::last("verify the certificate"));
+            let mut objections = Vec::new();
+            let mut node = log.head;
+            while !node.is_null() {
+                let entry = &*node;
+                let subject = match entry.cert.is_null() {
+                    true => String::new(),
+                    false => copy_string((*entry.cert).subjectName).unwrap_or_default(),
+                };
+                let error = NssError::of("verify the certificate", ErrorCode(entry.error as i32));
+                objections.push(ChainError { depth: entry.depth, error, subject });
+                if !entry.cert.is_null() {
+                    CERT_DestroyCertificate(entry.cert);
+                }
+                node = entry.next;
+            }
+            ffi::PORT_FreeArena(arena, 0);
+            match failure {
+                Some(error) if objections.is_empty() => vec![self.objection(error)],
+                _ => objections,
+            }
+        }
+    }
+
+    fn objection(&self, error: NssError) -> ChainError {
+        ChainError { depth: 0, error, subject: self.subject() }
+    }
+
+    /// Whether NSS accepts the certificate for this host name.
+    pub fn valid_for_host(&self, host: &str) -> Result<()> {
+        const STEP: &str = "compare the host name with the certificate";
+        let host = c_string(host, STEP)?;
+        // SAFETY: the certificate is alive, the string outlives the call.
+        match unsafe { CERT_VerifyCertName(self.as_ptr(), host.as_ptr()) } {
+            nss_sys::SECStatus::SECSuccess => Ok(()),
+            _ => Err(NssError::last(STEP)),
+        }
+    }
+}
+
+impl Drop for Certificate {
+    fn drop(&mut self) {
+        // SAFETY: our reference, given back once.
+        unsafe { CERT_DestroyCertificate(self.cert.as_ptr()) };
+    }
+}
+
+/// Takes a list over, and each certificate of it.
+///
+/// # Safety
+/// `list` is NULL or a list that nobody else destroys.
+pub(crate) unsafe fn from_list(list: *mut CERTCertList, nss: &Nss) -> Vec<Certificate> {
+    let mut certificates = Vec::new();
+    if list.is_null() {
+        return certificates;
+    }
+    // SAFETY: the list is circular and ends at its own head (cert.h, CERT_LIST_END); each certificate is shared before
+    // the list, which holds the other reference, is destroyed.
+    unsafe {
+        let end = ptr::from_ref(&(*list).list).cast::<CERTCertListNode>();
+        let mut node = (*list).list.next.cast::<CERTCertListNode>();
+        while !node.is_null() && !ptr::eq(node, end) {
+            certificates.extend(Certificate::from_raw(ffi::CERT_DupCertificate((*node).cert), nss));
+            node = (*node).links.next.cast();
+        }
+        CERT_DestroyCertList(list);
+    }
+    certificates
+}

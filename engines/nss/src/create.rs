@@ -1,0 +1,85 @@
+//! Building databases: what `certutil -N`, `pk12util -i` and `certutil -M` do. Never used in a diagnosis.
+
+use std::ffi::{CString, c_uint};
+use std::ptr;
+
+use nss_sys::cert::CERTCertTrust;
+
+use crate::cert::Certificate;
+use crate::error::{NssError, Result};
+use crate::ffi;
+use crate::init::Nss;
+use crate::key::PrivateKey;
+use crate::memory::{BorrowedItem, c_string};
+use crate::slot::Slot;
+
+/// Sets the first password of a database that has none; the empty one is possible.
+pub fn set_password(slot: &Slot, password: &[u8]) -> Result<()> {
+    const STEP: &str = "set the database password";
+    let password = zeroize::Zeroizing::new(c_string(password, STEP)?.into_bytes_with_nul());
+    // SAFETY: the slot is alive; a NULL security-officer password is what a softoken without one wants.
+    match unsafe { ffi::PK11_InitPin(slot.as_ptr(), ptr::null(), password.as_ptr().cast()) } {
+        ffi::SUCCESS => Ok(()),
+        _ => Err(NssError::last(STEP)),
+    }
+}
+
+/// Stores a private key (PKCS#8 DER). `public_value` is the RSA modulus or the raw EC point, from which NSS makes the
+/// CKA_ID that later links key and certificate. The slot must be logged in.
+pub fn import_key(slot: &Slot, nss: &Nss, pkcs8: &[u8], public_value: &[u8], nickname: &str) -> Result<PrivateKey> {
+    const STEP: &str = "import a private key";
+    let (mut key, mut public, mut name) =
+        (BorrowedItem::new(pkcs8), BorrowedItem::new(public_value), BorrowedItem::new(nickname.as_bytes()));
+    let mut handle = ptr::null_mut();
+    let usage: c_uint = ffi::KU_DIGITAL_SIGNATURE;
+    // SAFETY: the items outlive the call; the key returned is ours.
+    let status = unsafe {
+        ffi::PK11_ImportDERPrivateKeyInfoAndReturnKey(
+            slot.as_ptr(),
+            key.as_ptr(),
+            name.as_ptr(),
+            public.as_ptr(),
+            1,
+            1,
+            usage,
+            &mut handle,
+            ptr::null_mut(),
+        )
+    };
+    match PrivateKey::from_raw(handle, nss) {
+        Some(key) if status == ffi::SUCCESS => Ok(key),
+        _ => Err(NssError::last(STEP)),
+    }
+}
+
+/// Stores a certificate under a nickname, with trust letters as certutil takes them (`CT,C,C`). `None` leaves trust
+/// as it is; a certificate whose key is stored becomes a user certificate by itself.
+pub fn import_certificate(slot: &Slot, nss: &Nss, der: &[u8], nickname: &str, trust: Option<&str>) -> Result<Certificate> {
+    const STEP: &str = "import a certificate";
+    let certificate = Certificate::from_der(der, nss)?;
+    let nickname: CString = c_string(nickname, STEP)?;
+    // SAFETY: slot, certificate and string are alive; CK_INVALID_HANDLE (0) means that NSS looks for the key itself.
+    if unsafe { ffi::PK11_ImportCert(slot.as_ptr(), certificate.as_ptr(), 0, nickname.as_ptr(), 0) } != ffi::SUCCESS {
+        return Err(NssError::last(STEP));
+    }
+    if let Some(letters) = trust {
+        set_trust(&certificate, letters)?;
+    }
+    Ok(certificate)
+}
+
+/// Changes the trust of a stored certificate. The slot must be logged in, or the record gets no integrity signature.
+pub fn set_trust(certificate: &Certificate, letters: &str) -> Result<()> {
+    const STEP: &str = "set the trust of a certificate";
+    let letters = c_string(letters, STEP)?;
+    let mut trust = CERTCertTrust { sslFlags: 0, emailFlags: 0, objectSigningFlags: 0 };
+    // SAFETY: certificate, string and struct outlive the calls.
+    unsafe {
+        if ffi::CERT_DecodeTrustString(&mut trust, letters.as_ptr()) != ffi::SUCCESS
+            || ffi::CERT_ChangeCertTrust(ffi::CERT_GetDefaultCertDB(), certificate.as_ptr(), &mut trust) != ffi::SUCCESS
+        {
+            return Err(NssError::last(STEP));
+        }
+    }
+    Ok(())
+}

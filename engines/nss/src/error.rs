@@ -1,0 +1,129 @@
+//! Errors of NSPR and NSS: a number, its symbolic name, its text, and the step that met it.
+
+use std::ffi::CStr;
+use std::fmt;
+
+use nss_sys::nspr::{PR_ErrorToName, PR_ErrorToString, PR_GetError, PR_GetOSError};
+
+use crate::ffi;
+
+/// What a call into NSS gives.
+pub type Result<T> = std::result::Result<T, NssError>;
+
+/// An NSPR or NSS error number (`prerr.h`, `secerr.h`, `sslerr.h`); 0 means that none was set.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ErrorCode(pub i32);
+
+/// Declares the error numbers that decisions rest on, under their own names.
+macro_rules! codes {
+    ($($name:ident = $code:literal,)+) => {
+        #[allow(missing_docs)] // Names and meanings are those of prerr.h, secerr.h and sslerr.h.
+        impl ErrorCode { $(pub const $name: Self = Self($code);)+ }
+    };
+}
+
+codes! {
+    PR_IO_TIMEOUT_ERROR = -5990,
+    PR_WOULD_BLOCK_ERROR = -5998,
+    PR_IO_ERROR = -5991,
+    PR_CONNECT_RESET_ERROR = -5961,
+    PR_END_OF_FILE_ERROR = -5938,
+    PR_SOCKET_SHUTDOWN_ERROR = -5929,
+    SEC_ERROR_IO = -8192,
+    SEC_ERROR_EXPIRED_CERTIFICATE = -8181,
+    SEC_ERROR_UNKNOWN_ISSUER = -8179,
+    SEC_ERROR_BAD_PASSWORD = -8177,
+    SEC_ERROR_BAD_DATABASE = -8174,
+    SEC_ERROR_UNTRUSTED_ISSUER = -8172,
+    SEC_ERROR_UNTRUSTED_CERT = -8171,
+    SEC_ERROR_BAD_SIGNATURE = -8182,
+    SEC_ERROR_EXPIRED_ISSUER_CERTIFICATE = -8162,
+    SEC_ERROR_CA_CERT_INVALID = -8156,
+    SEC_ERROR_PATH_LEN_CONSTRAINT_INVALID = -8155,
+    SEC_ERROR_INADEQUATE_KEY_USAGE = -8102,
+    SEC_ERROR_INADEQUATE_CERT_TYPE = -8101,
+    SEC_ERROR_CERT_NOT_IN_NAME_SPACE = -8080,
+    SEC_ERROR_CERT_SIGNATURE_ALGORITHM_DISABLED = -8016,
+    SEC_ERROR_LEGACY_DATABASE = -8015,
+    SEC_ERROR_INVALID_KEY = -8152,
+    SSL_ERROR_NO_CERTIFICATE = -12285,
+    SSL_ERROR_NO_CYPHER_OVERLAP = -12286,
+    SSL_ERROR_BAD_CERT_DOMAIN = -12276,
+    SSL_ERROR_WEAK_SERVER_CERT_KEY = -12156,
+    SSL_ERROR_RX_RECORD_TOO_LONG = -12263,
+    SSL_ERROR_UNSUPPORTED_VERSION = -12183 ,
+    SSL_ERROR_NO_SUPPORTED_SIGNATURE_ALGORITHM = -12154,
+}
+
+impl ErrorCode {
+    /// The symbolic name, from the linked library; `None` for a number that it does not know.
+    /// Names of `SSL_*` errors are known only after libssl was initialised (measured on 3.87.1).
+    pub fn name(self) -> Option<String> {
+        ffi::load_error_tables();
+        // SAFETY: PR_ErrorToName takes any number and gives NULL or a static string.
+        let name = unsafe { PR_ErrorToName(self.0) };
+        // SAFETY: checked for NULL; the string is static and NUL-terminated.
+        (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
+    }
+
+    /// The library's own sentence on this error.
+    pub fn text(self) -> String {
+        ffi::load_error_tables();
+        // SAFETY: PR_ErrorToString takes any number and never gives NULL (prerror.c falls back to a fixed text).
+        let text = unsafe { PR_ErrorToString(self.0, 0) };
+        if text.is_null() {
+            return String::new();
+        }
+        // SAFETY: not NULL, NUL-terminated, static or thread-local and copied at once.
+        unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+    }
+}
+
+impl fmt::Debug for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A failed call: what was being done, and what NSS said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NssError {
+    /// The step, in words: "open the database", "unlock the key database", …
+    pub step: &'static str,
+    /// The number that `PR_GetError` gave right after the call.
+    pub code: ErrorCode,
+    /// The symbolic name, or the number in words when the library has none.
+    pub name: String,
+    /// The library's own sentence.
+    pub text: String,
+    /// `errno` of the operating system, where NSPR kept one; 0 otherwise.
+    pub os_error: i32,
+}
+
+impl NssError {
+    /// Reads the error of the call that has just failed. Only meaningful after a failure: a successful
+    /// `NSS_Initialize` leaves PR_LOAD_LIBRARY_ERROR behind (measured on 3.87.1).
+    pub fn last(step: &'static str) -> Self {
+        // SAFETY: both read thread-local numbers.
+        let (code, os_error) = unsafe { (PR_GetError(), PR_GetOSError()) };
+        Self { os_error, ..Self::of(step, ErrorCode(code)) }
+    }
+
+    /// An error with this number, met at `step`.
+    pub fn of(step: &'static str, code: ErrorCode) -> Self {
+        let name = match code.name() {
+            Some(name) => name,
+            None if code.0 == 0 => "no error code set".to_owned(),
+            None => format!("error {}", code.0),
+        };
+        Self { step, code, name, text: code.text(), os_error: 0 }
+    }
+}
+
+impl fmt::Display for NssError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} ({}): {}", self.step, self.name, self.code.0, self.text)
+    }
+}
+
+impl std::error::Error for NssError {}

@@ -1,0 +1,293 @@
+//! What `nss-sys` leaves out: declarations named exactly as in NSS's headers.
+//!
+//! Statuses are plain integers here, since a Rust enum with an unknown value is undefined behaviour. Layouts and
+//! signatures are compared with the installed headers by a C compiler in `tests/layout.rs`.
+#![allow(missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals)] // Documented in NSS's headers, under these names.
+
+use std::ffi::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
+use std::sync::Once;
+
+use nss_sys::cert::{CERTCertDBHandle, CERTCertList, CERTCertTrust, CERTCertificate, CERTName};
+use nss_sys::nspr::{
+    PLArenaPool, PRBool, PRDescIdentity, PRFileDesc, PRIOMethods, PRInt32, PRIntn, PRStatus, PRTime, PRUint16,
+    PRUint32, PRUintn,
+};
+use nss_sys::{PK11SlotInfo, SECItem};
+
+/// `SECStatus` as the integer it is: 0 success, -1 failure, -2 would block (or, from `PK11_Authenticate`, wrong password).
+pub type Status = c_int;
+pub const SUCCESS: Status = 0;
+pub const FAILURE: Status = -1;
+pub const WOULD_BLOCK: Status = -2;
+
+/// Declares C structs that are only ever used behind a pointer.
+macro_rules! opaque {
+    ($($name:ident)+) => { $(#[repr(C)] pub struct $name { _private: [u8; 0] })+ };
+}
+
+opaque! { SECKEYPrivateKey SECKEYPublicKey NSSInitContext SECMODModule }
+
+#[repr(C)]
+pub struct CERTDistNames {
+    pub arena: *mut PLArenaPool,
+    pub nnames: c_int,
+    pub names: *mut SECItem,
+    pub head: *mut c_void,
+}
+
+#[repr(C)]
+pub struct CERTVerifyLogNode {
+    pub cert: *mut CERTCertificate,
+    pub error: c_long,
+    pub depth: c_uint,
+    pub arg: *mut c_void,
+    pub next: *mut CERTVerifyLogNode,
+    pub prev: *mut CERTVerifyLogNode,
+}
+
+#[repr(C)]
+pub struct CERTVerifyLog {
+    pub arena: *mut PLArenaPool,
+    pub count: c_uint,
+    pub head: *mut CERTVerifyLogNode,
+    pub tail: *mut CERTVerifyLogNode,
+}
+
+/// The first fields of `SSLChannelInfo`; NSS fills in as many bytes as it is told there are.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct SSLChannelInfo {
+    pub length: PRUint32,
+    pub protocolVersion: PRUint16,
+    pub cipherSuite: PRUint16,
+    pub authKeyBits: PRUint32,
+    pub keaKeyBits: PRUint32,
+    pub creationTime: PRUint32,
+    pub lastAccessTime: PRUint32,
+    pub expirationTime: PRUint32,
+    pub sessionIDLength: PRUint32,
+    pub sessionID: [u8; 32],
+    pub compressionMethodName: *const c_char,
+}
+
+/// The first fields of `SSLCipherSuiteInfo`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct SSLCipherSuiteInfo {
+    pub length: PRUint16,
+    pub cipherSuite: PRUint16,
+    pub cipherSuiteName: *const c_char,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct SSLAlert {
+    pub level: u8,
+    pub description: u8,
+}
+
+/// `PRNetAddr`: 112 bytes, in `nss-sys` an empty enum that cannot be allocated.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub union NetAddr {
+    pub family: PRUint16,
+    pub inet: NetAddrInet,
+    pub room: [u64; 14],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct NetAddrInet {
+    pub family: PRUint16,
+    pub port: PRUint16,
+    pub ip: PRUint32,
+    pub pad: [c_char; 8],
+}
+
+/// `PRSocketOptionData` as far as it is answered here: the option, and its value as a `PRBool`.
+#[repr(C)]
+pub struct SocketOption {
+    pub option: c_int,
+    pub value: PRBool,
+}
+pub const PR_SockOpt_Nonblocking: c_int = 0;
+
+pub const NSS_INIT_READONLY: PRUint32 = 0x1;
+pub const NSS_INIT_NOCERTDB: PRUint32 = 0x2;
+pub const NSS_INIT_NOMODDB: PRUint32 = 0x4;
+
+pub const certificateUsageSSLClient: i64 = 0x0001;
+pub const certificateUsageSSLServer: i64 = 0x0002;
+pub const certificateUsageSSLCA: i64 = 0x0008;
+
+pub const NSS_RSA_MIN_KEY_SIZE: PRInt32 = 0x001;
+pub const NSS_DH_MIN_KEY_SIZE: PRInt32 = 0x002;
+pub const NSS_TLS_VERSION_MIN_POLICY: PRInt32 = 0x008;
+pub const NSS_TLS_VERSION_MAX_POLICY: PRInt32 = 0x009;
+
+pub const KU_DIGITAL_SIGNATURE: c_uint = 0x80;
+
+/// `KeyType` of keyhi.h/keythi.h.
+pub const rsaKey: c_int = 1;
+pub const dsaKey: c_int = 2;
+pub const ecKey: c_int = 6;
+pub const rsaPssKey: c_int = 7;
+
+/// Flags and tags of secoidt.h, for `NSS_GetAlgorithmPolicy`.
+pub const NSS_USE_ALG_IN_CERT_SIGNATURE: PRUint32 = 0x1;
+pub const NSS_USE_ALG_IN_SSL_KX: PRUint32 = 0x4;
+pub const SEC_OID_MD5: c_int = 3;
+pub const SEC_OID_SHA1: c_int = 4;
+pub const SEC_OID_SHA256: c_int = 191;
+pub const SEC_OID_SHA384: c_int = 192;
+pub const SEC_OID_SHA512: c_int = 193;
+
+pub type PK11PasswordFunc =
+    Option<unsafe extern "C" fn(slot: *mut PK11SlotInfo, retry: PRBool, arg: *mut c_void) -> *mut c_char>;
+pub type SSLGetClientAuthData = Option<
+    unsafe extern "C" fn(
+        arg: *mut c_void,
+        fd: *mut PRFileDesc,
+        caNames: *mut CERTDistNames,
+        pRetCert: *mut *mut CERTCertificate,
+        pRetKey: *mut *mut SECKEYPrivateKey,
+    ) -> Status,
+>;
+pub type SSLAlertCallback = Option<unsafe extern "C" fn(fd: *const PRFileDesc, arg: *mut c_void, alert: *const SSLAlert)>;
+
+unsafe extern "C" {
+    // nspr
+    pub fn PR_GetVersion() -> *const c_char;
+    pub fn PR_CreateIOLayerStub(ident: PRDescIdentity, methods: *const PRIOMethods) -> *mut PRFileDesc;
+    pub fn PR_GetDefaultIOMethods() -> *const PRIOMethods;
+    pub fn PR_Now() -> PRTime;
+    pub fn PR_Shutdown(fd: *mut PRFileDesc, how: PRIntn) -> PRStatus;
+    // nss3: start and end
+    pub fn NSS_GetVersion() -> *const c_char;
+    pub fn NSS_Initialize(
+        configdir: *const c_char,
+        certPrefix: *const c_char,
+        keyPrefix: *const c_char,
+        secmodName: *const c_char,
+        flags: PRUint32,
+    ) -> Status;
+    pub fn NSS_InitContext(
+        configdir: *const c_char,
+        certPrefix: *const c_char,
+        keyPrefix: *const c_char,
+        secmodName: *const c_char,
+        initParams: *mut c_void,
+        flags: PRUint32,
+    ) -> *mut NSSInitContext;
+    pub fn NSS_ShutdownContext(context: *mut NSSInitContext) -> Status;
+    pub fn NSS_Shutdown() -> Status;
+    pub fn NSS_IsInitialized() -> PRBool;
+    pub fn NSS_OptionGet(which: PRInt32, value: *mut PRInt32) -> Status;
+    pub fn NSS_GetAlgorithmPolicy(tag: c_int, value: *mut PRUint32) -> Status;
+    // nssutil3
+    pub fn NSS_InitializePRErrorTable() -> Status;
+    // nss3: memory
+    pub fn PORT_Free(ptr: *mut c_void);
+    pub fn PORT_Alloc(bytes: usize) -> *mut c_void;
+    pub fn PORT_NewArena(chunksize: c_ulong) -> *mut PLArenaPool;
+    pub fn PORT_FreeArena(arena: *mut PLArenaPool, zero: PRBool);
+    // nss3: slots and passwords
+    pub fn PK11_SetPasswordFunc(func: PK11PasswordFunc);
+    pub fn PK11_GetInternalKeySlot() -> *mut PK11SlotInfo;
+    pub fn PK11_FreeSlot(slot: *mut PK11SlotInfo);
+    pub fn PK11_GetTokenName(slot: *mut PK11SlotInfo) -> *mut c_char;
+    pub fn PK11_NeedLogin(slot: *mut PK11SlotInfo) -> PRBool;
+    pub fn PK11_NeedUserInit(slot: *mut PK11SlotInfo) -> PRBool;
+    pub fn PK11_IsLoggedIn(slot: *mut PK11SlotInfo, wincx: *mut c_void) -> PRBool;
+    pub fn PK11_IsReadOnly(slot: *mut PK11SlotInfo) -> PRBool;
+    pub fn PK11_IsFIPS() -> PRBool;
+    pub fn PK11_Authenticate(slot: *mut PK11SlotInfo, loadCerts: PRBool, wincx: *mut c_void) -> Status;
+    pub fn PK11_CheckUserPassword(slot: *mut PK11SlotInfo, pw: *const c_char) -> Status;
+    pub fn PK11_Logout(slot: *mut PK11SlotInfo) -> Status;
+    pub fn PK11_InitPin(slot: *mut PK11SlotInfo, ssopw: *const c_char, userpw: *const c_char) -> Status;
+    pub fn PK11_GenerateRandom(data: *mut u8, len: c_int) -> Status;
+    // nss3: certificates
+    pub fn PK11_FindCertFromNickname(nickname: *const c_char, wincx: *mut c_void) -> *mut CERTCertificate;
+    pub fn PK11_ListCertsInSlot(slot: *mut PK11SlotInfo) -> *mut CERTCertList;
+    pub fn PK11_ImportCert(
+        slot: *mut PK11SlotInfo,
+        cert: *mut CERTCertificate,
+        key: c_ulong,
+        nickname: *const c_char,
+        includeTrust: PRBool,
+    ) -> Status;
+    pub fn CERT_GetDefaultCertDB() -> *mut CERTCertDBHandle;
+    pub fn CERT_DupCertificate(cert: *mut CERTCertificate) -> *mut CERTCertificate;
+    pub fn CERT_NewTempCertificate(
+        handle: *mut CERTCertDBHandle,
+        derCert: *mut SECItem,
+        nickname: *mut c_char,
+        isperm: PRBool,
+        copyDER: PRBool,
+    ) -> *mut CERTCertificate;
+    pub fn CERT_GetCertTrust(cert: *const CERTCertificate, trust: *mut CERTCertTrust) -> Status;
+    pub fn CERT_ChangeCertTrust(handle: *mut CERTCertDBHandle, cert: *mut CERTCertificate, trust: *mut CERTCertTrust) -> Status;
+    pub fn CERT_DecodeTrustString(trust: *mut CERTCertTrust, trusts: *const c_char) -> Status;
+    pub fn CERT_VerifyCertificate(
+        handle: *mut CERTCertDBHandle,
+        cert: *mut CERTCertificate,
+        checkSig: PRBool,
+        requiredUsages: i64,
+        t: PRTime,
+        wincx: *mut c_void,
+        log: *mut CERTVerifyLog,
+        returnedUsages: *mut i64,
+    ) -> Status;
+    pub fn CERT_FindCertIssuer(cert: *mut CERTCertificate, validTime: PRTime, usage: c_int) -> *mut CERTCertificate;
+    pub fn CERT_NameToAscii(name: *mut CERTName) -> *mut c_char;
+    pub fn CERT_DerNameToAscii(dername: *mut SECItem) -> *mut c_char;
+    pub fn CERT_ExtractPublicKey(cert: *mut CERTCertificate) -> *mut SECKEYPublicKey;
+    pub fn CERT_GetCertTimes(cert: *const CERTCertificate, notBefore: *mut PRTime, notAfter: *mut PRTime) -> Status;
+    // nss3: keys
+    pub fn PK11_FindKeyByAnyCert(cert: *mut CERTCertificate, wincx: *mut c_void) -> *mut SECKEYPrivateKey;
+    pub fn PK11_ImportDERPrivateKeyInfoAndReturnKey(
+        slot: *mut PK11SlotInfo,
+        derPKI: *mut SECItem,
+        nickname: *mut SECItem,
+        publicValue: *mut SECItem,
+        isPerm: PRBool,
+        isPrivate: PRBool,
+        usage: c_uint,
+        privk: *mut *mut SECKEYPrivateKey,
+        wincx: *mut c_void,
+    ) -> Status;
+    pub fn PK11_SignatureLen(key: *mut SECKEYPrivateKey) -> c_int;
+    pub fn PK11_Sign(key: *mut SECKEYPrivateKey, sig: *mut SECItem, hash: *const SECItem) -> Status;
+    pub fn PK11_Verify(key: *mut SECKEYPublicKey, sig: *const SECItem, hash: *const SECItem, wincx: *mut c_void) -> Status;
+    pub fn SECKEY_CopyPrivateKey(key: *const SECKEYPrivateKey) -> *mut SECKEYPrivateKey;
+    pub fn SECKEY_DestroyPrivateKey(key: *mut SECKEYPrivateKey);
+    pub fn SECKEY_DestroyPublicKey(key: *mut SECKEYPublicKey);
+    pub fn SECKEY_GetPrivateKeyType(key: *const SECKEYPrivateKey) -> c_int;
+    pub fn SECKEY_PublicKeyStrengthInBits(key: *const SECKEYPublicKey) -> c_uint;
+    // ssl3
+    pub fn NSSSSL_GetVersion() -> *const c_char;
+    pub fn SSL_ForceHandshake(fd: *mut PRFileDesc) -> Status;
+    pub fn SSL_ResetHandshake(fd: *mut PRFileDesc, asServer: PRBool) -> Status;
+    pub fn SSL_GetClientAuthDataHook(fd: *mut PRFileDesc, f: SSLGetClientAuthData, arg: *mut c_void) -> Status;
+    pub fn SSL_AuthCertificate(arg: *mut c_void, fd: *mut PRFileDesc, checkSig: PRBool, isServer: PRBool) -> Status;
+    pub fn SSL_LocalCertificate(fd: *mut PRFileDesc) -> *mut CERTCertificate;
+    pub fn SSL_AlertReceivedCallback(fd: *mut PRFileDesc, cb: SSLAlertCallback, arg: *mut c_void) -> Status;
+    pub fn SSL_AlertSentCallback(fd: *mut PRFileDesc, cb: SSLAlertCallback, arg: *mut c_void) -> Status;
+    pub fn SSL_GetChannelInfo(fd: *mut PRFileDesc, info: *mut SSLChannelInfo, len: PRUintn) -> Status;
+    pub fn SSL_GetCipherSuiteInfo(suite: PRUint16, info: *mut SSLCipherSuiteInfo, len: PRUintn) -> Status;
+}
+
+/// Puts the SEC_* and SSL_* tables behind `PR_ErrorToName`, once.
+///
+/// They are loaded by NSS_Initialize and by libssl's first use; an error is explained without a database too.
+pub(crate) fn load_error_tables() {
+    static LOADED: Once = Once::new();
+    LOADED.call_once(|| {
+        // SAFETY: both are guarded by a PR_CallOnce inside. Setting an option to the value it has changes nothing,
+        // and is the shortest exported way into ssl_Init (sslsock.c, SSL_OptionSetDefault).
+        unsafe {
+            NSS_InitializePRErrorTable();
+            nss_sys::SSL_OptionSetDefault(nss_sys::SSL_V2_COMPATIBLE_HELLO, 0);
+        }
+    });
+}

@@ -1,0 +1,101 @@
+//! NSS initialised, as a value.
+
+use std::ffi::{CString, OsStr, c_char};
+use std::os::unix::ffi::OsStrExt;
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::error::{NssError, Result};
+use crate::memory::c_string;
+use crate::{ffi, password};
+
+/// NSS keeps its state in globals: one initialisation at a time in a process, whoever asks.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// How the database is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing is created and nothing is upgraded, also where a legacy database stands alone (measured on 3.87.1).
+    ReadOnly,
+    /// Missing databases are created. Only for building databases, never for a diagnosis.
+    ReadWrite,
+}
+
+/// What to open, and by which of NSS's two ways.
+#[derive(Debug, Clone)]
+pub struct InitOptions<'a> {
+    /// The directory as NSS is told it: `sql:DIR`, `dbm:DIR`, or a bare `DIR`, whose kind NSS chooses itself.
+    pub database: &'a OsStr,
+    /// Glued before `cert9.db` and `key4.db`; empty as a rule.
+    pub prefix: &'a str,
+    /// Read-only for every diagnosis.
+    pub access: Access,
+    /// `NSS_InitContext` instead of `NSS_Initialize`.
+    pub context: bool,
+}
+
+impl<'a> InitOptions<'a> {
+    /// Read-only, without prefix, by `NSS_Initialize`, as most clients do.
+    pub fn read_only(database: &'a OsStr) -> Self {
+        Self { database, prefix: "", access: Access::ReadOnly, context: false }
+    }
+}
+
+/// An initialised NSS. Clones share it; the last one shuts it down.
+///
+/// Every owner of an NSS object holds a clone, so that a shutdown never finds references that are still held
+/// (it would fail with SEC_ERROR_BUSY, and so would the next initialisation).
+#[derive(Clone)]
+pub struct Nss(#[allow(dead_code)] Rc<Initialised>);
+
+struct Initialised {
+    context: Option<NonNull<ffi::NSSInitContext>>,
+    _one: MutexGuard<'static, ()>,
+}
+
+impl Nss {
+    /// Initialises NSS on a database. Waits while another part of this process holds an `Nss`.
+    ///
+    /// # Errors
+    /// What NSS said: SEC_ERROR_BAD_DATABASE for most troubles, SEC_ERROR_LEGACY_DATABASE for `dbm:` without support.
+    pub fn open(options: &InitOptions<'_>) -> Result<Self> {
+        const STEP: &str = "initialise NSS";
+        let one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let database = c_string(options.database.as_bytes(), STEP)?;
+        let prefix = c_string(options.prefix, STEP)?;
+        let secmod: CString = c"secmod.db".to_owned();
+        let flags = match options.access {
+            Access::ReadOnly => ffi::NSS_INIT_READONLY,
+            Access::ReadWrite => 0,
+        };
+        let (directory, glue, module): (*const c_char, _, _) = (database.as_ptr(), prefix.as_ptr(), secmod.as_ptr());
+        let context = if options.context {
+            // SAFETY: all strings outlive the call; NULL parameters are the documented default.
+            let context = unsafe { ffi::NSS_InitContext(directory, glue, glue, module, ptr::null_mut(), flags) };
+            Some(NonNull::new(context).ok_or_else(|| NssError::last(STEP))?)
+        } else {
+            // SAFETY: all strings outlive the call.
+            if unsafe { ffi::NSS_Initialize(directory, glue, glue, module, flags) } != ffi::SUCCESS {
+                return Err(NssError::last(STEP));
+            }
+            None
+        };
+        password::install();
+        Ok(Self(Rc::new(Initialised { context, _one: one })))
+    }
+}
+
+impl Drop for Initialised {
+    fn drop(&mut self) {
+        password::forget();
+        // SAFETY: the counterpart of the initialisation in `open`, once. A failure leaves NSS initialised, which only
+        // a later `open` in this process could notice; there is nobody to tell here.
+        unsafe {
+            match self.context {
+                Some(context) => ffi::NSS_ShutdownContext(context.as_ptr()),
+                None => ffi::NSS_Shutdown(),
+            };
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Private keys: found by their certificate, and proven by a signature.
+
+use std::ptr::{self, NonNull};
+
+use nss_sys::SECItem;
+
+use crate::cert::Certificate;
+use crate::error::{NssError, Result};
+use crate::ffi;
+use crate::init::Nss;
+use crate::memory::BorrowedItem;
+
+/// What kind of key it is (`KeyType` of keythi.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// RSA, PKCS#1 or PSS.
+    Rsa,
+    /// DSA.
+    Dsa,
+    /// Elliptic curve.
+    Ec,
+    /// Anything else, with its number.
+    Other(i32),
+}
+
+/// A private key of the database.
+pub struct PrivateKey {
+    key: NonNull<ffi::SECKEYPrivateKey>,
+    _nss: Nss,
+}
+
+impl PrivateKey {
+    /// The key that belongs to a certificate. NSS links the two by CKA_ID, and logs in by itself where it must.
+    pub fn find(certificate: &Certificate) -> Result<Self> {
+        // SAFETY: the certificate is alive; the key returned is ours.
+        let key = unsafe { ffi::PK11_FindKeyByAnyCert(certificate.as_ptr(), ptr::null_mut()) };
+        let key = NonNull::new(key).ok_or_else(|| NssError::last("find the private key of the certificate"))?;
+        Ok(Self { key, _nss: certificate.nss().clone() })
+    }
+
+    pub(crate) fn from_raw(key: *mut ffi::SECKEYPrivateKey, nss: &Nss) -> Option<Self> {
+        NonNull::new(key).map(|key| Self { key, _nss: nss.clone() })
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut ffi::SECKEYPrivateKey {
+        self.key.as_ptr()
+    }
+
+    /// RSA, EC, …
+    pub fn kind(&self) -> KeyKind {
+        // SAFETY: the key is alive.
+        match unsafe { ffi::SECKEY_GetPrivateKeyType(self.as_ptr()) } {
+            ffi::rsaKey | ffi::rsaPssKey => KeyKind::Rsa,
+            ffi::dsaKey => KeyKind::Dsa,
+            ffi::ecKey => KeyKind::Ec,
+            other => KeyKind::Other(other),
+        }
+    }
+
+    /// Signs 32 random bytes and checks the signature with the public key of the certificate.
+    ///
+    /// `Ok(false)`: the key signs, but is not the key of this certificate.
+    pub fn proves(&self, certificate: &Certificate) -> Result<bool> {
+        let mut challenge = [0u8; 32];
+        // SAFETY: 32 writable bytes.
+        if unsafe { ffi::PK11_GenerateRandom(challenge.as_mut_ptr(), challenge.len() as i32) } != ffi::SUCCESS {
+            return Err(NssError::last("draw a random challenge"));
+        }
+        let signature = self.sign(&challenge)?;
+        let (mut challenge, mut signature) = (BorrowedItem::new(&challenge), BorrowedItem::new(&signature));
+        // SAFETY: certificate and items outlive the calls; the public key is ours and given back.
+        unsafe {
+            let public = ffi::CERT_ExtractPublicKey(certificate.as_ptr());
+            if public.is_null() {
+                return Err(NssError::last("read the public key of the certificate"));
+            }
+            let verified = ffi::PK11_Verify(public, signature.as_ptr(), challenge.as_ptr(), ptr::null_mut());
+            ffi::SECKEY_DestroyPublicKey(public);
+            Ok(verified == ffi::SUCCESS)
+        }
+    }
+
+    /// A raw signature over 32 bytes (`PK11_Sign`: PKCS#1 type 1 without DigestInfo for RSA, the digest itself for EC).
+    fn sign(&self, challenge: &[u8]) -> Result<Vec<u8>> {
+        const STEP: &str = "sign a challenge with the private key";
+        // SAFETY: the key is alive.
+        let length = usize::try_from(unsafe { ffi::PK11_SignatureLen(self.as_ptr()) }).unwrap_or(0);
+        if length == 0 {
+            return Err(NssError::last(STEP));
+        }
+        let mut buffer = vec![0u8; length];
+        let mut out = SECItem {
+            type_: nss_sys::SECItemType::siBuffer,
+            data: buffer.as_mut_ptr(),
+            len: u32::try_from(length).unwrap_or(0),
+        };
+        let mut challenge = BorrowedItem::new(challenge);
+        // SAFETY: `out` has as much room as PK11_SignatureLen asked for; the items outlive the call.
+        if unsafe { ffi::PK11_Sign(self.as_ptr(), &mut out, challenge.as_ptr()) } != ffi::SUCCESS {
+            return Err(NssError::last(STEP));
+        }
+        buffer.truncate(out.len as usize);
+        Ok(buffer)
+    }
+}
+
+impl Drop for PrivateKey {
+    fn drop(&mut self) {
+        // SAFETY: our reference, given back once.
+        unsafe { ffi::SECKEY_DestroyPrivateKey(self.key.as_ptr()) };
+    }
+}

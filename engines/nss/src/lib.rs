@@ -1,0 +1,27 @@
+//! Safe Rust over NSS and NSPR.
+//!
+//! Every C object has an owner whose `Drop` gives it back, every call turns its status into a [`Result`] whose error was
+//! read at once, and an initialised NSS is a value ([`Nss`]) that the owners borrow.
+
+pub mod cert;
+pub mod create;
+mod error;
+pub mod ffi;
+mod init;
+pub mod key;
+pub mod library;
+mod memory;
+mod password;
+pub mod slot;
+pub mod tls;
+pub mod transport;
+pub mod trust;
+
+pub use cert::{Certificate, ChainError, Usage};
+pub use error::{ErrorCode, NssError, Result};
+pub use init::{Access, InitOptions, Nss};
+pub use key::PrivateKey;
+pub use slot::{Login, Slot};
+pub use tls::{ClientAuth, HandshakeFacts, TlsClient, TlsOptions};
+pub use transport::{TcpTransport, Transport};
+pub use trust::Trust;

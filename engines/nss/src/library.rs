@@ -1,0 +1,100 @@
+//! The libraries themselves: versions, where they were loaded from, and the crypto policy in force.
+
+use std::ffi::{CStr, OsStr, c_char, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use crate::ffi;
+use crate::memory::copy_string;
+
+/// Version of NSS in use, such as "3.87.1".
+pub fn nss_version() -> String {
+    // SAFETY: a static string.
+    first_word(unsafe { copy_string(ffi::NSS_GetVersion()) })
+}
+
+/// Version of NSPR in use.
+pub fn nspr_version() -> String {
+    // SAFETY: a static string.
+    first_word(unsafe { copy_string(ffi::PR_GetVersion()) })
+}
+
+/// Version of libssl3 in use; the same as NSS's unless two installations are mixed.
+pub fn ssl_version() -> String {
+    // SAFETY: a static string.
+    first_word(unsafe { copy_string(ffi::NSSSSL_GetVersion()) })
+}
+
+/// Debug builds append " Basic ECC" and the like.
+fn first_word(text: Option<String>) -> String {
+    text.as_deref().and_then(|text| text.split_whitespace().next()).unwrap_or("unknown").to_owned()
+}
+
+/// Files of the libraries, as the dynamic linker found them: name and path.
+pub fn paths() -> Vec<(&'static str, PathBuf)> {
+    let symbols: [(&str, *const c_void); 4] = [
+        ("nss", ffi::NSS_GetVersion as *const c_void),
+        ("ssl", ffi::NSSSSL_GetVersion as *const c_void),
+        ("nssutil", ffi::NSS_InitializePRErrorTable as *const c_void),
+        ("nspr", ffi::PR_GetVersion as *const c_void),
+    ];
+    symbols.into_iter().filter_map(|(name, symbol)| Some((name, path_of(symbol)?))).collect()
+}
+
+fn path_of(symbol: *const c_void) -> Option<PathBuf> {
+    // SAFETY: dladdr fills the struct or reports 0; its file name is a string of the loaded object.
+    unsafe {
+        let mut info: libc::Dl_info = std::mem::zeroed();
+        if libc::dladdr(symbol, &mut info) == 0 || info.dli_fname.is_null() {
+            return None;
+        }
+        let name: *const c_char = info.dli_fname;
+        Some(PathBuf::from(OsStr::from_bytes(CStr::from_ptr(name).to_bytes())))
+    }
+}
+
+/// Smallest RSA and DH keys (bits) and the range of TLS versions that the policy in force allows. Needs an open NSS,
+/// since the policy is read with the module list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PolicyLimits {
+    /// Bits.
+    pub rsa_min: Option<i32>,
+    /// Bits.
+    pub dh_min: Option<i32>,
+    /// As on the wire.
+    pub tls_min: Option<i32>,
+    /// As on the wire.
+    pub tls_max: Option<i32>,
+}
+
+/// The policy's limits.
+pub fn policy_limits() -> PolicyLimits {
+    let option = |which| {
+        let mut value = 0;
+        // SAFETY: the answer has room.
+        (unsafe { ffi::NSS_OptionGet(which, &mut value) } == ffi::SUCCESS).then_some(value)
+    };
+    PolicyLimits {
+        rsa_min: option(ffi::NSS_RSA_MIN_KEY_SIZE),
+        dh_min: option(ffi::NSS_DH_MIN_KEY_SIZE),
+        tls_min: option(ffi::NSS_TLS_VERSION_MIN_POLICY),
+        tls_max: option(ffi::NSS_TLS_VERSION_MAX_POLICY),
+    }
+}
+
+/// Hash algorithms that the policy in force refuses in signatures of certificates.
+pub fn hashes_refused_in_certificates() -> Vec<&'static str> {
+    let hashes = [
+        ("MD5", ffi::SEC_OID_MD5),
+        ("SHA-1", ffi::SEC_OID_SHA1),
+        ("SHA-256", ffi::SEC_OID_SHA256),
+        ("SHA-384", ffi::SEC_OID_SHA384),
+        ("SHA-512", ffi::SEC_OID_SHA512),
+    ];
+    let refused = |tag| {
+        let mut policy = 0;
+        // SAFETY: the answer has room.
+        unsafe { ffi::NSS_GetAlgorithmPolicy(tag, &mut policy) == ffi::SUCCESS && policy & ffi::NSS_USE_ALG_IN_CERT_SIGNATURE == 0 }
+    };
+    hashes.into_iter().filter(|(_, tag)| refused(*tag)).map(|(name, _)| name).collect()
+}

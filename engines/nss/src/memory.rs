@@ -1,0 +1,72 @@
+//! Memory that NSS hands out, and items that it is given.
+
+use std::ffi::{CStr, CString, c_char, c_uint};
+use std::marker::PhantomData;
+
+use nss_sys::{SECItem, SECItemType};
+
+use crate::error::{ErrorCode, NssError, Result};
+use crate::ffi;
+
+/// Copies a string that NSS allocated and gives the original back to it.
+///
+/// # Safety
+/// `text` is NULL or a NUL-terminated string from the `PORT_Alloc` family that nobody else frees.
+pub(crate) unsafe fn take_string(text: *mut c_char) -> Option<String> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: promised by the caller.
+    let copy = unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned();
+    // SAFETY: promised by the caller; it is not used again.
+    unsafe { ffi::PORT_Free(text.cast()) };
+    Some(copy)
+}
+
+/// Copies a string that NSS keeps.
+///
+/// # Safety
+/// `text` is NULL or NUL-terminated and valid during the call.
+pub(crate) unsafe fn copy_string(text: *const c_char) -> Option<String> {
+    // SAFETY: promised by the caller.
+    (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+}
+
+/// Copies the bytes of an item.
+///
+/// # Safety
+/// `item.data` is NULL or points at `item.len` readable bytes.
+pub(crate) unsafe fn copy_item(item: &SECItem) -> Vec<u8> {
+    if item.data.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: promised by the caller.
+    unsafe { std::slice::from_raw_parts(item.data, item.len as usize) }.to_vec()
+}
+
+/// An item that borrows Rust's bytes for the length of a call.
+pub(crate) struct BorrowedItem<'a> {
+    item: SECItem,
+    bytes: PhantomData<&'a [u8]>,
+}
+
+impl<'a> BorrowedItem<'a> {
+    /// NSS reads these items and does not write to them, whatever the missing `const` in its headers says.
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        let item = SECItem {
+            type_: SECItemType::siBuffer,
+            data: bytes.as_ptr().cast_mut(),
+            len: c_uint::try_from(bytes.len()).unwrap_or(c_uint::MAX),
+        };
+        Self { item, bytes: PhantomData }
+    }
+
+    pub(crate) fn as_ptr(&mut self) -> *mut SECItem {
+        &mut self.item
+    }
+}
+
+/// A C string for NSS; text with a NUL inside cannot be handed on and is an invalid argument.
+pub(crate) fn c_string(text: impl Into<Vec<u8>>, step: &'static str) -> Result<CString> {
+    CString::new(text).map_err(|_| NssError::of(step, ErrorCode(nss_sys::nspr::PR_INVALID_ARGUMENT_ERROR)))
+}

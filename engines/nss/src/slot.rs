@@ -1,0 +1,125 @@
+//! The internal key slot: does it need a password, and does this one fit?
+
+use std::ptr::{self, NonNull};
+
+use nss_sys::PK11SlotInfo;
+
+use crate::cert::{self, Certificate};
+use crate::error::{ErrorCode, NssError, Result};
+use crate::init::Nss;
+use crate::memory::{c_string, copy_string};
+use crate::password::{self, Asked};
+use crate::ffi;
+
+/// How an attempt to log in came out. `PK11_Authenticate` has two different failures, which must not be mixed up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// The key database is open; so it is, without asking, when its password is empty.
+    Done,
+    /// A password was tried and does not fit (`SECWouldBlock`, -2).
+    Wrong,
+    /// NSS asked and was given nothing (-1 with SEC_ERROR_BAD_PASSWORD).
+    NotGiven,
+    /// Anything else.
+    Failed(NssError),
+}
+
+/// A PKCS#11 slot of NSS.
+pub struct Slot {
+    slot: NonNull<PK11SlotInfo>,
+    nss: Nss,
+}
+
+impl Slot {
+    /// The slot that holds the private keys of the database.
+    pub fn internal_key(nss: &Nss) -> Result<Self> {
+        // SAFETY: NSS is initialised; the reference returned is ours.
+        let slot = unsafe { ffi::PK11_GetInternalKeySlot() };
+        let slot = NonNull::new(slot).ok_or_else(|| NssError::last("get the internal key slot"))?;
+        Ok(Self { slot, nss: nss.clone() })
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut PK11SlotInfo {
+        self.slot.as_ptr()
+    }
+
+    /// The token's name: "NSS Certificate DB", or another in FIPS mode; a `token:` line in a password file names it.
+    pub fn token_name(&self) -> String {
+        // SAFETY: the slot is alive; the string belongs to it.
+        unsafe { copy_string(ffi::PK11_GetTokenName(self.as_ptr())) }.unwrap_or_default()
+    }
+
+    /// A password is set, and it is not the empty one.
+    pub fn needs_login(&self) -> bool {
+        // SAFETY: the slot is alive.
+        unsafe { ffi::PK11_NeedLogin(self.as_ptr()) != 0 }
+    }
+
+    /// No password was ever set: there is no password row in the key database.
+    pub fn needs_user_init(&self) -> bool {
+        // SAFETY: the slot is alive.
+        unsafe { ffi::PK11_NeedUserInit(self.as_ptr()) != 0 }
+    }
+
+    /// The token is logged in. For an empty password this stays false: ask [`Slot::needs_login`] first.
+    pub fn is_logged_in(&self) -> bool {
+        // SAFETY: the slot is alive.
+        unsafe { ffi::PK11_IsLoggedIn(self.as_ptr(), ptr::null_mut()) != 0 }
+    }
+
+    /// The softoken runs in FIPS mode.
+    pub fn is_fips(&self) -> bool {
+        // SAFETY: reads a flag of the initialised library.
+        unsafe { ffi::PK11_IsFIPS() != 0 }
+    }
+
+    /// Logs in through the password callback, offering `password` once.
+    pub fn authenticate(&self, password: Option<&[u8]>) -> (Login, Asked) {
+        password::while_offering(password, || {
+            // SAFETY: the slot is alive; the callback takes no argument.
+            let status = unsafe { ffi::PK11_Authenticate(self.as_ptr(), 1, ptr::null_mut()) };
+            match status {
+                ffi::SUCCESS => Login::Done,
+                ffi::WOULD_BLOCK => Login::Wrong,
+                _ => match NssError::last("unlock the key database") {
+                    error if error.code == ErrorCode::SEC_ERROR_BAD_PASSWORD => Login::NotGiven,
+                    error => Login::Failed(error),
+                },
+            }
+        })
+    }
+
+    /// Checks a password without the callback. In FIPS mode a wrong one costs a second.
+    pub fn check_password(&self, password: &str) -> Result<bool> {
+        const STEP: &str = "check the password";
+        let password = zeroize::Zeroizing::new(c_string(password, STEP)?.into_bytes_with_nul());
+        // SAFETY: the slot is alive, the text NUL-terminated.
+        match unsafe { ffi::PK11_CheckUserPassword(self.as_ptr(), password.as_ptr().cast()) } {
+            ffi::SUCCESS => Ok(true),
+            ffi::WOULD_BLOCK => Ok(false),
+            _ => Err(NssError::last(STEP)),
+        }
+    }
+
+    /// Forgets the login.
+    pub fn logout(&self) -> Result<()> {
+        // SAFETY: the slot is alive.
+        match unsafe { ffi::PK11_Logout(self.as_ptr()) } {
+            ffi::SUCCESS => Ok(()),
+            _ => Err(NssError::last("log out")),
+        }
+    }
+
+    /// Every certificate of this slot, in the order NSS gives them.
+    pub fn certificates(&self) -> Vec<Certificate> {
+        // SAFETY: the slot is alive; the list returned is ours, and `from_list` takes it over.
+        unsafe { cert::from_list(ffi::PK11_ListCertsInSlot(self.as_ptr()), &self.nss) }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // SAFETY: our reference, given back once.
+        unsafe { ffi::PK11_FreeSlot(self.slot.as_ptr()) };
+    }
+}

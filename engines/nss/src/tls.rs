@@ -1,0 +1,340 @@
+//! A TLS client session of libssl over a [`Transport`], with everything that its callbacks learn.
+
+use std::cell::RefCell;
+use std::ffi::{c_void, CStr};
+use std::mem::size_of;
+use std::ptr;
+
+use nss_sys::cert::CERTCertificate;
+use nss_sys::nspr::{PR_Close, PR_Recv, PR_Send, PRBool, PRFileDesc, PRStatus};
+use nss_sys::{
+    SECStatus, SSL_AuthCertificateHook, SSL_ImportFD, SSL_NO_CACHE, SSL_OptionSet, SSL_PeerCertificate,
+    SSL_PeerCertificateChain, SSL_SetURL, SSL_VersionRangeGet, SSL_VersionRangeSet, SSLVersionRange,
+};
+
+use crate::cert::{self, Certificate, ChainError, Usage};
+use crate::error::{ErrorCode, NssError, Result};
+use crate::ffi::{self, CERTDistNames, SECKEYPrivateKey, SSLAlert, Status};
+use crate::init::Nss;
+use crate::key::PrivateKey;
+use crate::memory::{c_string, copy_item, take_string};
+use crate::transport::{Transport, descriptor};
+
+/// What a session is set up with.
+pub struct TlsOptions<'a> {
+    /// Sent as SNI, and the name that the peer's certificate must have.
+    pub host: &'a str,
+    /// Lowest and highest version, as on the wire (0x0303 is TLS 1.2).
+    pub versions: (u16, u16),
+    /// What to answer when the peer asks for a certificate.
+    pub client_auth: Option<ClientAuth>,
+}
+
+/// Our certificate and its key.
+pub struct ClientAuth {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// Its private key.
+    pub key: PrivateKey,
+}
+
+/// A name of the list of CAs that a peer accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaName {
+    /// The DER Name.
+    pub der: Vec<u8>,
+    /// The same as text.
+    pub text: String,
+}
+
+/// An alert that libssl sent or received, decrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenAlert {
+    /// Sent by us; otherwise received.
+    pub sent: bool,
+    /// 1 warning, 2 fatal.
+    pub level: u8,
+    /// The number of RFC 8446, 6.
+    pub description: u8,
+}
+
+/// What libssl's callbacks learned in the course of a session.
+#[derive(Debug, Clone, Default)]
+pub struct HandshakeFacts {
+    /// The peer's certificates as it sent them, leaf first.
+    pub peer_chain: Vec<Vec<u8>>,
+    /// Everything NSS objects to in the peer's chain, whatever was decided.
+    pub objections: Vec<ChainError>,
+    /// The peer's certificate does not have the name.
+    pub name_error: Option<NssError>,
+    /// NSS's decision on the peer's certificate, once it was asked.
+    pub decision: Option<std::result::Result<(), NssError>>,
+    /// The peer asked for a certificate; with the CAs that it says it accepts (none: any).
+    pub asked_for_certificate: Option<Vec<CaName>>,
+    /// The peer asked and was given our certificate.
+    pub gave_certificate: bool,
+    /// In order.
+    pub alerts: Vec<SeenAlert>,
+}
+
+/// What was agreed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    /// As on the wire.
+    pub version: u16,
+    /// As on the wire.
+    pub suite: u16,
+    /// The suite's name.
+    pub suite_name: String,
+    /// Size of the key that authenticated the peer, in bits.
+    pub peer_key_bits: u32,
+}
+
+struct Shared {
+    facts: RefCell<HandshakeFacts>,
+    client_auth: Option<ClientAuth>,
+    nss: Nss,
+}
+
+/// A TLS client session.
+pub struct TlsClient {
+    fd: *mut PRFileDesc,
+    // A box, since libssl's callbacks keep its address; dropped after `fd` is closed.
+    shared: Box<Shared>,
+}
+
+impl TlsClient {
+    /// Sets a session up. Nothing is sent before [`TlsClient::handshake`].
+    ///
+    /// # Errors
+    /// With the step; "set the range of TLS versions" fails without a useful number when the crypto policy forbids
+    /// the whole range (measured on 3.87.1).
+    pub fn new(nss: &Nss, transport: Box<dyn Transport>, options: TlsOptions<'_>) -> Result<Self> {
+        let host = c_string(options.host, "set the host name")?;
+        let bottom = descriptor(transport)?;
+        // SAFETY: an open descriptor, which libssl takes over when it succeeds.
+        let fd = unsafe { SSL_ImportFD(ptr::null_mut(), bottom) };
+        if fd.is_null() {
+            let error = NssError::last("put TLS on the connection");
+            // SAFETY: still ours.
+            unsafe { PR_Close(bottom) };
+            return Err(error);
+        }
+        let facts = RefCell::new(HandshakeFacts::default());
+        let shared = Box::new(Shared { facts, client_auth: options.client_auth, nss: nss.clone() });
+        let client = Self { fd, shared };
+        let arg = client.arg();
+        let range = SSLVersionRange { min: options.versions.0, max: options.versions.1 };
+        // SAFETY: an open TLS descriptor; the argument of the callbacks lives in `client`, which outlives it.
+        unsafe {
+            // One connection a diagnosis: nothing to resume, now or later.
+            ok(SSL_OptionSet(fd, SSL_NO_CACHE, 1), "turn the session cache off")?;
+            ok(SSL_VersionRangeSet(fd, &range), "set the range of TLS versions")?;
+            ok(SSL_SetURL(fd, host.as_ptr()), "set the host name")?;
+            ok(SSL_AuthCertificateHook(fd, Some(judge_peer), arg), "set the certificate hook")?;
+            status(ffi::SSL_GetClientAuthDataHook(fd, Some(answer_request), arg), "set the client certificate hook")?;
+            status(ffi::SSL_AlertReceivedCallback(fd, Some(alert_received), arg), "set the alert callback")?;
+            status(ffi::SSL_AlertSentCallback(fd, Some(alert_sent), arg), "set the alert callback")?;
+            status(ffi::SSL_ResetHandshake(fd, 0), "prepare the handshake")?;
+        }
+        Ok(client)
+    }
+
+    fn arg(&self) -> *mut c_void {
+        ptr::from_ref::<Shared>(&self.shared).cast_mut().cast()
+    }
+
+    /// The range of versions that will be offered, after the crypto policy had its say.
+    pub fn versions(&self) -> (u16, u16) {
+        let mut range = SSLVersionRange { min: 0, max: 0 };
+        // SAFETY: an open TLS descriptor; the answer has room.
+        unsafe { SSL_VersionRangeGet(self.fd, &mut range) };
+        (range.min, range.max)
+    }
+
+    /// Completes our side of the handshake.
+    ///
+    /// In TLS 1.3 that is before the peer has judged our certificate (RFC 8446, 4.4.2): read once before believing it.
+    pub fn handshake(&mut self) -> Result<()> {
+        // SAFETY: an open TLS descriptor.
+        status(unsafe { ffi::SSL_ForceHandshake(self.fd) }, "TLS handshake")
+    }
+
+    /// Reads application data; 0 at the end, with or without close_notify (see the alerts).
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let amount = i32::try_from(buffer.len()).unwrap_or(i32::MAX);
+        // SAFETY: an open TLS descriptor; the buffer has the room named.
+        let count = unsafe { PR_Recv(self.fd, buffer.as_mut_ptr().cast(), amount, 0, u32::MAX) };
+        usize::try_from(count).map_err(|_| NssError::last("read from the TLS session"))
+    }
+
+    /// Writes some application data.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        let amount = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
+        // SAFETY: an open TLS descriptor; the bytes are readable.
+        let count = unsafe { PR_Send(self.fd, bytes.as_ptr().cast(), amount, 0, u32::MAX) };
+        usize::try_from(count).map_err(|_| NssError::last("write to the TLS session"))
+    }
+
+    /// Sends close_notify and ends the sending direction.
+    pub fn finish(&mut self) -> Result<()> {
+        /// `PR_SHUTDOWN_SEND` of prio.h.
+        const SEND: i32 = 1;
+        // SAFETY: an open TLS descriptor.
+        match unsafe { ffi::PR_Shutdown(self.fd, SEND) } {
+            PRStatus::PR_SUCCESS => Ok(()),
+            PRStatus::PR_FAILURE => Err(NssError::last("end the TLS session")),
+        }
+    }
+
+    /// What is known so far.
+    pub fn facts(&self) -> HandshakeFacts {
+        self.shared.facts.borrow().clone()
+    }
+
+    /// What was agreed; `None` before the handshake is complete.
+    pub fn channel(&self) -> Option<Channel> {
+        // SAFETY: plain integers and pointers, for which zero is a value; NSS fills in at most the size it is told.
+        unsafe {
+            let mut info: ffi::SSLChannelInfo = std::mem::zeroed();
+            let room = size_of::<ffi::SSLChannelInfo>() as u32;
+            if ffi::SSL_GetChannelInfo(self.fd, &mut info, room) != ffi::SUCCESS || info.protocolVersion == 0 {
+                return None;
+            }
+            let mut suite: ffi::SSLCipherSuiteInfo = std::mem::zeroed();
+            let room = size_of::<ffi::SSLCipherSuiteInfo>() as u32;
+            let known = ffi::SSL_GetCipherSuiteInfo(info.cipherSuite, &mut suite, room) == ffi::SUCCESS;
+            let suite_name = match known && !suite.cipherSuiteName.is_null() {
+                true => CStr::from_ptr(suite.cipherSuiteName).to_string_lossy().into_owned(),
+                false => format!("0x{:04x}", info.cipherSuite),
+            };
+            Some(Channel {
+                version: info.protocolVersion,
+                suite: info.cipherSuite,
+                suite_name,
+                peer_key_bits: info.authKeyBits,
+            })
+        }
+    }
+}
+
+impl Drop for TlsClient {
+    fn drop(&mut self) {
+        // SAFETY: closes the session and the transport below it, once; the callbacks' argument is still alive.
+        unsafe { PR_Close(self.fd) };
+    }
+}
+
+fn ok(result: SECStatus, step: &'static str) -> Result<()> {
+    status(result as Status, step)
+}
+
+fn status(result: Status, step: &'static str) -> Result<()> {
+    if result == ffi::SUCCESS { Ok(()) } else { Err(NssError::last(step)) }
+}
+
+/// # Safety
+/// `arg` is what [`TlsClient::arg`] gave, and the session is alive.
+unsafe fn shared<'a>(arg: *mut c_void) -> &'a Shared {
+    // SAFETY: promised by the caller; only shared references to it exist.
+    unsafe { &*arg.cast::<Shared>() }
+}
+
+/// Records the chain and every objection to it, then decides exactly as NSS's default hook does.
+unsafe extern "C" fn judge_peer(arg: *mut c_void, fd: *mut PRFileDesc, check: PRBool, server: PRBool) -> SECStatus {
+    // SAFETY: libssl hands back the argument it was given, during a call on a live session; both results of the
+    // session's getters are references that are ours.
+    let (shared, leaf, chain) = unsafe {
+        let shared = shared(arg);
+        let leaf = Certificate::from_raw(SSL_PeerCertificate(fd), &shared.nss);
+        (shared, leaf, cert::from_list(SSL_PeerCertificateChain(fd), &shared.nss))
+    };
+    if let Some(leaf) = leaf {
+        let objections = leaf.verify(Usage::SslServer);
+        let mut facts = shared.facts.borrow_mut();
+        facts.peer_chain = chain.iter().map(Certificate::der).collect();
+        facts.objections = objections;
+    }
+    // SAFETY: the default hook, with the argument that NSS itself gives it.
+    let decision = unsafe { ffi::SSL_AuthCertificate(ffi::CERT_GetDefaultCertDB().cast(), fd, check, server) };
+    let decision = status(decision, "judge the peer's certificate");
+    let mut facts = shared.facts.borrow_mut();
+    if let Err(error) = &decision {
+        facts.name_error = (error.code == ErrorCode::SSL_ERROR_BAD_CERT_DOMAIN).then(|| error.clone());
+        // SAFETY: sets thread-local numbers: what libssl reads next must be the hook's own error.
+        unsafe { nss_sys::nspr::PR_SetError(error.code.0, 0) };
+    }
+    let result = if decision.is_ok() { SECStatus::SECSuccess } else { SECStatus::SECFailure };
+    facts.decision = Some(decision);
+    result
+}
+
+/// Records what the peer asks for and gives our certificate, whatever list of CAs came, as NSS_GetClientAuthData does
+/// for a nickname.
+unsafe extern "C" fn answer_request(
+    arg: *mut c_void,
+    _fd: *mut PRFileDesc,
+    ca_names: *mut CERTDistNames,
+    certificate: *mut *mut CERTCertificate,
+    key: *mut *mut SECKEYPrivateKey,
+) -> Status {
+    // SAFETY: libssl hands back the argument it was given, during a call on a live session.
+    let shared = unsafe { shared(arg) };
+    let mut facts = shared.facts.borrow_mut();
+    // SAFETY: `ca_names` and its items are valid during the callback.
+    facts.asked_for_certificate = Some(unsafe { copy_names(ca_names) });
+    let Some(ours) = &shared.client_auth else { return ffi::FAILURE };
+    // SAFETY: both are alive; libssl gets references of its own, through pointers that it gave.
+    unsafe {
+        let key_copy = ffi::SECKEY_CopyPrivateKey(ours.key.as_ptr());
+        if key_copy.is_null() {
+            return ffi::FAILURE;
+        }
+        *key = key_copy;
+        *certificate = ffi::CERT_DupCertificate(ours.certificate.as_ptr());
+    }
+    facts.gave_certificate = true;
+    ffi::SUCCESS
+}
+
+/// # Safety
+/// `names` is NULL or valid, with `nnames` items.
+unsafe fn copy_names(names: *mut CERTDistNames) -> Vec<CaName> {
+    if names.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: promised by the caller; the text returned is ours.
+    unsafe {
+        let count = usize::try_from((*names).nnames).unwrap_or(0);
+        (0..count)
+            .map(|index| {
+                let item = (*names).names.add(index);
+                let text = take_string(ffi::CERT_DerNameToAscii(item)).unwrap_or_else(|| "(unreadable name)".to_owned());
+                CaName { der: copy_item(&*item), text }
+            })
+            .collect()
+    }
+}
+
+unsafe extern "C" fn alert_received(_fd: *const PRFileDesc, arg: *mut c_void, alert: *const SSLAlert) {
+    // SAFETY: libssl hands back the argument it was given, and an alert, during a call on a live session.
+    unsafe { record_alert(arg, alert, false) };
+}
+
+unsafe extern "C" fn alert_sent(_fd: *const PRFileDesc, arg: *mut c_void, alert: *const SSLAlert) {
+    // SAFETY: as above.
+    unsafe { record_alert(arg, alert, true) };
+}
+
+/// # Safety
+/// As for [`shared`]; `alert` is valid.
+unsafe fn record_alert(arg: *mut c_void, alert: *const SSLAlert, sent: bool) {
+    // SAFETY: promised by the caller.
+    let (shared, alert) = unsafe { (shared(arg), *alert) };
+    let seen = SeenAlert { sent, level: alert.level, description: alert.description };
+    // A peer may send alerts without end; the first hundred tell the story.
+    let mut facts = shared.facts.borrow_mut();
+    if facts.alerts.len() < 100 {
+        facts.alerts.push(seen);
+    }
+}

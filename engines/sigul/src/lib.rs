@@ -1,0 +1,1 @@
+//! Sigul's configuration files, chunks, headers and requests, without I/O

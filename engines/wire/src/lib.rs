@@ -1,0 +1,1 @@
+//! TLS records and alerts as seen on the wire, and their story

@@ -1,0 +1,1 @@
+//! Layers, plan, probes, and the diagnosis with its catalogue of causes

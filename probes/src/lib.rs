@@ -1,1 +1,31 @@
-//! Layers, plan, probes, and the diagnosis with its catalogue of causes
+//! Layers, plan, probes, and the diagnosis with its catalogue of causes.
+//!
+//! Data moves one way: settings → plan → probes → findings → diagnosis → report. A probe does not print, a report does
+//! not probe, and a diagnosis reads findings only.
+
+pub mod catalogue;
+pub mod diagnosis;
+pub mod finding;
+pub mod handshake;
+pub mod password_file;
+pub mod plan;
+pub mod probe;
+pub mod report;
+pub mod secret;
+pub mod settings;
+pub mod shell;
+pub mod target;
+pub mod vocabulary;
+pub mod walk;
+pub mod wire;
+pub mod x509;
+
+pub use catalogue::Cause;
+pub use diagnosis::{Verdict, diagnose};
+pub use finding::{ErrorInfo, Evidence, Finding, Remedy};
+pub use plan::{PROBES, Plan, PlanError};
+pub use report::Report;
+pub use settings::Settings;
+pub use target::Target;
+pub use vocabulary::{Component, Confidence, Layer, Outcome, Status};
+pub use walk::{Observer, Walk};

@@ -98,3 +98,9 @@ pub fn hashes_refused_in_certificates() -> Vec<&'static str> {
     };
     hashes.into_iter().filter(|(_, tag)| refused(*tag)).map(|(name, _)| name).collect()
 }
+
+/// A module with public root certificates (libnssckbi or its replacement) is loaded.
+pub fn has_root_certs() -> bool {
+    // SAFETY: reads the module list of an initialised NSS under its own lock.
+    unsafe { ffi::SECMOD_HasRootCerts() != 0 }
+}

@@ -2,13 +2,17 @@
 
 mod choice;
 mod entry;
+mod locks;
 mod magic;
 
 pub use choice::{Access, Choice, Present, Question, TypePrefix, choose, parse_argument};
 pub use entry::{FileEntry, FileKind};
+pub use locks::{Lock, LockKind};
 pub use magic::Magic;
+pub(crate) use magic::{HASH_HEADER, HASH_MAGIC, SQLITE_HEADER, SQLITE_MAGIC};
 
 use crate::{Errno, Format};
+use locks::LockTable;
 use rustix::fs::{AtFlags, CWD};
 use serde::Serialize;
 use std::io;
@@ -16,14 +20,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The six files NSS knows, without prefix. `pkcs11.txt` and `secmod.db` hold the list of modules.
-pub const BASE_NAMES: [&str; 6] = [
-    "cert9.db",
-    "key4.db",
-    "pkcs11.txt",
-    "cert8.db",
-    "key3.db",
-    "secmod.db",
-];
+pub const BASE_NAMES: [&str; 6] = ["cert9.db", "key4.db", "pkcs11.txt", "cert8.db", "key3.db", "secmod.db"];
 
 /// Suffixes SQLite gives the files it keeps beside a database.
 pub const SIDE_SUFFIXES: [&str; 3] = ["-journal", "-wal", "-shm"];
@@ -115,9 +112,8 @@ impl Inventory {
         };
         self.owner = Some((meta.mode() & 0o7777, meta.uid(), meta.gid()));
         if !meta.is_dir() {
-            self.directory = DirectoryState::NotADirectory {
-                kind: crate::file::kind_name(meta.file_type()).to_owned(),
-            };
+            self.directory =
+                DirectoryState::NotADirectory { kind: crate::file::kind_name(meta.file_type()).to_owned() };
             return;
         }
         let may = |access| rustix::fs::accessat(CWD, &self.path, access, AtFlags::EACCESS);
@@ -152,17 +148,13 @@ impl Inventory {
 
     fn look_at_files(&mut self, listed: Vec<String>) {
         let mut names: Vec<String> = BASE_NAMES.iter().map(|base| self.name_of(base)).collect();
-        let reachable = matches!(
-            self.directory,
-            DirectoryState::Usable | DirectoryState::NotListable(_)
-        );
+        let reachable = matches!(self.directory, DirectoryState::Usable | DirectoryState::NotListable(_));
         if matches!(self.directory, DirectoryState::NotListable(_)) {
-            let sides = ["cert9.db", "key4.db"].iter().flat_map(|base| {
-                SIDE_SUFFIXES.map(|suffix| format!("{}{base}{suffix}", self.prefix))
-            });
-            let sides: Vec<String> = sides
-                .filter(|name| std::fs::symlink_metadata(self.path.join(name)).is_ok())
-                .collect();
+            let sides = ["cert9.db", "key4.db"]
+                .iter()
+                .flat_map(|base| SIDE_SUFFIXES.map(|suffix| format!("{}{base}{suffix}", self.prefix)));
+            let sides: Vec<String> =
+                sides.filter(|name| std::fs::symlink_metadata(self.path.join(name)).is_ok()).collect();
             names.extend(sides);
         }
         for name in listed {
@@ -170,39 +162,30 @@ impl Inventory {
                 names.push(name);
             }
         }
+        let locks = LockTable::read();
         self.files = names
             .into_iter()
-            .map(|name| {
-                if reachable {
-                    FileEntry::look(&self.path, name)
-                } else {
-                    FileEntry::absent(name)
-                }
-            })
+            .map(|name| if reachable { FileEntry::look(&self.path, name, &locks) } else { FileEntry::absent(name) })
             .collect();
     }
 
     fn look_into_key4(&mut self) {
         let key4 = self.name_of("key4.db");
-        let is_sqlite = |name: &str| {
-            self.file(name)
-                .is_some_and(|file| matches!(file.magic, Some(Magic::SqliteDb { .. })))
-        };
-        if is_sqlite(&key4) {
+        if self.is_sqlite(&key4) {
             self.key4_initialised = crate::sql::has_metadata(&self.path.join(&key4)).ok();
         }
         self.half_upgraded = self.key4_initialised == Some(false)
-            && is_sqlite(&self.name_of("cert9.db"))
-            && self.has_legacy_pair();
+            && self.is_sqlite(&self.name_of("cert9.db"))
+            && self.has_usable(Format::Dbm);
+    }
+
+    fn is_sqlite(&self, name: &str) -> bool {
+        self.file(name).is_some_and(|file| matches!(file.magic, Some(Magic::SqliteDb { .. })))
     }
 
     /// The file name for one of [`BASE_NAMES`], with the prefix where NSS puts it.
     pub fn name_of(&self, base: &str) -> String {
-        if base == "pkcs11.txt" {
-            base.to_owned()
-        } else {
-            format!("{}{base}", self.prefix)
-        }
+        if base == "pkcs11.txt" { base.to_owned() } else { format!("{}{base}", self.prefix) }
     }
 
     /// The entry with this file name.
@@ -214,45 +197,34 @@ impl Inventory {
     pub fn has_any(&self, format: Format) -> bool {
         [format.certificate_file(), format.key_file()]
             .iter()
-            .any(|base| {
-                self.file(&self.name_of(base))
-                    .is_some_and(FileEntry::exists)
-            })
+            .any(|base| self.file(&self.name_of(base)).is_some_and(FileEntry::exists))
     }
 
     /// Whether both files of a format are there, can be opened and look like that format.
     pub fn has_usable(&self, format: Format) -> bool {
-        [format.certificate_file(), format.key_file()]
-            .iter()
-            .all(|base| {
-                self.file(&self.name_of(base)).is_some_and(|file| {
-                    file.is_readable()
-                        && match format {
-                            Format::Sql => matches!(file.magic, Some(Magic::SqliteDb { .. })),
-                            Format::Dbm => matches!(file.magic, Some(Magic::BerkeleyHash { .. })),
-                        }
-                })
+        [format.certificate_file(), format.key_file()].iter().all(|base| {
+            self.file(&self.name_of(base)).is_some_and(|file| {
+                file.is_readable()
+                    && match format {
+                        Format::Sql => matches!(file.magic, Some(Magic::SqliteDb { .. })),
+                        Format::Dbm => matches!(file.magic, Some(Magic::BerkeleyHash { .. })),
+                    }
             })
+        })
     }
 
     /// The formats of which at least one file is there.
     pub fn formats(&self) -> Vec<Format> {
-        [Format::Sql, Format::Dbm]
-            .into_iter()
-            .filter(|format| self.has_any(*format))
-            .collect()
+        [Format::Sql, Format::Dbm].into_iter().filter(|format| self.has_any(*format)).collect()
     }
 
     /// What [`choose`] needs to know of this directory.
     pub fn present(&self) -> Present {
         Present {
-            directory: !matches!(
-                self.directory,
-                DirectoryState::Missing | DirectoryState::NotADirectory { .. }
-            ),
+            directory: !matches!(self.directory, DirectoryState::Missing | DirectoryState::NotADirectory { .. }),
             sql_files: self.has_any(Format::Sql),
             sql_usable: self.has_usable(Format::Sql),
-            legacy_usable: self.has_legacy_pair(),
+            legacy_usable: self.has_usable(Format::Dbm),
             half_upgraded: self.half_upgraded,
         }
     }
@@ -261,17 +233,10 @@ impl Inventory {
     pub fn choose(&self, question: &Question<'_>) -> Choice {
         choose(self.present(), question)
     }
-
-    fn has_legacy_pair(&self) -> bool {
-        self.has_usable(Format::Dbm)
-    }
 }
 
 /// Whether a name is one of the six, with any prefix, or a side file of one of them.
 fn belongs(name: &str) -> bool {
-    let stem = SIDE_SUFFIXES
-        .iter()
-        .find_map(|suffix| name.strip_suffix(suffix))
-        .unwrap_or(name);
+    let stem = SIDE_SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
     BASE_NAMES.iter().any(|base| stem.ends_with(base))
 }

@@ -15,10 +15,7 @@ pub struct Errno {
 
 impl From<&io::Error> for Errno {
     fn from(error: &io::Error) -> Self {
-        Errno {
-            code: error.raw_os_error().unwrap_or(0),
-            text: error.to_string(),
-        }
+        Errno { code: error.raw_os_error().unwrap_or(0), text: error.to_string() }
     }
 }
 

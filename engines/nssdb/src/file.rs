@@ -71,18 +71,12 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<(Vec<u8>, Stamp), Error> {
     let meta = file.metadata().map_err(|source| unreadable(path, source))?;
     require_regular(path, &meta)?;
     let size = meta.size();
-    let too_large = |size| Error::TooLarge {
-        file: path.display().to_string(),
-        size,
-        limit,
-    };
+    let too_large = |size| Error::TooLarge { file: path.display().to_string(), size, limit };
     if size > limit {
         return Err(too_large(size));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-    file.take(limit + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|source| unreadable(path, source))?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|source| unreadable(path, source))?;
     if bytes.len() as u64 > limit {
         return Err(too_large(bytes.len() as u64));
     }
@@ -93,17 +87,15 @@ fn require_regular(path: &Path, meta: &Metadata) -> Result<(), Error> {
     if meta.is_file() {
         return Ok(());
     }
-    Err(Error::NotRegular {
-        file: path.display().to_string(),
-        kind: kind_name(meta.file_type()),
-    })
+    Err(Error::NotRegular { file: path.display().to_string(), kind: kind_name(meta.file_type()) })
 }
 
 pub(crate) fn unreadable(path: &Path, source: io::Error) -> Error {
     let file = path.display().to_string();
-    if source.kind() == io::ErrorKind::NotFound {
-        Error::Missing { file }
-    } else {
-        Error::Unreadable { file, source }
-    }
+    if source.kind() == io::ErrorKind::NotFound { Error::Missing { file } } else { Error::Unreadable { file, source } }
+}
+
+/// The last component of a path, for a [`crate::Problem`].
+pub(crate) fn name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

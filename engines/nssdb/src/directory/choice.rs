@@ -102,12 +102,7 @@ pub fn choose(present: Present, question: &Question<'_>) -> Choice {
     let (asked, because) = match asked(question) {
         Ok(asked) => asked,
         Err(reason) => {
-            return Choice {
-                asked: Format::Dbm,
-                reads: None,
-                error: Some(LEGACY_DATABASE),
-                reason,
-            };
+            return Choice { asked: Format::Dbm, reads: None, error: Some(LEGACY_DATABASE), reason };
         }
     };
     let (reads, error, what) = match asked {
@@ -115,42 +110,26 @@ pub fn choose(present: Present, question: &Question<'_>) -> Choice {
         Format::Sql => sql(present, question.access),
         Format::Dbm => dbm(present, question.access),
     };
-    Choice {
-        asked,
-        reads,
-        error,
-        reason: format!("{because}; {what}"),
-    }
+    Choice { asked, reads, error, reason: format!("{because}; {what}") }
 }
 
 fn asked(question: &Question<'_>) -> Result<(Format, String), String> {
     Ok(match question.prefix {
         TypePrefix::Sql => (Format::Sql, "sql: was given".into()),
-        TypePrefix::Extern => (
-            Format::Sql,
-            "extern: was given, which means the same as sql:".into(),
-        ),
+        TypePrefix::Extern => (Format::Sql, "extern: was given, which means the same as sql:".into()),
         TypePrefix::Dbm => (Format::Dbm, "dbm: was given".into()),
         TypePrefix::MultiAccess => {
             return Err("multiaccess: was given and needs a database library of its own".into());
         }
         TypePrefix::None => match question.default_db_type {
-            Some(kind @ ("sql" | "extern")) => (
-                Format::Sql,
-                format!("no type was given and NSS_DEFAULT_DB_TYPE is {kind}"),
-            ),
-            Some("dbm") => (
-                Format::Dbm,
-                "no type was given and NSS_DEFAULT_DB_TYPE is dbm".into(),
-            ),
-            _ if question.nss < (3, 35) => (
-                Format::Dbm,
-                "no type was given, and NSS before 3.35 then takes dbm".into(),
-            ),
-            _ => (
-                Format::Sql,
-                "no type was given, and NSS since 3.35 then takes sql".into(),
-            ),
+            Some(kind @ ("sql" | "extern")) => {
+                (Format::Sql, format!("no type was given and NSS_DEFAULT_DB_TYPE is {kind}"))
+            }
+            Some("dbm") => (Format::Dbm, "no type was given and NSS_DEFAULT_DB_TYPE is dbm".into()),
+            _ if question.nss < (3, 35) => {
+                (Format::Dbm, "no type was given, and NSS before 3.35 then takes dbm".into())
+            }
+            _ => (Format::Sql, "no type was given, and NSS since 3.35 then takes sql".into()),
         },
     })
 }
@@ -187,30 +166,16 @@ fn sql(present: Present, access: Access) -> (Option<Format>, Option<i32>, &'stat
             None,
             "only cert8.db and key3.db are there; opened for writing NSS creates cert9.db and key4.db and copies at the first login",
         ),
-        Access::ReadWrite => (
-            None,
-            None,
-            "there is no database; opened for writing NSS creates an empty one",
-        ),
+        Access::ReadWrite => (None, None, "there is no database; opened for writing NSS creates an empty one"),
     }
 }
 
 fn dbm(present: Present, access: Access) -> (Option<Format>, Option<i32>, &'static str) {
     match access {
-        _ if present.legacy_usable => (
-            Some(Format::Dbm),
-            None,
-            "cert8.db and key3.db are there",
-        ),
-        Access::ReadOnly => (
-            None,
-            Some(LEGACY_DATABASE),
-            "cert8.db and key3.db are not both usable",
-        ),
-        Access::ReadWrite => (
-            None,
-            None,
-            "cert8.db and key3.db are not both usable; opened for writing NSS creates what is missing",
-        ),
+        _ if present.legacy_usable => (Some(Format::Dbm), None, "cert8.db and key3.db are there"),
+        Access::ReadOnly => (None, Some(LEGACY_DATABASE), "cert8.db and key3.db are not both usable"),
+        Access::ReadWrite => {
+            (None, None, "cert8.db and key3.db are not both usable; opened for writing NSS creates what is missing")
+        }
     }
 }

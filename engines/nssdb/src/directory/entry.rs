@@ -1,5 +1,6 @@
 //! One file of a database directory.
 
+use super::locks::{Lock, LockTable};
 use super::magic::{self, Magic};
 use crate::{Errno, file};
 use serde::Serialize;
@@ -52,6 +53,8 @@ pub struct FileEntry {
     pub open_error: Option<Errno>,
     /// What the first bytes say; `None` when they could not be read.
     pub magic: Option<Magic>,
+    /// Locks other processes hold on it, the strongest first.
+    pub locks: Vec<Lock>,
 }
 
 impl FileEntry {
@@ -68,11 +71,12 @@ impl FileEntry {
             mtime: (0, 0),
             open_error: None,
             magic: None,
+            locks: Vec::new(),
         }
     }
 
     /// Looks at a file; opens it only if it is regular, so that no FIFO or device is disturbed.
-    pub(super) fn look(dir: &Path, name: String) -> FileEntry {
+    pub(super) fn look(dir: &Path, name: String, locks: &LockTable) -> FileEntry {
         let path = dir.join(&name);
         let mut entry = FileEntry::absent(name);
         let own = match std::fs::symlink_metadata(&path) {
@@ -86,9 +90,7 @@ impl FileEntry {
             }
         };
         let meta = if own.file_type().is_symlink() {
-            entry.link = std::fs::read_link(&path)
-                .ok()
-                .map(|target| target.display().to_string());
+            entry.link = std::fs::read_link(&path).ok().map(|target| target.display().to_string());
             match std::fs::metadata(&path) {
                 Ok(meta) => meta,
                 Err(error) => {
@@ -118,6 +120,7 @@ impl FileEntry {
         entry.gid = meta.gid();
         entry.mtime = (meta.mtime(), meta.mtime_nsec());
         if entry.kind == FileKind::Regular {
+            entry.locks = locks.of(&meta);
             match file::open(&path).and_then(|file| magic::identify(file, entry.size)) {
                 Ok(magic) => entry.magic = Some(magic),
                 Err(error) => entry.open_error = Some(Errno::from(&error)),

@@ -60,28 +60,20 @@ fn of_head(head: &[u8], size: u64) -> Magic {
     }
     if be32(head, 0) == Some(HASH_MAGIC) {
         return match (be32(head, 4), be32(head, 8)) {
-            (Some(version), Some(lorder)) if head.len() == HASH_HEADER => {
-                Magic::BerkeleyHash { version, lorder }
-            }
-            _ => Magic::Truncated {
-                expected: HASH_HEADER as u64,
-            },
+            (Some(version), Some(lorder)) if head.len() == HASH_HEADER => Magic::BerkeleyHash { version, lorder },
+            _ => Magic::Truncated { expected: HASH_HEADER as u64 },
         };
     }
     if is_text(head) {
         return Magic::Text;
     }
-    Magic::Garbage {
-        first: head.iter().take(16).copied().collect(),
-    }
+    Magic::Garbage { first: head.iter().take(16).copied().collect() }
 }
 
 fn sqlite(head: &[u8], size: u64) -> Magic {
     let byte = |at: usize| head.get(at).copied().unwrap_or(0);
     if head.len() < SQLITE_HEADER {
-        return Magic::Truncated {
-            expected: SQLITE_HEADER as u64,
-        };
+        return Magic::Truncated { expected: SQLITE_HEADER as u64 };
     }
     let page_size = match u64::from(byte(16)) << 8 | u64::from(byte(17)) {
         1 => 65_536,
@@ -108,10 +100,7 @@ fn is_text(head: &[u8]) -> bool {
         }
         Err(_) => return false,
     };
-    !head.is_empty()
-        && head
-            .chars()
-            .all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'))
+    !head.is_empty() && head.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'))
 }
 
 fn be32(bytes: &[u8], at: usize) -> Option<u32> {

@@ -1,0 +1,35 @@
+//! The password-based cryptography of the key databases, on OpenSSL.
+
+pub(crate) mod der;
+mod envelope;
+mod kdf;
+
+pub(crate) use envelope::{Envelope, NSS_PBE_3DES, verify_mac};
+pub(crate) use kdf::{password_key, sha1};
+
+use crate::Error;
+
+/// Most rounds of key derivation done for one value. NSS writes 1 or 10,000 and the number comes from the file;
+/// this many take about a second.
+pub(crate) const MAX_ITERATIONS: u32 = 2_000_000;
+
+/// Why a value stays closed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Algorithm or cost outside what is handled.
+    Unsupported(String),
+    /// Not the structure it should be.
+    Malformed(&'static str),
+    /// The padding is wrong: the usual sign of a wrong key.
+    Padding,
+}
+
+impl Failure {
+    pub(crate) fn into_error(self, what: &str) -> Error {
+        match self {
+            Failure::Unsupported(why) => Error::Unsupported(format!("{what}: {why}")),
+            Failure::Malformed(why) => Error::Undecodable(format!("{what}: {why}")),
+            Failure::Padding => Error::Undecodable(format!("{what} does not decrypt")),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! `cert8.db` and `key3.db`.
+
+mod bytes;
+mod cert8;
+mod hash;
+mod key3;
+
+use crate::error::{Error, Place, Problem};
+use crate::model::{Database, FileState, Generation, PasswordState};
+use crate::problems::Problems;
+use crate::{Format, file, join, unlock};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// Largest hash file read.
+const MAX_FILE: u64 = 256 << 20;
+/// How often a changing file is read again, and the pause between.
+const ATTEMPTS: u32 = 25;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Reads both files. Fails only if neither can be opened.
+pub(crate) fn load(dir: &Path, prefix: &str) -> Result<Database, Error> {
+    let certificate_path = dir.join(format!("{prefix}cert8.db"));
+    let key_path = dir.join(format!("{prefix}key3.db"));
+    let mut problems = (Problems::of(file::name(&certificate_path)), Problems::of(file::name(&key_path)));
+    let certificates = pairs(&certificate_path, &mut problems.0);
+    let keys = pairs(&key_path, &mut problems.1);
+    let (certificates, certificate_file) = match (certificates, &keys) {
+        (Err(error), Err(_)) => return Err(error),
+        (Ok(contents), _) => {
+            let blobs = cert8::blob_dir(&certificate_path);
+            let found = cert8::read(contents.pairs, blobs, &mut problems.0);
+            let state = state(contents.complete && found.complete);
+            (Some(found), state)
+        }
+        (Err(error), Ok(_)) => (None, FileState::Failed(error)),
+    };
+    let (keys, key_file) = match keys {
+        Ok(contents) => {
+            let mut found = key3::read(contents.pairs, &mut problems.1);
+            if !contents.complete && found.store.check.is_none() {
+                found.store.unreadable.get_or_insert("the file is damaged and no password record was found".into());
+            }
+            let state = state(contents.complete && found.complete);
+            (found, state)
+        }
+        Err(error) => {
+            let mut none = key3::Keys::default();
+            none.store.unreadable = Some(error.to_string());
+            (none, FileState::Failed(error))
+        }
+    };
+    let (certificates, crls, not_understood) = match certificates {
+        Some(found) => (found.certificates, found.crls, found.not_understood),
+        None => (Vec::new(), Vec::new(), BTreeMap::new()),
+    };
+    let mut database = Database {
+        directory: dir.to_owned(),
+        prefix: prefix.to_owned(),
+        format: Format::Dbm,
+        partial: !matches!(certificate_file, FileState::Read) || !matches!(key_file, FileState::Read),
+        certificate_file,
+        key_file,
+        certificates,
+        private_keys: keys.private_keys,
+        public_keys: Vec::new(),
+        crls,
+        stray_trust: 0,
+        password: PasswordState::NotInitialised,
+        generation: Generation {
+            salt_length: keys.store.global_salt.len(),
+            key3_version: keys.version,
+            ..Generation::default()
+        },
+        not_understood,
+        problems: Vec::new(),
+        key_store: keys.store,
+    };
+    database.password = unlock::state(&database.key_store);
+    join::keys(&mut database);
+    database.problems = problems.0.into_vec();
+    database.problems.extend(problems.1.into_vec());
+    Ok(database)
+}
+
+fn state(complete: bool) -> FileState {
+    if complete { FileState::Read } else { FileState::Partial }
+}
+
+/// The pairs of a file that stayed the same while it was read. The format has no change counter and no journal;
+/// size and times are all there is to see a writer by.
+fn pairs(path: &Path, problems: &mut Problems) -> Result<hash::Contents, Error> {
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            std::thread::sleep(PAUSE);
+        }
+        let (bytes, before) = file::read(path, MAX_FILE)?;
+        if file::stamp(path)? != Some(before) {
+            continue;
+        }
+        return hash::read(&bytes, problems)
+            .map_err(|what| Error::Corrupt(Problem { file: file::name(path), place: Place::File, what }));
+    }
+    Err(Error::Busy {
+        file: path.display().to_string(),
+        what: format!("it changed during each of {ATTEMPTS} attempts to read it"),
+    })
+}

@@ -1,0 +1,164 @@
+//! A consistent copy of an SQLite database in memory, taken without a lock and without writing.
+//!
+//! SQLite itself must not be let near the file: opened normally it takes locks and may create `-shm` or delete a
+//! journal; opened as immutable it ignores journal and log. So the bytes of database, rollback journal and
+//! write-ahead log are read, the two are applied in memory, and the copy counts only if none of the files changed
+//! in between.
+
+use super::{journal, wal};
+use crate::directory::{SQLITE_HEADER, SQLITE_MAGIC};
+use crate::error::{Error, Place, Problem};
+use crate::file::{self, Stamp};
+use rusqlite::Connection;
+use rusqlite::limits::Limit;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Largest database, journal or log read; ten thousand certificates take about 40 MiB.
+const MAX_FILE: u64 = 256 << 20;
+/// Largest row SQLite may hand out, so that one hostile row cannot fill the memory.
+const MAX_ROW: i32 = 32 << 20;
+/// How often a changing database is read again.
+const ATTEMPTS: u32 = 25;
+/// Pause between two attempts. NSS's own transactions end in milliseconds.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Longest time all queries on one copy may take together; reached only by a hostile schema.
+const QUERY_TIME: Duration = Duration::from_secs(10);
+
+/// The bytes of a database, as of one moment.
+pub(super) struct Snapshot {
+    bytes: Vec<u8>,
+}
+
+impl Snapshot {
+    /// Reads the database at `path`, waiting half a second at most for a writer to finish.
+    pub(super) fn take(path: &Path) -> Result<Snapshot, Error> {
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                std::thread::sleep(PAUSE);
+            }
+            if let Some(snapshot) = Snapshot::attempt(path)? {
+                return Ok(snapshot);
+            }
+        }
+        Err(Error::Busy {
+            file: path.display().to_string(),
+            what: format!("it changed during each of {ATTEMPTS} attempts to read it"),
+        })
+    }
+
+    /// One attempt; `None` when something changed meanwhile.
+    fn attempt(path: &Path) -> Result<Option<Snapshot>, Error> {
+        let journal_path = beside(path, "-journal");
+        let wal_path = beside(path, "-wal");
+        let before = stamps(path, &journal_path, &wal_path)?;
+        let (mut bytes, read_stamp) = file::read(path, MAX_FILE)?;
+        let (Some(journal), Some(log)) = (read_side(&journal_path, before[1])?, read_side(&wal_path, before[2])?)
+        else {
+            return Ok(None);
+        };
+        if before != stamps(path, &journal_path, &wal_path)? || before[0] != Some(read_stamp) {
+            return Ok(None);
+        }
+        require_sqlite(path, &bytes)?;
+        if !journal.is_empty() {
+            journal::roll_back(&mut bytes, &journal).map_err(|what| corrupt(&journal_path, what))?;
+        }
+        if is_wal(&bytes) {
+            wal::replay(&mut bytes, &log);
+            // Memory databases cannot be in WAL mode; the log has been applied.
+            if let Some(versions) = bytes.get_mut(18..20) {
+                versions.fill(1);
+            }
+        }
+        Ok(Some(Snapshot { bytes }))
+    }
+
+    /// Opens the copy, with every limit set that a hostile file could otherwise exceed.
+    pub(super) fn open(self) -> Result<Connection, rusqlite::Error> {
+        let mut connection = Connection::open_in_memory()?;
+        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_ROW)?;
+        connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+        let size = self.bytes.len();
+        connection.deserialize_read_exact("main", self.bytes.as_slice(), size, true)?;
+        let deadline = Instant::now() + QUERY_TIME;
+        connection.progress_handler(10_000, Some(move || Instant::now() > deadline));
+        connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;")?;
+        Ok(connection)
+    }
+}
+
+fn stamps(db: &Path, journal: &Path, wal: &Path) -> Result<[Option<Stamp>; 3], Error> {
+    Ok([file::stamp(db)?, file::stamp(journal)?, file::stamp(wal)?])
+}
+
+/// The bytes of a side file that was there a moment ago; `None` when it has gone.
+fn read_side(path: &Path, seen: Option<Stamp>) -> Result<Option<Vec<u8>>, Error> {
+    match seen {
+        Some(stamp) if stamp.size > 0 => match file::read(path, MAX_FILE) {
+            Ok((bytes, _)) => Ok(Some(bytes)),
+            Err(Error::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        },
+        _ => Ok(Some(Vec::new())),
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn require_sqlite(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    if bytes.is_empty() {
+        return Err(corrupt(path, "the file is empty".into()));
+    }
+    if bytes.len() < SQLITE_HEADER || !bytes.starts_with(SQLITE_MAGIC) {
+        return Err(corrupt(path, "this is not an SQLite database".into()));
+    }
+    Ok(())
+}
+
+fn is_wal(bytes: &[u8]) -> bool {
+    bytes.get(18..20).is_some_and(|versions| versions.contains(&2))
+}
+
+fn corrupt(path: &Path, what: String) -> Error {
+    Error::Corrupt(Problem { file: crate::file::name(path), place: Place::File, what })
+}
+
+/// The page size of a database header, if it is one SQLite allows.
+pub(super) fn page_size(header: &[u8]) -> Option<usize> {
+    let raw = usize::from(u16::from_be_bytes(header.get(16..18)?.try_into().ok()?));
+    let size = if raw == 1 { 65_536 } else { raw };
+    (size.is_power_of_two() && (512..=65_536).contains(&size)).then_some(size)
+}
+
+/// A big-endian word.
+pub(super) fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+    let four = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_be_bytes(four.try_into().ok()?))
+}
+
+/// Writes a page (numbered from 1) into the copy, growing it within the size limit.
+pub(super) fn put_page(bytes: &mut Vec<u8>, number: u32, page: &[u8]) -> bool {
+    let Some(start) = (number as usize).checked_sub(1).and_then(|before| before.checked_mul(page.len())) else {
+        return false;
+    };
+    let end = start.saturating_add(page.len());
+    if end as u64 > MAX_FILE {
+        return false;
+    }
+    if bytes.len() < end {
+        bytes.resize(end, 0);
+    }
+    match bytes.get_mut(start..end) {
+        Some(place) => {
+            place.copy_from_slice(page);
+            true
+        }
+        None => false,
+    }
+}

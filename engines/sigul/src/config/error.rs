@@ -1,0 +1,205 @@
+//! What can be wrong with a configuration file.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::ini::{MAX_ENTRIES, MAX_LINE};
+use super::settings::{Origin, Role, TlsVersion};
+use crate::shown::shown;
+
+/// A fault of a configuration file. `Display` is one line, led by file and line; no secret is in it.
+///
+/// Lines count from 1, `offset` counts bytes from the start of the file, from 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are explained above and by their names")]
+pub enum ConfigError {
+    /// A byte that is not UTF-8.
+    NotUtf8 { file: PathBuf, line: usize, offset: usize },
+    /// A NUL byte.
+    NulByte { file: PathBuf, line: usize, offset: usize },
+    /// The file begins with a byte order mark, which Python takes for text before the first section.
+    ByteOrderMark { file: PathBuf },
+    /// A line above [`MAX_LINE`] bytes.
+    LineTooLong { file: PathBuf, line: usize, bytes: usize },
+    /// More than [`MAX_ENTRIES`] sections and keys.
+    TooManyEntries { file: PathBuf, line: usize },
+    /// Text before the first section.
+    NoSection { file: PathBuf, line: usize },
+    /// A line that is neither a section nor has `=` or `:`.
+    NoDelimiter { file: PathBuf, line: usize, section: String },
+    /// A line that begins with `=` or `:`.
+    NoKey { file: PathBuf, line: usize, section: String },
+    /// A section that the same file already has at line `first`.
+    DuplicateSection { file: PathBuf, line: usize, section: String, first: usize },
+    /// A key that its section already has at line `first`.
+    DuplicateKey { file: PathBuf, line: usize, section: String, key: String, first: usize },
+    /// No section says whether this is a client's, a server's or a bridge's configuration; `found` are the sections
+    /// that are there, ten at most.
+    NoRole { files: Vec<PathBuf>, found: Vec<String> },
+    /// More than one of the sections that name a role.
+    SeveralRoles { found: Vec<(Role, PathBuf, usize)> },
+    /// A key without which this role cannot work; the section stands at `line`.
+    Missing { file: PathBuf, line: usize, role: Role, key: &'static str },
+    /// A value that cannot be used. `value` is what [`super::Value::shown`] gives, `continued` the line that the value
+    /// goes on in.
+    BadValue { origin: Origin, key: &'static str, value: String, continued: Option<usize>, problem: Problem },
+}
+
+/// Why a value cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Problem {
+    /// It is empty.
+    Empty,
+    /// It goes on in another line.
+    SeveralLines,
+    /// Not a whole number from 1 to 65535.
+    NotAPort,
+    /// Not a whole number from 1 up.
+    NotANumber,
+    /// Not one of `tls1.0`, `tls1.1`, `tls1.2`, `tls1.3`.
+    NotATlsVersion,
+    /// The minimum is above this maximum.
+    MinimumAboveMaximum(TlsVersion),
+    /// The maximum is below this minimum, which is the default.
+    MaximumBelowMinimum(TlsVersion),
+    /// A client refuses a minimum below TLS 1.2.
+    MinimumTooLow,
+    /// A host name of this many bytes, which is more than 253 (RFC 1035 section 2.3.4).
+    HostTooLong(usize),
+    /// A host name with white space or a control character in it.
+    HostHasBlank,
+    /// The same, and it looks like a comment: Python takes none after a value.
+    HostHasComment,
+    /// A URL, or a host name with a port after it.
+    HostHasPort,
+    /// Something else than printable ASCII.
+    NotPrintable,
+    /// More than 255 bytes, which a request has no room for.
+    TooLong(usize),
+    /// It begins with `~`, and the home directory is not known.
+    HomeUnknown,
+    /// It begins with `~NAME`.
+    OtherHome,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => {
+                f.write_str("is empty; give a value, or delete the line to get the default, if there is one")
+            }
+            Self::SeveralLines => f.write_str("goes on in a further line, which no such value does"),
+            Self::NotAPort => f.write_str("is not a port; ports are whole numbers from 1 to 65535"),
+            Self::NotANumber => f.write_str("is not a whole number above 0"),
+            Self::NotATlsVersion => f.write_str("is not a TLS version; write tls1.0, tls1.1, tls1.2 or tls1.3"),
+            Self::MinimumAboveMaximum(max) => write!(f, "is above the maximum, {max}: no TLS version is left to offer"),
+            Self::MaximumBelowMinimum(min) => {
+                write!(f, "is below the minimum, {min} by default: no TLS version is left to offer")
+            }
+            Self::MinimumTooLow => f.write_str("is too low: a client refuses a minimum below tls1.2"),
+            Self::HostTooLong(bytes) => write!(f, "is {bytes} bytes long; a host name has 253 at most"),
+            Self::HostHasBlank => f.write_str("is not a host name: there is a blank in it"),
+            Self::HostHasComment => {
+                f.write_str("is not a host name: a comment after a value is part of the value; give it its own line")
+            }
+            Self::HostHasPort => f.write_str("is not a bare host name; the port has a key of its own"),
+            Self::NotPrintable => f.write_str("has something else than printable ASCII in it"),
+            Self::TooLong(bytes) => write!(f, "is {bytes} bytes long; a request has room for 255"),
+            Self::HomeUnknown => {
+                f.write_str("begins with ~, and the home directory is not known; write the whole path")
+            }
+            Self::OtherHome => f.write_str("begins with another user's ~; write the whole path"),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotUtf8 { file, line, offset } => {
+                write!(f, "{}:{line}: the byte at offset {offset} is not UTF-8; save the file as UTF-8", name(file))
+            }
+            Self::NulByte { file, line, offset } => {
+                write!(f, "{}:{line}: NUL byte at offset {offset}; is this a text file in UTF-8?", name(file))
+            }
+            Self::ByteOrderMark { file } => {
+                write!(
+                    f,
+                    "{}:1: the file begins with a byte order mark, which Sigul refuses; save it without",
+                    name(file)
+                )
+            }
+            Self::LineTooLong { file, line, bytes } => {
+                write!(f, "{}:{line}: a line of {bytes} bytes; {MAX_LINE} is the most that is read", name(file))
+            }
+            Self::TooManyEntries { file, line } => {
+                write!(f, "{}:{line}: more than {MAX_ENTRIES} sections and keys; is this the right file?", name(file))
+            }
+            Self::NoSection { file, line } => {
+                write!(f, "{}:{line}: this line comes before the first [section]", name(file))
+            }
+            Self::NoDelimiter { file, line, section } => write!(
+                f,
+                "{}:{line}: in [{}]: no \":\" or \"=\" in this line; to continue the value above, indent it deeper",
+                name(file),
+                shown(section)
+            ),
+            Self::NoKey { file, line, section } => {
+                write!(f, "{}:{line}: in [{}]: no key before the \":\" or \"=\"", name(file), shown(section))
+            }
+            Self::DuplicateSection { file, line, section, first } => {
+                write!(f, "{}:{line}: section [{}] is already at line {first}", name(file), shown(section))
+            }
+            Self::DuplicateKey { file, line, section, key, first } => write!(
+                f,
+                "{}:{line}: key \"{}\": section [{}] already has it at line {first}",
+                name(file),
+                shown(key),
+                shown(section)
+            ),
+            Self::NoRole { files, found } => no_role(f, files, found),
+            Self::SeveralRoles { found } => {
+                f.write_str("one configuration has one role, and these sections name several:")?;
+                for (index, (role, file, line)) in found.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { "," };
+                    write!(f, "{comma} [{}] at {}:{line}", role.section(), name(file))?;
+                }
+                Ok(())
+            }
+            Self::Missing { file, line, role, key } => write!(
+                f,
+                "{}:{line}: key \"{key}\": not in section [{}], and there is no default for it",
+                name(file),
+                role.section()
+            ),
+            Self::BadValue { origin, key, value, continued, problem } => {
+                write!(f, "{origin}: key \"{key}\": \"{value}\" {problem}")?;
+                match continued {
+                    Some(line) => write!(f, " (line {line} is indented, so it continues this value)"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+fn no_role(f: &mut fmt::Formatter<'_>, files: &[PathBuf], found: &[String]) -> fmt::Result {
+    let files: Vec<String> = files.iter().map(|file| name(file)).collect();
+    let files = if files.is_empty() { "no file was read".to_owned() } else { files.join(", ") };
+    write!(f, "{files}: no section [client], [server] or [bridge]; ")?;
+    if found.is_empty() {
+        return f.write_str("there are no sections");
+    }
+    let found: Vec<String> = found.iter().map(|section| format!("[{}]", shown(section))).collect();
+    write!(f, "found {}", found.join(", "))
+}
+
+/// A path as a message names it: on one line, whatever is in it.
+pub(super) fn name(file: &Path) -> String {
+    file.to_string_lossy()
+        .chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect()
+}

@@ -1,0 +1,256 @@
+//! Alerts: the only words a TLS peer has for what it did not like.
+
+use std::fmt;
+
+/// Level of an alert (RFC 5246 section 7.2). TLS 1.3 keeps the byte and ignores it (RFC 8446 section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AlertLevel {
+    /// 1
+    Warning,
+    /// 2
+    Fatal,
+    /// A number with no meaning
+    Other(u8),
+}
+
+impl fmt::Display for AlertLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AlertLevel::Warning => f.write_str("warning"),
+            AlertLevel::Fatal => f.write_str("fatal"),
+            AlertLevel::Other(number) => write!(f, "level {number}"),
+        }
+    }
+}
+
+/// Number of an alert (IANA registry of TLS Alerts).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AlertDescription(pub u8);
+
+/// Number, name, and what the alert says about whom. Names of alerts that TLS 1.3 no longer sends stand without the
+/// registry's `_RESERVED`.
+const ALERTS: &[(u8, &str, &str)] = &[
+    (0, "close_notify", "The sender has no more to send and closes in order (RFC 8446 6.1)."),
+    (
+        10,
+        "unexpected_message",
+        "The sender got a message that has no place at this point: one of the two implementations is at fault \
+         (RFC 8446 6.2).",
+    ),
+    (
+        20,
+        "bad_record_mac",
+        "The sender could not decrypt a record of its peer: bytes were changed on the way, or the two have different \
+         keys (RFC 8446 6.2).",
+    ),
+    (21, "decryption_failed", "The sender could not decrypt a record; only old TLS 1.0 peers say it (RFC 5246 7.2.2)."),
+    (
+        22,
+        "record_overflow",
+        "The sender got a record longer than allowed, often because it was not TLS (RFC 8446 6.2).",
+    ),
+    (30, "decompression_failure", "The sender could not decompress a record (RFC 5246 7.2.2)."),
+    (
+        40,
+        "handshake_failure",
+        "The sender finds no acceptable set of parameters: usually no common cipher suite, or in TLS 1.2 a required \
+         client certificate that did not come (RFC 8446 6.2, RFC 5246 7.4.6).",
+    ),
+    (41, "no_certificate", "The sender, a client of SSL 3.0, has no certificate to offer (RFC 6101 5.4.2)."),
+    (
+        42,
+        "bad_certificate",
+        "The sender rejects its peer's certificate: damaged, a signature that does not verify, or another objection \
+         such as a wrong name (RFC 8446 6.2).",
+    ),
+    (43, "unsupported_certificate", "The sender cannot use this kind of certificate of its peer (RFC 8446 6.2)."),
+    (44, "certificate_revoked", "The sender found its peer's certificate revoked by its issuer (RFC 8446 6.2)."),
+    (
+        45,
+        "certificate_expired",
+        "The sender finds its peer's certificate out of date, by the sender's own clock (RFC 8446 6.2).",
+    ),
+    (
+        46,
+        "certificate_unknown",
+        "The sender rejects its peer's certificate for a reason it does not name (RFC 8446 6.2).",
+    ),
+    (
+        47,
+        "illegal_parameter",
+        "The sender found a field of the handshake wrong or inconsistent with the others (RFC 8446 6.2).",
+    ),
+    (
+        48,
+        "unknown_ca",
+        "The sender does not trust the authority that issued its peer's certificate, or cannot build the chain to it \
+         (RFC 8446 6.2).",
+    ),
+    (
+        49,
+        "access_denied",
+        "The sender accepts its peer's certificate as valid and still refuses the peer (RFC 8446 6.2).",
+    ),
+    (50, "decode_error", "The sender could not read a message: a field out of range or a wrong length (RFC 8446 6.2)."),
+    (
+        51,
+        "decrypt_error",
+        "The sender could not verify a signature or a Finished message: its peer's key may not belong to its \
+         certificate (RFC 8446 6.2).",
+    ),
+    (52, "too_many_cids_requested", "The sender was asked for too many connection ids; DTLS only (RFC 9147 9)."),
+    (60, "export_restriction", "The sender saw export restrictions broken; TLS 1.0 only (RFC 2246 7.2.2)."),
+    (
+        70,
+        "protocol_version",
+        "The sender, usually the server, knows the version that its peer offered but does not support it \
+         (RFC 8446 6.2).",
+    ),
+    (
+        71,
+        "insufficient_security",
+        "The sender demands stronger parameters than its peer offers or uses (RFC 8446 6.2).",
+    ),
+    (80, "internal_error", "The sender failed for a reason of its own, unrelated to its peer (RFC 8446 6.2)."),
+    (
+        86,
+        "inappropriate_fallback",
+        "The sender, a server, supports a higher version than the client fell back to (RFC 7507 3).",
+    ),
+    (90, "user_canceled", "The sender cancels the handshake for a reason outside the protocol (RFC 8446 6.1)."),
+    (100, "no_renegotiation", "The sender declines to negotiate again; the session goes on (RFC 5246 7.2.2)."),
+    (109, "missing_extension", "The sender got a handshake message without a mandatory extension (RFC 8446 6.2)."),
+    (
+        110,
+        "unsupported_extension",
+        "The sender got an extension that it never offered, or that has no place in that message (RFC 8446 6.2).",
+    ),
+    (
+        111,
+        "certificate_unobtainable",
+        "The sender, a server, could not fetch the certificate from the client's URL (RFC 6066 9).",
+    ),
+    (
+        112,
+        "unrecognized_name",
+        "The sender, a server, is not responsible for the name that the client asked for (RFC 6066 3).",
+    ),
+    (
+        113,
+        "bad_certificate_status_response",
+        "The sender, a client, got an unusable OCSP answer from the server (RFC 6066 8).",
+    ),
+    (
+        114,
+        "bad_certificate_hash_value",
+        "The sender fetched a certificate that does not match the client's hash (RFC 6066 9).",
+    ),
+    (115, "unknown_psk_identity", "The sender, a server, knows no pre-shared key by that identity (RFC 8446 6.2)."),
+    (
+        116,
+        "certificate_required",
+        "The sender, a TLS 1.3 server, requires a client certificate and got none (RFC 8446 6.2).",
+    ),
+    (117, "general_error", "The sender failed and does not say at what (IANA TLS Alerts, successor of RFC 8446)."),
+    (
+        120,
+        "no_application_protocol",
+        "The sender, a server, supports none of the application protocols that the client offers (RFC 7301 3.2).",
+    ),
+    (121, "ech_required", "The sender, a client, insists on Encrypted ClientHello and did not get it (RFC 9849)."),
+];
+
+impl AlertDescription {
+    /// `close_notify`
+    pub const CLOSE_NOTIFY: AlertDescription = AlertDescription(0);
+    /// `no_certificate` (SSL 3.0)
+    pub const NO_CERTIFICATE: AlertDescription = AlertDescription(41);
+    /// `user_canceled`
+    pub const USER_CANCELED: AlertDescription = AlertDescription(90);
+
+    fn entry(self) -> Option<&'static (u8, &'static str, &'static str)> {
+        ALERTS.iter().find(|(number, ..)| *number == self.0)
+    }
+
+    /// The alert's name in its RFC, if the number is registered.
+    pub fn name(self) -> Option<&'static str> {
+        self.entry().map(|(_, name, _)| *name)
+    }
+
+    /// One sentence: who says this, about whom, and where it is defined.
+    pub fn meaning(self) -> &'static str {
+        self.entry().map_or("The sender gives a number that no RFC defines.", |(_, _, meaning)| meaning)
+    }
+}
+
+impl fmt::Display for AlertDescription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name().unwrap_or("unregistered alert"), self.0)
+    }
+}
+
+/// An alert seen in the clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Alert {
+    /// How serious the sender says it is
+    pub level: AlertLevel,
+    /// What the sender says
+    pub description: AlertDescription,
+}
+
+impl Alert {
+    /// The alert in two bytes on the wire.
+    pub fn from_bytes([level, description]: [u8; 2]) -> Self {
+        let level = match level {
+            1 => AlertLevel::Warning,
+            2 => AlertLevel::Fatal,
+            other => AlertLevel::Other(other),
+        };
+        Alert { level, description: AlertDescription(description) }
+    }
+
+    /// Whether the alert refuses the connection, rather than closing it in order or remarking on it.
+    pub fn is_refusal(self) -> bool {
+        // A fatal close_notify instead of a ServerHello is an orderly close all the same: NSS 3.87.1 reports it as an
+        // end of file (measured).
+        self.level == AlertLevel::Fatal && self.description != AlertDescription::CLOSE_NOTIFY
+    }
+}
+
+impl fmt::Display for Alert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.level, self.description)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_reads_as_level_name_and_number() {
+        assert_eq!(Alert::from_bytes([2, 42]).to_string(), "fatal bad_certificate (42)");
+        assert_eq!(Alert::from_bytes([1, 0]).to_string(), "warning close_notify (0)");
+        assert_eq!(Alert::from_bytes([9, 200]).to_string(), "level 9 unregistered alert (200)");
+    }
+
+    #[test]
+    fn numbers_are_in_order_and_each_meaning_is_a_sentence_with_its_source() {
+        assert!(ALERTS.is_sorted_by(|a, b| a.0 < b.0));
+        for (number, name, meaning) in ALERTS {
+            assert!(meaning.starts_with("The sender") && meaning.ends_with(")."), "{number}: {meaning}");
+            assert!(meaning.contains("RFC "), "{number}: {meaning}");
+            assert!(!meaning.contains("  "), "{number}: {meaning}");
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
+        }
+        assert!(AlertDescription(200).name().is_none());
+        assert!(AlertDescription(200).meaning().contains("no RFC"));
+    }
+
+    #[test]
+    fn only_a_fatal_alert_other_than_close_notify_is_a_refusal() {
+        assert!(Alert::from_bytes([2, 48]).is_refusal());
+        assert!(!Alert::from_bytes([2, 0]).is_refusal());
+        assert!(!Alert::from_bytes([1, 112]).is_refusal());
+    }
+}

@@ -1,0 +1,250 @@
+//! A password file as NSS's own tools read it, and the ways in which such files go wrong.
+//!
+//! The rules are those of SECU_FilePasswd (NSS, cmd/lib/secutil.c), measured on 3.87.1: one read of at most 4096
+//! bytes; lines end at CR or LF, and runs of line ends count as one; a line that starts with the token's name and a
+//! colon gives the rest of it verbatim; otherwise the last line is the password.
+
+use zeroize::Zeroizing;
+
+/// NSS's tools read this much of a password file, in one read.
+pub const READ_AT_MOST: usize = 4096;
+
+/// A password taken out of a file; wiped when dropped.
+pub type Secret = Zeroizing<Vec<u8>>;
+
+/// What is found in a file.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// A password; empty when the file holds only line ends.
+    Password(Secret),
+    /// The file has no byte at all; NSS's tools say "password file contains no data".
+    NoData,
+}
+
+/// Reads the content of a password file for the token of this name.
+pub fn read(content: &[u8], token: &str) -> Reading {
+    let content = &content[..content.len().min(READ_AT_MOST)];
+    if content.is_empty() {
+        return Reading::NoData;
+    }
+    let prefix = format!("{token}:");
+    let named = lines(content).find_map(|line| line.strip_prefix(prefix.as_bytes()));
+    Reading::Password(until_nul(named.or_else(|| lines(content).last()).unwrap_or_default()))
+}
+
+fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
+    content.split(|byte| matches!(byte, b'\r' | b'\n')).filter(|line| !line.is_empty())
+}
+
+/// The password is a C string to NSS.
+fn until_nul(line: &[u8]) -> Secret {
+    Zeroizing::new(line.split(|byte| *byte == 0).next().unwrap_or_default().to_vec())
+}
+
+/// A way in which a password source may differ from what was meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repair {
+    /// A UTF-8 byte order mark before the password.
+    ByteOrderMark,
+    /// UTF-16, as some editors save it.
+    Utf16,
+    /// Blanks or tabs before or after it.
+    Blanks,
+    /// Quotation marks around it.
+    Quotes,
+    /// A line after it: a comment, or another entry.
+    NotTheLastLine,
+    /// `token:password` with a token name that NSS does not use here.
+    TokenName,
+    /// `token: password`, with a blank after the colon.
+    BlankAfterToken,
+    /// Latin-1 where the database was given UTF-8, or the other way round.
+    Charset,
+    /// `name = password` or `name: password`, as in a configuration file.
+    KeyAndValue,
+    /// A literal `\n` typed after it.
+    EscapedNewline,
+}
+
+impl Repair {
+    /// What is wrong with the file, in words that do not show the password.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::ByteOrderMark => "a UTF-8 byte order mark stands before the password",
+            Self::Utf16 => "the text is UTF-16",
+            Self::Blanks => "blanks stand before or after the password, and NSS takes them as part of it",
+            Self::Quotes => "quotation marks stand around the password, and NSS takes them as part of it",
+            Self::NotTheLastLine => "the password is not on the last line, and NSS reads the last line",
+            Self::TokenName => "the line starts with a token name that this token does not have",
+            Self::BlankAfterToken => "a blank stands between the token name's colon and the password",
+            Self::Charset => "the password is in another character set than the one the database was given",
+            Self::KeyAndValue => "the line has a key before the password, and NSS takes the whole line",
+            Self::EscapedNewline => "a written-out \\n stands after the password",
+        }
+    }
+}
+
+/// Candidates for what was meant, most likely first, without the reading that NSS itself would take. Each is to be
+/// tried against the key database; at most a few dozen, whatever the content.
+pub fn repairs(content: &[u8], token: &str) -> Vec<(Repair, Secret)> {
+    let content = &content[..content.len().min(READ_AT_MOST)];
+    let mut found = Candidates { taken: Vec::new(), list: Vec::new() };
+    if let Reading::Password(taken) = read(content, token) {
+        found.taken = taken.to_vec();
+    }
+    if let Some(text) = decode_utf16(content) {
+        found.line(Repair::Utf16, text.trim_end_matches(['\r', '\n']).as_bytes());
+    }
+    let body = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+    if body.len() != content.len() {
+        if let Reading::Password(password) = read(body, token) {
+            found.add(Repair::ByteOrderMark, &password);
+        }
+    }
+    // The last line first, then upwards; a file of a thousand lines is not a password file.
+    let all: Vec<&[u8]> = lines(body).collect();
+    for (distance, line) in all.iter().rev().take(8).enumerate() {
+        let line = until_nul(line);
+        if distance > 0 {
+            found.add(Repair::NotTheLastLine, &line);
+        }
+        found.line(Repair::Blanks, &line);
+    }
+    found.taken.fill(0);
+    found.list
+}
+
+struct Candidates {
+    taken: Vec<u8>,
+    list: Vec<(Repair, Secret)>,
+}
+
+impl Candidates {
+    fn add(&mut self, repair: Repair, bytes: &[u8]) {
+        let known = bytes == self.taken || self.list.iter().any(|(_, known)| known.as_slice() == bytes);
+        if !bytes.is_empty() && !known {
+            self.list.push((repair, Zeroizing::new(bytes.to_vec())));
+        }
+    }
+
+    /// Everything that may be wrong within one line.
+    fn line(&mut self, outer: Repair, line: &[u8]) {
+        self.add(outer, line);
+        let trimmed = line.trim_ascii();
+        self.add(Repair::Blanks, trimmed);
+        self.add(Repair::Quotes, unquoted(trimmed));
+        if let Some(at) = trimmed.iter().position(|byte| matches!(byte, b':' | b'=')) {
+            let (name, value) = (&trimmed[..at], &trimmed[at + 1..]);
+            let token_like = name.starts_with(b"NSS ") || name == b"internal" || name.ends_with(b"DB");
+            let repair = if token_like { Repair::TokenName } else { Repair::KeyAndValue };
+            self.add(repair, value);
+            let repair = if token_like { Repair::BlankAfterToken } else { Repair::KeyAndValue };
+            self.add(repair, value.trim_ascii());
+            self.add(repair, unquoted(value.trim_ascii()));
+        }
+        self.add(Repair::EscapedNewline, trimmed.strip_suffix(br"\n").unwrap_or(trimmed));
+        if let Some(other) = other_charset(trimmed) {
+            self.add(Repair::Charset, &other);
+        }
+    }
+}
+
+fn unquoted(text: &[u8]) -> &[u8] {
+    match text {
+        [first @ (b'"' | b'\''), inner @ .., last] if first == last => inner,
+        _ => text,
+    }
+}
+
+/// Latin-1 to UTF-8, or UTF-8 to Latin-1 where every character has a place there.
+fn other_charset(line: &[u8]) -> Option<Secret> {
+    if line.is_ascii() {
+        return None;
+    }
+    Some(Zeroizing::new(match std::str::from_utf8(line) {
+        Ok(text) => text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect::<Option<Vec<u8>>>()?,
+        Err(_) => line.iter().map(|byte| char::from(*byte)).collect::<String>().into_bytes(),
+    }))
+}
+
+fn decode_utf16(content: &[u8]) -> Option<Zeroizing<String>> {
+    let (little, rest) = match content {
+        [0xff, 0xfe, rest @ ..] => (true, rest),
+        [0xfe, 0xff, rest @ ..] => (false, rest),
+        _ => return None,
+    };
+    let units = rest.chunks_exact(2).map(|pair| match little {
+        true => u16::from_le_bytes([pair[0], pair[1]]),
+        false => u16::from_be_bytes([pair[0], pair[1]]),
+    });
+    char::decode_utf16(units).collect::<Result<String, _>>().ok().map(Zeroizing::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "NSS Certificate DB";
+
+    fn password(content: &[u8]) -> Vec<u8> {
+        match read(content, TOKEN) {
+            Reading::Password(password) => password.to_vec(),
+            Reading::NoData => panic!("no data"),
+        }
+    }
+
+    #[test]
+    fn files_are_read_as_the_tools_of_nss_read_them() {
+        // Every row was measured with certutil and tstclnt 3.87.1.
+        let rows: [(&[u8], &[u8]); 12] = [
+            (b"sekrit1", b"sekrit1"),
+            (b"sekrit1\n", b"sekrit1"),
+            (b"sekrit1\r\n\r\n\n", b"sekrit1"),
+            (b"\n\nsekrit1\n", b"sekrit1"),
+            (b"other\nsekrit1", b"sekrit1"),
+            (b"sekrit1\nother", b"other"),
+            (b"sekrit1\n# comment\n", b"# comment"),
+            (b"sekrit1 ", b"sekrit1 "),
+            (b"NSS Certificate DB:sekrit1\nother\n", b"sekrit1"),
+            (b"NSS Certificate DB: sekrit1\n", b" sekrit1"),
+            (b"sekrit1\0junk\n", b"sekrit1"),
+            (b"\n", b""),
+        ];
+        for (content, expected) in rows {
+            assert_eq!(password(content), expected, "{}", String::from_utf8_lossy(content));
+        }
+        assert_eq!(read(b"", TOKEN), Reading::NoData);
+    }
+
+    #[test]
+    fn each_way_of_going_wrong_is_found() {
+        let rows: [(&[u8], Repair, &[u8]); 12] = [
+            (b"\xef\xbb\xbfsekrit1\n", Repair::ByteOrderMark, b"sekrit1"),
+            (b"\xff\xfes\0e\0k\0\n\0", Repair::Utf16, b"sek"),
+            (b" sekrit1\n", Repair::Blanks, b"sekrit1"),
+            (b"sekrit1\t\n", Repair::Blanks, b"sekrit1"),
+            (b"\"sekrit1\"\n", Repair::Quotes, b"sekrit1"),
+            (b"sekrit1\n# the password\n", Repair::NotTheLastLine, b"sekrit1"),
+            (b"internal:sekrit1\n", Repair::TokenName, b"sekrit1"),
+            (b"NSS FIPS 140-2 Certificate DB:sekrit1\n", Repair::TokenName, b"sekrit1"),
+            (b"NSS Certificate DB: sekrit1\n", Repair::BlankAfterToken, b"sekrit1"),
+            (b"nss-password: sekrit1\n", Repair::KeyAndValue, b"sekrit1"),
+            (b"gr\xfcn\n", Repair::Charset, "grün".as_bytes()),
+            ("grün\n".as_bytes(), Repair::Charset, b"gr\xfcn"),
+        ];
+        for (content, repair, expected) in rows {
+            let found = repairs(content, TOKEN);
+            assert!(
+                found.iter().any(|(by, secret)| *by == repair && secret.as_slice() == expected),
+                "{repair:?} is missing for {}",
+                String::from_utf8_lossy(content)
+            );
+        }
+    }
+
+    #[test]
+    fn the_number_of_candidates_is_bounded() {
+        let content = b"a:b = c\n".repeat(2000);
+        assert!(repairs(&content, TOKEN).len() < 80);
+    }
+}

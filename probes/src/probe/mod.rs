@@ -1,0 +1,11 @@
+//! One probe a file. Each has one constant, `PROBE`, and one function of one signature behind it.
+
+pub mod certificate;
+pub mod config;
+pub mod environment;
+pub mod nss_db;
+pub mod outer_handshake;
+pub mod password;
+pub mod private_key;
+pub mod resolve;
+pub mod tcp;

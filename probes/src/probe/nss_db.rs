@@ -1,0 +1,420 @@
+//! `nss-db`: which database is there, is it whole, and does NSS open it?
+//!
+//! The files are looked at first, without NSS; then NSS opens them, read-only. Where NSS fails, what the files show says
+//! why; where it succeeds, what they show is a warning at most.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use nssight_nss::{ErrorCode, InitOptions, Nss, NssError, Slot, library};
+use nssight_nssdb::directory::{
+    Access, Choice, DirectoryState, FileEntry, FileKind, Magic, Question, TypePrefix, choose, parse_argument,
+};
+use nssight_nssdb::{Database, Format, Inventory, Pairing};
+
+use crate::catalogue::Cause;
+use crate::finding::{Notes, Outcome};
+use crate::plan::Probe;
+use crate::shell;
+use crate::vocabulary::{Confidence, Layer};
+use crate::walk::Walk;
+
+/// Only the configuration says where the database is.
+pub const PROBE: Probe = Probe {
+    layer: Layer::NssDb,
+    needs: &[Layer::Config],
+    causes: &[
+        Cause::DbMissing,
+        Cause::DbUnreadable,
+        Cause::DbCorrupt,
+        Cause::DbLegacyUnsupported,
+        Cause::DbTypeMismatch,
+        Cause::DbPairMismatch,
+        Cause::DbMixedFormats,
+        Cause::DbHalfUpgraded,
+        Cause::DbUninitialised,
+        Cause::DbLocked,
+        Cause::DbHotJournal,
+        Cause::NssInitFailed,
+    ],
+    run,
+};
+
+const HALF_UPGRADED_MEANS: &str =
+    "cert9.db and key4.db were created beside cert8.db and key3.db and wait for a login with write access to be filled";
+const READS: &str = "format read by NSS";
+
+/// What the files show, and what NSS is expected to make of them.
+struct Look {
+    argument: OsString,
+    directory: PathBuf,
+    prefix: TypePrefix,
+    inventory: Inventory,
+    choice: Choice,
+}
+
+impl Look {
+    fn at(argument: &OsStr) -> Self {
+        let (prefix, directory) = parse_argument(argument);
+        let directory = PathBuf::from(directory);
+        let inventory = Inventory::of(&directory);
+        let default = std::env::var("NSS_DEFAULT_DB_TYPE").ok();
+        let nss = version();
+        let question = Question { prefix, default_db_type: default.as_deref(), access: Access::ReadOnly, nss };
+        let choice = choose(inventory.present(), &question);
+        Self { argument: argument.to_owned(), directory, prefix, inventory, choice }
+    }
+
+    /// The two files of a format, in the order certificates, keys.
+    fn pair(&self, format: Format) -> impl Iterator<Item = &FileEntry> {
+        [format.certificate_file(), format.key_file()].into_iter().filter_map(|name| self.inventory.file(name))
+    }
+
+    fn other(&self) -> Format {
+        match self.choice.asked {
+            Format::Sql => Format::Dbm,
+            Format::Dbm => Format::Sql,
+        }
+    }
+}
+
+fn run(walk: &mut Walk<'_>) -> Outcome {
+    let mut notes = Notes::default();
+    let look = Look::at(&walk.target().database.value.argument);
+    describe(&look, &mut notes);
+    if let Some(outcome) = directory_trouble(&look, &mut notes) {
+        return outcome;
+    }
+    let argument = match private_copy(&look) {
+        Ok(None) => look.argument.clone(),
+        Ok(Some(copy)) => {
+            notes.add("opened from", "a private copy, since opening a database in WAL mode creates files beside it");
+            let mut argument = OsString::from("sql:");
+            argument.push(copy.path());
+            walk.private_copy = Some(copy);
+            argument
+        }
+        Err(error) => {
+            let summary = format!("the database is in WAL mode and could not be copied: {error}");
+            return notes.fail(Cause::DbUnreadable, Confidence::Likely, summary).error(&error);
+        }
+    };
+    let started = Instant::now();
+    match Nss::open(&InitOptions::read_only(&argument)).and_then(|nss| Ok((Slot::internal_key(&nss)?, nss))) {
+        Ok((slot, nss)) => {
+            notes.add("opened by NSS in", format!("{} ms", started.elapsed().as_millis()));
+            let outcome = opened(&look, &slot, notes);
+            walk.slot = Some(slot);
+            walk.nss = Some(nss);
+            outcome
+        }
+        Err(error) => refused(&look, &error, notes).error(&error),
+    }
+}
+
+fn describe(look: &Look, notes: &mut Notes) {
+    notes.add("directory", look.directory.display());
+    for file in look.inventory.files.iter().filter(|file| file.exists()) {
+        let kind = match (&file.magic, file.kind) {
+            (Some(Magic::SqliteDb { wal: true }), _) => "SQLite in WAL mode".to_owned(),
+            (Some(Magic::SqliteDb { .. }), _) => "SQLite".to_owned(),
+            (Some(Magic::BerkeleyHash { .. }), _) => "Berkeley DB hash".to_owned(),
+            (Some(Magic::Empty), _) => "empty".to_owned(),
+            (Some(Magic::Truncated { expected }), _) => format!("cut short, {expected} bytes promised"),
+            (Some(Magic::Text), _) => "text".to_owned(),
+            (Some(Magic::Garbage { .. }), _) => "unknown content".to_owned(),
+            (None, kind) => match &file.open_error {
+                Some(error) => format!("{kind:?}, {error}").to_lowercase(),
+                None => format!("{kind:?}").to_lowercase(),
+            },
+        };
+        let owner = format!("mode {:04o}, uid {}, gid {}", file.mode, file.uid, file.gid);
+        notes.add(&file.name, format!("{kind}, {} bytes, {owner}", file.size));
+    }
+    notes.add("format NSS asks for", format!("{}: {}", look.choice.asked, look.choice.reason));
+    if let Some(reads) = look.choice.reads {
+        notes.add(READS, reads);
+    }
+}
+
+/// The directory itself, or nothing in it.
+fn directory_trouble(look: &Look, notes: &mut Notes) -> Option<Outcome> {
+    let path = look.directory.display();
+    let fail = |notes: &mut Notes, cause, summary: String| {
+        Some(std::mem::take(notes).fail(cause, Confidence::Certain, summary))
+    };
+    match &look.inventory.directory {
+        DirectoryState::Missing => fail(notes, Cause::DbMissing, format!("the directory {path} does not exist")),
+        DirectoryState::NotADirectory { kind } => {
+            fail(notes, Cause::DbMissing, format!("{path} is not a directory but a {kind}: name the directory around it"))
+        }
+        DirectoryState::NotSearchable(error) => {
+            let summary = format!("{path} cannot be entered as {}: {error}", who());
+            fail(notes, Cause::DbUnreadable, summary)
+        }
+        DirectoryState::NotListable(_) | DirectoryState::Usable => {
+            let none = !look.inventory.has_any(Format::Sql) && !look.inventory.has_any(Format::Dbm);
+            none.then(|| fail(notes, Cause::DbMissing, format!("there is no NSS database in {path}")))?
+        }
+    }
+}
+
+/// NSS said no. The files say why.
+fn refused(look: &Look, error: &NssError, mut notes: Notes) -> Outcome {
+    let asked = look.choice.asked;
+    let path = look.directory.display();
+    let legacy = look.inventory.has_usable(Format::Dbm);
+    if look.prefix == TypePrefix::MultiAccess {
+        let summary = "multiaccess: needs a database library of its own, which this NSS does not find";
+        return notes.fail(Cause::DbTypeMismatch, Confidence::Certain, summary);
+    }
+    if !look.inventory.has_any(asked) && look.inventory.has_any(look.other()) {
+        return match (asked, legacy) {
+            // NSS reads a legacy pair by itself when it can (measured on 3.87.1), so here it cannot.
+            (Format::Sql, true) => legacy_unsupported(look, notes),
+            _ => {
+                let summary = format!("NSS was told to open {asked}: files, and {path} holds {}: files", look.other());
+                type_mismatch(look, notes, summary)
+            }
+        };
+    }
+    if let Some((cause, summary)) = look.pair(asked).find_map(|file| file_trouble(look, file)) {
+        return notes.fail(cause, Confidence::Certain, summary);
+    }
+    if asked == Format::Dbm && error.code == ErrorCode::SEC_ERROR_LEGACY_DATABASE {
+        return legacy_unsupported(look, notes);
+    }
+    if let Some((file, holder)) = look.pair(asked).find_map(|file| Some((file, lock_holder(&look.directory.join(&file.name))?))) {
+        notes.add("lock", format!("{} is locked for writing by {holder}", file.name));
+        let summary = format!("{} is locked by {holder}", file.name);
+        return notes.fail(Cause::DbLocked, Confidence::Certain, summary);
+    }
+    if let Some(journal) = hot_journal(look) {
+        let summary = format!("{journal} is left from a write that did not end; a reader may not roll it back");
+        return notes.fail(Cause::DbHotJournal, Confidence::Certain, summary);
+    }
+    match Database::open(&look.directory, asked) {
+        Ok(database) => {
+            for problem in database.problems.iter().take(5) {
+                notes.add("damage", problem);
+            }
+            if database.partial {
+                let summary = format!("the {asked}: files in {path} can be read in part only");
+                return notes.fail(Cause::DbCorrupt, Confidence::Certain, summary);
+            }
+            notes.add("second opinion", format!("read without NSS: {} certificates", database.certificates.len()));
+            let summary = format!("NSS refuses the database in {path} ({}), yet its files read well", error.name);
+            notes.fail(Cause::NssInitFailed, Confidence::Possible, summary)
+        }
+        Err(trouble) => {
+            notes.add("second opinion", &trouble);
+            let cause = match trouble {
+                nssight_nssdb::Error::Busy { .. } => Cause::DbLocked,
+                nssight_nssdb::Error::Unreadable { .. } => Cause::DbUnreadable,
+                _ => Cause::DbCorrupt,
+            };
+            notes.fail(cause, Confidence::Certain, trouble.to_string())
+        }
+    }
+}
+
+/// What is wrong with one of the two files, as far as its first bytes and its mode tell.
+fn file_trouble(look: &Look, file: &FileEntry) -> Option<(Cause, String)> {
+    let path = look.directory.join(&file.name);
+    let path = path.display();
+    if let Some(error) = &file.open_error {
+        let owner = format!("mode {:04o}, owner {}, group {}", file.mode, file.uid, file.gid);
+        return Some((Cause::DbUnreadable, format!("{path} ({owner}) cannot be read as {}: {error}", who())));
+    }
+    match (file.kind, &file.magic) {
+        (FileKind::Absent, _) => Some((Cause::DbMissing, format!("{path} is missing, the other half of the pair is there"))),
+        (FileKind::Regular, Some(Magic::Empty)) => Some((Cause::DbCorrupt, format!("{path} has no byte in it"))),
+        (FileKind::Regular, Some(Magic::Truncated { expected })) => {
+            Some((Cause::DbCorrupt, format!("{path} is cut short: {} bytes of {expected}", file.size)))
+        }
+        (FileKind::Regular, Some(magic)) => {
+            let format = match magic {
+                Magic::SqliteDb { .. } => Some(Format::Sql),
+                Magic::BerkeleyHash { .. } => Some(Format::Dbm),
+                _ => None,
+            };
+            match format {
+                Some(format) if format == look.choice.asked => None,
+                Some(format) => Some((Cause::DbTypeMismatch, format!("{path} is a {format}: file under another name"))),
+                None => Some((Cause::DbCorrupt, format!("{path} is not a database: {magic:?}"))),
+            }
+        }
+        (FileKind::Regular, None) => None,
+        (kind, _) => Some((Cause::DbUnreadable, format!("{path} is no regular file but a {kind:?}").to_lowercase())),
+    }
+}
+
+fn legacy_unsupported(look: &Look, mut notes: Notes) -> Outcome {
+    notes.add("legacy support", legacy_library().map_or("libnssdbm3.so is not there".to_owned(), |path| path.display().to_string()));
+    let summary = format!("{} holds cert8.db and key3.db, which this NSS cannot open", look.directory.display());
+    notes.fail(Cause::DbLegacyUnsupported, Confidence::Certain, summary)
+}
+
+fn type_mismatch(look: &Look, notes: Notes, summary: String) -> Outcome {
+    let from_environment = look.prefix == TypePrefix::None && std::env::var_os("NSS_DEFAULT_DB_TYPE").is_some();
+    let outcome = notes.fail(Cause::DbTypeMismatch, Confidence::Certain, summary);
+    if from_environment {
+        return outcome.remedy("Take NSS_DEFAULT_DB_TYPE out of the client's environment", Some("unset NSS_DEFAULT_DB_TYPE".to_owned()));
+    }
+    let argument = shell::quote(&format!("{}:{}", look.other(), look.directory.display()));
+    outcome.remedy(format!("Name the database as {argument}"), None)
+}
+
+/// NSS opened something. Is it what was meant?
+fn opened(look: &Look, slot: &Slot, mut notes: Notes) -> Outcome {
+    let (path, reads) = (look.directory.display(), look.choice.reads);
+    if slot.needs_user_init() {
+        if look.inventory.half_upgraded {
+            let summary = format!("{path} is half upgraded: {HALF_UPGRADED_MEANS}");
+            return notes.fail(Cause::DbHalfUpgraded, Confidence::Certain, summary);
+        }
+        let summary = format!("the key database in {path} was never given a password, not even an empty one: it holds no keys");
+        return notes.fail(Cause::DbUninitialised, Confidence::Certain, summary);
+    }
+    if look.inventory.half_upgraded {
+        notes.add("half upgraded", HALF_UPGRADED_MEANS);
+        return notes.warn(Cause::DbHalfUpgraded, format!("{path} is half upgraded, NSS still reads cert8.db and key3.db"));
+    }
+    if let Some(format) = reads {
+        match Database::open(&look.directory, format) {
+            Ok(database) => {
+                notes.add("certificates", database.certificates.len());
+                notes.add("private keys", database.private_keys.len());
+                if let Some(outcome) = not_a_pair(look, &database, &mut notes) {
+                    return outcome;
+                }
+            }
+            // NSS is the judge here; the second opinion is only told.
+            Err(trouble) => notes.add("second opinion", trouble),
+        }
+    }
+    if look.inventory.has_any(Format::Sql) && look.inventory.has_any(Format::Dbm) {
+        let read = reads.map_or_else(|| "one of them".to_owned(), |format| format!("the {format}: files"));
+        let summary = format!("{path} holds both formats; NSS reads {read} ({})", look.choice.reason);
+        return notes.warn(Cause::DbMixedFormats, summary);
+    }
+    notes.pass(match reads {
+        Some(format) => format!("NSS opens the {format}: database in {path}"),
+        None => format!("NSS opens the database in {path}"),
+    })
+}
+
+/// Certificates of one database beside the keys of another: it works until the first login.
+fn not_a_pair(look: &Look, database: &Database, notes: &mut Notes) -> Option<Outcome> {
+    let (certificates, keys) = (database.format.certificate_file(), database.format.key_file());
+    match database.pairing() {
+        Pairing::NoKeyMatches => {}
+        Pairing::SignaturesForeign => notes.add("integrity signatures", format!("{keys} has none for the trust rows of {certificates}")),
+        _ => return None,
+    }
+    let summary = format!(
+        "{keys} in {} belongs to another {certificates}: none of its {} private keys has a certificate here",
+        look.directory.display(),
+        database.private_keys.len()
+    );
+    Some(std::mem::take(notes).fail(Cause::DbPairMismatch, Confidence::Certain, summary))
+}
+
+/// A database in WAL mode makes `-wal` and `-shm` files when it is opened, also for reading. NSS gets a copy of it.
+fn private_copy(look: &Look) -> std::io::Result<Option<tempfile::TempDir>> {
+    let wal = |file: &FileEntry| matches!(file.magic, Some(Magic::SqliteDb { wal: true }));
+    if look.choice.reads != Some(Format::Sql) || !look.pair(Format::Sql).any(wal) {
+        return Ok(None);
+    }
+    // 0700, as tempfile makes them.
+    let copy = tempfile::tempdir()?;
+    for file in look.inventory.files.iter().filter(|file| file.is_readable() && !file.name.ends_with("-shm")) {
+        fs::copy(look.directory.join(&file.name), copy.path().join(&file.name))?;
+    }
+    Ok(Some(copy))
+}
+
+/// A rollback journal that SQLite would roll back: not empty, and not zeroed at its start (SQLite file format, 3).
+fn hot_journal(look: &Look) -> Option<String> {
+    let hot = |file: &&FileEntry| file.name.ends_with("-journal") && file.size > 0 && !is_zeroed(&look.directory.join(&file.name));
+    look.inventory.files.iter().find(hot).map(|file| file.name.clone())
+}
+
+fn is_zeroed(path: &Path) -> bool {
+    use std::io::Read;
+    let mut start = [0u8; 8];
+    let read = fs::File::open(path).and_then(|mut file| file.read(&mut start));
+    read.is_ok_and(|count| start[..count].iter().all(|byte| *byte == 0))
+}
+
+/// Who holds a write lock on a file, from the kernel's list (proc_locks(5)).
+fn lock_holder(path: &Path) -> Option<String> {
+    let meta = fs::metadata(path).ok()?;
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let inode = format!(":{}", meta.ino());
+    let line = locks.lines().find(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields.contains(&"WRITE") && fields.iter().any(|field| field.ends_with(&inode) && field.matches(':').count() == 2)
+    })?;
+    let pid = line.split_whitespace().find(|field| field.parse::<u32>().is_ok())?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    Some(format!("process {pid} ({})", name.trim()))
+}
+
+fn legacy_library() -> Option<PathBuf> {
+    let (_, nss) = library::paths().into_iter().find(|(name, _)| *name == "nss")?;
+    let beside = nss.parent()?;
+    [beside.join("libnssdbm3.so"), beside.join("nss/libnssdbm3.so")].into_iter().find(|path| path.exists())
+}
+
+fn who() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:")).and_then(|line| line.split_whitespace().nth(1));
+    format!("uid {}", uid.unwrap_or("?"))
+}
+
+fn version() -> (u32, u32) {
+    let text = library::nss_version();
+    let mut parts = text.split('.').map(|part| part.parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}
+
+/// Whether the NSS in use is at least this version.
+pub(crate) fn nss_is_at_least(wanted: (u32, u32)) -> bool {
+    version() >= wanted
+}
+
+/// The database that NSS reads, read without NSS; `None` where that does not work either.
+pub(crate) fn open_natively(walk: &Walk<'_>) -> Option<Database> {
+    let look = Look::at(&walk.target().database.value.argument);
+    Database::open(&look.directory, look.choice.reads?).ok()
+}
+
+/// Whether the format that NSS does not read has a certificate of this nickname, in words.
+pub(crate) fn other_format_has(walk: &Walk<'_>, nickname: &str) -> Option<String> {
+    let look = Look::at(&walk.target().database.value.argument);
+    let other = match look.choice.reads? {
+        Format::Sql => Format::Dbm,
+        Format::Dbm => Format::Sql,
+    };
+    if !look.inventory.has_usable(other) {
+        return None;
+    }
+    let database = Database::open(&look.directory, other).ok()?;
+    let there = database.certificates.iter().any(|entry| entry.nicknames.iter().any(|name| name.text == nickname));
+    there.then(|| format!("it is in {} beside it", other.certificate_file()))
+}
+
+/// Which keys there are, when the wanted one is not.
+pub(crate) fn note_keys(walk: &Walk<'_>, notes: &mut Notes) {
+    let Some(database) = open_natively(walk) else { return };
+    notes.add("private keys in the database", database.private_keys.len());
+    for key in database.private_keys.iter().take(10) {
+        let owner = database.certificates.iter().find(|entry| entry.cka_id == key.cka_id);
+        let owner = owner.and_then(|entry| entry.nicknames.first()).map_or("no certificate here", |name| name.text.as_str());
+        notes.add("key", format!("{:?}, belongs to {owner}", key.kind));
+    }
+}

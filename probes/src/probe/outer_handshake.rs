@@ -1,0 +1,339 @@
+//! `outer-handshake`: TLS between client and bridge, in both directions of trust.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use nssight_nss::tls::Channel;
+use nssight_nss::transport::{Control, End};
+use nssight_nss::{
+    ClientAuth, ErrorCode, HandshakeFacts, Nss, NssError, TcpTransport, TlsClient, TlsOptions, library,
+};
+use nssight_wire::AlertDescription;
+
+use crate::catalogue::Cause;
+use crate::finding::{Notes, Outcome};
+use crate::handshake::{Judgement, Trouble, Witnesses};
+use crate::plan::Probe;
+use crate::target::{Role, TlsVersion};
+use crate::vocabulary::{Confidence, Layer};
+use crate::walk::Walk;
+use crate::wire::{Session, SessionLog};
+use crate::x509;
+
+/// The one connection, and both halves of our identity.
+pub const PROBE: Probe = Probe {
+    layer: Layer::OuterHandshake,
+    needs: &[Layer::Certificate, Layer::PrivateKey, Layer::Tcp],
+    causes: &[
+        Cause::BridgeStalled,
+        Cause::PeerStalled,
+        Cause::HandshakeTooSlow,
+        Cause::HandshakeGarbled,
+        Cause::NotTls,
+        Cause::TlsVersionMismatch,
+        Cause::TlsNoCommonCipher,
+        Cause::TlsPolicyBlocked,
+        Cause::BridgeCertUntrusted,
+        Cause::BridgeCertExpired,
+        Cause::BridgeCertName,
+        Cause::BridgeCertUsage,
+        Cause::BridgeCertWeak,
+        Cause::ClientCertRejected,
+        Cause::ClientCertExpiredAtPeer,
+        Cause::ClientCertRevokedAtPeer,
+        Cause::ClientCertNotSent,
+        Cause::ClientCaNotAcceptable,
+        Cause::PeerClosedInHandshake,
+        Cause::PeerReset,
+        Cause::PeerAlert,
+        Cause::KeyUnusable,
+        Cause::CaMissing,
+        Cause::CaUntrusted,
+    ],
+    run,
+};
+
+/// NSS as it comes accepts RSA keys from this size on (measured on 3.87.1 and 3.123).
+const RSA_MIN_AS_IT_COMES: i32 = 1023;
+/// Hashes that NSS as it comes refuses in certificates.
+const REFUSED_AS_IT_COMES: [&str; 1] = ["MD5"];
+/// Both parts of the wait for a word on our TLS 1.3 certificate.
+const LEAST_PATIENCE: Duration = Duration::from_millis(150);
+const MOST_PATIENCE: Duration = Duration::from_secs(2);
+
+fn cause(trouble: Trouble) -> Cause {
+    match trouble {
+        Trouble::PeerUntrusted => Cause::BridgeCertUntrusted,
+        Trouble::PeerExpired => Cause::BridgeCertExpired,
+        Trouble::PeerName => Cause::BridgeCertName,
+        Trouble::PeerUsage => Cause::BridgeCertUsage,
+        Trouble::PeerWeak => Cause::BridgeCertWeak,
+        Trouble::PolicyBlocked => Cause::TlsPolicyBlocked,
+        Trouble::CertificateRejected => Cause::ClientCertRejected,
+        Trouble::CertificateExpired => Cause::ClientCertExpiredAtPeer,
+        Trouble::CertificateRevoked => Cause::ClientCertRevokedAtPeer,
+        Trouble::CertificateNotSent => Cause::ClientCertNotSent,
+        Trouble::CaNotAcceptable => Cause::ClientCaNotAcceptable,
+        Trouble::NoCommonCipher => Cause::TlsNoCommonCipher,
+        Trouble::VersionMismatch => Cause::TlsVersionMismatch,
+        Trouble::NotTls => Cause::NotTls,
+        Trouble::Garbled => Cause::HandshakeGarbled,
+        Trouble::OtherAlert => Cause::PeerAlert,
+        Trouble::Silent => Cause::BridgeStalled,
+        Trouble::Stalled => Cause::PeerStalled,
+        Trouble::TooSlow => Cause::HandshakeTooSlow,
+        Trouble::Closed => Cause::PeerClosedInHandshake,
+        Trouble::Reset => Cause::PeerReset,
+        Trouble::KeyUnusable => Cause::KeyUnusable,
+    }
+}
+
+fn run(walk: &mut Walk<'_>) -> Outcome {
+    let mut notes = Notes::default();
+    let (Some((stream, connect_time)), Some(nss)) = (walk.connection.take(), walk.nss.clone()) else {
+        return notes.skip("there is no connection to speak TLS on");
+    };
+    let (Some(certificate), Some(key)) = (walk.certificate.take(), walk.key.take()) else {
+        return notes.skip("there is no certificate or no key to speak TLS with");
+    };
+    let our_cas: Vec<Vec<u8>> = certificate.chain().iter().filter_map(|link| x509::issuer(&link.der())).collect();
+    let target = walk.target();
+    let host = target.bridge.as_ref().map(|bridge| bridge.value.host.clone()).unwrap_or_default();
+    let started = Instant::now();
+    let log = Rc::new(RefCell::new(SessionLog::new(Session::Outer, started)));
+    walk.sessions.push(log.clone());
+    let control = Control::until(walk.deadline);
+    let doubt = walk.finding(Layer::Certificate).and_then(|finding| finding.cause);
+    let mut attempt = Attempt { doubt, nss, host, started, log, control, our_cas, connect_time };
+    let options = TlsOptions {
+        host: &attempt.host,
+        versions: (target.tls.value.0.wire(), target.tls.value.1.wire()),
+        client_auth: Some(ClientAuth { certificate, key }),
+    };
+    let transport = match TcpTransport::new(stream, attempt.control.clone(), attempt.log.clone()) {
+        Ok(transport) => transport,
+        Err(error) => {
+            let summary = format!("the connection was lost before TLS began: {error}");
+            return notes.fail(Cause::PeerReset, Confidence::Likely, summary).error(&error);
+        }
+    };
+    let session = TlsClient::new(&attempt.nss, Box::new(transport), options);
+    let mut client = match session {
+        Ok(client) => client,
+        Err(error) => return attempt.failed(&error, &HandshakeFacts::default(), notes),
+    };
+    note_versions(&client, target.tls.value, &mut notes);
+    let result = client.handshake().and_then(|()| attempt.wait_for_a_word(&mut client, &mut notes));
+    let facts = client.facts();
+    let outcome = match (result, client.channel()) {
+        (Ok(word), Some(channel)) => {
+            attempt.passed(&client, &channel, word, target.role, notes)
+        }
+        (Ok(_), None) => notes.fail(Cause::PeerAlert, Confidence::Possible, "the handshake ended without a session"),
+        (Err(error), _) => attempt.failed(&error, &facts, notes),
+    };
+    // The orderly end costs the bridge the least: it reads close_notify and FIN and goes back to its queue.
+    drop(client);
+    outcome
+}
+
+fn note_versions(client: &TlsClient, asked: (TlsVersion, TlsVersion), notes: &mut Notes) {
+    let offered = client.versions();
+    let range = |(low, high): (u16, u16)| format!("{} to {}", TlsVersion::name_of(low), TlsVersion::name_of(high));
+    notes.add("versions offered", range(offered));
+    if offered != (asked.0.wire(), asked.1.wire()) {
+        notes.add("versions asked for", format!("{}, cut by the crypto policy", range((asked.0.wire(), asked.1.wire()))));
+    }
+}
+
+/// What the peer has said about our certificate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    /// The handshake cannot end without it: TLS 1.2, or the peer answered something after our last flight.
+    Accepted,
+    /// It did not ask for one.
+    NotAsked,
+    /// It has said nothing.
+    Unconfirmed,
+}
+
+struct Attempt {
+    /// What `certificate` already had against the chain to our own CA.
+    doubt: Option<Cause>,
+    nss: Nss,
+    host: String,
+    started: Instant,
+    log: Rc<RefCell<SessionLog>>,
+    control: Rc<Control>,
+    our_cas: Vec<Vec<u8>>,
+    connect_time: Duration,
+}
+
+impl Attempt {
+    /// In TLS 1.3 the handshake is over for us before the peer has judged our certificate (RFC 8446, 4.4.2 and 6.2).
+    /// It is waited for: a refusal is an alert, an acceptance shows as session tickets, as data, or as an orderly
+    /// answer to our close_notify.
+    fn wait_for_a_word(&mut self, client: &mut TlsClient, notes: &mut Notes) -> Result<Word, NssError> {
+        let facts = client.facts();
+        if facts.asked_for_certificate.is_none() {
+            return Ok(Word::NotAsked);
+        }
+        let version = client.channel().map_or(0, |channel| channel.version);
+        if version < TlsVersion::Tls13.wire() {
+            return Ok(Word::Accepted);
+        }
+        let took = self.started.elapsed();
+        let patience = (self.connect_time * 4).max(took * 2).clamp(LEAST_PATIENCE, MOST_PATIENCE);
+        notes.add("waited for a word on our certificate", format!("up to {} ms", patience.as_millis()));
+        self.control.set_deadline(Instant::now() + patience);
+        if let Some(word) = self.listen(client)? {
+            return Ok(word);
+        }
+        // Silence. An end in order makes the peer go through everything that we sent before it answers.
+        self.control.set_deadline(Instant::now() + patience);
+        client.finish()?;
+        self.log.borrow_mut().finished();
+        Ok(self.listen(client)?.unwrap_or(Word::Unconfirmed))
+    }
+
+    /// Reads until something tells, or until the deadline.
+    fn listen(&mut self, client: &mut TlsClient) -> Result<Option<Word>, NssError> {
+        self.control.stop_when_idle(true);
+        let mut buffer = [0u8; 4096];
+        let result = client.read(&mut buffer);
+        self.control.stop_when_idle(false);
+        let refused = client.facts().alerts.iter().any(|alert| !alert.sent && alert.description != 0);
+        let close_notify = client.facts().alerts.iter().any(|alert| !alert.sent && alert.description == 0);
+        match result {
+            Ok(0) if close_notify => Ok(Some(Word::Accepted)),
+            // An end without a word: before our own end it is the peer's judgement, after it it tells nothing.
+            Ok(0) if self.log.borrow().we_finished => Ok(None),
+            Ok(0) => Err(NssError::of("wait for a word on our certificate", ErrorCode::PR_END_OF_FILE_ERROR)),
+            Ok(_) => Ok(Some(Word::Accepted)),
+            Err(error) if error.code == ErrorCode::PR_WOULD_BLOCK_ERROR => Ok(Some(Word::Accepted)),
+            Err(error) if error.code == ErrorCode::PR_IO_TIMEOUT_ERROR => Ok(None),
+            Err(error) if refused || !self.log.borrow().we_finished => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn passed(&self, client: &TlsClient, channel: &Channel, word: Word, role: Role, mut notes: Notes) -> Outcome {
+        let facts = client.facts();
+        let version = TlsVersion::name_of(channel.version);
+        notes.add("agreed", format!("{version}, {}", channel.suite_name));
+        note_peer(&facts, &mut notes);
+        note_request(&facts, &self.our_cas, &mut notes);
+        notes.add("client authentication", match word {
+            Word::Accepted => "accepted",
+            Word::NotAsked => "not asked for",
+            Word::Unconfirmed => "unconfirmed: the peer has said nothing since our certificate",
+        });
+        let summary = format!("{version} with {}, trusted in both directions", self.host);
+        match word {
+            Word::Accepted => notes.pass(summary),
+            Word::Unconfirmed => {
+                notes.pass(format!("{version} with {}; whether it takes our certificate is unconfirmed", self.host))
+            }
+            Word::NotAsked if role == Role::Bridge => notes.pass(summary),
+            Word::NotAsked => notes.pass(format!("{version} with {}, which asked for no certificate of ours", self.host)),
+        }
+    }
+
+    fn failed(&self, error: &NssError, facts: &HandshakeFacts, mut notes: Notes) -> Outcome {
+        let log = self.log.borrow();
+        let wire = log.summary();
+        note_peer(facts, &mut notes);
+        note_request(facts, &self.our_cas, &mut notes);
+        for alert in &facts.alerts {
+            let description = AlertDescription(alert.description);
+            let way = if alert.sent { "sent" } else { "received" };
+            notes.add(format!("alert {way}"), format!("{} ({}), {}", description.name().unwrap_or("unregistered"), alert.description, level(alert.level)));
+        }
+        notes.add("on the wire", wire.one_line());
+        if let Some(first) = wire.foreign.as_ref() {
+            notes.add("first bytes", first);
+        }
+        if log.end == Some(End::TimedOut) {
+            notes.add("deadline", format!("passed after {:.1} s", self.started.elapsed().as_secs_f64()));
+        }
+        let limits = library::policy_limits();
+        let stricter_hashes: Vec<_> =
+            library::hashes_refused_in_certificates().into_iter().filter(|h| !REFUSED_AS_IT_COMES.contains(h)).collect();
+        let witnesses = Witnesses {
+            peer: "the bridge",
+            host: &self.host,
+            error,
+            facts,
+            wire: &wire,
+            arrivals: log.arrivals,
+            end: log.end,
+            took: self.started.elapsed(),
+            our_ca_is_listed: our_ca_is_listed(facts, &self.our_cas),
+            stricter_rsa_min: limits.rsa_min.filter(|least| *least > RSA_MIN_AS_IT_COMES),
+            stricter_hashes,
+        };
+        let Judgement { trouble, confidence, summary } = witnesses.judge();
+        match self.doubt {
+            Some(doubt @ (Cause::CaMissing | Cause::CaUntrusted))
+                if trouble == Trouble::PeerUntrusted && self.same_ca(&facts.peer_chain) =>
+            {
+                let what = if doubt == Cause::CaMissing { "is not in our database" } else { "is not trusted there" };
+                let summary = format!("{summary}; it comes from the same CA as ours, which {what}");
+                notes.fail(doubt, Confidence::Certain, summary).error(error)
+            }
+            _ => notes.fail(cause(trouble), confidence, summary).error(error),
+        }
+    }
+
+    /// Whether the peer's chain leads to an issuer of our own certificate.
+    fn same_ca(&self, peer_chain: &[Vec<u8>]) -> bool {
+        peer_chain.iter().filter_map(|der| x509::issuer(der)).any(|issuer| self.our_cas.contains(&issuer))
+    }
+}
+
+fn level(level: u8) -> &'static str {
+    if level == 2 { "fatal" } else { "warning" }
+}
+
+/// The peer's chain as it was sent, and everything NSS has against it.
+fn note_peer(facts: &HandshakeFacts, notes: &mut Notes) {
+    for (depth, der) in facts.peer_chain.iter().enumerate() {
+        let key = if depth == 0 { "peer certificate".to_owned() } else { format!("peer chain {depth}") };
+        notes.add(key, x509::one_line(der));
+    }
+    if let Some(names) = facts.peer_chain.first().map(|der| x509::names(der)) {
+        notes.add("names it is for", if names.is_empty() { "none".to_owned() } else { names.join(", ") });
+    }
+    for objection in &facts.objections {
+        notes.add("NSS objects", format!("{} to {}", objection.error.name, objection.subject));
+    }
+    if facts.name_error.is_some() {
+        notes.add("NSS objects", "the certificate is not for this host name");
+    }
+}
+
+fn note_request(facts: &HandshakeFacts, our_cas: &[Vec<u8>], notes: &mut Notes) {
+    let Some(names) = &facts.asked_for_certificate else {
+        notes.add("certificate request", "none seen");
+        return;
+    };
+    notes.add("certificate request", match names.len() {
+        0 => "yes, from any CA".to_owned(),
+        count => format!("yes, from one of {count} CAs"),
+    });
+    for name in names.iter().take(10) {
+        notes.add("acceptable CA", &name.text);
+    }
+    if our_ca_is_listed(facts, our_cas) == Some(false) {
+        notes.add("our CA", "is not on that list");
+    }
+    notes.add("our certificate", if facts.gave_certificate { "sent" } else { "not sent" });
+}
+
+/// `None` when the peer named no CAs, which means any (RFC 5246, 7.4.4).
+fn our_ca_is_listed(facts: &HandshakeFacts, our_cas: &[Vec<u8>]) -> Option<bool> {
+    let names = facts.asked_for_certificate.as_ref().filter(|names| !names.is_empty())?;
+    Some(names.iter().any(|name| our_cas.contains(&name.der)))
+}
+

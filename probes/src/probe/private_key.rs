@@ -1,0 +1,59 @@
+//! `private-key`: is the key of our certificate there, does it match, can it sign now?
+
+use nssight_nss::PrivateKey;
+use nssight_nss::key::KeyKind;
+
+use crate::catalogue::Cause;
+use crate::finding::{Notes, Outcome};
+use crate::plan::Probe;
+use crate::probe::nss_db;
+use crate::vocabulary::{Confidence, Layer};
+use crate::walk::Walk;
+
+/// Without a login NSS does not show private keys.
+pub const PROBE: Probe = Probe {
+    layer: Layer::PrivateKey,
+    needs: &[Layer::Config, Layer::NssDb, Layer::Password, Layer::Certificate],
+    causes: &[Cause::KeyMissing, Cause::KeyMismatch, Cause::KeyUnusable, Cause::DbPairMismatch],
+    run,
+};
+
+fn run(walk: &mut Walk<'_>) -> Outcome {
+    let mut notes = Notes::default();
+    let nickname = &walk.target().nickname.value;
+    let Some(certificate) = &walk.certificate else {
+        return notes.fail(Cause::KeyMissing, Confidence::Possible, "there is no certificate to look a key up for");
+    };
+    let key = match PrivateKey::find(certificate) {
+        Ok(key) => key,
+        Err(error) => {
+            let summary = format!("\"{nickname}\" has no private key in this database");
+            nss_db::note_keys(walk, &mut notes);
+            return notes.fail(Cause::KeyMissing, Confidence::Certain, summary).error(&error);
+        }
+    };
+    let kind = match key.kind() {
+        KeyKind::Rsa => "RSA".to_owned(),
+        KeyKind::Dsa => "DSA".to_owned(),
+        KeyKind::Ec => "EC".to_owned(),
+        KeyKind::Other(number) => format!("kind {number}"),
+    };
+    notes.add("key", format!("{kind}, {} bits", certificate.key_bits()));
+    let outcome = match key.proves(certificate) {
+        Ok(true) => {
+            notes.add("challenge", "signed with the private key, verified with the certificate");
+            notes.pass(format!("the {kind} key of \"{nickname}\" is there and signs"))
+        }
+        Ok(false) => {
+            let summary = format!("the private key that NSS finds for \"{nickname}\" is not the certificate's own");
+            notes.add("challenge", "signed with the private key, not verified with the certificate");
+            notes.fail(Cause::KeyMismatch, Confidence::Certain, summary)
+        }
+        Err(error) => {
+            let summary = format!("the private key of \"{nickname}\" is there and cannot sign: {}", error.name);
+            notes.fail(Cause::KeyUnusable, Confidence::Likely, summary).error(&error)
+        }
+    };
+    walk.key = Some(key);
+    outcome
+}

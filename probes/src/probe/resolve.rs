@@ -1,0 +1,160 @@
+//! `resolve`: which addresses does the bridge's name have, and who says so?
+
+use std::fs;
+use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use crate::catalogue::Cause;
+use crate::finding::{ErrorInfo, Notes, Outcome};
+use crate::plan::Probe;
+use crate::target::Endpoint;
+use crate::vocabulary::{Confidence, Layer};
+use crate::walk::Walk;
+
+/// Names are looked up whatever the database says.
+pub const PROBE: Probe = Probe {
+    layer: Layer::Resolve,
+    needs: &[Layer::Config],
+    causes: &[Cause::NameUnresolved, Cause::NameStaleHosts],
+    run,
+};
+
+const HOSTS: &str = "/etc/hosts";
+/// The second opinion from DNS may take this long.
+const DNS_PATIENCE: Duration = Duration::from_secs(2);
+
+fn run(walk: &mut Walk<'_>) -> Outcome {
+    let mut notes = Notes::default();
+    if let Some(why) = &walk.settings.no_network {
+        return notes.skip(why.clone());
+    }
+    let Some(bridge) = &walk.target().bridge else {
+        return notes.skip("no bridge was named");
+    };
+    let Endpoint { host, port } = &bridge.value;
+    if let Ok(address) = host.parse::<IpAddr>() {
+        walk.addresses = vec![SocketAddr::new(address, *port)];
+        notes.add("address", address);
+        return notes.pass(format!("{address} is an address, there is no name to look up"));
+    }
+    match look_up(host, *port, walk.remaining()) {
+        Ok(addresses) if !addresses.is_empty() => {
+            for address in &addresses {
+                notes.add("address", address.ip());
+            }
+            walk.addresses = addresses;
+            judge_source(host, &walk.addresses, notes)
+        }
+        Ok(_) => notes.fail(Cause::NameUnresolved, Confidence::Certain, format!("{host} has no address")),
+        Err(Trouble::NoAnswer) => {
+            let summary = format!("the resolver gave no answer for {host} before the deadline");
+            notes.fail(Cause::NameUnresolved, Confidence::Certain, summary)
+        }
+        Err(Trouble::Refused(error)) => {
+            let text = error.to_string();
+            let library = "resolver".to_owned();
+            let code = i64::from(error.raw_os_error().unwrap_or(0));
+            let info = ErrorInfo { library, code, name: "getaddrinfo".to_owned(), text };
+            let summary = format!("{host} has no address: {error}");
+            notes.fail(Cause::NameUnresolved, Confidence::Certain, summary).error(info)
+        }
+    }
+}
+
+enum Trouble {
+    NoAnswer,
+    Refused(io::Error),
+}
+
+/// getaddrinfo knows no deadline; it gets a thread, which is left behind when it does not come back.
+fn look_up(host: &str, port: u16, patience: Duration) -> Result<Vec<SocketAddr>, Trouble> {
+    let (answer, wait) = mpsc::channel();
+    let name = host.to_owned();
+    thread::spawn(move || answer.send((name.as_str(), port).to_socket_addrs().map(Vec::from_iter)));
+    match wait.recv_timeout(patience) {
+        Ok(Ok(mut addresses)) => {
+            let mut seen = Vec::new();
+            addresses.retain(|address| !seen.contains(address) && { seen.push(*address); true });
+            Ok(addresses)
+        }
+        Ok(Err(error)) => Err(Trouble::Refused(error)),
+        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(Trouble::NoAnswer),
+    }
+}
+
+/// An entry in the hosts file wins over DNS on nearly every system, also when it is years old.
+fn judge_source(host: &str, addresses: &[SocketAddr], mut notes: Notes) -> Outcome {
+    let summary = format!("{host} is {}", addresses.iter().map(|a| a.ip().to_string()).collect::<Vec<_>>().join(", "));
+    let hosts = in_hosts_file(host);
+    if hosts.is_empty() {
+        notes.add("source", "not from the hosts file");
+        return notes.pass(summary);
+    }
+    for (line, address) in &hosts {
+        notes.add("source", format!("{HOSTS}:{line} says {address}"));
+    }
+    if hosts.iter().all(|(_, address)| address.is_loopback()) {
+        return notes.pass(summary);
+    }
+    match ask_dns(host) {
+        Some(dns) if !dns.is_empty() => {
+            let list = dns.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
+            notes.add("DNS", &list);
+            if hosts.iter().any(|(_, address)| dns.contains(address)) {
+                return notes.pass(summary);
+            }
+            let (line, address) = &hosts[0];
+            let summary = format!("{HOSTS}:{line} says {host} is {address}, DNS says {list}");
+            notes.warn(Cause::NameStaleHosts, summary)
+        }
+        _ => {
+            notes.add("DNS", "no answer, so the hosts entry cannot be compared");
+            notes.pass(summary)
+        }
+    }
+}
+
+/// Line numbers and addresses of a name in the hosts file (hosts(5)).
+fn in_hosts_file(host: &str) -> Vec<(usize, IpAddr)> {
+    let mut text = String::new();
+    let file = fs::File::open(HOSTS).map(|file| file.take(4 * 1024 * 1024));
+    if file.and_then(|mut file| file.read_to_string(&mut text)).is_err() {
+        return Vec::new();
+    }
+    let entry = |line: &str| {
+        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+        let address = words.next()?.parse::<IpAddr>().ok()?;
+        words.any(|name| name.eq_ignore_ascii_case(host)).then_some(address)
+    };
+    text.lines().enumerate().filter_map(|(index, line)| Some((index + 1, entry(line)?))).collect()
+}
+
+/// The name service switch can be asked for DNS alone, by getent(1).
+fn ask_dns(host: &str) -> Option<Vec<IpAddr>> {
+    let mut child = Command::new("getent")
+        .args(["-s", "dns", "ahosts", "--", host])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let output = child.stdout.take()?;
+    let (answer, wait) = mpsc::channel();
+    thread::spawn(move || {
+        let mut text = String::new();
+        let _ = output.take(64 * 1024).read_to_string(&mut text);
+        let _ = answer.send(text);
+    });
+    let text = wait.recv_timeout(DNS_PATIENCE).ok();
+    let _ = child.kill();
+    let _ = child.wait();
+    let mut addresses: Vec<IpAddr> =
+        text?.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    Some(addresses)
+}

@@ -1,0 +1,47 @@
+//! The report of a walk: one value, from which every format is rendered. Its JSON is `nssight/report/1`; fields are
+//! added, never renamed or reused.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::diagnosis::Verdict;
+use crate::finding::Finding;
+use crate::target::TargetSummary;
+use crate::wire::WireEvent;
+
+/// The schema's name.
+pub const SCHEMA: &str = "nssight/report/1";
+
+/// What nssight and its libraries are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tool {
+    /// Version of nssight.
+    pub version: String,
+    /// Version of NSS in use.
+    pub nss: String,
+    /// Version of NSPR in use.
+    pub nspr: String,
+    /// Version of OpenSSL in use.
+    pub openssl: String,
+}
+
+/// The report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// Always [`SCHEMA`].
+    pub schema: String,
+    /// What made it.
+    pub tool: Tool,
+    /// When the walk began, RFC 3339 in UTC.
+    pub started: String,
+    /// What was walked.
+    pub target: TargetSummary,
+    /// TCP connections that were opened to the bridge.
+    pub connections_opened: u32,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// One finding a layer, in the order of the walk.
+    pub probes: Vec<Finding>,
+    /// What went over the wire.
+    pub wire: Vec<WireEvent>,
+}

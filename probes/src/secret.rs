@@ -1,0 +1,38 @@
+//! The password on its way to NSS: wiped when dropped, never printed.
+
+use secrecy::{ExposeSecret, SecretSlice};
+
+/// How the bytes of a password source are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PasswordForm {
+    /// The bytes are the password.
+    Literal,
+    /// The bytes are the content of a password file, to be read as NSS's own tools read it.
+    File,
+}
+
+/// A password as it was given, not yet taken apart.
+pub struct Password {
+    /// How to read the bytes.
+    pub form: PasswordForm,
+    bytes: SecretSlice<u8>,
+}
+
+impl Password {
+    /// Takes the bytes over.
+    pub fn new(form: PasswordForm, bytes: Vec<u8>) -> Self {
+        Self { form, bytes: SecretSlice::from(bytes.into_boxed_slice()) }
+    }
+
+    /// The bytes, for the one who needs them.
+    pub fn expose(&self) -> &[u8] {
+        self.bytes.expose_secret()
+    }
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Password").field("form", &self.form).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,244 @@
+//! What is walked: where things are, and where each value came from. No secret in here.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::vocabulary::Layer;
+
+/// Which part this host plays; it follows from the configuration's sections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Dials out to the bridge and signs nothing itself.
+    Client,
+    /// Dials out to the bridge and answers the client through it.
+    Server,
+    /// Listens for both.
+    Bridge,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Server => "server",
+            Self::Bridge => "bridge",
+        })
+    }
+}
+
+/// A value and where it came from: "--db", "client.conf:12", "default".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Setting<T> {
+    /// The value.
+    pub value: T,
+    /// Where it came from.
+    pub origin: String,
+}
+
+impl<T> Setting<T> {
+    /// A value with its origin.
+    pub fn new(value: T, origin: impl Into<String>) -> Self {
+        Self { value, origin: origin.into() }
+    }
+}
+
+/// A database as NSS is told it: a directory, perhaps with `sql:` or `dbm:` before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Database {
+    /// The argument as it was given; bytes, since a path need not be UTF-8.
+    pub argument: OsString,
+}
+
+/// A host and its port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Endpoint {
+    /// Name or address.
+    pub host: String,
+    /// 1 to 65535.
+    pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// A TLS version that can be asked for, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum TlsVersion {
+    /// RFC 2246.
+    #[serde(rename = "tls1.0")]
+    Tls10,
+    /// RFC 4346.
+    #[serde(rename = "tls1.1")]
+    Tls11,
+    /// RFC 5246.
+    #[serde(rename = "tls1.2")]
+    Tls12,
+    /// RFC 8446.
+    #[serde(rename = "tls1.3")]
+    Tls13,
+}
+
+impl TlsVersion {
+    /// The number on the wire.
+    pub fn wire(self) -> u16 {
+        match self {
+            Self::Tls10 => 0x0301,
+            Self::Tls11 => 0x0302,
+            Self::Tls12 => 0x0303,
+            Self::Tls13 => 0x0304,
+        }
+    }
+
+    /// The name of a number on the wire.
+    pub fn name_of(wire: u16) -> String {
+        match wire {
+            0x0300 => "SSL 3.0".to_owned(),
+            0x0301..=0x0304 => format!("TLS 1.{}", wire - 0x0301),
+            other => format!("version 0x{other:04x}"),
+        }
+    }
+}
+
+impl std::str::FromStr for TlsVersion {
+    type Err = String;
+
+    /// `tls1.2` as Sigul writes it; `1.2` for short.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("tls").unwrap_or(text) {
+            "1.0" => Ok(Self::Tls10),
+            "1.1" => Ok(Self::Tls11),
+            "1.2" => Ok(Self::Tls12),
+            "1.3" => Ok(Self::Tls13),
+            _ => Err(format!("\"{text}\" is not a TLS version; write tls1.0, tls1.1, tls1.2 or tls1.3")),
+        }
+    }
+}
+
+impl fmt::Display for TlsVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tls1.{}", self.wire() - 0x0301)
+    }
+}
+
+/// Where the password comes from; never the password itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PasswordSource {
+    /// Nobody gave one.
+    None,
+    /// `nss-password` of a configuration file; with file and line.
+    Config(String),
+    /// A file, read as NSS's own tools read it.
+    File(PathBuf),
+    /// An environment variable, by name.
+    Env(String),
+    /// An inherited descriptor.
+    Fd(i32),
+    /// Standard input.
+    Stdin,
+    /// Typed at the terminal.
+    Prompt,
+}
+
+impl fmt::Display for PasswordSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("not given"),
+            Self::Config(place) => write!(f, "nss-password in {place}"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Env(name) => write!(f, "environment variable {name}"),
+            Self::Fd(fd) => write!(f, "descriptor {fd}"),
+            Self::Stdin => f.write_str("standard input"),
+            Self::Prompt => f.write_str("prompt"),
+        }
+    }
+}
+
+/// Everything a walk needs to know, and nothing secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Which part this host plays.
+    pub role: Role,
+    /// Configuration files that were read, in order.
+    pub config_files: Vec<PathBuf>,
+    /// The NSS database.
+    pub database: Setting<Database>,
+    /// Nickname of our certificate.
+    pub nickname: Setting<String>,
+    /// The peer that TLS is spoken with first; not needed when the walk ends before the network.
+    pub bridge: Option<Setting<Endpoint>>,
+    /// Host name of the server behind the bridge.
+    pub server: Option<Setting<String>>,
+    /// User name of the request.
+    pub user: Option<Setting<String>>,
+    /// Lowest and highest TLS version.
+    pub tls: Setting<(TlsVersion, TlsVersion)>,
+    /// Where the password comes from.
+    pub password: PasswordSource,
+    /// Time that one layer may take.
+    pub timeout: Duration,
+    /// Why the walk must not use the network, if it must not.
+    pub no_network: Option<String>,
+}
+
+/// The target as a report shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TargetSummary {
+    /// Which part this host plays.
+    pub role: Option<Role>,
+    /// Configuration files that were read.
+    pub config_files: Vec<String>,
+    /// The database, as NSS is told it.
+    pub database: Option<Setting<String>>,
+    /// Nickname of the certificate.
+    pub nickname: Option<Setting<String>>,
+    /// Host and port of the bridge.
+    pub bridge: Option<Setting<String>>,
+    /// Host name of the server behind the bridge.
+    pub server: Option<Setting<String>>,
+    /// User name of the request.
+    pub user: Option<Setting<String>>,
+    /// Lowest TLS version.
+    pub tls_min: Option<TlsVersion>,
+    /// Highest TLS version.
+    pub tls_max: Option<TlsVersion>,
+    /// Where the password came from.
+    pub password_source: String,
+    /// The last layer of the walk.
+    pub until: Layer,
+    /// Time that one layer may take, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+impl Target {
+    /// For a report.
+    pub fn summary(&self, until: Layer) -> TargetSummary {
+        let database = &self.database;
+        TargetSummary {
+            role: Some(self.role),
+            config_files: self.config_files.iter().map(|path| path.display().to_string()).collect(),
+            database: Some(Setting::new(database.value.argument.display().to_string(), database.origin.clone())),
+            nickname: Some(self.nickname.clone()),
+            bridge: self.bridge.as_ref().map(|bridge| Setting::new(bridge.value.to_string(), bridge.origin.clone())),
+            server: self.server.clone(),
+            user: self.user.clone(),
+            tls_min: Some(self.tls.value.0),
+            tls_max: Some(self.tls.value.1),
+            password_source: self.password.to_string(),
+            until,
+            timeout_ms: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! One walk: the probes in order, what they hand on to each other, and who is told.
+
+use std::cell::RefCell;
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use nssight_nss::{Certificate, Nss, PrivateKey, Slot};
+
+use crate::finding::Finding;
+use crate::plan::{Plan, Probe};
+use crate::secret::Password;
+use crate::settings::Settings;
+use crate::target::Target;
+use crate::vocabulary::{Layer, Status};
+use crate::wire::{SessionLog, WireEvent};
+
+/// Is told what happens in a walk while it happens.
+pub trait Observer {
+    /// A layer is about to be entered. Said before anything is done in it, so that a crash has a place.
+    fn entering(&mut self, layer: Layer);
+    /// A layer is done.
+    fn found(&mut self, finding: &Finding);
+    /// Something was seen on the wire.
+    fn seen(&mut self, event: &WireEvent);
+    /// A TCP connection was opened; the number is the count so far.
+    fn connected(&mut self, connections: u32);
+}
+
+/// What the probes have obtained so far. Everything in it stays in this process.
+pub struct Walk<'a> {
+    /// What was asked for.
+    pub settings: &'a Settings,
+    /// The findings so far.
+    pub findings: Vec<Finding>,
+    /// When the present layer must end.
+    pub deadline: Instant,
+    /// The password, until it has been used.
+    pub password: Option<Password>,
+    /// NSS, from `nss-db` on.
+    pub nss: Option<Nss>,
+    /// The slot with the keys, from `nss-db` on.
+    pub slot: Option<Slot>,
+    /// Our certificate, from `certificate` on.
+    pub certificate: Option<Certificate>,
+    /// Its key, from `private-key` on.
+    pub key: Option<PrivateKey>,
+    /// Addresses of the bridge, from `resolve` on.
+    pub addresses: Vec<SocketAddr>,
+    /// The one connection, between `tcp` and `outer-handshake`, and the time it took to come up.
+    pub connection: Option<(TcpStream, Duration)>,
+    /// TCP connections opened.
+    pub connections: u32,
+    /// What went over the wire, a log a TLS session.
+    pub sessions: Vec<Rc<RefCell<SessionLog>>>,
+    /// A private copy of the database that must live as long as NSS has it open.
+    pub private_copy: Option<tempfile::TempDir>,
+}
+
+impl<'a> Walk<'a> {
+    /// A walk that has not begun.
+    pub fn new(settings: &'a Settings, password: Option<Password>) -> Self {
+        Self {
+            settings,
+            findings: Vec::new(),
+            deadline: Instant::now(),
+            password,
+            nss: None,
+            slot: None,
+            certificate: None,
+            key: None,
+            addresses: Vec::new(),
+            connection: None,
+            connections: 0,
+            sessions: Vec::new(),
+            private_copy: None,
+        }
+    }
+
+    /// The target, once `config` has passed; the layers after it need that one.
+    pub fn target(&self) -> &'a Target {
+        match &self.settings.target {
+            Ok(target) => target,
+            Err(trouble) => unreachable!("a layer was walked without a configuration: {trouble}"),
+        }
+    }
+
+    /// The finding on an earlier layer.
+    pub fn finding(&self, layer: Layer) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.layer == layer)
+    }
+
+    /// Time left for the present layer.
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Walks the layers of `plan` for which `chosen` is true, and tells `observer`.
+    pub fn run(&mut self, plan: &Plan, chosen: impl Fn(Layer) -> bool, observer: &mut dyn Observer) {
+        for probe in plan.probes().filter(|probe| chosen(probe.layer)) {
+            let finding = self.step(plan, probe, observer);
+            for session in &self.sessions {
+                session.borrow_mut().take_new().iter().for_each(|event| observer.seen(event));
+            }
+            observer.found(&finding);
+            self.findings.push(finding);
+        }
+    }
+
+    fn step(&mut self, plan: &Plan, probe: &Probe, observer: &mut dyn Observer) -> Finding {
+        if !plan.walks(probe.layer) {
+            return Finding::skipped(probe.layer, None, "left out on request".to_owned());
+        }
+        if let Some((because, summary)) = self.obstacle(probe) {
+            return Finding::skipped(probe.layer, because, summary);
+        }
+        observer.entering(probe.layer);
+        let started = Instant::now();
+        self.deadline = started + self.settings.timeout();
+        let before = self.connections;
+        let outcome = (probe.run)(self);
+        if self.connections != before {
+            observer.connected(self.connections);
+        }
+        let duration = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        outcome.into_finding(probe.layer, duration)
+    }
+
+    /// The layer in the way: the one that failed, however many skipped ones lie between.
+    fn obstacle(&self, probe: &Probe) -> Option<(Option<Layer>, String)> {
+        let in_the_way = probe.needs.iter().filter_map(|need| self.finding(*need));
+        in_the_way.into_iter().find_map(|finding| match finding.status {
+            Status::Fail => Some((Some(finding.layer), format!("{} failed", finding.layer))),
+            Status::Skip => Some(match finding.skipped_because {
+                Some(root) => (Some(root), format!("{root} failed")),
+                None => (None, format!("{} was not walked: {}", finding.layer, finding.summary)),
+            }),
+            Status::Pass | Status::Warn => None,
+        })
+    }
+}

@@ -1,0 +1,136 @@
+//! What went over the wire, as the report shows it.
+
+use std::time::{Duration, Instant};
+
+use nssight_nss::transport::{End, Tap};
+use nssight_wire::{Conversation, Direction, Summary};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Which TLS session an event belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Session {
+    /// Between client and bridge.
+    Outer,
+    /// Between client and server, inside the outer one.
+    Inner,
+}
+
+/// Which way it went, seen from the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// By us.
+    Sent,
+    /// By the peer.
+    Received,
+}
+
+/// One thing seen on the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WireEvent {
+    /// Microseconds since the connection came up.
+    pub at_us: u64,
+    /// Which TLS session.
+    pub session: Session,
+    /// Which way.
+    pub direction: Way,
+    /// What, in words.
+    pub what: String,
+}
+
+/// The bytes of one session on their way into its story.
+pub struct SessionLog {
+    session: Session,
+    epoch: Instant,
+    conversation: Conversation,
+    reported: usize,
+    /// When bytes came.
+    pub arrivals: Arrivals,
+    /// The peer's direction ended in this way.
+    pub end: Option<End>,
+    /// We have ended our direction.
+    pub we_finished: bool,
+}
+
+/// When bytes came; tells a stall from a trickle.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Arrivals {
+    /// Since the connection came up.
+    pub first: Option<Duration>,
+    /// Since the connection came up.
+    pub last: Option<Duration>,
+    /// How many times something came.
+    pub count: u64,
+}
+
+impl SessionLog {
+    /// A log whose times count from `epoch`.
+    pub fn new(session: Session, epoch: Instant) -> Self {
+        let (conversation, arrivals) = (Conversation::new(), Arrivals::default());
+        Self { session, epoch, conversation, reported: 0, arrivals, end: None, we_finished: false }
+    }
+
+    /// The story so far.
+    pub fn summary(&self) -> Summary {
+        self.conversation.summary()
+    }
+
+    /// Events since the last call.
+    pub fn take_new(&mut self) -> Vec<WireEvent> {
+        let events = self.conversation.events();
+        let new = events.get(self.reported..).unwrap_or_default();
+        let new = new.iter().map(|event| WireEvent {
+            at_us: event.at_us,
+            session: self.session,
+            direction: match event.direction {
+                Direction::Sent => Way::Sent,
+                Direction::Received => Way::Received,
+            },
+            what: event.what.to_string(),
+        });
+        let new: Vec<WireEvent> = new.collect();
+        self.reported = events.len();
+        new
+    }
+
+    /// Notes that we end our direction.
+    pub fn finished(&mut self) {
+        self.we_finished = true;
+        let at = self.now_us();
+        self.conversation.ended(Direction::Sent, at, nssight_wire::End::LocalClose);
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Tap for SessionLog {
+    fn sent(&mut self, bytes: &[u8]) {
+        let at = self.now_us();
+        self.conversation.feed(Direction::Sent, at, bytes);
+    }
+
+    fn received(&mut self, bytes: &[u8]) {
+        let at = self.now_us();
+        let since = self.epoch.elapsed();
+        self.arrivals.first.get_or_insert(since);
+        self.arrivals.last = Some(since);
+        self.arrivals.count += 1;
+        self.conversation.feed(Direction::Received, at, bytes);
+    }
+
+    fn ended(&mut self, end: End) {
+        let at = self.now_us();
+        self.end.get_or_insert(end);
+        let how = match end {
+            End::Closed => nssight_wire::End::Fin,
+            End::Reset => nssight_wire::End::Reset,
+            End::TimedOut => nssight_wire::End::TimedOut,
+            End::Failed(_) => nssight_wire::End::Reset,
+        };
+        self.conversation.ended(Direction::Received, at, how);
+    }
+}

@@ -1,0 +1,54 @@
+//! What a report says of a certificate.
+
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
+    X509Certificate::from_der(der).ok().map(|(_, certificate)| certificate)
+}
+
+/// The issuer's name as DER.
+pub fn issuer(der: &[u8]) -> Option<Vec<u8>> {
+    Some(parse(der)?.issuer().as_raw().to_vec())
+}
+
+/// Subject, issuer and dates in a line.
+pub fn one_line(der: &[u8]) -> String {
+    let Some(certificate) = parse(der) else {
+        return format!("unreadable, {} bytes", der.len());
+    };
+    let validity = certificate.validity();
+    let day = |time: x509_parser::time::ASN1Time| time.to_datetime().date();
+    format!(
+        "{}, from {}, valid {} to {}",
+        certificate.subject(),
+        certificate.issuer(),
+        day(validity.not_before),
+        day(validity.not_after)
+    )
+}
+
+/// The names a TLS client compares a host with: the subject alternative names, or the common name where there are none
+/// (NSS, certdb.c, CERT_VerifyCertName).
+pub fn names(der: &[u8]) -> Vec<String> {
+    let Some(certificate) = parse(der) else { return Vec::new() };
+    let alternative = certificate.subject_alternative_name().ok().flatten();
+    let mut names: Vec<String> = alternative
+        .iter()
+        .flat_map(|extension| &extension.value.general_names)
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            GeneralName::IPAddress(bytes) => address(bytes),
+            _ => None,
+        })
+        .collect();
+    if alternative.is_none() {
+        let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+        names.extend(common.map(|name| format!("{name} (common name)")));
+    }
+    names
+}
+
+fn address(bytes: &[u8]) -> Option<String> {
+    let four = <[u8; 4]>::try_from(bytes).map(|bytes| std::net::IpAddr::from(bytes).to_string());
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(|bytes| std::net::IpAddr::from(bytes).to_string())).ok()
+}

@@ -1,0 +1,31 @@
+//! `nssight checks` and `nssight causes`: what can be walked, and what a verdict can name.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use nssight_probes::{Cause, PROBES};
+
+pub(crate) fn checks() -> ExitCode {
+    print(PROBES.iter().map(|probe| {
+        let causes: Vec<&str> = probe.causes.iter().map(|cause| cause.id()).collect();
+        format!("{:<16} {}", probe.layer, causes.join(" "))
+    }))
+}
+
+pub(crate) fn causes() -> ExitCode {
+    print(Cause::ALL.iter().map(|cause| {
+        let entry = cause.entry();
+        format!("{:<28} {:<16} {:<14} {}", entry.id, entry.layer, entry.component, entry.title)
+    }))
+}
+
+/// A reader that has seen enough (`| head`) is no error.
+fn print(lines: impl Iterator<Item = String>) -> ExitCode {
+    let mut out = io::stdout().lock();
+    for line in lines {
+        if writeln!(out, "{}", line.trim_end()).is_err() {
+            break;
+        }
+    }
+    ExitCode::SUCCESS
+}

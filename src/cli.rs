@@ -1,0 +1,208 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use nssight_probes::Layer;
+use nssight_probes::settings::Overrides;
+use nssight_probes::target::{Endpoint, TlsVersion};
+
+/// Walk every layer of a mutual TLS connection over NSS and name the one that fails.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Walk from the configuration to the handshake and say which layer fails
+    Diagnose(Box<DiagnoseOptions>),
+    /// List the layers and the causes that each can give
+    Checks,
+    /// List every cause that a verdict can name
+    Causes,
+    /// Do the NSS work of a diagnosis; started by nssight itself
+    #[command(hide = true)]
+    Worker,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For a terminal
+    Human,
+    /// One document of the schema nssight/report/1
+    Json,
+}
+
+/// When colours are used.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Colour {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Also into a pipe
+    Always,
+    /// Nowhere
+    Never,
+}
+
+#[derive(Args)]
+pub(crate) struct DiagnoseOptions {
+    /// Read this client.conf, server.conf or bridge.conf; without it and without --db, /etc/sigul/client.conf and
+    /// ~/.sigul/client.conf
+    #[arg(short = 'c', long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) target: TargetOptions,
+    #[command(flatten)]
+    pub(crate) password: PasswordOptions,
+    #[command(flatten)]
+    pub(crate) walk: WalkOptions,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
+/// Where things are; each wins over the configuration.
+#[derive(Args)]
+#[command(next_help_heading = "Target")]
+pub(crate) struct TargetOptions {
+    /// NSS database: a directory, or sql:DIR or dbm:DIR
+    #[arg(long, value_name = "DIR")]
+    db: Option<OsString>,
+    /// Nickname of the client certificate
+    #[arg(long)]
+    nickname: Option<String>,
+    /// The TLS peer: a bridge, or any TLS server that asks for a client certificate
+    #[arg(long, value_name = "HOST:PORT", value_parser = endpoint)]
+    bridge: Option<Endpoint>,
+    /// Host name of the server behind the bridge
+    #[arg(long, value_name = "HOST")]
+    server: Option<String>,
+    /// User name for the request
+    #[arg(long)]
+    user: Option<String>,
+    /// Lowest TLS version to offer: tls1.0, tls1.1, tls1.2 or tls1.3
+    #[arg(long, value_name = "VERSION")]
+    tls_min: Option<TlsVersion>,
+    /// Highest TLS version to offer
+    #[arg(long, value_name = "VERSION")]
+    tls_max: Option<TlsVersion>,
+}
+
+/// Where the database password comes from; it is never given on the command line itself.
+#[derive(Args)]
+#[group(multiple = false)]
+#[command(next_help_heading = "Password")]
+pub(crate) struct PasswordOptions {
+    /// A file, read as NSS's own tools read it: the last line, or the line of the token
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// An environment variable
+    #[arg(long, value_name = "NAME")]
+    pub(crate) password_env: Option<String>,
+    /// An open descriptor, read to its end
+    #[arg(long, value_name = "FD")]
+    pub(crate) password_fd: Option<i32>,
+    /// Standard input, read to its end
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+    /// Ask at the terminal
+    #[arg(long)]
+    pub(crate) password_prompt: bool,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Walk")]
+pub(crate) struct WalkOptions {
+    /// End after this layer
+    #[arg(long, value_name = "LAYER")]
+    pub(crate) until: Option<Layer>,
+    /// Leave this layer out, and what needs it
+    #[arg(long, value_name = "LAYER")]
+    pub(crate) exclude: Vec<Layer>,
+    /// Time that one layer may take
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+    /// Connect where nssight would rather not: as a server or bridge, or to what looks like a server port
+    #[arg(long)]
+    pub(crate) connect: bool,
+    /// Say what would be walked and how many connections that takes, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputOptions {
+    /// How to write the report
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+    /// Write the report to a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Show what was seen in every layer
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+    /// Show the verdict only
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Show the verdict in one line
+    #[arg(long, conflicts_with_all = ["verbose", "quiet"])]
+    pub(crate) short: bool,
+    /// When to use colours
+    #[arg(long, value_enum, default_value_t = Colour::Auto)]
+    pub(crate) color: Colour,
+    /// Exit 1 for warnings too
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+impl DiagnoseOptions {
+    /// What the command line says about the target.
+    pub(crate) fn overrides(&self) -> Overrides {
+        let target = &self.target;
+        Overrides {
+            database: target.db.clone(),
+            nickname: target.nickname.clone(),
+            bridge: target.bridge.clone(),
+            server: target.server.clone(),
+            user: target.user.clone(),
+            tls_min: target.tls_min,
+            tls_max: target.tls_max,
+            connect: self.walk.connect,
+        }
+    }
+}
+
+/// The port of a Sigul bridge, for a host without one.
+const BRIDGE_PORT: u16 = 44334;
+
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']').ok_or("the bracket of an IPv6 address is not closed")?;
+            (host, port.strip_prefix(':'))
+        }
+        // More than one colon without brackets is an IPv6 address without a port.
+        None if text.matches(':').count() == 1 => text.split_once(':').map_or((text, None), |(h, p)| (h, Some(p))),
+        None => (text, None),
+    };
+    let port = match port {
+        None => BRIDGE_PORT,
+        Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or(format!("\"{port}\" is not a port (1 to 65535)"))?,
+    };
+    nssight_probes::settings::check_host(host)?;
+    Ok(Endpoint { host: host.to_owned(), port })
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| format!("\"{text}\" is not a number of seconds"))?;
+    match number {
+        0.05..=3600.0 => Ok(Duration::from_secs_f64(number)),
+        _ => Err("between 0.05 and 3600 seconds".to_owned()),
+    }
+}

@@ -1,0 +1,215 @@
+//! `nssight diagnose`: the walk.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use nssight_nss::library;
+use nssight_probes::finding::Finding;
+use nssight_probes::report::{self as schema, Report, Tool};
+use nssight_probes::settings::Request;
+use nssight_probes::target::{PasswordSource, TargetSummary};
+use nssight_probes::wire::WireEvent;
+use nssight_probes::{Layer, Observer, Plan, Settings, Walk, diagnose};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::cli::{Colour, DiagnoseOptions, Format, OutputOptions};
+use crate::report::human::{self, Detail, Human};
+use crate::report::json;
+use crate::{exit, password, supervisor, worker};
+
+pub(crate) fn run(options: &DiagnoseOptions) -> ExitCode {
+    worker::protect();
+    let plan = match Plan::new(options.walk.until, options.walk.exclude.clone()) {
+        Ok(plan) => plan,
+        Err(error) => return exit::usage(error),
+    };
+    if options.walk.dry_run {
+        return dry_run(&plan);
+    }
+    let source = password::source(&options.password);
+    let given = match source.as_ref().map_or(Ok(None), password::read) {
+        Ok(given) => given,
+        Err(error) => return exit::usage(error),
+    };
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let overrides = options.overrides();
+    let started = OffsetDateTime::now_utc();
+    let (settings, configured) = Settings::load(&Request {
+        config: options.config.as_deref(),
+        overrides: &overrides,
+        password: source,
+        until: plan.until,
+        timeout: options.walk.timeout,
+        home: home.as_deref(),
+    });
+    let mut output = match Output::open(&options.output) {
+        Ok(output) => output,
+        Err(error) => return exit::usage(error),
+    };
+    let mut findings = first_layer(&settings, &plan, &mut output);
+    match &settings.target {
+        Ok(target) => findings.extend(supervisor::walk(target, &plan, given.or(configured), &mut output)),
+        Err(_) => {
+            for probe in plan.probes().filter(|probe| probe.layer != Layer::Config) {
+                let finding = Finding::skipped(probe.layer, Some(Layer::Config), "config failed".to_owned());
+                output.found(&finding);
+                findings.push(finding);
+            }
+        }
+    }
+    let report = report(&settings, &plan, started, findings, &mut output);
+    match output.finish(&report) {
+        Ok(()) => exit::of(&report, options.output.strict),
+        // A reader that went away has seen what it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::of(&report, options.output.strict),
+        Err(error) => {
+            eprintln!("nssight: the report could not be written: {error}");
+            ExitCode::from(exit::INCONCLUSIVE)
+        }
+    }
+}
+
+/// `config` needs no NSS and is walked here; the worker does the rest.
+fn first_layer(settings: &Settings, plan: &Plan, output: &mut Output) -> Vec<Finding> {
+    let mut walk = Walk::new(settings, None);
+    walk.run(plan, |layer| layer == Layer::Config, output);
+    walk.findings
+}
+
+fn dry_run(plan: &Plan) -> ExitCode {
+    let mut out = io::stdout().lock();
+    for probe in plan.probes() {
+        let note = if plan.walks(probe.layer) { "" } else { "  left out" };
+        let _ = writeln!(out, "{}{note}", probe.layer);
+    }
+    let _ = match plan.connections() {
+        0 => writeln!(out, "no connection would be opened"),
+        count => writeln!(out, "{count} connection would be opened"),
+    };
+    ExitCode::SUCCESS
+}
+
+fn report(settings: &Settings, plan: &Plan, started: OffsetDateTime, probes: Vec<Finding>, output: &mut Output) -> Report {
+    let target = match &settings.target {
+        Ok(target) => target.summary(plan.until),
+        Err(_) => TargetSummary {
+            role: None,
+            config_files: Vec::new(),
+            database: None,
+            nickname: None,
+            bridge: None,
+            server: None,
+            user: None,
+            tls_min: None,
+            tls_max: None,
+            password_source: PasswordSource::None.to_string(),
+            until: plan.until,
+            timeout_ms: u64::try_from(settings.timeout().as_millis()).unwrap_or(u64::MAX),
+        },
+    };
+    Report {
+        schema: schema::SCHEMA.to_owned(),
+        tool: tool(),
+        started: started.format(&Rfc3339).unwrap_or_else(|_| started.to_string()),
+        connections_opened: output.connections,
+        verdict: diagnose(&probes, &target),
+        target,
+        probes,
+        wire: std::mem::take(&mut output.wire),
+    }
+}
+
+fn tool() -> Tool {
+    Tool {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        nss: library::nss_version(),
+        nspr: library::nspr_version(),
+        openssl: openssl::version::version().split_whitespace().nth(1).unwrap_or("unknown").to_owned(),
+    }
+}
+
+/// Where the report goes, and what is collected for it on the way.
+struct Output {
+    sink: Box<dyn Write>,
+    format: Format,
+    detail: Detail,
+    width: usize,
+    shows_progress: bool,
+    connections: u32,
+    wire: Vec<WireEvent>,
+}
+
+/// A report with more events than this helps nobody.
+const EVENTS_AT_MOST: usize = 2000;
+
+impl Output {
+    fn open(options: &OutputOptions) -> Result<Self, String> {
+        let file = match &options.output {
+            Some(path) => Some(File::create(path).map_err(|error| format!("{}: {error}", path.display()))?),
+            None => None,
+        };
+        let terminal = file.is_none() && io::stdout().is_terminal();
+        match options.color {
+            Colour::Always => colored::control::set_override(true),
+            Colour::Never => colored::control::set_override(false),
+            Colour::Auto => {
+                let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+                colored::control::set_override(terminal && !unwanted);
+            }
+        }
+        let detail = match options {
+            OutputOptions { short: true, .. } => Detail::Short,
+            OutputOptions { quiet: true, .. } => Detail::Quiet,
+            OutputOptions { verbose: true, .. } => Detail::Verbose,
+            _ => Detail::Normal,
+        };
+        Ok(Self {
+            sink: file.map_or_else(|| Box::new(io::stdout()) as Box<dyn Write>, |file| Box::new(file)),
+            format: options.format,
+            detail,
+            width: human::width(terminal),
+            shows_progress: terminal && options.format == Format::Human && matches!(detail, Detail::Normal | Detail::Verbose),
+            connections: 0,
+            wire: Vec::new(),
+        })
+    }
+
+    fn human(&mut self) -> Human<&mut Box<dyn Write>> {
+        Human::new(&mut self.sink, self.width, self.detail)
+    }
+
+    fn finish(&mut self, report: &Report) -> io::Result<()> {
+        match self.format {
+            Format::Human => self.human().verdict(report),
+            Format::Json => json::write(report, &mut self.sink),
+        }
+    }
+}
+
+impl Observer for Output {
+    fn entering(&mut self, layer: Layer) {
+        if self.shows_progress {
+            let _ = write!(self.sink, "{}", human::progress(layer)).and_then(|()| self.sink.flush());
+        }
+    }
+
+    fn found(&mut self, finding: &Finding) {
+        if self.format == Format::Human {
+            // A closed pipe shows again, and is dealt with, when the verdict is written.
+            let _ = self.human().layer(finding);
+        }
+    }
+
+    fn seen(&mut self, event: &WireEvent) {
+        if self.wire.len() < EVENTS_AT_MOST {
+            self.wire.push(event.clone());
+        }
+    }
+
+    fn connected(&mut self, connections: u32) {
+        self.connections = connections;
+    }
+}

@@ -1,0 +1,81 @@
+//! Reading the password from where the command line says.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+
+use nssight_probes::password_file::READ_AT_MOST;
+use nssight_probes::secret::{Password, PasswordForm};
+use nssight_probes::target::PasswordSource;
+use rustix::fs::OFlags;
+use zeroize::Zeroizing;
+
+use crate::cli::PasswordOptions;
+
+/// The source that the options name; `None` leaves it to the configuration.
+pub(crate) fn source(options: &PasswordOptions) -> Option<PasswordSource> {
+    let file = options.password_file.clone().map(PasswordSource::File);
+    file.or_else(|| options.password_env.clone().map(PasswordSource::Env))
+        .or_else(|| options.password_fd.map(PasswordSource::Fd))
+        .or_else(|| options.password_stdin.then_some(PasswordSource::Stdin))
+        .or_else(|| options.password_prompt.then_some(PasswordSource::Prompt))
+}
+
+/// Reads the password of a source named on the command line. An unreadable source is a usage error.
+pub(crate) fn read(source: &PasswordSource) -> Result<Option<Password>, String> {
+    let bytes = match source {
+        PasswordSource::None | PasswordSource::Config(_) => return Ok(None),
+        PasswordSource::File(path) => {
+            let bytes = file(path).map_err(|error| format!("the password file {}: {error}", path.display()))?;
+            return Ok(Some(Password::new(PasswordForm::File, bytes.to_vec())));
+        }
+        PasswordSource::Env(name) => {
+            use std::os::unix::ffi::OsStringExt;
+            let value = std::env::var_os(name).ok_or(format!("there is no environment variable {name}"))?;
+            Zeroizing::new(value.into_vec())
+        }
+        PasswordSource::Fd(fd) => {
+            // Through /proc the descriptor is opened anew, so that nothing unsafe is needed to take it over.
+            let path = format!("/proc/self/fd/{fd}");
+            let mut file = File::open(&path).map_err(|error| format!("descriptor {fd}: {error}"))?;
+            to_end(&mut file).map_err(|error| format!("descriptor {fd}: {error}"))?
+        }
+        PasswordSource::Stdin => to_end(&mut io::stdin().lock()).map_err(|error| format!("standard input: {error}"))?,
+        PasswordSource::Prompt => {
+            let typed = rpassword::prompt_password("Password of the NSS database: ");
+            Zeroizing::new(typed.map_err(|error| format!("no terminal to ask at: {error}"))?.into_bytes())
+        }
+    };
+    Ok(Some(Password::new(PasswordForm::Literal, without_newline(&bytes).to_vec())))
+}
+
+/// One read, as NSS's tools do it. Opened without blocking, so that a FIFO without a writer is an answer too.
+fn file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let kind = std::fs::metadata(path)?.file_type();
+    if kind.is_dir() {
+        return Err(io::Error::other("it is a directory"));
+    }
+    let mut buffer = Zeroizing::new(vec![0u8; READ_AT_MOST]);
+    let mut options = File::options();
+    options.read(true);
+    if !kind.is_fifo() {
+        options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    }
+    let count = options.open(path)?.read(&mut buffer)?;
+    buffer.truncate(count);
+    Ok(buffer)
+}
+
+/// Nobody has a longer password: NSS takes at most 500 bytes.
+fn to_end(source: &mut dyn Read) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(READ_AT_MOST));
+    source.take(READ_AT_MOST as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What `echo`, `printf` and here-documents leave at the end.
+fn without_newline(bytes: &[u8]) -> &[u8] {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    bytes.strip_suffix(b"\r").unwrap_or(bytes)
+}

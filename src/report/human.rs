@@ -1,0 +1,259 @@
+//! For a terminal: a line a layer as it completes, then the verdict, what it rests on, and what to do.
+
+use std::io::{self, Write};
+
+use colored::{Color, Colorize};
+use comfy_table::{ContentArrangement, Table};
+use nssight_probes::wire::{Session, Way};
+use nssight_probes::{Confidence, Finding, Layer, Outcome, Report, Status};
+
+/// How much is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// One line.
+    Short,
+    /// The verdict with its remedies.
+    Quiet,
+    /// The layers, the verdict, its evidence and its remedies.
+    Normal,
+    /// The evidence of every layer, too.
+    Verbose,
+}
+
+/// Lines longer than this are hard to read, whatever the terminal has.
+const WIDEST: usize = 140;
+/// The width taken where there is no terminal to ask.
+const WITHOUT_TERMINAL: usize = 100;
+const LAYER_COLUMN: usize = 17;
+const TIME_COLUMN: usize = 9;
+
+pub(crate) struct Human<W: Write> {
+    out: W,
+    width: usize,
+    detail: Detail,
+}
+
+impl<W: Write> Human<W> {
+    pub(crate) fn new(out: W, width: usize, detail: Detail) -> Self {
+        Self { out, width, detail }
+    }
+
+    /// A layer has completed.
+    pub(crate) fn layer(&mut self, finding: &Finding) -> io::Result<()> {
+        if !matches!(self.detail, Detail::Normal | Detail::Verbose) {
+            return Ok(());
+        }
+        let (sign, colour) = sign(finding.status);
+        let time = match finding.status {
+            Status::Skip => String::new(),
+            _ => duration(finding.duration_us),
+        };
+        let head = format!("{:<LAYER_COLUMN$}{time:>TIME_COLUMN$}  ", finding.layer.as_str());
+        let summary = match (finding.status, finding.skipped_because) {
+            (Status::Skip, Some(layer)) => format!("skipped, {layer} failed"),
+            (Status::Skip, None) => format!("skipped: {}", finding.summary),
+            _ => finding.summary.clone(),
+        };
+        let indent = 2 + head.len();
+        let text = wrap(&summary, self.width.saturating_sub(indent));
+        for (index, line) in text.iter().enumerate() {
+            match index {
+                0 => writeln!(self.out, "{} {head}{line}", sign.color(colour).bold())?,
+                _ => writeln!(self.out, "{:indent$}{line}", "")?,
+            }
+        }
+        if self.detail == Detail::Verbose {
+            self.evidence(finding)?;
+        }
+        self.out.flush()
+    }
+
+    /// The walk is over.
+    pub(crate) fn verdict(&mut self, report: &Report) -> io::Result<()> {
+        if self.detail == Detail::Short {
+            return writeln!(self.out, "{}", one_line(report));
+        }
+        let verdict = &report.verdict;
+        if self.detail != Detail::Quiet {
+            writeln!(self.out)?;
+        }
+        let title = match (verdict.status, verdict.layer, verdict.cause) {
+            (Outcome::Pass, ..) => "PASS".green().bold().to_string(),
+            (status, Some(layer), Some(cause)) => {
+                let word = if status == Outcome::Fail { "FAIL" } else { "INCONCLUSIVE" };
+                let component = verdict.component.map(|component| format!(" · {component}")).unwrap_or_default();
+                format!("{} {layer} · {}{component} · {}", word.red().bold(), cause.id().bold(), verdict.confidence)
+            }
+            (status, ..) => status.as_str().to_uppercase(),
+        };
+        writeln!(self.out, "{title}")?;
+        self.paragraph(&verdict.summary, 2)?;
+        if let (Some(cause), true) = (verdict.cause, self.detail != Detail::Quiet) {
+            writeln!(self.out)?;
+            self.heading("Why it looks like this")?;
+            self.paragraph(&cause.entry().why, 2)?;
+        }
+        if matches!(self.detail, Detail::Normal) && verdict.status != Outcome::Pass {
+            self.evidence_of_verdict(report)?;
+        }
+        if self.detail != Detail::Quiet && !report.wire.is_empty() && (verdict.status != Outcome::Pass || self.detail == Detail::Verbose) {
+            self.wire(report)?;
+        }
+        self.remedies(report)?;
+        if self.detail != Detail::Quiet {
+            writeln!(self.out)?;
+            let connections = match report.connections_opened {
+                0 => "no connection was opened".to_owned(),
+                1 => "one connection was opened".to_owned(),
+                more => format!("{more} connections were opened"),
+            };
+            let tool = &report.tool;
+            let line = format!("nssight {} with NSS {}, NSPR {}; {connections}", tool.version, tool.nss, tool.nspr);
+            writeln!(self.out, "{}", line.dimmed())?;
+        }
+        self.out.flush()
+    }
+
+    fn evidence_of_verdict(&mut self, report: &Report) -> io::Result<()> {
+        let failed = report.probes.iter().filter(|finding| finding.status == Status::Fail);
+        let named = report.probes.iter().filter(|finding| Some(finding.layer) == report.verdict.layer);
+        let mut layers: Vec<&Finding> = named.chain(failed).collect();
+        layers.dedup_by_key(|finding| finding.layer);
+        writeln!(self.out)?;
+        self.heading("What was seen")?;
+        layers.into_iter().try_for_each(|finding| self.evidence(finding))
+    }
+
+    fn evidence(&mut self, finding: &Finding) -> io::Result<()> {
+        if finding.evidence.is_empty() && finding.error.is_none() {
+            return Ok(());
+        }
+        let mut rows: Vec<[String; 2]> =
+            finding.evidence.iter().map(|fact| [printable(&fact.key), printable(&fact.value)]).collect();
+        if let Some(error) = &finding.error {
+            let text = format!("{} ({}): {}", error.name, error.code, error.text);
+            rows.push([format!("{} error", error.library), printable(&text)]);
+        }
+        self.table(rows)
+    }
+
+    fn wire(&mut self, report: &Report) -> io::Result<()> {
+        writeln!(self.out)?;
+        self.heading("On the wire")?;
+        let rows = report.wire.iter().map(|event| {
+            let arrow = if event.direction == Way::Sent { "->" } else { "<-" };
+            let session = if event.session == Session::Inner { "inner " } else { "" };
+            let at = format!("{:.1} ms", event.at_us as f64 / 1000.0);
+            [format!("{at:>10}"), format!("{session}{arrow} {}", printable(&event.what))]
+        });
+        let rows = rows.collect();
+        self.table(rows)
+    }
+
+    fn table(&mut self, rows: Vec<[String; 2]>) -> io::Result<()> {
+        let mut table = Table::new();
+        table.load_preset(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        let width = u16::try_from(self.width.saturating_sub(2)).unwrap_or(u16::MAX);
+        table.set_width(width).add_rows(rows);
+        for line in table.lines() {
+            writeln!(self.out, "  {}", line.trim_end())?;
+        }
+        Ok(())
+    }
+
+    fn remedies(&mut self, report: &Report) -> io::Result<()> {
+        if report.verdict.remedies.is_empty() {
+            return Ok(());
+        }
+        writeln!(self.out)?;
+        self.heading("What to do")?;
+        for remedy in &report.verdict.remedies {
+            self.paragraph(&remedy.text, 2)?;
+            if let Some(command) = &remedy.command {
+                // Never wrapped: it is there to be copied.
+                writeln!(self.out, "      {}", printable(command).cyan())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn heading(&mut self, text: &str) -> io::Result<()> {
+        writeln!(self.out, "{}", text.bold())
+    }
+
+    fn paragraph(&mut self, text: &str, indent: usize) -> io::Result<()> {
+        for line in wrap(&printable(text), self.width.saturating_sub(indent)) {
+            writeln!(self.out, "{:indent$}{line}", "")?;
+        }
+        Ok(())
+    }
+}
+
+/// The verdict in one line, for logs and chats.
+pub(crate) fn one_line(report: &Report) -> String {
+    let verdict = &report.verdict;
+    let place = match (verdict.layer, verdict.cause) {
+        (Some(layer), Some(cause)) => format!(" {layer} {}", cause.id()),
+        _ => String::new(),
+    };
+    let confidence = match verdict.confidence {
+        Confidence::Certain => String::new(),
+        other => format!(" ({other})"),
+    };
+    printable(&format!("{}{place}{confidence}: {}", verdict.status, verdict.summary))
+}
+
+/// A layer is being walked; shown on a terminal only, and taken back when it completes.
+pub(crate) fn progress(layer: Layer) -> String {
+    format!("  {:<LAYER_COLUMN$}…\r", layer.as_str())
+}
+
+/// The width to write for: the terminal's, or a fixed one.
+pub(crate) fn width(on_terminal: bool) -> usize {
+    let terminal = on_terminal.then(|| Table::new().width()).flatten().map(usize::from);
+    terminal.unwrap_or(WITHOUT_TERMINAL).clamp(40, WIDEST)
+}
+
+fn sign(status: Status) -> (&'static str, Color) {
+    match status {
+        Status::Pass => ("✓", Color::Green),
+        Status::Warn => ("!", Color::Yellow),
+        Status::Fail => ("✗", Color::Red),
+        Status::Skip => ("-", Color::BrightBlack),
+    }
+}
+
+fn duration(micros: u64) -> String {
+    match micros {
+        0..1_000_000 => format!("{:.1} ms", micros as f64 / 1000.0),
+        _ => format!("{:.1} s", micros as f64 / 1_000_000.0),
+    }
+}
+
+/// Names and first bytes come from strangers: no control character of theirs reaches the terminal.
+fn printable(text: &str) -> String {
+    let hidden = |c: char| c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Breaks at blanks; a word longer than the line stands alone on its own.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > width {
+            lines.push(String::new());
+            used = 0;
+        }
+        if let Some(line) = lines.last_mut() {
+            if used > 0 {
+                line.push(' ');
+                used += 1;
+            }
+            line.push_str(word);
+            used += length;
+        }
+    }
+    lines
+}

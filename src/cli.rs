@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use nssight_probes::Layer;
-use nssight_probes::settings::Overrides;
+use nssight_probes::settings::{BRIDGE_PORT, Overrides};
 use nssight_probes::target::{Endpoint, TlsVersion};
 
 /// Walk every layer of a mutual TLS connection over NSS and name the one that fails.
@@ -177,9 +177,6 @@ impl DiagnoseOptions {
         }
     }
 }
-
-/// The port of a Sigul bridge, for a host without one.
-const BRIDGE_PORT: u16 = 44334;
 
 fn endpoint(text: &str) -> Result<Endpoint, String> {
     let (host, port) = match text.strip_prefix('[') {

@@ -115,8 +115,11 @@ fn passed(findings: &[Finding]) -> Verdict {
 fn fill_in(text: &str, target: &TargetSummary) -> String {
     let bridge = target.bridge.as_ref().map(|bridge| bridge.value.as_str());
     let (host, port) = bridge.and_then(|bridge| bridge.rsplit_once(':')).map_or((None, None), |(h, p)| (Some(h), Some(p)));
+    let database = target.database.as_ref().map(|database| database.value.as_str());
     let known = [
-        ("<DIR>", target.database.as_ref().map(|database| database.value.as_str())),
+        // The catalogue's commands name the kind themselves.
+        ("sql:<DIR>", database),
+        ("<DIR>", database.map(|argument| argument.trim_start_matches("sql:").trim_start_matches("dbm:"))),
         ("<NICKNAME>", target.nickname.as_ref().map(|nickname| nickname.value.as_str())),
         ("<HOST>", host),
         ("<PORT>", port),

@@ -10,8 +10,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nssight_sigul::config::{self, ConfigError, Layered, SigulConfig};
+use nssight_sigul::config::{self, ConfigError, Layered, SigulConfig, Surroundings};
 use rustix::fs::OFlags;
+use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
 use crate::catalogue::Cause;
@@ -27,6 +28,8 @@ const CONFIG_AT_MOST: u64 = 1024 * 1024;
 const HOST_AT_MOST: usize = 253;
 /// The port that a Sigul bridge keeps for servers.
 pub const SERVER_PORT: u16 = 44333;
+/// The port that it keeps for clients.
+pub const BRIDGE_PORT: u16 = 44334;
 /// What Sigul's client calls its certificate.
 const DEFAULT_NICKNAME: &str = "sigul-client-cert";
 
@@ -171,16 +174,19 @@ fn read_files(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<File
         layered = all;
         paths.insert(0, system);
     }
-    let home = request.home.unwrap_or(Path::new("/"));
-    let config = SigulConfig::read(&layered, home).map_err(invalid)?;
+    let login = std::env::var("LOGNAME").or_else(|_| std::env::var("USER")).ok();
+    let around = Surroundings { home: request.home, login_name: login.as_deref() };
+    let config = SigulConfig::read(&layered, &around).map_err(|errors| {
+        ConfigTrouble::invalid(errors.iter().map(ConfigError::to_string).collect::<Vec<_>>().join("; "))
+    })?;
     Ok(Files { config: Some(config), paths })
 }
 
 /// With `-c`, Sigul still reads the system's file of the same role first.
 fn system_file(request: &Request<'_>, layered: &Layered) -> Option<PathBuf> {
     let named = request.config?;
-    let role = layered.role().ok()?;
-    let path = Path::new(SYSTEM_DIRECTORY).join(format!("{role}.conf"));
+    let role = config::Role::of(layered).ok()?;
+    let path = Path::new(SYSTEM_DIRECTORY).join(format!("{}.conf", role.section()));
     let same = path.canonicalize().ok()? == named.canonicalize().ok()?;
     (!same).then_some(path)
 }
@@ -188,12 +194,12 @@ fn system_file(request: &Request<'_>, layered: &Layered) -> Option<PathBuf> {
 fn add_file(layered: &mut Layered, path: &Path, warnings: &mut Vec<Warning>) -> Result<(), ConfigTrouble> {
     let (bytes, mode) = read_file(path)?;
     let ini = config::parse(path, &bytes).map_err(invalid)?;
-    let has_password = ini.get("nss", "nss-password").is_some();
+    let has_password = ini.own("nss", "nss-password").is_some();
     if has_password && mode & 0o004 != 0 {
         let summary = format!("{} holds nss-password and may be read by everybody (mode {mode:04o})", path.display());
         warnings.push(Warning { cause: Cause::ConfigWorldReadablePassword, summary });
     }
-    layered.add(ini);
+    layered.push(ini);
     Ok(())
 }
 
@@ -250,8 +256,11 @@ fn build(request: &Request<'_>, files: Files) -> Result<(Target, Option<Password
     let bridge = match (&flags.bridge, &config) {
         (Some(bridge), _) => Some(Setting::new(bridge.clone(), flag("bridge"))),
         (None, Some(config)) => config.bridge_hostname.as_ref().map(|host| {
-            let endpoint = Endpoint { host: host.value.clone(), port: config.bridge_port.value };
-            Setting::new(endpoint, format!("{}, port {}", host.origin, config.bridge_port.origin))
+            let (port, port_origin) = match &config.bridge_port {
+                Some(port) => (port.value, port.origin.to_string()),
+                None => (BRIDGE_PORT, "default".to_owned()),
+            };
+            Setting::new(Endpoint { host: host.value.clone(), port }, format!("{}, port {port_origin}", host.origin))
         }),
         (None, None) => None,
     };
@@ -332,7 +341,7 @@ fn password(request: &Request<'_>, config: Option<&mut SigulConfig>) -> (Passwor
     }
     match config.and_then(|config| config.nss_password.take()) {
         Some(password) => {
-            let bytes = password.value.expose().as_bytes().to_vec();
+            let bytes = password.value.expose_secret().as_bytes().to_vec();
             (PasswordSource::Config(password.origin.to_string()), Some(Password::new(PasswordForm::Literal, bytes)))
         }
         None => (PasswordSource::None, None),
@@ -364,7 +373,7 @@ fn bridge_conf_at_hand(request: &Request<'_>) -> Option<(PathBuf, u16)> {
     [beside, Some(system)].into_iter().flatten().find_map(|path| {
         let (bytes, _) = read_file(&path).ok()?;
         let ini = config::parse(&path, &bytes).ok()?;
-        let port = ini.get("bridge", "server-listen-port")?.text.trim().parse().ok()?;
+        let port = ini.own("bridge", "server-listen-port")?.text().trim().parse().ok()?;
         Some((path, port))
     })
 }

@@ -3,15 +3,15 @@
 //! The files are looked at first, without NSS; then NSS opens them, read-only. Where NSS fails, what the files show says
 //! why; where it succeeds, what they show is a warning at most.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use nssight_nss::{ErrorCode, InitOptions, Nss, NssError, Slot, library};
 use nssight_nssdb::directory::{
-    Access, Choice, DirectoryState, FileEntry, FileKind, Magic, Question, TypePrefix, choose, parse_argument,
+    Access, Choice, DirectoryState, FileEntry, FileKind, LockKind, Magic, Question, TypePrefix, parse_argument,
 };
 use nssight_nssdb::{Database, Format, Inventory, Pairing};
 
@@ -64,7 +64,7 @@ impl Look {
         let default = std::env::var("NSS_DEFAULT_DB_TYPE").ok();
         let nss = version();
         let question = Question { prefix, default_db_type: default.as_deref(), access: Access::ReadOnly, nss };
-        let choice = choose(inventory.present(), &question);
+        let choice = inventory.choose(&question);
         Self { argument: argument.to_owned(), directory, prefix, inventory, choice }
     }
 
@@ -187,9 +187,13 @@ fn refused(look: &Look, error: &NssError, mut notes: Notes) -> Outcome {
     if asked == Format::Dbm && error.code == ErrorCode::SEC_ERROR_LEGACY_DATABASE {
         return legacy_unsupported(look, notes);
     }
-    if let Some((file, holder)) = look.pair(asked).find_map(|file| Some((file, lock_holder(&look.directory.join(&file.name))?))) {
-        notes.add("lock", format!("{} is locked for writing by {holder}", file.name));
-        let summary = format!("{} is locked by {holder}", file.name);
+    let locked = look.pair(asked).find_map(|file| {
+        let lock = file.locks.iter().find(|lock| lock.kind >= LockKind::Pending)?;
+        Some((file, lock))
+    });
+    if let Some((file, lock)) = locked {
+        let holder = lock.pid.map_or_else(|| "another process".to_owned(), process);
+        let summary = format!("{} is locked for writing by {holder}", file.name);
         return notes.fail(Cause::DbLocked, Confidence::Certain, summary);
     }
     if let Some(journal) = hot_journal(look) {
@@ -309,18 +313,24 @@ fn opened(look: &Look, slot: &Slot, mut notes: Notes) -> Outcome {
 
 /// Certificates of one database beside the keys of another: it works until the first login.
 fn not_a_pair(look: &Look, database: &Database, notes: &mut Notes) -> Option<Outcome> {
-    let (certificates, keys) = (database.format.certificate_file(), database.format.key_file());
-    match database.pairing() {
-        Pairing::NoKeyMatches => {}
-        Pairing::SignaturesForeign => notes.add("integrity signatures", format!("{keys} has none for the trust rows of {certificates}")),
+    let report = database.pairing();
+    let keys: HashSet<&[u8]> = database.private_keys.iter().map(|key| key.cka_id.as_slice()).collect();
+    // A key that waits for its certificate has its public half in the certificate database, and trust that was set with
+    // this key database is signed in it: either shows that the two belong together, whatever else is missing.
+    let related = database.public_keys.iter().any(|public| keys.contains(public.cka_id.as_slice()))
+        || report.objects_with_signature > 0;
+    let confidence = match report.pairing {
+        Pairing::SignaturesForeign => Confidence::Certain,
+        Pairing::NoKeyMatches if !related => Confidence::Certain,
+        Pairing::KeyDbEmpty if !related && report.signed_objects > 0 => Confidence::Likely,
         _ => return None,
-    }
-    let summary = format!(
-        "{keys} in {} belongs to another {certificates}: none of its {} private keys has a certificate here",
-        look.directory.display(),
-        database.private_keys.len()
-    );
-    Some(std::mem::take(notes).fail(Cause::DbPairMismatch, Confidence::Certain, summary))
+    };
+    let (certificate_file, key_file) = (database.format.certificate_file(), database.format.key_file());
+    notes.add("certificates with their key", report.certificates_with_key);
+    notes.add("keys without certificate", report.orphan_keys);
+    notes.add("signed trust rows", format!("{}, {} of them signed in {key_file}", report.signed_objects, report.objects_with_signature));
+    let summary = format!("{key_file} in {} belongs to another {certificate_file}", look.directory.display());
+    Some(std::mem::take(notes).fail(Cause::DbPairMismatch, confidence, summary))
 }
 
 /// A database in WAL mode makes `-wal` and `-shm` files when it is opened, also for reading. NSS gets a copy of it.
@@ -350,24 +360,15 @@ fn is_zeroed(path: &Path) -> bool {
     read.is_ok_and(|count| start[..count].iter().all(|byte| *byte == 0))
 }
 
-/// Who holds a write lock on a file, from the kernel's list (proc_locks(5)).
-fn lock_holder(path: &Path) -> Option<String> {
-    let meta = fs::metadata(path).ok()?;
-    let locks = fs::read_to_string("/proc/locks").ok()?;
-    let inode = format!(":{}", meta.ino());
-    let line = locks.lines().find(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        fields.contains(&"WRITE") && fields.iter().any(|field| field.ends_with(&inode) && field.matches(':').count() == 2)
-    })?;
-    let pid = line.split_whitespace().find(|field| field.parse::<u32>().is_ok())?;
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    Some(format!("process {pid} ({})", name.trim()))
-}
-
 fn legacy_library() -> Option<PathBuf> {
     let (_, nss) = library::paths().into_iter().find(|(name, _)| *name == "nss")?;
     let beside = nss.parent()?;
     [beside.join("libnssdbm3.so"), beside.join("nss/libnssdbm3.so")].into_iter().find(|path| path.exists())
+}
+
+fn process(pid: u32) -> String {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    format!("process {pid} ({})", name.trim())
 }
 
 fn who() -> String {

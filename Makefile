@@ -1,0 +1,32 @@
+# demo: see it work · test: everything that must pass · bench: figures · deps: what it needs from the system
+
+CARGO ?= cargo
+
+.PHONY: all demo test bench deps fuzz lint
+
+all: deps
+	$(CARGO) build --release
+
+## A healthy walk and one with a fault, against a lab on loopback.
+demo: deps
+	$(CARGO) build --release --quiet
+	target/release/nssight lab run
+	-target/release/nssight lab run --fault client-cert-other-ca
+
+## The tests, with real peers: NSS's own tools, python3-nss and OpenSSL.
+test: deps
+	$(CARGO) test --workspace --quiet
+
+## Whole-process figures against tstclnt and python-nss, as ratios of the same run.
+bench: deps
+	$(CARGO) build --release --quiet
+	$(CARGO) run --release --quiet --package nssight-bench
+
+lint: deps
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; else echo "cargo-deny is not installed, its check was left out"; fi
+
+deps:
+	@scripts/deps

@@ -1,0 +1,68 @@
+//! A reply's error code.
+
+use std::fmt;
+
+/// The error code of a reply. Any number can arrive; 0 to 16 have a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ErrorCode(pub u32);
+
+/// Name and meaning, by number.
+const KNOWN: [(&str, &str); 17] = [
+    ("ok", "the request was carried out"),
+    ("unknown-version", "the server does not know this version of the protocol"),
+    ("unknown-op", "the server does not know this operation"),
+    (
+        "authentication-failed",
+        "unknown user, wrong password or passphrase, or no right to this: the server does not say which",
+    ),
+    ("already-exists", "there is a user or key of this name already"),
+    ("user-not-found", "there is no user of this name"),
+    ("user-has-key-accesses", "the user still has access to keys, which must be revoked first"),
+    ("key-user-not-found", "this user has no access to this key"),
+    ("key-not-found", "there is no key of this name"),
+    ("unknown-error", "the server failed for a reason that only its log tells"),
+    ("only-one-key-user", "this is the key's last user, who cannot be removed"),
+    ("corrupt-rpm", "the package is damaged"),
+    ("unauthenticated-rpm", "the package is not the one that the client asked for"),
+    ("invalid-import", "what was to be imported is not a usable key"),
+    ("import-passphrase-error", "the passphrase does not open the key that was to be imported"),
+    ("decrypt-failed", "the server could not decrypt this"),
+    ("unsupported-key-type", "the operation cannot be done with a key of this type"),
+];
+
+impl ErrorCode {
+    /// Success.
+    pub const OK: Self = Self(0);
+    /// Unknown user or wrong password.
+    pub const AUTHENTICATION_FAILED: Self = Self(3);
+    /// A failure on the server's side.
+    pub const UNKNOWN_ERROR: Self = Self(9);
+
+    /// Whether the request was carried out.
+    pub fn is_ok(self) -> bool {
+        self == Self::OK
+    }
+
+    /// The name of the code, when it has one.
+    pub fn name(self) -> Option<&'static str> {
+        self.known().map(|(name, _)| name)
+    }
+
+    /// What the code says, in a sentence without an end.
+    pub fn meaning(self) -> &'static str {
+        self.known().map_or("this code is not known; the server may be newer than this tool", |(_, meaning)| meaning)
+    }
+
+    fn known(self) -> Option<(&'static str, &'static str)> {
+        KNOWN.get(usize::try_from(self.0).ok()?).copied()
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => write!(f, "{} ({name})", self.0),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Reading a request from the outer stream.
+
+use std::fmt;
+
+use openssl::sha::Sha512;
+
+use super::{Head, VERSION};
+use crate::header::{self, Header, HeaderError};
+use crate::hmac::DIGEST;
+use crate::input::{Fixed, take_u64};
+
+/// A part of a request, in the order of the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The version, four bytes.
+    Version,
+    /// The header.
+    Header,
+    /// The payload's length, eight bytes.
+    Length,
+    /// The payload.
+    Payload,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Version => "version",
+            Self::Header => "header",
+            Self::Length => "payload length",
+            Self::Payload => "payload",
+        })
+    }
+}
+
+/// What is wrong with a request as bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the fields are numbers of bytes, explained by the message")]
+pub enum RequestError {
+    /// Another version than 1.
+    #[error("protocol version {0}; only version 1 is known")]
+    UnknownVersion(u32),
+    /// A header that cannot be read.
+    #[error("request header: {0}")]
+    Header(#[from] HeaderError),
+    /// More payload than is taken.
+    #[error("a payload of {length} bytes is announced; {limit} is the most that is taken")]
+    PayloadTooLong { length: u64, limit: u64 },
+    /// More bytes after the payload.
+    #[error("the outer stream goes on after the payload")]
+    TrailingData,
+    /// The stream ended too early.
+    #[error("the request ends in its {part}, after {consumed} bytes")]
+    Truncated { part: Part, consumed: u64 },
+}
+
+/// What arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// All before the payload.
+    Head(Head),
+    /// The next bytes of the payload.
+    Payload(&'a [u8]),
+    /// The request is whole.
+    End {
+        /// SHA-512 of the payload.
+        payload_sha512: [u8; DIGEST],
+    },
+}
+
+enum Step {
+    Version(Fixed<4>),
+    Header(header::Decoder),
+    Length(Header, Fixed<8>),
+    Payload { missing: u64 },
+    Done,
+    Failed(RequestError),
+}
+
+/// Reads one request, in whatever pieces it comes. It holds the header at most, never the payload.
+pub struct Decoder {
+    step: Step,
+    payload: Sha512,
+    limit: u64,
+    consumed: u64,
+}
+
+impl Decoder {
+    /// Takes payloads of at most `limit` bytes.
+    pub fn new(limit: u64) -> Self {
+        Self { step: Step::Version(Fixed::new()), payload: Sha512::new(), limit, consumed: 0 }
+    }
+
+    /// The next event; `None` when all of `input` is consumed and more is needed, or the request is over.
+    ///
+    /// # Errors
+    /// What is wrong with the request as bytes; whether a bridge takes it is for [`Head::validate`].
+    pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, RequestError> {
+        let before = input.len();
+        let result = self.advance(input);
+        self.consumed = self.consumed.saturating_add((before - input.len()) as u64);
+        if let Err(error) = &result {
+            self.step = Step::Failed(error.clone());
+        }
+        result
+    }
+
+    /// To be called when the outer stream ends.
+    ///
+    /// # Errors
+    /// The request is not whole, or was faulty before.
+    pub fn end_of_stream(&self) -> Result<(), RequestError> {
+        let part = match &self.step {
+            Step::Version(_) => Part::Version,
+            Step::Header(_) => Part::Header,
+            Step::Length(..) => Part::Length,
+            Step::Payload { missing: 0 } | Step::Done => return Ok(()),
+            Step::Payload { .. } => Part::Payload,
+            Step::Failed(error) => return Err(error.clone()),
+        };
+        Err(RequestError::Truncated { part, consumed: self.consumed })
+    }
+
+    fn advance<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, RequestError> {
+        loop {
+            match &mut self.step {
+                Step::Version(version) => match version.fill(input).map(u32::from_be_bytes) {
+                    None => return Ok(None),
+                    Some(VERSION) => self.step = Step::Header(header::Decoder::new()),
+                    Some(other) => return Err(RequestError::UnknownVersion(other)),
+                },
+                Step::Header(decoder) => match decoder.next(input)? {
+                    None => return Ok(None),
+                    Some(header) => self.step = Step::Length(header, Fixed::new()),
+                },
+                Step::Length(header, length) => {
+                    let Some(length) = length.fill(input).map(u64::from_be_bytes) else { return Ok(None) };
+                    if length > self.limit {
+                        return Err(RequestError::PayloadTooLong { length, limit: self.limit });
+                    }
+                    let header = std::mem::take(header);
+                    self.step = Step::Payload { missing: length };
+                    return Ok(Some(Event::Head(Head { header, payload_length: length })));
+                }
+                Step::Payload { missing: 0 } => {
+                    let payload_sha512 = std::mem::take(&mut self.payload).finish();
+                    self.step = Step::Done;
+                    return Ok(Some(Event::End { payload_sha512 }));
+                }
+                Step::Payload { missing } => {
+                    let payload = take_u64(input, *missing);
+                    *missing = missing.saturating_sub(payload.len() as u64);
+                    self.payload.update(payload);
+                    return Ok((!payload.is_empty()).then_some(Event::Payload(payload)));
+                }
+                Step::Done if input.is_empty() => return Ok(None),
+                Step::Done => return Err(RequestError::TrailingData),
+                Step::Failed(error) => return Err(error.clone()),
+            }
+        }
+    }
+}

@@ -43,6 +43,9 @@ pub struct Walk<'a> {
     pub slot: Option<Slot>,
     /// Our certificate, from `certificate` on.
     pub certificate: Option<Certificate>,
+    /// The certificate and its issuers. NSS keeps what it has read of a certificate, trust included, only while somebody
+    /// holds it: letting go would have the integrity of all trust checked again in the handshake (7 PBKDF2 runs a CA).
+    pub chain: Vec<Certificate>,
     /// Its key, from `private-key` on.
     pub key: Option<PrivateKey>,
     /// Addresses of the bridge, from `resolve` on.
@@ -68,6 +71,7 @@ impl<'a> Walk<'a> {
             nss: None,
             slot: None,
             certificate: None,
+            chain: Vec::new(),
             key: None,
             addresses: Vec::new(),
             connection: None,

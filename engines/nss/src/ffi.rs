@@ -256,6 +256,10 @@ unsafe extern "C" {
         privk: *mut *mut SECKEYPrivateKey,
         wincx: *mut c_void,
     ) -> Status;
+    pub fn PK11_CopyTokenPrivKeyToSessionPrivKey(
+        destSlot: *mut PK11SlotInfo,
+        privKey: *mut SECKEYPrivateKey,
+    ) -> *mut SECKEYPrivateKey;
     pub fn PK11_SignatureLen(key: *mut SECKEYPrivateKey) -> c_int;
     pub fn PK11_Sign(key: *mut SECKEYPrivateKey, sig: *mut SECItem, hash: *const SECItem) -> Status;
     pub fn PK11_Verify(key: *mut SECKEYPublicKey, sig: *const SECItem, hash: *const SECItem, wincx: *mut c_void) -> Status;

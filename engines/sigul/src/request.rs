@@ -4,6 +4,8 @@
 //! payload, and the payload. On the inner stream, inside the TLS session of client and server, one more header follows:
 //! the digests that bind the two streams together, the keys for the reply, and the password.
 
+use std::fmt;
+
 use openssl::memcmp;
 use openssl::sha::{Sha512, sha512};
 use zeroize::Zeroizing;
@@ -135,12 +137,18 @@ impl Head {
     }
 }
 
-/// What the inner header of a verified request brings. No `Debug`: it would show the password.
+/// What the inner header of a verified request brings. `Debug` shows none of it.
 pub struct Verified {
     /// What to authenticate the reply with.
     pub keys: ReplyKeys,
     /// The administrator's password, as sent.
     pub password: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl fmt::Debug for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verified").field("has_password", &self.password.is_some()).finish_non_exhaustive()
+    }
 }
 
 /// Why a server does not accept that a request is from the client of the inner session.

@@ -42,17 +42,18 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     };
     match Certificate::find(&walk.target().nickname.value, &nss) {
         Ok(certificate) => {
-            let outcome = judge(walk, &certificate, notes);
+            let chain = certificate.chain();
+            let outcome = judge(walk, &certificate, &chain, notes);
             walk.certificate = Some(certificate);
+            walk.chain = chain;
             outcome
         }
         Err(error) => not_found(walk, notes).error(&error),
     }
 }
 
-fn judge(walk: &Walk<'_>, certificate: &Certificate, mut notes: Notes) -> Outcome {
+fn judge(walk: &Walk<'_>, certificate: &Certificate, chain: &[Certificate], mut notes: Notes) -> Outcome {
     let nickname = &walk.target().nickname.value;
-    let chain = certificate.chain();
     notes.add("subject", certificate.subject());
     notes.add("issuer", certificate.issuer_name());
     notes.add("trust", certificate.trust());
@@ -63,7 +64,7 @@ fn judge(walk: &Walk<'_>, certificate: &Certificate, mut notes: Notes) -> Outcom
         notes.add("valid", format!("{} to {} ({days} days left)", stamp(dates.0), stamp(dates.1)));
         notes.add("clock", stamp(now));
         if now < dates.0 {
-            return not_yet_valid(&chain, nickname, dates.0, now, notes);
+            return not_yet_valid(chain, nickname, dates.0, now, notes);
         }
         if now > dates.1 {
             let summary = format!("\"{nickname}\" expired on {}", stamp(dates.1));
@@ -85,7 +86,7 @@ fn judge(walk: &Walk<'_>, certificate: &Certificate, mut notes: Notes) -> Outcom
     }
     match usage_trouble(nickname, certificate, &objections) {
         Some((cause, summary)) => notes.fail(cause, Confidence::Certain, summary),
-        None => trust(walk, &chain, notes),
+        None => trust(walk, chain, notes),
     }
 }
 

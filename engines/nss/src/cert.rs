@@ -130,10 +130,8 @@ impl Certificate {
 
     /// The issuer's certificate, if NSS knows it.
     pub fn issuer(&self) -> Option<Certificate> {
-        /// `SECCertUsage` of a CA of any kind (certt.h).
-        const ANY_CA: i32 = 11;
         // SAFETY: the certificate is alive; the reference returned is ours.
-        unsafe { Self::from_raw(ffi::CERT_FindCertIssuer(self.as_ptr(), ffi::PR_Now(), ANY_CA), &self.nss) }
+        unsafe { Self::from_raw(ffi::CERT_FindCertIssuer(self.as_ptr(), ffi::PR_Now(), ffi::certUsageAnyCA), &self.nss) }
     }
 
     /// From this certificate upwards, as far as NSS finds issuers; at most 20, as NSS itself goes.

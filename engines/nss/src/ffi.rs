@@ -25,7 +25,7 @@ macro_rules! opaque {
     ($($name:ident)+) => { $(#[repr(C)] pub struct $name { _private: [u8; 0] })+ };
 }
 
-opaque! { SECKEYPrivateKey SECKEYPublicKey NSSInitContext SECMODModule }
+opaque! { SECKEYPrivateKey SECKEYPublicKey NSSInitContext NSSInitParameters }
 
 #[repr(C)]
 pub struct CERTDistNames {
@@ -104,13 +104,23 @@ pub struct NetAddrInet {
     pub pad: [c_char; 8],
 }
 
-/// `PRSocketOptionData` as far as it is answered here: the option, and its value as a `PRBool`.
+/// `PRSocketOptionData`, in `nss-sys` a type without values. Its union holds addresses, so it begins at eight bytes.
 #[repr(C)]
 pub struct SocketOption {
     pub option: c_int,
-    pub value: PRBool,
+    pub value: SocketOptionValue,
+}
+
+/// The union of `PRSocketOptionData`, as far as it is answered here.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub union SocketOptionValue {
+    pub non_blocking: PRBool,
+    pub room: [u64; 28],
 }
 pub const PR_SockOpt_Nonblocking: c_int = 0;
+/// `PRShutdownHow`.
+pub const PR_SHUTDOWN_SEND: PRIntn = 1;
 
 pub const NSS_INIT_READONLY: PRUint32 = 0x1;
 pub const NSS_INIT_NOCERTDB: PRUint32 = 0x2;
@@ -119,6 +129,8 @@ pub const NSS_INIT_NOMODDB: PRUint32 = 0x4;
 pub const certificateUsageSSLClient: i64 = 0x0001;
 pub const certificateUsageSSLServer: i64 = 0x0002;
 pub const certificateUsageSSLCA: i64 = 0x0008;
+/// `SECCertUsage` of a CA of any kind.
+pub const certUsageAnyCA: c_int = 11;
 
 pub const NSS_RSA_MIN_KEY_SIZE: PRInt32 = 0x001;
 pub const NSS_DH_MIN_KEY_SIZE: PRInt32 = 0x002;
@@ -176,7 +188,7 @@ unsafe extern "C" {
         certPrefix: *const c_char,
         keyPrefix: *const c_char,
         secmodName: *const c_char,
-        initParams: *mut c_void,
+        initParams: *mut NSSInitParameters,
         flags: PRUint32,
     ) -> *mut NSSInitContext;
     pub fn NSS_ShutdownContext(context: *mut NSSInitContext) -> Status;

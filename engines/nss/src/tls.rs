@@ -178,10 +178,8 @@ impl TlsClient {
 
     /// Sends close_notify and ends the sending direction.
     pub fn finish(&mut self) -> Result<()> {
-        /// `PR_SHUTDOWN_SEND` of prio.h.
-        const SEND: i32 = 1;
         // SAFETY: an open TLS descriptor.
-        match unsafe { ffi::PR_Shutdown(self.fd, SEND) } {
+        match unsafe { ffi::PR_Shutdown(self.fd, ffi::PR_SHUTDOWN_SEND) } {
             PRStatus::PR_SUCCESS => Ok(()),
             PRStatus::PR_FAILURE => Err(NssError::last("end the TLS session")),
         }

@@ -363,10 +363,10 @@ unsafe extern "C" fn getsocketoption(_fd: *mut PRFileDesc, data: *mut PRSocketOp
     let data = data.cast::<ffi::SocketOption>();
     // SAFETY: NSPR's caller gives a PRSocketOptionData.
     unsafe {
-        if (*data).option != ffi::PR_SockOpt_Nonblocking as c_int {
+        if (*data).option != ffi::PR_SockOpt_Nonblocking {
             return PRStatus::PR_FAILURE;
         }
-        (*data).value = 0;
+        (*data).value.non_blocking = 0;
     }
     PRStatus::PR_SUCCESS
 }

@@ -21,7 +21,7 @@ const TRUSTED_CA: u32 = 0x10;
 const USER: u32 = 0x40;
 const TRUSTED_CLIENT_CA: u32 = 0x80;
 const INVISIBLE_CA: u32 = 0x100;
-const GOVT_APPROVED: u32 = 0x200;
+const GOVT_APPROVED_CA: u32 = 0x200;
 
 impl Trust {
     /// `C`: certificates of TLS servers that this CA issued are accepted.
@@ -59,7 +59,7 @@ impl fmt::Display for Trust {
                 ('u', set(USER)),
                 ('w', set(SEND_WARN)),
                 ('I', set(INVISIBLE_CA)),
-                ('G', set(GOVT_APPROVED)),
+                ('G', set(GOVT_APPROVED_CA)),
             ]
             .into_iter()
             .filter_map(|(letter, on)| on.then_some(letter))

@@ -1,0 +1,188 @@
+//! What the end-to-end tests share: a directory, identities, databases, and the built binary.
+#![allow(dead_code)] // Each test binary uses its own part of this.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use nssight_fixtures::authority::{Identity, KeyKind, Spec, Usage};
+use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
+use serde_json::Value;
+
+/// Sought in everything that nssight leaves behind.
+pub const PASSWORD: &str = "correct-horse-7Zq";
+pub const NICKNAME: &str = "sigul-client-cert";
+
+/// Identities that many tests share; keys take time.
+pub struct Pki {
+    pub ca: Identity,
+    pub other_ca: Identity,
+    pub bridge: Identity,
+    pub client: Identity,
+    pub stranger: Identity,
+}
+
+pub static PKI: LazyLock<Pki> = LazyLock::new(|| {
+    let ca = Identity::self_signed(&Spec::new("Lab CA", Usage::Authority).key(KeyKind::Rsa(2048))).unwrap();
+    let other_ca = Identity::authority("Other CA").unwrap();
+    Pki {
+        bridge: ca.issue(&Spec::new("bridge", Usage::Server).names(&["localhost", "127.0.0.1"]).key(KeyKind::Rsa(2048))).unwrap(),
+        client: ca.issue(&Spec::new("client", Usage::Client).key(KeyKind::Rsa(2048))).unwrap(),
+        stranger: other_ca.issue(&Spec::new("stranger", Usage::Client)).unwrap(),
+        ca,
+        other_ca,
+    }
+});
+
+/// A directory of its own for one case, shown when the case fails.
+pub struct Case {
+    pub dir: tempfile::TempDir,
+}
+
+impl Case {
+    pub fn new() -> Self {
+        Self { dir: tempfile::Builder::new().prefix("nssight-test-").tempdir().unwrap() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file and gives its path.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// The usual database: our identity, and the CA with full trust.
+    pub fn database(&self, format: DbFormat) -> PathBuf {
+        self.database_of(format, &PKI.client, &[("lab-ca", &PKI.ca, "CT,C,C")])
+    }
+
+    pub fn database_of(&self, format: DbFormat, identity: &Identity, authorities: &[(&str, &Identity, &str)]) -> PathBuf {
+        let mut builder = DbBuilder::new(format).password(PASSWORD.as_bytes());
+        builder = builder.x509_identity(NICKNAME, &identity.certificate, &identity.key, "").unwrap();
+        for (nickname, authority, trust) in authorities {
+            builder = builder.x509(nickname, &authority.certificate, trust).unwrap();
+        }
+        let path = self.path("db");
+        builder.build(&path).unwrap();
+        path
+    }
+
+    pub fn password_file(&self) -> PathBuf {
+        self.file("pw", format!("{PASSWORD}\n"))
+    }
+
+    /// The same database, made by NSS's own tools.
+    pub fn database_by_tools(&self, format: DbFormat) -> PathBuf {
+        let path = self.path("db");
+        fs::create_dir(&path).unwrap();
+        let directory = format.directory(&path);
+        let password = self.password_file();
+        let transport = self.file("p12-pw", "transport\n");
+        let p12 = self.file("client.p12", PKI.client.pkcs12(NICKNAME, "transport").unwrap());
+        let ca = self.file("ca.der", PKI.ca.certificate.to_der().unwrap());
+        tool("certutil", [OsStr::new("-N"), "-d".as_ref(), &directory, "-f".as_ref(), password.as_ref()]);
+        tool("pk12util", [OsStr::new("-i"), p12.as_ref(), "-d".as_ref(), &directory, "-k".as_ref(), password.as_ref(), "-w".as_ref(), transport.as_ref()]);
+        tool("certutil", [OsStr::new("-A"), "-d".as_ref(), &directory, "-n".as_ref(), "lab-ca".as_ref(), "-t".as_ref(), "CT,C,C".as_ref(), "-i".as_ref(), ca.as_ref(), "-f".as_ref(), password.as_ref()]);
+        path
+    }
+}
+
+/// Runs a tool that must be installed and must succeed.
+pub fn tool<'a>(name: &str, arguments: impl IntoIterator<Item = &'a OsStr>) -> Output {
+    let output = Command::new(name).args(arguments).stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("{name} must be installed (make deps): {error}"));
+    assert!(output.status.success(), "{name}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// What a run of nssight gave.
+#[derive(Debug)]
+pub struct Run {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
+}
+
+impl Run {
+    /// The one JSON document on standard output.
+    pub fn report(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:#?}"))
+    }
+
+    pub fn verdict(&self) -> (String, String) {
+        let report = self.report();
+        let text = |name: &str| report["verdict"][name].as_str().unwrap_or("-").to_owned();
+        (text("layer"), text("cause"))
+    }
+}
+
+pub fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nssight"));
+    command.stdin(Stdio::null()).env_remove("NSS_DEFAULT_DB_TYPE").env_remove("NO_COLOR");
+    command
+}
+
+/// Runs to its end; nothing of nssight may take longer than a minute.
+pub fn run(command: &mut Command) -> Run {
+    let started = Instant::now();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(60), "took {took:?}");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let run = Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr), took };
+    assert!(!run.stdout.contains(PASSWORD) && !run.stderr.contains(PASSWORD), "the password is shown: {run:#?}");
+    run
+}
+
+/// `nssight diagnose --format json` with flags for a database and a port.
+pub fn diagnose(database: &Path, password: &Path, port: u16) -> Command {
+    let mut command = binary();
+    command.args(["diagnose", "--format", "json", "--timeout", "3", "--nickname", NICKNAME]);
+    command.arg("--db").arg(database).arg("--password-file").arg(password);
+    command.arg("--bridge").arg(format!("localhost:{port}"));
+    command
+}
+
+/// Names, contents and times of everything in a directory; equal before and after or something was touched.
+pub fn fingerprint(directory: &Path) -> Vec<(PathBuf, u64, i64, i64, Vec<u8>)> {
+    let mut files: Vec<_> = walk(directory);
+    files.sort();
+    files
+}
+
+fn walk(directory: &Path) -> Vec<(PathBuf, u64, i64, i64, Vec<u8>)> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let own = fs::metadata(directory).unwrap();
+    let mut all = vec![(directory.to_owned(), 0, own.mtime(), own.mtime_nsec(), Vec::new())];
+    for entry in entries.flatten() {
+        let meta = fs::symlink_metadata(entry.path()).unwrap();
+        if meta.is_dir() {
+            all.extend(walk(&entry.path()));
+        } else {
+            let content = if meta.is_file() { fs::read(entry.path()).unwrap_or_default() } else { Vec::new() };
+            all.push((entry.path(), u64::from(meta.mode()), meta.mtime(), meta.mtime_nsec(), content));
+        }
+    }
+    all
+}
+
+pub mod table;
+
+/// As [`run`], and holds nssight to leaving a directory as it was.
+pub fn run_beside(command: &mut Command, directory: &Path) -> Run {
+    let before = fingerprint(directory);
+    let run = run(command);
+    let after = fingerprint(directory);
+    assert!(before == after, "{} was changed by a diagnosis", directory.display());
+    run
+}

@@ -179,7 +179,8 @@ faults! {
     }
     key_database_never_initialised: "nss-db", "db-uninitialised" => |case| {
         let database = case.path("db");
-        DbBuilder::new(DbFormat::Sql).x509("lab-ca", &PKI.ca.certificate, "CT,C,C").unwrap().build(&database).unwrap();
+        // Trust could not be set: that needs a login, and a login needs a password record.
+        DbBuilder::new(DbFormat::Sql).x509("lab-ca", &PKI.ca.certificate, "").unwrap().build(&database).unwrap();
         with_database(&case, &database)
     }
     key_file_locked_by_a_writer: "nss-db", "db-locked" => |case| {
@@ -198,8 +199,13 @@ faults! {
     }
     nickname_only_in_the_format_that_is_not_read: "nss-db", "db-mixed-formats" => |case| {
         let database = case.database(DbFormat::Dbm);
+        // Made elsewhere: NSS would fill a new database from the legacy one beside it.
+        let newer = case.path("newer");
         DbBuilder::new(DbFormat::Sql).password(PASSWORD.as_bytes())
-            .x509("lab-ca", &PKI.ca.certificate, "CT,C,C").unwrap().build(&database).unwrap();
+            .x509("lab-ca", &PKI.ca.certificate, "CT,C,C").unwrap().build(&newer).unwrap();
+        for name in ["cert9.db", "key4.db", "pkcs11.txt"] {
+            fs::copy(newer.join(name), database.join(name)).unwrap();
+        }
         let password = case.password_file();
         run_beside(&mut diagnose(Path::new(&DbFormat::Sql.directory(&database)), &password, NOWHERE), &database)
     }
@@ -260,7 +266,7 @@ faults! {
     certificate_not_yet_valid: "certificate", "cert-not-yet-valid" => |case| {
         with_identity(&case, &identity_with(&Spec::new("client", Usage::Client).valid(DAY, 20 * DAY)))
     }
-    certificate_and_authority_not_yet_valid: "environment", "clock-skew" => |case| {
+    certificate_and_authority_not_yet_valid: "certificate", "clock-skew" => |case| {
         let ca = Identity::self_signed(&Spec::new("Lab CA", Usage::Authority).valid(DAY, 50 * DAY)).unwrap();
         let client = ca.issue(&Spec::new("client", Usage::Client).valid(DAY, 20 * DAY)).unwrap();
         let database = case.database_of(DbFormat::Sql, &client, &[("lab-ca", &ca, "CT,C,C")]);
@@ -308,9 +314,14 @@ faults! {
         let database = case.path("db");
         let other = identity_with(&Spec::new("other", Usage::Client).key(KeyKind::Rsa(2048)));
         DbBuilder::new(DbFormat::Sql).password(PASSWORD.as_bytes())
-            .key(NICKNAME, &other.key.private_key_to_pkcs8().unwrap(), &public_value(&PKI.client.key).unwrap())
+            .x509_identity("other", &other.certificate, &other.key, "").unwrap()
             .x509(NICKNAME, &PKI.client.certificate, "").unwrap()
             .x509("lab-ca", &PKI.ca.certificate, "CT,C,C").unwrap().build(&database).unwrap();
+        // NSS files a key under the id of its own public value; a restore by hand need not.
+        let id = openssl::sha::sha1(&public_value(&PKI.client.key).unwrap());
+        let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let script = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nc.execute('update nssPrivate set a102 = ? where a0 = ?', (bytes.fromhex(sys.argv[2]), b'\\0\\0\\0\\3'))\nc.commit()";
+        common::tool("/usr/bin/python3", ["-c".as_ref(), script.as_ref(), database.join("key4.db").as_os_str(), id.as_ref()]);
         with_database(&case, &database)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! rustc compares each line with the Rust declaration, cc compares its translation with the C declaration.
 
-use std::ffi::{CString, c_char, c_int, c_long, c_uint, c_ulong, c_void};
+use std::ffi::{CString, c_char, c_int, c_uint, c_ulong, c_void};
 
 use nss_sys::cert::*;
 use nss_sys::nspr::*;

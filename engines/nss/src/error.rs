@@ -57,9 +57,11 @@ codes! {
 
 impl ErrorCode {
     /// The symbolic name, from the linked library; `None` for a number that it does not know.
-    /// Names of `SSL_*` errors are known only after libssl was initialised (measured on 3.87.1).
+    ///
+    /// The first look at an `SSL_*` error starts libssl, which must not be before NSS is opened where the crypto policy
+    /// counts: a process that only explains errors may ask, one that goes on to connect opens NSS first.
     pub fn name(self) -> Option<String> {
-        ffi::load_error_tables();
+        self.load_table();
         // SAFETY: PR_ErrorToName takes any number and gives NULL or a static string.
         let name = unsafe { PR_ErrorToName(self.0) };
         // SAFETY: checked for NULL; the string is static and NUL-terminated.
@@ -68,7 +70,7 @@ impl ErrorCode {
 
     /// The library's own sentence on this error.
     pub fn text(self) -> String {
-        ffi::load_error_tables();
+        self.load_table();
         // SAFETY: PR_ErrorToString takes any number and never gives NULL (prerror.c falls back to a fixed text).
         let text = unsafe { PR_ErrorToString(self.0, 0) };
         if text.is_null() {
@@ -76,6 +78,16 @@ impl ErrorCode {
         }
         // SAFETY: not NULL, NUL-terminated, static or thread-local and copied at once.
         unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+    }
+
+    fn load_table(self) {
+        /// `SSL_ERROR_BASE` and `SSL_ERROR_LIMIT` of sslerr.h.
+        const SSL_ERRORS: std::ops::Range<i32> = -0x3000..-0x3000 + 1000;
+        ffi::load_error_table();
+        // SAFETY: PR_ErrorToName takes any number.
+        if SSL_ERRORS.contains(&self.0) && unsafe { PR_ErrorToName(self.0) }.is_null() {
+            ffi::start_libssl();
+        }
     }
 }
 

@@ -294,17 +294,21 @@ unsafe extern "C" {
     pub fn SSL_GetCipherSuiteInfo(suite: PRUint16, info: *mut SSLCipherSuiteInfo, len: PRUintn) -> Status;
 }
 
-/// Puts the SEC_* and SSL_* tables behind `PR_ErrorToName`, once.
-///
-/// They are loaded by NSS_Initialize and by libssl's first use; an error is explained without a database too.
-pub(crate) fn load_error_tables() {
+/// Puts the SEC_* table behind `PR_ErrorToName`, once: an error is explained without a database too.
+pub(crate) fn load_error_table() {
     static LOADED: Once = Once::new();
     LOADED.call_once(|| {
-        // SAFETY: both are guarded by a PR_CallOnce inside. Setting an option to the value it has changes nothing,
-        // and is the shortest exported way into ssl_Init (sslsock.c, SSL_OptionSetDefault).
-        unsafe {
-            NSS_InitializePRErrorTable();
-            nss_sys::SSL_OptionSetDefault(nss_sys::SSL_V2_COMPATIBLE_HELLO, 0);
-        }
+        // SAFETY: guarded by a PR_CallOnce inside; needs no initialised NSS.
+        unsafe { NSS_InitializePRErrorTable() };
     });
+}
+
+/// Starts libssl, and with it the SSL_* table behind `PR_ErrorToName`.
+///
+/// libssl takes the crypto policy over at this moment and never again in the process (measured on 3.87.1): started before
+/// NSS is initialised, it offers suites that the policy forbids.
+pub(crate) fn start_libssl() {
+    // SAFETY: guarded by a PR_CallOnce inside. Setting an option to the value it has changes nothing, and is the
+    // shortest exported way into ssl_Init (sslsock.c, SSL_OptionSetDefault).
+    unsafe { nss_sys::SSL_OptionSetDefault(nss_sys::SSL_V2_COMPATIBLE_HELLO, 0) };
 }

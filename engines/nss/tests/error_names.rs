@@ -35,6 +35,7 @@ fn names_are_known_before_nss_is_opened_and_sessions_work_after_that() {
     let authority = Identity::authority("Error names CA").expect("a CA");
     let server = authority.issue(&Spec::new("localhost", Usage::Server).names(&["localhost"])).expect("a certificate");
     DbBuilder::new(DbFormat::Sql)
+        .password(b"")
         .x509("ca", &authority.certificate, "CT,,")
         .and_then(|database| database.build(directory.path()))
         .expect("a database");

@@ -41,7 +41,11 @@ pub(crate) fn read(source: &PasswordSource) -> Result<Option<Password>, String> 
             let mut file = File::open(&path).map_err(|error| format!("descriptor {fd}: {error}"))?;
             to_end(&mut file).map_err(|error| format!("descriptor {fd}: {error}"))?
         }
-        PasswordSource::Stdin => to_end(&mut io::stdin().lock()).map_err(|error| format!("standard input: {error}"))?,
+        PasswordSource::Stdin => {
+            // Not through std's stdin: its buffer would keep the password.
+            let fd = rustix::stdio::stdin().try_clone_to_owned().map_err(|error| format!("standard input: {error}"))?;
+            to_end(&mut File::from(fd)).map_err(|error| format!("standard input: {error}"))?
+        }
         PasswordSource::Prompt => {
             let typed = rpassword::prompt_password("Password of the NSS database: ");
             Zeroizing::new(typed.map_err(|error| format!("no terminal to ask at: {error}"))?.into_bytes())

@@ -74,9 +74,9 @@ fn start(target: &Target, plan: &Plan, password: Option<Password>) -> io::Result
         excluded: plan.excluded.clone(),
         password: password.as_ref().map(|password| (password.form, password.expose().len())),
     };
-    let mut line = serde_json::to_vec(&task)?;
-    line.push(b'\n');
-    let written = stdin.write_all(&line).and_then(|()| match &password {
+    let text = serde_json::to_vec(&task)?;
+    let length = u32::try_from(text.len()).map_err(io::Error::other)?;
+    let written = stdin.write_all(&[&length.to_be_bytes()[..], &text].concat()).and_then(|()| match &password {
         Some(password) => stdin.write_all(password.expose()),
         None => Ok(()),
     });

@@ -1,10 +1,11 @@
 //! The worker: a child of the same binary that does everything with NSS in it, so that a crash or a hang inside NSS
 //! is a finding and not the end of the tool.
 //!
-//! It reads one line of JSON and then the password's bytes from standard input, and writes one line of JSON a message
-//! to standard output.
+//! From standard input it reads the length of its task (4 bytes, big-endian), the task as JSON, and the password's bytes;
+//! to standard output it writes one line of JSON a message.
 
-use std::io::{self, BufRead, Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
 use nssight_probes::secret::{Password, PasswordForm};
@@ -20,7 +21,7 @@ pub(crate) struct Task {
     pub(crate) target: Target,
     pub(crate) until: Layer,
     pub(crate) excluded: Vec<Layer>,
-    /// Form and length of the password that follows the line.
+    /// Form and length of the password that follows the task.
     pub(crate) password: Option<(PasswordForm, usize)>,
 }
 
@@ -40,6 +41,8 @@ pub(crate) enum Message {
     Done,
 }
 
+/// A task is a target; its longest parts are paths.
+const TASK_AT_MOST: u64 = 1024 * 1024;
 /// A password is at most as long as the file it is read from.
 const PASSWORD_AT_MOST: usize = nssight_probes::password_file::READ_AT_MOST;
 
@@ -70,10 +73,13 @@ pub(crate) fn protect() {
 }
 
 fn receive() -> io::Result<(Task, Option<Password>)> {
-    let mut input = io::stdin().lock();
-    let mut line = String::new();
-    input.by_ref().take(1024 * 1024).read_line(&mut line)?;
-    let task: Task = serde_json::from_str(&line)?;
+    // Not through std's stdin: its buffer would keep the password.
+    let mut input = File::from(rustix::stdio::stdin().try_clone_to_owned()?);
+    let mut length = [0; 4];
+    input.read_exact(&mut length)?;
+    let mut text = Vec::new();
+    Read::by_ref(&mut input).take(u64::from(u32::from_be_bytes(length)).min(TASK_AT_MOST)).read_to_end(&mut text)?;
+    let task: Task = serde_json::from_slice(&text)?;
     let password = match task.password {
         Some((form, length)) if length <= PASSWORD_AT_MOST => {
             let mut bytes = vec![0u8; length];

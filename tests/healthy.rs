@@ -1,0 +1,216 @@
+//! Healthy walks over real peers: NSS's selfserv and OpenSSL's s_server, with databases by NSS's tools and by our own
+//! builders, by configuration and by flags.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Case, NICKNAME, PASSWORD, PKI, Run, binary, diagnose, run_beside};
+use nssight_fixtures::endpoint::{Endpoint, Options};
+use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
+
+fn passes(run: &Run) {
+    assert_eq!(run.code, Some(0), "{run:#?}");
+    let report = run.report();
+    assert_eq!(report["verdict"]["status"], "pass", "{run:#?}");
+    let last = report["probes"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((last["layer"].as_str(), last["status"].as_str()), (Some("outer-handshake"), Some("pass")), "{run:#?}");
+}
+
+/// A server of another project, ended when it goes out of scope.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// NSS's own server. It takes a port and no 0, so the kernel is asked for a free one first; it has no option to listen on
+/// loopback only.
+fn selfserv(case: &Case, version: &str) -> Server {
+    let directory = case.path("server-db");
+    DbBuilder::new(DbFormat::Sql).password(PASSWORD.as_bytes())
+        .x509_identity("bridge", &PKI.bridge.certificate, &PKI.bridge.key, "").unwrap()
+        .x509("lab-ca", &PKI.ca.certificate, "CT,C,C").unwrap().build(&directory).unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = Command::new("selfserv");
+    command.arg("-d").arg(DbFormat::Sql.directory(&directory)).args(["-n", "bridge", "-r", "-r"]);
+    command.args(["-p", &port.to_string(), "-V", &format!("{version}:{version}"), "-f"]).arg(case.password_file());
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let server = Server { child: child.expect("selfserv must be installed (make deps)"), port };
+    let patience = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < patience, "selfserv does not listen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    server
+}
+
+/// OpenSSL's server, which says the port that the kernel gave it.
+fn s_server(case: &Case, version: &str) -> Server {
+    let certificate = case.file("bridge.pem", PKI.bridge.certificate.to_pem().unwrap());
+    let key = case.file("bridge.key", PKI.bridge.key.private_key_to_pem_pkcs8().unwrap());
+    let ca = case.file("ca.pem", PKI.ca.certificate.to_pem().unwrap());
+    let mut command = Command::new("openssl");
+    command.args(["s_server", "-accept", "127.0.0.1:0", "-Verify", "1", "-verify_return_error", version, "-cert"]);
+    command.arg(certificate).arg("-key").arg(key).arg("-CAfile").arg(ca);
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut child = child.expect("openssl must be installed (make deps)");
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("ACCEPT ") {
+        line.clear();
+        assert!(lines.read_line(&mut line).unwrap() > 0, "s_server does not listen");
+    }
+    // Read to the end, or s_server stops when the pipe is full.
+    std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
+    Server { child, port: line.trim().rsplit(':').next().unwrap().parse().unwrap() }
+}
+
+/// By configuration file, as Sigul's client has one.
+fn by_config(case: &Case, database: &Path, port: u16, maximum: &str) -> Run {
+    let directory = DbFormat::Sql.directory(database);
+    let text = format!(
+        "[nss]\nnss-dir: {}\nnss-password: {PASSWORD}\nnss-max-tls: {maximum}\n\n[client]\nbridge-hostname = localhost\n\
+         bridge-port = {port}\nserver-hostname = server.example\nclient-cert-nickname: {NICKNAME}\nuser-name: ann\n\n[koji]\nx: y\n",
+        directory.display()
+    );
+    let config = case.file("client.conf", text);
+    std::fs::set_permissions(&config, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    run_beside(binary().args(["diagnose", "--format", "json", "--timeout", "5", "--until", "outer-handshake", "-c"]).arg(config), database)
+}
+
+#[test]
+fn against_selfserv() {
+    for version in ["tls1.2", "tls1.3"] {
+        let case = Case::new();
+        let server = selfserv(&case, version);
+        let database = case.database(DbFormat::Sql);
+        passes(&by_config(&case, &database, server.port, version));
+    }
+}
+
+#[test]
+fn against_s_server() {
+    for (flag, version) in [("-tls1_2", "tls1.2"), ("-tls1_3", "tls1.3")] {
+        let case = Case::new();
+        let server = s_server(&case, flag);
+        let database = case.database(DbFormat::Sql);
+        passes(&by_config(&case, &database, server.port, version));
+    }
+}
+
+#[test]
+fn against_the_lab_by_configuration() {
+    let case = Case::new();
+    let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
+    let database = case.database(DbFormat::Sql);
+    passes(&by_config(&case, &database, endpoint.port(), "tls1.2"));
+    assert_eq!((endpoint.connections(), endpoint.handshakes()), (1, 1));
+    assert_eq!(endpoint.clients().len(), 1);
+}
+
+/// The findings, but for times and paths.
+fn findings(run: &Run, case: &Case) -> Vec<(String, String, String, Vec<String>)> {
+    let report = run.report();
+    let here = case.dir.path().display().to_string();
+    let probes = report["probes"].as_array().unwrap().iter();
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().replace(&here, "DIR");
+    probes
+        .map(|probe| {
+            let facts = probe["evidence"].as_array().unwrap().iter();
+            let keys = facts.filter(|fact| probe["layer"] == "certificate" || fact["key"] == "trust").map(|fact| text(&fact["key"]));
+            let summary = if probe["layer"] == "tcp" { String::new() } else { text(&probe["summary"]) };
+            (text(&probe["layer"]), text(&probe["status"]), summary, keys.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn databases_by_the_tools_and_by_the_builders_give_the_same_findings() {
+    for format in [DbFormat::Sql, DbFormat::Dbm] {
+        let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
+        let mut seen = Vec::new();
+        for by_tools in [true, false] {
+            let case = Case::new();
+            let database = if by_tools { case.database_by_tools(format) } else { case.database(format) };
+            let password = case.password_file();
+            let argument = format.directory(&database);
+            let run = run_beside(&mut diagnose(Path::new(&argument), &password, endpoint.port()), &database);
+            passes(&run);
+            let wrong = case.file("wrong", "nope\n");
+            let failed = run_beside(&mut diagnose(Path::new(&argument), &wrong, endpoint.port()), &database);
+            assert_eq!(failed.verdict().1, "password-wrong");
+            seen.push((findings(&run, &case), findings(&failed, &case)));
+        }
+        assert_eq!(seen[0], seen[1], "{format:?}");
+    }
+}
+
+#[test]
+fn a_legacy_directory_is_read_without_being_upgraded() {
+    let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
+    let case = Case::new();
+    let database = case.database(DbFormat::Dbm);
+    let password = case.password_file();
+    passes(&run_beside(&mut diagnose(&database, &password, endpoint.port()), &database));
+    assert!(!database.join("cert9.db").exists());
+}
+
+#[test]
+fn an_empty_password_needs_no_source() {
+    let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
+    let case = Case::new();
+    let database = case.path("db");
+    DbBuilder::new(DbFormat::Sql).password(b"")
+        .x509_identity(NICKNAME, &PKI.client.certificate, &PKI.client.key, "").unwrap()
+        .x509("lab-ca", &PKI.ca.certificate, "CT,C,C").unwrap().build(&database).unwrap();
+    let mut command = binary();
+    command.args(["diagnose", "--format", "json", "--nickname", NICKNAME, "--bridge", &format!("localhost:{}", endpoint.port()), "--db"]);
+    passes(&run_beside(command.arg(&database), &database));
+}
+
+#[test]
+fn every_way_to_give_the_password() {
+    let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
+    let case = Case::new();
+    let database = case.database(DbFormat::Sql);
+    let password = case.password_file();
+    let plain = || {
+        let mut command = binary();
+        command.args(["diagnose", "--format", "json", "--nickname", NICKNAME, "--bridge", &format!("localhost:{}", endpoint.port()), "--db"]);
+        command.arg(&database);
+        command
+    };
+    passes(&common::run(plain().arg("--password-file").arg(&password)));
+    passes(&common::run(plain().args(["--password-env", "LAB_PASSWORD"]).env("LAB_PASSWORD", PASSWORD)));
+    passes(&common::run(plain().arg("--password-stdin").stdin(std::fs::File::open(&password).unwrap())));
+    passes(&common::run(plain().args(["--password-fd", "0"]).stdin(std::fs::File::open(&password).unwrap())));
+}
+
+#[test]
+fn a_server_or_bridge_stops_before_the_network() {
+    let case = Case::new();
+    let database = case.database(DbFormat::Sql);
+    for role in ["server", "bridge"] {
+        let text = format!("[nss]\nnss-dir: {}\nnss-password: {PASSWORD}\n[{role}]\nbridge-hostname: localhost\n{role}-cert-nickname: {NICKNAME}\n", database.display());
+        let config = case.file(&format!("{role}.conf"), text);
+        let run = run_beside(binary().args(["diagnose", "--format", "json", "-c"]).arg(config), &database);
+        let report = run.report();
+        assert_eq!(report["connections_opened"], 0, "{run:#?}");
+        let resolve = report["probes"].as_array().unwrap().iter().find(|probe| probe["layer"] == "resolve").cloned();
+        if let Some(resolve) = resolve.filter(|_| role == "server") {
+            assert_eq!(resolve["status"], "skip");
+            assert!(resolve["summary"].as_str().unwrap().contains("--connect"), "{run:#?}");
+        }
+    }
+}

@@ -1,2 +1,184 @@
-//! placeholder
-fn main() {}
+//! `nssight diagnose --until outer-handshake` against `tstclnt` and a python-nss script that do the same handshake with
+//! the same database, turn by turn, as ratios of whole-process figures.
+//!
+//! Figures are the kernel's own for each finished process and its children: CPU time (user and system), wall time, and
+//! the largest resident set. The medians of the runs are compared.
+
+use std::fs;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use nssight_fixtures::authority::{Identity, KeyKind, Spec, Usage};
+use nssight_fixtures::endpoint::{Endpoint, Options};
+use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
+use wait4::Wait4;
+
+const RUNS: usize = 15;
+const PASSWORD: &str = "bench-password";
+const NICKNAME: &str = "client";
+const PYTHON: &str = include_str!("handshake.py");
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
+    let directory = tempfile::tempdir()?;
+    let ca = Identity::self_signed(&Spec::new("Bench CA", Usage::Authority).key(KeyKind::Rsa(2048)))?;
+    let bridge = ca.issue(&Spec::new("bridge", Usage::Server).names(&["localhost"]).key(KeyKind::Rsa(2048)))?;
+    let client = ca.issue(&Spec::new("client", Usage::Client).key(KeyKind::Rsa(2048)))?;
+    let password = directory.path().join("pw");
+    fs::write(&password, format!("{PASSWORD}\n"))?;
+    let built = directory.path().join("built");
+    DbBuilder::new(DbFormat::Sql)
+        .password(PASSWORD.as_bytes())
+        .x509_identity(NICKNAME, &client.certificate, &client.key, "")?
+        .x509("ca", &ca.certificate, "CT,C,C")?
+        .build(&built)?;
+    let by_tools = directory.path().join("by-tools");
+    build_with_tools(&by_tools, &password, &ca, &client)?;
+    let script = directory.path().join("handshake.py");
+    fs::write(&script, PYTHON)?;
+
+    for (what, database) in [("NSS's own tools", &by_tools), ("nssight's builder", &built)] {
+        let endpoint = Endpoint::start(Options::new(&bridge, &ca))?;
+        println!("one handshake, TLS 1.3, RSA-2048, database by {what}, medians of {RUNS} runs in turn");
+        compare(database, &password, &script, &endpoint)?;
+    }
+    Ok(())
+}
+
+fn compare(database: &Path, password: &Path, script: &Path, endpoint: &Endpoint) -> io::Result<()> {
+    let port = endpoint.port();
+    let mut contestants = [
+        Contestant::new("nssight", nssight(database, password, port)),
+        Contestant::new("tstclnt", tstclnt(database, password, port)),
+        Contestant::new("python-nss", python(script, database, password, port)),
+    ];
+    // Once to warm up, and then in turn, so that a machine whose speed drifts treats all alike.
+    for round in 0..=RUNS {
+        for contestant in &mut contestants {
+            let figures = measure(contestant)?;
+            if round > 0 {
+                contestant.figures.push(figures);
+            }
+        }
+    }
+    assert_eq!(endpoint.handshakes(), (RUNS + 1) * contestants.len(), "a contestant did not complete its handshake");
+    println!("{:<12} {:>10} {:>10} {:>12}", "", "CPU", "wall", "peak memory");
+    let medians: Vec<Figures> = contestants.iter().map(Contestant::medians).collect();
+    for (contestant, figures) in contestants.iter().zip(&medians) {
+        let (cpu, wall) = (figures.cpu.as_secs_f64() * 1e3, figures.wall.as_secs_f64() * 1e3);
+        println!("{:<12} {cpu:>7.1} ms {wall:>7.1} ms {:>8.1} MiB", contestant.name, figures.peak_kib as f64 / 1024.0);
+    }
+    for (peer, aim) in [(1, "aim: CPU 1.3, memory 1.5"), (2, "aim: CPU 1.0")] {
+        let (own, other) = (&medians[0], &medians[peer]);
+        println!(
+            "nssight / {}: CPU {:.2}, wall {:.2}, peak memory {:.2} ({aim})",
+            contestants[peer].name,
+            own.cpu.as_secs_f64() / other.cpu.as_secs_f64(),
+            own.wall.as_secs_f64() / other.wall.as_secs_f64(),
+            own.peak_kib as f64 / other.peak_kib as f64,
+        );
+    }
+    println!();
+    Ok(())
+}
+
+fn build_with_tools(database: &Path, password: &Path, ca: &Identity, client: &Identity) -> Result<(), Box<dyn std::error::Error>> {
+    fs::create_dir(database)?;
+    let beside = |name: &str| database.with_file_name(name);
+    fs::write(beside("transport"), "transport\n")?;
+    fs::write(beside("client.p12"), client.pkcs12(NICKNAME, "transport")?)?;
+    fs::write(beside("ca.der"), ca.certificate.to_der()?)?;
+    let sql = DbFormat::Sql.directory(database);
+    tool(Command::new("certutil").arg("-N").arg("-d").arg(&sql).arg("-f").arg(password))?;
+    let import = &mut Command::new("pk12util");
+    tool(import.arg("-i").arg(beside("client.p12")).arg("-d").arg(&sql).arg("-k").arg(password).arg("-w").arg(beside("transport")))?;
+    let add = &mut Command::new("certutil");
+    tool(add.arg("-A").arg("-d").arg(&sql).args(["-n", "ca", "-t", "CT,C,C", "-f"]).arg(password).arg("-i").arg(beside("ca.der")))?;
+    Ok(())
+}
+
+fn tool(command: &mut Command) -> io::Result<()> {
+    let output = command.stdin(Stdio::null()).output()?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned())),
+    }
+}
+
+fn nssight(database: &Path, password: &Path, port: u16) -> Command {
+    let binary = std::env::current_exe().ok().and_then(|path| Some(path.parent()?.join("nssight")));
+    let mut command = Command::new(binary.unwrap_or_else(|| PathBuf::from("nssight")));
+    command.args(["diagnose", "--until", "outer-handshake", "--nickname", NICKNAME, "--db"]).arg(database);
+    command.arg("--password-file").arg(password).args(["--bridge", &format!("localhost:{port}")]);
+    command
+}
+
+fn tstclnt(database: &Path, password: &Path, port: u16) -> Command {
+    let mut command = Command::new("tstclnt");
+    command.args(["-4", "-Q", "-h", "localhost", "-p", &port.to_string(), "-n", NICKNAME, "-d"]);
+    command.arg(DbFormat::Sql.directory(database)).arg("-W").arg(password);
+    command
+}
+
+fn python(script: &Path, database: &Path, password: &Path, port: u16) -> Command {
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(script).arg(DbFormat::Sql.directory(database)).args([NICKNAME, &port.to_string()]).arg(password);
+    command
+}
+
+#[derive(Clone)]
+struct Figures {
+    cpu: Duration,
+    wall: Duration,
+    peak_kib: u64,
+}
+
+struct Contestant {
+    name: &'static str,
+    command: Command,
+    figures: Vec<Figures>,
+}
+
+impl Contestant {
+    fn new(name: &'static str, mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self { name, command, figures: Vec::new() }
+    }
+
+    fn medians(&self) -> Figures {
+        fn median<T: Ord + Copy>(mut values: Vec<T>) -> T {
+            values.sort_unstable();
+            values[values.len() / 2]
+        }
+        Figures {
+            cpu: median(self.figures.iter().map(|figures| figures.cpu).collect()),
+            wall: median(self.figures.iter().map(|figures| figures.wall).collect()),
+            peak_kib: median(self.figures.iter().map(|figures| figures.peak_kib).collect()),
+        }
+    }
+}
+
+/// Runs a command to its end, with the kernel's figures for it and for the children that it waited for (getrusage(2)).
+fn measure(contestant: &mut Contestant) -> io::Result<Figures> {
+    let started = Instant::now();
+    let finished = contestant.command.spawn()?.wait4()?;
+    let wall = started.elapsed();
+    // tstclnt ends with 1 when there is nothing on its standard input; the endpoint's count says who got through.
+    if finished.status.signal().is_some() {
+        return Err(io::Error::other(format!("{} ended with {}", contestant.name, finished.status)));
+    }
+    let used = finished.rusage;
+    Ok(Figures { cpu: used.utime + used.stime, wall, peak_kib: used.maxrss / 1024 })
+}

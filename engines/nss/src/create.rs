@@ -52,14 +52,33 @@ pub fn import_key(slot: &Slot, nss: &Nss, pkcs8: &[u8], public_value: &[u8], nic
     }
 }
 
+/// Stores the public key of a certificate, as `pk12util` and `certutil -S` do. NSS goes by it before the login: without
+/// it a certificate in cert9.db is a user certificate only after the login.
+pub fn import_public_key(slot: &Slot, certificate: &Certificate) -> Result<()> {
+    const STEP: &str = "import a public key";
+    // SAFETY: slot and certificate are alive; the key returned is ours and given back. What the token keeps stays there.
+    unsafe {
+        let key = ffi::CERT_ExtractPublicKey(certificate.as_ptr());
+        if key.is_null() {
+            return Err(NssError::last(STEP));
+        }
+        let stored = match ffi::PK11_ImportPublicKey(slot.as_ptr(), key, 1) {
+            ffi::CK_INVALID_HANDLE => Err(NssError::last(STEP)),
+            _ => Ok(()),
+        };
+        ffi::SECKEY_DestroyPublicKey(key);
+        stored
+    }
+}
+
 /// Stores a certificate under a nickname, with trust letters as certutil takes them (`CT,C,C`). `None` leaves trust
 /// as it is; a certificate whose key is stored becomes a user certificate by itself.
 pub fn import_certificate(slot: &Slot, nss: &Nss, der: &[u8], nickname: &str, trust: Option<&str>) -> Result<Certificate> {
     const STEP: &str = "import a certificate";
     let certificate = Certificate::from_der(der, nss)?;
     let nickname: CString = c_string(nickname, STEP)?;
-    // SAFETY: slot, certificate and string are alive; CK_INVALID_HANDLE (0) means that NSS looks for the key itself.
-    if unsafe { ffi::PK11_ImportCert(slot.as_ptr(), certificate.as_ptr(), 0, nickname.as_ptr(), 0) } != ffi::SUCCESS {
+    // SAFETY: slot, certificate and string are alive; CK_INVALID_HANDLE means that NSS looks for the key itself.
+    if unsafe { ffi::PK11_ImportCert(slot.as_ptr(), certificate.as_ptr(), ffi::CK_INVALID_HANDLE, nickname.as_ptr(), 0) } != ffi::SUCCESS {
         return Err(NssError::last(STEP));
     }
     if let Some(letters) = trust {

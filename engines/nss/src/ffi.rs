@@ -139,6 +139,9 @@ pub const NSS_TLS_VERSION_MAX_POLICY: PRInt32 = 0x009;
 
 pub const KU_DIGITAL_SIGNATURE: c_uint = 0x80;
 
+/// No object of a token (pkcs11t.h).
+pub const CK_INVALID_HANDLE: c_ulong = 0;
+
 /// `KeyType` of keyhi.h/keythi.h.
 pub const rsaKey: c_int = 1;
 pub const dsaKey: c_int = 2;
@@ -268,6 +271,7 @@ unsafe extern "C" {
         privk: *mut *mut SECKEYPrivateKey,
         wincx: *mut c_void,
     ) -> Status;
+    pub fn PK11_ImportPublicKey(slot: *mut PK11SlotInfo, pubKey: *mut SECKEYPublicKey, isToken: PRBool) -> c_ulong;
     pub fn PK11_CopyTokenPrivKeyToSessionPrivKey(
         destSlot: *mut PK11SlotInfo,
         privKey: *mut SECKEYPrivateKey,

@@ -4,6 +4,7 @@
 //! drop it before it opens or builds another database.
 
 mod certificates;
+mod client;
 mod hostile;
 mod keys;
 mod opening;

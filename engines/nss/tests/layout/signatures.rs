@@ -84,7 +84,7 @@ functions! {
     PK11_GenerateRandom(*mut u8, c_int) -> Status;
     PK11_FindCertFromNickname(*const c_char, *mut c_void) -> *mut CERTCertificate;
     PK11_ListCertsInSlot(*mut PK11SlotInfo) -> *mut CERTCertList;
-    PK11_ImportCert(*mut PK11SlotInfo, *mut CERTCertificate, c_ulong, *const c_char, PRBool) -> Status;
+    PK11_ImportCert(*mut PK11SlotInfo, *mut CERTCertificate, CK_OBJECT_HANDLE, *const c_char, PRBool) -> Status;
     CERT_GetDefaultCertDB() -> *mut CERTCertDBHandle;
     CERT_DupCertificate(*mut CERTCertificate) -> *mut CERTCertificate;
     CERT_NewTempCertificate(*mut CERTCertDBHandle, *mut SECItem, *mut c_char, PRBool, PRBool) -> *mut CERTCertificate;
@@ -99,6 +99,7 @@ functions! {
     CERT_GetCertTimes(*const CERTCertificate, *mut PRTime, *mut PRTime) -> Status;
     PK11_FindKeyByAnyCert(*mut CERTCertificate, *mut c_void) -> *mut SECKEYPrivateKey;
     PK11_ImportDERPrivateKeyInfoAndReturnKey(*mut PK11SlotInfo, *mut SECItem, *mut SECItem, *mut SECItem, PRBool, PRBool, c_uint, *mut *mut SECKEYPrivateKey, *mut c_void) -> Status;
+    PK11_ImportPublicKey(*mut PK11SlotInfo, *mut SECKEYPublicKey, PRBool) -> CK_OBJECT_HANDLE;
     PK11_CopyTokenPrivKeyToSessionPrivKey(*mut PK11SlotInfo, *mut SECKEYPrivateKey) -> *mut SECKEYPrivateKey;
     PK11_SignatureLen(*mut SECKEYPrivateKey) -> c_int;
     PK11_Sign(*mut SECKEYPrivateKey, *mut SECItem, *const SECItem) -> Status;

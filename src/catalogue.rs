@@ -1,4 +1,5 @@
-//! `nssight checks` and `nssight causes`: what can be walked, and what a verdict can name.
+//! `nssight checks`, `nssight causes` and `nssight schema`: what can be walked, what a verdict can name, and how a report
+//! is made.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -17,6 +18,10 @@ pub(crate) fn causes() -> ExitCode {
         let entry = cause.entry();
         format!("{:<28} {:<16} {:<14} {}", entry.id, entry.layer, entry.component, entry.title)
     }))
+}
+
+pub(crate) fn schema() -> ExitCode {
+    print([format!("{:#}", nssight_probes::report::schema())].into_iter())
 }
 
 /// A reader that has seen enough (`| head`) is no error.

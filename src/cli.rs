@@ -21,13 +21,32 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Walk from the configuration to the handshake and say which layer fails
     Diagnose(Box<DiagnoseOptions>),
+    /// A peer on loopback, healthy or with a fault, to see the diagnosis work
+    #[command(subcommand)]
+    Lab(LabCommand),
     /// List the layers and the causes that each can give
     Checks,
     /// List every cause that a verdict can name
     Causes,
+    /// Print the JSON Schema of a report
+    Schema,
     /// Do the NSS work of a diagnosis; started by nssight itself
     #[command(hide = true)]
     Worker,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum LabCommand {
+    /// Start the lab, diagnose it, and stop it
+    Run {
+        /// The fault to order
+        #[arg(long, value_name = "ID")]
+        fault: Option<String>,
+        #[command(flatten)]
+        output: OutputOptions,
+    },
+    /// List the faults that can be ordered
+    List,
 }
 
 /// How a report is written.
@@ -190,7 +209,9 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
     };
     let port = match port {
         None => BRIDGE_PORT,
-        Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or(format!("\"{port}\" is not a port (1 to 65535)"))?,
+        Some(port) => {
+            port.parse().ok().filter(|port| *port > 0).ok_or(format!("\"{port}\" is not a port (1 to 65535)"))?
+        }
     };
     nssight_probes::settings::check_host(host)?;
     Ok(Endpoint { host: host.to_owned(), port })

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use nssight_nss::library;
 use nssight_probes::finding::Finding;
 use nssight_probes::report::{self as schema, Report, Tool};
+use nssight_probes::secret::Password;
 use nssight_probes::settings::Request;
 use nssight_probes::target::{PasswordSource, TargetSummary};
 use nssight_probes::wire::WireEvent;
@@ -36,22 +37,28 @@ pub(crate) fn run(options: &DiagnoseOptions) -> ExitCode {
     };
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let overrides = options.overrides();
-    let started = OffsetDateTime::now_utc();
-    let (settings, configured) = Settings::load(&Request {
+    let request = Request {
         config: options.config.as_deref(),
         overrides: &overrides,
         password: source,
         until: plan.until,
         timeout: options.walk.timeout,
         home: home.as_deref(),
-    });
-    let mut output = match Output::open(&options.output) {
+    };
+    walk(&request, given, &plan, &options.output)
+}
+
+/// Walks, reports, and gives the exit code.
+pub(crate) fn walk(request: &Request<'_>, given: Option<Password>, plan: &Plan, options: &OutputOptions) -> ExitCode {
+    let started = OffsetDateTime::now_utc();
+    let (settings, configured) = Settings::load(request);
+    let mut output = match Output::open(options) {
         Ok(output) => output,
         Err(error) => return exit::usage(error),
     };
-    let mut findings = first_layer(&settings, &plan, &mut output);
+    let mut findings = first_layer(&settings, plan, &mut output);
     match &settings.target {
-        Ok(target) => findings.extend(supervisor::walk(target, &plan, given.or(configured), &mut output)),
+        Ok(target) => findings.extend(supervisor::walk(target, plan, given.or(configured), &mut output)),
         Err(_) => {
             for probe in plan.probes().filter(|probe| probe.layer != Layer::Config) {
                 let finding = Finding::skipped(probe.layer, Some(Layer::Config), "config failed".to_owned());
@@ -60,11 +67,11 @@ pub(crate) fn run(options: &DiagnoseOptions) -> ExitCode {
             }
         }
     }
-    let report = report(&settings, &plan, started, findings, &mut output);
+    let report = report(&settings, plan, started, findings, &mut output);
     match output.finish(&report) {
-        Ok(()) => exit::of(&report, options.output.strict),
+        Ok(()) => exit::of(&report, options.strict),
         // A reader that went away has seen what it wanted.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::of(&report, options.output.strict),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::of(&report, options.strict),
         Err(error) => {
             eprintln!("nssight: the report could not be written: {error}");
             ExitCode::from(exit::INCONCLUSIVE)
@@ -92,7 +99,13 @@ fn dry_run(plan: &Plan) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn report(settings: &Settings, plan: &Plan, started: OffsetDateTime, probes: Vec<Finding>, output: &mut Output) -> Report {
+fn report(
+    settings: &Settings,
+    plan: &Plan,
+    started: OffsetDateTime,
+    probes: Vec<Finding>,
+    output: &mut Output,
+) -> Report {
     let target = match &settings.target {
         Ok(target) => target.summary(plan.until),
         Err(_) => TargetSummary {
@@ -171,7 +184,9 @@ impl Output {
             format: options.format,
             detail,
             width: human::width(terminal),
-            shows_progress: terminal && options.format == Format::Human && matches!(detail, Detail::Normal | Detail::Verbose),
+            shows_progress: terminal
+                && options.format == Format::Human
+                && matches!(detail, Detail::Normal | Detail::Verbose),
             connections: 0,
             wire: Vec::new(),
         })

@@ -4,6 +4,7 @@ mod catalogue;
 mod cli;
 mod diagnose;
 mod exit;
+mod lab;
 mod password;
 mod report;
 mod supervisor;
@@ -19,8 +20,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Diagnose(options) => diagnose::run(&options),
+        Command::Lab(command) => lab::run(&command),
         Command::Checks => catalogue::checks(),
         Command::Causes => catalogue::causes(),
+        Command::Schema => catalogue::schema(),
         Command::Worker => worker::run(),
     }
 }

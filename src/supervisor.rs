@@ -25,7 +25,12 @@ const STDERR_AT_MOST: u64 = 4096;
 
 /// Runs the layers of a plan, all but `config`, in a worker, and tells `observer`. Every layer of the plan gets a
 /// finding, whatever happens to the worker.
-pub(crate) fn walk(target: &Target, plan: &Plan, password: Option<Password>, observer: &mut dyn Observer) -> Vec<Finding> {
+pub(crate) fn walk(
+    target: &Target,
+    plan: &Plan,
+    password: Option<Password>,
+    observer: &mut dyn Observer,
+) -> Vec<Finding> {
     let mut walk = Supervised { findings: Vec::new(), current: None };
     match start(target, plan, password) {
         Ok(worker) => walk.follow(worker, target, observer),
@@ -57,7 +62,8 @@ fn start(target: &Target, plan: &Plan, password: Option<Password>) -> io::Result
         command.env_remove(name);
     }
     let mut child = command.spawn()?;
-    let (Some(mut stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+    let (Some(mut stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
         return Err(io::Error::other("the worker has no pipes"));
     };
     let stderr = thread::spawn(move || {

@@ -341,9 +341,14 @@ mod odd_but_healthy {
         let case = Case::new();
         let nickname = "client's \"best\" – ü";
         let database = case.path("data base 'ü'");
-        DbBuilder::new(DbFormat::Sql).password(PASSWORD.as_bytes())
-            .x509_identity(nickname, &PKI.client.certificate, &PKI.client.key, "").unwrap()
-            .x509("lab-ca", &PKI.ca.certificate, "CT,C,C").unwrap().build(&database).unwrap();
+        DbBuilder::new(DbFormat::Sql)
+            .password(PASSWORD.as_bytes())
+            .x509_identity(nickname, &PKI.client.certificate, &PKI.client.key, "")
+            .unwrap()
+            .x509("lab-ca", &PKI.ca.certificate, "CT,C,C")
+            .unwrap()
+            .build(&database)
+            .unwrap();
         let password = case.password_file();
         passes(&run_beside(diagnose(&database, &password, endpoint.port()).args(["--nickname", nickname]), &database));
     }

@@ -38,9 +38,14 @@ impl Drop for Server {
 /// loopback only.
 fn selfserv(case: &Case, version: &str) -> Server {
     let directory = case.path("server-db");
-    DbBuilder::new(DbFormat::Sql).password(PASSWORD.as_bytes())
-        .x509_identity("bridge", &PKI.bridge.certificate, &PKI.bridge.key, "").unwrap()
-        .x509("lab-ca", &PKI.ca.certificate, "CT,C,C").unwrap().build(&directory).unwrap();
+    DbBuilder::new(DbFormat::Sql)
+        .password(PASSWORD.as_bytes())
+        .x509_identity("bridge", &PKI.bridge.certificate, &PKI.bridge.key, "")
+        .unwrap()
+        .x509("lab-ca", &PKI.ca.certificate, "CT,C,C")
+        .unwrap()
+        .build(&directory)
+        .unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut command = Command::new("selfserv");
     command.arg("-d").arg(DbFormat::Sql.directory(&directory)).args(["-n", "bridge", "-r", "-r"]);
@@ -86,7 +91,12 @@ fn by_config(case: &Case, database: &Path, port: u16, maximum: &str) -> Run {
     );
     let config = case.file("client.conf", text);
     std::fs::set_permissions(&config, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    run_beside(binary().args(["diagnose", "--format", "json", "--timeout", "5", "--until", "outer-handshake", "-c"]).arg(config), database)
+    run_beside(
+        binary()
+            .args(["diagnose", "--format", "json", "--timeout", "5", "--until", "outer-handshake", "-c"])
+            .arg(config),
+        database,
+    )
 }
 
 #[test]
@@ -128,7 +138,9 @@ fn findings(run: &Run, case: &Case) -> Vec<(String, String, String, Vec<String>)
     probes
         .map(|probe| {
             let facts = probe["evidence"].as_array().unwrap().iter();
-            let keys = facts.filter(|fact| probe["layer"] == "certificate" || fact["key"] == "trust").map(|fact| text(&fact["key"]));
+            let keys = facts
+                .filter(|fact| probe["layer"] == "certificate" || fact["key"] == "trust")
+                .map(|fact| text(&fact["key"]));
             let summary = if probe["layer"] == "tcp" { String::new() } else { text(&probe["summary"]) };
             (text(&probe["layer"]), text(&probe["status"]), summary, keys.collect())
         })
@@ -171,11 +183,25 @@ fn an_empty_password_needs_no_source() {
     let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
     let case = Case::new();
     let database = case.path("db");
-    DbBuilder::new(DbFormat::Sql).password(b"")
-        .x509_identity(NICKNAME, &PKI.client.certificate, &PKI.client.key, "").unwrap()
-        .x509("lab-ca", &PKI.ca.certificate, "CT,C,C").unwrap().build(&database).unwrap();
+    DbBuilder::new(DbFormat::Sql)
+        .password(b"")
+        .x509_identity(NICKNAME, &PKI.client.certificate, &PKI.client.key, "")
+        .unwrap()
+        .x509("lab-ca", &PKI.ca.certificate, "CT,C,C")
+        .unwrap()
+        .build(&database)
+        .unwrap();
     let mut command = binary();
-    command.args(["diagnose", "--format", "json", "--nickname", NICKNAME, "--bridge", &format!("localhost:{}", endpoint.port()), "--db"]);
+    command.args([
+        "diagnose",
+        "--format",
+        "json",
+        "--nickname",
+        NICKNAME,
+        "--bridge",
+        &format!("localhost:{}", endpoint.port()),
+        "--db",
+    ]);
     passes(&run_beside(command.arg(&database), &database));
 }
 
@@ -187,7 +213,16 @@ fn every_way_to_give_the_password() {
     let password = case.password_file();
     let plain = || {
         let mut command = binary();
-        command.args(["diagnose", "--format", "json", "--nickname", NICKNAME, "--bridge", &format!("localhost:{}", endpoint.port()), "--db"]);
+        command.args([
+            "diagnose",
+            "--format",
+            "json",
+            "--nickname",
+            NICKNAME,
+            "--bridge",
+            &format!("localhost:{}", endpoint.port()),
+            "--db",
+        ]);
         command.arg(&database);
         command
     };
@@ -202,7 +237,10 @@ fn a_server_or_bridge_stops_before_the_network() {
     let case = Case::new();
     let database = case.database(DbFormat::Sql);
     for role in ["server", "bridge"] {
-        let text = format!("[nss]\nnss-dir: {}\nnss-password: {PASSWORD}\n[{role}]\nbridge-hostname: localhost\n{role}-cert-nickname: {NICKNAME}\n", database.display());
+        let text = format!(
+            "[nss]\nnss-dir: {}\nnss-password: {PASSWORD}\n[{role}]\nbridge-hostname: localhost\n{role}-cert-nickname: {NICKNAME}\n",
+            database.display()
+        );
         let config = case.file(&format!("{role}.conf"), text);
         let run = run_beside(binary().args(["diagnose", "--format", "json", "-c"]).arg(config), &database);
         let report = run.report();

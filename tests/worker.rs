@@ -67,7 +67,10 @@ fn tool_verdict(report: &Value, cause: &str) {
     assert_eq!(verdict["cause"], cause, "{report:#}");
     assert_eq!(verdict["component"], "tool", "{report:#}");
     let layers: Vec<_> = report["probes"].as_array().unwrap().iter().map(|probe| probe["layer"].clone()).collect();
-    assert!(layers.contains(&Value::from("outer-handshake")) && layers.contains(&Value::from("private-key")), "{layers:?}");
+    assert!(
+        layers.contains(&Value::from("outer-handshake")) && layers.contains(&Value::from("private-key")),
+        "{layers:?}"
+    );
 }
 
 #[test]
@@ -158,8 +161,14 @@ fn no_password_in_arguments_environment_memory_or_core() {
     );
     let by_config = ["-c".into(), case.file("client.conf", text).into_os_string()];
     let by_file = [
-        "--db".into(), database.clone().into_os_string(), "--nickname".into(), NICKNAME.into(), "--bridge".into(),
-        format!("localhost:{}", endpoint.port()).into(), "--password-file".into(), case.password_file().into_os_string(),
+        "--db".into(),
+        database.clone().into_os_string(),
+        "--nickname".into(),
+        NICKNAME.into(),
+        "--bridge".into(),
+        format!("localhost:{}", endpoint.port()).into(),
+        "--password-file".into(),
+        case.password_file().into_os_string(),
     ];
     for arguments in [by_config.to_vec(), by_file.to_vec()] {
         let endpoint_before = endpoint.connections();
@@ -190,14 +199,21 @@ fn no_password_in_arguments_environment_memory_or_core() {
         let said = [output.stdout, output.stderr].concat();
         assert!(!said.windows(PASSWORD.len()).any(|window| window == PASSWORD.as_bytes()));
     }
-    let cores = fs::read_dir(case.dir.path()).unwrap().flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("core"));
+    let cores = fs::read_dir(case.dir.path())
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("core"));
     assert_eq!(cores.count(), 0);
 }
 
 #[test]
 fn the_memory_scan_finds_what_is_there() {
     let planted = format!("planted-{}", "x".repeat(9)).into_bytes();
-    let mut child = std::process::Command::new("cat").env("PLANTED", std::str::from_utf8(&planted).unwrap()).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = std::process::Command::new("cat")
+        .env("PLANTED", std::str::from_utf8(&planted).unwrap())
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
     wait_for(|| fs::read(format!("/proc/{}/cmdline", child.id())).is_ok_and(|line| line.starts_with(b"cat")));
     if rustix::process::geteuid().is_root() {
         // The stack, with the environment on it, is among what is scanned.

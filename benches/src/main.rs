@@ -94,7 +94,12 @@ fn compare(database: &Path, password: &Path, script: &Path, endpoint: &Endpoint)
     Ok(())
 }
 
-fn build_with_tools(database: &Path, password: &Path, ca: &Identity, client: &Identity) -> Result<(), Box<dyn std::error::Error>> {
+fn build_with_tools(
+    database: &Path,
+    password: &Path,
+    ca: &Identity,
+    client: &Identity,
+) -> Result<(), Box<dyn std::error::Error>> {
     fs::create_dir(database)?;
     let beside = |name: &str| database.with_file_name(name);
     fs::write(beside("transport"), "transport\n")?;
@@ -103,9 +108,27 @@ fn build_with_tools(database: &Path, password: &Path, ca: &Identity, client: &Id
     let sql = DbFormat::Sql.directory(database);
     tool(Command::new("certutil").arg("-N").arg("-d").arg(&sql).arg("-f").arg(password))?;
     let import = &mut Command::new("pk12util");
-    tool(import.arg("-i").arg(beside("client.p12")).arg("-d").arg(&sql).arg("-k").arg(password).arg("-w").arg(beside("transport")))?;
+    tool(
+        import
+            .arg("-i")
+            .arg(beside("client.p12"))
+            .arg("-d")
+            .arg(&sql)
+            .arg("-k")
+            .arg(password)
+            .arg("-w")
+            .arg(beside("transport")),
+    )?;
     let add = &mut Command::new("certutil");
-    tool(add.arg("-A").arg("-d").arg(&sql).args(["-n", "ca", "-t", "CT,C,C", "-f"]).arg(password).arg("-i").arg(beside("ca.der")))?;
+    tool(
+        add.arg("-A")
+            .arg("-d")
+            .arg(&sql)
+            .args(["-n", "ca", "-t", "CT,C,C", "-f"])
+            .arg(password)
+            .arg("-i")
+            .arg(beside("ca.der")),
+    )?;
     Ok(())
 }
 

@@ -94,7 +94,8 @@ fn failed(conclusion: &Conclusion<'_>, findings: &[Finding], target: &TargetSumm
 fn passed(findings: &[Finding]) -> Verdict {
     let warnings = findings.iter().filter(|finding| finding.status == Status::Warn).collect::<Vec<_>>();
     let last = findings.iter().rev().find(|finding| matches!(finding.status, Status::Pass | Status::Warn));
-    let reached = last.map_or("nothing was walked".to_owned(), |last| format!("every layer up to {} works", last.layer));
+    let reached =
+        last.map_or("nothing was walked".to_owned(), |last| format!("every layer up to {} works", last.layer));
     let summary = match warnings.as_slice() {
         [] => reached,
         [one] => format!("{reached}; a warning at {}: {}", one.layer, one.summary),
@@ -114,7 +115,8 @@ fn passed(findings: &[Finding]) -> Verdict {
 /// Puts the target's own names where the catalogue has placeholders.
 fn fill_in(text: &str, target: &TargetSummary) -> String {
     let bridge = target.bridge.as_ref().map(|bridge| bridge.value.as_str());
-    let (host, port) = bridge.and_then(|bridge| bridge.rsplit_once(':')).map_or((None, None), |(h, p)| (Some(h), Some(p)));
+    let (host, port) =
+        bridge.and_then(|bridge| bridge.rsplit_once(':')).map_or((None, None), |(h, p)| (Some(h), Some(p)));
     let database = target.database.as_ref().map(|database| database.value.as_str());
     let known = [
         // The catalogue's commands name the kind themselves.

@@ -142,6 +142,11 @@ impl Outcome {
         self
     }
 
+    /// The cause, for a failure or a warning.
+    pub fn cause(&self) -> Option<Cause> {
+        self.cause
+    }
+
     /// As the finding on a layer.
     pub fn into_finding(self, layer: Layer, duration_us: u64) -> Finding {
         Finding {

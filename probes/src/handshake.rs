@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use nssight_nss::tls::SeenAlert;
 use nssight_nss::transport::{End, timed_out};
 use nssight_nss::{ErrorCode, HandshakeFacts, NssError};
 use nssight_wire::{AlertDescription, Direction, IncompleteMessage, Protocol, RecordFault, Summary};
@@ -156,7 +157,8 @@ impl Witnesses<'_> {
         let peer = self.peer;
         if self.is(ErrorCode::SSL_ERROR_WEAK_SERVER_CERT_KEY) {
             if let Some(least) = self.stricter_rsa_min {
-                let summary = format!("{peer}'s key is smaller than the {least} bits that this host's crypto policy wants");
+                let summary =
+                    format!("{peer}'s key is smaller than the {least} bits that this host's crypto policy wants");
                 return self.certain(Trouble::PolicyBlocked, summary);
             }
             return self.certain(Trouble::PeerWeak, format!("{peer}'s key is too small for NSS"));
@@ -189,9 +191,8 @@ impl Witnesses<'_> {
 
     /// The peer told us why, in TLS's own words. An alert that warns ends nothing.
     fn alert(&self) -> Option<Judgement> {
-        let decrypted = self.facts.alerts.iter().filter(|alert| !alert.sent);
-        let fatal = decrypted.filter(|alert| alert.level == 2 || alert.description == 0).map(|alert| alert.description);
-        let number = fatal.last()?;
+        let ends = |alert: &&SeenAlert| !alert.sent && (alert.level == 2 || alert.description == 0);
+        let number = self.facts.alerts.iter().rfind(ends)?.description;
         let description = AlertDescription(number);
         let (peer, name) = (self.peer, description.name().unwrap_or("unregistered"));
         let said = format!("{peer} answered with the alert {name} ({number})");
@@ -200,7 +201,9 @@ impl Witnesses<'_> {
             40 | 71 if self.wire.server_hello.is_none() => {
                 self.certain(Trouble::NoCommonCipher, format!("{said} to our ClientHello: nothing it can agree to"))
             }
-            70 | 86 => self.certain(Trouble::VersionMismatch, format!("{said}: it does not speak the versions offered")),
+            70 | 86 => {
+                self.certain(Trouble::VersionMismatch, format!("{said}: it does not speak the versions offered"))
+            }
             116 => self.certain(Trouble::CertificateNotSent, format!("{said}: it wants a certificate and got none")),
             45 => self.certain(Trouble::CertificateExpired, format!("{said} to our certificate")),
             44 => self.certain(Trouble::CertificateRevoked, format!("{said} to our certificate")),
@@ -208,9 +211,8 @@ impl Witnesses<'_> {
                 false if self.facts.asked_for_certificate.is_some() => {
                     self.certain(Trouble::CertificateNotSent, format!("{said} after we had no certificate for it"))
                 }
-                true if number == 40 && self.our_ca_is_listed == Some(false) => {
-                    self.likely(Trouble::CaNotAcceptable, format!("{said}; its list of acceptable CAs has none of ours"))
-                }
+                true if number == 40 && self.our_ca_is_listed == Some(false) => self
+                    .likely(Trouble::CaNotAcceptable, format!("{said}; its list of acceptable CAs has none of ours")),
                 true => self.certain(Trouble::CertificateRejected, format!("{said} to our certificate")),
                 false => self.certain(Trouble::OtherAlert, said),
             },
@@ -230,7 +232,8 @@ impl Witnesses<'_> {
         }
         let (peer, seconds) = (self.peer, self.took.as_secs_f64());
         if self.wire.bytes_received == 0 {
-            let summary = format!("{peer} took the connection and gave no answer to our ClientHello within {seconds:.1} s");
+            let summary =
+                format!("{peer} took the connection and gave no answer to our ClientHello within {seconds:.1} s");
             return self.certain(Trouble::Silent, summary);
         }
         let last = self.arrivals.last.unwrap_or_default();
@@ -244,7 +247,10 @@ impl Witnesses<'_> {
         match trickles {
             true => self.certain(
                 Trouble::TooSlow,
-                format!("{peer} kept sending, {} bytes in {seconds:.1} s, and did not finish", self.wire.bytes_received),
+                format!(
+                    "{peer} kept sending, {} bytes in {seconds:.1} s, and did not finish",
+                    self.wire.bytes_received
+                ),
             ),
             false => self.certain(
                 Trouble::Stalled,
@@ -273,7 +279,9 @@ impl Witnesses<'_> {
         if self.certificate_is_out() {
             let after = format!("{peer} {how} right after our certificate, without an alert");
             let (trouble, summary) = match (self.facts.gave_certificate, self.our_ca_is_listed) {
-                (false, _) => (Trouble::CertificateNotSent, format!("{peer} asked for a certificate, got none, and {how}")),
+                (false, _) => {
+                    (Trouble::CertificateNotSent, format!("{peer} asked for a certificate, got none, and {how}"))
+                }
                 (true, Some(false)) => {
                     (Trouble::CaNotAcceptable, format!("{after}; its list of acceptable CAs has none of ours"))
                 }

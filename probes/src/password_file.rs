@@ -96,10 +96,10 @@ pub fn repairs(content: &[u8], token: &str) -> Vec<(Repair, Secret)> {
         found.line(Repair::Utf16, text.trim_end_matches(['\r', '\n']).as_bytes());
     }
     let body = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
-    if body.len() != content.len() {
-        if let Reading::Password(password) = read(body, token) {
-            found.add(Repair::ByteOrderMark, &password);
-        }
+    if body.len() != content.len()
+        && let Reading::Password(password) = read(body, token)
+    {
+        found.add(Repair::ByteOrderMark, &password);
     }
     // The last line first, then upwards; a file of a thousand lines is not a password file.
     let all: Vec<&[u8]> = lines(body).collect();

@@ -45,3 +45,8 @@ pub struct Report {
     /// What went over the wire.
     pub wire: Vec<WireEvent>,
 }
+
+/// The JSON Schema of [`Report`], from its types.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Report).to_value()
+}

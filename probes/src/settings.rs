@@ -222,7 +222,8 @@ fn read_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), ConfigTrouble> {
         return Err(ConfigTrouble::invalid(format!("{shown} is {kind}: name a configuration file")));
     }
     if meta.size() > CONFIG_AT_MOST {
-        let summary = format!("{shown} has {} bytes; a configuration is at most {CONFIG_AT_MOST} bytes long", meta.size());
+        let summary =
+            format!("{shown} has {} bytes; a configuration is at most {CONFIG_AT_MOST} bytes long", meta.size());
         return Err(ConfigTrouble::invalid(summary));
     }
     let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
@@ -266,9 +267,12 @@ fn build(request: &Request<'_>, files: Files) -> Result<(Target, Option<Password
     };
     let network = request.until >= Layer::Resolve;
     if bridge.is_none() && network && role == Role::Client {
-        return Err(ConfigTrouble::invalid("no bridge was named: give --bridge HOST:PORT, or end with --until private-key"));
+        return Err(ConfigTrouble::invalid(
+            "no bridge was named: give --bridge HOST:PORT, or end with --until private-key",
+        ));
     }
-    let server = override_or(&flags.server, "server", config.as_ref().and_then(|config| config.server_hostname.as_ref()));
+    let server =
+        override_or(&flags.server, "server", config.as_ref().and_then(|config| config.server_hostname.as_ref()));
     let user = override_or(&flags.user, "user", config.as_ref().and_then(|config| config.user_name.as_ref()));
     for host in [bridge.as_ref().map(|b| &b.value.host), server.as_ref().map(|s| &s.value)].into_iter().flatten() {
         check_host(host).map_err(ConfigTrouble::invalid)?;
@@ -278,7 +282,9 @@ fn build(request: &Request<'_>, files: Files) -> Result<(Target, Option<Password
     let no_network = match role {
         Role::Client => None,
         _ if flags.connect => None,
-        Role::Server => Some("as a server this host would take the place of the real one in the bridge's queue; --connect does it all the same"),
+        Role::Server => Some(
+            "as a server this host would take the place of the real one in the bridge's queue; --connect does it all the same",
+        ),
         Role::Bridge => Some("a bridge listens and does not dial out; --connect with --bridge dials all the same"),
     };
     let target = Target {
@@ -297,7 +303,11 @@ fn build(request: &Request<'_>, files: Files) -> Result<(Target, Option<Password
     Ok((target, bytes))
 }
 
-fn override_or(flag: &Option<String>, name: &str, setting: Option<&config::Setting<String>>) -> Option<Setting<String>> {
+fn override_or(
+    flag: &Option<String>,
+    name: &str,
+    setting: Option<&config::Setting<String>>,
+) -> Option<Setting<String>> {
     let from_flag = flag.clone().map(|value| Setting::new(value, format!("--{name}")));
     from_flag.or_else(|| setting.map(|setting| Setting::new(setting.value.clone(), setting.origin.to_string())))
 }
@@ -312,7 +322,10 @@ fn role(role: config::Role) -> Role {
 
 /// Sigul speaks TLS 1.2 and nothing else unless told otherwise; a client that is given by flags alone speaks what NSS
 /// enables by itself.
-fn tls_range(flags: &Overrides, config: Option<&SigulConfig>) -> Result<Setting<(TlsVersion, TlsVersion)>, ConfigTrouble> {
+fn tls_range(
+    flags: &Overrides,
+    config: Option<&SigulConfig>,
+) -> Result<Setting<(TlsVersion, TlsVersion)>, ConfigTrouble> {
     let (mut low, mut high, mut origin) = match config {
         Some(config) => {
             let (low, high) = (&config.tls_min, &config.tls_max);
@@ -385,7 +398,10 @@ pub fn check_host(host: &str) -> Result<(), String> {
         return Err("the host name is empty".to_owned());
     }
     if host.len() > HOST_AT_MOST {
-        return Err(format!("the host name \"{shown}…\" has {} characters; at most {HOST_AT_MOST} are possible", host.len()));
+        return Err(format!(
+            "the host name \"{shown}…\" has {} characters; at most {HOST_AT_MOST} are possible",
+            host.len()
+        ));
     }
     match host.chars().find(|c| c.is_whitespace() || c.is_control() || "/@\"'".contains(*c)) {
         Some(bad) => Err(format!("the host name \"{shown}\" has the character {bad:?} in it")),

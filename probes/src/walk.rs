@@ -126,6 +126,9 @@ impl<'a> Walk<'a> {
         if self.connections != before {
             observer.connected(self.connections);
         }
+        if let Some(cause) = outcome.cause() {
+            debug_assert!(probe.causes.contains(&cause), "{} gives {} and does not say so", probe.layer, cause.id());
+        }
         let duration = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         outcome.into_finding(probe.layer, duration)
     }

@@ -96,7 +96,10 @@ impl<W: Write> Human<W> {
         if matches!(self.detail, Detail::Normal) && verdict.status != Outcome::Pass {
             self.evidence_of_verdict(report)?;
         }
-        if self.detail != Detail::Quiet && !report.wire.is_empty() && (verdict.status != Outcome::Pass || self.detail == Detail::Verbose) {
+        if self.detail != Detail::Quiet
+            && !report.wire.is_empty()
+            && (verdict.status != Outcome::Pass || self.detail == Detail::Verbose)
+        {
             self.wire(report)?;
         }
         self.remedies(report)?;
@@ -232,7 +235,9 @@ fn duration(micros: u64) -> String {
 
 /// Names and first bytes come from strangers: no control character of theirs reaches the terminal.
 fn printable(text: &str) -> String {
-    let hidden = |c: char| c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let hidden = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     text.chars().map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect()
 }
 

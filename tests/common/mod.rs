@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: a directory, identities, databases, and the built binary.
-#![allow(dead_code)] // Each test binary uses its own part of this.
+// Each test binary uses its own part of this, and what it does needs no more words than its name.
+#![allow(dead_code, missing_docs, unreachable_pub)]
 
 use std::ffi::OsStr;
 use std::fs;
@@ -30,7 +31,9 @@ pub static PKI: LazyLock<Pki> = LazyLock::new(|| {
     let ca = Identity::self_signed(&Spec::new("Lab CA", Usage::Authority).key(KeyKind::Rsa(2048))).unwrap();
     let other_ca = Identity::authority("Other CA").unwrap();
     Pki {
-        bridge: ca.issue(&Spec::new("bridge", Usage::Server).names(&["localhost", "127.0.0.1"]).key(KeyKind::Rsa(2048))).unwrap(),
+        bridge: ca
+            .issue(&Spec::new("bridge", Usage::Server).names(&["localhost", "127.0.0.1"]).key(KeyKind::Rsa(2048)))
+            .unwrap(),
         client: ca.issue(&Spec::new("client", Usage::Client).key(KeyKind::Rsa(2048))).unwrap(),
         stranger: other_ca.issue(&Spec::new("stranger", Usage::Client)).unwrap(),
         ca,
@@ -64,7 +67,12 @@ impl Case {
         self.database_of(format, &PKI.client, &[("lab-ca", &PKI.ca, "CT,C,C")])
     }
 
-    pub fn database_of(&self, format: DbFormat, identity: &Identity, authorities: &[(&str, &Identity, &str)]) -> PathBuf {
+    pub fn database_of(
+        &self,
+        format: DbFormat,
+        identity: &Identity,
+        authorities: &[(&str, &Identity, &str)],
+    ) -> PathBuf {
         let mut builder = DbBuilder::new(format).password(PASSWORD.as_bytes());
         builder = builder.x509_identity(NICKNAME, &identity.certificate, &identity.key, "").unwrap();
         for (nickname, authority, trust) in authorities {
@@ -89,8 +97,35 @@ impl Case {
         let p12 = self.file("client.p12", PKI.client.pkcs12(NICKNAME, "transport").unwrap());
         let ca = self.file("ca.der", PKI.ca.certificate.to_der().unwrap());
         tool("certutil", [OsStr::new("-N"), "-d".as_ref(), &directory, "-f".as_ref(), password.as_ref()]);
-        tool("pk12util", [OsStr::new("-i"), p12.as_ref(), "-d".as_ref(), &directory, "-k".as_ref(), password.as_ref(), "-w".as_ref(), transport.as_ref()]);
-        tool("certutil", [OsStr::new("-A"), "-d".as_ref(), &directory, "-n".as_ref(), "lab-ca".as_ref(), "-t".as_ref(), "CT,C,C".as_ref(), "-i".as_ref(), ca.as_ref(), "-f".as_ref(), password.as_ref()]);
+        tool(
+            "pk12util",
+            [
+                OsStr::new("-i"),
+                p12.as_ref(),
+                "-d".as_ref(),
+                &directory,
+                "-k".as_ref(),
+                password.as_ref(),
+                "-w".as_ref(),
+                transport.as_ref(),
+            ],
+        );
+        tool(
+            "certutil",
+            [
+                OsStr::new("-A"),
+                "-d".as_ref(),
+                &directory,
+                "-n".as_ref(),
+                "lab-ca".as_ref(),
+                "-t".as_ref(),
+                "CT,C,C".as_ref(),
+                "-i".as_ref(),
+                ca.as_ref(),
+                "-f".as_ref(),
+                password.as_ref(),
+            ],
+        );
         path
     }
 }
@@ -99,7 +134,12 @@ impl Case {
 pub fn tool<'a>(name: &str, arguments: impl IntoIterator<Item = &'a OsStr>) -> Output {
     let output = Command::new(name).args(arguments).stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("{name} must be installed (make deps): {error}"));
-    assert!(output.status.success(), "{name}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{name}: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     output
 }
 

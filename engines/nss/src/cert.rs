@@ -2,7 +2,9 @@
 
 use std::ptr::{self, NonNull};
 
-use nss_sys::cert::{CERT_DestroyCertList, CERT_DestroyCertificate, CERT_VerifyCertName, CERTCertList, CERTCertListNode};
+use nss_sys::cert::{
+    CERT_DestroyCertList, CERT_DestroyCertificate, CERT_VerifyCertName, CERTCertList, CERTCertListNode,
+};
 use nss_sys::cert::{CERTCertTrust, CERTCertificate};
 use nss_sys::nspr::PRTime;
 
@@ -33,6 +35,8 @@ pub struct ChainError {
 }
 
 /// A certificate known to NSS.
+///
+/// Its fields are read one by one through the pointer: `nss-sys`'s struct lacks the last one (tests/layout).
 pub struct Certificate {
     cert: NonNull<CERTCertificate>,
     nss: Nss,
@@ -53,11 +57,6 @@ impl Certificate {
 
     pub(crate) fn nss(&self) -> &Nss {
         &self.nss
-    }
-
-    fn raw(&self) -> &CERTCertificate {
-        // SAFETY: our reference keeps it alive. nss-sys's struct lacks only the last field (tests/layout.rs).
-        unsafe { self.cert.as_ref() }
     }
 
     /// The certificate with this nickname; `token:nickname` reaches other tokens.
@@ -83,31 +82,34 @@ impl Certificate {
     /// The DER encoding.
     pub fn der(&self) -> Vec<u8> {
         // SAFETY: the item belongs to the certificate.
-        unsafe { copy_item(&self.raw().derCert) }
+        unsafe { copy_item(&raw const (*self.as_ptr()).derCert) }
     }
 
     /// The nickname, with the token's name before it when it lives on another token.
     pub fn nickname(&self) -> Option<String> {
         // SAFETY: the string belongs to the certificate.
-        unsafe { copy_string(self.raw().nickname) }
+        unsafe { copy_string((*self.as_ptr()).nickname) }
     }
 
     /// The subject, as NSS writes it (RFC 1485 style).
     pub fn subject(&self) -> String {
         // SAFETY: the string belongs to the certificate.
-        unsafe { copy_string(self.raw().subjectName) }.unwrap_or_default()
+        unsafe { copy_string((*self.as_ptr()).subjectName) }.unwrap_or_default()
     }
 
     /// The issuer, as NSS writes it.
     pub fn issuer_name(&self) -> String {
         // SAFETY: the string belongs to the certificate.
-        unsafe { copy_string(self.raw().issuerName) }.unwrap_or_default()
+        unsafe { copy_string((*self.as_ptr()).issuerName) }.unwrap_or_default()
     }
 
     /// Issuer and subject are the same name.
     pub fn is_self_issued(&self) -> bool {
         // SAFETY: the items belong to the certificate.
-        unsafe { copy_item(&self.raw().derIssuer) == copy_item(&self.raw().derSubject) }
+        unsafe {
+            let cert = self.as_ptr();
+            copy_item(&raw const (*cert).derIssuer) == copy_item(&raw const (*cert).derSubject)
+        }
     }
 
     /// First and last second of validity, in microseconds since 1970.
@@ -131,7 +133,9 @@ impl Certificate {
     /// The issuer's certificate, if NSS knows it.
     pub fn issuer(&self) -> Option<Certificate> {
         // SAFETY: the certificate is alive; the reference returned is ours.
-        unsafe { Self::from_raw(ffi::CERT_FindCertIssuer(self.as_ptr(), ffi::PR_Now(), ffi::certUsageAnyCA), &self.nss) }
+        unsafe {
+            Self::from_raw(ffi::CERT_FindCertIssuer(self.as_ptr(), ffi::PR_Now(), ffi::certUsageAnyCA), &self.nss)
+        }
     }
 
     /// From this certificate upwards, as far as NSS finds issuers; at most 20, as NSS itself goes.
@@ -148,8 +152,9 @@ impl Certificate {
 
     fn share(&self) -> Certificate {
         // SAFETY: the certificate is alive; the new reference is ours.
-        let cert = unsafe { ffi::CERT_DupCertificate(self.as_ptr()) };
-        Certificate { cert: NonNull::new(cert).unwrap_or(self.cert), nss: self.nss.clone() }
+        unsafe { ffi::CERT_DupCertificate(self.as_ptr()) };
+        // It is the same object with one reference more (stanpcertdb.c).
+        Certificate { cert: self.cert, nss: self.nss.clone() }
     }
 
     /// Size of the public key in bits; 0 if NSS cannot read the key.
@@ -183,7 +188,8 @@ impl Certificate {
             let db = ffi::CERT_GetDefaultCertDB();
             let now = ffi::PR_Now();
             let none = ptr::null_mut();
-            let status = ffi::CERT_VerifyCertificate(db, self.as_ptr(), 1, usages, now, none, &mut log, ptr::null_mut());
+            let status =
+                ffi::CERT_VerifyCertificate(db, self.as_ptr(), 1, usages, now, none, &mut log, ptr::null_mut());
             let failure = (status != ffi::SUCCESS).then(|| NssError::last("verify the certificate"));
             let mut objections = Vec::new();
             let mut node = log.head;

@@ -73,12 +73,21 @@ pub fn import_public_key(slot: &Slot, certificate: &Certificate) -> Result<()> {
 
 /// Stores a certificate under a nickname, with trust letters as certutil takes them (`CT,C,C`). `None` leaves trust
 /// as it is; a certificate whose key is stored becomes a user certificate by itself.
-pub fn import_certificate(slot: &Slot, nss: &Nss, der: &[u8], nickname: &str, trust: Option<&str>) -> Result<Certificate> {
+pub fn import_certificate(
+    slot: &Slot,
+    nss: &Nss,
+    der: &[u8],
+    nickname: &str,
+    trust: Option<&str>,
+) -> Result<Certificate> {
     const STEP: &str = "import a certificate";
     let certificate = Certificate::from_der(der, nss)?;
     let nickname: CString = c_string(nickname, STEP)?;
     // SAFETY: slot, certificate and string are alive; CK_INVALID_HANDLE means that NSS looks for the key itself.
-    if unsafe { ffi::PK11_ImportCert(slot.as_ptr(), certificate.as_ptr(), ffi::CK_INVALID_HANDLE, nickname.as_ptr(), 0) } != ffi::SUCCESS {
+    if unsafe {
+        ffi::PK11_ImportCert(slot.as_ptr(), certificate.as_ptr(), ffi::CK_INVALID_HANDLE, nickname.as_ptr(), 0)
+    } != ffi::SUCCESS
+    {
         return Err(NssError::last(STEP));
     }
     if let Some(letters) = trust {

@@ -168,7 +168,8 @@ pub type SSLGetClientAuthData = Option<
         pRetKey: *mut *mut SECKEYPrivateKey,
     ) -> Status,
 >;
-pub type SSLAlertCallback = Option<unsafe extern "C" fn(fd: *const PRFileDesc, arg: *mut c_void, alert: *const SSLAlert)>;
+pub type SSLAlertCallback =
+    Option<unsafe extern "C" fn(fd: *const PRFileDesc, arg: *mut c_void, alert: *const SSLAlert)>;
 
 unsafe extern "C" {
     // nspr
@@ -241,7 +242,11 @@ unsafe extern "C" {
         copyDER: PRBool,
     ) -> *mut CERTCertificate;
     pub fn CERT_GetCertTrust(cert: *const CERTCertificate, trust: *mut CERTCertTrust) -> Status;
-    pub fn CERT_ChangeCertTrust(handle: *mut CERTCertDBHandle, cert: *mut CERTCertificate, trust: *mut CERTCertTrust) -> Status;
+    pub fn CERT_ChangeCertTrust(
+        handle: *mut CERTCertDBHandle,
+        cert: *mut CERTCertificate,
+        trust: *mut CERTCertTrust,
+    ) -> Status;
     pub fn CERT_DecodeTrustString(trust: *mut CERTCertTrust, trusts: *const c_char) -> Status;
     pub fn CERT_VerifyCertificate(
         handle: *mut CERTCertDBHandle,
@@ -278,7 +283,12 @@ unsafe extern "C" {
     ) -> *mut SECKEYPrivateKey;
     pub fn PK11_SignatureLen(key: *mut SECKEYPrivateKey) -> c_int;
     pub fn PK11_Sign(key: *mut SECKEYPrivateKey, sig: *mut SECItem, hash: *const SECItem) -> Status;
-    pub fn PK11_Verify(key: *mut SECKEYPublicKey, sig: *const SECItem, hash: *const SECItem, wincx: *mut c_void) -> Status;
+    pub fn PK11_Verify(
+        key: *mut SECKEYPublicKey,
+        sig: *const SECItem,
+        hash: *const SECItem,
+        wincx: *mut c_void,
+    ) -> Status;
     pub fn SECKEY_CopyPrivateKey(key: *const SECKEYPrivateKey) -> *mut SECKEYPrivateKey;
     pub fn SECKEY_DestroyPrivateKey(key: *mut SECKEYPrivateKey);
     pub fn SECKEY_DestroyPublicKey(key: *mut SECKEYPublicKey);

@@ -1,17 +1,23 @@
 //! NSS initialised, as a value.
 
+use std::cell::Cell;
 use std::ffi::{CString, OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::error::{NssError, Result};
+use crate::error::{ErrorCode, NssError, Result};
 use crate::memory::c_string;
 use crate::{ffi, password};
 
 /// NSS keeps its state in globals: one initialisation at a time in a process, whoever asks.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+thread_local! {
+    /// An [`Nss`] lives on the thread that opened it: that thread would wait for itself.
+    static HELD_HERE: Cell<bool> = const { Cell::new(false) };
+}
 
 /// How the database is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,12 +61,15 @@ struct Initialised {
 }
 
 impl Nss {
-    /// Initialises NSS on a database. Waits while another part of this process holds an `Nss`.
+    /// Initialises NSS on a database. Waits while another thread of this process holds an `Nss`.
     ///
     /// # Errors
-    /// What NSS said: SEC_ERROR_BAD_DATABASE for most troubles, SEC_ERROR_LEGACY_DATABASE for `dbm:` without support.
+    /// SEC_ERROR_BUSY while this very thread holds one. Otherwise what NSS said: SEC_ERROR_BAD_DATABASE for most troubles, SEC_ERROR_LEGACY_DATABASE for `dbm:` without support.
     pub fn open(options: &InitOptions<'_>) -> Result<Self> {
         const STEP: &str = "initialise NSS";
+        if HELD_HERE.get() {
+            return Err(NssError::of(STEP, ErrorCode::SEC_ERROR_BUSY));
+        }
         let one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let database = c_string(options.database.as_bytes(), STEP)?;
         let prefix = c_string(options.prefix, STEP)?;
@@ -82,6 +91,7 @@ impl Nss {
             None
         };
         password::install();
+        HELD_HERE.set(true);
         Ok(Self(Rc::new(Initialised { context, _one: one })))
     }
 }
@@ -89,6 +99,7 @@ impl Nss {
 impl Drop for Initialised {
     fn drop(&mut self) {
         password::forget();
+        HELD_HERE.set(false);
         // SAFETY: the counterpart of the initialisation in `open`, once. A failure leaves NSS initialised, which only
         // a later `open` in this process could notice; there is nobody to tell here.
         unsafe {

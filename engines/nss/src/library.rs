@@ -94,7 +94,10 @@ pub fn hashes_refused_in_certificates() -> Vec<&'static str> {
     let refused = |tag| {
         let mut policy = 0;
         // SAFETY: the answer has room.
-        unsafe { ffi::NSS_GetAlgorithmPolicy(tag, &mut policy) == ffi::SUCCESS && policy & ffi::NSS_USE_ALG_IN_CERT_SIGNATURE == 0 }
+        unsafe {
+            ffi::NSS_GetAlgorithmPolicy(tag, &mut policy) == ffi::SUCCESS
+                && policy & ffi::NSS_USE_ALG_IN_CERT_SIGNATURE == 0
+        }
     };
     hashes.into_iter().filter(|(_, tag)| refused(*tag)).map(|(name, _)| name).collect()
 }

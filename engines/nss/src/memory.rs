@@ -32,16 +32,17 @@ pub(crate) unsafe fn copy_string(text: *const c_char) -> Option<String> {
     (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
 }
 
-/// Copies the bytes of an item.
+/// Copies the bytes of an item. It takes a pointer, since the item's type is a Rust enum in `nss-sys` and NSS may have
+/// left another number there.
 ///
 /// # Safety
-/// `item.data` is NULL or points at `item.len` readable bytes.
-pub(crate) unsafe fn copy_item(item: &SECItem) -> Vec<u8> {
-    if item.data.is_null() {
-        return Vec::new();
-    }
+/// `item` is an item whose `data` is NULL or points at `len` readable bytes.
+pub(crate) unsafe fn copy_item(item: *const SECItem) -> Vec<u8> {
     // SAFETY: promised by the caller.
-    unsafe { std::slice::from_raw_parts(item.data, item.len as usize) }.to_vec()
+    unsafe {
+        let (data, len) = ((*item).data, (*item).len);
+        if data.is_null() { Vec::new() } else { std::slice::from_raw_parts(data, len as usize).to_vec() }
+    }
 }
 
 /// An item that borrows Rust's bytes for the length of a call.

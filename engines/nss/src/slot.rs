@@ -6,10 +6,10 @@ use nss_sys::PK11SlotInfo;
 
 use crate::cert::{self, Certificate};
 use crate::error::{ErrorCode, NssError, Result};
+use crate::ffi;
 use crate::init::Nss;
 use crate::memory::{c_string, copy_string};
 use crate::password::{self, Asked};
-use crate::ffi;
 
 /// How an attempt to log in came out. `PK11_Authenticate` has two different failures, which must not be mixed up.
 #[derive(Debug, Clone, PartialEq, Eq)]

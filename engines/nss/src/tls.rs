@@ -1,7 +1,7 @@
 //! A TLS client session of libssl over a [`Transport`], with everything that its callbacks learn.
 
 use std::cell::RefCell;
-use std::ffi::{c_void, CStr};
+use std::ffi::{CStr, c_void};
 use std::mem::size_of;
 use std::ptr;
 
@@ -247,7 +247,9 @@ unsafe extern "C" fn judge_peer(arg: *mut c_void, fd: *mut PRFileDesc, check: PR
         let leaf = Certificate::from_raw(SSL_PeerCertificate(fd), &shared.nss);
         (shared, leaf, cert::from_list(SSL_PeerCertificateChain(fd), &shared.nss))
     };
-    if let Some(leaf) = leaf {
+    // Held over both judgements: NSS forgets the trust of an issuer that nobody holds, and reading it means PBKDF2.
+    let _issuers = leaf.as_ref().map(Certificate::chain);
+    if let Some(leaf) = &leaf {
         let objections = leaf.verify(Usage::SslServer);
         let mut facts = shared.facts.borrow_mut();
         facts.peer_chain = chain.iter().map(Certificate::der).collect();
@@ -307,8 +309,9 @@ unsafe fn copy_names(names: *mut CERTDistNames) -> Vec<CaName> {
         (0..count)
             .map(|index| {
                 let item = (*names).names.add(index);
-                let text = take_string(ffi::CERT_DerNameToAscii(item)).unwrap_or_else(|| "(unreadable name)".to_owned());
-                CaName { der: copy_item(&*item), text }
+                let text =
+                    take_string(ffi::CERT_DerNameToAscii(item)).unwrap_or_else(|| "(unreadable name)".to_owned());
+                CaName { der: copy_item(item), text }
             })
             .collect()
     }

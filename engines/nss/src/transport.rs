@@ -164,11 +164,21 @@ impl TcpTransport {
             self.stream.set_nonblocking(false)?;
             return result;
         }
-        self.stream.set_read_timeout(Some(self.remaining()?))?;
         loop {
+            self.stream.set_read_timeout(Some(self.remaining()?))?;
             match self.stream.read(buffer) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => self.remaining().map(|_| ())?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(ErrorKind::TimedOut.into()),
+                result => return result,
+            }
+        }
+    }
+
+    fn send_in_time(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            self.stream.set_write_timeout(Some(self.remaining()?))?;
+            match self.stream.write(bytes) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => return result,
             }
         }
@@ -194,11 +204,7 @@ impl Transport for TcpTransport {
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let result = self.remaining().and_then(|left| {
-            self.stream.set_write_timeout(Some(left))?;
-            self.stream.write(bytes)
-        });
-        match result {
+        match self.send_in_time(bytes) {
             Ok(count) => {
                 self.tap.borrow_mut().sent(&bytes[..count]);
                 Ok(count)
@@ -237,7 +243,8 @@ unsafe impl Send for Methods {}
 unsafe impl Sync for Methods {}
 
 fn methods() -> PRIOMethods {
-    // SAFETY: the default table is static; its entries for calls that are not used here report an invalid method.
+    // SAFETY: the default table is static. Its entries hand a call down to the next layer (prlayer.c), of which there is
+    // none here: those that libssl makes for `TlsClient` are all replaced below.
     let mut methods = unsafe { *ffi::PR_GetDefaultIOMethods() };
     methods.close = Some(close);
     methods.read = Some(read);
@@ -252,17 +259,23 @@ fn methods() -> PRIOMethods {
     methods
 }
 
-/// Runs `work` on the transport of a descriptor; a failure, or a panic, becomes an NSPR error and -1.
+/// Runs `work` on the transport of a descriptor; a failure, a panic, or a count of more than `most` bytes, which libssl
+/// would believe, becomes an NSPR error and -1.
 ///
 /// # Safety
 /// `fd` is a descriptor of this layer that is not closed.
-unsafe fn with(fd: *mut PRFileDesc, work: impl FnOnce(&mut dyn Transport) -> io::Result<usize>) -> PRInt32 {
+unsafe fn with(
+    fd: *mut PRFileDesc,
+    most: usize,
+    work: impl FnOnce(&mut dyn Transport) -> io::Result<usize>,
+) -> PRInt32 {
     // SAFETY: `secret` was set by `descriptor`; libssl serialises reads and writes by its own locks, and a diagnosis
     // uses a session from one thread only.
     let transport = unsafe { &mut **(*fd).secret.cast::<Box<dyn Transport>>() };
     let result = catch_unwind(AssertUnwindSafe(|| work(transport)));
     let error = match result {
-        Ok(Ok(count)) => return PRInt32::try_from(count).unwrap_or(PRInt32::MAX),
+        Ok(Ok(count)) if count <= most => return PRInt32::try_from(count).unwrap_or(PRInt32::MAX),
+        Ok(Ok(_)) => io::Error::other("a transport counts more bytes than there are"),
         Ok(Err(error)) => error,
         Err(_) => io::Error::other("panic in a transport"),
     };
@@ -286,9 +299,11 @@ unsafe extern "C" fn recv(
     _timeout: PRIntervalTime,
 ) -> PRInt32 {
     let length = usize::try_from(amount).unwrap_or(0);
-    // SAFETY: NSPR's caller gives a writable buffer of `amount` bytes. libssl's is not always initialised; the
-    // transports only write to it.
-    unsafe { with(fd, |transport| transport.recv(std::slice::from_raw_parts_mut(buffer.cast(), length))) }
+    // SAFETY: NSPR's caller gives a writable buffer of `amount` bytes; libssl's is not always initialised.
+    unsafe {
+        ptr::write_bytes(buffer.cast::<u8>(), 0, length);
+        with(fd, length, |transport| transport.recv(std::slice::from_raw_parts_mut(buffer.cast(), length)))
+    }
 }
 
 unsafe extern "C" fn send(
@@ -300,7 +315,7 @@ unsafe extern "C" fn send(
 ) -> PRInt32 {
     let length = usize::try_from(amount).unwrap_or(0);
     // SAFETY: NSPR's caller gives `amount` readable bytes.
-    unsafe { with(fd, |transport| transport.send(std::slice::from_raw_parts(buffer.cast(), length))) }
+    unsafe { with(fd, length, |transport| transport.send(std::slice::from_raw_parts(buffer.cast(), length))) }
 }
 
 unsafe extern "C" fn read(fd: *mut PRFileDesc, buffer: *mut c_void, amount: PRInt32) -> PRInt32 {
@@ -315,7 +330,7 @@ unsafe extern "C" fn write(fd: *mut PRFileDesc, buffer: *const c_void, amount: P
 
 unsafe extern "C" fn shutdown(fd: *mut PRFileDesc, _how: PRIntn) -> PRStatus {
     // SAFETY: NSPR calls methods on open descriptors only.
-    match unsafe { with(fd, |transport| transport.finish().map(|()| 0)) } {
+    match unsafe { with(fd, 0, |transport| transport.finish().map(|()| 0)) } {
         0 => PRStatus::PR_SUCCESS,
         _ => PRStatus::PR_FAILURE,
     }

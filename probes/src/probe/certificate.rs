@@ -15,7 +15,7 @@ use crate::walk::Walk;
 /// Certificates are readable without a login.
 pub const PROBE: Probe = Probe {
     layer: Layer::Certificate,
-    needs: &[Layer::Config, Layer::NssDb],
+    needs: &[Layer::Config, Layer::Environment, Layer::NssDb],
     causes: &[
         Cause::CertNotFound,
         Cause::CertNicknameNearMiss,
@@ -28,6 +28,7 @@ pub const PROBE: Probe = Probe {
         Cause::CaExpired,
         Cause::TrustTooNew,
         Cause::DbMixedFormats,
+        Cause::ClockSkew,
     ],
     run,
 };
@@ -103,7 +104,10 @@ fn usage_trouble(nickname: &str, certificate: &Certificate, objections: &[ChainE
     let own = |code: ErrorCode| objections.iter().any(|it| it.depth == 0 && it.error.code == code);
     if own(ErrorCode::SEC_ERROR_INADEQUATE_CERT_TYPE) || own(ErrorCode::SEC_ERROR_INADEQUATE_KEY_USAGE) {
         let what = if own(ErrorCode::SEC_ERROR_INADEQUATE_KEY_USAGE) { "key usage" } else { "extended key usage" };
-        return Some((Cause::CertWrongUsage, format!("the {what} of \"{nickname}\" does not allow what this role does")));
+        return Some((
+            Cause::CertWrongUsage,
+            format!("the {what} of \"{nickname}\" does not allow what this role does"),
+        ));
     }
     if own(ErrorCode::SEC_ERROR_CERT_SIGNATURE_ALGORITHM_DISABLED) {
         let summary = format!("\"{nickname}\" is signed with an algorithm that NSS's policy refuses");
@@ -130,9 +134,10 @@ fn anchors(role: Role, trust: Trust) -> bool {
 /// The CA that issued our certificate is, as a rule, the one that the peer's certificate comes from.
 fn trust(walk: &Walk<'_>, chain: &[Certificate], mut notes: Notes) -> Outcome {
     let (role, nickname) = (walk.target().role, &walk.target().nickname.value);
-    let anchored = chain.iter().enumerate().find(|(depth, link)| {
-        anchors(role, link.trust()) || (*depth == 0 && link.trust().trusted_peer())
-    });
+    let anchored = chain
+        .iter()
+        .enumerate()
+        .find(|(depth, link)| anchors(role, link.trust()) || (*depth == 0 && link.trust().trusted_peer()));
     let top = &chain[chain.len() - 1];
     if let Some((_, anchor)) = anchored {
         let distrusted = chain.iter().find(|link| link.trust().distrusted());
@@ -149,11 +154,16 @@ fn trust(walk: &Walk<'_>, chain: &[Certificate], mut notes: Notes) -> Outcome {
             return notes.fail(Cause::TrustTooNew, Confidence::Certain, summary);
         }
         notes.add(CHAIN_TROUBLE, top.subject());
-        let summary = format!("the CA {} is in the database with trust {flags}, without the {wanted} it needs", top.subject());
+        let summary =
+            format!("the CA {} is in the database with trust {flags}, without the {wanted} it needs", top.subject());
         (Cause::CaUntrusted, summary)
     } else {
         notes.add(CHAIN_TROUBLE, top.issuer_name());
-        let summary = format!("the chain of \"{nickname}\" ends at {}: its issuer {} is not in the database", top.subject(), top.issuer_name());
+        let summary = format!(
+            "the chain of \"{nickname}\" ends at {}: its issuer {} is not in the database",
+            top.subject(),
+            top.issuer_name()
+        );
         (Cause::CaMissing, summary)
     };
     // A client only needs the CA of its peer. While another CA is trusted, the peer may well be judged good, and this
@@ -214,7 +224,8 @@ fn not_yet_valid(
 ) -> Outcome {
     let ca_too = chain.len() > 1 && chain.iter().skip(1).all(|ca| dates(ca).is_some_and(|(start, _)| now < start));
     if ca_too {
-        let summary = format!("\"{nickname}\" and its CA are both valid only from {} on: the clock is behind", stamp(start));
+        let summary =
+            format!("\"{nickname}\" and its CA are both valid only from {} on: the clock is behind", stamp(start));
         return notes.fail(Cause::ClockSkew, Confidence::Likely, summary);
     }
     let summary = format!("\"{nickname}\" is valid only from {} on, the clock says {}", stamp(start), stamp(now));

@@ -148,9 +148,11 @@ fn directory_trouble(look: &Look, notes: &mut Notes) -> Option<Outcome> {
     };
     match &look.inventory.directory {
         DirectoryState::Missing => fail(notes, Cause::DbMissing, format!("the directory {path} does not exist")),
-        DirectoryState::NotADirectory { kind } => {
-            fail(notes, Cause::DbMissing, format!("{path} is not a directory but a {kind}: name the directory around it"))
-        }
+        DirectoryState::NotADirectory { kind } => fail(
+            notes,
+            Cause::DbMissing,
+            format!("{path} is not a directory but a {kind}: name the directory around it"),
+        ),
         DirectoryState::NotSearchable(error) => {
             let summary = format!("{path} cannot be entered as {}: {error}", who());
             fail(notes, Cause::DbUnreadable, summary)
@@ -234,7 +236,9 @@ fn file_trouble(look: &Look, file: &FileEntry) -> Option<(Cause, String)> {
         return Some((Cause::DbUnreadable, format!("{path} ({owner}) cannot be read as {}: {error}", who())));
     }
     match (file.kind, &file.magic) {
-        (FileKind::Absent, _) => Some((Cause::DbMissing, format!("{path} is missing, the other half of the pair is there"))),
+        (FileKind::Absent, _) => {
+            Some((Cause::DbMissing, format!("{path} is missing, the other half of the pair is there")))
+        }
         (FileKind::Regular, Some(Magic::Empty)) => Some((Cause::DbCorrupt, format!("{path} has no byte in it"))),
         (FileKind::Regular, Some(Magic::Truncated { expected })) => {
             Some((Cause::DbCorrupt, format!("{path} is cut short: {} bytes of {expected}", file.size)))
@@ -257,7 +261,10 @@ fn file_trouble(look: &Look, file: &FileEntry) -> Option<(Cause, String)> {
 }
 
 fn legacy_unsupported(look: &Look, mut notes: Notes) -> Outcome {
-    notes.add("legacy support", legacy_library().map_or("libnssdbm3.so is not there".to_owned(), |path| path.display().to_string()));
+    notes.add(
+        "legacy support",
+        legacy_library().map_or("libnssdbm3.so is not there".to_owned(), |path| path.display().to_string()),
+    );
     let summary = format!("{} holds cert8.db and key3.db, which this NSS cannot open", look.directory.display());
     notes.fail(Cause::DbLegacyUnsupported, Confidence::Certain, summary)
 }
@@ -266,7 +273,10 @@ fn type_mismatch(look: &Look, notes: Notes, summary: String) -> Outcome {
     let from_environment = look.prefix == TypePrefix::None && std::env::var_os("NSS_DEFAULT_DB_TYPE").is_some();
     let outcome = notes.fail(Cause::DbTypeMismatch, Confidence::Certain, summary);
     if from_environment {
-        return outcome.remedy("Take NSS_DEFAULT_DB_TYPE out of the client's environment", Some("unset NSS_DEFAULT_DB_TYPE".to_owned()));
+        return outcome.remedy(
+            "Take NSS_DEFAULT_DB_TYPE out of the client's environment",
+            Some("unset NSS_DEFAULT_DB_TYPE".to_owned()),
+        );
     }
     let argument = shell::quote(&format!("{}:{}", look.other(), look.directory.display()));
     outcome.remedy(format!("Name the database as {argument}"), None)
@@ -280,12 +290,14 @@ fn opened(look: &Look, slot: &Slot, mut notes: Notes) -> Outcome {
             let summary = format!("{path} is half upgraded: {HALF_UPGRADED_MEANS}");
             return notes.fail(Cause::DbHalfUpgraded, Confidence::Certain, summary);
         }
-        let summary = format!("the key database in {path} was never given a password, not even an empty one: it holds no keys");
+        let summary =
+            format!("the key database in {path} was never given a password, not even an empty one: it holds no keys");
         return notes.fail(Cause::DbUninitialised, Confidence::Certain, summary);
     }
     if look.inventory.half_upgraded {
         notes.add("half upgraded", HALF_UPGRADED_MEANS);
-        return notes.warn(Cause::DbHalfUpgraded, format!("{path} is half upgraded, NSS still reads cert8.db and key3.db"));
+        return notes
+            .warn(Cause::DbHalfUpgraded, format!("{path} is half upgraded, NSS still reads cert8.db and key3.db"));
     }
     if let Some(format) = reads {
         match Database::open(&look.directory, format) {
@@ -328,7 +340,10 @@ fn not_a_pair(look: &Look, database: &Database, notes: &mut Notes) -> Option<Out
     let (certificate_file, key_file) = (database.format.certificate_file(), database.format.key_file());
     notes.add("certificates with their key", report.certificates_with_key);
     notes.add("keys without certificate", report.orphan_keys);
-    notes.add("signed trust rows", format!("{}, {} of them signed in {key_file}", report.signed_objects, report.objects_with_signature));
+    notes.add(
+        "signed trust rows",
+        format!("{}, {} of them signed in {key_file}", report.signed_objects, report.objects_with_signature),
+    );
     let summary = format!("{key_file} in {} belongs to another {certificate_file}", look.directory.display());
     Some(std::mem::take(notes).fail(Cause::DbPairMismatch, confidence, summary))
 }
@@ -349,7 +364,9 @@ fn private_copy(look: &Look) -> std::io::Result<Option<tempfile::TempDir>> {
 
 /// A rollback journal that SQLite would roll back: not empty, and not zeroed at its start (SQLite file format, 3).
 fn hot_journal(look: &Look) -> Option<String> {
-    let hot = |file: &&FileEntry| file.name.ends_with("-journal") && file.size > 0 && !is_zeroed(&look.directory.join(&file.name));
+    let hot = |file: &&FileEntry| {
+        file.name.ends_with("-journal") && file.size > 0 && !is_zeroed(&look.directory.join(&file.name))
+    };
     look.inventory.files.iter().find(hot).map(|file| file.name.clone())
 }
 
@@ -415,7 +432,8 @@ pub(crate) fn note_keys(walk: &Walk<'_>, notes: &mut Notes) {
     notes.add("private keys in the database", database.private_keys.len());
     for key in database.private_keys.iter().take(10) {
         let owner = database.certificates.iter().find(|entry| entry.cka_id == key.cka_id);
-        let owner = owner.and_then(|entry| entry.nicknames.first()).map_or("no certificate here", |name| name.text.as_str());
+        let owner =
+            owner.and_then(|entry| entry.nicknames.first()).map_or("no certificate here", |name| name.text.as_str());
         notes.add("key", format!("{:?}, belongs to {owner}", key.kind));
     }
 }

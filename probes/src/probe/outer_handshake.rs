@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use nssight_nss::tls::Channel;
 use nssight_nss::transport::{Control, End};
-use nssight_nss::{
-    ClientAuth, ErrorCode, HandshakeFacts, Nss, NssError, TcpTransport, TlsClient, TlsOptions, library,
-};
+use nssight_nss::{ClientAuth, ErrorCode, HandshakeFacts, Nss, NssError, TcpTransport, TlsClient, TlsOptions, library};
 use nssight_wire::AlertDescription;
 
 use crate::catalogue::Cause;
@@ -127,9 +125,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let result = client.handshake().and_then(|()| attempt.wait_for_a_word(&mut client, &mut notes));
     let facts = client.facts();
     let outcome = match (result, client.channel()) {
-        (Ok(word), Some(channel)) => {
-            attempt.passed(&client, &channel, word, target.role, notes)
-        }
+        (Ok(word), Some(channel)) => attempt.passed(&client, &channel, word, target.role, notes),
         (Ok(_), None) => notes.fail(Cause::PeerAlert, Confidence::Possible, "the handshake ended without a session"),
         (Err(error), _) => attempt.failed(&error, &facts, notes),
     };
@@ -143,7 +139,10 @@ fn note_versions(client: &TlsClient, asked: (TlsVersion, TlsVersion), notes: &mu
     let range = |(low, high): (u16, u16)| format!("{} to {}", TlsVersion::name_of(low), TlsVersion::name_of(high));
     notes.add("versions offered", range(offered));
     if offered != (asked.0.wire(), asked.1.wire()) {
-        notes.add("versions asked for", format!("{}, cut by the crypto policy", range((asked.0.wire(), asked.1.wire()))));
+        notes.add(
+            "versions asked for",
+            format!("{}, cut by the crypto policy", range((asked.0.wire(), asked.1.wire()))),
+        );
     }
 }
 
@@ -224,11 +223,14 @@ impl Attempt {
         notes.add("agreed", format!("{version}, {}", channel.suite_name));
         note_peer(&facts, &mut notes);
         note_request(&facts, &self.our_cas, &mut notes);
-        notes.add("client authentication", match word {
-            Word::Accepted => "accepted",
-            Word::NotAsked => "not asked for",
-            Word::Unconfirmed => "unconfirmed: the peer has said nothing since our certificate",
-        });
+        notes.add(
+            "client authentication",
+            match word {
+                Word::Accepted => "accepted",
+                Word::NotAsked => "not asked for",
+                Word::Unconfirmed => "unconfirmed: the peer has said nothing since our certificate",
+            },
+        );
         let summary = format!("{version} with {}, trusted in both directions", self.host);
         match word {
             Word::Accepted => notes.pass(summary),
@@ -236,7 +238,9 @@ impl Attempt {
                 notes.pass(format!("{version} with {}; whether it takes our certificate is unconfirmed", self.host))
             }
             Word::NotAsked if role == Role::Bridge => notes.pass(summary),
-            Word::NotAsked => notes.pass(format!("{version} with {}, which asked for no certificate of ours", self.host)),
+            Word::NotAsked => {
+                notes.pass(format!("{version} with {}, which asked for no certificate of ours", self.host))
+            }
         }
     }
 
@@ -248,7 +252,15 @@ impl Attempt {
         for alert in &facts.alerts {
             let description = AlertDescription(alert.description);
             let way = if alert.sent { "sent" } else { "received" };
-            notes.add(format!("alert {way}"), format!("{} ({}), {}", description.name().unwrap_or("unregistered"), alert.description, level(alert.level)));
+            notes.add(
+                format!("alert {way}"),
+                format!(
+                    "{} ({}), {}",
+                    description.name().unwrap_or("unregistered"),
+                    alert.description,
+                    level(alert.level)
+                ),
+            );
         }
         notes.add("on the wire", wire.one_line());
         if let Some(first) = wire.foreign.as_ref() {
@@ -258,8 +270,10 @@ impl Attempt {
             notes.add("deadline", format!("passed after {:.1} s", self.started.elapsed().as_secs_f64()));
         }
         let limits = library::policy_limits();
-        let stricter_hashes: Vec<_> =
-            library::hashes_refused_in_certificates().into_iter().filter(|h| !REFUSED_AS_IT_COMES.contains(h)).collect();
+        let stricter_hashes: Vec<_> = library::hashes_refused_in_certificates()
+            .into_iter()
+            .filter(|h| !REFUSED_AS_IT_COMES.contains(h))
+            .collect();
         let witnesses = Witnesses {
             peer: "the bridge",
             host: &self.host,
@@ -318,10 +332,13 @@ fn note_request(facts: &HandshakeFacts, our_cas: &[Vec<u8>], notes: &mut Notes) 
         notes.add("certificate request", "none seen");
         return;
     };
-    notes.add("certificate request", match names.len() {
-        0 => "yes, from any CA".to_owned(),
-        count => format!("yes, from one of {count} CAs"),
-    });
+    notes.add(
+        "certificate request",
+        match names.len() {
+            0 => "yes, from any CA".to_owned(),
+            count => format!("yes, from one of {count} CAs"),
+        },
+    );
     for name in names.iter().take(10) {
         notes.add("acceptable CA", &name.text);
     }
@@ -336,4 +353,3 @@ fn our_ca_is_listed(facts: &HandshakeFacts, our_cas: &[Vec<u8>]) -> Option<bool>
     let names = facts.asked_for_certificate.as_ref().filter(|names| !names.is_empty())?;
     Some(names.iter().any(|name| our_cas.contains(&name.der)))
 }
-

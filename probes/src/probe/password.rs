@@ -108,25 +108,25 @@ fn taken(given: &Password, token: &str) -> Reading {
 fn wrong(walk: &Walk<'_>, given: &Password, token: &str, source: &PasswordSource, mut notes: Notes) -> Outcome {
     notes.add("NSS", "tried the password and refused it (PK11_Authenticate gave -2)");
     let native = nss_db::open_natively(walk);
-    if let Some(database) = native.as_ref().filter(|database| database.format == Format::Sql) {
-        if let PasswordState::Set { salt_length, .. } = &database.password {
-            notes.add("global salt", format!("{salt_length} bytes"));
-            if *salt_length == SALT_OF_3_118 && !nss_db::nss_is_at_least((3, 118)) {
-                return salt_too_new(database, given, token, notes);
-            }
+    if let Some(database) = native.as_ref().filter(|database| database.format == Format::Sql)
+        && let PasswordState::Set { salt_length, .. } = &database.password
+    {
+        notes.add("global salt", format!("{salt_length} bytes"));
+        if *salt_length == SALT_OF_3_118 && !nss_db::nss_is_at_least((3, 118)) {
+            return salt_too_new(database, given, token, notes);
         }
     }
     let fits = |secret: &[u8]| match &native {
         Some(database) => matches!(database.check_password(secret), PasswordCheck::Right),
         None => false,
     };
-    if let Reading::Password(password) = taken(given, token) {
-        if fits(&password) {
-            // The independent reading of the files and NSS disagree: nobody must change a password for that.
-            let summary = "NSS refuses the password, yet it fits the key database as it lies on disk";
-            notes.add("second opinion", "the password fits the check value in the key database");
-            return notes.fail(Cause::DbCorrupt, Confidence::Possible, summary);
-        }
+    if let Reading::Password(password) = taken(given, token)
+        && fits(&password)
+    {
+        // The independent reading of the files and NSS disagree: nobody must change a password for that.
+        let summary = "NSS refuses the password, yet it fits the key database as it lies on disk";
+        notes.add("second opinion", "the password fits the check value in the key database");
+        return notes.fail(Cause::DbCorrupt, Confidence::Possible, summary);
     }
     let candidates = password_file::repairs(given.expose(), token);
     let repair = candidates.into_iter().find(|(_, secret)| fits(secret)).map(|(repair, _)| repair);
@@ -148,7 +148,10 @@ fn wrong(walk: &Walk<'_>, given: &Password, token: &str, source: &PasswordSource
             if given.form == PasswordForm::File && given.expose().len() >= READ_AT_MOST {
                 notes.add("file size", "NSS reads the first 4096 bytes of a password file, and it is longer than that");
             }
-            notes.add("repairs tried", "byte order mark, blanks, quotes, other lines, token names, character sets: none fits");
+            notes.add(
+                "repairs tried",
+                "byte order mark, blanks, quotes, other lines, token names, character sets: none fits",
+            );
             let summary = format!("the password from {source} is not the one of this key database");
             notes.fail(Cause::PasswordWrong, Confidence::Certain, summary)
         }

@@ -78,7 +78,12 @@ fn look_up(host: &str, port: u16, patience: Duration) -> Result<Vec<SocketAddr>,
     match wait.recv_timeout(patience) {
         Ok(Ok(mut addresses)) => {
             let mut seen = Vec::new();
-            addresses.retain(|address| !seen.contains(address) && { seen.push(*address); true });
+            addresses.retain(|address| {
+                !seen.contains(address) && {
+                    seen.push(*address);
+                    true
+                }
+            });
             Ok(addresses)
         }
         Ok(Err(error)) => Err(Trouble::Refused(error)),

@@ -14,14 +14,7 @@ use crate::walk::Walk;
 /// next client of a serial bridge.
 pub const PROBE: Probe = Probe {
     layer: Layer::Tcp,
-    needs: &[
-        Layer::Config,
-        Layer::NssDb,
-        Layer::Password,
-        Layer::Certificate,
-        Layer::PrivateKey,
-        Layer::Resolve,
-    ],
+    needs: &[Layer::Config, Layer::NssDb, Layer::Password, Layer::Certificate, Layer::PrivateKey, Layer::Resolve],
     causes: &[Cause::TcpRefused, Cause::TcpTimeout, Cause::TcpUnreachable],
     run,
 };

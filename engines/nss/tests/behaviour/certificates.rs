@@ -1,5 +1,6 @@
 //! Certificates: nicknames, trust letters, NSS's judgement, chains and names.
 
+use nssight_fixtures::authority::Identity;
 use nssight_fixtures::nssdb::DbFormat;
 use nssight_nss::{Certificate, ChainError, ErrorCode, Usage};
 
@@ -12,7 +13,14 @@ fn objections(errors: &[ChainError]) -> Vec<(u32, ErrorCode)> {
 
 #[test]
 fn nicknames_are_found_as_they_are() {
-    let names = ["plain", "with blanks in it", "  leading and trailing  ", "\"quoted\" and 'quoted'", "Schlüssel ☂", "a/b\\c%d"];
+    let names = [
+        "plain",
+        "with blanks in it",
+        "  leading and trailing  ",
+        "\"quoted\" and 'quoted'",
+        "Schlüssel ☂",
+        "a/b\\c%d",
+    ];
     let identities = [&PKI.ca, &PKI.other_ca, &PKI.intermediate, &PKI.server, &PKI.client, &PKI.ec_client];
     for format in BOTH {
         let made = Database::by_certutil(format, false);
@@ -28,7 +36,8 @@ fn nicknames_are_found_as_they_are() {
         for database in [made, built] {
             let nss = database.open();
             for (name, identity) in names.into_iter().zip(identities) {
-                let found = Certificate::find(name, &nss).unwrap_or_else(|error| panic!("{format:?}: {name:?}: {error}"));
+                let found =
+                    Certificate::find(name, &nss).unwrap_or_else(|error| panic!("{format:?}: {name:?}: {error}"));
                 assert_eq!(found.nickname().as_deref(), Some(name), "{format:?}");
                 assert_eq!(found.der(), identity.certificate.to_der().expect("DER"), "{format:?}: {name:?}");
             }
@@ -48,7 +57,8 @@ fn trust_letters_are_those_of_certutil() {
             let made = Database::by_certutil(format, false);
             made.add("ca", &PKI.ca, letters);
             made.add_identity("client", &PKI.client);
-            let built = Database::built(format, |builder| certificates(usual(builder), &[("other", &PKI.other_ca, letters)]));
+            let built =
+                Database::built(format, |builder| certificates(usual(builder), &[("other", &PKI.other_ca, letters)]));
             for database in [made, built] {
                 let listed = database.listed_by_certutil();
                 assert!(listed.len() >= 2, "{listed:?}");
@@ -82,10 +92,13 @@ fn a_good_client_certificate_is_good() {
     }
 }
 
+/// What it is, the certificate, its usage, and the objections to it.
+type Case<'a> = (&'a str, &'a Identity, Usage, &'a [(u32, ErrorCode)]);
+
 #[test]
 fn every_objection_is_listed() {
     let pki = &*PKI;
-    let cases: [(&str, _, Usage, &[(u32, ErrorCode)]); 5] = [
+    let cases: [Case<'_>; 5] = [
         ("expired", &pki.expired, Usage::SslClient, &[(0, ErrorCode::SEC_ERROR_EXPIRED_CERTIFICATE)]),
         ("stranger", &pki.stranger, Usage::SslClient, &[(0, ErrorCode::SEC_ERROR_UNKNOWN_ISSUER)]),
         ("signer", &pki.signer, Usage::SslClient, &[(0, ErrorCode::SEC_ERROR_INADEQUATE_CERT_TYPE)]),
@@ -96,7 +109,8 @@ fn every_objection_is_listed() {
         let database = Database::built(format, |builder| certificates(builder, &[("ca", &pki.ca, "CT,,")]));
         let nss = database.open();
         for (what, identity, usage, expected) in &cases {
-            let certificate = Certificate::from_der(&identity.certificate.to_der().expect("DER"), &nss).expect("it is one");
+            let certificate =
+                Certificate::from_der(&identity.certificate.to_der().expect("DER"), &nss).expect("it is one");
             let found = certificate.verify(*usage);
             assert_eq!(objections(&found), *expected, "{format:?}: {what}: {found:?}");
             assert!(found.iter().all(|objection| objection.subject == certificate.subject()), "{what}: {found:?}");
@@ -111,9 +125,14 @@ fn an_issuer_without_trust_is_named_at_its_depth() {
             let database = Database::built(format, |builder| certificates(builder, &[("ca", &PKI.ca, trust)]));
             let nss = database.open();
             let identity = if usage == Usage::SslServer { &PKI.server } else { &PKI.client };
-            let certificate = Certificate::from_der(&identity.certificate.to_der().expect("DER"), &nss).expect("it is one");
+            let certificate =
+                Certificate::from_der(&identity.certificate.to_der().expect("DER"), &nss).expect("it is one");
             let found = certificate.verify(usage);
-            assert_eq!(objections(&found), [(1, ErrorCode::SEC_ERROR_UNTRUSTED_ISSUER)], "{format:?}: {trust} {usage:?}");
+            assert_eq!(
+                objections(&found),
+                [(1, ErrorCode::SEC_ERROR_UNTRUSTED_ISSUER)],
+                "{format:?}: {trust} {usage:?}"
+            );
             assert_eq!(found[0].subject, "CN=Test CA,O=nssight lab");
         }
     }

@@ -41,7 +41,7 @@ fn thousands_of_acceptable_authorities_are_listed() {
     let empty = endpoint(|options| options.advertised = Some(names(10_000, |_| None)));
     let (nss, _slot) = database.unlocked();
     for versions in [TLS_1_2, TLS_1_3] {
-        for (peer, count, last) in [(&full, 3400, "O=3399"), (&empty, 10_000, "")] {
+        for (peer, count, last) in [(&full, 3400, "O=3399"), (&empty, 10_000, "(unreadable name)")] {
             let start = Instant::now();
             let mut client = Client::connect(&nss, peer.port(), versions, Some(NICKNAME));
             client.tls.handshake().unwrap_or_else(|error| panic!("{versions:x?}: {error}"));
@@ -154,7 +154,10 @@ impl<F: FnMut(&mut [u8]) -> io::Result<usize>> Transport for Scripted<F> {
     }
 }
 
-fn handshake(nss: &nssight_nss::Nss, recv: impl FnMut(&mut [u8]) -> io::Result<usize> + 'static) -> nssight_nss::NssError {
+fn handshake(
+    nss: &nssight_nss::Nss,
+    recv: impl FnMut(&mut [u8]) -> io::Result<usize> + 'static,
+) -> nssight_nss::NssError {
     let options = TlsOptions { host: "localhost", versions: (0x0303, 0x0304), client_auth: None };
     let mut client = TlsClient::new(nss, Box::new(Scripted(recv)), options).expect("a session is set up");
     client.handshake().expect_err("no handshake comes of it")

@@ -39,7 +39,8 @@ fn a_key_proves_its_own_certificate_and_no_other() {
             let others: [(&PrivateKey, &Identity); 4] =
                 [(&rsa, &PKI.server), (&rsa, &PKI.ec_client), (&ec, &PKI.ca), (&ec, &PKI.client)];
             for (key, identity) in others {
-                let other = Certificate::from_der(&identity.certificate.to_der().expect("DER"), &nss).expect("it is one");
+                let other =
+                    Certificate::from_der(&identity.certificate.to_der().expect("DER"), &nss).expect("it is one");
                 assert_eq!(key.proves(&other), Ok(false), "{format:?}: {:?} for {}", key.kind(), other.subject());
             }
         }
@@ -66,7 +67,8 @@ fn a_key_alone_waits_for_its_certificate() {
         {
             let (nss, slot) = database.unlocked();
             assert!(slot.certificates().is_empty(), "{format:?}");
-            let from_elsewhere = Certificate::from_der(&PKI.client.certificate.to_der().expect("DER"), &nss).expect("it is one");
+            let from_elsewhere =
+                Certificate::from_der(&PKI.client.certificate.to_der().expect("DER"), &nss).expect("it is one");
             assert!(PrivateKey::find(&from_elsewhere).is_err(), "{format:?}: NSS goes from stored certificates only");
         }
         database.add("joined later", &PKI.client, "");

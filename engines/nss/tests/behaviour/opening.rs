@@ -62,7 +62,8 @@ fn certutil_reads_what_the_builder_wrote() {
 fn a_missing_directory_is_a_bad_database() {
     let root = tempfile::tempdir().expect("a directory");
     let nowhere = root.path().join("nowhere");
-    let refused = |name: &std::ffi::OsStr| Nss::open(&InitOptions::read_only(name)).map(|_| ()).expect_err("not there").code;
+    let refused =
+        |name: &std::ffi::OsStr| Nss::open(&InitOptions::read_only(name)).map(|_| ()).expect_err("not there").code;
     assert_eq!(refused(&DbFormat::Sql.directory(&nowhere)), ErrorCode::SEC_ERROR_BAD_DATABASE);
     assert_eq!(refused(nowhere.as_os_str()), ErrorCode::SEC_ERROR_BAD_DATABASE);
     assert_eq!(refused(&DbFormat::Dbm.directory(&nowhere)), ErrorCode::SEC_ERROR_LEGACY_DATABASE);
@@ -127,6 +128,16 @@ fn the_last_object_shuts_nss_down() {
 }
 
 #[test]
+fn a_thread_does_not_wait_for_itself() {
+    let database = Database::built(DbFormat::Sql, usual);
+    let nss = database.open();
+    let again = Nss::open(&InitOptions::read_only(&database.name())).map(|_| ()).expect_err("this thread holds one");
+    assert_eq!(again.code, ErrorCode::SEC_ERROR_BUSY);
+    drop(nss);
+    assert_eq!(nicknames(&database.open()), ["ca", NICKNAME]);
+}
+
+#[test]
 fn threads_wait_for_one_another() {
     let together = Barrier::new(4);
     thread::scope(|scope| {
@@ -175,7 +186,8 @@ fn keys_and_trust_need_a_password() {
         let root = tempfile::tempdir().expect("a directory");
         let with_key = DbBuilder::new(format).pkey("key", &PKI.ec_client.key).expect("OpenSSL encodes what it made");
         assert!(matches!(with_key.build(root.path()), Err(BuildError::NeedsPassword)), "{format:?}");
-        let with_trust = DbBuilder::new(format).x509("ca", &PKI.ca.certificate, "C,,").expect("OpenSSL encodes what it made");
+        let with_trust =
+            DbBuilder::new(format).x509("ca", &PKI.ca.certificate, "C,,").expect("OpenSSL encodes what it made");
         assert!(matches!(with_trust.build(root.path()), Err(BuildError::NeedsPassword)), "{format:?}");
     }
 }

@@ -233,7 +233,8 @@ impl Selfserv {
         let password = database.path().with_file_name("password");
         // Another program may take the port before selfserv does: it ends then, and another port is tried.
         for _ in 0..10 {
-            let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a port").port();
+            let port =
+                TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a port").port();
             let mut process = Command::new("selfserv")
                 .arg("-d")
                 .arg(database.name())
@@ -294,6 +295,8 @@ fn sessions_work_after_nss_was_closed_and_opened_again() {
             assert_eq!(certificate.verify(Usage::SslClient), []);
             let mut client = Client::connect(&nss, peer.port(), versions, Some(NICKNAME));
             client.tls.handshake().unwrap_or_else(|error| panic!("{format:?}: {error}"));
+            client.tls.finish().expect("close_notify is sent");
+            assert_eq!(client.tls.read(&mut [0; 100]), Ok(0), "the peer has judged us, and closes");
         }
     }
     assert_eq!(peer.handshakes(), 6);

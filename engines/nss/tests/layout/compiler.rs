@@ -4,8 +4,26 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 const HEADERS: &[&str] = &[
-    "stddef.h", "nspr.h", "prio.h", "prerr.h", "prerror.h", "plarena.h", "nss.h", "nssutil.h", "cert.h", "certdb.h",
-    "keyhi.h", "pk11pub.h", "secerr.h", "secitem.h", "secmod.h", "secoid.h", "secport.h", "ssl.h", "sslerr.h", "sslt.h",
+    "stddef.h",
+    "nspr.h",
+    "prio.h",
+    "prerr.h",
+    "prerror.h",
+    "plarena.h",
+    "nss.h",
+    "nssutil.h",
+    "cert.h",
+    "certdb.h",
+    "keyhi.h",
+    "pk11pub.h",
+    "secerr.h",
+    "secitem.h",
+    "secmod.h",
+    "secoid.h",
+    "secport.h",
+    "ssl.h",
+    "sslerr.h",
+    "sslt.h",
 ];
 
 /// Fails the test with the compiler's words, if it has any.
@@ -41,5 +59,9 @@ fn header_paths() -> Vec<String> {
     let output = output.expect("pkg-config is needed (Debian: pkg-config)");
     assert!(output.status.success(), "the headers of NSS and NSPR are needed (Debian: libnss3-dev, libnspr4-dev)");
     let flags = String::from_utf8_lossy(&output.stdout);
-    flags.split_whitespace().filter_map(|flag| flag.strip_prefix("-I")).flat_map(|path| ["-isystem".into(), path.into()]).collect()
+    flags
+        .split_whitespace()
+        .filter_map(|flag| flag.strip_prefix("-I"))
+        .flat_map(|path| ["-isystem".into(), path.into()])
+        .collect()
 }

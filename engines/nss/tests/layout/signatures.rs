@@ -167,7 +167,8 @@ callbacks! {
 }
 
 // A function type and not a pointer type in C (ssl.h).
-const _: fn(SSLAlertCallback) -> Option<unsafe extern "C" fn(*const PRFileDesc, *mut c_void, *const SSLAlert)> = |callback| callback;
+const _: fn(SSLAlertCallback) -> Option<unsafe extern "C" fn(*const PRFileDesc, *mut c_void, *const SSLAlert)> =
+    |callback| callback;
 const ALERT_CALLBACK: &str = "void alert_seen(PRFileDesc const *fd, void *arg, SSLAlert const *alert);\n\
                               SSLAlertCallback alert_callback = alert_seen;\n";
 

@@ -11,7 +11,9 @@ fn directory() -> PathBuf {
 /// A source file without its comments.
 fn read(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.lines().map(|line| line.split("//").next().unwrap_or_default()).fold(String::new(), |text, line| text + line + "\n")
+    text.lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .fold(String::new(), |text, line| text + line + "\n")
 }
 
 /// The word at the beginning of a text.
@@ -63,11 +65,17 @@ pub(crate) fn declared_constants() -> Vec<(String, String)> {
             let (name, rest) = line.trim().strip_prefix(introduction)?.split_once('=')?;
             let value = rest.trim().trim_end_matches([';', ',']).trim();
             let number = value.strip_prefix('-').unwrap_or(value);
-            number.starts_with(|c: char| c.is_ascii_digit()).then(|| (format!("{prefix}{}", word(name)), value.to_owned()))
+            number
+                .starts_with(|c: char| c.is_ascii_digit())
+                .then(|| (format!("{prefix}{}", word(name)), value.to_owned()))
         });
         found.collect()
     };
-    let errors = [declared("error.rs", "PR_", "PR_"), declared("error.rs", "SEC_", "SEC_"), declared("error.rs", "SSL_", "SSL_")];
+    let errors = [
+        declared("error.rs", "PR_", "PR_"),
+        declared("error.rs", "SEC_", "SEC_"),
+        declared("error.rs", "SSL_", "SSL_"),
+    ];
     [declared("ffi.rs", "pub const ", ""), errors.concat(), declared("trust.rs", "const ", "CERTDB_")].concat()
 }
 

@@ -6,8 +6,8 @@ use nss_sys::cert::{CERTCertList, CERTCertListNode, CERTCertTrust, CERTCertifica
 use nss_sys::nspr::{PRCList, PRFileDesc, PRIOMethods};
 use nss_sys::{SECItem, SSLVersionRange};
 use nssight_nss::ffi::{
-    CERTDistNames, CERTVerifyLog, CERTVerifyLogNode, NetAddr, NetAddrInet, SSLAlert, SSLChannelInfo, SSLCipherSuiteInfo,
-    SocketOption, SocketOptionValue,
+    CERTDistNames, CERTVerifyLog, CERTVerifyLogNode, NetAddr, NetAddrInet, SSLAlert, SSLChannelInfo,
+    SSLCipherSuiteInfo, SocketOption, SocketOptionValue,
 };
 
 /// A struct as Rust declares it.

@@ -80,6 +80,8 @@ pub(crate) struct DiagnoseOptions {
     #[command(flatten)]
     pub(crate) password: PasswordOptions,
     #[command(flatten)]
+    pub(crate) admin: AdminOptions,
+    #[command(flatten)]
     pub(crate) walk: WalkOptions,
     #[command(flatten)]
     pub(crate) output: OutputOptions,
@@ -132,6 +134,25 @@ pub(crate) struct PasswordOptions {
     /// Ask at the terminal
     #[arg(long)]
     pub(crate) password_prompt: bool,
+}
+
+/// Where the password of a Sigul administrator comes from; with it the walk ends with an authenticated request.
+#[derive(Args)]
+#[group(multiple = false)]
+#[command(next_help_heading = "Administrator's password")]
+pub(crate) struct AdminOptions {
+    /// A file, up to its first line end
+    #[arg(long, value_name = "FILE")]
+    pub(crate) admin_password_file: Option<PathBuf>,
+    /// An environment variable
+    #[arg(long, value_name = "NAME")]
+    pub(crate) admin_password_env: Option<String>,
+    /// An open descriptor, read to its end
+    #[arg(long, value_name = "FD")]
+    pub(crate) admin_password_fd: Option<i32>,
+    /// Standard input, read to its end
+    #[arg(long)]
+    pub(crate) admin_password_stdin: bool,
 }
 
 #[derive(Args)]

@@ -8,7 +8,6 @@ use std::process::ExitCode;
 use nssight_nss::library;
 use nssight_probes::finding::Finding;
 use nssight_probes::report::{self as schema, Report, Tool};
-use nssight_probes::secret::Password;
 use nssight_probes::settings::Request;
 use nssight_probes::target::{PasswordSource, TargetSummary};
 use nssight_probes::wire::WireEvent;
@@ -19,6 +18,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::cli::{Colour, DiagnoseOptions, Format, OutputOptions};
 use crate::report::human::{self, Detail, Human};
 use crate::report::json;
+use crate::worker::Passwords;
 use crate::{exit, password, supervisor, worker};
 
 pub(crate) fn run(options: &DiagnoseOptions) -> ExitCode {
@@ -35,6 +35,10 @@ pub(crate) fn run(options: &DiagnoseOptions) -> ExitCode {
         Ok(given) => given,
         Err(error) => return exit::usage(error),
     };
+    let admin = match password::admin(&options.admin) {
+        Ok(admin) => admin,
+        Err(error) => return exit::usage(error),
+    };
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let overrides = options.overrides();
     let request = Request {
@@ -45,20 +49,21 @@ pub(crate) fn run(options: &DiagnoseOptions) -> ExitCode {
         timeout: options.walk.timeout,
         home: home.as_deref(),
     };
-    walk(&request, given, &plan, &options.output)
+    walk(&request, Passwords { database: given, admin }, &plan, &options.output)
 }
 
 /// Walks, reports, and gives the exit code.
-pub(crate) fn walk(request: &Request<'_>, given: Option<Password>, plan: &Plan, options: &OutputOptions) -> ExitCode {
+pub(crate) fn walk(request: &Request<'_>, mut passwords: Passwords, plan: &Plan, options: &OutputOptions) -> ExitCode {
     let started = OffsetDateTime::now_utc();
     let (settings, configured) = Settings::load(request);
+    passwords.database = passwords.database.or(configured);
     let mut output = match Output::open(options) {
         Ok(output) => output,
         Err(error) => return exit::usage(error),
     };
     let mut findings = first_layer(&settings, plan, &mut output);
     match &settings.target {
-        Ok(target) => findings.extend(supervisor::walk(target, plan, given.or(configured), &mut output)),
+        Ok(target) => findings.extend(supervisor::walk(target, plan, passwords, &mut output)),
         Err(_) => {
             for probe in plan.probes().filter(|probe| probe.layer != Layer::Config) {
                 let finding = Finding::skipped(probe.layer, Some(Layer::Config), "config failed".to_owned());

@@ -15,6 +15,7 @@ use nssight_probes::settings::{Overrides, Request};
 use nssight_probes::{Layer, Plan};
 
 use crate::cli::{LabCommand, OutputOptions};
+use crate::worker::Passwords;
 use crate::{diagnose, exit};
 
 /// Of the lab's own database, which holds nothing worth a secret.
@@ -77,7 +78,7 @@ fn diagnose_lab(fault: Option<&str>, output: &OutputOptions) -> Result<ExitCode,
         timeout: TIMEOUT,
         home: None,
     };
-    let code = diagnose::walk(&request, None, &plan, output);
+    let code = diagnose::walk(&request, Passwords::default(), &plan, output);
     drop(lab);
     Ok(code)
 }

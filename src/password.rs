@@ -11,7 +11,7 @@ use nssight_probes::target::PasswordSource;
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-use crate::cli::PasswordOptions;
+use crate::cli::{AdminOptions, PasswordOptions};
 
 /// The source that the options name; `None` leaves it to the configuration.
 pub(crate) fn source(options: &PasswordOptions) -> Option<PasswordSource> {
@@ -20,6 +20,22 @@ pub(crate) fn source(options: &PasswordOptions) -> Option<PasswordSource> {
         .or_else(|| options.password_fd.map(PasswordSource::Fd))
         .or_else(|| options.password_stdin.then_some(PasswordSource::Stdin))
         .or_else(|| options.password_prompt.then_some(PasswordSource::Prompt))
+}
+
+/// Reads the administrator's password, if one was given.
+pub(crate) fn admin(options: &AdminOptions) -> Result<Option<Password>, String> {
+    if let Some(path) = &options.admin_password_file {
+        let bytes =
+            file(path).map_err(|error| format!("the administrator's password file {}: {error}", path.display()))?;
+        let line = bytes.split(|byte| matches!(byte, b'\n' | b'\r' | 0)).next().unwrap_or_default();
+        return Ok(Some(Password::new(PasswordForm::Literal, line.to_vec())));
+    }
+    let env = options.admin_password_env.clone().map(PasswordSource::Env);
+    let fd = env.or_else(|| options.admin_password_fd.map(PasswordSource::Fd));
+    match fd.or_else(|| options.admin_password_stdin.then_some(PasswordSource::Stdin)) {
+        Some(source) => read(&source),
+        None => Ok(None),
+    }
 }
 
 /// Reads the password of a source named on the command line. An unreadable source is a usage error.

@@ -8,11 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nssight_probes::finding::Notes;
-use nssight_probes::secret::Password;
+use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::target::PasswordSource;
 use nssight_probes::{Cause, Confidence, Finding, Layer, Observer, Plan, Target};
 
-use crate::worker::{Message, Task};
+use crate::worker::{Message, Passwords, Task};
 
 /// A probe ends by its own deadline; the worker is killed this much later.
 const GRACE: Duration = Duration::from_secs(2);
@@ -25,14 +25,9 @@ const STDERR_AT_MOST: u64 = 4096;
 
 /// Runs the layers of a plan, all but `config`, in a worker, and tells `observer`. Every layer of the plan gets a
 /// finding, whatever happens to the worker.
-pub(crate) fn walk(
-    target: &Target,
-    plan: &Plan,
-    password: Option<Password>,
-    observer: &mut dyn Observer,
-) -> Vec<Finding> {
+pub(crate) fn walk(target: &Target, plan: &Plan, passwords: Passwords, observer: &mut dyn Observer) -> Vec<Finding> {
     let mut walk = Supervised { findings: Vec::new(), current: None };
-    match start(target, plan, password) {
+    match start(target, plan, passwords) {
         Ok(worker) => walk.follow(worker, target, observer),
         Err(error) => {
             let first = plan.probes().map(|probe| probe.layer).find(|layer| *layer != Layer::Config);
@@ -53,7 +48,7 @@ struct Worker {
     stderr: thread::JoinHandle<String>,
 }
 
-fn start(target: &Target, plan: &Plan, password: Option<Password>) -> io::Result<Worker> {
+fn start(target: &Target, plan: &Plan, passwords: Passwords) -> io::Result<Worker> {
     // The very file that runs now, also when a package manager has just replaced it.
     let mut command = Command::new("/proc/self/exe");
     command.arg0("nssight").arg("worker");
@@ -78,15 +73,16 @@ fn start(target: &Target, plan: &Plan, password: Option<Password>) -> io::Result
         target: target.clone(),
         until: plan.until,
         excluded: plan.excluded.clone(),
-        password: password.as_ref().map(|password| (password.form, password.expose().len())),
+        password: passwords.database.as_ref().map(announced),
+        admin_password: passwords.admin.as_ref().map(announced),
     };
     let text = serde_json::to_vec(&task)?;
     let length = u32::try_from(text.len()).map_err(io::Error::other)?;
-    let written = stdin.write_all(&[&length.to_be_bytes()[..], &text].concat()).and_then(|()| match &password {
-        Some(password) => stdin.write_all(password.expose()),
-        None => Ok(()),
-    });
-    drop((stdin, password));
+    let secrets = [&passwords.database, &passwords.admin];
+    let written = stdin
+        .write_all(&[&length.to_be_bytes()[..], &text].concat())
+        .and_then(|()| secrets.into_iter().flatten().try_for_each(|password| stdin.write_all(password.expose())));
+    drop((stdin, passwords));
     let (sender, messages) = mpsc::channel();
     thread::spawn(move || {
         let mut lines = BufReader::new(stdout);
@@ -112,6 +108,10 @@ fn start(target: &Target, plan: &Plan, password: Option<Password>) -> io::Result
             Err(error)
         }
     }
+}
+
+fn announced(password: &Password) -> (PasswordForm, usize) {
+    (password.form, password.expose().len())
 }
 
 struct Supervised {

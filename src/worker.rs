@@ -1,7 +1,7 @@
 //! The worker: a child of the same binary that does everything with NSS in it, so that a crash or a hang inside NSS
 //! is a finding and not the end of the tool.
 //!
-//! From standard input it reads the length of its task (4 bytes, big-endian), the task as JSON, and the password's bytes;
+//! From standard input it reads the length of its task (4 bytes, big-endian), the task as JSON, and the passwords' bytes;
 //! to standard output it writes one line of JSON a message.
 
 use std::fs::File;
@@ -23,6 +23,17 @@ pub(crate) struct Task {
     pub(crate) excluded: Vec<Layer>,
     /// Form and length of the password that follows the task.
     pub(crate) password: Option<(PasswordForm, usize)>,
+    /// Form and length of the administrator's password that comes after it.
+    pub(crate) admin_password: Option<(PasswordForm, usize)>,
+}
+
+/// The two passwords of a walk.
+#[derive(Default)]
+pub(crate) struct Passwords {
+    /// Of the NSS database.
+    pub(crate) database: Option<Password>,
+    /// Of the Sigul administrator.
+    pub(crate) admin: Option<Password>,
 }
 
 /// What the worker tells.
@@ -50,7 +61,7 @@ pub(crate) fn run() -> ExitCode {
     protect();
     // Dies with its parent, whatever ends that one.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    let (task, password) = match receive() {
+    let (task, passwords) = match receive() {
         Ok(received) => received,
         Err(error) => return exit::usage(format!("the worker is started by nssight itself: {error}")),
     };
@@ -59,7 +70,8 @@ pub(crate) fn run() -> ExitCode {
         Err(error) => return exit::usage(error),
     };
     let settings = Settings::of(task.target);
-    let mut walk = Walk::new(&settings, password);
+    let mut walk = Walk::new(&settings, passwords.database);
+    walk.admin_password = passwords.admin;
     walk.run(&plan, |layer| layer != Layer::Config, &mut Pipe);
     Pipe.say(&Message::Done);
     ExitCode::SUCCESS
@@ -72,7 +84,7 @@ pub(crate) fn protect() {
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
-fn receive() -> io::Result<(Task, Option<Password>)> {
+fn receive() -> io::Result<(Task, Passwords)> {
     // Not through std's stdin: its buffer would keep the password.
     let mut input = File::from(rustix::stdio::stdin().try_clone_to_owned()?);
     let mut length = [0; 4];
@@ -80,16 +92,21 @@ fn receive() -> io::Result<(Task, Option<Password>)> {
     let mut text = Vec::new();
     Read::by_ref(&mut input).take(u64::from(u32::from_be_bytes(length)).min(TASK_AT_MOST)).read_to_end(&mut text)?;
     let task: Task = serde_json::from_slice(&text)?;
-    let password = match task.password {
+    let passwords =
+        Passwords { database: secret(&mut input, task.password)?, admin: secret(&mut input, task.admin_password)? };
+    Ok((task, passwords))
+}
+
+fn secret(input: &mut File, announced: Option<(PasswordForm, usize)>) -> io::Result<Option<Password>> {
+    match announced {
         Some((form, length)) if length <= PASSWORD_AT_MOST => {
             let mut bytes = vec![0u8; length];
             input.read_exact(&mut bytes)?;
-            Some(Password::new(form, bytes))
+            Ok(Some(Password::new(form, bytes)))
         }
-        Some(_) => return Err(io::Error::other("the password is too long")),
-        None => None,
-    };
-    Ok((task, password))
+        Some(_) => Err(io::Error::other("the password is too long")),
+        None => Ok(None),
+    }
 }
 
 struct Pipe;

@@ -128,6 +128,7 @@ causes! {
     NssInitFailed = "nss-init-failed",
     ConfigUnreadable = "config-unreadable",
     PeerAlert = "peer-alert",
+    BridgeGarbled = "bridge-garbled",
 }
 
 impl Cause {

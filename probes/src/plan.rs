@@ -29,6 +29,9 @@ pub const PROBES: &[Probe] = &[
     probe::resolve::PROBE,
     probe::tcp::PROBE,
     probe::outer_handshake::PROBE,
+    probe::bridge::PROBE,
+    probe::inner_handshake::PROBE,
+    probe::request::PROBE,
 ];
 
 /// What cannot be walked.

@@ -1,19 +1,52 @@
 //! One walk: the probes in order, what they hand on to each other, and who is told.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use nssight_nss::{Certificate, Nss, PrivateKey, Slot};
+use nssight_nss::transport::Control;
+use nssight_nss::{Certificate, ClientAuth, Nss, PrivateKey, Slot, TlsClient};
+use nssight_sigul::request::Request;
 
 use crate::finding::Finding;
 use crate::plan::{Plan, Probe};
 use crate::secret::Password;
 use crate::settings::Settings;
 use crate::target::Target;
+use crate::tunnel::Tunnel;
 use crate::vocabulary::{Layer, Status};
 use crate::wire::{SessionLog, WireEvent};
+use crate::x509;
+
+/// Saying goodbye may take this long.
+const CLOSING: Duration = Duration::from_millis(500);
+
+/// An established outer session.
+pub struct OuterSession {
+    /// The session.
+    pub client: TlsClient,
+    /// Its deadline.
+    pub control: Rc<Control>,
+    /// What went over it.
+    pub log: Rc<RefCell<SessionLog>>,
+    /// The moment that times on the wire count from.
+    pub began: Instant,
+}
+
+/// An inner session, and the request that it belongs to.
+pub struct InnerSession {
+    /// The session.
+    pub client: TlsClient,
+    /// Whether it waits for the peer; until `bridge` has passed it must not.
+    pub waits: Rc<Cell<bool>>,
+    /// What went over it.
+    pub log: Rc<RefCell<SessionLog>>,
+    /// When it began.
+    pub began: Instant,
+    /// The request that was sent outside.
+    pub request: Request,
+}
 
 /// Is told what happens in a walk while it happens.
 pub trait Observer {
@@ -52,6 +85,16 @@ pub struct Walk<'a> {
     pub addresses: Vec<SocketAddr>,
     /// The one connection, between `tcp` and `outer-handshake`, and the time it took to come up.
     pub connection: Option<(TcpStream, Duration)>,
+    /// The inner session, between `bridge` and `request`; it ends before the tunnel that it runs through.
+    pub inner: Option<InnerSession>,
+    /// The two streams of the outer session, from `bridge` on.
+    pub tunnel: Option<Rc<RefCell<Tunnel>>>,
+    /// The outer session, between `outer-handshake` and `bridge`.
+    pub outer: Option<OuterSession>,
+    /// The administrator's password, for `request`.
+    pub admin_password: Option<Password>,
+    /// The walk goes on after the outer handshake, over the same session.
+    pub goes_on: bool,
     /// TCP connections opened.
     pub connections: u32,
     /// What went over the wire, a log a TLS session.
@@ -75,6 +118,11 @@ impl<'a> Walk<'a> {
             key: None,
             addresses: Vec::new(),
             connection: None,
+            inner: None,
+            tunnel: None,
+            outer: None,
+            admin_password: None,
+            goes_on: false,
             connections: 0,
             sessions: Vec::new(),
             private_copy: None,
@@ -101,6 +149,7 @@ impl<'a> Walk<'a> {
 
     /// Walks the layers of `plan` for which `chosen` is true, and tells `observer`.
     pub fn run(&mut self, plan: &Plan, chosen: impl Fn(Layer) -> bool, observer: &mut dyn Observer) {
+        self.goes_on = plan.walks(Layer::Bridge);
         for probe in plan.probes().filter(|probe| chosen(probe.layer)) {
             let finding = self.step(plan, probe, observer);
             for session in &self.sessions {
@@ -109,6 +158,28 @@ impl<'a> Walk<'a> {
             observer.found(&finding);
             self.findings.push(finding);
         }
+        self.close();
+    }
+
+    /// Ends what is still open, inner session first; nothing waits long for a peer that does not listen any more.
+    fn close(&mut self) {
+        if let Some(tunnel) = &self.tunnel {
+            tunnel.borrow().set_deadline(Instant::now() + CLOSING);
+        }
+        self.inner = None;
+        self.tunnel = None;
+        self.outer = None;
+    }
+
+    /// Certificate and key for one more TLS session.
+    pub(crate) fn client_auth(&self) -> Option<ClientAuth> {
+        let (certificate, key) = (self.certificate.as_ref()?, self.key.as_ref()?);
+        Some(ClientAuth { certificate: certificate.share(), key: key.share().ok()? })
+    }
+
+    /// Issuers of our chain, as DER names, the missing one included.
+    pub(crate) fn our_cas(&self) -> Vec<Vec<u8>> {
+        self.chain.iter().filter_map(|link| x509::issuer(&link.der())).collect()
     }
 
     fn step(&mut self, plan: &Plan, probe: &Probe, observer: &mut dyn Observer) -> Finding {

@@ -150,7 +150,9 @@ impl Certificate {
         chain
     }
 
-    fn share(&self) -> Certificate {
+    /// Another owner of the same certificate.
+    #[must_use]
+    pub fn share(&self) -> Certificate {
         // SAFETY: the certificate is alive; the new reference is ours.
         unsafe { ffi::CERT_DupCertificate(self.as_ptr()) };
         // It is the same object with one reference more (stanpcertdb.c).

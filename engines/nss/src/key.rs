@@ -39,6 +39,13 @@ impl PrivateKey {
         Ok(Self { key, nss: certificate.nss().clone() })
     }
 
+    /// Another owner of the same key.
+    pub fn share(&self) -> Result<Self> {
+        // SAFETY: the key is alive; the copy returned is ours.
+        Self::from_raw(unsafe { ffi::SECKEY_CopyPrivateKey(self.as_ptr()) }, &self.nss)
+            .ok_or_else(|| NssError::last("share the private key"))
+    }
+
     pub(crate) fn from_raw(key: *mut ffi::SECKEYPrivateKey, nss: &Nss) -> Option<Self> {
         NonNull::new(key).map(|key| Self { key, nss: nss.clone() })
     }

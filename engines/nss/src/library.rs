@@ -107,3 +107,14 @@ pub fn has_root_certs() -> bool {
     // SAFETY: reads the module list of an initialised NSS under its own lock.
     unsafe { ffi::SECMOD_HasRootCerts() != 0 }
 }
+
+/// Fills a buffer from NSS's random number generator. Needs an open NSS.
+pub fn random(buffer: &mut [u8]) -> crate::Result<()> {
+    const STEP: &str = "draw random bytes";
+    let length = i32::try_from(buffer.len()).map_err(|_| crate::NssError::of(STEP, crate::ErrorCode(0)))?;
+    // SAFETY: as many writable bytes as are named.
+    match unsafe { ffi::PK11_GenerateRandom(buffer.as_mut_ptr(), length) } {
+        ffi::SUCCESS => Ok(()),
+        _ => Err(crate::NssError::last(STEP)),
+    }
+}

@@ -5,17 +5,17 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nssight_nss::tls::Channel;
-use nssight_nss::transport::{Control, End};
-use nssight_nss::{ClientAuth, ErrorCode, HandshakeFacts, Nss, NssError, TcpTransport, TlsClient, TlsOptions, library};
-use nssight_wire::AlertDescription;
+use nssight_nss::transport::Control;
+use nssight_nss::{ErrorCode, HandshakeFacts, Nss, NssError, TcpTransport, TlsClient, TlsOptions};
 
 use crate::catalogue::Cause;
 use crate::finding::{Notes, Outcome};
-use crate::handshake::{Judgement, Trouble, Witnesses};
+use crate::handshake::{Judgement, Trouble};
 use crate::plan::Probe;
+use crate::session_notes::{FailedSession, note_peer, note_request};
 use crate::target::{Role, TlsVersion};
 use crate::vocabulary::{Confidence, Layer};
-use crate::walk::Walk;
+use crate::walk::{OuterSession, Walk};
 use crate::wire::{Session, SessionLog};
 use crate::x509;
 
@@ -52,15 +52,12 @@ pub const PROBE: Probe = Probe {
     run,
 };
 
-/// NSS as it comes accepts RSA keys from this size on (measured on 3.87.1 and 3.123).
-const RSA_MIN_AS_IT_COMES: i32 = 1023;
-/// Hashes that NSS as it comes refuses in certificates.
-const REFUSED_AS_IT_COMES: [&str; 1] = ["MD5"];
 /// Both parts of the wait for a word on our TLS 1.3 certificate.
 const LEAST_PATIENCE: Duration = Duration::from_millis(150);
 const MOST_PATIENCE: Duration = Duration::from_secs(2);
 
-fn cause(trouble: Trouble) -> Cause {
+/// What each trouble means between client and bridge.
+pub(crate) fn cause(trouble: Trouble) -> Cause {
     match trouble {
         Trouble::PeerUntrusted => Cause::BridgeCertUntrusted,
         Trouble::PeerExpired => Cause::BridgeCertExpired,
@@ -92,10 +89,10 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let (Some((stream, connect_time)), Some(nss)) = (walk.connection.take(), walk.nss.clone()) else {
         return notes.skip("there is no connection to speak TLS on");
     };
-    let (Some(certificate), Some(key)) = (walk.certificate.take(), walk.key.take()) else {
+    let Some(client_auth) = walk.client_auth() else {
         return notes.skip("there is no certificate or no key to speak TLS with");
     };
-    let our_cas: Vec<Vec<u8>> = certificate.chain().iter().filter_map(|link| x509::issuer(&link.der())).collect();
+    let our_cas = walk.our_cas();
     let target = walk.target();
     let host = target.bridge.as_ref().map(|bridge| bridge.value.host.clone()).unwrap_or_default();
     let started = Instant::now();
@@ -103,11 +100,12 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     walk.sessions.push(log.clone());
     let control = Control::until(walk.deadline);
     let doubt = walk.finding(Layer::Certificate).and_then(|finding| finding.cause);
-    let mut attempt = Attempt { doubt, nss, host, started, log, control, our_cas, connect_time };
+    let goes_on = walk.goes_on && target.server.is_some();
+    let mut attempt = Attempt { goes_on, doubt, nss, host, started, log, control, our_cas, connect_time };
     let options = TlsOptions {
         host: &attempt.host,
         versions: (target.tls.value.0.wire(), target.tls.value.1.wire()),
-        client_auth: Some(ClientAuth { certificate, key }),
+        client_auth: Some(client_auth),
     };
     let transport = match TcpTransport::new(stream, attempt.control.clone(), attempt.log.clone()) {
         Ok(transport) => transport,
@@ -129,8 +127,11 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         (Ok(_), None) => notes.fail(Cause::PeerAlert, Confidence::Possible, "the handshake ended without a session"),
         (Err(error), _) => attempt.failed(&error, &facts, notes),
     };
-    // The orderly end costs the bridge the least: it reads close_notify and FIN and goes back to its queue.
-    drop(client);
+    if attempt.goes_on {
+        walk.outer = Some(OuterSession { client, control: attempt.control, log: attempt.log, began: attempt.started });
+    }
+    // Dropped otherwise. The orderly end costs the bridge the least: it reads close_notify and FIN and goes back to its
+    // queue.
     outcome
 }
 
@@ -158,6 +159,8 @@ enum Word {
 }
 
 struct Attempt {
+    /// The session is needed after the handshake.
+    goes_on: bool,
     /// What `certificate` already had against the chain to our own CA.
     doubt: Option<Cause>,
     nss: Nss,
@@ -188,6 +191,10 @@ impl Attempt {
         self.control.set_deadline(Instant::now() + patience);
         if let Some(word) = self.listen(client)? {
             return Ok(word);
+        }
+        if self.goes_on {
+            // The bridge's answer to the request will tell.
+            return Ok(Word::Unconfirmed);
         }
         // Silence. An end in order makes the peer go through everything that we sent before it answers.
         self.control.set_deadline(Instant::now() + patience);
@@ -246,48 +253,23 @@ impl Attempt {
 
     fn failed(&self, error: &NssError, facts: &HandshakeFacts, mut notes: Notes) -> Outcome {
         let log = self.log.borrow();
-        let wire = log.summary();
-        note_peer(facts, &mut notes);
-        note_request(facts, &self.our_cas, &mut notes);
-        for alert in &facts.alerts {
-            let description = AlertDescription(alert.description);
-            let way = if alert.sent { "sent" } else { "received" };
-            notes.add(
-                format!("alert {way}"),
-                format!(
-                    "{} ({}), {}",
-                    description.name().unwrap_or("unregistered"),
-                    alert.description,
-                    level(alert.level)
-                ),
-            );
-        }
-        notes.add("on the wire", wire.one_line());
-        if let Some(first) = wire.foreign.as_ref() {
-            notes.add("first bytes", first);
-        }
-        if log.end == Some(End::TimedOut) {
-            notes.add("deadline", format!("passed after {:.1} s", self.started.elapsed().as_secs_f64()));
-        }
-        let limits = library::policy_limits();
-        let stricter_hashes: Vec<_> = library::hashes_refused_in_certificates()
-            .into_iter()
-            .filter(|h| !REFUSED_AS_IT_COMES.contains(h))
-            .collect();
-        let witnesses = Witnesses {
+        let failed = FailedSession {
             peer: "the bridge",
             host: &self.host,
             error,
             facts,
-            wire: &wire,
-            arrivals: log.arrivals,
-            end: log.end,
+            log: &log,
             took: self.started.elapsed(),
-            our_ca_is_listed: our_ca_is_listed(facts, &self.our_cas),
-            stricter_rsa_min: limits.rsa_min.filter(|least| *least > RSA_MIN_AS_IT_COMES),
-            stricter_hashes,
+            our_cas: &self.our_cas,
         };
-        let Judgement { trouble, confidence, summary } = witnesses.judge();
+        let Judgement { trouble, confidence, summary } = failed.judge(&mut notes);
+        if trouble == Trouble::Silent {
+            notes.add(
+                "likely reason",
+                "server-absent: a bridge without a server takes connections into its queue and answers none; or it is \
+                 busy with another client, or hangs",
+            );
+        }
         match self.doubt {
             Some(doubt @ (Cause::CaMissing | Cause::CaUntrusted))
                 if trouble == Trouble::PeerUntrusted && self.same_ca(&facts.peer_chain) =>
@@ -304,52 +286,4 @@ impl Attempt {
     fn same_ca(&self, peer_chain: &[Vec<u8>]) -> bool {
         peer_chain.iter().filter_map(|der| x509::issuer(der)).any(|issuer| self.our_cas.contains(&issuer))
     }
-}
-
-fn level(level: u8) -> &'static str {
-    if level == 2 { "fatal" } else { "warning" }
-}
-
-/// The peer's chain as it was sent, and everything NSS has against it.
-fn note_peer(facts: &HandshakeFacts, notes: &mut Notes) {
-    for (depth, der) in facts.peer_chain.iter().enumerate() {
-        let key = if depth == 0 { "peer certificate".to_owned() } else { format!("peer chain {depth}") };
-        notes.add(key, x509::one_line(der));
-    }
-    if let Some(names) = facts.peer_chain.first().map(|der| x509::names(der)) {
-        notes.add("names it is for", if names.is_empty() { "none".to_owned() } else { names.join(", ") });
-    }
-    for objection in &facts.objections {
-        notes.add("NSS objects", format!("{} to {}", objection.error.name, objection.subject));
-    }
-    if facts.name_error.is_some() {
-        notes.add("NSS objects", "the certificate is not for this host name");
-    }
-}
-
-fn note_request(facts: &HandshakeFacts, our_cas: &[Vec<u8>], notes: &mut Notes) {
-    let Some(names) = &facts.asked_for_certificate else {
-        notes.add("certificate request", "none seen");
-        return;
-    };
-    notes.add(
-        "certificate request",
-        match names.len() {
-            0 => "yes, from any CA".to_owned(),
-            count => format!("yes, from one of {count} CAs"),
-        },
-    );
-    for name in names.iter().take(10) {
-        notes.add("acceptable CA", &name.text);
-    }
-    if our_ca_is_listed(facts, our_cas) == Some(false) {
-        notes.add("our CA", "is not on that list");
-    }
-    notes.add("our certificate", if facts.gave_certificate { "sent" } else { "not sent" });
-}
-
-/// `None` when the peer named no CAs, which means any (RFC 5246, 7.4.4).
-fn our_ca_is_listed(facts: &HandshakeFacts, our_cas: &[Vec<u8>]) -> Option<bool> {
-    let names = facts.asked_for_certificate.as_ref().filter(|names| !names.is_empty())?;
-    Some(names.iter().any(|name| our_cas.contains(&name.der)))
 }

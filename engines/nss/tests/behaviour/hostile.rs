@@ -48,7 +48,7 @@ fn thousands_of_acceptable_authorities_are_listed() {
             let listed = client.tls.facts().asked_for_certificate.expect("it asks");
             assert_eq!(listed.len(), count);
             assert_eq!(listed.last().map(|name| name.text.as_str()), Some(last));
-            assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+            assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
         }
     }
 }
@@ -104,7 +104,7 @@ fn an_enormous_chain_is_judged_in_time() {
             assert_eq!(facts.peer_chain.len(), length);
             assert_eq!(facts.objections.is_empty(), good, "{:?}", facts.objections);
             assert!(facts.objections.len() <= 100, "{}", facts.objections.len());
-            assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+            assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
         }
     }
 }

@@ -15,7 +15,7 @@ struct Layout {
     rust: &'static str,
     /// The type in C; an expression for the types that C gives no name.
     c: &'static str,
-    /// Rust declares all of it. Otherwise only the first fields, and it is never allocated or copied whole.
+    /// Rust declares all of it. Otherwise only the first fields: NSS allocates it, or is told how much of it there is.
     whole: bool,
     size: usize,
     fields: Vec<(&'static str, usize, usize)>,

@@ -1,0 +1,184 @@
+//! `request`: does the server answer an authenticated `list-users`?
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use nssight_nss::{ErrorCode, NssError, library};
+use nssight_sigul::chunk::Stream;
+use nssight_sigul::header::Header;
+use nssight_sigul::reply::{self, Decoder, Event, ReplyError, ReplyKeys};
+use zeroize::Zeroizing;
+
+use crate::catalogue::Cause;
+use crate::finding::{Notes, Outcome};
+use crate::plan::Probe;
+use crate::tunnel::{Arrival, Tunnel};
+use crate::vocabulary::{Confidence, Layer};
+use crate::walk::{InnerSession, Walk};
+
+/// The inner session carries the password.
+pub const PROBE: Probe = Probe {
+    layer: Layer::Request,
+    needs: &[Layer::OuterHandshake, Layer::Bridge, Layer::InnerHandshake],
+    causes: &[
+        Cause::RequestAuthFailed,
+        Cause::RequestRejected,
+        Cause::ReplyTampered,
+        Cause::ReplyTruncated,
+        Cause::ServerStalled,
+        Cause::InnerClosed,
+        Cause::InnerClientCertRejected,
+    ],
+    run,
+};
+
+/// A list of users is no longer than this.
+const REPLY_AT_MOST: u64 = 1024 * 1024;
+
+fn run(walk: &mut Walk<'_>) -> Outcome {
+    let notes = Notes::default();
+    let Some(password) = walk.admin_password.take() else {
+        return notes.skip("no administrator password was given (--admin-password-file and the like)");
+    };
+    let (Some(mut inner), Some(tunnel)) = (walk.inner.take(), walk.tunnel.clone()) else {
+        return notes.skip("there is no inner session");
+    };
+    tunnel.borrow().set_deadline(walk.deadline);
+    let keys = match send_secrets(&mut inner, password.expose()) {
+        Ok(keys) => keys,
+        Err(error) => {
+            let refused = inner.client.facts().alerts.iter().any(|alert| !alert.sent && alert.description != 0);
+            let cause = if refused { Cause::InnerClientCertRejected } else { Cause::InnerClosed };
+            let summary = format!("the inner session broke before the request was authenticated: {}", error.name);
+            return notes.fail(cause, Confidence::Likely, summary).error(&error);
+        }
+    };
+    drop(password);
+    let answer = receive(&tunnel, keys);
+    judge(answer, notes)
+}
+
+/// Keys for the reply, and the password, in the inner stream; then its end.
+fn send_secrets(inner: &mut InnerSession, password: &[u8]) -> Result<ReplyKeys, NssError> {
+    const STEP: &str = "authenticate the request";
+    let mut random = Zeroizing::new([0u8; 128]);
+    library::random(random.as_mut_slice())?;
+    let (header_key, payload_key) = random.split_at(64);
+    let exactly = |half: &[u8]| <[u8; 64]>::try_from(half).map(Zeroizing::new);
+    let (Ok(header_key), Ok(payload_key)) = (exactly(header_key), exactly(payload_key)) else {
+        return Err(NssError::of(STEP, ErrorCode(0)));
+    };
+    let keys = ReplyKeys::new(&header_key, &payload_key);
+    let secrets = inner.request.secrets(&keys, Some(password)).map_err(|_| NssError::of(STEP, ErrorCode(0)))?;
+    let encoded = secrets.encode();
+    let mut rest = encoded.as_slice();
+    while !rest.is_empty() {
+        let count = inner.client.write(rest)?;
+        rest = rest.get(count..).unwrap_or_default();
+    }
+    inner.client.finish()?;
+    inner.log.borrow_mut().finished();
+    Ok(keys)
+}
+
+/// What came in reply.
+enum Answer {
+    Complete { code: reply::ErrorCode, header: Header, payload: Vec<u8> },
+    Bad(ReplyError),
+    Silent(NssError),
+    Broken { error: ReplyError, how: Arrival },
+}
+
+fn receive(tunnel: &Rc<RefCell<Tunnel>>, keys: ReplyKeys) -> Answer {
+    let mut decoder = Decoder::new(keys, REPLY_AT_MOST);
+    let (mut head, mut payload) = (None, Vec::new());
+    let mut buffer = [0; 4096];
+    loop {
+        let (count, ended) = tunnel.borrow_mut().take(Stream::Outer, &mut buffer);
+        let mut input = &buffer[..count];
+        loop {
+            match decoder.next(&mut input) {
+                Ok(None) => break,
+                Ok(Some(Event::Head { code, header })) => head = Some((code, header)),
+                Ok(Some(Event::Payload(bytes))) => payload.extend_from_slice(bytes),
+                Ok(Some(Event::Authentic)) => {}
+                Err(error) => return Answer::Bad(error),
+            }
+        }
+        if ended {
+            return match (decoder.end_of_stream(), head) {
+                (Ok(()), Some((code, header))) => Answer::Complete { code, header, payload },
+                (Ok(()), None) => Answer::Bad(decoder.connection_closed()),
+                (Err(error), _) => Answer::Bad(error),
+            };
+        }
+        if count > 0 {
+            continue;
+        }
+        let arrival = tunnel.borrow_mut().wait();
+        match arrival {
+            Arrival::Something => {}
+            Arrival::Failed(error) if error.code == ErrorCode::PR_IO_TIMEOUT_ERROR => return Answer::Silent(error),
+            how => return Answer::Broken { error: decoder.connection_closed(), how },
+        }
+    }
+}
+
+fn judge(answer: Answer, mut notes: Notes) -> Outcome {
+    match answer {
+        Answer::Complete { code, header, payload } if code.is_ok() => {
+            notes.add("reply", "error code 0, both authentication codes are right");
+            match reply::user_names(&header, &payload) {
+                Ok(names) => {
+                    notes.pass(format!("the server answered an authenticated list-users with {} users", names.len()))
+                }
+                Err(error) => {
+                    let summary = format!("the reply is authentic, but is no list of users: {error}");
+                    notes.fail(Cause::RequestRejected, Confidence::Possible, summary)
+                }
+            }
+        }
+        Answer::Complete { code, .. } if code == reply::ErrorCode::AUTHENTICATION_FAILED => {
+            notes.add("reply", "error code 3, authentic");
+            let summary = "the server refused user name or password; it does not say which of the two";
+            notes.fail(Cause::RequestAuthFailed, Confidence::Certain, summary)
+        }
+        Answer::Complete { code, .. } => {
+            let name = code.name().unwrap_or("unknown");
+            notes.add("reply", format!("error code {} ({name}), authentic", code.0));
+            let summary = format!("the server refused the request: {name}, {}", code.meaning());
+            notes.fail(Cause::RequestRejected, Confidence::Certain, summary)
+        }
+        Answer::Bad(error) => bad(&error, notes),
+        Answer::Silent(error) => notes
+            .fail(Cause::ServerStalled, Confidence::Certain, "the server took the request and gave no reply")
+            .error(&error),
+        Answer::Broken { error, how } => {
+            notes.add(
+                "end of the session",
+                match how {
+                    Arrival::Ended { in_order: true } => "in order".to_owned(),
+                    Arrival::Ended { in_order: false } => "FIN without close_notify".to_owned(),
+                    Arrival::Failed(error) => error.name,
+                    Arrival::Garbled(what) => what,
+                    Arrival::Something => String::new(),
+                },
+            );
+            bad(&error, notes)
+        }
+    }
+}
+
+fn bad(error: &ReplyError, mut notes: Notes) -> Outcome {
+    notes.add("reply", error);
+    match error {
+        ReplyError::Truncated { .. } => {
+            notes.fail(Cause::ReplyTruncated, Confidence::Certain, format!("the reply was cut short: {error}"))
+        }
+        _ => notes.fail(
+            Cause::ReplyTampered,
+            Confidence::Certain,
+            format!("the reply is not what the server sent: {error}"),
+        ),
+    }
+}

@@ -1,0 +1,236 @@
+//! The two streams inside the outer TLS session, and the inner session's way through it.
+//!
+//! One process, one connection, no pipes: the inner TLS session runs on a transport whose bytes are the inner chunks of
+//! the outer session.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::rc::Rc;
+use std::time::Instant;
+
+use nssight_nss::transport::{Control, End, Tap, Transport};
+use nssight_nss::{ErrorCode, NssError, TlsClient};
+use nssight_sigul::chunk::{Combiner, Event, Splitter, Stream};
+
+use crate::wire::SessionLog;
+
+/// What is held of one stream before its reader takes it; a bridge forwards at most 4 KiB at a time.
+const HELD_AT_MOST: usize = 1024 * 1024;
+
+/// What arrived next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arrival {
+    /// Bytes, or an end, of one of the streams.
+    Something,
+    /// The outer session ended: in order (close_notify), or not.
+    Ended {
+        /// With close_notify.
+        in_order: bool,
+    },
+    /// The outer session failed.
+    Failed(NssError),
+    /// What came are no chunks.
+    Garbled(String),
+}
+
+#[derive(Default)]
+struct Incoming {
+    bytes: VecDeque<u8>,
+    ended: bool,
+}
+
+/// The outer session with its two streams.
+pub struct Tunnel {
+    outer: TlsClient,
+    control: Rc<Control>,
+    splitter: Splitter,
+    combiner: Combiner,
+    incoming: [Incoming; 2],
+    /// How the outer session ended, once it has.
+    pub ended: Option<Arrival>,
+    /// Bytes of the inner stream that have come.
+    pub inner_received: u64,
+}
+
+impl Tunnel {
+    /// Over an established outer session.
+    pub fn new(outer: TlsClient, control: Rc<Control>) -> Self {
+        let (splitter, combiner) = (Splitter::new(), Combiner::new());
+        Self { outer, control, splitter, combiner, incoming: Default::default(), ended: None, inner_received: 0 }
+    }
+
+    /// Everything that waits ends at `deadline`.
+    pub fn set_deadline(&self, deadline: Instant) {
+        self.control.set_deadline(deadline);
+    }
+
+    /// The outer session, for what its callbacks learned.
+    pub fn outer(&self) -> &TlsClient {
+        &self.outer
+    }
+
+    /// Sends bytes on a stream.
+    pub fn send(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), NssError> {
+        let mut chunks = Vec::new();
+        self.combiner.data(stream, bytes, &mut chunks).map_err(|_| closed("send on a stream that was ended"))?;
+        self.write(&chunks)
+    }
+
+    /// Ends a stream in our direction.
+    pub fn end(&mut self, stream: Stream) -> Result<(), NssError> {
+        let mut chunks = Vec::new();
+        match self.combiner.end(stream, &mut chunks) {
+            Ok(()) => self.write(&chunks),
+            // Ended before: nothing is left to say.
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) -> Result<(), NssError> {
+        while !bytes.is_empty() {
+            let count = self.outer.write(bytes)?;
+            bytes = bytes.get(count..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Waits for the next bytes of the outer session, and sorts them.
+    pub fn wait(&mut self) -> Arrival {
+        if let Some(ended) = &self.ended {
+            return ended.clone();
+        }
+        let mut buffer = [0; 4096];
+        let arrival = match self.outer.read(&mut buffer) {
+            Ok(0) => Arrival::Ended { in_order: self.has_close_notify() },
+            Ok(count) => self.sort(&buffer[..count]),
+            Err(error) => Arrival::Failed(error),
+        };
+        if arrival != Arrival::Something {
+            self.ended = Some(arrival.clone());
+        }
+        arrival
+    }
+
+    fn has_close_notify(&self) -> bool {
+        self.outer.facts().alerts.iter().any(|alert| !alert.sent && alert.description == 0)
+    }
+
+    fn sort(&mut self, mut bytes: &[u8]) -> Arrival {
+        loop {
+            match self.splitter.next(&mut bytes) {
+                Ok(None) => return Arrival::Something,
+                Ok(Some(Event::End(stream))) => self.incoming[index(stream)].ended = true,
+                Ok(Some(Event::Data(stream, data))) => {
+                    if stream == Stream::Inner {
+                        self.inner_received += data.len() as u64;
+                    }
+                    let incoming = &mut self.incoming[index(stream)];
+                    if incoming.bytes.len() + data.len() > HELD_AT_MOST {
+                        return Arrival::Garbled("more than 1 MiB that nobody asked for".to_owned());
+                    }
+                    incoming.bytes.extend(data);
+                }
+                Err(error) => return Arrival::Garbled(error.to_string()),
+            }
+        }
+    }
+
+    /// Whether a stream has bytes at hand, or has ended.
+    pub fn has(&self, stream: Stream) -> bool {
+        let incoming = &self.incoming[index(stream)];
+        incoming.ended || !incoming.bytes.is_empty()
+    }
+
+    /// Takes what is at hand of a stream; 0 and `true` when it has ended.
+    pub fn take(&mut self, stream: Stream, buffer: &mut [u8]) -> (usize, bool) {
+        let incoming = &mut self.incoming[index(stream)];
+        let count = incoming.bytes.len().min(buffer.len());
+        for (place, byte) in buffer.iter_mut().zip(incoming.bytes.drain(..count)) {
+            *place = byte;
+        }
+        (count, count == 0 && incoming.ended)
+    }
+}
+
+fn index(stream: Stream) -> usize {
+    match stream {
+        Stream::Outer => 0,
+        Stream::Inner => 1,
+    }
+}
+
+fn closed(step: &'static str) -> NssError {
+    NssError::of(step, ErrorCode::PR_SOCKET_SHUTDOWN_ERROR)
+}
+
+/// The inner session's transport: the inner stream of a tunnel.
+pub struct InnerTransport {
+    tunnel: Rc<RefCell<Tunnel>>,
+    tap: Rc<RefCell<SessionLog>>,
+    /// While false, a receive gives `WouldBlock` instead of waiting.
+    waits: Rc<std::cell::Cell<bool>>,
+}
+
+impl InnerTransport {
+    /// Over this tunnel.
+    pub fn new(tunnel: Rc<RefCell<Tunnel>>, tap: Rc<RefCell<SessionLog>>, waits: Rc<std::cell::Cell<bool>>) -> Self {
+        Self { tunnel, tap, waits }
+    }
+
+    fn ended(&self, end: End, error: ErrorKind) -> io::Error {
+        self.tap.borrow_mut().ended(end);
+        error.into()
+    }
+}
+
+impl Transport for InnerTransport {
+    fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let (count, ended) = self.tunnel.borrow_mut().take(Stream::Inner, buffer);
+            if count > 0 {
+                self.tap.borrow_mut().received(&buffer[..count]);
+                return Ok(count);
+            }
+            if ended {
+                self.tap.borrow_mut().ended(End::Closed);
+                return Ok(0);
+            }
+            if !self.waits.get() {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            let arrival = self.tunnel.borrow_mut().wait();
+            match arrival {
+                Arrival::Something => {}
+                Arrival::Ended { .. } => {
+                    self.tap.borrow_mut().ended(End::Closed);
+                    return Ok(0);
+                }
+                Arrival::Failed(error) => {
+                    return Err(match error.code {
+                        ErrorCode::PR_IO_TIMEOUT_ERROR => self.ended(End::TimedOut, ErrorKind::TimedOut),
+                        ErrorCode::PR_CONNECT_RESET_ERROR => self.ended(End::Reset, ErrorKind::ConnectionReset),
+                        _ => self.ended(End::Failed(0), ErrorKind::Other),
+                    });
+                }
+                Arrival::Garbled(_) => return Err(self.ended(End::Failed(0), ErrorKind::InvalidData)),
+            }
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.tunnel.borrow_mut().send(Stream::Inner, bytes);
+        match sent {
+            Ok(()) => {
+                self.tap.borrow_mut().sent(bytes);
+                Ok(bytes.len())
+            }
+            Err(error) if error.code == ErrorCode::PR_IO_TIMEOUT_ERROR => Err(ErrorKind::TimedOut.into()),
+            Err(_) => Err(ErrorKind::ConnectionReset.into()),
+        }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.tunnel.borrow_mut().end(Stream::Inner).map_err(|_| ErrorKind::ConnectionReset.into())
+    }
+}

@@ -24,6 +24,8 @@ pub(crate) enum Command {
     /// A peer on loopback, healthy or with a fault, to see the diagnosis work
     #[command(subcommand)]
     Lab(LabCommand),
+    /// Order every fault of the lab and compare the verdicts with those that it must get
+    Selftest(SelftestOptions),
     /// List the layers and the causes that each can give
     Checks,
     /// List every cause that a verdict can name
@@ -45,8 +47,42 @@ pub(crate) enum LabCommand {
         #[command(flatten)]
         output: OutputOptions,
     },
+    /// Start the lab and leave it running until Ctrl-C
+    Up {
+        /// The fault to order
+        #[arg(long, value_name = "ID")]
+        fault: Option<String>,
+        /// Put everything into this directory, which stays
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+        /// Keep the temporary directory
+        #[arg(long)]
+        keep: bool,
+        /// Format of the client's database
+        #[arg(long, value_enum, default_value_t = DbFormatOption::Cert9)]
+        db_format: DbFormatOption,
+    },
     /// List the faults that can be ordered
     List,
+}
+
+/// A format of NSS's databases.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DbFormatOption {
+    /// cert9.db and key4.db
+    Cert9,
+    /// cert8.db and key3.db
+    Cert8,
+}
+
+#[derive(Args)]
+pub(crate) struct SelftestOptions {
+    /// Only these faults
+    #[arg(long, value_name = "ID")]
+    pub(crate) only: Vec<String>,
+    /// How to write the result
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
 }
 
 /// How a report is written.

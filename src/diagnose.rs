@@ -128,6 +128,8 @@ fn report(
             timeout_ms: u64::try_from(settings.timeout().as_millis()).unwrap_or(u64::MAX),
         },
     };
+    // The two sessions are told layer by layer; the reader wants them as they went.
+    output.wire.sort_by_key(|event| event.at_us);
     Report {
         schema: schema::SCHEMA.to_owned(),
         tool: tool(),

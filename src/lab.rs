@@ -1,130 +1,119 @@
-//! `nssight lab`: a peer on loopback with a PKI and a database of its own, healthy or with a fault to order.
+//! `nssight lab`: a bridge and a server on loopback with PKI, database and configuration of their own, healthy or with a
+//! fault to order.
 
-use std::error::Error;
-use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use nssight_fixtures::authority::{DAY, Identity, Spec, Usage};
-use nssight_fixtures::endpoint::{Behaviour, Endpoint, Leave, Options};
-use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
+use nssight_fixtures::deployment::Deployment;
+use nssight_fixtures::fault::{self, Fault};
+use nssight_fixtures::nssdb::DbFormat;
+use nssight_probes::Plan;
+use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::settings::{Overrides, Request};
-use nssight_probes::{Layer, Plan};
+use tempfile::TempDir;
 
-use crate::cli::{LabCommand, OutputOptions};
+use crate::cli::{DbFormatOption, LabCommand, OutputOptions};
 use crate::worker::Passwords;
 use crate::{diagnose, exit};
 
-/// Of the lab's own database, which holds nothing worth a secret.
-const PASSWORD: &str = "lab-password";
-const NICKNAME: &str = "sigul-client-cert";
-/// A fault that shows as silence shows sooner.
+/// A fault that shows as silence shows sooner than in the field.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What can be ordered: an id, and what is changed.
-const FAULTS: &[(&str, &str)] = &[
-    ("client-cert-other-ca", "the client's certificate comes from a CA that the bridge does not know"),
-    ("client-cert-expired", "the client's certificate expired yesterday"),
-    ("ca-untrusted", "the CA is in the client's database without trust"),
-    ("password-wrong", "the configuration holds another password"),
-    ("bridge-name", "the bridge's certificate is for another host"),
-    ("bridge-silent", "the bridge takes the connection and never answers"),
-    ("bridge-closes", "the bridge closes after the ClientHello"),
-    ("bridge-drops-client", "the bridge closes after the client's certificate, without an alert"),
-];
-
 pub(crate) fn run(command: &LabCommand) -> ExitCode {
+    let faults = match fault::all() {
+        Ok(faults) => faults,
+        Err(error) => return inconclusive(error),
+    };
     match command {
-        LabCommand::List => list(),
-        LabCommand::Run { fault, output } => {
-            let fault = fault.as_deref();
-            if let Some(unknown) = fault.filter(|id| !FAULTS.iter().any(|(known, _)| known == id)) {
-                return exit::usage(format!("the lab has no fault \"{unknown}\"; `nssight lab list` shows them"));
-            }
-            match diagnose_lab(fault, output) {
-                Ok(code) => code,
-                Err(error) => {
-                    eprintln!("nssight: the lab could not be set up: {error}");
-                    ExitCode::from(exit::INCONCLUSIVE)
-                }
-            }
-        }
+        LabCommand::List => list(&faults),
+        LabCommand::Run { fault, output } => match find(&faults, fault.as_deref()) {
+            Ok(fault) => diagnose_once(fault, output).unwrap_or_else(inconclusive),
+            Err(unknown) => exit::usage(unknown),
+        },
+        LabCommand::Up { fault, dir, keep, db_format } => match find(&faults, fault.as_deref()) {
+            Ok(fault) => up(fault, dir.clone(), *keep, *db_format).unwrap_or_else(inconclusive),
+            Err(unknown) => exit::usage(unknown),
+        },
     }
 }
 
-fn list() -> ExitCode {
+fn inconclusive(error: impl std::fmt::Display) -> ExitCode {
+    eprintln!("nssight: the lab could not be set up: {error}");
+    ExitCode::from(exit::INCONCLUSIVE)
+}
+
+/// The fault of this id; without one, the healthy deployment.
+fn find<'a>(faults: &'a [Fault], id: Option<&str>) -> Result<&'a Fault, String> {
+    let id = id.unwrap_or("healthy");
+    let found = faults.iter().find(|fault| fault.id == id);
+    found.ok_or_else(|| format!("the lab has no fault \"{id}\"; `nssight lab list` shows them"))
+}
+
+fn list(faults: &[Fault]) -> ExitCode {
     let mut out = io::stdout().lock();
-    for (id, what) in FAULTS {
-        if writeln!(out, "{id:<22} {what}").is_err() {
+    for fault in faults {
+        if writeln!(out, "{:<34} {}", fault.id, fault.title).is_err() {
             break;
         }
     }
     ExitCode::SUCCESS
 }
 
-fn diagnose_lab(fault: Option<&str>, output: &OutputOptions) -> Result<ExitCode, Box<dyn Error>> {
-    let directory = tempfile::Builder::new().prefix("nssight-lab-").tempdir()?;
-    let lab = Lab::start(directory.path(), fault)?;
+/// A directory of the lab's own, which only its owner can read.
+pub(crate) fn directory() -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix("nssight-lab-").tempdir()
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn diagnose_once(fault: &Fault, output: &OutputOptions) -> Result<ExitCode, Failure> {
+    let directory = directory()?;
+    let lab = Deployment::start(directory.path(), &fault.change, DbFormat::Sql)?;
     let overrides = Overrides::default();
-    let plan = Plan::new(Some(Layer::OuterHandshake), Vec::new())?;
+    let plan = Plan::new(None, Vec::new())?;
     let request = Request {
-        config: Some(&directory.path().join("client.conf")),
+        config: Some(lab.config()),
         overrides: &overrides,
         password: None,
         until: plan.until,
         timeout: TIMEOUT,
         home: None,
     };
-    let code = diagnose::walk(&request, Passwords::default(), &plan, output);
+    let admin = std::fs::read(lab.admin_password_file())?;
+    let passwords = Passwords { database: None, admin: Some(Password::new(PasswordForm::Literal, admin)) };
+    Ok(diagnose::walk(&request, passwords, &plan, output))
+}
+
+fn up(fault: &Fault, dir: Option<PathBuf>, keep: bool, format: DbFormatOption) -> Result<ExitCode, Failure> {
+    let temporary = if dir.is_none() { Some(directory()?) } else { None };
+    let path = match (&dir, &temporary) {
+        (Some(dir), _) => {
+            std::fs::create_dir_all(dir)?;
+            dir.canonicalize()?
+        }
+        (None, Some(temporary)) => temporary.path().to_owned(),
+        (None, None) => return Err("there is no directory for the lab".into()),
+    };
+    let format = match format {
+        DbFormatOption::Cert9 => DbFormat::Sql,
+        DbFormatOption::Cert8 => DbFormat::Dbm,
+    };
+    let lab = Deployment::start(&path, &fault.change, format)?;
+    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])?;
+    println!("{}", fault.title);
+    println!(
+        "try:  nssight diagnose -c {} --admin-password-file {}",
+        lab.config().display(),
+        lab.admin_password_file().display()
+    );
+    println!("Ctrl-C ends the lab");
+    io::stdout().flush()?;
+    let _ = signals.forever().next();
     drop(lab);
-    Ok(code)
-}
-
-struct Lab {
-    _bridge: Endpoint,
-}
-
-impl Lab {
-    /// Makes certificates, database and configuration in `directory`, and starts the bridge.
-    fn start(directory: &Path, fault: Option<&str>) -> Result<Self, Box<dyn Error>> {
-        let ordered = |id: &str| fault == Some(id);
-        let ca = Identity::authority("Lab CA")?;
-        let host = if ordered("bridge-name") { "bridge.example" } else { "localhost" };
-        let bridge = ca.issue(&Spec::new("bridge", Usage::Server).names(&[host]))?;
-        let spec = Spec::new("client", Usage::Client);
-        let client = match fault {
-            Some("client-cert-other-ca") => Identity::authority("Other CA")?.issue(&spec)?,
-            Some("client-cert-expired") => ca.issue(&spec.valid(-30 * DAY, -DAY))?,
-            _ => ca.issue(&spec)?,
-        };
-        let trust = if ordered("ca-untrusted") { ",," } else { "CT,C,C" };
-        let database = directory.join("db");
-        DbBuilder::new(DbFormat::Sql)
-            .password(PASSWORD.as_bytes())
-            .x509_identity(NICKNAME, &client.certificate, &client.key, "")?
-            .x509("lab-ca", &ca.certificate, trust)?
-            .build(&database)?;
-        // Sigul's own range of versions.
-        let options = Options::new(&bridge, &ca).tls12().behaving(match fault {
-            Some("bridge-silent") => Behaviour::Answer(Vec::new(), Leave::Stall),
-            Some("bridge-closes") => Behaviour::Answer(Vec::new(), Leave::Close),
-            Some("bridge-drops-client") => Behaviour::LeaveAfterCertificate(Leave::Close),
-            _ => Behaviour::Well,
-        });
-        let bridge = Endpoint::start(options)?;
-        let password = if ordered("password-wrong") { "another-password" } else { PASSWORD };
-        let text = format!(
-            "[nss]\nnss-dir: {}\nnss-password: {password}\n\n[client]\nbridge-hostname: localhost\nbridge-port: {}\n\
-             server-hostname: server.example\nclient-cert-nickname: {NICKNAME}\nuser-name: lab\n",
-            database.display(),
-            bridge.port()
-        );
-        let mut file =
-            fs::File::options().write(true).create_new(true).mode(0o600).open(directory.join("client.conf"))?;
-        file.write_all(text.as_bytes())?;
-        Ok(Self { _bridge: bridge })
+    if let Some(temporary) = temporary.filter(|_| keep) {
+        println!("kept: {}", temporary.keep().display());
     }
+    Ok(ExitCode::SUCCESS)
 }

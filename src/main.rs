@@ -7,6 +7,7 @@ mod exit;
 mod lab;
 mod password;
 mod report;
+mod selftest;
 mod supervisor;
 mod worker;
 
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Diagnose(options) => diagnose::run(&options),
         Command::Lab(command) => lab::run(&command),
+        Command::Selftest(options) => selftest::run(&options),
         Command::Checks => catalogue::checks(),
         Command::Causes => catalogue::causes(),
         Command::Schema => catalogue::schema(),

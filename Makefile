@@ -11,7 +11,7 @@ all: deps
 demo: deps
 	$(CARGO) build --release --quiet
 	target/release/nssight lab run
-	-target/release/nssight lab run --fault client-cert-other-ca
+	-target/release/nssight lab run --fault client-other-ca
 
 ## The tests, with real peers: NSS's own tools, python3-nss and OpenSSL.
 test: deps

@@ -152,7 +152,7 @@ fn colours_keep_to_the_option_the_variable_and_the_pipe() {
 #[test]
 fn a_report_can_be_short_quiet_verbose_or_in_a_file() {
     let case = Case::new();
-    let short = run(binary().args(["lab", "run", "--short", "--fault", "bridge-closes"]));
+    let short = run(binary().args(["lab", "run", "--short", "--fault", "outer-closes-after-hello"]));
     assert_eq!(short.stdout.lines().count(), 1, "{short:#?}");
     assert!(short.stdout.starts_with("fail outer-handshake peer-closed-in-handshake"), "{short:#?}");
     let quiet = run(binary().args(["lab", "run", "--quiet"]));

@@ -1,0 +1,105 @@
+//! The lab as a whole: every fault gets its verdict, and a diagnosis leaves a bridge ready for the next client.
+
+mod common;
+
+use std::path::Path;
+
+use common::{Run, binary, run};
+use nssight_fixtures::deployment::Deployment;
+use nssight_fixtures::fault::Change;
+use nssight_fixtures::nssdb::DbFormat;
+use serde_json::Value;
+
+fn diagnose(deployment: &Deployment, flags: &[&str]) -> Run {
+    let mut command = binary();
+    command.args(["diagnose", "--format", "json", "--timeout", "5", "-c"]).arg(deployment.config()).args(flags);
+    run(&mut command)
+}
+
+fn with_request(deployment: &Deployment) -> Run {
+    diagnose(deployment, &["--admin-password-file", deployment.admin_password_file().to_str().unwrap()])
+}
+
+fn statuses(run: &Run) -> Vec<(String, String)> {
+    let report = run.report();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    report["probes"].as_array().unwrap().iter().map(|probe| (text(&probe["layer"]), text(&probe["status"]))).collect()
+}
+
+#[test]
+fn every_fault_gets_its_layer_and_its_cause() {
+    let run = run(binary().args(["selftest", "--format", "json"]));
+    let result = run.report();
+    assert_eq!(result["schema"], "nssight/selftest/1");
+    let faults = result["faults"].as_array().unwrap();
+    assert!(faults.len() >= 60, "only {} faults", faults.len());
+    let missed: Vec<&Value> = faults.iter().filter(|fault| fault["ok"] != true).collect();
+    assert!(missed.is_empty(), "{missed:#?}");
+    assert_eq!(run.code, Some(0));
+}
+
+#[test]
+fn a_diagnosis_leaves_the_bridge_ready_for_the_next_client() {
+    let directory = tempfile::tempdir().unwrap();
+    let deployment = Deployment::start(directory.path(), &Change::default(), DbFormat::Sql).unwrap();
+    let bridge = deployment.bridge().unwrap();
+    for round in 1..=50 {
+        // With and without the request: both ends of a walk must leave the deployment in order.
+        let run = if round % 2 == 0 { with_request(&deployment) } else { diagnose(&deployment, &[]) };
+        assert_eq!(
+            run.code,
+            Some(0),
+            "round {round}: {run:#?}\n{:?}\n{:?}",
+            bridge.log(),
+            deployment.server().unwrap().log()
+        );
+        assert_eq!(deployment.connections(), round, "{run:#?}");
+        assert_eq!(run.report()["connections_opened"], 1);
+    }
+    // The bridge counts a request when its client has gone, a moment after the client is done.
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while bridge.served() < 25 && std::time::Instant::now() < patience {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_eq!(bridge.served(), 25);
+}
+
+#[test]
+fn without_an_administrators_password_the_request_is_skipped_and_the_rest_passes() {
+    let directory = tempfile::tempdir().unwrap();
+    let deployment = Deployment::start(directory.path(), &Change::default(), DbFormat::Sql).unwrap();
+    let run = diagnose(&deployment, &[]);
+    let statuses = statuses(&run);
+    let of = |layer: &str| statuses.iter().find(|(name, _)| name == layer).map(|(_, status)| status.clone());
+    assert_eq!(of("inner-handshake").as_deref(), Some("pass"), "{run:#?}");
+    assert_eq!(of("request").as_deref(), Some("skip"), "{run:#?}");
+    assert_eq!(run.code, Some(0));
+}
+
+#[test]
+fn a_walk_through_the_bridge_works_with_legacy_databases_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let deployment = Deployment::start(directory.path(), &Change::default(), DbFormat::Dbm).unwrap();
+    let run = with_request(&deployment);
+    assert_eq!(run.code, Some(0), "{run:#?}");
+    assert!(!Path::new(&directory.path().join("client/cert9.db")).exists());
+}
+
+#[test]
+fn both_sessions_are_on_the_wire_of_the_report() {
+    let directory = tempfile::tempdir().unwrap();
+    let deployment = Deployment::start(directory.path(), &Change::default(), DbFormat::Sql).unwrap();
+    let report = with_request(&deployment).report();
+    let wire = report["wire"].as_array().unwrap();
+    for session in ["outer", "inner"] {
+        let said = |direction: &str, what: &str| {
+            wire.iter().any(|event| {
+                event["session"] == session
+                    && event["direction"] == direction
+                    && event["what"].as_str().unwrap().starts_with(what)
+            })
+        };
+        assert!(said("sent", "ClientHello") && said("received", "ServerHello"), "{session}: {wire:#?}");
+    }
+    assert!(wire.windows(2).all(|pair| pair[0]["at_us"].as_u64() <= pair[1]["at_us"].as_u64()));
+}

@@ -1,4 +1,4 @@
-# demo: see it work · test: everything that must pass · bench: figures · deps: what it needs from the system
+# demo: see it work · test: everything that must pass · bench: figures · fuzz: hostile bytes · deps: what it needs
 
 CARGO ?= cargo
 
@@ -21,6 +21,14 @@ test: deps
 bench: deps
 	$(CARGO) build --release --quiet
 	$(CARGO) run --release --quiet --package nssight-bench
+
+## Ten minutes a target; FUZZ_SECONDS says otherwise. Needs a nightly toolchain and cargo-fuzz.
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?= chunk header reply wire
+fuzz: deps
+	@for target in $(FUZZ_TARGETS); do \
+		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=512 || exit 1; \
+	done
 
 lint: deps
 	$(CARGO) fmt --all --check

@@ -19,7 +19,7 @@ use crate::cli::{Colour, DiagnoseOptions, Format, OutputOptions};
 use crate::report::human::{self, Detail, Human};
 use crate::report::json;
 use crate::worker::Passwords;
-use crate::{exit, password, supervisor, worker};
+use crate::{exit, password, retries, supervisor, worker};
 
 pub(crate) fn run(options: &DiagnoseOptions) -> ExitCode {
     worker::protect();
@@ -28,7 +28,7 @@ pub(crate) fn run(options: &DiagnoseOptions) -> ExitCode {
         Err(error) => return exit::usage(error),
     };
     if options.walk.dry_run {
-        return dry_run(&plan);
+        return dry_run(&plan, options.walk.retries);
     }
     let source = password::source(&options.password);
     let given = match source.as_ref().map_or(Ok(None), password::read) {
@@ -49,30 +49,36 @@ pub(crate) fn run(options: &DiagnoseOptions) -> ExitCode {
         timeout: options.walk.timeout,
         home: home.as_deref(),
     };
-    walk(&request, Passwords { database: given, admin }, &plan, &options.output)
+    walk(&request, Passwords { database: given, admin }, &plan, &options.output, options.walk.retries)
 }
 
-/// Walks, reports, and gives the exit code.
-pub(crate) fn walk(request: &Request<'_>, mut passwords: Passwords, plan: &Plan, options: &OutputOptions) -> ExitCode {
-    let started = OffsetDateTime::now_utc();
+/// Walks, tries again where that was asked for, reports, and gives the exit code.
+pub(crate) fn walk(
+    request: &Request<'_>,
+    mut passwords: Passwords,
+    plan: &Plan,
+    options: &OutputOptions,
+    retries: u32,
+) -> ExitCode {
     let (settings, configured) = Settings::load(request);
     passwords.database = passwords.database.or(configured);
     let mut output = match Output::open(options) {
         Ok(output) => output,
         Err(error) => return exit::usage(error),
     };
-    let mut findings = first_layer(&settings, plan, &mut output);
-    match &settings.target {
-        Ok(target) => findings.extend(supervisor::walk(target, plan, passwords, &mut output)),
-        Err(_) => {
-            for probe in plan.probes().filter(|probe| probe.layer != Layer::Config) {
-                let finding = Finding::skipped(probe.layer, Some(Layer::Config), "config failed".to_owned());
-                output.found(&finding);
-                findings.push(finding);
-            }
-        }
+    // Kept only for another try: without one, the worker has the only copy.
+    let spare = (retries > 0).then(|| passwords.again());
+    let mut report = once(&settings, plan, passwords, &mut output);
+    for number in 1..=retries {
+        let Some(passwords) = spare.as_ref().map(Passwords::again).filter(|_| retries::is_worth_it(&report)) else {
+            break;
+        };
+        output.remark(&format!("trying again in {} s ({number} of {retries})", retries::SPACING.as_secs()));
+        std::thread::sleep(retries::SPACING);
+        let next = once(&settings, plan, passwords, &mut output);
+        report = retries::combine(report, next);
     }
-    let report = report(&settings, plan, started, findings, &mut output);
+    drop(spare);
     match output.finish(&report) {
         Ok(()) => exit::of(&report, options.strict),
         // A reader that went away has seen what it wanted.
@@ -84,6 +90,23 @@ pub(crate) fn walk(request: &Request<'_>, mut passwords: Passwords, plan: &Plan,
     }
 }
 
+fn once(settings: &Settings, plan: &Plan, passwords: Passwords, output: &mut Output) -> Report {
+    let started = OffsetDateTime::now_utc();
+    output.before = output.connections;
+    let mut findings = first_layer(settings, plan, output);
+    match &settings.target {
+        Ok(target) => findings.extend(supervisor::walk(target, plan, passwords, output)),
+        Err(_) => {
+            for probe in plan.probes().filter(|probe| probe.layer != Layer::Config) {
+                let finding = Finding::skipped(probe.layer, Some(Layer::Config), "config failed".to_owned());
+                output.found(&finding);
+                findings.push(finding);
+            }
+        }
+    }
+    report(settings, plan, started, findings, output)
+}
+
 /// `config` needs no NSS and is walked here; the worker does the rest.
 fn first_layer(settings: &Settings, plan: &Plan, output: &mut Output) -> Vec<Finding> {
     let mut walk = Walk::new(settings, None);
@@ -91,15 +114,16 @@ fn first_layer(settings: &Settings, plan: &Plan, output: &mut Output) -> Vec<Fin
     walk.findings
 }
 
-fn dry_run(plan: &Plan) -> ExitCode {
+fn dry_run(plan: &Plan, retries: u32) -> ExitCode {
     let mut out = io::stdout().lock();
     for probe in plan.probes() {
         let note = if plan.walks(probe.layer) { "" } else { "  left out" };
         let _ = writeln!(out, "{}{note}", probe.layer);
     }
-    let _ = match plan.connections() {
-        0 => writeln!(out, "no connection would be opened"),
-        count => writeln!(out, "{count} connection would be opened"),
+    let _ = match (plan.connections(), retries) {
+        (0, _) => writeln!(out, "no connection would be opened"),
+        (count, 0) => writeln!(out, "{count} connection would be opened"),
+        (count, more) => writeln!(out, "{count} connection would be opened, and at most {more} more for retries"),
     };
     ExitCode::SUCCESS
 }
@@ -159,6 +183,8 @@ struct Output {
     width: usize,
     shows_progress: bool,
     connections: u32,
+    /// Connections of the tries before this one.
+    before: u32,
     wire: Vec<WireEvent>,
 }
 
@@ -195,12 +221,20 @@ impl Output {
                 && options.format == Format::Human
                 && matches!(detail, Detail::Normal | Detail::Verbose),
             connections: 0,
+            before: 0,
             wire: Vec::new(),
         })
     }
 
     fn human(&mut self) -> Human<&mut Box<dyn Write>> {
         Human::new(&mut self.sink, self.width, self.detail)
+    }
+
+    /// A line between two tries, for a reader who watches.
+    fn remark(&mut self, text: &str) {
+        if self.format == Format::Human && matches!(self.detail, Detail::Normal | Detail::Verbose) {
+            let _ = writeln!(self.sink, "\n{text}\n");
+        }
     }
 
     fn finish(&mut self, report: &Report) -> io::Result<()> {
@@ -232,6 +266,6 @@ impl Observer for Output {
     }
 
     fn connected(&mut self, connections: u32) {
-        self.connections = connections;
+        self.connections = self.before + connections;
     }
 }

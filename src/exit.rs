@@ -18,7 +18,8 @@ pub(crate) fn of(report: &Report, strict: bool) -> ExitCode {
     let warned = report.probes.iter().any(|finding| finding.status == Status::Warn);
     ExitCode::from(match report.verdict.status {
         Outcome::Pass if strict && warned => FAILED,
-        Outcome::Pass => PASSED,
+        Outcome::Flaky if strict => FAILED,
+        Outcome::Pass | Outcome::Flaky => PASSED,
         Outcome::Fail => FAILED,
         Outcome::Inconclusive => INCONCLUSIVE,
     })

@@ -83,7 +83,7 @@ fn diagnose_once(fault: &Fault, output: &OutputOptions) -> Result<ExitCode, Fail
     };
     let admin = std::fs::read(lab.admin_password_file())?;
     let passwords = Passwords { database: None, admin: Some(Password::new(PasswordForm::Literal, admin)) };
-    Ok(diagnose::walk(&request, passwords, &plan, output))
+    Ok(diagnose::walk(&request, passwords, &plan, output, 0))
 }
 
 fn up(fault: &Fault, dir: Option<PathBuf>, keep: bool, format: DbFormatOption) -> Result<ExitCode, Failure> {

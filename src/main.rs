@@ -7,6 +7,7 @@ mod exit;
 mod lab;
 mod password;
 mod report;
+mod retries;
 mod selftest;
 mod supervisor;
 mod worker;

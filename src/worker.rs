@@ -36,6 +36,13 @@ pub(crate) struct Passwords {
     pub(crate) admin: Option<Password>,
 }
 
+impl Passwords {
+    /// The same once more, for another try.
+    pub(crate) fn again(&self) -> Self {
+        Self { database: self.database.as_ref().map(Password::again), admin: self.admin.as_ref().map(Password::again) }
+    }
+}
+
 /// What the worker tells.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

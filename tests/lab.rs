@@ -103,3 +103,26 @@ fn both_sessions_are_on_the_wire_of_the_report() {
     }
     assert!(wire.windows(2).all(|pair| pair[0]["at_us"].as_u64() <= pair[1]["at_us"].as_u64()));
 }
+
+#[test]
+fn another_try_tells_a_dead_link_from_a_rejected_request() {
+    use nssight_fixtures::fault::{Queue, Relay};
+    let stale = Change { queue: Queue::Stale, ..Change::default() };
+    let rejecting = Change { relay: Relay::Reject, ..Change::default() };
+    for (change, status, cause, confidence, code) in [
+        (stale, "flaky", "server-link-dead", "certain", 0),
+        (rejecting, "fail", "bridge-rejected-request", "likely", 1),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let deployment = Deployment::start(directory.path(), &change, DbFormat::Sql).unwrap();
+        let run = diagnose(&deployment, &["--retries", "1"]);
+        let verdict = run.report()["verdict"].clone();
+        assert_eq!(
+            (&verdict["status"], &verdict["cause"], &verdict["confidence"]),
+            (&status.into(), &cause.into(), &confidence.into()),
+            "{run:#?}"
+        );
+        assert_eq!((run.code, run.report()["connections_opened"].as_u64()), (Some(code), Some(2)));
+        assert_eq!(deployment.connections(), 2);
+    }
+}

@@ -76,10 +76,6 @@ fn failed(conclusion: &Conclusion<'_>, findings: &[Finding], target: &TargetSumm
     let own = conclusion.finding.remedies.iter().cloned();
     let elsewhere = home.filter(|home| home.layer != conclusion.finding.layer);
     let elsewhere = elsewhere.into_iter().flat_map(|home| home.remedies.iter().cloned());
-    let known = entry.fix.iter().map(|step| Remedy {
-        text: fill_in(&step.text, target),
-        command: step.command.as_deref().map(|command| fill_in(command, target)),
-    });
     Verdict {
         status: if tool { Outcome::Inconclusive } else { Outcome::Fail },
         layer: Some(layer),
@@ -87,8 +83,17 @@ fn failed(conclusion: &Conclusion<'_>, findings: &[Finding], target: &TargetSumm
         component: Some(entry.component),
         confidence: conclusion.confidence,
         summary: format!("{}{also}", conclusion.finding.summary),
-        remedies: own.chain(elsewhere).chain(known).collect(),
+        remedies: own.chain(elsewhere).chain(remedies(conclusion.cause, target)).collect(),
     }
+}
+
+/// What the catalogue advises, with the target's own names in it.
+pub fn remedies(cause: Cause, target: &TargetSummary) -> Vec<Remedy> {
+    let fixes = cause.entry().fix.iter().map(|step| Remedy {
+        text: fill_in(&step.text, target),
+        command: step.command.as_deref().map(|command| fill_in(command, target)),
+    });
+    fixes.collect()
 }
 
 fn passed(findings: &[Finding]) -> Verdict {

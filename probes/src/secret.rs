@@ -25,6 +25,12 @@ impl Password {
         Self { form, bytes: SecretSlice::from(bytes.into_boxed_slice()) }
     }
 
+    /// The same password once more, for another try.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::new(self.form, self.expose().to_vec())
+    }
+
     /// The bytes, for the one who needs them.
     pub fn expose(&self) -> &[u8] {
         self.bytes.expose_secret()

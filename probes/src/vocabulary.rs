@@ -129,6 +129,8 @@ vocabulary! {
     Pass = "pass",
     /// A layer does not work.
     Fail = "fail",
+    /// A layer did not work, and did when it was tried again.
+    Flaky = "flaky",
     /// nssight itself could not finish.
     Inconclusive = "inconclusive",
 }

@@ -80,7 +80,11 @@ impl<W: Write> Human<W> {
         let title = match (verdict.status, verdict.layer, verdict.cause) {
             (Outcome::Pass, ..) => "PASS".green().bold().to_string(),
             (status, Some(layer), Some(cause)) => {
-                let word = if status == Outcome::Fail { "FAIL" } else { "INCONCLUSIVE" };
+                let word = match status {
+                    Outcome::Fail => "FAIL",
+                    Outcome::Flaky => "FLAKY",
+                    Outcome::Pass | Outcome::Inconclusive => "INCONCLUSIVE",
+                };
                 let component = verdict.component.map(|component| format!(" · {component}")).unwrap_or_default();
                 format!("{} {layer} · {}{component} · {}", word.red().bold(), cause.id().bold(), verdict.confidence)
             }

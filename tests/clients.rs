@@ -1,0 +1,50 @@
+//! An independent client agrees with the lab, and shows what nssight is for: its error names a symptom, nssight a cause.
+
+mod common;
+
+use std::process::{Command, Output, Stdio};
+
+use common::{binary, run};
+use nssight_fixtures::deployment::Deployment;
+use nssight_fixtures::fault::{Change, Queue};
+use nssight_fixtures::nssdb::DbFormat;
+
+/// A python-nss client that forks before it initialises NSS, as the reference client does.
+fn python_client(deployment: &Deployment) -> Output {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/double_tls_client.py");
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(script).arg("-c").arg(deployment.config());
+    command.arg("--admin-password-file").arg(deployment.admin_password_file()).arg("list-users");
+    command.stdin(Stdio::null()).output().expect("python3 must be installed (make deps)")
+}
+
+#[test]
+fn an_independent_client_completes_its_request() {
+    let directory = tempfile::tempdir().unwrap();
+    let deployment = Deployment::start(directory.path(), &Change::default(), DbFormat::Sql).unwrap();
+    for _ in 0..5 {
+        let output = python_client(&deployment);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "admin\nsigner\n", "{output:?}");
+    }
+    assert_eq!(deployment.connections(), 5);
+}
+
+#[test]
+fn where_it_sees_an_end_of_file_nssight_sees_a_dead_server_link() {
+    let stale = Change { queue: Queue::Stale, ..Change::default() };
+    let directory = tempfile::tempdir().unwrap();
+    let deployment = Deployment::start(directory.path(), &stale, DbFormat::Sql).unwrap();
+    let output = python_client(&deployment);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("PR_END_OF_FILE_ERROR"), "{output:?}");
+    // The dead link is used up: the same client works now.
+    assert!(python_client(&deployment).status.success());
+
+    let directory = tempfile::tempdir().unwrap();
+    let deployment = Deployment::start(directory.path(), &stale, DbFormat::Sql).unwrap();
+    let report = run(binary().args(["diagnose", "--format", "json", "-c"]).arg(deployment.config())).report();
+    assert_eq!(report["verdict"]["cause"], "server-link-dead", "{report:#}");
+    assert_eq!(report["verdict"]["layer"], "bridge", "{report:#}");
+    assert!(python_client(&deployment).status.success());
+}

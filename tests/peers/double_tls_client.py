@@ -1,0 +1,229 @@
+#!/usr/bin/python3
+"""A client of Sigul's double TLS over python-nss, written from the protocol's description as an independent peer.
+
+It works as the reference client is described: it forks before it initialises NSS; the child holds the outer session and
+shuttles chunks between the bridge and two loopback socket pairs, one a stream; the parent runs the inner session over the
+inner pair. Usage: double_tls_client.py -c client.conf --admin-password-file FILE list-users
+"""
+import argparse
+import configparser
+import hashlib
+import hmac
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+
+import nss.error as nss_error
+import nss.io as io
+import nss.nss as nss
+import nss.ssl as ssl
+
+INNER = 0x80000000
+CHUNK = 4092
+
+
+def settings(path):
+    parser = configparser.RawConfigParser()
+    with open(path, encoding="utf-8") as file:
+        parser.read_file(file)
+    return parser
+
+
+def initialise(config):
+    """NSS in this process; python-nss keeps the password callback in the thread that set it."""
+    password = config.get("nss", "nss-password")
+    nss.set_password_callback(lambda slot, retry, *rest: None if retry else password)
+    nss.nss_init(config.get("nss", "nss-dir"))
+    nss.get_internal_key_slot().authenticate(True, None)
+    nickname = config.get("client", "client-cert-nickname")
+    certificate = nss.find_cert_from_nickname(nickname, None)
+    key = nss.find_key_by_any_cert(certificate, None)
+    return certificate, key
+
+
+def tls(connection, identity, host):
+    """A TLS client session for this host over a connected NSPR socket."""
+    session = ssl.SSLSocket.import_tcp_socket(connection) if isinstance(connection, int) else connection
+    session.set_ssl_option(ssl.SSL_SECURITY, True)
+    session.set_ssl_option(ssl.SSL_HANDSHAKE_AS_CLIENT, True)
+    session.set_ssl_version_range("tls1.2", "tls1.2")
+    session.set_hostname(host)
+    session.set_client_auth_data_callback(lambda ca_names, *rest: identity)
+    return session
+
+
+def pair():
+    """Two connected TCP sockets on loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    return near, far
+
+
+def child(config, outer, inner):
+    """The outer session, and chunks in both directions until either side is done."""
+    identity = initialise(config)
+    host, port = config.get("client", "bridge-hostname"), config.getint("client", "bridge-port")
+    address = next(a for a in io.AddrInfo(host) if a.family == io.PR_AF_INET)
+    address.port = port
+    bridge = tls(ssl.SSLSocket(address.family), identity, host)
+    bridge.connect(address)
+    bridge.force_handshake()
+    reader = os.fork()
+    # Both directions block, so each has a process. The sessions keys were drawn before; nothing random is drawn after.
+    if reader == 0:
+        to_parent(bridge, outer, inner)
+        os._exit(0)
+    to_bridge(bridge, outer, inner)
+    os.waitpid(reader, 0)
+    os._exit(0)
+
+
+def to_bridge(bridge, outer, inner):
+    waiting = {outer: 0, inner: INNER}
+    while waiting:
+        for stream in select.select(list(waiting), [], [])[0]:
+            data = stream.recv(CHUNK)
+            bridge.send(struct.pack(">I", waiting[stream] | len(data)) + data)
+            if not data:
+                del waiting[stream]
+
+
+def exactly(read, count):
+    data = b""
+    while len(data) < count:
+        more = read(count - len(data))
+        if not more:
+            raise EOFError(f"{len(data)} of {count} bytes")
+        data += more
+    return data
+
+
+def to_parent(bridge, outer, inner):
+    """What the bridge sends, to the pair of its stream; an end of the session ends both pairs."""
+    try:
+        while True:
+            (head,) = struct.unpack(">I", exactly(bridge.recv, 4))
+            stream = inner if head & INNER else outer
+            length = head & ~INNER
+            if length:
+                stream.sendall(exactly(bridge.recv, length))
+            else:
+                stream.shutdown(socket.SHUT_WR)
+    except (EOFError, nss_error.NSPRError, OSError):
+        for stream in (outer, inner):
+            try:
+                stream.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+def header(fields):
+    data = bytes([len(fields)])
+    for key, value in fields:
+        data += bytes([len(key)]) + key + bytes([len(value)]) + value
+    return data
+
+
+def read_header(read):
+    raw = exactly(read, 1)
+    fields = {}
+    for _ in range(raw[0]):
+        pair_of = []
+        for _ in range(2):
+            length = exactly(read, 1)
+            text = exactly(read, length[0])
+            raw += length + text
+            pair_of.append(text)
+        fields[pair_of[0]] = pair_of[1]
+    return raw, fields
+
+
+def list_users(config, outer, inner, password):
+    """The request outside, the secrets inside, the reply outside."""
+    identity = initialise(config)
+    user = config.get("client", "user-name").encode()
+    request = struct.pack(">I", 1) + header([(b"op", b"list-users"), (b"user", user)])
+    outer.sendall(request + struct.pack(">Q", 0))
+
+    session = tls(inner.detach(), identity, config.get("client", "server-hostname"))
+    session.reset_handshake(False)
+    session.force_handshake()
+    header_key, payload_key = os.urandom(64), os.urandom(64)
+    session.send(header([
+        (b"header-auth-sha512", hashlib.sha512(request).digest()),
+        (b"payload-auth-sha512", hashlib.sha512(b"").digest()),
+        (b"header-auth-key", header_key),
+        (b"payload-auth-key", payload_key),
+        (b"password", password),
+    ]))
+    session.shutdown(io.PR_SHUTDOWN_SEND)
+
+    code = exactly(outer.recv, 4)
+    raw, _ = read_header(outer.recv)
+    check(header_key, code + raw, exactly(outer.recv, 64))
+    (length,) = struct.unpack(">Q", exactly(outer.recv, 8))
+    payload = exactly(outer.recv, length)
+    check(payload_key, payload, exactly(outer.recv, 64))
+    (number,) = struct.unpack(">I", code)
+    if number:
+        print("Error: Authentication failed" if number == 3 else f"Error: {number}", file=sys.stderr)
+        return 1
+    for name in payload.split(b"\0")[:-1]:
+        print(name.decode())
+    return 0
+
+
+def check(key, data, claimed):
+    if not hmac.compare_digest(hmac.new(key, data, hashlib.sha512).digest(), claimed):
+        raise ValueError("the reply is not authentic")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-c", dest="config", required=True)
+    parser.add_argument("--admin-password-file", required=True)
+    parser.add_argument("--timeout", type=int, default=20)
+    parser.add_argument("operation", choices=["list-users"])
+    arguments = parser.parse_args()
+    signal.alarm(arguments.timeout)
+    config = settings(arguments.config)
+    with open(arguments.admin_password_file, "rb") as file:
+        password = file.read().rstrip(b"\n")
+
+    outer, outer_far = pair()
+    inner, inner_far = pair()
+    # Before NSS is initialised: a fork after it would share its state and its random numbers.
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(arguments.timeout)
+        outer.close()
+        inner.close()
+        try:
+            child(config, outer_far, inner_far)
+        except Exception as error:  # the parent sees only that its pairs are closed
+            print(f"(child) {error}", file=sys.stderr)
+            os._exit(1)
+    outer_far.close()
+    inner_far.close()
+    try:
+        return list_users(config, outer, inner, password)
+    except nss_error.NSPRError as error:
+        print(f"I/O error: {error}", file=sys.stderr)
+        return 1
+    except (EOFError, OSError) as error:
+        print(f"I/O error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+        os.waitpid(pid, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

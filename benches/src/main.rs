@@ -1,8 +1,11 @@
-//! `nssight diagnose --until outer-handshake` against `tstclnt` and a python-nss script that do the same handshake with
+//! First `nssight diagnose --until outer-handshake` against `tstclnt` and a python-nss script that do the same handshake with
 //! the same database, turn by turn, as ratios of whole-process figures.
 //!
 //! Figures are the kernel's own for each finished process and its children: CPU time (user and system), wall time, and
 //! the largest resident set. The medians of the runs are compared.
+
+mod latency;
+mod walk;
 
 use std::fs;
 use std::io;
@@ -22,7 +25,7 @@ const NICKNAME: &str = "client";
 const PYTHON: &str = include_str!("handshake.py");
 
 fn main() -> ExitCode {
-    match run() {
+    match run().map_err(|error| error.to_string()).and_then(|()| walk::run().map_err(|error| error.to_string())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
@@ -140,9 +143,14 @@ fn tool(command: &mut Command) -> io::Result<()> {
     }
 }
 
+/// A binary that was built beside this one.
+fn binary(name: &str) -> PathBuf {
+    let own = std::env::current_exe().ok();
+    own.and_then(|path| Some(path.parent()?.join(name))).unwrap_or_else(|| PathBuf::from(name))
+}
+
 fn nssight(database: &Path, password: &Path, port: u16) -> Command {
-    let binary = std::env::current_exe().ok().and_then(|path| Some(path.parent()?.join("nssight")));
-    let mut command = Command::new(binary.unwrap_or_else(|| PathBuf::from("nssight")));
+    let mut command = Command::new(binary("nssight"));
     command.args(["diagnose", "--until", "outer-handshake", "--nickname", NICKNAME, "--db"]).arg(database);
     command.arg("--password-file").arg(password).args(["--bridge", &format!("localhost:{port}")]);
     command

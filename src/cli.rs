@@ -130,7 +130,7 @@ pub(crate) struct TargetOptions {
     /// NSS database: a directory, or sql:DIR or dbm:DIR
     #[arg(long, value_name = "DIR")]
     db: Option<OsString>,
-    /// Nickname of the client certificate
+    /// Nickname of the client certificate; without it and without a configuration, none is used
     #[arg(long)]
     nickname: Option<String>,
     /// The TLS peer: a bridge, or any TLS server that asks for a client certificate

@@ -58,6 +58,26 @@ fn with_policy(case: &Case, rules: &str, flags: &[&str]) -> Run {
     run_beside(diagnose(&database, &password, endpoint.port()).args(flags), &database)
 }
 
+/// Without a nickname there is no certificate to show.
+fn without_certificate(case: &Case, options: Options) -> Run {
+    let endpoint = Endpoint::start(options).unwrap();
+    let database = case.database(DbFormat::Sql);
+    let mut command = common::binary();
+    command.args([
+        "diagnose",
+        "--format",
+        "json",
+        "--timeout",
+        "3",
+        "--bridge",
+        &format!("localhost:{}", endpoint.port()),
+        "--db",
+    ]);
+    let run = run_beside(command.arg(&database).arg("--password-file").arg(case.password_file()), &database);
+    assert_eq!(endpoint.connections(), 1, "{run:#?}");
+    run
+}
+
 fn server(spec: &Spec) -> Identity {
     PKI.ca.issue(spec).unwrap()
 }
@@ -205,6 +225,8 @@ faults! {
         with_server(&case, &server(&localhost("bridge").digest(MessageDigest::md5())))
     }
 
+    no_client_certificate_tls12: "outer-handshake", "client-cert-not-sent" => |case| { without_certificate(&case, well().tls12()) }
+    no_client_certificate_tls13: "outer-handshake", "client-cert-not-sent" => |case| { without_certificate(&case, well().tls13()) }
     client_of_another_ca_tls12: "outer-handshake", "client-cert-rejected" => |case| {
         against_with(&case, well().tls12(), &PKI.stranger, &[])
     }

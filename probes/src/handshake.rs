@@ -242,8 +242,9 @@ impl Witnesses<'_> {
             let (kind, announced) = (message.kind, message.announced);
             return self.certain(Trouble::Garbled, format!("{peer} announced a {kind} of {announced} bytes"));
         }
-        // Bytes in small portions up to the end are a trickle; a long silence after the last one is a stall.
-        let trickles = self.arrivals.count > 3 && quiet < self.took / 3;
+        // Bytes that are spread over the time are a trickle; a long silence after the last one is a stall.
+        let spread = last.saturating_sub(self.arrivals.first.unwrap_or_default());
+        let trickles = self.arrivals.count >= 3 && quiet < self.took / 2 && spread >= self.took / 4;
         match trickles {
             true => self.certain(
                 Trouble::TooSlow,

@@ -30,8 +30,6 @@ const HOST_AT_MOST: usize = 253;
 pub const SERVER_PORT: u16 = 44333;
 /// The port that it keeps for clients.
 pub const BRIDGE_PORT: u16 = 44334;
-/// What Sigul's client calls its certificate.
-const DEFAULT_NICKNAME: &str = "sigul-client-cert";
 
 /// What the command line says; each wins over the configuration.
 #[derive(Debug, Clone, Default)]
@@ -249,9 +247,10 @@ fn build(request: &Request<'_>, files: Files) -> Result<(Target, Option<Password
         return Err(ConfigTrouble::invalid("the name of the database directory is empty"));
     }
     let nickname = match (&flags.nickname, &config) {
-        (Some(nickname), _) => Setting::new(nickname.clone(), flag("nickname")),
-        (None, Some(config)) => Setting::new(config.nickname.value.clone(), config.nickname.origin.to_string()),
-        (None, None) => Setting::new(DEFAULT_NICKNAME.to_owned(), "default"),
+        (Some(nickname), _) => Some(Setting::new(nickname.clone(), flag("nickname"))),
+        (None, Some(config)) => Some(Setting::new(config.nickname.value.clone(), config.nickname.origin.to_string())),
+        // A client of NSS need not have a certificate.
+        (None, None) => None,
     };
     let role = config.as_ref().map_or(Role::Client, |config| role(config.role));
     let bridge = match (&flags.bridge, &config) {

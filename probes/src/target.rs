@@ -175,8 +175,8 @@ pub struct Target {
     pub config_files: Vec<PathBuf>,
     /// The NSS database.
     pub database: Setting<Database>,
-    /// Nickname of our certificate.
-    pub nickname: Setting<String>,
+    /// Nickname of our certificate; without one the walk goes on without a client certificate.
+    pub nickname: Option<Setting<String>>,
     /// The peer that TLS is spoken with first; not needed when the walk ends before the network.
     pub bridge: Option<Setting<Endpoint>>,
     /// Host name of the server behind the bridge.
@@ -230,7 +230,7 @@ impl Target {
             role: Some(self.role),
             config_files: self.config_files.iter().map(|path| path.display().to_string()).collect(),
             database: Some(Setting::new(database.value.argument.display().to_string(), database.origin.clone())),
-            nickname: Some(self.nickname.clone()),
+            nickname: self.nickname.clone(),
             bridge: self.bridge.as_ref().map(|bridge| Setting::new(bridge.value.to_string(), bridge.origin.clone())),
             server: self.server.clone(),
             user: self.user.clone(),

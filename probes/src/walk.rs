@@ -166,7 +166,10 @@ impl<'a> Walk<'a> {
         if let Some(tunnel) = &self.tunnel {
             tunnel.borrow().set_deadline(Instant::now() + CLOSING);
         }
-        self.inner = None;
+        if let Some(mut inner) = self.inner.take() {
+            // close_notify and the end of the inner stream; a peer that is gone cannot be told.
+            let _ = inner.client.finish();
+        }
         self.tunnel = None;
         self.outer = None;
     }

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
-use nssight_nss::{ErrorCode, TlsClient, TlsOptions};
+use nssight_nss::{ErrorCode, NssError, TlsClient, TlsOptions};
 use nssight_sigul::chunk::Stream;
 use nssight_sigul::request::Request;
 
@@ -50,7 +50,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let Some(server) = target.server.as_ref().map(|server| server.value.clone()) else {
         return notes.skip("no server behind the peer was named (--server, or a Sigul configuration)");
     };
-    let (Some(outer), Some(nss), Some(client_auth)) = (walk.outer.take(), walk.nss.clone(), walk.client_auth()) else {
+    let (Some(outer), Some(nss)) = (walk.outer.take(), walk.nss.clone()) else {
         return notes.skip("there is no outer session to go through");
     };
     let user = target.user.as_ref().map_or(NOBODY, |user| user.value.as_str());
@@ -69,15 +69,15 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let asked = Instant::now();
     let sent = tunnel.borrow_mut().send(Stream::Outer, &request.outer());
     if let Err(error) = sent {
-        let summary = format!("the bridge did not take the request: {}", error.name);
-        return notes.fail(Cause::ServerLinkDead, Confidence::Possible, summary).error(&error);
+        notes.add("first answer", &error.name);
+        return dead_link(notes, "the connection broke while the bridge was given the request").error(&error);
     }
     let log = Rc::new(RefCell::new(SessionLog::new(Session::Inner, began)));
     walk.sessions.push(log.clone());
     let waits = Rc::new(Cell::new(false));
     let transport = InnerTransport::new(tunnel.clone(), log.clone(), waits.clone());
     let versions = (target.tls.value.0.wire(), target.tls.value.1.wire());
-    let options = TlsOptions { host: &server, versions, client_auth: Some(client_auth) };
+    let options = TlsOptions { host: &server, versions, client_auth: walk.client_auth() };
     let inner = TlsClient::new(&nss, Box::new(transport), options).and_then(|mut client| match client.handshake() {
         // The ClientHello is out, and nothing is waited for yet.
         Err(error) if error.code == ErrorCode::PR_WOULD_BLOCK_ERROR => Ok(client),
@@ -86,9 +86,15 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     });
     let client = match inner {
         Ok(client) => client,
-        Err(error) => {
+        Err(error) if is_local(&error) => {
             let summary = format!("the inner session could not begin: {}", error.name);
-            return notes.fail(Cause::TlsPolicyBlocked, Confidence::Possible, summary).error(&error);
+            return notes.fail(Cause::TlsPolicyBlocked, Confidence::Certain, summary).error(&error);
+        }
+        // A bridge that goes away at once is noticed here already, by the write of the ClientHello.
+        Err(error) => {
+            notes.add("first answer", &error.name);
+            return dead_link(notes, "the connection broke after the request, before any byte of a server")
+                .error(&error);
         }
     };
     walk.inner = Some(InnerSession { client, waits, log, began: asked, request });
@@ -143,6 +149,11 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             dead_link(notes, "the connection broke after the request, before any byte of a server").error(&error)
         }
     }
+}
+
+/// Trouble of our own, before a byte of the inner session was sent.
+fn is_local(error: &NssError) -> bool {
+    error.step != "TLS handshake" || error.code == ErrorCode::SSL_ERROR_NO_SUPPORTED_SIGNATURE_ALGORITHM
 }
 
 /// Until the inner stream has something, or nothing more can come.

@@ -41,20 +41,28 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let Some(nss) = walk.nss.clone() else {
         return notes.fail(Cause::CertNotFound, Confidence::Possible, "NSS is not initialised");
     };
-    match Certificate::find(&walk.target().nickname.value, &nss) {
+    let Some(nickname) = walk.target().nickname.as_ref().map(|nickname| nickname.value.as_str()) else {
+        return notes.pass("no nickname was given: the walk goes on without a client certificate");
+    };
+    match Certificate::find(nickname, &nss) {
         Ok(certificate) => {
             let chain = certificate.chain();
-            let outcome = judge(walk, &certificate, &chain, notes);
+            let outcome = judge(walk, nickname, &certificate, &chain, notes);
             walk.certificate = Some(certificate);
             walk.chain = chain;
             outcome
         }
-        Err(error) => not_found(walk, notes).error(&error),
+        Err(error) => not_found(walk, nickname, notes).error(&error),
     }
 }
 
-fn judge(walk: &Walk<'_>, certificate: &Certificate, chain: &[Certificate], mut notes: Notes) -> Outcome {
-    let nickname = &walk.target().nickname.value;
+fn judge(
+    walk: &Walk<'_>,
+    nickname: &str,
+    certificate: &Certificate,
+    chain: &[Certificate],
+    mut notes: Notes,
+) -> Outcome {
     notes.add("subject", certificate.subject());
     notes.add("issuer", certificate.issuer_name());
     notes.add("trust", certificate.trust());
@@ -87,7 +95,7 @@ fn judge(walk: &Walk<'_>, certificate: &Certificate, chain: &[Certificate], mut 
     }
     match usage_trouble(nickname, certificate, &objections) {
         Some((cause, summary)) => notes.fail(cause, Confidence::Certain, summary),
-        None => trust(walk, chain, notes),
+        None => trust(walk, nickname, chain, notes),
     }
 }
 
@@ -132,8 +140,8 @@ fn anchors(role: Role, trust: Trust) -> bool {
 }
 
 /// The CA that issued our certificate is, as a rule, the one that the peer's certificate comes from.
-fn trust(walk: &Walk<'_>, chain: &[Certificate], mut notes: Notes) -> Outcome {
-    let (role, nickname) = (walk.target().role, &walk.target().nickname.value);
+fn trust(walk: &Walk<'_>, nickname: &str, chain: &[Certificate], mut notes: Notes) -> Outcome {
+    let role = walk.target().role;
     let anchored = chain
         .iter()
         .enumerate()
@@ -247,8 +255,7 @@ fn stamp(time: OffsetDateTime) -> String {
     time.format(format).unwrap_or_else(|_| time.to_string())
 }
 
-fn not_found(walk: &Walk<'_>, mut notes: Notes) -> Outcome {
-    let wanted = &walk.target().nickname.value;
+fn not_found(walk: &Walk<'_>, wanted: &str, mut notes: Notes) -> Outcome {
     let present = walk.slot.as_ref().map(|slot| slot.certificates()).unwrap_or_default();
     let nicknames: Vec<String> = present.iter().filter_map(Certificate::nickname).collect();
     if let Some(elsewhere) = nss_db::other_format_has(walk, wanted) {

@@ -47,7 +47,10 @@ fn note_values(target: &Target, notes: &mut Notes) {
     }
     notes.add("role", target.role);
     notes.add("database", line(target.database.value.argument.display(), &target.database));
-    notes.add("nickname", line(&target.nickname.value, &target.nickname));
+    match &target.nickname {
+        Some(nickname) => notes.add("nickname", line(&nickname.value, nickname)),
+        None => notes.add("nickname", "not given: no client certificate is used"),
+    }
     if let Some(bridge) = &target.bridge {
         notes.add("bridge", line(&bridge.value, bridge));
     }

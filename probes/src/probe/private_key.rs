@@ -20,7 +20,9 @@ pub const PROBE: Probe = Probe {
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
-    let nickname = &walk.target().nickname.value;
+    let Some(nickname) = walk.target().nickname.as_ref().map(|nickname| nickname.value.as_str()) else {
+        return notes.pass("no client certificate is used, so no key is needed");
+    };
     let Some(certificate) = &walk.certificate else {
         return notes.fail(Cause::KeyMissing, Confidence::Possible, "there is no certificate to look a key up for");
     };

@@ -27,14 +27,21 @@ pub(crate) enum Command {
     /// Order every fault of the lab and compare the verdicts with those that it must get
     Selftest(SelftestOptions),
     /// List the layers and the causes that each can give
-    Checks,
+    Checks(ListOptions),
     /// List every cause that a verdict can name
-    Causes,
+    Causes(ListOptions),
     /// Print the JSON Schema of a report
     Schema,
     /// Do the NSS work of a diagnosis; started by nssight itself
     #[command(hide = true)]
     Worker,
+}
+
+#[derive(Args)]
+pub(crate) struct ListOptions {
+    /// List them; it is what happens anyway
+    #[arg(long)]
+    list: bool,
 }
 
 #[derive(Subcommand)]

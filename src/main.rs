@@ -24,8 +24,8 @@ fn main() -> ExitCode {
         Command::Diagnose(options) => diagnose::run(&options),
         Command::Lab(command) => lab::run(&command),
         Command::Selftest(options) => selftest::run(&options),
-        Command::Checks => catalogue::checks(),
-        Command::Causes => catalogue::causes(),
+        Command::Checks(_) => catalogue::checks(),
+        Command::Causes(_) => catalogue::causes(),
         Command::Schema => catalogue::schema(),
         Command::Worker => worker::run(),
     }

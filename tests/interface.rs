@@ -183,6 +183,6 @@ fn a_closed_pipe_is_no_crash() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.code() == Some(0) && output.stderr.is_empty(), "{output:?}");
     assert!(run(binary().args(["causes"])).stdout.contains("client-cert-rejected"));
-    assert!(run(binary().args(["checks"])).stdout.contains("outer-handshake"));
+    assert!(run(binary().args(["checks", "--list"])).stdout.contains("outer-handshake"));
     assert_eq!(NICKNAME, "sigul-client-cert");
 }

@@ -48,24 +48,24 @@ pub(crate) struct ListOptions {
 pub(crate) enum LabCommand {
     /// Start the lab, diagnose it, and stop it
     Run {
-        /// The fault to order
-        #[arg(long, value_name = "ID")]
-        fault: Option<String>,
+        /// A fault to order; several are had together
+        #[arg(long = "fault", value_name = "ID")]
+        faults: Vec<String>,
         #[command(flatten)]
         output: OutputOptions,
     },
     /// Start the lab and leave it running until Ctrl-C
     Up {
-        /// The fault to order
-        #[arg(long, value_name = "ID")]
-        fault: Option<String>,
+        /// A fault to order; several are had together
+        #[arg(long = "fault", value_name = "ID")]
+        faults: Vec<String>,
         /// Put everything into this directory, which stays
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
         /// Keep the temporary directory
         #[arg(long)]
         keep: bool,
-        /// Format of the client's database
+        /// Format of the databases
         #[arg(long, value_enum, default_value_t = DbFormatOption::Cert9)]
         db_format: DbFormatOption,
     },
@@ -246,6 +246,23 @@ pub(crate) struct OutputOptions {
     /// Exit 1 for warnings too
     #[arg(long)]
     pub(crate) strict: bool,
+}
+
+impl OutputOptions {
+    /// The same options as words of a command line.
+    pub(crate) fn words(&self) -> Vec<OsString> {
+        let mut words = vec!["--format".into(), name(self.format), "--color".into(), name(self.color)];
+        words.extend(self.output.iter().flat_map(|path| ["--output".into(), path.into()]));
+        let flags =
+            [(self.verbose, "--verbose"), (self.quiet, "--quiet"), (self.short, "--short"), (self.strict, "--strict")];
+        words.extend(flags.into_iter().filter(|(given, _)| *given).map(|(_, flag)| flag.into()));
+        words
+    }
+}
+
+/// How the command line spells a choice.
+fn name(choice: impl ValueEnum) -> OsString {
+    choice.to_possible_value().map(|value| value.get_name().into()).unwrap_or_default()
 }
 
 impl DiagnoseOptions {

@@ -1,40 +1,38 @@
 //! `nssight lab`: a bridge and a server on loopback with PKI, database and configuration of their own, healthy or with a
 //! fault to order.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
-use std::time::Duration;
+use std::process::{Command, ExitCode};
 
 use nssight_fixtures::deployment::Deployment;
-use nssight_fixtures::fault::{self, Fault};
+use nssight_fixtures::fault::{self, Change, Fault};
 use nssight_fixtures::nssdb::DbFormat;
-use nssight_probes::Plan;
-use nssight_probes::secret::{Password, PasswordForm};
-use nssight_probes::settings::{Overrides, Request};
+use nssight_probes::shell;
 use tempfile::TempDir;
 
 use crate::cli::{DbFormatOption, LabCommand, OutputOptions};
-use crate::worker::Passwords;
-use crate::{diagnose, exit};
+use crate::exit;
 
-/// A fault that shows as silence shows sooner than in the field.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// Seconds. A fault that shows as silence shows sooner than in the field.
+const TIMEOUT: &str = "5";
 
-pub(crate) fn run(command: &LabCommand) -> ExitCode {
+pub(crate) fn run(command: LabCommand) -> ExitCode {
     let faults = match fault::all() {
         Ok(faults) => faults,
         Err(error) => return inconclusive(error),
     };
     match command {
         LabCommand::List => list(&faults),
-        LabCommand::Run { fault, output } => match find(&faults, fault.as_deref()) {
-            Ok(fault) => diagnose_once(fault, output).unwrap_or_else(inconclusive),
-            Err(unknown) => exit::usage(unknown),
+        LabCommand::Run { faults: ids, output } => match Order::new(&faults, &ids) {
+            Ok(order) => diagnose_once(&order, &output).unwrap_or_else(inconclusive),
+            Err(trouble) => exit::usage(trouble),
         },
-        LabCommand::Up { fault, dir, keep, db_format } => match find(&faults, fault.as_deref()) {
-            Ok(fault) => up(fault, dir.clone(), *keep, *db_format).unwrap_or_else(inconclusive),
-            Err(unknown) => exit::usage(unknown),
+        LabCommand::Up { faults: ids, dir, keep, db_format } => match Order::new(&faults, &ids) {
+            Ok(order) => up(&order, dir, keep, db_format).unwrap_or_else(inconclusive),
+            Err(trouble) => exit::usage(trouble),
         },
     }
 }
@@ -44,11 +42,33 @@ fn inconclusive(error: impl std::fmt::Display) -> ExitCode {
     ExitCode::from(exit::INCONCLUSIVE)
 }
 
-/// The fault of this id; without one, the healthy deployment.
-fn find<'a>(faults: &'a [Fault], id: Option<&str>) -> Result<&'a Fault, String> {
-    let id = id.unwrap_or("healthy");
-    let found = faults.iter().find(|fault| fault.id == id);
-    found.ok_or_else(|| format!("the lab has no fault \"{id}\"; `nssight lab list` shows them"))
+/// What was ordered.
+struct Order {
+    titles: Vec<String>,
+    change: Change,
+    /// Options that nssight is run with.
+    flags: Vec<String>,
+    /// Variables that nssight is run with.
+    environment: BTreeMap<String, String>,
+}
+
+impl Order {
+    /// The faults of these ids together; without one, the healthy deployment.
+    fn new(all: &[Fault], ids: &[String]) -> Result<Self, String> {
+        let healthy = ["healthy".to_owned()];
+        let ids = if ids.is_empty() { &healthy[..] } else { ids };
+        let find = |id: &String| {
+            let found = all.iter().find(|fault| fault.id == *id);
+            found.ok_or_else(|| format!("the lab has no fault \"{id}\"; `nssight lab list` shows them"))
+        };
+        let ordered = ids.iter().map(find).collect::<Result<Vec<&Fault>, String>>()?;
+        Ok(Self {
+            titles: ordered.iter().map(|fault| fault.title.clone()).collect(),
+            change: fault::combine(&ordered).map_err(|conflict| conflict.to_string())?,
+            flags: ordered.iter().flat_map(|fault| fault.flags.clone()).collect(),
+            environment: ordered.iter().flat_map(|fault| fault.environment.clone()).collect(),
+        })
+    }
 }
 
 fn list(faults: &[Fault]) -> ExitCode {
@@ -68,25 +88,27 @@ pub(crate) fn directory() -> io::Result<TempDir> {
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-fn diagnose_once(fault: &Fault, output: &OutputOptions) -> Result<ExitCode, Failure> {
+fn diagnose_once(order: &Order, output: &OutputOptions) -> Result<ExitCode, Failure> {
     let directory = directory()?;
-    let lab = Deployment::start(directory.path(), &fault.change, DbFormat::Sql)?;
-    let overrides = Overrides::default();
-    let plan = Plan::new(None, Vec::new())?;
-    let request = Request {
-        config: Some(lab.config()),
-        overrides: &overrides,
-        password: None,
-        until: plan.until,
-        timeout: TIMEOUT,
-        home: None,
-    };
-    let admin = std::fs::read(lab.admin_password_file())?;
-    let passwords = Passwords { database: None, admin: Some(Password::new(PasswordForm::Literal, admin)) };
-    Ok(diagnose::walk(&request, passwords, &plan, output, 0))
+    let lab = Deployment::start(directory.path(), &order.change, DbFormat::Sql)?;
+    let mut command = diagnosis(&lab, order.environment.clone());
+    command.args(["--timeout", TIMEOUT]).args(&order.flags).args(output.words());
+    let code = command.status()?.code().and_then(|code| u8::try_from(code).ok());
+    Ok(ExitCode::from(code.unwrap_or(exit::INCONCLUSIVE)))
 }
 
-fn up(fault: &Fault, dir: Option<PathBuf>, keep: bool, format: DbFormatOption) -> Result<ExitCode, Failure> {
+/// A diagnosis of the deployment by a process of its own: some faults are those of another user or another environment.
+pub(crate) fn diagnosis(lab: &Deployment, environment: BTreeMap<String, String>) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("diagnose").arg("-c").arg(lab.config()).arg("--admin-password-file").arg(lab.admin_password_file());
+    command.env_remove("NSS_DEFAULT_DB_TYPE").envs(environment);
+    if let Some(user) = lab.run_as() {
+        command.uid(user).gid(user);
+    }
+    command
+}
+
+fn up(order: &Order, dir: Option<PathBuf>, keep: bool, format: DbFormatOption) -> Result<ExitCode, Failure> {
     let temporary = if dir.is_none() { Some(directory()?) } else { None };
     let path = match (&dir, &temporary) {
         (Some(dir), _) => {
@@ -100,14 +122,12 @@ fn up(fault: &Fault, dir: Option<PathBuf>, keep: bool, format: DbFormatOption) -
         DbFormatOption::Cert9 => DbFormat::Sql,
         DbFormatOption::Cert8 => DbFormat::Dbm,
     };
-    let lab = Deployment::start(&path, &fault.change, format)?;
+    let lab = Deployment::start(&path, &order.change, format)?;
     let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])?;
-    println!("{}", fault.title);
-    println!(
-        "try:  nssight diagnose -c {} --admin-password-file {}",
-        lab.config().display(),
-        lab.admin_password_file().display()
-    );
+    for title in &order.titles {
+        println!("{title}");
+    }
+    println!("try:  {}", line(&lab, order));
     println!("Ctrl-C ends the lab");
     io::stdout().flush()?;
     let _ = signals.forever().next();
@@ -116,4 +136,14 @@ fn up(fault: &Fault, dir: Option<PathBuf>, keep: bool, format: DbFormatOption) -
         println!("kept: {}", temporary.keep().display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What to type for a diagnosis of a lab that is up.
+fn line(lab: &Deployment, order: &Order) -> String {
+    let variables = order.environment.iter().map(|(name, value)| format!("{name}={}", shell::quote(value)));
+    let user = lab.run_as().map(|user| format!("setpriv --reuid {user} --regid {user} --clear-groups"));
+    let files = [lab.config(), lab.admin_password_file()].map(|path| shell::quote(&path.display().to_string()));
+    let command = format!("nssight diagnose -c {} --admin-password-file {}", files[0], files[1]);
+    let flags = order.flags.iter().map(|flag| shell::quote(flag));
+    variables.chain(user).chain([command]).chain(flags).collect::<Vec<_>>().join(" ")
 }

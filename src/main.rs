@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Diagnose(options) => diagnose::run(&options),
-        Command::Lab(command) => lab::run(&command),
+        Command::Lab(command) => lab::run(command),
         Command::Selftest(options) => selftest::run(&options),
         Command::Checks(_) => catalogue::checks(),
         Command::Causes(_) => catalogue::causes(),

@@ -1,7 +1,7 @@
 //! `nssight selftest`: orders every fault of the lab and compares the verdicts with those that it must get.
 
 use std::io::{self, Write};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -111,10 +111,9 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 fn diagnose(fault: &Fault) -> Result<(Named, Option<String>), Failure> {
     let directory = lab::directory()?;
     let deployment = Deployment::start(directory.path(), &fault.change, DbFormat::Sql)?;
-    let mut command = Command::new("/proc/self/exe");
-    command.args(["diagnose", "--format", "json", "--timeout", TIMEOUT, "-c"]).arg(deployment.config());
-    command.arg("--admin-password-file").arg(deployment.admin_password_file()).args(&fault.flags);
-    let output = command.stdin(Stdio::null()).env_remove("NSS_DEFAULT_DB_TYPE").output()?;
+    let mut command = lab::diagnosis(&deployment, fault.environment.clone());
+    command.args(["--format", "json", "--timeout", TIMEOUT]).args(&fault.flags);
+    let output = command.stdin(Stdio::null()).output()?;
     let report: Report = serde_json::from_slice(&output.stdout)
         .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))?;
     let given = Named {

@@ -2,7 +2,9 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use common::{Run, binary, run};
 use nssight_fixtures::deployment::Deployment;
@@ -124,5 +126,47 @@ fn another_try_tells_a_dead_link_from_a_rejected_request() {
         );
         assert_eq!((run.code, run.report()["connections_opened"].as_u64()), (Some(code), Some(2)));
         assert_eq!(deployment.connections(), 2);
+    }
+}
+
+#[test]
+fn faults_can_be_ordered_together_unless_they_exclude_each_other() {
+    let run_lab = |faults: &[&str]| {
+        let mut command = binary();
+        command.args(["lab", "run", "--short"]).args(faults.iter().flat_map(|fault| ["--fault", fault]));
+        run(&mut command)
+    };
+    let both = run_lab(&["server-expired", "db-environment-asks-for-legacy"]);
+    assert_eq!(both.code, Some(1));
+    assert!(both.stdout.starts_with("fail nss-db db-type-mismatch"), "{both:#?}");
+    let neither = run_lab(&["slow-network", "one-byte-at-a-time"]);
+    assert_eq!(neither.code, Some(2));
+    assert!(neither.stderr.contains("both change \"relay\""), "{neither:#?}");
+}
+
+#[test]
+fn a_lab_that_is_up_has_databases_for_all_three_and_ends_at_an_interrupt() {
+    for (format, prefix) in [("cert9", "sql"), ("cert8", "dbm")] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = binary();
+        command.args(["lab", "up", "--db-format", format, "--fault", "outer-version", "--dir"]).arg(directory.path());
+        let mut lab = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(lab.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let line = lines.find(|line| line.starts_with("try:")).unwrap();
+        assert!(line.ends_with("--tls-min tls1.3 --tls-max tls1.3"), "{line}");
+        lines.find(|line| line.starts_with("Ctrl-C")).unwrap();
+        for (role, nickname) in
+            [("client", "sigul-client-cert"), ("bridge", "sigul-bridge-cert"), ("server", "sigul-server-cert")]
+        {
+            let database = format!("{prefix}:{}", directory.path().join(role).display());
+            let listed = Command::new("certutil").args(["-L", "-d", &database, "-n", nickname]).output().unwrap();
+            assert!(listed.status.success(), "{role}: {}", String::from_utf8_lossy(&listed.stderr));
+            let config = directory.path().join(format!("{role}.conf"));
+            let walked = run(binary().args(["diagnose", "--until", "private-key", "--short", "-c"]).arg(config));
+            assert_eq!(walked.code, Some(0), "{role}: {walked:#?}");
+        }
+        let pid = rustix::process::Pid::from_child(&lab);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        assert_eq!(lab.wait().unwrap().code(), Some(0));
     }
 }

@@ -162,10 +162,9 @@ impl Inventory {
                 names.push(name);
             }
         }
-        let locks = LockTable::read();
         self.files = names
             .into_iter()
-            .map(|name| if reachable { FileEntry::look(&self.path, name, &locks) } else { FileEntry::absent(name) })
+            .map(|name| if reachable { FileEntry::look(&self.path, name) } else { FileEntry::absent(name) })
             .collect();
     }
 
@@ -191,6 +190,18 @@ impl Inventory {
     /// The entry with this file name.
     pub fn file(&self, name: &str) -> Option<&FileEntry> {
         self.files.iter().find(|file| file.name == name)
+    }
+
+    /// Who holds SQLite's locks on which of the files at this moment; files without locks are left out. It is asked for
+    /// apart because the kernel stops every processor to answer (reading `/proc/locks` took 11 to 24 ms, measured).
+    pub fn locks(&self) -> Vec<(&FileEntry, Vec<Lock>)> {
+        let table = LockTable::read();
+        let locks_on = |file: &FileEntry| match std::fs::metadata(self.path.join(&file.name)) {
+            Ok(meta) if meta.is_file() => table.of(&meta),
+            _ => Vec::new(),
+        };
+        let all = self.files.iter().map(|file| (file, locks_on(file)));
+        all.filter(|(_, locks)| !locks.is_empty()).collect()
     }
 
     /// Whether any of the two files of a format is there, whole or not.

@@ -189,10 +189,13 @@ fn refused(look: &Look, error: &NssError, mut notes: Notes) -> Outcome {
     if asked == Format::Dbm && error.code == ErrorCode::SEC_ERROR_LEGACY_DATABASE {
         return legacy_unsupported(look, notes);
     }
-    let locked = look.pair(asked).find_map(|file| {
-        let lock = file.locks.iter().find(|lock| lock.kind >= LockKind::Pending)?;
-        Some((file, lock))
-    });
+    let names = [asked.certificate_file(), asked.key_file()];
+    let locked = look.inventory.locks().into_iter().filter(|(file, _)| names.contains(&file.name.as_str())).find_map(
+        |(file, locks)| {
+            let lock = locks.into_iter().find(|lock| lock.kind >= LockKind::Pending)?;
+            Some((file, lock))
+        },
+    );
     if let Some((file, lock)) = locked {
         let holder = lock.pid.map_or_else(|| "another process".to_owned(), process);
         let summary = format!("{} is locked for writing by {holder}", file.name);

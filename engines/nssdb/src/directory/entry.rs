@@ -1,6 +1,5 @@
 //! One file of a database directory.
 
-use super::locks::{Lock, LockTable};
 use super::magic::{self, Magic};
 use crate::{Errno, file};
 use serde::Serialize;
@@ -53,8 +52,6 @@ pub struct FileEntry {
     pub open_error: Option<Errno>,
     /// What the first bytes say; `None` when they could not be read.
     pub magic: Option<Magic>,
-    /// Locks other processes hold on it, the strongest first.
-    pub locks: Vec<Lock>,
 }
 
 impl FileEntry {
@@ -71,12 +68,11 @@ impl FileEntry {
             mtime: (0, 0),
             open_error: None,
             magic: None,
-            locks: Vec::new(),
         }
     }
 
     /// Looks at a file; opens it only if it is regular, so that no FIFO or device is disturbed.
-    pub(super) fn look(dir: &Path, name: String, locks: &LockTable) -> FileEntry {
+    pub(super) fn look(dir: &Path, name: String) -> FileEntry {
         let path = dir.join(&name);
         let mut entry = FileEntry::absent(name);
         let own = match std::fs::symlink_metadata(&path) {
@@ -120,7 +116,6 @@ impl FileEntry {
         entry.gid = meta.gid();
         entry.mtime = (meta.mtime(), meta.mtime_nsec());
         if entry.kind == FileKind::Regular {
-            entry.locks = locks.of(&meta);
             match file::open(&path).and_then(|file| magic::identify(file, entry.size)) {
                 Ok(magic) => entry.magic = Some(magic),
                 Err(error) => entry.open_error = Some(Errno::from(&error)),

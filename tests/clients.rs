@@ -10,11 +10,11 @@ use nssight_fixtures::fault::{Change, Queue};
 use nssight_fixtures::nssdb::DbFormat;
 
 /// A python-nss client that forks before it initialises NSS, as the reference client does.
-fn python_client(deployment: &Deployment) -> Output {
+fn python_client(deployment: &Deployment, operation: &str) -> Output {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/double_tls_client.py");
     let mut command = Command::new("/usr/bin/python3");
     command.arg(script).arg("-c").arg(deployment.config());
-    command.arg("--admin-password-file").arg(deployment.admin_password_file()).arg("list-users");
+    command.arg("--admin-password-file").arg(deployment.admin_password_file()).arg(operation);
     command.stdin(Stdio::null()).output().expect("python3 must be installed (make deps)")
 }
 
@@ -23,11 +23,15 @@ fn an_independent_client_completes_its_request() {
     let directory = tempfile::tempdir().unwrap();
     let deployment = Deployment::start(directory.path(), &Change::default(), DbFormat::Sql).unwrap();
     for _ in 0..5 {
-        let output = python_client(&deployment);
+        let output = python_client(&deployment, "list-users");
         assert!(output.status.success(), "{output:?}");
         assert_eq!(String::from_utf8_lossy(&output.stdout), "admin\nsigner\n", "{output:?}");
     }
-    assert_eq!(deployment.connections(), 5);
+    for (operation, answer) in [("list-keys", "lab-key\n"), ("user-info", "Administrator: yes\n")] {
+        let output = python_client(&deployment, operation);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), answer, "{output:?}");
+    }
+    assert_eq!(deployment.connections(), 7);
 }
 
 #[test]
@@ -35,16 +39,16 @@ fn where_it_sees_an_end_of_file_nssight_sees_a_dead_server_link() {
     let stale = Change { queue: Queue::Stale, ..Change::default() };
     let directory = tempfile::tempdir().unwrap();
     let deployment = Deployment::start(directory.path(), &stale, DbFormat::Sql).unwrap();
-    let output = python_client(&deployment);
+    let output = python_client(&deployment, "list-users");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("PR_END_OF_FILE_ERROR"), "{output:?}");
     // The dead link is used up: the same client works now.
-    assert!(python_client(&deployment).status.success());
+    assert!(python_client(&deployment, "list-users").status.success());
 
     let directory = tempfile::tempdir().unwrap();
     let deployment = Deployment::start(directory.path(), &stale, DbFormat::Sql).unwrap();
     let report = run(binary().args(["diagnose", "--format", "json", "-c"]).arg(deployment.config())).report();
     assert_eq!(report["verdict"]["cause"], "server-link-dead", "{report:#}");
     assert_eq!(report["verdict"]["layer"], "bridge", "{report:#}");
-    assert!(python_client(&deployment).status.success());
+    assert!(python_client(&deployment, "list-users").status.success());
 }

@@ -142,11 +142,14 @@ def read_header(read):
     return raw, fields
 
 
-def list_users(config, outer, inner, password):
+def perform(operation, config, outer, inner, password):
     """The request outside, the secrets inside, the reply outside."""
     identity = initialise(config)
     user = config.get("client", "user-name").encode()
-    request = struct.pack(">I", 1) + header([(b"op", b"list-users"), (b"user", user)])
+    fields = [(b"op", operation.encode()), (b"user", user)]
+    if operation == "user-info":
+        fields.append((b"name", user))
+    request = struct.pack(">I", 1) + header(fields)
     outer.sendall(request + struct.pack(">Q", 0))
 
     session = tls(inner.detach(), identity, config.get("client", "server-hostname"))
@@ -166,7 +169,7 @@ def list_users(config, outer, inner, password):
         pass  # the server has all it needs with the last byte of the header, and may be done and gone by now
 
     code = exactly(outer.recv, 4)
-    raw, _ = read_header(outer.recv)
+    raw, fields = read_header(outer.recv)
     check(header_key, code + raw, exactly(outer.recv, 64))
     (length,) = struct.unpack(">Q", exactly(outer.recv, 8))
     payload = exactly(outer.recv, length)
@@ -175,6 +178,8 @@ def list_users(config, outer, inner, password):
     if number:
         print("Error: Authentication failed" if number == 3 else f"Error: {number}", file=sys.stderr)
         return 1
+    if operation == "user-info":
+        print("Administrator: " + ("yes" if fields[b"admin"] == b"\1" else "no"))
     for name in payload.split(b"\0")[:-1]:
         print(name.decode())
     return 0
@@ -190,7 +195,7 @@ def main():
     parser.add_argument("-c", dest="config", required=True)
     parser.add_argument("--admin-password-file", required=True)
     parser.add_argument("--timeout", type=int, default=20)
-    parser.add_argument("operation", choices=["list-users"])
+    parser.add_argument("operation", choices=["list-users", "list-keys", "user-info"])
     arguments = parser.parse_args()
     signal.alarm(arguments.timeout)
     config = settings(arguments.config)
@@ -213,7 +218,7 @@ def main():
     outer_far.close()
     inner_far.close()
     try:
-        return list_users(config, outer, inner, password)
+        return perform(arguments.operation, config, outer, inner, password)
     except nss_error.NSPRError as error:
         print(f"I/O error: {error}", file=sys.stderr)
         return 1

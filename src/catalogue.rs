@@ -5,6 +5,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use nssight_probes::{Cause, PROBES};
+use schemars::schema_for;
+
+use crate::cli::Document;
+use crate::db::{ComparisonDocument, InspectionDocument};
 
 pub(crate) fn checks() -> ExitCode {
     print(PROBES.iter().map(|probe| {
@@ -20,8 +24,13 @@ pub(crate) fn causes() -> ExitCode {
     }))
 }
 
-pub(crate) fn schema() -> ExitCode {
-    print([format!("{:#}", nssight_probes::report::schema())].into_iter())
+pub(crate) fn schema(document: Document) -> ExitCode {
+    let schema = match document {
+        Document::Report => nssight_probes::report::schema(),
+        Document::DbInspect => schema_for!(InspectionDocument).into(),
+        Document::DbCompare => schema_for!(ComparisonDocument).into(),
+    };
+    print([format!("{schema:#}")].into_iter())
 }
 
 /// A reader that has seen enough (`| head`) is no error.

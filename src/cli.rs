@@ -21,6 +21,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Walk from the configuration to the handshake and say which layer fails
     Diagnose(Box<DiagnoseOptions>),
+    /// Read NSS databases without NSS
+    #[command(subcommand)]
+    Db(DbCommand),
     /// A peer on loopback, healthy or with a fault, to see the diagnosis work
     #[command(subcommand)]
     Lab(LabCommand),
@@ -30,8 +33,8 @@ pub(crate) enum Command {
     Checks(ListOptions),
     /// List every cause that a verdict can name
     Causes(ListOptions),
-    /// Print the JSON Schema of a report
-    Schema,
+    /// Print the JSON Schema of a document
+    Schema(SchemaOptions),
     /// Do the NSS work of a diagnosis; started by nssight itself
     #[command(hide = true)]
     Worker,
@@ -42,6 +45,78 @@ pub(crate) struct ListOptions {
     /// List them; it is what happens anyway
     #[arg(long)]
     list: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct SchemaOptions {
+    /// Whose document
+    #[arg(value_enum, default_value_t = Document::Report)]
+    pub(crate) document: Document,
+}
+
+/// A document that has a schema.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Document {
+    /// nssight/report/1, of `nssight diagnose`
+    Report,
+    /// nssight/db-inspect/1, of `nssight db inspect`
+    DbInspect,
+    /// nssight/db-compare/1, of `nssight db compare`
+    DbCompare,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum DbCommand {
+    /// Show what is in a database directory, and what NSS makes of it
+    Inspect(InspectOptions),
+    /// Say what differs between two databases, and what follows from it: exit code 0 same, 1 different, 3 unreadable
+    Compare(CompareOptions),
+}
+
+#[derive(Args)]
+pub(crate) struct InspectOptions {
+    /// The directory, with sql: or dbm: in front if the format matters
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: OsString,
+    /// Show the certificates of this nickname in detail, with their chain
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) nickname: Option<String>,
+    #[command(flatten)]
+    pub(crate) password: PasswordOptions,
+    #[command(flatten)]
+    pub(crate) output: TableOptions,
+}
+
+#[derive(Args)]
+pub(crate) struct CompareOptions {
+    /// One directory
+    #[arg(value_name = "A")]
+    pub(crate) a: OsString,
+    /// The other one
+    #[arg(value_name = "B")]
+    pub(crate) b: OsString,
+    #[command(flatten)]
+    pub(crate) password: PasswordOptions,
+    /// A file with the password of B, where it has another one
+    #[arg(long, value_name = "FILE", help_heading = "Password")]
+    pub(crate) other_password_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: TableOptions,
+}
+
+/// How a result that is no walk is written.
+#[derive(Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct TableOptions {
+    /// How to write the result
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+    /// Show every detail
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+    /// When to use colours
+    #[arg(long, value_enum, default_value_t = Colour::Auto)]
+    pub(crate) color: Colour,
 }
 
 #[derive(Subcommand)]
@@ -97,7 +172,7 @@ pub(crate) struct SelftestOptions {
 pub(crate) enum Format {
     /// For a terminal
     Human,
-    /// One document of the schema nssight/report/1
+    /// One JSON document
     Json,
 }
 

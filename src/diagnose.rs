@@ -15,11 +15,11 @@ use nssight_probes::{Layer, Observer, Plan, Settings, Walk, diagnose};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::cli::{Colour, DiagnoseOptions, Format, OutputOptions};
+use crate::cli::{DiagnoseOptions, Format, OutputOptions};
 use crate::report::human::{self, Detail, Human};
 use crate::report::json;
 use crate::worker::Passwords;
-use crate::{exit, password, retries, supervisor, worker};
+use crate::{exit, password, retries, supervisor, terminal, worker};
 
 pub(crate) fn run(options: &DiagnoseOptions) -> ExitCode {
     worker::protect();
@@ -83,10 +83,7 @@ pub(crate) fn walk(
         Ok(()) => exit::of(&report, options.strict),
         // A reader that went away has seen what it wanted.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::of(&report, options.strict),
-        Err(error) => {
-            eprintln!("nssight: the report could not be written: {error}");
-            ExitCode::from(exit::INCONCLUSIVE)
-        }
+        Err(error) => exit::not_written(&error),
     }
 }
 
@@ -197,15 +194,8 @@ impl Output {
             Some(path) => Some(File::create(path).map_err(|error| format!("{}: {error}", path.display()))?),
             None => None,
         };
-        let terminal = file.is_none() && io::stdout().is_terminal();
-        match options.color {
-            Colour::Always => colored::control::set_override(true),
-            Colour::Never => colored::control::set_override(false),
-            Colour::Auto => {
-                let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-                colored::control::set_override(terminal && !unwanted);
-            }
-        }
+        let on_terminal = file.is_none() && io::stdout().is_terminal();
+        terminal::choose_colours(options.color, on_terminal);
         let detail = match options {
             OutputOptions { short: true, .. } => Detail::Short,
             OutputOptions { quiet: true, .. } => Detail::Quiet,
@@ -216,8 +206,8 @@ impl Output {
             sink: file.map_or_else(|| Box::new(io::stdout()) as Box<dyn Write>, |file| Box::new(file)),
             format: options.format,
             detail,
-            width: human::width(terminal),
-            shows_progress: terminal
+            width: terminal::width(on_terminal),
+            shows_progress: on_terminal
                 && options.format == Format::Human
                 && matches!(detail, Detail::Normal | Detail::Verbose),
             connections: 0,

@@ -30,3 +30,9 @@ pub(crate) fn usage(message: impl std::fmt::Display) -> ExitCode {
     eprintln!("nssight: {message}");
     ExitCode::from(USAGE)
 }
+
+/// Says on standard error that the result could not be written.
+pub(crate) fn not_written(error: &std::io::Error) -> ExitCode {
+    eprintln!("nssight: the report could not be written: {error}");
+    ExitCode::from(INCONCLUSIVE)
+}

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod cli;
+mod db;
 mod diagnose;
 mod exit;
 mod lab;
@@ -10,6 +11,7 @@ mod report;
 mod retries;
 mod selftest;
 mod supervisor;
+mod terminal;
 mod worker;
 
 use std::process::ExitCode;
@@ -22,11 +24,12 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Diagnose(options) => diagnose::run(&options),
+        Command::Db(command) => db::run(&command),
         Command::Lab(command) => lab::run(command),
         Command::Selftest(options) => selftest::run(&options),
         Command::Checks(_) => catalogue::checks(),
         Command::Causes(_) => catalogue::causes(),
-        Command::Schema => catalogue::schema(),
+        Command::Schema(options) => catalogue::schema(options.document),
         Command::Worker => worker::run(),
     }
 }

@@ -7,6 +7,8 @@ use comfy_table::{ContentArrangement, Table};
 use nssight_probes::wire::{Session, Way};
 use nssight_probes::{Confidence, Finding, Layer, Outcome, Report, Status};
 
+use crate::terminal::{printable, wrap};
+
 /// How much is shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Detail {
@@ -20,10 +22,6 @@ pub(crate) enum Detail {
     Verbose,
 }
 
-/// Lines longer than this are hard to read, whatever the terminal has.
-const WIDEST: usize = 140;
-/// The width taken where there is no terminal to ask.
-const WITHOUT_TERMINAL: usize = 100;
 const LAYER_COLUMN: usize = 17;
 const TIME_COLUMN: usize = 9;
 
@@ -215,12 +213,6 @@ pub(crate) fn progress(layer: Layer) -> String {
     format!("  {:<LAYER_COLUMN$}…\r", layer.as_str())
 }
 
-/// The width to write for: the terminal's, or a fixed one.
-pub(crate) fn width(on_terminal: bool) -> usize {
-    let terminal = on_terminal.then(|| Table::new().width()).flatten().map(usize::from);
-    terminal.unwrap_or(WITHOUT_TERMINAL).clamp(40, WIDEST)
-}
-
 fn sign(status: Status) -> (&'static str, Color) {
     match status {
         Status::Pass => ("✓", Color::Green),
@@ -235,34 +227,4 @@ fn duration(micros: u64) -> String {
         0..1_000_000 => format!("{:.1} ms", micros as f64 / 1000.0),
         _ => format!("{:.1} s", micros as f64 / 1_000_000.0),
     }
-}
-
-/// Names and first bytes come from strangers: no control character of theirs reaches the terminal.
-fn printable(text: &str) -> String {
-    let hidden = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect()
-}
-
-/// Breaks at blanks; a word longer than the line stands alone on its own.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    let mut used = 0;
-    for word in text.split_whitespace() {
-        let length = word.chars().count();
-        if used > 0 && used + 1 + length > width {
-            lines.push(String::new());
-            used = 0;
-        }
-        if let Some(line) = lines.last_mut() {
-            if used > 0 {
-                line.push(' ');
-                used += 1;
-            }
-            line.push_str(word);
-            used += length;
-        }
-    }
-    lines
 }

@@ -39,6 +39,20 @@ impl Database {
         check(&self.key_store, password).map_or_else(|not| not, |_| PasswordCheck::Right)
     }
 
+    /// Whether the two have one and the same password record, byte for byte: then one was copied from the other, and the
+    /// password is the same, whatever it is.
+    pub fn has_password_record_of(&self, other: &Database) -> bool {
+        let record = |database: &Database| match &database.key_store.check {
+            Some(CheckValue::Blob(blob)) => Some((database.key_store.global_salt.clone(), blob.clone())),
+            Some(CheckValue::Netscape { salt, rounds, content }) => {
+                let salt = [&database.key_store.global_salt[..], salt, &rounds.to_be_bytes()].concat();
+                Some((salt, content.clone()))
+            }
+            Some(CheckValue::Other(_)) | None => None,
+        };
+        record(self).is_some() && record(self) == record(other)
+    }
+
     /// Opens the key database with its password.
     ///
     /// # Errors

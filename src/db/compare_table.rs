@@ -1,0 +1,95 @@
+//! `nssight db compare` for a terminal: the summary first, what differs, and with `-v` both sides of it.
+
+use std::io::{self, Write};
+
+use colored::Colorize;
+
+use super::compare::{Comparison, Difference, Gravity, Kind, PasswordComparison};
+use crate::terminal::{self, printable};
+
+/// Differences shown without `-v`.
+const AT_MOST: usize = 20;
+
+/// Writes the comparison.
+pub(super) fn write(out: &mut dyn Write, comparison: &Comparison, verbose: bool) -> io::Result<()> {
+    let rows = [("A", &comparison.a), ("B", &comparison.b)].map(|(name, side)| {
+        let text = format!(
+            "{}:{}, {} certificates, {} private keys",
+            side.format, side.directory, side.certificates, side.private_keys
+        );
+        [name.to_owned(), text]
+    });
+    terminal::pairs(out, &rows)?;
+    let password = match comparison.password {
+        PasswordComparison::Same => "the same",
+        PasswordComparison::Different => "different",
+        PasswordComparison::Unknown => "unknown: give it with --password-file, and B's own with --other-password-file",
+    };
+    let both = format!("{} certificates in both; password {password}", comparison.in_both);
+    terminal::pairs(out, &[["both".to_owned(), both]])?;
+    writeln!(out)?;
+    summary(out, comparison)?;
+    let shown = if verbose { comparison.differences.len() } else { AT_MOST };
+    for difference in comparison.differences.iter().take(shown) {
+        one(out, difference, verbose)?;
+    }
+    if comparison.differences.len() > shown {
+        writeln!(out, "and {} more; -v shows all", comparison.differences.len() - shown)?;
+    }
+    if !comparison.problems.is_empty() {
+        let title = if comparison.partial { "Damage; more may differ, or less" } else { "Damage" };
+        writeln!(out, "\n{}", title.bold())?;
+        comparison.problems.iter().try_for_each(|text| terminal::item(out, text))?;
+    }
+    Ok(())
+}
+
+fn summary(out: &mut dyn Write, comparison: &Comparison) -> io::Result<()> {
+    if comparison.differences.is_empty() {
+        let text = if comparison.partial { "no difference in what could be read" } else { "no difference" };
+        return writeln!(out, "{}", text.bold());
+    }
+    let of = |gravity: Gravity| comparison.differences.iter().filter(|it| it.gravity == gravity).count();
+    let counts = [(of(Gravity::Grave), "grave"), (of(Gravity::Notable), "notable"), (of(Gravity::Note), "to know")];
+    let counts: Vec<String> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
+    let total = comparison.differences.len();
+    let word = if total == 1 { "difference" } else { "differences" };
+    writeln!(out, "{} {}", format!("{total} {word}:").bold(), counts.join(", "))
+}
+
+fn one(out: &mut dyn Write, difference: &Difference, verbose: bool) -> io::Result<()> {
+    let sign = match difference.gravity {
+        Gravity::Grave => "✗".red(),
+        Gravity::Notable => "!".yellow(),
+        Gravity::Note => "·".normal(),
+    };
+    let what = match difference.kind {
+        Kind::OnlyInA => "only in A",
+        Kind::OnlyInB => "only in B",
+        Kind::NicknameDiffers => "another nickname",
+        Kind::TrustDiffers => "other trust",
+        Kind::TrustObjectDiffers => "trust kept in another way",
+        Kind::KeyOnlyInA => "private key only in A",
+        Kind::KeyOnlyInB => "private key only in B",
+        Kind::KeyEncryptionDiffers => "key encrypted in another way",
+        Kind::RenewedInA => "renewed in A",
+        Kind::RenewedInB => "renewed in B",
+        Kind::CertificateDiffers => "another certificate",
+        Kind::CrlOnlyInA => "only in A",
+        Kind::CrlOnlyInB => "only in B",
+        Kind::PasswordDiffers => "another password",
+    };
+    let sides = match (&difference.a, &difference.b) {
+        (Some(a), Some(b)) => format!(" (A: {a}; B: {b})"),
+        (Some(one), None) | (None, Some(one)) => format!(" ({one})"),
+        (None, None) => String::new(),
+    };
+    let line = format!("{}: {what}{sides}", difference.name);
+    terminal::paragraph(out, &format!("{sign} "), 2, &line)?;
+    terminal::paragraph(out, "  → ", 4, &difference.consequence)?;
+    match &difference.sha256 {
+        Some(sha256) if verbose => writeln!(out, "    {}", printable(sha256).dimmed()),
+        _ => Ok(()),
+    }
+}

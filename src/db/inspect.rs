@@ -1,0 +1,461 @@
+//! The document of `nssight db inspect`: what lies in a directory, what NSS makes of it, and what is odd about it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use nssight_nssdb::directory::{FileKind, Magic};
+use nssight_nssdb::{
+    Algorithm, Certificate, Database, FileState, KeyKind, KeyMatch, PasswordState, PrivateKey, TrustSource, Unlocked,
+};
+use openssl::pkey::{PKey, Private};
+use openssl::x509::{X509, X509Crl};
+use schemars::JsonSchema;
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::facts::{Facts, KeyFacts, hex};
+use super::load::{self, Loaded};
+use super::remarks::{self, Remark};
+
+/// Decrypting keys and verifying signatures takes some key derivations each; in this time thousands are done.
+const BUDGET: Duration = Duration::from_secs(20);
+
+/// The document, schema `nssight/db-inspect/1`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Inspection {
+    schema: &'static str,
+    pub(crate) directory: String,
+    pub(crate) choice: ChoiceView,
+    /// The format that was read here: `sql` or `dbm`.
+    pub(crate) format: String,
+    pub(crate) files: Vec<FileView>,
+    pub(crate) password: PasswordView,
+    pub(crate) generation: GenerationView,
+    pub(crate) certificates: Vec<CertificateView>,
+    pub(crate) private_keys: Vec<KeyView>,
+    pub(crate) crls: Vec<CrlView>,
+    /// What is odd, or would be seen differently by another NSS.
+    pub(crate) remarks: Vec<Remark>,
+    /// Signatures over trust and key attributes; absent without the password, and in the legacy format, which has none.
+    pub(crate) signatures: Option<SignaturesView>,
+    /// Objects of kinds that are not interpreted, with their number.
+    pub(crate) not_understood: BTreeMap<String, usize>,
+    /// Damage, each with its file and place.
+    pub(crate) problems: Vec<String>,
+    /// Something is missing here because a part could not be read.
+    pub(crate) partial: bool,
+}
+
+/// What NSS would open in the directory.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ChoiceView {
+    /// The format NSS asks for.
+    pub(crate) asked: String,
+    /// The format that certificates and keys come from; absent where NSS fails or starts an empty database.
+    pub(crate) reads: Option<String>,
+    /// The error code that NSS fails with.
+    pub(crate) error: Option<i32>,
+    /// Why, in words.
+    pub(crate) reason: String,
+}
+
+/// One file of the directory.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct FileView {
+    pub(crate) name: String,
+    /// What its first bytes say.
+    pub(crate) content: String,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// Permission bits, octal.
+    pub(crate) mode: String,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// RFC 3339.
+    pub(crate) modified: String,
+    /// Target, where it is a symbolic link.
+    pub(crate) link: Option<String>,
+    /// Why it cannot be read.
+    pub(crate) error: Option<String>,
+}
+
+/// The password of the key database.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct PasswordView {
+    /// `none`, `empty`, `set`, or `unreadable`.
+    pub(crate) state: &'static str,
+    /// How the check value is encrypted.
+    pub(crate) encryption: Option<String>,
+    pub(crate) iterations: Option<u32>,
+    /// Bytes; 48 where NSS 3.118 or later set the password.
+    pub(crate) salt_length: Option<usize>,
+    /// `right` or `wrong`; absent where none was given.
+    pub(crate) given: Option<&'static str>,
+}
+
+/// What the contents tell of the NSS versions that wrote them.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct GenerationView {
+    pub(crate) certificate_columns: usize,
+    pub(crate) key_columns: usize,
+    pub(crate) pkcs11_trust: usize,
+    pub(crate) merged: Vec<String>,
+}
+
+/// One certificate.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct CertificateView {
+    /// The first nickname; absent for a certificate without one.
+    pub(crate) nickname: Option<String>,
+    /// All nicknames, where there is more than one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) nicknames: Vec<String>,
+    /// Of the DER, lower-case hexadecimal.
+    pub(crate) sha256: String,
+    pub(crate) subject: String,
+    pub(crate) issuer: String,
+    /// Hexadecimal.
+    pub(crate) serial: String,
+    /// RFC 3339, UTC.
+    pub(crate) not_before: Option<String>,
+    pub(crate) not_after: Option<String>,
+    /// Negative once it has expired.
+    pub(crate) days_left: Option<i64>,
+    pub(crate) key: Option<KeyFacts>,
+    pub(crate) alternative_names: Vec<String>,
+    /// Absent where the certificate does not limit its usage.
+    pub(crate) extended_key_usage: Option<Vec<String>>,
+    pub(crate) is_ca: bool,
+    /// As `certutil -L` prints it.
+    pub(crate) trust: String,
+    /// Kind of the object that holds it: `nss`, `pkcs11`, `dbm`, or `none`.
+    pub(crate) trust_source: &'static str,
+    /// The private key is really in the key database.
+    pub(crate) has_private_key: bool,
+    /// `none`, `matches`, `identifier-only`, or `differs`.
+    pub(crate) private_key: &'static str,
+    /// Fingerprint of the certificate in this database that issued it.
+    pub(crate) issuer_sha256: Option<String>,
+    #[serde(skip)]
+    pub(crate) facts: Option<Facts>,
+}
+
+/// One private key.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct KeyView {
+    /// CKA_ID, hexadecimal.
+    pub(crate) id: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) nickname: Option<String>,
+    pub(crate) encryption: String,
+    pub(crate) iterations: Option<u32>,
+    /// Nicknames, or subjects, of the certificates that it belongs to.
+    pub(crate) certificates: Vec<String>,
+    /// What came of decrypting it; absent without the password.
+    pub(crate) decrypted: Option<String>,
+}
+
+/// A certificate revocation list.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct CrlView {
+    pub(crate) issuer: String,
+    pub(crate) revoked: usize,
+    pub(crate) next_update: Option<String>,
+    pub(crate) url: Option<String>,
+}
+
+/// Numbers of signed attributes.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct SignaturesView {
+    pub(crate) good: usize,
+    pub(crate) bad: usize,
+    pub(crate) missing: usize,
+    pub(crate) unchecked: usize,
+}
+
+impl Inspection {
+    /// Describes a database; with a password, what it opens too.
+    pub(crate) fn of(loaded: &Loaded, database: &Database, password: Option<&[u8]>, now: OffsetDateTime) -> Self {
+        let certificates = certificates(database, now);
+        let unlocked = unlock(database, password);
+        let deadline = Instant::now() + BUDGET;
+        let mut inspection = Self {
+            schema: "nssight/db-inspect/1",
+            directory: loaded.directory.display().to_string(),
+            choice: ChoiceView {
+                asked: loaded.choice.asked.to_string(),
+                reads: loaded.choice.reads.map(|format| format.to_string()),
+                error: loaded.choice.error,
+                reason: loaded.choice.reason.clone(),
+            },
+            format: database.format.to_string(),
+            files: loaded.inventory.files.iter().filter(|file| file.exists()).map(file).collect(),
+            password: password_view(database, password),
+            generation: GenerationView {
+                certificate_columns: database.generation.certificate_columns,
+                key_columns: database.generation.key_columns,
+                pkcs11_trust: database.generation.pkcs11_trust,
+                merged: database.generation.merged.clone(),
+            },
+            private_keys: keys(database, &certificates, unlocked.as_ref(), deadline),
+            certificates,
+            crls: database.crls.iter().map(|list| crl(&list.der, list.url.clone())).collect(),
+            remarks: Vec::new(),
+            signatures: unlocked
+                .as_ref()
+                .map(|unlocked| unlocked.verify_signatures(deadline.saturating_duration_since(Instant::now())))
+                .filter(|report| report.good + report.bad + report.missing + report.unchecked > 0)
+                .map(|report| SignaturesView {
+                    good: report.good,
+                    bad: report.bad,
+                    missing: report.missing,
+                    unchecked: report.unchecked,
+                }),
+            not_understood: database.not_understood.clone(),
+            problems: database.problems.iter().map(ToString::to_string).collect(),
+            partial: database.partial,
+        };
+        for state in [&database.certificate_file, &database.key_file] {
+            if let FileState::Failed(error) = state {
+                inspection.problems.push(error.to_string());
+            }
+        }
+        inspection.remarks = remarks::of(&inspection, loaded, database);
+        inspection
+    }
+}
+
+fn unlock<'a>(database: &'a Database, password: Option<&[u8]>) -> Option<Unlocked<'a>> {
+    match (&database.password, password) {
+        (PasswordState::Empty, _) => database.unlock(b"").ok(),
+        (_, Some(password)) => database.unlock(password).ok(),
+        (_, None) => None,
+    }
+}
+
+fn file(file: &nssight_nssdb::directory::FileEntry) -> FileView {
+    let content = match (&file.magic, file.kind) {
+        (Some(Magic::SqliteDb { wal: true }), _) => "SQLite in WAL mode".to_owned(),
+        (Some(Magic::SqliteDb { .. }), _) => "SQLite".to_owned(),
+        (Some(Magic::BerkeleyHash { lorder, .. }), _) => {
+            format!("Berkeley DB 1.85 hash, {}", if *lorder == 4321 { "big-endian" } else { "little-endian" })
+        }
+        (Some(Magic::Empty), _) => "empty".to_owned(),
+        (Some(Magic::Truncated { expected }), _) => format!("cut short, {expected} bytes promised"),
+        (Some(Magic::Text), _) => "text".to_owned(),
+        (Some(Magic::Garbage { .. }), _) => "unknown".to_owned(),
+        (None, FileKind::Regular) => "unreadable".to_owned(),
+        (None, kind) => format!("{kind:?}").to_lowercase(),
+    };
+    FileView {
+        name: file.name.clone(),
+        content,
+        size: file.size,
+        mode: format!("{:04o}", file.mode),
+        uid: file.uid,
+        gid: file.gid,
+        modified: OffsetDateTime::from_unix_timestamp(file.mtime.0).map(stamp).unwrap_or_default(),
+        link: file.link.clone(),
+        error: file.open_error.as_ref().map(ToString::to_string),
+    }
+}
+
+fn password_view(database: &Database, given: Option<&[u8]>) -> PasswordView {
+    let (state, details) = match &database.password {
+        PasswordState::NotInitialised => ("none", None),
+        PasswordState::Empty => ("empty", None),
+        PasswordState::Set { iterations, algorithm, salt_length } => {
+            ("set", Some((algorithm, *iterations, *salt_length)))
+        }
+        PasswordState::Unreadable(_) => ("unreadable", None),
+    };
+    PasswordView {
+        state,
+        encryption: details.map(|(algorithm, ..)| scheme(algorithm)),
+        iterations: details.map(|(_, iterations, _)| iterations),
+        salt_length: details.map(|(.., salt)| salt),
+        given: given.map(|given| if load::opens(database, given) { "right" } else { "wrong" }),
+    }
+}
+
+/// The name of a way to encrypt.
+pub(crate) fn scheme(algorithm: &Algorithm) -> String {
+    match algorithm {
+        Algorithm::Pbes2Aes256 { .. } => "PBES2, AES-256".to_owned(),
+        Algorithm::NssPbe3Des { .. } => "SHA-1, 3DES".to_owned(),
+        Algorithm::Other(name) => name.clone(),
+    }
+}
+
+fn iterations(algorithm: &Algorithm) -> Option<u32> {
+    match algorithm {
+        Algorithm::Pbes2Aes256 { iterations } | Algorithm::NssPbe3Des { iterations } => Some(*iterations),
+        Algorithm::Other(_) => None,
+    }
+}
+
+fn certificates(database: &Database, now: OffsetDateTime) -> Vec<CertificateView> {
+    let mut views: Vec<CertificateView> =
+        database.certificates.iter().map(|certificate| certificate_view(certificate, now)).collect();
+    let issuers = issuers(&views);
+    for (view, issuer) in views.iter_mut().zip(issuers) {
+        view.issuer_sha256 = issuer;
+    }
+    views
+}
+
+/// For each certificate the fingerprint of its issuer: by name, and by key identifier where several have the name.
+fn issuers(views: &[CertificateView]) -> Vec<Option<String>> {
+    let mut by_subject: HashMap<&[u8], Vec<usize>> = HashMap::new();
+    for (index, facts) in views.iter().enumerate().filter_map(|(index, view)| Some((index, view.facts.as_ref()?))) {
+        by_subject.entry(&facts.subject_name).or_default().push(index);
+    }
+    let issuer_of = |facts: &Facts| {
+        let candidates = by_subject.get(facts.issuer_name.as_slice())?;
+        let fits = |index: &&usize| {
+            let issuer = views[**index].facts.as_ref();
+            let identified = issuer.and_then(|issuer| issuer.subject_key_id.as_ref());
+            facts.authority_key_id.is_none() || identified.is_none() || identified == facts.authority_key_id.as_ref()
+        };
+        candidates.iter().find(fits).map(|index| views[*index].sha256.clone())
+    };
+    views.iter().map(|view| view.facts.as_ref().filter(|facts| !facts.is_self_issued()).and_then(issuer_of)).collect()
+}
+
+fn certificate_view(certificate: &Certificate, now: OffsetDateTime) -> CertificateView {
+    let facts = Facts::of(&certificate.der);
+    let mut names = certificate.nicknames.iter().map(|nickname| nickname.text.clone());
+    let unreadable = || format!("unreadable, {} bytes", certificate.der.len());
+    CertificateView {
+        nickname: names.next(),
+        nicknames: match certificate.nicknames.len() {
+            0 | 1 => Vec::new(),
+            _ => certificate.nicknames.iter().map(|nickname| nickname.text.clone()).collect(),
+        },
+        sha256: hex(&openssl::sha::sha256(&certificate.der)),
+        subject: facts.as_ref().map_or_else(unreadable, |facts| facts.subject.clone()),
+        issuer: facts.as_ref().map_or_else(unreadable, |facts| facts.issuer.clone()),
+        serial: facts.as_ref().map(|facts| facts.serial.clone()).unwrap_or_default(),
+        not_before: facts.as_ref().map(|facts| stamp(facts.not_before)),
+        not_after: facts.as_ref().map(|facts| stamp(facts.not_after)),
+        days_left: facts.as_ref().map(|facts| facts.days_left(now)),
+        key: facts.as_ref().map(|facts| facts.key.clone()),
+        alternative_names: facts.as_ref().map(|facts| facts.alternative_names.clone()).unwrap_or_default(),
+        extended_key_usage: facts.as_ref().and_then(|facts| facts.extended_key_usage.clone()),
+        is_ca: facts.as_ref().is_some_and(|facts| facts.is_ca),
+        trust: certificate.certutil_letters(),
+        trust_source: match certificate.trust.source {
+            TrustSource::NssTrust => "nss",
+            TrustSource::Pkcs11Trust => "pkcs11",
+            TrustSource::Dbm => "dbm",
+            TrustSource::None => "none",
+        },
+        has_private_key: certificate.has_private_key,
+        private_key: match certificate.key_match {
+            KeyMatch::NoKey => "none",
+            KeyMatch::Matches => "matches",
+            KeyMatch::IdentifierOnly => "identifier-only",
+            KeyMatch::Differs => "differs",
+        },
+        issuer_sha256: None,
+        facts,
+    }
+}
+
+impl CertificateView {
+    /// What to call it: the nickname, or the subject.
+    pub(crate) fn name(&self) -> &str {
+        self.nickname.as_deref().unwrap_or(&self.subject)
+    }
+}
+
+fn keys(
+    database: &Database,
+    views: &[CertificateView],
+    unlocked: Option<&Unlocked<'_>>,
+    deadline: Instant,
+) -> Vec<KeyView> {
+    let mut owners: HashMap<&[u8], Vec<usize>> = HashMap::new();
+    for (index, certificate) in database.certificates.iter().enumerate().filter(|(_, it)| it.has_private_key) {
+        owners.entry(&certificate.cka_id).or_default().push(index);
+    }
+    let view = |key: &PrivateKey| {
+        let owners = owners.get(key.cka_id.as_slice()).map(Vec::as_slice).unwrap_or_default();
+        let decrypted = unlocked.map(|unlocked| match Instant::now() < deadline {
+            true => decrypt(unlocked, key, owners.first().map(|owner| &database.certificates[*owner])),
+            false => "not tried, the time was up".to_owned(),
+        });
+        KeyView {
+            id: hex(&key.cka_id),
+            kind: kind(key.kind),
+            nickname: key.nickname.as_ref().map(|nickname| nickname.text.clone()),
+            encryption: scheme(&key.encryption),
+            iterations: iterations(&key.encryption),
+            certificates: owners.iter().map(|owner| views[*owner].name().to_owned()).collect(),
+            decrypted,
+        }
+    };
+    database.private_keys.iter().map(view).collect()
+}
+
+/// The name of a kind of key.
+pub(crate) fn kind(kind: KeyKind) -> String {
+    match kind {
+        KeyKind::Rsa => "RSA".to_owned(),
+        KeyKind::Dsa => "DSA".to_owned(),
+        KeyKind::Dh => "DH".to_owned(),
+        KeyKind::Ec => "EC".to_owned(),
+        KeyKind::Other(number) => format!("CKK 0x{number:x}"),
+        KeyKind::Undisclosed => "shows when decrypted".to_owned(),
+    }
+}
+
+fn decrypt(unlocked: &Unlocked<'_>, key: &PrivateKey, certificate: Option<&Certificate>) -> String {
+    let opened: PKey<Private> = match unlocked.private_key(key) {
+        Ok(opened) => opened,
+        Err(error) => return format!("failed: {error}"),
+    };
+    let public = certificate.and_then(|certificate| X509::from_der(&certificate.der).ok()?.public_key().ok());
+    match public.map(|public| opened.public_eq(&public)) {
+        Some(true) => "belongs to its certificate",
+        Some(false) => "another key than its certificate's",
+        None => "readable",
+    }
+    .to_owned()
+}
+
+fn crl(der: &[u8], url: Option<String>) -> CrlView {
+    let parsed = X509Crl::from_der(der).ok();
+    let names = |entry: &openssl::x509::X509NameEntryRef| {
+        let key = entry.object().nid().short_name().unwrap_or("?").to_owned();
+        let value = entry.data().to_string().unwrap_or_default();
+        format!("{key}={value}")
+    };
+    let issuer = parsed.as_ref().map(|list| list.issuer_name().entries().map(names).collect::<Vec<_>>().join(", "));
+    CrlView {
+        issuer: issuer.unwrap_or_else(|| format!("unreadable, {} bytes", der.len())),
+        revoked: parsed.as_ref().and_then(|list| list.get_revoked()).map_or(0, |revoked| revoked.len()),
+        next_update: parsed.as_ref().and_then(|list| list.next_update()).map(ToString::to_string),
+        url,
+    }
+}
+
+/// RFC 3339 in UTC, to the second.
+pub(crate) fn stamp(time: OffsetDateTime) -> String {
+    time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_else(|_| time.to_string())
+}
+
+/// Certificates whose chain is followed from one to its last known issuer, the leaf first; a circle ends it.
+pub(crate) fn chain<'a>(inspection: &'a Inspection, leaf: &'a CertificateView) -> Vec<&'a CertificateView> {
+    let mut links = vec![leaf];
+    let mut seen = HashSet::from([leaf.sha256.as_str()]);
+    while let Some(issuer) = links.last().and_then(|last| last.issuer_sha256.as_deref())
+        && let Some(found) = inspection.certificates.iter().find(|view| view.sha256 == issuer)
+        && seen.insert(&found.sha256)
+    {
+        links.push(found);
+    }
+    links
+}

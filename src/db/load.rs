@@ -1,0 +1,72 @@
+//! Finding the database that an argument means, and reading it without NSS.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use nssight_nss::library;
+use nssight_nssdb::directory::{Access, Choice, Question, TypePrefix, parse_argument};
+use nssight_nssdb::{Database, Error, Format, Inventory, PasswordCheck, PasswordState};
+use nssight_probes::password_file::{self, Reading};
+use nssight_probes::secret::{Password, PasswordForm};
+use zeroize::Zeroizing;
+
+/// The token that a password file may name; NSS calls the slot with the keys so.
+const TOKEN: &str = "NSS Certificate DB";
+
+/// A directory, what NSS would make of it, and the database in it.
+pub(crate) struct Loaded {
+    pub(crate) directory: PathBuf,
+    pub(crate) inventory: Inventory,
+    /// What NSS would open here.
+    pub(crate) choice: Choice,
+    /// The database that NSS would read; where NSS reads none, the one that can be read.
+    pub(crate) database: Result<Database, Error>,
+}
+
+impl Loaded {
+    /// Reads the database of an argument such as `sql:/etc/pki/nssdb`.
+    pub(crate) fn from(argument: &OsStr) -> Self {
+        let (prefix, directory) = parse_argument(argument);
+        let directory = PathBuf::from(directory);
+        let inventory = Inventory::of(&directory);
+        let default = std::env::var("NSS_DEFAULT_DB_TYPE").ok();
+        let question =
+            Question { prefix, default_db_type: default.as_deref(), access: Access::ReadOnly, nss: nss_version() };
+        let choice = inventory.choose(&question);
+        let first = choice.reads.unwrap_or(choice.asked);
+        let other = if first == Format::Sql { Format::Dbm } else { Format::Sql };
+        let database = match Database::open(&directory, first) {
+            Err(error) if choice.reads.is_none() && prefix == TypePrefix::None => {
+                Database::open(&directory, other).map_err(|_| error)
+            }
+            result => result,
+        };
+        Self { directory, inventory, choice, database }
+    }
+}
+
+/// Major and minor version of the NSS in use.
+fn nss_version() -> (u32, u32) {
+    let text = library::nss_version();
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// A given password as the bytes that NSS would try; none from an empty file.
+pub(crate) fn bytes(password: &Password) -> Option<Zeroizing<Vec<u8>>> {
+    match password.form {
+        PasswordForm::Literal => Some(Zeroizing::new(password.expose().to_vec())),
+        PasswordForm::File => match password_file::read(password.expose(), TOKEN) {
+            Reading::Password(secret) => Some(secret),
+            Reading::NoData => None,
+        },
+    }
+}
+
+/// Whether the password opens the database, the empty one included.
+pub(crate) fn opens(database: &Database, password: &[u8]) -> bool {
+    match database.password {
+        PasswordState::Empty => password.is_empty(),
+        _ => database.check_password(password) == PasswordCheck::Right,
+    }
+}

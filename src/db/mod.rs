@@ -1,0 +1,129 @@
+//! `nssight db`: NSS databases read from their bytes, without NSS.
+
+mod compare;
+mod compare_table;
+mod facts;
+mod inspect;
+mod inspect_table;
+mod load;
+mod remarks;
+mod trust;
+
+use std::ffi::OsStr;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::process::ExitCode;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use crate::cli::{CompareOptions, DbCommand, Format, InspectOptions};
+use crate::{exit, password, terminal};
+
+use compare::Comparison;
+use inspect::Inspection;
+use load::Loaded;
+
+pub(crate) use compare::Comparison as ComparisonDocument;
+pub(crate) use inspect::Inspection as InspectionDocument;
+
+pub(crate) fn run(command: &DbCommand) -> ExitCode {
+    match command {
+        DbCommand::Inspect(options) => inspect(options),
+        DbCommand::Compare(options) => compare(options),
+    }
+}
+
+fn inspect(options: &InspectOptions) -> ExitCode {
+    let source = password::source(&options.password);
+    let password = match source.as_ref().map_or(Ok(None), password::read) {
+        Ok(password) => password.as_ref().and_then(load::bytes),
+        Err(error) => return exit::usage(error),
+    };
+    let loaded = Loaded::from(&options.directory);
+    let database = match &loaded.database {
+        Ok(database) => database,
+        Err(error) => return unreadable(&options.directory, error),
+    };
+    let inspection = Inspection::of(&loaded, database, password.as_deref().map(Vec::as_slice), OffsetDateTime::now_utc());
+    let names = |view: &&inspect::CertificateView| {
+        let nickname = options.nickname.as_deref();
+        nickname.is_some() && (view.nickname.as_deref() == nickname || view.nicknames.iter().any(|it| Some(it.as_str()) == nickname))
+    };
+    let shown = match &options.nickname {
+        None => None,
+        Some(nickname) => match inspection.certificates.iter().filter(names).collect::<Vec<_>>() {
+            none if none.is_empty() => {
+                return exit::usage(format!("there is no certificate \"{nickname}\" in this database"));
+            }
+            found => Some(found),
+        },
+    };
+    terminal::choose_colours(options.output.color, io::stdout().is_terminal());
+    let written = match options.output.format {
+        Format::Json => json(&inspection),
+        Format::Human => output(|out| inspect_table::write(out, &inspection, shown.as_deref(), options.output.verbose)),
+    };
+    match written {
+        Err(error) => exit::not_written(&error),
+        Ok(()) if inspection.partial => ExitCode::from(exit::INCONCLUSIVE),
+        Ok(()) => ExitCode::from(exit::PASSED),
+    }
+}
+
+fn compare(options: &CompareOptions) -> ExitCode {
+    let source = password::source(&options.password);
+    let read = |source| match source {
+        Some(source) => password::read(&source).map(|password| password.as_ref().and_then(load::bytes)),
+        None => Ok(None),
+    };
+    let passwords = [source, options.other_password_file.clone().map(nssight_probes::target::PasswordSource::File)].map(read);
+    let [Ok(first), Ok(second)] = &passwords else {
+        let trouble = passwords.into_iter().find_map(Result::err);
+        return exit::usage(trouble.unwrap_or_default());
+    };
+    let second: Option<&Zeroizing<Vec<u8>>> = second.as_ref().or(first.as_ref());
+    let sides = [&options.a, &options.b].map(|directory| Loaded::from(directory));
+    let mut databases = Vec::new();
+    for (side, directory) in sides.iter().zip([&options.a, &options.b]) {
+        match &side.database {
+            Ok(database) => databases.push(database),
+            Err(error) => return unreadable(directory, error),
+        }
+    }
+    let passwords = [first.as_ref(), second].map(|password| password.map(|password| password.as_slice()));
+    let comparison = Comparison::of([databases[0], databases[1]], passwords, OffsetDateTime::now_utc());
+    terminal::choose_colours(options.output.color, io::stdout().is_terminal());
+    let written = match options.output.format {
+        Format::Json => json(&comparison),
+        Format::Human => output(|out| compare_table::write(out, &comparison, options.output.verbose)),
+    };
+    match written {
+        Err(error) => exit::not_written(&error),
+        Ok(()) if comparison.partial => ExitCode::from(exit::INCONCLUSIVE),
+        Ok(()) if comparison.differences.is_empty() => ExitCode::from(exit::PASSED),
+        Ok(()) => ExitCode::from(exit::FAILED),
+    }
+}
+
+/// Says why there is nothing to say.
+fn unreadable(argument: &OsStr, error: &nssight_nssdb::Error) -> ExitCode {
+    eprintln!("nssight: no database could be read at {}: {error}", argument.display());
+    ExitCode::from(exit::INCONCLUSIVE)
+}
+
+fn json(document: &impl Serialize) -> io::Result<()> {
+    output(|out| {
+        serde_json::to_writer_pretty(&mut *out, document)?;
+        writeln!(out)
+    })
+}
+
+fn output(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
+        // A reader that went away has seen what it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,228 @@
+//! What is odd about a database, and what another NSS would see in it.
+
+use std::collections::BTreeMap;
+
+use nssight_nssdb::{Algorithm, Database, Format, Pairing, PasswordState, TrustSource};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::inspect::{CertificateView, Inspection};
+use super::load::Loaded;
+
+/// Names in one remark; the rest is counted.
+const NAMES: usize = 5;
+
+/// Something to know about a database.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct Remark {
+    /// What kind of remark it is.
+    pub(crate) id: &'static str,
+    /// In words.
+    pub(crate) text: String,
+}
+
+/// All remarks, the gravest first.
+pub(crate) fn of(inspection: &Inspection, loaded: &Loaded, database: &Database) -> Vec<Remark> {
+    let mut remarks = Remarks(Vec::new());
+    directory(&mut remarks, inspection, loaded);
+    pairing(&mut remarks, inspection, database);
+    signatures(&mut remarks, inspection);
+    names(&mut remarks, inspection);
+    other_versions(&mut remarks, database);
+    remarks.0
+}
+
+struct Remarks(Vec<Remark>);
+
+impl Remarks {
+    fn add(&mut self, id: &'static str, text: impl Into<String>) {
+        self.0.push(Remark { id, text: text.into() });
+    }
+
+    /// Only if something is affected.
+    fn about(&mut self, id: &'static str, affected: &[String], what: &str) {
+        if !affected.is_empty() {
+            self.add(id, format!("{}: {what}", list(affected)));
+        }
+    }
+}
+
+/// Some names, and how many more.
+fn list(names: &[String]) -> String {
+    let shown = names.iter().take(NAMES).map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMES) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+fn directory(remarks: &mut Remarks, inspection: &Inspection, loaded: &Loaded) {
+    if loaded.inventory.half_upgraded {
+        remarks.add(
+            "half-upgraded",
+            "cert9.db and key4.db were made beside cert8.db and key3.db and nothing was copied yet: NSS goes on reading the \
+             old pair until somebody logs in with write access",
+        );
+    } else if loaded.inventory.formats().len() == 2 {
+        let read = loaded.choice.reads.map_or_else(|| "neither".to_owned(), |format| format!("the {format}: pair"));
+        remarks.add("both-formats", format!("both formats are in the directory; NSS reads {read}"));
+    }
+    if loaded.choice.reads.is_none() {
+        remarks.add(
+            "not-read-by-nss",
+            format!("NSS would not read this ({}); the {} files are shown", loaded.choice.reason, inspection.format),
+        );
+    }
+    let (name, others) = match inspection.format.as_str() {
+        "sql" => ("key4.db", 0o077),
+        _ => ("key3.db", 0o077),
+    };
+    let open = |file: &&super::inspect::FileView| {
+        file.name == name && u32::from_str_radix(&file.mode, 8).is_ok_and(|mode| mode & others != 0)
+    };
+    if let Some(file) = inspection.files.iter().find(open) {
+        remarks.add("keys-readable", format!("{} has mode {}: others than its owner can use it", file.name, file.mode));
+    }
+}
+
+fn pairing(remarks: &mut Remarks, inspection: &Inspection, database: &Database) {
+    let report = database.pairing();
+    let text = match report.pairing {
+        Pairing::Pair | Pairing::NothingToPair | Pairing::Unknown => None,
+        Pairing::NoKeyMatches => Some("there are certificates and private keys, and no key belongs to a certificate"),
+        Pairing::KeyDbEmpty => Some("the certificates had keys here once, and the key database has none"),
+        Pairing::SignaturesForeign => Some(
+            "the signatures in the key database are those of another certificate database: after a login all trust is lost",
+        ),
+        Pairing::SignaturesMissing => Some(
+            "trust is set and the key database has no signature for it: after a login all trust is lost",
+        ),
+    };
+    if let Some(text) = text {
+        remarks.add("not-a-pair", text);
+    }
+    let named = |wanted: &dyn Fn(&CertificateView) -> bool| -> Vec<String> {
+        inspection.certificates.iter().filter(|view| wanted(view)).map(|view| view.name().to_owned()).collect()
+    };
+    remarks.about(
+        "key-differs",
+        &named(&|view| view.private_key == "differs"),
+        "the private key with its identifier is another one: it signs, and the peer refuses the signature",
+    );
+    remarks.about(
+        "user-without-key",
+        &named(&|view| view.trust.contains('u') && !view.has_private_key),
+        "certutil -L shows \"u\", which stands for a public key; the private key is not here",
+    );
+    remarks.about(
+        "key-unseen",
+        &named(&|view| view.has_private_key && !view.trust.contains('u')),
+        "the private key is here, yet certutil -L shows no \"u\" without a login, since the public key is not",
+    );
+    let orphans: Vec<String> = inspection
+        .private_keys
+        .iter()
+        .filter(|key| key.certificates.is_empty())
+        .map(|key| key.nickname.clone().unwrap_or_else(|| key.id.clone()))
+        .collect();
+    remarks.about("key-without-certificate", &orphans, "a private key without a certificate");
+    let broken: Vec<String> = inspection
+        .private_keys
+        .iter()
+        .filter(|key| {
+            key.decrypted.as_ref().is_some_and(|came| came.starts_with("failed") || came.starts_with("another"))
+        })
+        .map(|key| key.certificates.first().cloned().or(key.nickname.clone()).unwrap_or_else(|| key.id.clone()))
+        .collect();
+    remarks.about("key-broken", &broken, "the private key does not decrypt, or is not the certificate's");
+}
+
+fn signatures(remarks: &mut Remarks, inspection: &Inspection) {
+    let Some(report) = &inspection.signatures else { return };
+    if report.bad + report.missing > 0 {
+        remarks.add(
+            "signatures-bad",
+            format!(
+                "{} signatures over trust or keys do not hold and {} are missing: after a login NSS takes those values for \
+                 absent",
+                report.bad, report.missing
+            ),
+        );
+    }
+    if report.unchecked > 0 {
+        remarks.add("signatures-unchecked", format!("{} signatures were not checked, the time was up", report.unchecked));
+    }
+}
+
+fn names(remarks: &mut Remarks, inspection: &Inspection) {
+    let mut by_nickname: BTreeMap<&str, Vec<&CertificateView>> = BTreeMap::new();
+    let mut by_subject: BTreeMap<&[u8], Vec<&CertificateView>> = BTreeMap::new();
+    for view in &inspection.certificates {
+        if let Some(nickname) = &view.nickname {
+            by_nickname.entry(nickname).or_default().push(view);
+        }
+        if let Some(facts) = &view.facts {
+            by_subject.entry(&facts.subject_name).or_default().push(view);
+        }
+    }
+    let subject = |view: &CertificateView| view.facts.as_ref().map(|facts| facts.subject_name.clone());
+    let shared = |same_subject: bool| -> Vec<String> {
+        let several = by_nickname.iter().filter(|(_, views)| views.len() > 1);
+        let all_same = |views: &[&CertificateView]| views.iter().all(|view| subject(view) == subject(views[0]));
+        several.filter(|(_, views)| all_same(views) == same_subject).map(|(name, _)| (*name).to_owned()).collect()
+    };
+    remarks.about(
+        "nickname-shared",
+        &shared(false),
+        "the nickname stands for certificates with different subjects; which one NSS takes is not to be relied on",
+    );
+    remarks.about(
+        "nickname-renewed",
+        &shared(true),
+        "the nickname stands for several certificates of one subject; NSS takes one that is in date, the newest first",
+    );
+    let several: Vec<String> = by_subject
+        .values()
+        .filter(|views| views.iter().any(|view| view.nickname != views[0].nickname))
+        .map(|views| views[0].subject.clone())
+        .collect();
+    remarks.about("subject-shared", &several, "the subject has certificates under different nicknames");
+}
+
+fn other_versions(remarks: &mut Remarks, database: &Database) {
+    if matches!(database.password, PasswordState::Set { salt_length: 48, .. }) {
+        remarks.add(
+            "salt-of-3.118",
+            "the password was set by NSS 3.118 or later: an older NSS takes the right password for a wrong one",
+        );
+    }
+    let newer = |certificate: &&nssight_nssdb::Certificate| certificate.trust.source == TrustSource::Pkcs11Trust;
+    match database.certificates.iter().filter(newer).count() {
+        0 => {}
+        count => remarks.add(
+            "trust-of-3.114",
+            format!("the trust of {count} certificates was written by NSS 3.114 or later: an older NSS does not see it"),
+        ),
+    }
+    if database.generation.certificate_columns > 120 {
+        remarks.add("columns-of-3.114", "NSS 3.114 or later has opened this for writing; older versions still read it");
+    }
+    if database.format == Format::Dbm {
+        remarks.add(
+            "legacy-format",
+            "cert8.db and key3.db need libnssdbm3.so: an NSS built without it (disable_dbm) refuses them",
+        );
+        return;
+    }
+    let weak = |key: &&nssight_nssdb::PrivateKey| matches!(key.encryption, Algorithm::NssPbe3Des { .. });
+    match database.private_keys.iter().filter(weak).count() {
+        0 => {}
+        count => remarks.add(
+            "keys-in-3des",
+            format!(
+                "{count} private keys are still encrypted with SHA-1 and 3DES, as in a legacy database; changing the password \
+                 with NSS 3.49 or later encrypts them anew"
+            ),
+        ),
+    }
+}

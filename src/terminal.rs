@@ -48,7 +48,8 @@ pub(crate) fn table(columns: &[&str]) -> Table {
     } else {
         table.force_no_tty();
     }
-    table.set_header(columns.iter().map(|name| comfy_table::Cell::new(name).add_attribute(comfy_table::Attribute::Dim)));
+    table
+        .set_header(columns.iter().map(|name| comfy_table::Cell::new(name).add_attribute(comfy_table::Attribute::Dim)));
     table
 }
 

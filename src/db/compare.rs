@@ -142,7 +142,9 @@ impl Comparison {
         let absent = b.certificates.iter().filter(|certificate| !of_a.0.contains_key(certificate.der.as_slice()));
         left[1].extend(absent.map(|certificate| held(&of_b.1, certificate)));
         successors(&mut left, now, &mut differences);
-        for (held, side) in left[0].iter().map(|held| (held, Kind::OnlyInA)).chain(left[1].iter().map(|held| (held, Kind::OnlyInB))) {
+        for (held, side) in
+            left[0].iter().map(|held| (held, Kind::OnlyInA)).chain(left[1].iter().map(|held| (held, Kind::OnlyInB)))
+        {
             differences.push(only(*held, side));
         }
         keys_alone(databases, &mut differences);
@@ -250,7 +252,8 @@ fn same_certificate(a: Held<'_>, b: Held<'_>, differences: &mut Vec<Difference>)
         }
         (Some(first), Some(second)) if first.encryption != second.encryption => {
             let (first, second) = (strength(&first.encryption), strength(&second.encryption));
-            let consequence = "the same key is encrypted in different ways; every NSS that opens the database reads both";
+            let consequence =
+                "the same key is encrypted in different ways; every NSS that opens the database reads both";
             add(Kind::KeyEncryptionDiffers, Gravity::Note, Some(first), Some(second), consequence.to_owned());
         }
         _ => {}
@@ -376,15 +379,20 @@ fn only(held: Held<'_>, kind: Kind) -> Difference {
     let trust = held.certificate.trust;
     let (gravity, consequence) = match (held.key, trust.ssl.is_trusted_ca(), trust.ssl.is_distrusted()) {
         (Some(_), ..) => (Gravity::Grave, format!("with {lacks} nobody can authenticate as {}", held.name())),
-        (None, true, _) => {
-            (Gravity::Grave, format!("with {lacks} every server certificate that it issued is refused, its issuer is unknown"))
+        (None, true, _) => (
+            Gravity::Grave,
+            format!("with {lacks} every server certificate that it issued is refused, its issuer is unknown"),
+        ),
+        (None, _, true) => {
+            (Gravity::Grave, format!("{has} distrusts it; with {lacks} it counts for what its issuer is"))
         }
-        (None, _, true) => (Gravity::Grave, format!("{has} distrusts it; with {lacks} it counts for what its issuer is")),
-        (None, false, false) => {
-            (Gravity::Notable, format!("with {lacks} chains that go through it are incomplete unless the peer sends it"))
-        }
+        (None, false, false) => (
+            Gravity::Notable,
+            format!("with {lacks} chains that go through it are incomplete unless the peer sends it"),
+        ),
     };
-    let shown = format!("trust \"{}\"{}", trust.letters(), if held.key.is_some() { ", with its private key" } else { "" });
+    let shown =
+        format!("trust \"{}\"{}", trust.letters(), if held.key.is_some() { ", with its private key" } else { "" });
     let (a, b) = if kind == Kind::OnlyInA { (Some(shown), None) } else { (None, Some(shown)) };
     Difference { kind, gravity, name: held.name(), sha256: Some(held.sha256()), a, b, consequence }
 }
@@ -419,9 +427,8 @@ fn keys_alone(databases: [&Database; 2], differences: &mut Vec<Difference>) {
 }
 
 fn revocations(databases: [&Database; 2], differences: &mut Vec<Difference>) {
-    let all = |database: &'_ Database| -> HashSet<Vec<u8>> {
-        database.crls.iter().map(|list| list.der.clone()).collect()
-    };
+    let all =
+        |database: &'_ Database| -> HashSet<Vec<u8>> { database.crls.iter().map(|list| list.der.clone()).collect() };
     for (side, other, kind) in [(0, 1, Kind::CrlOnlyInA), (1, 0, Kind::CrlOnlyInB)] {
         let others = all(databases[other]);
         for list in databases[side].crls.iter().filter(|list| !others.contains(&list.der)) {

@@ -1,7 +1,7 @@
 //! What a certificate says of itself, as far as a release engineer asks.
 
-use serde::Serialize;
 use schemars::JsonSchema;
+use serde::Serialize;
 use time::OffsetDateTime;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};

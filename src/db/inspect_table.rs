@@ -46,7 +46,8 @@ fn heading(out: &mut dyn Write, text: &str) -> io::Result<()> {
 
 fn head(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()> {
     writeln!(out, "{} {}", inspection.format.bold(), printable(&inspection.directory).bold())?;
-    let reads = inspection.choice.reads.as_deref().map_or("nothing".to_owned(), |format| format!("the {format}: files"));
+    let reads =
+        inspection.choice.reads.as_deref().map_or("nothing".to_owned(), |format| format!("the {format}: files"));
     let mut rows = vec![["NSS reads".to_owned(), format!("{reads}: {}", inspection.choice.reason)]];
     let password = &inspection.password;
     let mut text = match password.state {
@@ -79,7 +80,14 @@ fn files(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()> {
             (None, None) => file.content.clone(),
         };
         let owner = format!("{}:{}", file.uid, file.gid);
-        table.add_row([printable(&file.name), content, file.size.to_string(), file.mode.clone(), owner, day(&file.modified)]);
+        table.add_row([
+            printable(&file.name),
+            content,
+            file.size.to_string(),
+            file.mode.clone(),
+            owner,
+            day(&file.modified),
+        ]);
     }
     terminal::write_table(out, &table)
 }
@@ -180,7 +188,8 @@ fn owner(key: &KeyView) -> String {
 }
 
 fn remarks(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()> {
-    let others = inspection.not_understood.iter().map(|(what, count)| format!("{count} objects not interpreted: {what}"));
+    let others =
+        inspection.not_understood.iter().map(|(what, count)| format!("{count} objects not interpreted: {what}"));
     let texts: Vec<String> = inspection.remarks.iter().map(|remark| remark.text.clone()).chain(others).collect();
     if !texts.is_empty() {
         heading(out, "Remarks")?;

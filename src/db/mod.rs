@@ -45,10 +45,12 @@ fn inspect(options: &InspectOptions) -> ExitCode {
         Ok(database) => database,
         Err(error) => return unreadable(&options.directory, error),
     };
-    let inspection = Inspection::of(&loaded, database, password.as_deref().map(Vec::as_slice), OffsetDateTime::now_utc());
+    let inspection =
+        Inspection::of(&loaded, database, password.as_deref().map(Vec::as_slice), OffsetDateTime::now_utc());
     let names = |view: &&inspect::CertificateView| {
         let nickname = options.nickname.as_deref();
-        nickname.is_some() && (view.nickname.as_deref() == nickname || view.nicknames.iter().any(|it| Some(it.as_str()) == nickname))
+        nickname.is_some()
+            && (view.nickname.as_deref() == nickname || view.nicknames.iter().any(|it| Some(it.as_str()) == nickname))
     };
     let shown = match &options.nickname {
         None => None,
@@ -77,7 +79,8 @@ fn compare(options: &CompareOptions) -> ExitCode {
         Some(source) => password::read(&source).map(|password| password.as_ref().and_then(load::bytes)),
         None => Ok(None),
     };
-    let passwords = [source, options.other_password_file.clone().map(nssight_probes::target::PasswordSource::File)].map(read);
+    let passwords =
+        [source, options.other_password_file.clone().map(nssight_probes::target::PasswordSource::File)].map(read);
     let [Ok(first), Ok(second)] = &passwords else {
         let trouble = passwords.into_iter().find_map(Result::err);
         return exit::usage(trouble.unwrap_or_default());

@@ -94,9 +94,9 @@ fn pairing(remarks: &mut Remarks, inspection: &Inspection, database: &Database) 
         Pairing::SignaturesForeign => Some(
             "the signatures in the key database are those of another certificate database: after a login all trust is lost",
         ),
-        Pairing::SignaturesMissing => Some(
-            "trust is set and the key database has no signature for it: after a login all trust is lost",
-        ),
+        Pairing::SignaturesMissing => {
+            Some("trust is set and the key database has no signature for it: after a login all trust is lost")
+        }
     };
     if let Some(text) = text {
         remarks.add("not-a-pair", text);
@@ -150,7 +150,8 @@ fn signatures(remarks: &mut Remarks, inspection: &Inspection) {
         );
     }
     if report.unchecked > 0 {
-        remarks.add("signatures-unchecked", format!("{} signatures were not checked, the time was up", report.unchecked));
+        remarks
+            .add("signatures-unchecked", format!("{} signatures were not checked, the time was up", report.unchecked));
     }
 }
 
@@ -201,7 +202,9 @@ fn other_versions(remarks: &mut Remarks, database: &Database) {
         0 => {}
         count => remarks.add(
             "trust-of-3.114",
-            format!("the trust of {count} certificates was written by NSS 3.114 or later: an older NSS does not see it"),
+            format!(
+                "the trust of {count} certificates was written by NSS 3.114 or later: an older NSS does not see it"
+            ),
         ),
     }
     if database.generation.certificate_columns > 120 {

@@ -52,23 +52,34 @@ pub(super) fn consequence(a: &Trust, b: &Trust) -> (String, Gravity) {
     let mut gravity = Gravity::Note;
     for meaning in &TLS {
         let Some((with, without)) = sides(a.ssl.has(meaning.bits), b.ssl.has(meaning.bits)) else { continue };
-        parts.push(format!("{} only in {with}: {} there, with {without} {}", meaning.letter, meaning.with, meaning.without));
+        parts.push(format!(
+            "{} only in {with}: {} there, with {without} {}",
+            meaning.letter, meaning.with, meaning.without
+        ));
         gravity = gravity.min(meaning.gravity);
     }
     if let Some((with, without)) = sides(a.ssl.is_distrusted(), b.ssl.is_distrusted()) {
-        parts.push(format!("p only in {with}: it is refused there whoever issued it, with {without} its issuer decides"));
+        parts.push(format!(
+            "p only in {with}: it is refused there whoever issued it, with {without} its issuer decides"
+        ));
         gravity = Gravity::Grave;
     }
     let plain_ca = |trust: &Trust| trust.ssl.letters().contains('c');
     if let Some((with, without)) = sides(plain_ca(a), plain_ca(b))
         && parts.is_empty()
     {
-        parts.push(format!("c only in {with}: a CA there without being trusted, with {without} its own extensions decide"));
+        parts.push(format!(
+            "c only in {with}: a CA there without being trusted, with {without} its own extensions decide"
+        ));
         gravity = Gravity::Notable;
     }
     for (name, here, there) in [("e-mail", a.email, b.email), ("code signing", a.object_signing, b.object_signing)] {
         if here.letters() != there.letters() {
-            parts.push(format!("{name}: \"{}\" in A, \"{}\" in B, of no account for TLS", here.letters(), there.letters()));
+            parts.push(format!(
+                "{name}: \"{}\" in A, \"{}\" in B, of no account for TLS",
+                here.letters(),
+                there.letters()
+            ));
         }
     }
     (parts.join("; "), gravity)

@@ -28,6 +28,7 @@ pub const PROBE: Probe = Probe {
         Cause::CaExpired,
         Cause::TrustTooNew,
         Cause::DbMixedFormats,
+        Cause::DbCorrupt,
         Cause::ClockSkew,
     ],
     run,
@@ -264,6 +265,20 @@ fn not_found(walk: &Walk<'_>, wanted: &str, mut notes: Notes) -> Outcome {
         return notes.fail(Cause::DbMixedFormats, Confidence::Certain, summary);
     }
     notes.add("certificates in the database", nicknames.len());
+    if let Some(native) = nss_db::open_natively(walk) {
+        let file = native.format.certificate_file();
+        if native.certificates.iter().any(|entry| entry.nicknames.iter().any(|name| name.text == wanted)) {
+            notes.add("second opinion", format!("read without NSS, {file} has it under just this nickname"));
+            return index_trouble(
+                file,
+                format!("\"{wanted}\" is in {file}, yet NSS does not find it by its nickname"),
+                notes,
+            );
+        }
+        if !native.partial {
+            notes.add("second opinion", format!("read without NSS, {file} does not have it either"));
+        }
+    }
     let near: Vec<String> = present
         .iter()
         .filter_map(|certificate| {
@@ -284,6 +299,19 @@ fn not_found(walk: &Walk<'_>, wanted: &str, mut notes: Notes) -> Outcome {
     }
     let summary = format!("there is no certificate with the nickname \"{wanted}\" in this database");
     notes.fail(Cause::CertNotFound, Confidence::Certain, summary)
+}
+
+/// What is in the rows of a file is not found through its index: NSS searches an index, the second opinion reads the rows.
+/// Nothing else was seen to make the two disagree, but the tool cannot look into NSS's search.
+pub(crate) fn index_trouble(file: &str, summary: String, notes: Notes) -> Outcome {
+    let outcome = notes.fail(Cause::DbCorrupt, Confidence::Likely, summary);
+    match file {
+        "cert9.db" | "key4.db" => outcome.remedy(
+            format!("On a copy of the directory, let SQLite build the indexes of {file} anew, and diagnose the copy"),
+            Some(format!("sqlite3 COPY/{file} REINDEX")),
+        ),
+        _ => outcome,
+    }
 }
 
 /// How a nickname differs from the one wanted, if it is close.

@@ -430,8 +430,8 @@ pub(crate) fn other_format_has(walk: &Walk<'_>, nickname: &str) -> Option<String
 }
 
 /// Which keys there are, when the wanted one is not.
-pub(crate) fn note_keys(walk: &Walk<'_>, notes: &mut Notes) {
-    let Some(database) = open_natively(walk) else { return };
+pub(crate) fn note_keys(database: Option<&Database>, notes: &mut Notes) {
+    let Some(database) = database else { return };
     notes.add("private keys in the database", database.private_keys.len());
     for key in database.private_keys.iter().take(10) {
         let owner = database.certificates.iter().find(|entry| entry.cka_id == key.cka_id);

@@ -2,11 +2,12 @@
 
 use nssight_nss::PrivateKey;
 use nssight_nss::key::KeyKind;
+use nssight_nssdb::{Database, KeyMatch};
 
 use crate::catalogue::Cause;
 use crate::finding::{Notes, Outcome};
 use crate::plan::Probe;
-use crate::probe::nss_db;
+use crate::probe::{certificate, nss_db};
 use crate::vocabulary::{Confidence, Layer};
 use crate::walk::Walk;
 
@@ -14,9 +15,15 @@ use crate::walk::Walk;
 pub const PROBE: Probe = Probe {
     layer: Layer::PrivateKey,
     needs: &[Layer::Config, Layer::NssDb, Layer::Password, Layer::Certificate],
-    causes: &[Cause::KeyMissing, Cause::KeyMismatch, Cause::KeyUnusable, Cause::DbPairMismatch],
+    causes: &[Cause::KeyMissing, Cause::KeyMismatch, Cause::KeyUnusable, Cause::DbPairMismatch, Cause::DbCorrupt],
     run,
 };
+
+/// The key file, if it holds the private key of this certificate, going by its public value.
+fn has_key_of(native: &Database, der: &[u8]) -> Option<&'static str> {
+    let entry = native.certificates.iter().find(|entry| entry.der == der)?;
+    (entry.key_match == KeyMatch::Matches).then(|| native.format.key_file())
+}
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
@@ -29,8 +36,14 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let key = match PrivateKey::find(certificate) {
         Ok(key) => key,
         Err(error) => {
+            let native = nss_db::open_natively(walk);
+            if let Some(file) = native.as_ref().and_then(|native| has_key_of(native, &certificate.der())) {
+                notes.add("second opinion", format!("read without NSS, {file} has the key of this certificate"));
+                let summary = format!("the private key of \"{nickname}\" is in {file}, yet NSS does not find it");
+                return certificate::index_trouble(file, summary, notes).error(&error);
+            }
             let summary = format!("\"{nickname}\" has no private key in this database");
-            nss_db::note_keys(walk, &mut notes);
+            nss_db::note_keys(native.as_ref(), &mut notes);
             return notes.fail(Cause::KeyMissing, Confidence::Certain, summary).error(&error);
         }
     };

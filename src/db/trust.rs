@@ -15,7 +15,7 @@ struct Meaning {
     gravity: Gravity,
 }
 
-const TLS: [Meaning; 4] = [
+const TLS: [Meaning; 3] = [
     Meaning {
         letter: 'C',
         bits: Flags::TRUSTED_CA,
@@ -36,13 +36,6 @@ const TLS: [Meaning; 4] = [
         with: "it is accepted as a peer by itself",
         without: "it is accepted only if its issuer is trusted",
         gravity: Gravity::Grave,
-    },
-    Meaning {
-        letter: 'G',
-        bits: Flags::GOVT_APPROVED_CA,
-        with: "step-up, which nothing uses any more",
-        without: "no step-up, which nothing uses any more",
-        gravity: Gravity::Note,
     },
 ];
 

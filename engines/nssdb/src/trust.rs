@@ -78,8 +78,6 @@ impl Flags {
     pub const USER: u16 = 0x0040;
     /// `T`: a CA trusted to issue client certificates.
     pub const TRUSTED_CLIENT_CA: u16 = 0x0080;
-    /// `G`: step-up approved.
-    pub const GOVT_APPROVED_CA: u16 = 0x0200;
     const MUST_VERIFY: u16 = 0x0400;
     const TRUST_UNKNOWN: u16 = 0x0800;
 
@@ -113,7 +111,6 @@ impl Flags {
         put(self.has(Flags::TRUSTED_CLIENT_CA), 'T');
         put(self.has(Flags::TRUSTED), 'P');
         put(self.has(Flags::USER), 'u');
-        put(self.has(Flags::GOVT_APPROVED_CA), 'G');
         letters
     }
 }
@@ -140,7 +137,7 @@ impl Trust {
         Trust {
             source: TrustSource::NssTrust,
             raw: RawTrust::Object { server, client, email, code, step_up },
-            ssl: ssl_flags(level(server), level(client), step_up),
+            ssl: ssl_flags(level(server), level(client)),
             email: level(email).flags(),
             object_signing: level(code).flags(),
         }
@@ -162,7 +159,7 @@ impl Trust {
         Trust {
             source: TrustSource::Pkcs11Trust,
             raw: RawTrust::Object { server, client, email, code, step_up: false },
-            ssl: ssl_flags(level(server), level(client), false),
+            ssl: ssl_flags(level(server), level(client)),
             email: level(email).flags(),
             object_signing: level(code).flags(),
         }
@@ -175,7 +172,7 @@ impl Trust {
         Trust {
             source: TrustSource::Dbm,
             raw: RawTrust::Flags { ssl, email, object_signing },
-            ssl: ssl_flags(Level::of_word(ssl), client, ssl & Flags::GOVT_APPROVED_CA != 0),
+            ssl: ssl_flags(Level::of_word(ssl), client),
             email: Level::of_word(email).flags(),
             object_signing: Level::of_word(object_signing).flags(),
         }
@@ -258,9 +255,9 @@ impl Level {
 }
 
 /// The field for TLS joins two attributes: an anchor for clients becomes `T`, everything else of the client
-/// value is added to that of the server (`cert_trust_from_stan_trust` in lib/pki/pki3hack.c).
-fn ssl_flags(server: Level, client: Level, step_up: bool) -> Flags {
+/// value is added to that of the server (`cert_trust_from_stan_trust` in lib/pki/pki3hack.c). The step-up flag (`g`) is
+/// stored, but neither certutil nor python-nss shows it on NSS 3.87.1, in either format (measured), and nothing uses it.
+fn ssl_flags(server: Level, client: Level) -> Flags {
     let client = if client == Level::Anchor { Flags::TRUSTED_CLIENT_CA | Flags::VALID_CA } else { client.flags().0 };
-    let step_up = if step_up { Flags::GOVT_APPROVED_CA } else { 0 };
-    Flags(server.flags().0 | client | step_up)
+    Flags(server.flags().0 | client)
 }

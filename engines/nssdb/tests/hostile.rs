@@ -2,22 +2,10 @@
 
 mod common;
 
-use common::{EC, Nss, certificate};
+use common::{EC, Nss, Random, certificate};
 use nssight_nssdb::{Database, Format, Inventory};
 use std::fs;
 use std::time::{Duration, Instant};
-
-/// A small generator, so that a failing mutation can be had again (Marsaglia's xorshift).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % limit as u64).expect("below the limit")
-    }
-}
 
 fn sample(format: Format) -> Nss {
     let nss = Nss::with_environment(format, "pw", &[("NSS_MAX_MP_PBE_ITERATION_COUNT", "2")]);

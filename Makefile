@@ -22,12 +22,20 @@ bench: deps
 	$(CARGO) build --release --quiet
 	$(CARGO) run --release --quiet --package nssight-bench
 
-## Ten minutes a target; FUZZ_SECONDS says otherwise. Needs a nightly toolchain and cargo-fuzz.
+## Ten minutes a target, twenty for the two database formats; FUZZ_SECONDS and FUZZ_DB_SECONDS say otherwise. Needs a
+## nightly toolchain and cargo-fuzz.
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?= chunk header reply wire
+FUZZ_DB_SECONDS ?= 1200
+FUZZ_DB_TARGETS ?= sql dbm
 fuzz: deps
+	scripts/fuzz-corpus
 	@for target in $(FUZZ_TARGETS); do \
 		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=512 || exit 1; \
+	done
+	@for target in $(FUZZ_DB_TARGETS); do \
+		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_DB_SECONDS) -max_len=262144 -timeout=1 -rss_limit_mb=512 \
+			-malloc_limit_mb=64 || exit 1; \
 	done
 
 lint: deps

@@ -1,9 +1,13 @@
 //! First `nssight diagnose --until outer-handshake` against `tstclnt` and a python-nss script that do the same handshake with
 //! the same database, turn by turn, as ratios of whole-process figures.
 //!
+//! Then a whole walk against the python-nss double-TLS client, and databases of 10,000 and 100,000 certificates against
+//! certutil. Named on the command line, a part is run alone: `handshake`, `walk`, `databases`.
+//!
 //! Figures are the kernel's own for each finished process and its children: CPU time (user and system), wall time, and
 //! the largest resident set. The medians of the runs are compared.
 
+mod databases;
 mod latency;
 mod walk;
 
@@ -24,8 +28,22 @@ const PASSWORD: &str = "bench-password";
 const NICKNAME: &str = "client";
 const PYTHON: &str = include_str!("handshake.py");
 
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A part by its name.
+type Part = (&'static str, fn() -> Result<(), Failure>);
+const PARTS: [Part; 3] = [("handshake", run), ("walk", walk::run), ("databases", databases::run)];
+
 fn main() -> ExitCode {
-    match run().map_err(|error| error.to_string()).and_then(|()| walk::run().map_err(|error| error.to_string())) {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let result = match arguments.as_slice() {
+        [make, directory] if make == databases::MAKE => databases::make(Path::new(directory)),
+        names => PARTS
+            .iter()
+            .filter(|(name, _)| names.is_empty() || names.iter().any(|wanted| wanted == name))
+            .try_for_each(|(_, part)| part()),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
@@ -34,7 +52,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), Box<dyn std::error::Error>> {
+fn run() -> Result<(), Failure> {
     let directory = tempfile::tempdir()?;
     let ca = Identity::self_signed(&Spec::new("Bench CA", Usage::Authority).key(KeyKind::Rsa(2048)))?;
     let bridge = ca.issue(&Spec::new("bridge", Usage::Server).names(&["localhost"]).key(KeyKind::Rsa(2048)))?;
@@ -97,12 +115,7 @@ fn compare(database: &Path, password: &Path, script: &Path, endpoint: &Endpoint)
     Ok(())
 }
 
-fn build_with_tools(
-    database: &Path,
-    password: &Path,
-    ca: &Identity,
-    client: &Identity,
-) -> Result<(), Box<dyn std::error::Error>> {
+fn build_with_tools(database: &Path, password: &Path, ca: &Identity, client: &Identity) -> Result<(), Failure> {
     fs::create_dir(database)?;
     let beside = |name: &str| database.with_file_name(name);
     fs::write(beside("transport"), "transport\n")?;

@@ -285,7 +285,7 @@ fn successors(left: &mut [Vec<Held<'_>>; 2], now: OffsetDateTime, differences: &
         let key = |held: &Held<'_>| -> Option<Vec<u8>> {
             match by_nickname {
                 true => held.certificate.nicknames.first().map(|nickname| nickname.text.clone().into_bytes()),
-                false => facts(held).map(|facts| facts.subject_name),
+                false => facts(held).map(|facts| facts.names.subject.into_vec()),
             }
         };
         let mut there: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
@@ -334,7 +334,7 @@ fn succession(a: Held<'_>, b: Held<'_>, now: OffsetDateTime) -> Difference {
         consequence: "the same nickname stands for another certificate in B: peers see somebody else".to_owned(),
     };
     let (Some(here), Some(there)) = (here, there) else { return difference };
-    if here.subject_name != there.subject_name {
+    if here.names.subject != there.names.subject {
         return difference;
     }
     let key = if here.public_key == there.public_key { "the same key" } else { "a new key" };

@@ -7,16 +7,28 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
-/// A name as DER: what tells names apart, however they are shown.
-pub(crate) type Name = Vec<u8>;
+/// What ties a certificate to its issuer, as DER: it tells names apart, however they are shown.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    pub(crate) subject: Box<[u8]>,
+    pub(crate) issuer: Box<[u8]>,
+    pub(crate) subject_key_id: Option<Box<[u8]>>,
+    pub(crate) authority_key_id: Option<Box<[u8]>>,
+}
+
+impl Names {
+    /// Whether the subject is the issuer too.
+    pub(crate) fn is_self_issued(&self) -> bool {
+        self.subject == self.issuer
+    }
+}
 
 /// The fields of a certificate.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
     pub(crate) subject: String,
     pub(crate) issuer: String,
-    pub(crate) subject_name: Name,
-    pub(crate) issuer_name: Name,
+    pub(crate) names: Names,
     /// Hexadecimal, as it is in the certificate.
     pub(crate) serial: String,
     pub(crate) not_before: OffsetDateTime,
@@ -28,8 +40,6 @@ pub(crate) struct Facts {
     /// None where the extension is missing, which means every usage.
     pub(crate) extended_key_usage: Option<Vec<String>>,
     pub(crate) is_ca: bool,
-    pub(crate) subject_key_id: Option<Vec<u8>>,
-    pub(crate) authority_key_id: Option<Vec<u8>>,
 }
 
 /// Kind and size of a public key.
@@ -58,8 +68,12 @@ impl Facts {
         let mut facts = Self {
             subject: certificate.subject().to_string(),
             issuer: certificate.issuer().to_string(),
-            subject_name: certificate.subject().as_raw().to_vec(),
-            issuer_name: certificate.issuer().as_raw().to_vec(),
+            names: Names {
+                subject: certificate.subject().as_raw().into(),
+                issuer: certificate.issuer().as_raw().into(),
+                subject_key_id: None,
+                authority_key_id: None,
+            },
             serial: hex(certificate.raw_serial()),
             not_before: certificate.validity().not_before.to_datetime(),
             not_after: certificate.validity().not_after.to_datetime(),
@@ -68,8 +82,6 @@ impl Facts {
             alternative_names: Vec::new(),
             extended_key_usage: None,
             is_ca: false,
-            subject_key_id: None,
-            authority_key_id: None,
         };
         for extension in certificate.extensions() {
             facts.take(extension.parsed_extension());
@@ -83,9 +95,9 @@ impl Facts {
                 self.alternative_names = names.general_names.iter().map(general_name).collect();
             }
             ParsedExtension::BasicConstraints(constraints) => self.is_ca = constraints.ca,
-            ParsedExtension::SubjectKeyIdentifier(id) => self.subject_key_id = Some(id.0.to_vec()),
+            ParsedExtension::SubjectKeyIdentifier(id) => self.names.subject_key_id = Some(id.0.into()),
             ParsedExtension::AuthorityKeyIdentifier(id) => {
-                self.authority_key_id = id.key_identifier.as_ref().map(|id| id.0.to_vec());
+                self.names.authority_key_id = id.key_identifier.as_ref().map(|id| id.0.into());
             }
             ParsedExtension::ExtendedKeyUsage(usage) => {
                 let known = [
@@ -103,11 +115,6 @@ impl Facts {
             }
             _ => {}
         }
-    }
-
-    /// Whether its subject is its issuer too.
-    pub(crate) fn is_self_issued(&self) -> bool {
-        self.subject_name == self.issuer_name
     }
 
     /// Whole days until it expires; negative once it has.

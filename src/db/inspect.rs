@@ -14,7 +14,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::facts::{Facts, KeyFacts, hex};
+use super::facts::{Facts, KeyFacts, Names, hex};
 use super::load::{self, Loaded};
 use super::remarks::{self, Remark};
 
@@ -138,7 +138,7 @@ pub(crate) struct CertificateView {
     /// Fingerprint of the certificate in this database that issued it.
     pub(crate) issuer_sha256: Option<String>,
     #[serde(skip)]
-    pub(crate) facts: Option<Facts>,
+    pub(crate) names: Option<Names>,
 }
 
 /// One private key.
@@ -309,42 +309,39 @@ fn certificates(database: &Database, now: OffsetDateTime) -> Vec<CertificateView
 /// For each certificate the fingerprint of its issuer: by name, and by key identifier where several have the name.
 fn issuers(views: &[CertificateView]) -> Vec<Option<String>> {
     let mut by_subject: HashMap<&[u8], Vec<usize>> = HashMap::new();
-    for (index, facts) in views.iter().enumerate().filter_map(|(index, view)| Some((index, view.facts.as_ref()?))) {
-        by_subject.entry(&facts.subject_name).or_default().push(index);
+    for (index, names) in views.iter().enumerate().filter_map(|(index, view)| Some((index, view.names.as_ref()?))) {
+        by_subject.entry(&names.subject).or_default().push(index);
     }
-    let issuer_of = |facts: &Facts| {
-        let candidates = by_subject.get(facts.issuer_name.as_slice())?;
+    let issuer_of = |names: &Names| {
+        let candidates = by_subject.get(&*names.issuer)?;
         let fits = |index: &&usize| {
-            let issuer = views[**index].facts.as_ref();
+            let issuer = views[**index].names.as_ref();
             let identified = issuer.and_then(|issuer| issuer.subject_key_id.as_ref());
-            facts.authority_key_id.is_none() || identified.is_none() || identified == facts.authority_key_id.as_ref()
+            names.authority_key_id.is_none() || identified.is_none() || identified == names.authority_key_id.as_ref()
         };
         candidates.iter().find(fits).map(|index| views[*index].sha256.clone())
     };
-    views.iter().map(|view| view.facts.as_ref().filter(|facts| !facts.is_self_issued()).and_then(issuer_of)).collect()
+    views.iter().map(|view| view.names.as_ref().filter(|names| !names.is_self_issued()).and_then(issuer_of)).collect()
 }
 
 fn certificate_view(certificate: &Certificate, now: OffsetDateTime) -> CertificateView {
     let facts = Facts::of(&certificate.der);
-    let mut names = certificate.nicknames.iter().map(|nickname| nickname.text.clone());
+    let names = certificate.nicknames.iter().map(|nickname| nickname.text.clone());
     let unreadable = || format!("unreadable, {} bytes", certificate.der.len());
-    CertificateView {
-        nickname: names.next(),
-        nicknames: match certificate.nicknames.len() {
-            0 | 1 => Vec::new(),
-            _ => certificate.nicknames.iter().map(|nickname| nickname.text.clone()).collect(),
-        },
+    let mut view = CertificateView {
+        nickname: names.clone().next(),
+        nicknames: if certificate.nicknames.len() > 1 { names.collect() } else { Vec::new() },
         sha256: hex(&openssl::sha::sha256(&certificate.der)),
-        subject: facts.as_ref().map_or_else(unreadable, |facts| facts.subject.clone()),
-        issuer: facts.as_ref().map_or_else(unreadable, |facts| facts.issuer.clone()),
-        serial: facts.as_ref().map(|facts| facts.serial.clone()).unwrap_or_default(),
-        not_before: facts.as_ref().map(|facts| stamp(facts.not_before)),
-        not_after: facts.as_ref().map(|facts| stamp(facts.not_after)),
-        days_left: facts.as_ref().map(|facts| facts.days_left(now)),
-        key: facts.as_ref().map(|facts| facts.key.clone()),
-        alternative_names: facts.as_ref().map(|facts| facts.alternative_names.clone()).unwrap_or_default(),
-        extended_key_usage: facts.as_ref().and_then(|facts| facts.extended_key_usage.clone()),
-        is_ca: facts.as_ref().is_some_and(|facts| facts.is_ca),
+        subject: String::new(),
+        issuer: String::new(),
+        serial: String::new(),
+        not_before: None,
+        not_after: None,
+        days_left: None,
+        key: None,
+        alternative_names: Vec::new(),
+        extended_key_usage: None,
+        is_ca: false,
         trust: certificate.certutil_letters(),
         trust_source: match certificate.trust.source {
             TrustSource::NssTrust => "nss",
@@ -360,11 +357,30 @@ fn certificate_view(certificate: &Certificate, now: OffsetDateTime) -> Certifica
             KeyMatch::Differs => "differs",
         },
         issuer_sha256: None,
-        facts,
+        names: None,
+    };
+    match facts {
+        Some(facts) => view.take(facts, now),
+        None => (view.subject, view.issuer) = (unreadable(), unreadable()),
     }
+    view
 }
 
 impl CertificateView {
+    fn take(&mut self, facts: Facts, now: OffsetDateTime) {
+        self.not_before = Some(stamp(facts.not_before));
+        self.not_after = Some(stamp(facts.not_after));
+        self.days_left = Some(facts.days_left(now));
+        self.subject = facts.subject;
+        self.issuer = facts.issuer;
+        self.serial = facts.serial;
+        self.key = Some(facts.key);
+        self.alternative_names = facts.alternative_names;
+        self.extended_key_usage = facts.extended_key_usage;
+        self.is_ca = facts.is_ca;
+        self.names = Some(facts.names);
+    }
+
     /// What to call it: the nickname, or the subject.
     pub(crate) fn name(&self) -> &str {
         self.nickname.as_deref().unwrap_or(&self.subject)

@@ -10,6 +10,8 @@ use crate::terminal::{self, printable};
 
 /// Certificates with fewer days left are shown in yellow, and those without in red.
 const SOON: i64 = 30;
+/// A table is laid out as a whole, in memory: longer ones are cut into several, each with its head.
+const ROWS: usize = 1000;
 
 /// Writes the whole inspection, or the certificates of one nickname in detail.
 pub(super) fn write(
@@ -108,29 +110,36 @@ fn certificates(out: &mut dyn Write, inspection: &Inspection, verbose: bool) -> 
     } else {
         columns.push("subject");
     }
-    let mut table = terminal::table(&columns);
-    for view in &inspection.certificates {
-        let mut row: Vec<Cell> = vec![
-            Cell::new(view.nickname.as_deref().map_or("-".to_owned(), printable)),
-            Cell::new(&view.trust),
-            Cell::new(private_key(view)),
-            Cell::new(view.key.as_ref().map_or("?".to_owned(), ToString::to_string)),
-            Cell::new(view.not_after.as_deref().map_or("?".to_owned(), day)),
-            left(view),
-            Cell::new(printable(&view.subject)),
-        ];
-        if verbose {
-            row.extend([
-                Cell::new(printable(&view.issuer)),
-                Cell::new(&view.serial),
-                Cell::new(printable(&view.alternative_names.join(", "))),
-                Cell::new(usage(view)),
-                Cell::new(&view.sha256),
-            ]);
+    for part in inspection.certificates.chunks(ROWS) {
+        let mut table = terminal::table(&columns);
+        for view in part {
+            table.add_row(row(view, verbose));
         }
-        table.add_row(row);
+        terminal::write_table(out, &table)?;
     }
-    terminal::write_table(out, &table)
+    Ok(())
+}
+
+fn row(view: &CertificateView, verbose: bool) -> Vec<Cell> {
+    let mut row: Vec<Cell> = vec![
+        Cell::new(view.nickname.as_deref().map_or("-".to_owned(), printable)),
+        Cell::new(&view.trust),
+        Cell::new(private_key(view)),
+        Cell::new(view.key.as_ref().map_or("?".to_owned(), ToString::to_string)),
+        Cell::new(view.not_after.as_deref().map_or("?".to_owned(), day)),
+        left(view),
+        Cell::new(printable(&view.subject)),
+    ];
+    if verbose {
+        row.extend([
+            Cell::new(printable(&view.issuer)),
+            Cell::new(&view.serial),
+            Cell::new(printable(&view.alternative_names.join(", "))),
+            Cell::new(usage(view)),
+            Cell::new(&view.sha256),
+        ]);
+    }
+    row
 }
 
 fn private_key(view: &CertificateView) -> &'static str {
@@ -226,7 +235,7 @@ fn detail(out: &mut dyn Write, inspection: &Inspection, view: &CertificateView) 
     writeln!(out, "  chain")?;
     let links = chain(inspection, view);
     let top = links.last().copied().unwrap_or(view);
-    let whole = top.facts.as_ref().is_some_and(super::facts::Facts::is_self_issued);
+    let whole = top.names.as_ref().is_some_and(super::facts::Names::is_self_issued);
     let mut depth = 0;
     if !whole {
         writeln!(out, "    {} (not in this database)", printable(&top.issuer))?;

@@ -162,14 +162,13 @@ fn names(remarks: &mut Remarks, inspection: &Inspection) {
         if let Some(nickname) = &view.nickname {
             by_nickname.entry(nickname).or_default().push(view);
         }
-        if let Some(facts) = &view.facts {
-            by_subject.entry(&facts.subject_name).or_default().push(view);
+        if let Some(names) = &view.names {
+            by_subject.entry(&names.subject).or_default().push(view);
         }
     }
-    let subject = |view: &CertificateView| view.facts.as_ref().map(|facts| facts.subject_name.clone());
     let shared = |same_subject: bool| -> Vec<String> {
         let several = by_nickname.iter().filter(|(_, views)| views.len() > 1);
-        let all_same = |views: &[&CertificateView]| views.iter().all(|view| subject(view) == subject(views[0]));
+        let all_same = |views: &[&CertificateView]| views.iter().all(|view| view.subject == views[0].subject);
         several.filter(|(_, views)| all_same(views) == same_subject).map(|(name, _)| (*name).to_owned()).collect()
     };
     remarks.about(

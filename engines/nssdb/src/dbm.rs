@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Largest hash file read.
-const MAX_FILE: u64 = 256 << 20;
+const MAX_FILE: u64 = 2 << 30;
 /// How often a changing file is read again, and the pause between.
 const ATTEMPTS: u32 = 25;
 const PAUSE: Duration = Duration::from_millis(20);

@@ -15,8 +15,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Largest database, journal or log read; ten thousand certificates take about 40 MiB.
-const MAX_FILE: u64 = 256 << 20;
+/// Largest database, journal or log read; a hundred thousand certificates take about 400 MiB.
+const MAX_FILE: u64 = 2 << 30;
 /// Largest row SQLite may hand out, so that one hostile row cannot fill the memory.
 const MAX_ROW: i32 = 32 << 20;
 /// How often a changing database is read again.

@@ -34,7 +34,7 @@ fuzz: deps
 		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=512 || exit 1; \
 	done
 	@for target in $(FUZZ_DB_TARGETS); do \
-		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_DB_SECONDS) -max_len=262144 -timeout=1 -rss_limit_mb=512 \
+		ASAN_OPTIONS=quarantine_size_mb=16 $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_DB_SECONDS) -max_len=262144 -timeout=1 -rss_limit_mb=512 \
 			-malloc_limit_mb=64 || exit 1; \
 	done
 

@@ -108,8 +108,7 @@ pub(crate) struct GenerationView {
 pub(crate) struct CertificateView {
     /// The first nickname; absent for a certificate without one.
     pub(crate) nickname: Option<String>,
-    /// All nicknames, where there is more than one.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// All nicknames, where there is more than one; otherwise empty.
     pub(crate) nicknames: Vec<String>,
     /// Of the DER, lower-case hexadecimal.
     pub(crate) sha256: String,

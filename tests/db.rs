@@ -1,0 +1,479 @@
+//! `nssight db inspect` and `db compare`: databases read without NSS, by the built binary.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common::{Case, NICKNAME, PASSWORD, PKI, Run, binary, fingerprint, run, run_beside};
+use nssight_fixtures::authority::{DAY, Identity, Spec, Usage};
+use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
+use openssl::hash::MessageDigest;
+use serde_json::{Value, json};
+
+const FORMATS: [DbFormat; 2] = [DbFormat::Sql, DbFormat::Dbm];
+
+fn inspect(database: &Path, more: &[&str]) -> Run {
+    let mut command = binary();
+    command.args(["db", "inspect", "--format", "json"]).arg(database).args(more);
+    run_beside(&mut command, database)
+}
+
+fn compare(a: &Path, b: &Path, more: &[&str]) -> Run {
+    let before = [a, b].map(fingerprint);
+    let run = run(binary().args(["db", "compare", "--format", "json"]).arg(a).arg(b).args(more));
+    assert_eq!(before, [a, b].map(fingerprint), "comparing changed a database");
+    run
+}
+
+fn password_of(case: &Case) -> String {
+    case.password_file().to_str().unwrap().to_owned()
+}
+
+/// A database with these certificates, and with the identity's key where there is one.
+fn build(
+    path: &Path,
+    format: DbFormat,
+    password: &str,
+    certificates: &[(&str, &Identity, &str)],
+    own: Option<&Identity>,
+) {
+    let mut builder = DbBuilder::new(format).password(password.as_bytes());
+    if let Some(own) = own {
+        builder = builder.x509_identity(NICKNAME, &own.certificate, &own.key, "").unwrap();
+    }
+    for (nickname, identity, trust) in certificates {
+        builder = builder.x509(nickname, &identity.certificate, trust).unwrap();
+    }
+    builder.build(path).unwrap();
+}
+
+fn named<'a>(report: &'a Value, nickname: &str) -> &'a Value {
+    report["certificates"].as_array().unwrap().iter().find(|entry| entry["nickname"] == nickname).unwrap()
+}
+
+fn remarks(report: &Value) -> Vec<&str> {
+    report["remarks"].as_array().unwrap().iter().map(|remark| remark["id"].as_str().unwrap()).collect()
+}
+
+/// Kind, name and gravity of each difference.
+fn differences(report: &Value) -> Vec<(&str, &str, &str)> {
+    report["differences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (it["kind"].as_str().unwrap(), it["name"].as_str().unwrap(), it["gravity"].as_str().unwrap()))
+        .collect()
+}
+
+fn consequence(report: &Value) -> &str {
+    report["differences"][0]["consequence"].as_str().unwrap()
+}
+
+#[test]
+fn certificates_and_keys_are_shown_with_what_they_say() {
+    for format in FORMATS {
+        let case = Case::new();
+        let database = case.database(format);
+        let run = inspect(&database, &["--password-file", &password_of(&case)]);
+        assert_eq!(run.code, Some(0), "{run:#?}");
+        let report = run.report();
+        assert_eq!(report["schema"], "nssight/db-inspect/1");
+        let (client, ca) = (named(&report, NICKNAME), named(&report, "lab-ca"));
+        let digest = PKI.client.certificate.digest(MessageDigest::sha256()).unwrap();
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(client["sha256"], json!(hex));
+        assert!(client["subject"].as_str().unwrap().contains("CN=client"));
+        assert!(client["issuer"].as_str().unwrap().contains("CN=Lab CA"));
+        assert_eq!(client["trust"], "u,u,u");
+        assert_eq!(client["has_private_key"], true);
+        assert_eq!(client["private_key"], "matches");
+        assert_eq!(client["key"], json!({"type": "RSA", "bits": 2048}));
+        assert_eq!(client["extended_key_usage"], json!(["TLS client"]));
+        assert_eq!(client["issuer_sha256"], ca["sha256"]);
+        assert_eq!(client["days_left"], 59);
+        let end = client["not_after"].as_str().unwrap();
+        assert!(end.ends_with('Z') && end.len() == 20, "{end}");
+        assert_eq!(
+            (&ca["trust"], &ca["is_ca"], &ca["has_private_key"]),
+            (&json!("CT,C,C"), &json!(true), &json!(false))
+        );
+        let keys = report["private_keys"].as_array().unwrap();
+        assert_eq!(keys.len(), 1);
+        assert_eq!(keys[0]["certificates"], json!([NICKNAME]));
+        assert_eq!(keys[0]["decrypted"], "belongs to its certificate");
+        assert_eq!(report["password"]["given"], "right");
+        assert_eq!(report["signatures"].is_null(), format == DbFormat::Dbm);
+        assert!(!run.stdout.contains(PASSWORD) && !run.stderr.contains(PASSWORD));
+    }
+}
+
+#[test]
+fn a_wrong_password_and_none_leave_the_keys_closed() {
+    let case = Case::new();
+    let database = case.database(DbFormat::Sql);
+    let wrong = case.file("wrong", "something else\n");
+    let report = inspect(&database, &["--password-file", wrong.to_str().unwrap()]).report();
+    assert_eq!(report["password"]["given"], "wrong");
+    assert_eq!(report["private_keys"][0]["decrypted"], Value::Null);
+    let report = inspect(&database, &[]).report();
+    assert_eq!(report["password"]["given"], Value::Null);
+    assert_eq!((&report["password"]["state"], &report["password"]["iterations"]), (&json!("set"), &json!(10000)));
+}
+
+#[test]
+fn oddities_are_remarked() {
+    let case = Case::new();
+    // certutil goes on showing "u" when the key is gone.
+    let database = case.database(DbFormat::Sql);
+    let empty = case.path("empty");
+    build(&empty, DbFormat::Sql, PASSWORD, &[], None);
+    fs::copy(empty.join("key4.db"), database.join("key4.db")).unwrap();
+    let report = inspect(&database, &[]).report();
+    assert_eq!(named(&report, NICKNAME)["trust"], "u,u,u");
+    assert_eq!(named(&report, NICKNAME)["has_private_key"], false);
+    assert!(remarks(&report).contains(&"user-without-key"), "{report:#}");
+    assert!(remarks(&report).contains(&"not-a-pair"), "{report:#}");
+
+    // A key that waits for its certificate, readable for everybody, in a directory with both formats.
+    let both = case.path("both");
+    DbBuilder::new(DbFormat::Sql).password(b"").pkey("waiting", &PKI.client.key).unwrap().build(&both).unwrap();
+    build(&both, DbFormat::Dbm, "", &[("lab-ca", &PKI.ca, "CT,C,C")], None);
+    fs::set_permissions(both.join("key4.db"), fs::Permissions::from_mode(0o644)).unwrap();
+    let report = inspect(&both, &[]).report();
+    assert_eq!(report["format"], "sql");
+    for remark in ["both-formats", "key-without-certificate", "keys-readable"] {
+        assert!(remarks(&report).contains(&remark), "{remark}: {report:#}");
+    }
+    let report = run(binary().args(["db", "inspect", "--format", "json"]).arg(DbFormat::Dbm.directory(&both))).report();
+    assert_eq!((&report["format"], named(&report, "lab-ca")["trust"].as_str()), (&json!("dbm"), Some("CT,C,C")));
+    assert!(remarks(&report).contains(&"legacy-format"));
+
+    // Two certificates of one subject, and one in the place of another.
+    let renewed = case.path("renewed");
+    let again = PKI.ca.issue(&Spec::new("client", Usage::Client)).unwrap();
+    build(&renewed, DbFormat::Sql, "", &[("one", &again, ""), ("one", &PKI.client, "")], None);
+    assert!(remarks(&inspect(&renewed, &[]).report()).contains(&"nickname-renewed"));
+}
+
+#[test]
+fn a_half_upgraded_directory_is_named_and_the_old_pair_is_shown() {
+    let case = Case::new();
+    let database = case.database(DbFormat::Dbm);
+    // Opened for writing and never logged in: this is how it comes about.
+    let mut opened = Command::new("certutil");
+    opened.args(["-M", "-n", "nobody", "-t", ",,", "-d"]).arg(DbFormat::Sql.directory(&database));
+    opened.stdin(Stdio::null()).output().unwrap();
+    assert!(database.join("cert9.db").exists());
+    let report = inspect(&database, &[]).report();
+    assert!(remarks(&report).contains(&"half-upgraded"), "{report:#}");
+    assert_eq!(report["format"], "dbm");
+    assert_eq!(named(&report, NICKNAME)["has_private_key"], true);
+}
+
+#[test]
+fn a_nickname_is_shown_with_its_chain() {
+    let case = Case::new();
+    let intermediate = PKI.ca.issue(&Spec::new("Intermediate", Usage::Authority)).unwrap();
+    let leaf = intermediate.issue(&Spec::new("leaf", Usage::Client)).unwrap();
+    let database = case.path("db");
+    let held = [("root", &PKI.ca, "CT,,"), ("middle", &intermediate, ""), ("leaf", &leaf, "")];
+    build(&database, DbFormat::Sql, "", &held, None);
+    let shown = run(binary().args(["db", "inspect", "-n", "leaf"]).arg(&database));
+    assert_eq!(shown.code, Some(0));
+    let tree = "  chain\n    root [CT,,]\n    └─ middle [,,]\n       └─ leaf [,,]\n";
+    assert!(shown.stdout.contains(tree), "{}", shown.stdout);
+    let without_root = case.path("without-root");
+    build(&without_root, DbFormat::Sql, "", &held[1..], None);
+    let shown = run(binary().args(["db", "inspect", "-n", "leaf"]).arg(&without_root));
+    assert!(shown.stdout.contains("CN=Lab CA (not in this database)\n    └─ middle"), "{}", shown.stdout);
+    let none = run(binary().args(["db", "inspect", "-n", "nobody"]).arg(&database));
+    assert_eq!(none.code, Some(2));
+    assert!(none.stderr.contains("no certificate \"nobody\""));
+}
+
+#[test]
+fn names_of_strangers_do_not_reach_the_terminal_as_they_are() {
+    let case = Case::new();
+    let database = case.path("db");
+    build(&database, DbFormat::Sql, "", &[("red \u{1b}[31m alert", &PKI.ca, "CT,,")], None);
+    let shown = run(binary().args(["db", "inspect"]).arg(&database));
+    assert!(shown.stdout.contains("alert") && !shown.stdout.contains('\u{1b}'), "{:?}", shown.stdout);
+    let other = case.path("other");
+    build(&other, DbFormat::Sql, "", &[("blue", &PKI.ca, "CT,,")], None);
+    let compared = run(binary().args(["db", "compare"]).arg(&database).arg(&other));
+    assert!(compared.stdout.contains("alert") && !compared.stdout.contains('\u{1b}'), "{:?}", compared.stdout);
+}
+
+#[test]
+fn what_cannot_be_read_ends_with_3_and_what_can_is_shown() {
+    let case = Case::new();
+    let database = case.database(DbFormat::Dbm);
+    for (a, b) in [(&case.path("nowhere"), &database), (&database, &case.path("nowhere"))] {
+        let compared = compare_quietly(a, b);
+        assert_eq!(compared.code, Some(3), "{compared:#?}");
+        assert!(compared.stderr.contains("does not exist"), "{compared:#?}");
+    }
+    let missing = run(binary().args(["db", "inspect"]).arg(case.path("nowhere")));
+    assert_eq!(missing.code, Some(3));
+    fs::write(database.join("key3.db"), "garbage").unwrap();
+    let partial = inspect(&database, &[]);
+    assert_eq!(partial.code, Some(3));
+    let report = partial.report();
+    assert_eq!((&report["partial"], report["certificates"].as_array().unwrap().len()), (&json!(true), 2));
+    assert!(report["problems"][0].as_str().unwrap().contains("key3.db"), "{report:#}");
+}
+
+fn compare_quietly(a: &Path, b: &Path) -> Run {
+    run(binary().args(["db", "compare"]).arg(a).arg(b))
+}
+
+#[test]
+fn the_same_content_is_the_same_in_either_format() {
+    let case = Case::new();
+    let (a, b) = (case.path("a"), case.path("b"));
+    let held = [("lab-ca", &PKI.ca, "CT,C,C"), ("peer", &PKI.bridge, "P,,")];
+    build(&a, DbFormat::Sql, "", &held, None);
+    build(&b, DbFormat::Dbm, "", &held, None);
+    let same = compare(&a, &b, &[]);
+    assert_eq!(same.code, Some(0), "{same:#?}");
+    let report = same.report();
+    assert_eq!(report["schema"], "nssight/db-compare/1");
+    assert_eq!((&report["in_both"], &report["password"]), (&json!(2), &json!("same")));
+    // With a key there is a difference that the formats cannot avoid: how it is encrypted.
+    let (a, b) = (case.path("with-key"), case.path("with-key-too"));
+    build(&a, DbFormat::Sql, PASSWORD, &held, Some(&PKI.client));
+    build(&b, DbFormat::Dbm, PASSWORD, &held, Some(&PKI.client));
+    let report = compare(&a, &b, &["--password-file", &password_of(&case)]).report();
+    assert_eq!(differences(&report), [("key-encryption-differs", NICKNAME, "note")]);
+    assert_eq!(report["password"], "same");
+}
+
+#[test]
+fn trust_is_compared_letter_by_letter_with_its_consequences() {
+    let rows = [
+        (
+            "CT,,",
+            ",,",
+            "grave",
+            "C only in A: server certificates that it issued are accepted there, with B every server \
+            certificate that it issued will be refused; T only in A",
+        ),
+        (
+            ",,",
+            "T,,",
+            "grave",
+            "T only in B: client certificates that it issued are accepted there, with A every client",
+        ),
+        ("p,,", "C,,", "grave", "p only in A: it is refused there whoever issued it"),
+        ("P,,", ",,", "grave", "P only in A: it is accepted as a peer by itself there"),
+        ("c,,", ",,", "notable", "c only in A"),
+        ("C,C,", "C,,C", "note", "e-mail: \"C\" in A, \"\" in B, of no account for TLS; code signing"),
+    ];
+    for (in_a, in_b, gravity, wanted) in rows {
+        for formats in [[DbFormat::Sql, DbFormat::Sql], [DbFormat::Dbm, DbFormat::Sql]] {
+            let case = Case::new();
+            let (a, b) = (case.path("a"), case.path("b"));
+            build(&a, formats[0], "", &[("sigul-ca", &PKI.ca, in_a)], None);
+            build(&b, formats[1], "", &[("sigul-ca", &PKI.ca, in_b)], None);
+            let compared = compare(&a, &b, &[]);
+            assert_eq!(compared.code, Some(1));
+            let report = compared.report();
+            assert_eq!(differences(&report), [("trust-differs", "sigul-ca", gravity)], "{in_a} {in_b}");
+            assert!(consequence(&report).contains(wanted), "{in_a} {in_b}: {}", consequence(&report));
+        }
+    }
+}
+
+#[test]
+fn certificates_of_one_side_renewals_and_other_names_are_told_apart() {
+    let renewed = PKI.ca.issue(&Spec::new("client", Usage::Client).valid(-DAY, 90 * DAY)).unwrap();
+    let expired = PKI.ca.issue(&Spec::new("client", Usage::Client).valid(-30 * DAY, -DAY)).unwrap();
+    let new_ca = Identity::self_signed(&Spec::new("Lab CA", Usage::Authority).valid(-DAY, 90 * DAY)).unwrap();
+    // What A has, what B has, and what must be said.
+    type Held<'a> = Vec<(&'a str, &'a Identity, &'a str)>;
+    let rows: Vec<(Held<'_>, Held<'_>, &str, &str, &str)> = vec![
+        (
+            vec![("ca", &PKI.ca, "CT,,")],
+            vec![],
+            "only-in-a",
+            "grave",
+            "every server certificate that it issued is refused",
+        ),
+        (vec![], vec![("x", &PKI.bridge, "")], "only-in-b", "notable", "are incomplete unless the peer sends it"),
+        (
+            vec![("one", &PKI.ca, "")],
+            vec![("other", &PKI.ca, "")],
+            "nickname-differs",
+            "notable",
+            "does not find it in B",
+        ),
+        (
+            vec![("c", &PKI.client, "")],
+            vec![("c", &renewed, "")],
+            "renewed-in-b",
+            "notable",
+            "with a new key; that of A is good",
+        ),
+        (vec![("c", &renewed, "")], vec![("d", &expired, "")], "renewed-in-a", "grave", "that of B expired on"),
+        (
+            vec![("ca", &PKI.ca, "CT,,")],
+            vec![("ca", &new_ca, "CT,,")],
+            "renewed-in-b",
+            "grave",
+            "does not verify with the other",
+        ),
+        (
+            vec![("x", &PKI.bridge, "")],
+            vec![("x", &PKI.stranger, "")],
+            "certificate-differs",
+            "grave",
+            "peers see somebody else",
+        ),
+    ];
+    for (in_a, in_b, kind, gravity, wanted) in rows {
+        let case = Case::new();
+        let (a, b) = (case.path("a"), case.path("b"));
+        build(&a, DbFormat::Sql, "", &in_a, None);
+        build(&b, DbFormat::Sql, "", &in_b, None);
+        let compared = compare(&a, &b, &[]);
+        assert_eq!(compared.code, Some(1));
+        let report = compared.report();
+        let found = differences(&report);
+        assert_eq!(found.len(), 1, "{report:#}");
+        assert_eq!((found[0].0, found[0].2), (kind, gravity), "{report:#}");
+        assert!(consequence(&report).contains(wanted), "{}", consequence(&report));
+    }
+}
+
+#[test]
+fn keys_and_passwords_are_compared() {
+    let case = Case::new();
+    let path = |name: &str| -> PathBuf { case.path(name) };
+    build(&path("a"), DbFormat::Sql, PASSWORD, &[("lab-ca", &PKI.ca, "CT,,")], Some(&PKI.client));
+    build(&path("other-password"), DbFormat::Sql, "another", &[("lab-ca", &PKI.ca, "CT,,")], Some(&PKI.client));
+    build(&path("no-key"), DbFormat::Sql, PASSWORD, &[("lab-ca", &PKI.ca, "CT,,"), (NICKNAME, &PKI.client, "")], None);
+    let given = ["--password-file", &password_of(&case)];
+    let report = compare(&path("a"), &path("no-key"), &given).report();
+    assert_eq!(differences(&report), [("key-only-in-a", NICKNAME, "grave")]);
+    assert_eq!(report["password"], "same");
+    let compared = compare(&path("a"), &path("other-password"), &[]);
+    assert_eq!((compared.code, &compared.report()["password"]), (Some(0), &json!("unknown")), "{compared:#?}");
+    let report = compare(&path("a"), &path("other-password"), &given).report();
+    assert_eq!(differences(&report), [("password-differs", "password", "notable")]);
+    let other = case.file("other-pw", "another\n");
+    let more = [&given[..], &["--other-password-file", other.to_str().unwrap()]].concat();
+    assert_eq!(compare(&path("a"), &path("other-password"), &more).report()["password"], "different");
+    let wrong = ["--password-file", other.to_str().unwrap()];
+    assert_eq!(compare(&path("a"), &path("no-key"), &wrong).report()["password"], "unknown");
+}
+
+/// An empty directory that `nobody` may enter, if this is root.
+fn open_to_all(case: &Case) {
+    fs::set_permissions(case.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn reading_needs_no_permission_to_write() {
+    for format in FORMATS {
+        let case = Case::new();
+        let database = case.database(format);
+        open_to_all(&case);
+        for entry in fs::read_dir(&database).unwrap() {
+            fs::set_permissions(entry.unwrap().path(), fs::Permissions::from_mode(0o444)).unwrap();
+        }
+        fs::set_permissions(&database, fs::Permissions::from_mode(0o555)).unwrap();
+        // The binary may lie where others than its builder cannot come.
+        let copy = case.path("nssight");
+        fs::copy(env!("CARGO_BIN_EXE_nssight"), &copy).unwrap();
+        let mut command = Command::new(copy);
+        command.args(["db", "inspect", "--format", "json"]).arg(&database);
+        if rustix::process::geteuid().is_root() {
+            chown(&database, Some(0), Some(0)).unwrap();
+            command.uid(65534).gid(65534);
+        }
+        let run = run_beside(&mut command, &database);
+        fs::set_permissions(&database, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(run.code, Some(0), "{run:#?}");
+        assert_eq!(run.report()["certificates"].as_array().unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn a_read_only_mount_and_a_path_through_a_link_are_read() {
+    for format in FORMATS {
+        let case = Case::new();
+        let database = case.database(format);
+        let link = case.path("link");
+        std::os::unix::fs::symlink(&database, &link).unwrap();
+        let linked = run_beside(binary().args(["db", "inspect", "--format", "json"]).arg(&link), &database);
+        assert_eq!(linked.code, Some(0), "{linked:#?}");
+        // In a mount namespace of its own, which ends with the command.
+        let script = "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\" && ! touch \"$1/x\" 2>/dev/null && \
+                      exec \"$2\" db inspect --format json \"$1\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--map-root-user", "sh", "-c", script, "sh"]).arg(&database);
+        command.arg(env!("CARGO_BIN_EXE_nssight"));
+        let mounted = run_beside(&mut command, &database);
+        assert_eq!(mounted.code, Some(0), "{mounted:#?}");
+        assert_eq!(mounted.report()["certificates"], linked.report()["certificates"]);
+    }
+}
+
+#[test]
+fn a_database_that_another_process_is_writing_to_is_read_as_it_stood_at_one_moment() {
+    let case = Case::new();
+    let database = case.database(DbFormat::Sql);
+    let certificate = case.file("ca.der", PKI.other_ca.certificate.to_der().unwrap());
+    let script = "for number in $(seq 40); do certutil -A -d \"$1\" -n other -t C,, -i \"$2\" -f \"$3\" && \
+                  certutil -D -d \"$1\" -n other -f \"$3\" || exit 1; done";
+    let mut writer = Command::new("sh");
+    writer
+        .args(["-c", script, "sh"])
+        .arg(DbFormat::Sql.directory(&database))
+        .arg(certificate)
+        .arg(case.password_file());
+    let mut writer = writer.stdin(Stdio::null()).spawn().unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    let mut rounds = 0;
+    while writer.try_wait().unwrap().is_none() {
+        let run = run(binary().args(["db", "inspect", "--format", "json"]).arg(&database));
+        // Being told that it is busy is an answer too; half of a transaction would be none.
+        if run.code == Some(3) {
+            assert!(run.stderr.contains("being written by another process"), "{run:#?}");
+            continue;
+        }
+        let report = run.report();
+        assert_eq!((run.code, &report["partial"]), (Some(0), &json!(false)), "{report:#}");
+        seen.insert(report["certificates"].as_array().unwrap().len());
+        rounds += 1;
+    }
+    assert!(writer.wait().unwrap().success());
+    assert!(rounds > 20, "{rounds} rounds");
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [2, 3], "with and without the one that comes and goes");
+}
+
+#[test]
+fn documents_keep_to_their_schemas() {
+    let case = Case::new();
+    let database = case.database(DbFormat::Sql);
+    let other = case.path("other");
+    build(&other, DbFormat::Dbm, "", &[("lab-ca", &PKI.ca, ",,")], None);
+    let documents = [
+        ("db-inspect", inspect(&database, &["--password-file", &password_of(&case)]).report()),
+        ("db-inspect", inspect(&other, &[]).report()),
+        ("db-compare", compare(&database, &other, &[]).report()),
+    ];
+    for (name, document) in documents {
+        let printed = run(binary().args(["schema", name]));
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/{name}.schema.json"));
+        assert_eq!(printed.stdout, fs::read_to_string(&file).unwrap(), "{} is not that of the types", file.display());
+        let schema: Value = serde_json::from_str(&printed.stdout).unwrap();
+        let errors: Vec<String> =
+            jsonschema::validator_for(&schema).unwrap().iter_errors(&document).map(|error| error.to_string()).collect();
+        assert_eq!(errors, Vec::<String>::new(), "{name}");
+    }
+}

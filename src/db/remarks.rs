@@ -1,6 +1,6 @@
 //! What is odd about a database, and what another NSS would see in it.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use nssight_nssdb::{Algorithm, Database, Format, Pairing, PasswordState, TrustSource};
 use schemars::JsonSchema;
@@ -156,20 +156,13 @@ fn signatures(remarks: &mut Remarks, inspection: &Inspection) {
 }
 
 fn names(remarks: &mut Remarks, inspection: &Inspection) {
-    let mut by_nickname: BTreeMap<&str, Vec<&CertificateView>> = BTreeMap::new();
-    let mut by_subject: BTreeMap<&[u8], Vec<&CertificateView>> = BTreeMap::new();
-    for view in &inspection.certificates {
-        if let Some(nickname) = &view.nickname {
-            by_nickname.entry(nickname).or_default().push(view);
-        }
-        if let Some(names) = &view.names {
-            by_subject.entry(&names.subject).or_default().push(view);
-        }
-    }
+    let nickname = |view: &&CertificateView| view.nickname.clone().map(String::into_bytes);
+    let subject = |view: &&CertificateView| view.names.as_ref().map(|names| names.subject.to_vec());
+    let several = groups(&inspection.certificates, nickname);
     let shared = |same_subject: bool| -> Vec<String> {
-        let several = by_nickname.iter().filter(|(_, views)| views.len() > 1);
         let all_same = |views: &[&CertificateView]| views.iter().all(|view| view.subject == views[0].subject);
-        several.filter(|(_, views)| all_same(views) == same_subject).map(|(name, _)| (*name).to_owned()).collect()
+        let wanted = several.iter().filter(|views| all_same(views) == same_subject);
+        wanted.map(|views| views[0].name().to_owned()).collect()
     };
     remarks.about(
         "nickname-shared",
@@ -181,12 +174,31 @@ fn names(remarks: &mut Remarks, inspection: &Inspection) {
         &shared(true),
         "the nickname stands for several certificates of one subject; NSS takes one that is in date, the newest first",
     );
-    let several: Vec<String> = by_subject
-        .values()
+    let several: Vec<String> = groups(&inspection.certificates, subject)
+        .into_iter()
         .filter(|views| views.iter().any(|view| view.nickname != views[0].nickname))
         .map(|views| views[0].subject.clone())
         .collect();
     remarks.about("subject-shared", &several, "the subject has certificates under different nicknames");
+}
+
+/// Certificates that share a key, where there is more than one, in the order of the database.
+fn groups(views: &[CertificateView], key: impl Fn(&&CertificateView) -> Option<Vec<u8>>) -> Vec<Vec<&CertificateView>> {
+    let mut places: HashMap<Vec<u8>, usize> = HashMap::with_capacity(views.len());
+    let mut found: Vec<Vec<&CertificateView>> = Vec::new();
+    for (number, view) in views.iter().enumerate() {
+        let Some(key) = key(&view) else { continue };
+        // Below the number of certificates it is the one seen first; from there on, a group.
+        match places.get(&key).copied() {
+            None => drop(places.insert(key, number)),
+            Some(place) if place < views.len() => {
+                places.insert(key, views.len() + found.len());
+                found.push(vec![&views[place], view]);
+            }
+            Some(place) => found[place - views.len()].push(view),
+        }
+    }
+    found
 }
 
 fn other_versions(remarks: &mut Remarks, database: &Database) {

@@ -24,27 +24,26 @@ pub(crate) fn load(dir: &Path, prefix: &str) -> Result<Database, Error> {
     let certificate_path = dir.join(format!("{prefix}cert8.db"));
     let key_path = dir.join(format!("{prefix}key3.db"));
     let mut problems = (Problems::of(file::name(&certificate_path)), Problems::of(file::name(&key_path)));
-    let certificates = pairs(&certificate_path, &mut problems.0);
-    let keys = pairs(&key_path, &mut problems.1);
+    let certificates = read(&certificate_path, &mut problems.0, |contents, problems| {
+        let found = cert8::read(&contents.pairs, cert8::blob_dir(&certificate_path), problems);
+        let state = state(contents.complete && found.complete);
+        (found, state)
+    });
+    let keys = read(&key_path, &mut problems.1, |contents, problems| {
+        let mut found = key3::read(&contents.pairs, problems);
+        if !contents.complete && found.store.check.is_none() {
+            found.store.unreadable.get_or_insert("the file is damaged and no password record was found".into());
+        }
+        let state = state(contents.complete && found.complete);
+        (found, state)
+    });
     let (certificates, certificate_file) = match (certificates, &keys) {
         (Err(error), Err(_)) => return Err(error),
-        (Ok(contents), _) => {
-            let blobs = cert8::blob_dir(&certificate_path);
-            let found = cert8::read(contents.pairs, blobs, &mut problems.0);
-            let state = state(contents.complete && found.complete);
-            (Some(found), state)
-        }
+        (Ok((found, state)), _) => (Some(found), state),
         (Err(error), Ok(_)) => (None, FileState::Failed(error)),
     };
     let (keys, key_file) = match keys {
-        Ok(contents) => {
-            let mut found = key3::read(contents.pairs, &mut problems.1);
-            if !contents.complete && found.store.check.is_none() {
-                found.store.unreadable.get_or_insert("the file is damaged and no password record was found".into());
-            }
-            let state = state(contents.complete && found.complete);
-            (found, state)
-        }
+        Ok(found) => found,
         Err(error) => {
             let mut none = key3::Keys::default();
             none.store.unreadable = Some(error.to_string());
@@ -88,19 +87,29 @@ fn state(complete: bool) -> FileState {
     if complete { FileState::Read } else { FileState::Partial }
 }
 
-/// The pairs of a file that stayed the same while it was read. The format has no change counter and no journal;
+/// Reads a file whose pairs are interpreted while its bytes are at hand: most pairs are pieces of them.
+fn read<T>(
+    path: &Path,
+    problems: &mut Problems,
+    interpret: impl FnOnce(&hash::Contents<'_>, &mut Problems) -> T,
+) -> Result<T, Error> {
+    let bytes = bytes(path)?;
+    let contents = hash::read(&bytes, problems)
+        .map_err(|what| Error::Corrupt(Problem { file: file::name(path), place: Place::File, what }))?;
+    Ok(interpret(&contents, problems))
+}
+
+/// The bytes of a file that stayed the same while it was read. The format has no change counter and no journal;
 /// size and times are all there is to see a writer by.
-fn pairs(path: &Path, problems: &mut Problems) -> Result<hash::Contents, Error> {
+fn bytes(path: &Path) -> Result<Vec<u8>, Error> {
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
             std::thread::sleep(PAUSE);
         }
         let (bytes, before) = file::read(path, MAX_FILE)?;
-        if file::stamp(path)? != Some(before) {
-            continue;
+        if file::stamp(path)? == Some(before) {
+            return Ok(bytes);
         }
-        return hash::read(&bytes, problems)
-            .map_err(|what| Error::Corrupt(Problem { file: file::name(path), place: Place::File, what }));
     }
     Err(Error::Busy {
         file: path.display().to_string(),

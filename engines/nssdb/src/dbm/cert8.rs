@@ -34,32 +34,25 @@ pub(super) struct Certificates {
     pub(super) crls: Vec<Crl>,
     pub(super) not_understood: BTreeMap<String, usize>,
     pub(super) complete: bool,
-    /// Nicknames by subject; NSS keeps them there too.
-    subjects: HashMap<Vec<u8>, Nickname>,
     blobs: Blobs,
 }
 
-pub(super) fn read(pairs: Vec<Pair>, blob_dir: PathBuf, problems: &mut Problems) -> Certificates {
+pub(super) fn read(pairs: &[Pair<'_>], blob_dir: PathBuf, problems: &mut Problems) -> Certificates {
     let mut found = Certificates {
         certificates: Vec::new(),
         crls: Vec::new(),
         not_understood: BTreeMap::new(),
         complete: true,
-        subjects: HashMap::new(),
         blobs: Blobs { dir: blob_dir, left: MAX_BLOBS },
     };
     for pair in pairs {
-        if let Err(what) = found.take(&pair) {
+        if let Err(what) = found.take(pair) {
             found.complete = false;
             problems.add(place(&pair.key), what);
         }
     }
-    for certificate in &mut found.certificates {
-        if certificate.nicknames.is_empty()
-            && let Some(subject) = der::certificate(&certificate.der).map(|fields| fields.subject)
-        {
-            certificate.nicknames.extend(found.subjects.get(subject).cloned());
-        }
+    if found.certificates.iter().any(|certificate| certificate.nicknames.is_empty()) {
+        found.name_by_subject(pairs);
     }
     found
 }
@@ -70,12 +63,12 @@ pub(super) fn place(key: &[u8]) -> Place {
 }
 
 impl Certificates {
-    fn take(&mut self, pair: &Pair) -> Result<(), String> {
+    fn take(&mut self, pair: &Pair<'_>) -> Result<(), String> {
         let Some((&kind, name)) = pair.key.split_first() else {
             return Err("a record without key".into());
         };
         let blob;
-        let mut value = pair.value.as_slice();
+        let mut value = &*pair.value;
         if value.get(1) == Some(&BLOB) {
             blob = self.blobs.read(&pair.key, value)?;
             value = &blob;
@@ -89,7 +82,7 @@ impl Certificates {
         }
         match kind {
             CERTIFICATE => self.certificate(name, fields),
-            SUBJECT => self.subject(name, fields),
+            SUBJECT => nickname_of_subject(fields).map(drop).ok_or_else(|| "the subject record is cut short".to_owned()),
             CRL | KEY_REVOCATION => self.crl(fields, kind == KEY_REVOCATION),
             // A nickname record repeats what the subject record says.
             VERSION | NICKNAME | CONTENT_VERSION => Ok(()),
@@ -130,16 +123,24 @@ impl Certificates {
         Ok(())
     }
 
-    fn subject(&mut self, name: &[u8], mut fields: Fields<'_>) -> Result<(), String> {
-        let short = || "the subject record is cut short".to_owned();
-        let _certificates = fields.length().ok_or_else(short)?;
-        let nickname = fields.length().ok_or_else(short)?;
-        let _email = fields.length().ok_or_else(short)?;
-        let nickname = c_string(fields.take(nickname).ok_or_else(short)?);
-        if !nickname.is_empty() {
-            self.subjects.insert(name.to_vec(), Nickname::new(nickname));
+    /// Gives certificates without a nickname that of their subject's record; NSS keeps nicknames there too.
+    fn name_by_subject(&mut self, pairs: &[Pair<'_>]) {
+        let mut nicknames: HashMap<&[u8], Nickname> = HashMap::new();
+        for pair in pairs {
+            let Some((&SUBJECT, name)) = pair.key.split_first() else { continue };
+            let mut fields = Fields::new(&pair.value);
+            let kind = (fields.byte(), fields.byte(), fields.byte()).1;
+            if kind == Some(SUBJECT)
+                && let Some(nickname) = nickname_of_subject(fields).filter(|nickname| !nickname.is_empty())
+            {
+                nicknames.insert(name, Nickname::new(nickname));
+            }
         }
-        Ok(())
+        for certificate in self.certificates.iter_mut().filter(|certificate| certificate.nicknames.is_empty()) {
+            if let Some(subject) = der::certificate(&certificate.der).map(|fields| fields.subject) {
+                certificate.nicknames.extend(nicknames.get(subject).cloned());
+            }
+        }
     }
 
     fn crl(&mut self, mut fields: Fields<'_>, is_krl: bool) -> Result<(), String> {
@@ -156,6 +157,14 @@ impl Certificates {
         });
         Ok(())
     }
+}
+
+/// The nickname in a subject record, without its end; none if the record is cut short.
+fn nickname_of_subject(mut fields: Fields<'_>) -> Option<&[u8]> {
+    let _certificates = fields.length()?;
+    let nickname = fields.length()?;
+    let _email = fields.length()?;
+    fields.take(nickname).map(c_string)
 }
 
 /// Values too long for the hash file, each in a file of its own in `cert8.dir` (`lib/softoken/legacydb/dbmshim.c`).

@@ -4,6 +4,7 @@
 //! whose library swaps the header on little-endian hosts). Pairs are found by walking every bucket and its chain
 //! of overflow pages: scanning the file in page order would also meet bitmaps and free pages.
 
+use std::borrow::Cow;
 use crate::directory::{HASH_HEADER, HASH_MAGIC};
 use crate::error::Place;
 use crate::problems::Problems;
@@ -96,16 +97,16 @@ impl Header {
     }
 }
 
-/// A key and its value.
+/// A key and its value: a piece of the file, unless it is spread over several pages.
 #[derive(Debug)]
-pub(super) struct Pair {
-    pub(super) key: Vec<u8>,
-    pub(super) value: Vec<u8>,
+pub(super) struct Pair<'a> {
+    pub(super) key: Cow<'a, [u8]>,
+    pub(super) value: Cow<'a, [u8]>,
 }
 
 /// Everything in the file.
-pub(super) struct Contents {
-    pub(super) pairs: Vec<Pair>,
+pub(super) struct Contents<'a> {
+    pub(super) pairs: Vec<Pair<'a>>,
     /// Every chain was followed to its end.
     pub(super) complete: bool,
 }
@@ -114,7 +115,7 @@ pub(super) struct Contents {
 ///
 /// A sound file holds each page in one chain only, so a page met twice is damage; that also bounds the work and
 /// the memory to the size of the file.
-pub(super) fn read(file: &[u8], problems: &mut Problems) -> Result<Contents, String> {
+pub(super) fn read<'a>(file: &'a [u8], problems: &mut Problems) -> Result<Contents<'a>, String> {
     let header = Header::parse(file)?;
     let page_count = file.len().div_ceil(header.page_size);
     let mut walk = Walk { file, header, seen: vec![false; page_count], pairs: Vec::new() };
@@ -156,7 +157,7 @@ struct Walk<'a> {
     file: &'a [u8],
     header: Header,
     seen: Vec<bool>,
-    pairs: Vec<Pair>,
+    pairs: Vec<Pair<'a>>,
 }
 
 /// One page with its checked array of entries.
@@ -222,7 +223,7 @@ impl<'a> Walk<'a> {
                     else {
                         return Err(page.damage("the offsets of a record are not in order"));
                     };
-                    self.pairs.push(Pair { key: key.to_vec(), value: value.to_vec() });
+                    self.pairs.push(Pair { key: Cow::Borrowed(key), value: Cow::Borrowed(value) });
                     end = value_at;
                 }
             }
@@ -268,7 +269,7 @@ impl<'a> Walk<'a> {
             value.extend_from_slice(page.tail(1)?);
             more = page.slot(2)? != FULL_KEY_DATA;
         }
-        self.pairs.push(Pair { key, value });
+        self.pairs.push(Pair { key: Cow::Owned(key), value: Cow::Owned(value) });
         if page.entries <= 2 {
             return Ok(None);
         }

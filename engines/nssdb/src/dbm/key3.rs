@@ -19,20 +19,20 @@ pub(super) struct Keys {
     pub(super) complete: bool,
 }
 
-pub(super) fn read(pairs: Vec<Pair>, problems: &mut Problems) -> Keys {
+pub(super) fn read(pairs: &[Pair<'_>], problems: &mut Problems) -> Keys {
     let mut found = Keys { complete: true, ..Keys::default() };
     for pair in pairs {
-        let taken = match pair.key.as_slice() {
+        let taken = match &*pair.key {
             b"Version" => {
                 found.version = pair.value.first().copied();
                 Ok(())
             }
             b"global-salt" => {
-                found.store.global_salt = pair.value;
+                found.store.global_salt = pair.value.to_vec();
                 continue;
             }
             b"password-check" => found.password_check(&pair.value),
-            _ => found.private_key(&pair),
+            _ => found.private_key(pair),
         };
         if let Err(what) = taken {
             found.complete = false;
@@ -86,7 +86,7 @@ impl Keys {
         }
     }
 
-    fn private_key(&mut self, pair: &Pair) -> Result<(), &'static str> {
+    fn private_key(&mut self, pair: &Pair<'_>) -> Result<(), &'static str> {
         let record = record(&pair.value)?;
         let encrypted = record.rest.rest();
         let encryption = match Envelope::parse(encrypted) {

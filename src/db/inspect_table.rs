@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use colored::Colorize;
-use comfy_table::{Cell, Color};
+use comfy_table::{Cell, Color, ColumnConstraint};
 
 use super::inspect::{CertificateView, Inspection, KeyView, chain};
 use crate::terminal::{self, printable};
@@ -12,6 +12,8 @@ use crate::terminal::{self, printable};
 const SOON: i64 = 30;
 /// A table is laid out as a whole, in memory: longer ones are cut into several, each with its head.
 const ROWS: usize = 1000;
+/// Nicknames up to this length are not broken.
+const NICKNAME_WHOLE: usize = 30;
 
 /// Writes the whole inspection, or the certificates of one nickname in detail.
 pub(super) fn write(
@@ -114,6 +116,11 @@ fn certificates(out: &mut dyn Write, inspection: &Inspection, verbose: bool) -> 
         let mut table = terminal::table(&columns);
         for view in part {
             table.add_row(row(view, verbose));
+        }
+        // Of what is long only the subject wraps, unless a nickname is long itself.
+        let long = part.iter().any(|view| view.name().chars().count() > NICKNAME_WHOLE);
+        for column in table.column_iter_mut().take(6).skip(usize::from(long)) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
         }
         terminal::write_table(out, &table)?;
     }

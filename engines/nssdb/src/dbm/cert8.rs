@@ -82,7 +82,9 @@ impl Certificates {
         }
         match kind {
             CERTIFICATE => self.certificate(name, fields),
-            SUBJECT => nickname_of_subject(fields).map(drop).ok_or_else(|| "the subject record is cut short".to_owned()),
+            SUBJECT => {
+                nickname_of_subject(fields).map(drop).ok_or_else(|| "the subject record is cut short".to_owned())
+            }
             CRL | KEY_REVOCATION => self.crl(fields, kind == KEY_REVOCATION),
             // A nickname record repeats what the subject record says.
             VERSION | NICKNAME | CONTENT_VERSION => Ok(()),

@@ -4,10 +4,10 @@
 //! whose library swaps the header on little-endian hosts). Pairs are found by walking every bucket and its chain
 //! of overflow pages: scanning the file in page order would also meet bitmaps and free pages.
 
-use std::borrow::Cow;
 use crate::directory::{HASH_HEADER, HASH_MAGIC};
 use crate::error::Place;
 use crate::problems::Problems;
+use std::borrow::Cow;
 
 /// Value lengths in an offset slot below which it is a mark and not an offset (`hash/page.h`).
 const OVERFLOW_LINK: u16 = 0;

@@ -9,6 +9,7 @@ use schemars::schema_for;
 
 use crate::cli::Document;
 use crate::db::{ComparisonDocument, InspectionDocument};
+use crate::process_model::MatrixDocument;
 
 pub(crate) fn checks() -> ExitCode {
     print(PROBES.iter().map(|probe| {
@@ -29,6 +30,7 @@ pub(crate) fn schema(document: Document) -> ExitCode {
         Document::Report => nssight_probes::report::schema(),
         Document::DbInspect => schema_for!(InspectionDocument).into(),
         Document::DbCompare => schema_for!(ComparisonDocument).into(),
+        Document::ProcessModel => schema_for!(MatrixDocument).into(),
     };
     print([format!("{schema:#}")].into_iter())
 }

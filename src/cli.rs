@@ -21,6 +21,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Walk from the configuration to the handshake and say which layer fails
     Diagnose(Box<DiagnoseOptions>),
+    /// Try how NSS behaves in threads, after forks and in fresh processes on this host
+    ProcessModel(Box<ProcessModelOptions>),
     /// Read NSS databases without NSS
     #[command(subcommand)]
     Db(DbCommand),
@@ -38,6 +40,9 @@ pub(crate) enum Command {
     /// Do the NSS work of a diagnosis; started by nssight itself
     #[command(hide = true)]
     Worker,
+    /// Try one process model; started by nssight itself
+    #[command(hide = true)]
+    Model,
 }
 
 #[derive(Args)]
@@ -45,6 +50,33 @@ pub(crate) struct ListOptions {
     /// List them; it is what happens anyway
     #[arg(long)]
     list: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ProcessModelOptions {
+    /// Read this client.conf, server.conf or bridge.conf, as `nssight diagnose` does
+    #[arg(short = 'c', long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// NSS database: a directory, or sql:DIR or dbm:DIR
+    #[arg(long, value_name = "DIR")]
+    db: Option<OsString>,
+    /// Nickname of the certificate to find and to sign with
+    #[arg(long)]
+    nickname: Option<String>,
+    #[command(flatten)]
+    pub(crate) password: PasswordOptions,
+    #[command(flatten)]
+    pub(crate) output: TableOptions,
+    /// Exit 1 if any model differs from a fresh process
+    #[arg(long, help_heading = "Output")]
+    pub(crate) strict: bool,
+}
+
+impl ProcessModelOptions {
+    /// What the command line says about the target.
+    pub(crate) fn overrides(&self) -> Overrides {
+        Overrides { database: self.db.clone(), nickname: self.nickname.clone(), ..Overrides::default() }
+    }
 }
 
 #[derive(Args)]
@@ -63,6 +95,8 @@ pub(crate) enum Document {
     DbInspect,
     /// nssight/db-compare/1, of `nssight db compare`
     DbCompare,
+    /// nssight/process-model/1, of `nssight process-model`
+    ProcessModel,
 }
 
 #[derive(Subcommand)]

@@ -7,6 +7,7 @@ mod diagnose;
 mod exit;
 mod lab;
 mod password;
+mod process_model;
 mod report;
 mod retries;
 mod selftest;
@@ -30,6 +31,8 @@ fn main() -> ExitCode {
         Command::Checks(_) => catalogue::checks(),
         Command::Causes(_) => catalogue::causes(),
         Command::Schema(options) => catalogue::schema(options.document),
+        Command::ProcessModel(options) => process_model::run(&options),
         Command::Worker => worker::run(),
+        Command::Model => process_model::run::run(),
     }
 }

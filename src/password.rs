@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
-use nssight_probes::password_file::READ_AT_MOST;
+use nssight_probes::password_file::{self, READ_AT_MOST, Reading};
 use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::target::PasswordSource;
 use rustix::fs::OFlags;
@@ -68,6 +68,20 @@ pub(crate) fn read(source: &PasswordSource) -> Result<Option<Password>, String> 
         }
     };
     Ok(Some(Password::new(PasswordForm::Literal, without_newline(&bytes).to_vec())))
+}
+
+/// The token that a password file may name; NSS calls the slot with the keys so, unless it is in FIPS mode.
+const TOKEN: &str = "NSS Certificate DB";
+
+/// A given password as the bytes that NSS would try; none from an empty file.
+pub(crate) fn bytes(password: &Password) -> Option<Zeroizing<Vec<u8>>> {
+    match password.form {
+        PasswordForm::Literal => Some(Zeroizing::new(password.expose().to_vec())),
+        PasswordForm::File => match password_file::read(password.expose(), TOKEN) {
+            Reading::Password(secret) => Some(secret),
+            Reading::NoData => None,
+        },
+    }
 }
 
 /// One read, as NSS's tools do it. Opened without blocking, so that a FIFO without a writer is an answer too.

@@ -12,7 +12,7 @@ use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::target::PasswordSource;
 use nssight_probes::{Cause, Confidence, Finding, Layer, Observer, Plan, Target};
 
-use crate::worker::{Message, Passwords, Task};
+use crate::worker::{self, Message, Passwords, Task};
 
 /// A probe ends by its own deadline; the worker is killed this much later.
 const GRACE: Duration = Duration::from_secs(2);
@@ -76,11 +76,8 @@ fn start(target: &Target, plan: &Plan, passwords: Passwords) -> io::Result<Worke
         password: passwords.database.as_ref().map(announced),
         admin_password: passwords.admin.as_ref().map(announced),
     };
-    let text = serde_json::to_vec(&task)?;
-    let length = u32::try_from(text.len()).map_err(io::Error::other)?;
     let secrets = [&passwords.database, &passwords.admin];
-    let written = stdin
-        .write_all(&[&length.to_be_bytes()[..], &text].concat())
+    let written = worker::write_task(&mut stdin, &task)
         .and_then(|()| secrets.into_iter().flatten().try_for_each(|password| stdin.write_all(password.expose())));
     drop((stdin, passwords));
     let (sender, messages) = mpsc::channel();

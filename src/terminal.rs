@@ -1,8 +1,9 @@
 //! Writing for people: colours, widths, wrapping, tables, and strangers' text made harmless.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
 
 use crate::cli::Colour;
 
@@ -18,6 +19,23 @@ pub(crate) fn choose_colours(wanted: Colour, terminal: bool) {
         Colour::Never => false,
         Colour::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     });
+}
+
+/// Writes a document as JSON to standard output.
+pub(crate) fn json(document: &impl Serialize) -> io::Result<()> {
+    output(|out| {
+        serde_json::to_writer_pretty(&mut *out, document)?;
+        writeln!(out)
+    })
+}
+
+/// Writes to standard output in large pieces. A reader that went away has seen what it wanted.
+pub(crate) fn output(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
 }
 
 /// Whether colours are used.

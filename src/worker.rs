@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::wire::WireEvent;
 use nssight_probes::{Finding, Layer, Observer, Plan, Settings, Target, Walk};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::exit;
@@ -62,7 +63,7 @@ pub(crate) enum Message {
 /// A task is a target; its longest parts are paths.
 const TASK_AT_MOST: u64 = 1024 * 1024;
 /// A password is at most as long as the file it is read from.
-const PASSWORD_AT_MOST: usize = nssight_probes::password_file::READ_AT_MOST;
+pub(crate) const PASSWORD_AT_MOST: usize = nssight_probes::password_file::READ_AT_MOST;
 
 pub(crate) fn run() -> ExitCode {
     protect();
@@ -94,14 +95,26 @@ pub(crate) fn protect() {
 fn receive() -> io::Result<(Task, Passwords)> {
     // Not through std's stdin: its buffer would keep the password.
     let mut input = File::from(rustix::stdio::stdin().try_clone_to_owned()?);
-    let mut length = [0; 4];
-    input.read_exact(&mut length)?;
-    let mut text = Vec::new();
-    Read::by_ref(&mut input).take(u64::from(u32::from_be_bytes(length)).min(TASK_AT_MOST)).read_to_end(&mut text)?;
-    let task: Task = serde_json::from_slice(&text)?;
+    let task: Task = read_task(&mut input)?;
     let passwords =
         Passwords { database: secret(&mut input, task.password)?, admin: secret(&mut input, task.admin_password)? };
     Ok((task, passwords))
+}
+
+/// A length in 4 bytes, big-endian, and so many bytes of JSON.
+pub(crate) fn read_task<T: DeserializeOwned>(input: &mut File) -> io::Result<T> {
+    let mut length = [0; 4];
+    input.read_exact(&mut length)?;
+    let mut text = Vec::new();
+    input.take(u64::from(u32::from_be_bytes(length)).min(TASK_AT_MOST)).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// What [`read_task`] reads.
+pub(crate) fn write_task(output: &mut dyn Write, task: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_vec(task)?;
+    let length = u32::try_from(text.len()).map_err(io::Error::other)?;
+    output.write_all(&[&length.to_be_bytes()[..], &text].concat())
 }
 
 fn secret(input: &mut File, announced: Option<(PasswordForm, usize)>) -> io::Result<Option<Password>> {

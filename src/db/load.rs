@@ -6,12 +6,6 @@ use std::path::PathBuf;
 use nssight_nss::library;
 use nssight_nssdb::directory::{Access, Choice, Question, TypePrefix, parse_argument};
 use nssight_nssdb::{Database, Error, Format, Inventory, PasswordCheck, PasswordState};
-use nssight_probes::password_file::{self, Reading};
-use nssight_probes::secret::{Password, PasswordForm};
-use zeroize::Zeroizing;
-
-/// The token that a password file may name; NSS calls the slot with the keys so.
-const TOKEN: &str = "NSS Certificate DB";
 
 /// A directory, what NSS would make of it, and the database in it.
 pub(crate) struct Loaded {
@@ -50,17 +44,6 @@ fn nss_version() -> (u32, u32) {
     let text = library::nss_version();
     let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
-}
-
-/// A given password as the bytes that NSS would try; none from an empty file.
-pub(crate) fn bytes(password: &Password) -> Option<Zeroizing<Vec<u8>>> {
-    match password.form {
-        PasswordForm::Literal => Some(Zeroizing::new(password.expose().to_vec())),
-        PasswordForm::File => match password_file::read(password.expose(), TOKEN) {
-            Reading::Password(secret) => Some(secret),
-            Reading::NoData => None,
-        },
-    }
 }
 
 /// Whether the password opens the database, the empty one included.

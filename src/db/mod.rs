@@ -10,10 +10,9 @@ mod remarks;
 mod trust;
 
 use std::ffi::OsStr;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
-use serde::Serialize;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
@@ -37,7 +36,7 @@ pub(crate) fn run(command: &DbCommand) -> ExitCode {
 fn inspect(options: &InspectOptions) -> ExitCode {
     let source = password::source(&options.password);
     let password = match source.as_ref().map_or(Ok(None), password::read) {
-        Ok(password) => password.as_ref().and_then(load::bytes),
+        Ok(password) => password.as_ref().and_then(password::bytes),
         Err(error) => return exit::usage(error),
     };
     let loaded = Loaded::from(&options.directory);
@@ -63,8 +62,10 @@ fn inspect(options: &InspectOptions) -> ExitCode {
     };
     terminal::choose_colours(options.output.color, io::stdout().is_terminal());
     let written = match options.output.format {
-        Format::Json => json(&inspection),
-        Format::Human => output(|out| inspect_table::write(out, &inspection, shown.as_deref(), options.output.verbose)),
+        Format::Json => terminal::json(&inspection),
+        Format::Human => {
+            terminal::output(|out| inspect_table::write(out, &inspection, shown.as_deref(), options.output.verbose))
+        }
     };
     let code = match written {
         Err(error) => exit::not_written(&error),
@@ -80,7 +81,7 @@ fn inspect(options: &InspectOptions) -> ExitCode {
 fn compare(options: &CompareOptions) -> ExitCode {
     let source = password::source(&options.password);
     let read = |source| match source {
-        Some(source) => password::read(&source).map(|password| password.as_ref().and_then(load::bytes)),
+        Some(source) => password::read(&source).map(|password| password.as_ref().and_then(password::bytes)),
         None => Ok(None),
     };
     let passwords =
@@ -102,8 +103,8 @@ fn compare(options: &CompareOptions) -> ExitCode {
     let comparison = Comparison::of([databases[0], databases[1]], passwords, OffsetDateTime::now_utc());
     terminal::choose_colours(options.output.color, io::stdout().is_terminal());
     let written = match options.output.format {
-        Format::Json => json(&comparison),
-        Format::Human => output(|out| compare_table::write(out, &comparison, options.output.verbose)),
+        Format::Json => terminal::json(&comparison),
+        Format::Human => terminal::output(|out| compare_table::write(out, &comparison, options.output.verbose)),
     };
     match written {
         Err(error) => exit::not_written(&error),
@@ -117,20 +118,4 @@ fn compare(options: &CompareOptions) -> ExitCode {
 fn unreadable(argument: &OsStr, error: &nssight_nssdb::Error) -> ExitCode {
     eprintln!("nssight: no database could be read at {}: {error}", argument.display());
     ExitCode::from(exit::INCONCLUSIVE)
-}
-
-fn json(document: &impl Serialize) -> io::Result<()> {
-    output(|out| {
-        serde_json::to_writer_pretty(&mut *out, document)?;
-        writeln!(out)
-    })
-}
-
-fn output(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    match write(&mut out).and_then(|()| out.flush()) {
-        // A reader that went away has seen what it wanted.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
-    }
 }

@@ -295,6 +295,7 @@ unsafe extern "C" {
     pub fn SECKEY_GetPrivateKeyType(key: *const SECKEYPrivateKey) -> c_int;
     pub fn SECKEY_PublicKeyStrengthInBits(key: *const SECKEYPublicKey) -> c_uint;
     pub fn SECMOD_HasRootCerts() -> PRBool;
+    pub fn SECMOD_RestartModules(force: PRBool) -> Status;
     // ssl3
     pub fn NSSSSL_GetVersion() -> *const c_char;
     pub fn SSL_ForceHandshake(fd: *mut PRFileDesc) -> Status;

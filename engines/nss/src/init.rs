@@ -57,7 +57,8 @@ pub struct Nss(#[allow(dead_code)] Rc<Initialised>);
 
 struct Initialised {
     context: Option<NonNull<ffi::NSSInitContext>>,
-    _one: MutexGuard<'static, ()>,
+    /// None where somebody else in this process has initialised NSS.
+    one: Option<MutexGuard<'static, ()>>,
 }
 
 impl Nss {
@@ -92,12 +93,21 @@ impl Nss {
         };
         password::install();
         HELD_HERE.set(true);
-        Ok(Self(Rc::new(Initialised { context, _one: one })))
+        Ok(Self(Rc::new(Initialised { context, one: Some(one) })))
+    }
+
+    /// For a thread, or a forked child, that goes on with the NSS which another thread, or the parent, has initialised:
+    /// nothing is initialised here, and nothing shut down in the end. Without an initialised NSS every use of it fails.
+    pub fn inherited() -> Self {
+        Self(Rc::new(Initialised { context: None, one: None }))
     }
 }
 
 impl Drop for Initialised {
     fn drop(&mut self) {
+        if self.one.is_none() {
+            return;
+        }
         password::forget();
         HELD_HERE.set(false);
         // SAFETY: the counterpart of the initialisation in `open`, once. A failure leaves NSS initialised, which only

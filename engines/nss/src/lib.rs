@@ -12,6 +12,7 @@ pub mod key;
 pub mod library;
 mod memory;
 mod password;
+pub mod process;
 pub mod slot;
 pub mod tls;
 pub mod transport;

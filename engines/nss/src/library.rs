@@ -118,3 +118,12 @@ pub fn random(buffer: &mut [u8]) -> crate::Result<()> {
         _ => Err(crate::NssError::last(STEP)),
     }
 }
+
+/// Initialises the modules anew, as a forked child may. Without `force` only those that do not answer.
+pub fn restart_modules(force: bool) -> crate::Result<()> {
+    // SAFETY: NSS keeps its own lock; what was found before stays valid as far as NSS says so.
+    match unsafe { ffi::SECMOD_RestartModules(i32::from(force)) } {
+        ffi::SUCCESS => Ok(()),
+        _ => Err(crate::NssError::last("restart the modules")),
+    }
+}

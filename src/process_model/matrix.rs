@@ -1,0 +1,326 @@
+//! The document of `nssight process-model`: a row a model, a cell a step, and what follows.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use nssight_probes::Cause;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::model::{Ending, Line, Model, Step, Trouble, Who};
+
+/// The document, schema `nssight/process-model/1`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Matrix {
+    schema: &'static str,
+    /// Version of NSS.
+    pub(crate) nss: String,
+    pub(crate) database: String,
+    pub(crate) nickname: Option<String>,
+    pub(crate) models: Vec<Row>,
+    /// What differs from a fresh process, and what it means for a client that works this way.
+    pub(crate) conclusions: Vec<Conclusion>,
+}
+
+/// One model, tried through one binding.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Row {
+    /// `c`, or `python`.
+    pub(crate) binding: &'static str,
+    pub(crate) model: Model,
+    /// Processes or threads that tried it; more than one where it races.
+    pub(crate) runs: u32,
+    pub(crate) steps: Vec<Cell>,
+    /// What surrounds the child and not the parent, or otherwise: name, parent's value, child's value.
+    pub(crate) context_differences: Vec<[String; 3]>,
+    /// Why the model could not be tried to its end.
+    pub(crate) trouble: Option<String>,
+}
+
+/// One step of one model. Numbers are of runs; a step that nobody came to has none.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct Cell {
+    pub(crate) step: Step,
+    pub(crate) ok: u32,
+    pub(crate) failed: u32,
+    pub(crate) hung: u32,
+    pub(crate) crashed: u32,
+    /// Of the first run that failed.
+    pub(crate) error: Option<Trouble>,
+    /// Signal of the first run that crashed.
+    pub(crate) signal: Option<i32>,
+    /// `random` only: runs whose bytes somebody else drew too.
+    pub(crate) repeated: u32,
+}
+
+impl Cell {
+    fn new(step: Step) -> Self {
+        Self { step, ok: 0, failed: 0, hung: 0, crashed: 0, error: None, signal: None, repeated: 0 }
+    }
+
+    /// Every run came through.
+    pub(crate) fn good(&self) -> bool {
+        self.failed + self.hung + self.crashed == 0
+    }
+}
+
+/// What follows from the rows.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct Conclusion {
+    /// Id of the cause; absent where the process model is not to blame.
+    pub(crate) cause: Option<String>,
+    /// Models that show it.
+    pub(crate) models: Vec<Model>,
+    pub(crate) text: String,
+}
+
+impl Row {
+    /// Puts together what the trying process told; `hung` where it had to be killed itself.
+    pub(crate) fn of(binding: &'static str, model: Model, lines: &[Line], hung: bool, ending: Option<Ending>) -> Self {
+        let mut seen: BTreeMap<Who, Vec<(Step, Option<Outcome>)>> = BTreeMap::new();
+        let (mut endings, mut contexts) = (HashMap::new(), BTreeMap::new());
+        for line in lines {
+            match line {
+                Line::Begin(who, step) => seen.entry(who.clone()).or_default().push((*step, None)),
+                Line::Done { who, step, error, random } => {
+                    let steps = seen.entry(who.clone()).or_default();
+                    if let Some(open) = steps.iter_mut().rev().find(|(open, _)| open == step) {
+                        open.1 = Some(Outcome { error: error.clone(), random: random.clone() });
+                    }
+                }
+                Line::Ended(number, ending) => drop(endings.insert(*number, *ending)),
+                Line::Context(who, context) => drop(contexts.insert(who.clone(), context.clone())),
+                Line::Over => {}
+            }
+        }
+        let over = lines.iter().any(|line| matches!(line, Line::Over));
+        let own = match (hung, ending) {
+            (true, _) => Some(Ending::Hung),
+            (false, Some(ending)) if !over => Some(ending),
+            _ => None,
+        };
+        let ending_of = |who: &Who| match who {
+            Who::Child(number) => endings.get(number).copied().or(own),
+            Who::Parent | Who::Thread | Who::Again => own,
+        };
+        let draws = draws(&seen);
+        let subjects: Vec<&Who> = seen.keys().filter(|who| subject(model, who)).collect();
+        let mut steps = Vec::new();
+        for step in Step::ALL.iter().copied().filter(|step| *step != Step::ParentAgain) {
+            let mut cell = Cell::new(step);
+            for who in &subjects {
+                cell.count(&seen[*who], ending_of(who), &draws);
+            }
+            steps.push(cell);
+        }
+        let mut again = Cell::new(Step::ParentAgain);
+        if let Some(steps) = seen.get(&Who::Again) {
+            again.sum_up(steps, own);
+        }
+        steps.push(again);
+        Self {
+            binding,
+            model,
+            runs: u32::try_from(subjects.len()).unwrap_or(u32::MAX),
+            steps,
+            context_differences: context_differences(&contexts, &subjects),
+            trouble: own.map(|ending| match ending {
+                Ending::Hung => "it had to be killed".to_owned(),
+                Ending::Signal(signal) => format!("it was ended by signal {signal}"),
+                Ending::Code(code) => format!("it ended early, with exit code {code}"),
+            }),
+        }
+    }
+
+    /// The cell of a step.
+    pub(crate) fn cell(&self, step: Step) -> &Cell {
+        // Every row has every step.
+        self.steps.iter().find(|cell| cell.step == step).unwrap_or(&self.steps[0])
+    }
+}
+
+struct Outcome {
+    error: Option<Trouble>,
+    random: Option<String>,
+}
+
+/// Whose steps are the row's.
+fn subject(model: Model, who: &Who) -> bool {
+    match model {
+        Model::FreshProcess | Model::SameThread => *who == Who::Parent,
+        Model::AnotherThread => *who == Who::Thread,
+        _ => matches!(who, Who::Child(_)),
+    }
+}
+
+/// How often each random value was drawn.
+fn draws(seen: &BTreeMap<Who, Vec<(Step, Option<Outcome>)>>) -> HashMap<String, u32> {
+    let mut draws = HashMap::new();
+    let outcomes = seen.values().flatten().filter_map(|(_, outcome)| outcome.as_ref()?.random.clone());
+    for random in outcomes {
+        *draws.entry(random).or_default() += 1;
+    }
+    draws
+}
+
+impl Cell {
+    fn count(&mut self, steps: &[(Step, Option<Outcome>)], ending: Option<Ending>, draws: &HashMap<String, u32>) {
+        let own = self.step;
+        for (_, outcome) in steps.iter().filter(|(step, _)| *step == own) {
+            match outcome {
+                Some(Outcome { error: None, random }) => {
+                    self.ok += 1;
+                    let repeated =
+                        random.as_ref().is_some_and(|random| draws.get(random).is_some_and(|count| *count > 1));
+                    self.repeated += u32::from(repeated);
+                }
+                Some(Outcome { error: Some(error), .. }) => {
+                    self.failed += 1;
+                    self.error.get_or_insert_with(|| error.clone());
+                }
+                None => self.unfinished(ending),
+            }
+        }
+    }
+
+    fn unfinished(&mut self, ending: Option<Ending>) {
+        match ending {
+            Some(Ending::Signal(signal)) => {
+                self.crashed += 1;
+                self.signal.get_or_insert(signal);
+            }
+            Some(Ending::Code(_)) => self.crashed += 1,
+            Some(Ending::Hung) | None => self.hung += 1,
+        }
+    }
+
+    /// All steps of the parent in one cell.
+    fn sum_up(&mut self, steps: &[(Step, Option<Outcome>)], ending: Option<Ending>) {
+        let unfinished = steps.iter().any(|(_, outcome)| outcome.is_none());
+        let error = steps.iter().find_map(|(_, outcome)| outcome.as_ref()?.error.clone());
+        match (unfinished, error) {
+            (true, _) => self.unfinished(ending),
+            (false, Some(error)) => {
+                self.failed = 1;
+                self.error = Some(error);
+            }
+            (false, None) => self.ok = 1,
+        }
+    }
+}
+
+/// What differs between the first subject and the parent.
+fn context_differences(contexts: &BTreeMap<Who, BTreeMap<String, String>>, subjects: &[&Who]) -> Vec<[String; 3]> {
+    let parent = contexts.get(&Who::Again).or_else(|| contexts.get(&Who::Parent));
+    let (Some(parent), Some(child)) = (parent, subjects.first().and_then(|who| contexts.get(*who))) else {
+        return Vec::new();
+    };
+    let names: BTreeSet<&String> = parent.keys().chain(child.keys()).collect();
+    let value = |context: &BTreeMap<String, String>, name| context.get(name).cloned().unwrap_or_else(|| "-".to_owned());
+    let all = names.into_iter().map(|name| [name.clone(), value(parent, name), value(child, name)]);
+    all.filter(|[_, parent, child]| parent != child).collect()
+}
+
+/// What the rows of all bindings mean.
+pub(crate) fn conclusions(rows: &[Row]) -> Vec<Conclusion> {
+    let mut conclusions = Vec::new();
+    let bindings: BTreeSet<&str> = rows.iter().map(|row| row.binding).collect();
+    for binding in bindings {
+        let rows: Vec<&Row> = rows.iter().filter(|row| row.binding == binding).collect();
+        of_binding(binding, &rows, &mut conclusions);
+    }
+    conclusions
+}
+
+fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
+    let through = if binding == "python" { " through python-nss" } else { "" };
+    let fresh = rows.iter().find(|row| row.model == Model::FreshProcess);
+    let broken = fresh.and_then(|row| row.steps.iter().find(|cell| !cell.good()));
+    if let Some(cell) = broken {
+        let text = format!(
+            "a fresh process{through} fails at {} already ({}): whatever is wrong is no matter of processes and threads; \
+             `nssight diagnose --until private-key` says what it is",
+            cell.step.title(),
+            what(cell)
+        );
+        conclusions.push(Conclusion { cause: None, models: vec![Model::FreshProcess], text });
+        return;
+    }
+    let mut add = |cause: Cause, models: Vec<Model>, text: String| {
+        conclusions.push(Conclusion { cause: Some(cause.id().to_owned()), models, text });
+    };
+    let of = |wanted: &dyn Fn(&Row) -> bool| -> Vec<Model> {
+        rows.iter().filter(|row| wanted(row)).map(|row| row.model).collect()
+    };
+    let forks = |row: &Row| !matches!(row.model, Model::FreshProcess | Model::SameThread | Model::AnotherThread);
+    let names = |models: &[Model]| models.iter().map(|model| model.title()).collect::<Vec<_>>().join("; ");
+
+    let repeating = of(&|row| row.cell(Step::Random).repeated > 0);
+    if !repeating.is_empty() {
+        let text = format!(
+            "child and parent draw the same random bytes{through} ({}): keys, nonces and key shares repeat. Initialise after \
+             the fork, or call SECMOD_RestartModules(PR_TRUE) in the child first",
+            names(&repeating)
+        );
+        add(Cause::ForkDuplicatesRandomness, repeating, text);
+    }
+    let hanging = of(&|row| forks(row) && row.steps.iter().any(|cell| cell.hung > 0));
+    if !hanging.is_empty() {
+        let counts: Vec<String> = rows
+            .iter()
+            .filter(|row| hanging.contains(&row.model))
+            .map(|row| {
+                let hung: u32 = row.steps.iter().map(|cell| cell.hung).sum();
+                format!("{}: {hung} of {} hung", row.model.title(), row.runs)
+            })
+            .collect();
+        let text = format!(
+            "a child hangs{through} ({}): locks that other threads held at the fork stay held in it. Fork before any thread \
+             uses NSS, or start a new program",
+            counts.join("; ")
+        );
+        add(Cause::ForkDeadlocks, hanging, text);
+    }
+    let lost =
+        |row: &Row| row.cell(Step::Login).error.as_ref().is_some_and(|error| error.name == "SEC_ERROR_BAD_PASSWORD");
+    let threads = of(&|row| matches!(row.model, Model::AnotherThread | Model::ForkFromThread) && lost(row));
+    if !threads.is_empty() {
+        let text = format!(
+            "the login fails{through} where it is not done by the thread that set the password callback ({}), with \
+             SEC_ERROR_BAD_PASSWORD, although the password is right. Set the callback in every thread that may log in",
+            names(&threads)
+        );
+        add(Cause::ThreadLosesPassword, threads.clone(), text);
+    }
+    let failing = of(&|row| {
+        forks(row) && !threads.contains(&row.model) && row.steps.iter().any(|cell| cell.failed + cell.crashed > 0)
+    });
+    if !failing.is_empty() {
+        let first = rows.iter().find(|row| failing.contains(&row.model));
+        let cell = first.and_then(|row| row.steps.iter().find(|cell| !cell.good()));
+        let text = format!(
+            "NSS that was initialised before a fork refuses to work in the child{through} ({}): {}. Fork first and initialise \
+             in each process, or call SECMOD_RestartModules(PR_TRUE) in the child first",
+            names(&failing),
+            cell.map(|cell| format!("{} gives {}", cell.step.title(), what(cell))).unwrap_or_default()
+        );
+        add(Cause::ForkBreaksNss, failing, text);
+    }
+}
+
+/// How a cell went wrong.
+pub(crate) fn what(cell: &Cell) -> String {
+    match (&cell.error, cell.signal) {
+        (Some(error), _) => error.name.clone(),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) if cell.hung > 0 => "it hangs".to_owned(),
+        (None, None) => "it ended early".to_owned(),
+    }
+}
+
+impl Matrix {
+    /// With the conclusions drawn.
+    pub(crate) fn new(nss: String, database: String, nickname: Option<String>, models: Vec<Row>) -> Self {
+        let conclusions = conclusions(&models);
+        Self { schema: "nssight/process-model/1", nss, database, nickname, models, conclusions }
+    }
+}

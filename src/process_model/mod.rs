@@ -1,0 +1,172 @@
+//! `nssight process-model`: does NSS behave differently in a thread, after a fork, in a fresh process?
+
+mod context;
+mod matrix;
+mod model;
+pub(crate) mod run;
+mod table;
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget};
+use nssight_nss::library;
+use nssight_probes::secret::Password;
+use nssight_probes::settings::Request;
+use nssight_probes::{Layer, Settings};
+use zeroize::Zeroizing;
+
+use crate::cli::{Format, ProcessModelOptions};
+use crate::{exit, password, terminal, worker};
+
+use matrix::{Matrix, Row};
+use model::{Ending, Line, Model, Task};
+
+pub(crate) use matrix::Matrix as MatrixDocument;
+
+/// A child that is not done by then hangs; a healthy one takes a tenth of a second.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The trying process itself may be silent for so much longer.
+const GRACE: Duration = Duration::from_secs(3);
+/// And it must be over after this time, whatever it says.
+const AT_MOST: Duration = Duration::from_secs(15);
+/// Children of models that race.
+const REPEATS: u32 = 50;
+/// A line of the trying process.
+const LINE_AT_MOST: u64 = 64 * 1024;
+
+/// What the models work with.
+struct Subject {
+    database: OsString,
+    nickname: Option<String>,
+    password: Option<Zeroizing<Vec<u8>>>,
+}
+
+pub(crate) fn run(options: &ProcessModelOptions) -> ExitCode {
+    worker::protect();
+    let subject = match subject(options) {
+        Ok(subject) => subject,
+        Err(code) => return code,
+    };
+    terminal::choose_colours(options.output.color, io::stdout().is_terminal());
+    let bar = ProgressBar::with_draw_target(Some(Model::ALL.len() as u64), ProgressDrawTarget::stderr());
+    let mut rows = Vec::new();
+    for model in Model::ALL {
+        match attempt(*model, &subject) {
+            Ok(row) => rows.push(row),
+            Err(error) => {
+                eprintln!("nssight: the process models could not be tried: {error}");
+                return ExitCode::from(exit::INCONCLUSIVE);
+            }
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let database = subject.database.to_string_lossy().into_owned();
+    let matrix = Matrix::new(library::nss_version(), database, subject.nickname, rows);
+    let written = match options.output.format {
+        Format::Json => terminal::json(&matrix),
+        Format::Human => terminal::output(|out| table::write(out, &matrix, options.output.verbose)),
+    };
+    let fresh_fails = matrix.conclusions.iter().any(|conclusion| conclusion.cause.is_none());
+    match written {
+        Err(error) => exit::not_written(&error),
+        Ok(()) if fresh_fails => ExitCode::from(exit::FAILED),
+        Ok(()) if options.strict && !matrix.conclusions.is_empty() => ExitCode::from(exit::FAILED),
+        Ok(()) => ExitCode::from(exit::PASSED),
+    }
+}
+
+fn subject(options: &ProcessModelOptions) -> Result<Subject, ExitCode> {
+    let source = password::source(&options.password);
+    let given = source.as_ref().map_or(Ok(None), password::read).map_err(exit::usage)?;
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let overrides = options.overrides();
+    let (settings, configured) = Settings::load(&Request {
+        config: options.config.as_deref(),
+        overrides: &overrides,
+        password: source,
+        until: Layer::PrivateKey,
+        timeout: PATIENCE,
+        home: home.as_deref(),
+    });
+    let target = settings.target.as_ref().map_err(|trouble| exit::usage(&trouble.summary))?;
+    let password: Option<Password> = given.or(configured);
+    Ok(Subject {
+        database: target.database.value.argument.clone(),
+        nickname: target.nickname.as_ref().map(|nickname| nickname.value.clone()),
+        password: password.as_ref().and_then(password::bytes),
+    })
+}
+
+/// Tries one model in a process of its own, which is killed with all it started when it takes too long.
+fn attempt(model: Model, subject: &Subject) -> io::Result<Row> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("nssight").arg("model").process_group(0);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn()?;
+    let task = Task {
+        model,
+        database: subject.database.clone(),
+        nickname: subject.nickname.clone(),
+        password: subject.password.as_ref().map(|password| password.len()),
+        patience_ms: u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX),
+        repeats: REPEATS,
+    };
+    if let Some(mut stdin) = child.stdin.take() {
+        let password = subject.password.as_ref().map(|password| password.as_slice()).unwrap_or_default();
+        // If it died before it read its task, how it died is seen below.
+        let _ = worker::write_task(&mut stdin, &task).and_then(|()| stdin.write_all(password));
+    }
+    let (lines, hung) = listen(&mut child);
+    if hung && let Some(group) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    let status = child.wait()?;
+    let ending = status.signal().map(Ending::Signal).or(status.code().map(Ending::Code));
+    Ok(Row::of("c", model, &lines, hung, ending))
+}
+
+/// Everything that the trying process says, and whether it had to be given up.
+fn listen(child: &mut Child) -> (Vec<Line>, bool) {
+    let Some(stdout) = child.stdout.take() else { return (Vec::new(), true) };
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut lines = BufReader::new(stdout);
+        loop {
+            let mut line = Vec::new();
+            match lines.by_ref().take(LINE_AT_MOST).read_until(b'\n', &mut line) {
+                Ok(count) if count > 0 => {}
+                _ => return,
+            }
+            // A line that was cut by the end of its writer says nothing.
+            if let Ok(line) = serde_json::from_slice::<Line>(&line)
+                && sender.send(line).is_err()
+            {
+                return;
+            }
+        }
+    });
+    let deadline = Instant::now() + AT_MOST;
+    let mut lines = Vec::new();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match receiver.recv_timeout(left.min(PATIENCE + GRACE)) {
+            Ok(line) => {
+                let over = matches!(line, Line::Over);
+                lines.push(line);
+                if over {
+                    return (lines, false);
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return (lines, false),
+            Err(RecvTimeoutError::Timeout) => return (lines, true),
+        }
+    }
+}

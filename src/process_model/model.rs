@@ -1,0 +1,122 @@
+//! The process models and their steps, and what the process that tries one of them tells.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Declares an enum whose values have a title; JSON spells them in kebab-case.
+macro_rules! named {
+    ($(#[$meta:meta])* $name:ident { $($variant:ident = $title:literal;)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+        #[serde(rename_all = "kebab-case")]
+        pub(crate) enum $name { $(#[doc = $title] $variant,)+ }
+
+        impl $name {
+            /// All of them, in order.
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// In words.
+            pub(crate) fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title,)+ }
+            }
+        }
+    };
+}
+
+named! {
+    /// How a client arranges its processes and threads around NSS.
+    Model {
+        FreshProcess = "a fresh process";
+        SameThread = "once more in the same thread";
+        AnotherThread = "another thread";
+        ForkBeforeInit = "fork, then initialise in each";
+        ForkAfterInit = "initialise, then fork";
+        ForkAfterLogin = "initialise and log in, then fork";
+        ForkShutdownInit = "fork, shut down and initialise in the child";
+        ForkRestartModules = "fork, restart the modules in the child";
+        ForkFromThread = "fork from a second thread";
+        ForkWhileBusy = "fork while other threads use NSS";
+        DoubleTls = "a child for the outer session, the parent for the inner one";
+    }
+}
+
+named! {
+    /// What a client does with NSS, up to the network.
+    Step {
+        Init = "init";
+        Login = "login";
+        FindCertificate = "certificate";
+        FindKey = "key";
+        Sign = "sign";
+        Random = "random";
+        ParentAgain = "parent again";
+    }
+}
+
+/// What the process that tries a model is told; the password's bytes follow.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Task {
+    pub(crate) model: Model,
+    /// As NSS is told it.
+    pub(crate) database: OsString,
+    pub(crate) nickname: Option<String>,
+    /// Length of the password.
+    pub(crate) password: Option<usize>,
+    /// A child that says nothing for so long hangs.
+    pub(crate) patience_ms: u64,
+    /// Children of models that race.
+    pub(crate) repeats: u32,
+}
+
+/// Whose steps these are.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Who {
+    /// The process that was started, before anything special.
+    Parent,
+    /// Another thread of it.
+    Thread,
+    /// A child, by its number.
+    Child(u32),
+    /// The parent, after the children.
+    Again,
+}
+
+/// An error as JSON has it everywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Trouble {
+    pub(crate) code: i64,
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
+/// One line of what the trying process tells.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Line {
+    /// A step begins; if nothing more is heard, it hung or crashed in it.
+    Begin(Who, Step),
+    /// A step is done; `random` has the bytes it drew.
+    Done { who: Who, step: Step, error: Option<Trouble>, random: Option<String> },
+    /// A child ended: by itself, by a signal, or killed because it hung.
+    Ended(u32, Ending),
+    /// What surrounds a process: ids, limits, descriptors.
+    Context(Who, BTreeMap<String, String>),
+    /// The model is over.
+    Over,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Ending {
+    /// With an exit code.
+    Code(i32),
+    /// By a signal of its own.
+    Signal(i32),
+    /// It was killed because it said nothing for too long.
+    Hung,
+}

@@ -1,0 +1,317 @@
+//! The process that tries one model: it does the steps, in whatever process or thread the model has them, and writes a line
+//! before and after each. A line is one write of less than PIPE_BUF bytes, so that lines of several processes stay whole.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nssight_nss::process::in_child;
+use nssight_nss::{Certificate, InitOptions, Login, Nss, NssError, PrivateKey, Slot, library};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use zeroize::Zeroizing;
+
+use super::context;
+use super::model::{Ending, Line, Model, Step, Task, Trouble, Who};
+use crate::{exit, worker};
+
+/// Threads that keep NSS busy while the parent forks.
+const BUSY_THREADS: usize = 3;
+
+/// The hidden subcommand.
+pub(crate) fn run() -> ExitCode {
+    worker::protect();
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    let received = receive();
+    match received {
+        Ok((task, password)) => Trial { task, password }.run(),
+        Err(error) => return exit::usage(format!("a model is tried by nssight itself: {error}")),
+    }
+    ExitCode::SUCCESS
+}
+
+fn receive() -> io::Result<(Task, Option<Zeroizing<Vec<u8>>>)> {
+    let mut input = File::from(rustix::stdio::stdin().try_clone_to_owned()?);
+    let task: Task = worker::read_task(&mut input)?;
+    let password = match task.password {
+        Some(length) if length <= worker::PASSWORD_AT_MOST => {
+            let mut bytes = Zeroizing::new(vec![0; length]);
+            input.read_exact(&mut bytes)?;
+            Some(bytes)
+        }
+        Some(_) => return Err(io::Error::other("the password is too long")),
+        None => None,
+    };
+    Ok((task, password))
+}
+
+fn say(line: &Line) {
+    if let Ok(mut text) = serde_json::to_vec(line) {
+        text.push(b'\n');
+        // Not through std's stdout: its lock may be held by another thread at the moment of a fork.
+        let _ = rustix::io::write(rustix::stdio::stdout(), &text);
+    }
+}
+
+struct Trial {
+    task: Task,
+    password: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl Trial {
+    fn run(&self) {
+        match self.task.model {
+            Model::FreshProcess => drop(self.whole(&Who::Parent)),
+            Model::SameThread => {
+                let nss = self.whole(&Who::Again);
+                self.used(nss.as_ref(), &Who::Parent);
+            }
+            Model::AnotherThread => self.another_thread(),
+            Model::ForkBeforeInit => self.fork(&Who::Again, |trial| drop(trial.whole(&Who::Child(0)))),
+            Model::ForkAfterInit => self.fork_after(false, |trial| trial.inherited(&Who::Child(0))),
+            Model::ForkAfterLogin => self.fork_after(true, |trial| trial.inherited(&Who::Child(0))),
+            Model::ForkShutdownInit => self.fork_after_shutdown(),
+            Model::ForkRestartModules => self.fork_after(true, |trial| {
+                // The step that the child needs first; what comes of it counts as its initialisation.
+                trial.step(&Who::Child(0), Step::Init, || library::restart_modules(true).map(|()| None));
+                trial.inherited(&Who::Child(0));
+            }),
+            Model::ForkFromThread => self.fork_from_thread(),
+            Model::ForkWhileBusy => self.fork_while_busy(),
+            Model::DoubleTls => self.double_tls(),
+        }
+        say(&Line::Over);
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_millis(self.task.patience_ms)
+    }
+
+    fn step(&self, who: &Who, step: Step, work: impl FnOnce() -> Result<Option<String>, NssError>) -> bool {
+        say(&Line::Begin(who.clone(), step));
+        let (error, random) = match work() {
+            Ok(random) => (None, random),
+            Err(error) => (Some(trouble(&error)), None),
+        };
+        let good = error.is_none();
+        say(&Line::Done { who: who.clone(), step, error, random });
+        good
+    }
+
+    fn init(&self, who: &Who) -> Option<Nss> {
+        let mut opened = None;
+        self.step(who, Step::Init, || {
+            opened = Some(Nss::open(&InitOptions::read_only(&self.task.database))?);
+            Ok(None)
+        });
+        opened
+    }
+
+    /// Initialises and does all steps.
+    fn whole(&self, who: &Who) -> Option<Nss> {
+        let nss = self.init(who);
+        self.used(nss.as_ref(), who);
+        nss
+    }
+
+    /// The steps of a thread or a child that finds NSS initialised.
+    fn inherited(&self, who: &Who) {
+        self.used(Some(&Nss::inherited()), who);
+    }
+
+    /// All steps but the first. Random bytes come before anything that may draw some itself: only so parent and child can
+    /// be compared.
+    fn used(&self, nss: Option<&Nss>, who: &Who) {
+        say(&Line::Context(who.clone(), context::of_this_process()));
+        let Some(nss) = nss else { return };
+        self.random(who);
+        self.login(nss, who);
+        let Some(nickname) = &self.task.nickname else { return };
+        let mut certificate = None;
+        self.step(who, Step::FindCertificate, || {
+            certificate = Some(Certificate::find(nickname, nss)?);
+            Ok(None)
+        });
+        let Some(certificate) = certificate else { return };
+        let mut key = None;
+        self.step(who, Step::FindKey, || {
+            key = Some(PrivateKey::find(&certificate)?);
+            Ok(None)
+        });
+        let Some(key) = key else { return };
+        self.step(who, Step::Sign, || sign(&key, &certificate));
+    }
+
+    fn random(&self, who: &Who) -> bool {
+        self.step(who, Step::Random, || {
+            let mut bytes = [0; 16];
+            library::random(&mut bytes)?;
+            Ok(Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+        })
+    }
+
+    fn login(&self, nss: &Nss, who: &Who) -> bool {
+        self.step(who, Step::Login, || {
+            let slot = Slot::internal_key(nss)?;
+            if !slot.needs_login() {
+                return Ok(None);
+            }
+            match slot.authenticate(self.password.as_ref().map(|password| password.as_slice())).0 {
+                Login::Done => Ok(None),
+                Login::Wrong | Login::NotGiven => {
+                    Err(NssError::of("unlock the key database", nssight_nss::ErrorCode::SEC_ERROR_BAD_PASSWORD))
+                }
+                Login::Failed(error) => Err(error),
+            }
+        })
+    }
+
+    fn another_thread(&self) {
+        let Some(nss) = self.init(&Who::Parent) else { return };
+        thread::scope(|scope| {
+            scope.spawn(|| self.inherited(&Who::Thread));
+        });
+        self.used(Some(&nss), &Who::Again);
+    }
+
+    /// Forks before anything; the parent does everything itself afterwards.
+    fn fork(&self, parent: &Who, child: impl FnOnce(&Self)) {
+        self.with_child(0, || child(self), || drop(self.whole(parent)));
+    }
+
+    fn fork_after(&self, login: bool, child: impl FnOnce(&Self)) {
+        let Some(nss) = self.init(&Who::Parent) else { return };
+        if login {
+            self.login(&nss, &Who::Parent);
+        }
+        self.with_child(0, || child(self), || self.used(Some(&nss), &Who::Again));
+    }
+
+    fn fork_after_shutdown(&self) {
+        let Some(nss) = self.init(&Who::Parent) else { return };
+        self.login(&nss, &Who::Parent);
+        let mut held = Some(nss);
+        let inherited = &mut held;
+        let pid = in_child(|| {
+            // The last owner shuts NSS down.
+            drop(inherited.take());
+            drop(self.whole(&Who::Child(0)));
+            0
+        });
+        self.wait_all(pid.map(|pid| vec![(0, pid)]).unwrap_or_default());
+        self.used(held.as_ref(), &Who::Again);
+    }
+
+    fn fork_from_thread(&self) {
+        let Some(nss) = self.init(&Who::Parent) else { return };
+        thread::scope(|scope| {
+            scope.spawn(|| self.with_child(0, || self.inherited(&Who::Child(0)), || ()));
+        });
+        self.used(Some(&nss), &Who::Again);
+    }
+
+    /// Children forked while other threads draw random bytes, look up and sign: whether they get through is luck.
+    fn fork_while_busy(&self) {
+        let Some(nss) = self.init(&Who::Parent) else { return };
+        self.login(&nss, &Who::Parent);
+        let (stop, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for _ in 0..BUSY_THREADS {
+                scope.spawn(|| self.busy(&stop, &rounds));
+            }
+            let mut children = Vec::new();
+            for number in 0..self.task.repeats {
+                // Each at another moment of their work: forked in a burst, all would meet the same one.
+                let seen = rounds.load(Ordering::SeqCst);
+                let patience = Instant::now() + self.patience();
+                while rounds.load(Ordering::SeqCst) == seen && Instant::now() < patience {
+                    thread::yield_now();
+                }
+                let forked = in_child(|| {
+                    self.inherited(&Who::Child(number));
+                    0
+                });
+                children.extend(forked.map(|pid| (number, pid)));
+            }
+            self.wait_all(children);
+            stop.store(true, Ordering::SeqCst);
+        });
+        self.used(Some(&nss), &Who::Again);
+    }
+
+    fn busy(&self, stop: &AtomicBool, rounds: &AtomicUsize) {
+        let nss = Nss::inherited();
+        let mut bytes = [0; 64];
+        let done = || rounds.fetch_add(1, Ordering::SeqCst);
+        while !stop.load(Ordering::SeqCst) {
+            let _ = library::random(&mut bytes);
+            done();
+            let found = self.task.nickname.as_ref().and_then(|nickname| Certificate::find(nickname, &nss).ok());
+            done();
+            if let Some(certificate) = found
+                && let Ok(key) = PrivateKey::find(&certificate)
+            {
+                let _ = key.proves(&certificate);
+                done();
+            }
+        }
+    }
+
+    /// As a Sigul client has it: two pairs of sockets, a fork, and then NSS on either side.
+    fn double_tls(&self) {
+        let pairs = (std::os::unix::net::UnixStream::pair(), std::os::unix::net::UnixStream::pair());
+        self.fork(&Who::Again, |trial| drop(trial.whole(&Who::Child(0))));
+        drop(pairs);
+    }
+
+    fn with_child(&self, number: u32, child: impl FnOnce(), parent: impl FnOnce()) {
+        let forked = in_child(|| {
+            child();
+            0
+        });
+        if let Ok(pid) = forked {
+            self.wait_all(vec![(number, pid)]);
+        }
+        parent();
+    }
+
+    /// Waits for children together; whoever is not done in time is killed.
+    fn wait_all(&self, mut children: Vec<(u32, Pid)>) {
+        let deadline = Instant::now() + self.patience();
+        while !children.is_empty() {
+            let late = Instant::now() > deadline;
+            children.retain(|(number, pid)| match waitpid(Some(*pid), WaitOptions::NOHANG) {
+                Ok(Some((_, status))) => {
+                    let signal = status.terminating_signal().map(Ending::Signal);
+                    let code = status.exit_status().map(Ending::Code);
+                    say(&Line::Ended(*number, signal.or(code).unwrap_or(Ending::Code(-1))));
+                    false
+                }
+                Ok(None) if late => {
+                    let _ = kill_process(*pid, Signal::KILL);
+                    let _ = waitpid(Some(*pid), WaitOptions::empty());
+                    say(&Line::Ended(*number, Ending::Hung));
+                    false
+                }
+                Ok(None) => true,
+                Err(_) => false,
+            });
+            if !children.is_empty() {
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
+    }
+}
+
+fn sign(key: &PrivateKey, certificate: &Certificate) -> Result<Option<String>, NssError> {
+    match key.proves(certificate)? {
+        true => Ok(None),
+        false => Err(NssError::of("verify the signature", nssight_nss::ErrorCode::SEC_ERROR_BAD_SIGNATURE)),
+    }
+}
+
+fn trouble(error: &NssError) -> Trouble {
+    Trouble { code: i64::from(error.code.0), name: error.name.clone(), text: error.text.clone() }
+}

@@ -1,0 +1,69 @@
+//! `nssight process-model` for a terminal: the matrix, and below it what it means.
+
+use std::io::{self, Write};
+
+use colored::Colorize;
+use comfy_table::{Cell as TableCell, Color};
+
+use super::matrix::{Cell, Matrix, Row, what};
+use super::model::Step;
+use crate::terminal;
+
+/// Writes the matrix.
+pub(super) fn write(out: &mut dyn Write, matrix: &Matrix, verbose: bool) -> io::Result<()> {
+    writeln!(out, "{}", format!("NSS {}, {}", matrix.nss, terminal::printable(&matrix.database)).bold())?;
+    let mut columns = vec!["process model"];
+    columns.extend(Step::ALL.iter().map(|step| step.title()));
+    let mut table = terminal::table(&columns);
+    let bindings = matrix.models.iter().any(|row| row.binding != "c");
+    for row in &matrix.models {
+        let title = match (bindings, row.binding) {
+            (true, "python") => format!("python: {}", row.model.title()),
+            _ => row.model.title().to_owned(),
+        };
+        let mut cells = vec![TableCell::new(title)];
+        cells.extend(row.steps.iter().map(|cell| shown(row, cell)));
+        table.add_row(cells);
+    }
+    terminal::write_table(out, &table)?;
+    writeln!(out, "\n{}", "What it means".bold())?;
+    if matrix.conclusions.is_empty() {
+        terminal::item(out, "no model differs from a fresh process")?;
+    }
+    for conclusion in &matrix.conclusions {
+        let head = conclusion.cause.as_ref().map(|cause| format!("{cause}: ")).unwrap_or_default();
+        terminal::item(out, &format!("{head}{}", conclusion.text))?;
+    }
+    for row in matrix.models.iter().filter(|row| row.trouble.is_some()) {
+        terminal::item(out, &format!("{}: {}", row.model.title(), row.trouble.as_deref().unwrap_or_default()))?;
+    }
+    if verbose {
+        for row in matrix.models.iter().filter(|row| !row.context_differences.is_empty()) {
+            writeln!(out, "\n{}", format!("Differs around it: {} (parent, child)", row.model.title()).bold())?;
+            for [name, parent, child] in &row.context_differences {
+                terminal::item(out, &format!("{name}: {parent}, {child}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn shown(row: &Row, cell: &Cell) -> TableCell {
+    let tried = cell.ok + cell.failed + cell.hung + cell.crashed;
+    let text = match cell {
+        _ if tried == 0 => "-".to_owned(),
+        Cell { repeated: 1.., .. } if row.runs > 1 => format!("{} of {tried} repeated", cell.repeated),
+        Cell { repeated: 1.., .. } => "repeated".to_owned(),
+        cell if cell.good() => "ok".to_owned(),
+        cell if row.runs > 1 && cell.hung > 0 => format!("{} of {} hung", cell.hung, row.runs),
+        Cell { hung: 1.., .. } => "hung".to_owned(),
+        cell => what(cell),
+    };
+    let colour = match (tried, cell.good() && cell.repeated == 0) {
+        (0, _) => Color::Grey,
+        (_, true) => Color::Green,
+        (_, false) => Color::Red,
+    };
+    let shown = TableCell::new(text);
+    if terminal::in_colour() { shown.fg(colour) } else { shown }
+}

@@ -2,6 +2,10 @@
 
 mod common;
 
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
 use common::{Case, Run, binary, run, run_beside};
 use nssight_fixtures::nssdb::DbFormat;
 use serde_json::Value;
@@ -95,6 +99,70 @@ fn children_of_a_busy_parent_hang_and_the_tool_does_not() {
     assert_eq!(words(row).last().map(String::as_str), Some("ok"), "the parent goes on");
     assert!(causes(&report).contains(&"fork-deadlocks"), "{report:#}");
     assert_eq!(models(&Case::new(), DbFormat::Sql, &["--strict"]).code, Some(1));
+}
+
+/// A directory with NSS's libraries, in which the softoken does `what` in a process that did not initialise it.
+fn refusing_softoken(case: &Case, what: &str) -> Vec<(&'static str, String)> {
+    let directory = case.path("nss");
+    fs::create_dir(&directory).unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("engines/nss/test-modules/refusing_softoken.rs");
+    let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    rustc.args(["--edition", "2024", "--crate-type", "cdylib", "-D", "warnings", "-o"]);
+    let built = rustc.arg(directory.join("libsoftokn3.so")).arg(source).output().expect("rustc");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let (_, nss) = nssight_nss::library::paths().into_iter().find(|(name, _)| *name == "nss").unwrap();
+    let own = fs::canonicalize(nss).unwrap().parent().unwrap().to_owned();
+    let origin =
+        [own.clone(), own.join("nss")].into_iter().find(|place| place.join("libsoftokn3.so").exists()).unwrap();
+    for entry in fs::read_dir(&own).unwrap().chain(fs::read_dir(&origin).unwrap()).flatten() {
+        let name = entry.file_name().into_string().unwrap_or_default();
+        let wanted = ["libnss", "libssl3.so", "libsmime3.so", "libfreebl"].iter().any(|start| name.starts_with(start));
+        let link = directory.join(&name);
+        if wanted && name.ends_with(".so") && !link.exists() {
+            std::os::unix::fs::symlink(entry.path(), link).unwrap();
+        }
+    }
+    vec![
+        ("LD_LIBRARY_PATH", directory.display().to_string()),
+        ("REAL_SOFTOKEN", origin.join("libsoftokn3.so").display().to_string()),
+        ("REFUSING_SOFTOKEN", what.to_owned()),
+    ]
+}
+
+#[test]
+fn a_softoken_that_refuses_forks_hangs_or_aborts_shows_in_its_cells() {
+    let device = "SEC_ERROR_PKCS11_DEVICE_ERROR";
+    // What a child sees that goes on with what it inherited; after a hang or a crash there is nothing.
+    let rows = [
+        ("refuse", ["-", device, "no error code set", "-", "-", device], "fork-breaks-nss"),
+        ("hang", ["-", "-", "-", "-", "-", "hung"], "fork-deadlocks"),
+        ("abort", ["-", "-", "-", "-", "-", "crashed"], "fork-breaks-nss"),
+    ];
+    for (what, inherited, cause) in rows {
+        let case = Case::new();
+        let environment = refusing_softoken(&case, what);
+        let database = case.database(DbFormat::Sql);
+        let mut command = binary();
+        command.args(["process-model", "--format", "json", "--nickname", common::NICKNAME, "--db"]).arg(&database);
+        command.arg("--password-file").arg(case.password_file()).envs(environment);
+        let started = std::time::Instant::now();
+        let run = run(&mut command);
+        assert!(started.elapsed().as_secs() < 20, "{what}: {:?}", started.elapsed());
+        let report = run.report();
+        for model in ["fork-after-init", "fork-after-login", "fork-from-thread"] {
+            let row = row(&report, model);
+            let expected = [&inherited[..], &["ok"]].concat();
+            assert_eq!(words(row), expected, "{what}, {model}: {row:#}");
+        }
+        for model in ["fresh-process", "fork-before-init", "another-thread", "fork-restart-modules"] {
+            assert!(words(row(&report, model)).iter().all(|word| word == "ok" || word == "-"), "{what}, {model}");
+        }
+        assert!(causes(&report).contains(&cause), "{what}: {report:#}");
+        assert!(!causes(&report).contains(&"fork-duplicates-randomness"), "{what}");
+        if what == "abort" {
+            assert_eq!(row(&report, "fork-after-init")["steps"][5]["signal"], 6);
+        }
+    }
 }
 
 #[test]

@@ -273,11 +273,12 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
                 format!("{}: {hung} of {} hung", row.model.title(), row.runs)
             })
             .collect();
-        let text = format!(
-            "a child hangs{through} ({}): locks that other threads held at the fork stay held in it. Fork before any thread \
-             uses NSS, or start a new program",
-            counts.join("; ")
-        );
+        // Only where there were other threads, their locks can be to blame.
+        let why = match hanging.iter().all(|model| matches!(model, Model::ForkWhileBusy | Model::ForkFromThread)) {
+            true => "locks that other threads held at the fork stay held in it. Fork before any thread uses NSS",
+            false => "the token itself does not come back in it. Fork before NSS is initialised",
+        };
+        let text = format!("a child hangs{through} ({}): {why}, or start a new program", counts.join("; "));
         add(Cause::ForkDeadlocks, hanging, text);
     }
     let lost =

@@ -195,9 +195,15 @@ impl Trial {
         let mut held = Some(nss);
         let inherited = &mut held;
         let pid = in_child(|| {
-            // The last owner shuts NSS down.
-            drop(inherited.take());
-            drop(self.whole(&Who::Child(0)));
+            let who = Who::Child(0);
+            let mut opened = None;
+            self.step(&who, Step::Init, || {
+                // The last owner shuts NSS down.
+                drop(inherited.take());
+                opened = Some(Nss::open(&InitOptions::read_only(&self.task.database))?);
+                Ok(None)
+            });
+            self.used(opened.as_ref(), &who);
             0
         });
         self.wait_all(pid.map(|pid| vec![(0, pid)]).unwrap_or_default());

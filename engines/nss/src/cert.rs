@@ -63,6 +63,9 @@ impl Certificate {
     pub fn find(nickname: &str, nss: &Nss) -> Result<Self> {
         const STEP: &str = "find the certificate by its nickname";
         let text = c_string(nickname, STEP)?;
+        // A nickname that is not there sets no error at all: without this, one of an earlier call would be taken for it.
+        // SAFETY: writes thread-local numbers.
+        unsafe { nss_sys::nspr::PR_SetError(0, 0) };
         // SAFETY: NSS is initialised, the string outlives the call, the reference returned is ours.
         unsafe { Self::from_raw(ffi::PK11_FindCertFromNickname(text.as_ptr(), ptr::null_mut()), nss) }
             .ok_or_else(|| NssError::last(STEP))

@@ -67,6 +67,9 @@ pub(crate) struct ProcessModelOptions {
     pub(crate) password: PasswordOptions,
     #[command(flatten)]
     pub(crate) output: TableOptions,
+    /// Try the models through python-nss in this interpreter too
+    #[arg(long, value_name = "PYTHON")]
+    pub(crate) python: Option<PathBuf>,
     /// Exit 1 if any model differs from a fresh process
     #[arg(long, help_heading = "Output")]
     pub(crate) strict: bool,

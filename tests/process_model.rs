@@ -21,8 +21,12 @@ fn models(case: &Case, format: DbFormat, more: &[&str]) -> Run {
 }
 
 fn row<'a>(report: &'a Value, model: &str) -> &'a Value {
+    row_of(report, "c", model)
+}
+
+fn row_of<'a>(report: &'a Value, binding: &str, model: &str) -> &'a Value {
     let rows = report["models"].as_array().unwrap();
-    rows.iter().find(|row| row["binding"] == "c" && row["model"] == model).unwrap_or_else(|| panic!("no {model}"))
+    rows.iter().find(|row| row["binding"] == binding && row["model"] == model).unwrap_or_else(|| panic!("no {model}"))
 }
 
 /// One word a step: `ok`, `repeated`, the error's name, `hung`, `crashed`, or `-` where nobody came to it.
@@ -84,6 +88,40 @@ fn every_cell_of_the_models_that_do_not_race_is_as_measured() {
         let repeating = &report["conclusions"][0]["models"];
         assert_eq!(repeating, &serde_json::json!(["fork-after-init", "fork-after-login", "fork-from-thread"]));
     }
+}
+
+#[test]
+fn through_python_nss_a_thread_loses_the_password_and_a_fork_does_not() {
+    let case = Case::new();
+    let report = models(&case, DbFormat::Sql, &["--python", "/usr/bin/python3"]).report();
+    let (bad, none) = ("SEC_ERROR_BAD_PASSWORD", "-");
+    let rows = [
+        ("fresh-process", ["ok", "ok", "ok", "ok", none, "ok"], none),
+        ("same-thread", [none, "ok", "ok", "ok", none, "ok"], "ok"),
+        ("another-thread", [none, bad, "ok", bad, none, "ok"], "ok"),
+        ("fork-before-init", ["ok", "ok", "ok", "ok", none, "ok"], "ok"),
+        ("fork-after-init", [none, "ok", "ok", "ok", none, "repeated"], "ok"),
+        ("fork-after-login", [none, "ok", "ok", "ok", none, "repeated"], "ok"),
+        ("fork-shutdown-init", ["ok", "ok", "ok", "ok", none, "ok"], "ok"),
+        ("fork-from-thread", [none, bad, "ok", bad, none, "repeated"], "ok"),
+        ("double-tls", ["ok", "ok", "ok", "ok", none, "ok"], "ok"),
+    ];
+    for (model, steps, again) in rows {
+        let row = row_of(&report, "python", model);
+        assert_eq!(words(row), [&steps[..], &[again]].concat(), "{model}: {row:#}");
+    }
+    assert!(causes(&report).contains(&"thread-loses-password"), "{report:#}");
+    let conclusions = report["conclusions"].as_array().unwrap();
+    let lost = conclusions.iter().find(|conclusion| conclusion["cause"] == "thread-loses-password").unwrap();
+    assert_eq!(lost["models"], serde_json::json!(["another-thread", "fork-from-thread"]));
+}
+
+#[test]
+fn an_interpreter_without_python_nss_is_said_to_be_one() {
+    let case = Case::new();
+    let run = models(&case, DbFormat::Sql, &["--python", "/bin/false"]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.stdout.contains("the models could not be tried through python-nss: it ended early"), "{run:#?}");
 }
 
 #[test]

@@ -233,8 +233,18 @@ pub(crate) fn conclusions(rows: &[Row]) -> Vec<Conclusion> {
 
 fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
     let through = if binding == "python" { " through python-nss" } else { "" };
+    let restart = match binding {
+        "python" => ", since python-nss has no way to restart the modules",
+        _ => ", or call SECMOD_RestartModules(PR_TRUE) in the child first",
+    };
     let fresh = rows.iter().find(|row| row.model == Model::FreshProcess);
+    let untried = fresh.and_then(|row| row.trouble.as_ref().filter(|_| row.steps.iter().all(|cell| cell.ok == 0)));
     let broken = fresh.and_then(|row| row.steps.iter().find(|cell| !cell.good()));
+    if let Some(trouble) = untried.filter(|_| broken.is_none()) {
+        let text = format!("the models could not be tried{through}: {trouble}");
+        conclusions.push(Conclusion { cause: None, models: vec![Model::FreshProcess], text });
+        return;
+    }
     if let Some(cell) = broken {
         let text = format!(
             "a fresh process{through} fails at {} already ({}): whatever is wrong is no matter of processes and threads; \
@@ -258,7 +268,7 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
     if !repeating.is_empty() {
         let text = format!(
             "child and parent draw the same random bytes{through} ({}): keys, nonces and key shares repeat. Initialise after \
-             the fork, or call SECMOD_RestartModules(PR_TRUE) in the child first",
+             the fork{restart}",
             names(&repeating)
         );
         add(Cause::ForkDuplicatesRandomness, repeating, text);
@@ -300,7 +310,7 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
         let cell = first.and_then(|row| row.steps.iter().find(|cell| !cell.good()));
         let text = format!(
             "NSS that was initialised before a fork refuses to work in the child{through} ({}): {}. Fork first and initialise \
-             in each process, or call SECMOD_RestartModules(PR_TRUE) in the child first",
+             in each process{restart}",
             names(&failing),
             cell.map(|cell| format!("{} gives {}", cell.step.title(), what(cell))).unwrap_or_default()
         );

@@ -9,7 +9,7 @@ mod table;
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -55,10 +55,16 @@ pub(crate) fn run(options: &ProcessModelOptions) -> ExitCode {
         Err(code) => return code,
     };
     terminal::choose_colours(options.output.color, io::stdout().is_terminal());
-    let bar = ProgressBar::with_draw_target(Some(Model::ALL.len() as u64), ProgressDrawTarget::stderr());
+    let mut trials: Vec<(Binding<'_>, Model)> = Model::ALL.iter().map(|model| (Binding::C, *model)).collect();
+    if let Some(python) = &options.python {
+        // python-nss has no SECMOD_RestartModules.
+        let models = Model::ALL.iter().filter(|model| **model != Model::ForkRestartModules);
+        trials.extend(models.map(|model| (Binding::Python(python), *model)));
+    }
+    let bar = ProgressBar::with_draw_target(Some(trials.len() as u64), ProgressDrawTarget::stderr());
     let mut rows = Vec::new();
-    for model in Model::ALL {
-        match attempt(*model, &subject) {
+    for (binding, model) in trials {
+        match attempt(binding, model, &subject) {
             Ok(row) => rows.push(row),
             Err(error) => {
                 eprintln!("nssight: the process models could not be tried: {error}");
@@ -105,11 +111,42 @@ fn subject(options: &ProcessModelOptions) -> Result<Subject, ExitCode> {
     })
 }
 
+/// Through what NSS is used.
+#[derive(Clone, Copy)]
+enum Binding<'a> {
+    C,
+    /// python-nss in this interpreter.
+    Python(&'a Path),
+}
+
+impl Binding<'_> {
+    fn name(self) -> &'static str {
+        match self {
+            Self::C => "c",
+            Self::Python(_) => "python",
+        }
+    }
+
+    fn command(self) -> Command {
+        match self {
+            Self::C => {
+                let mut command = Command::new("/proc/self/exe");
+                command.arg0("nssight").arg("model");
+                command
+            }
+            Self::Python(python) => {
+                let mut command = Command::new(python);
+                command.args(["-c", include_str!("models.py")]);
+                command
+            }
+        }
+    }
+}
+
 /// Tries one model in a process of its own, which is killed with all it started when it takes too long.
-fn attempt(model: Model, subject: &Subject) -> io::Result<Row> {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("nssight").arg("model").process_group(0);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+fn attempt(binding: Binding<'_>, model: Model, subject: &Subject) -> io::Result<Row> {
+    let mut command = binding.command();
+    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
     let task = Task {
         model,
@@ -124,13 +161,28 @@ fn attempt(model: Model, subject: &Subject) -> io::Result<Row> {
         // If it died before it read its task, how it died is seen below.
         let _ = worker::write_task(&mut stdin, &task).and_then(|()| stdin.write_all(password));
     }
+    let said = child.stderr.take().map(|stderr| thread::spawn(move || last_line(stderr)));
     let (lines, hung) = listen(&mut child);
     if hung && let Some(group) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
     let status = child.wait()?;
     let ending = status.signal().map(Ending::Signal).or(status.code().map(Ending::Code));
-    Ok(Row::of("c", model, &lines, hung, ending))
+    let mut row = Row::of(binding.name(), model, &lines, hung, ending);
+    if let (Some(trouble), Some(said)) = (&mut row.trouble, said.and_then(|said| said.join().ok()).flatten()) {
+        trouble.push_str(": ");
+        trouble.push_str(&said);
+    }
+    Ok(row)
+}
+
+/// Of what a process says on standard error, the last line; the rest is read too, so that it never waits.
+fn last_line(stderr: impl Read) -> Option<String> {
+    let mut last = None;
+    for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok).filter(|line| !line.is_empty()) {
+        last = Some(String::from_utf8_lossy(&line[..line.len().min(300)]).into_owned());
+    }
+    last
 }
 
 /// Everything that the trying process says, and whether it had to be given up.

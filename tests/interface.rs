@@ -120,7 +120,12 @@ fn warnings_fail_with_strict_only() {
 
 #[test]
 fn every_option_is_explained_in_the_readme() {
-    let helps = [&["diagnose", "--help"][..], &["db", "inspect", "--help"], &["db", "compare", "--help"]];
+    let helps = [
+        &["diagnose", "--help"][..],
+        &["db", "inspect", "--help"],
+        &["db", "compare", "--help"],
+        &["process-model", "--help"],
+    ];
     let help: String = helps.iter().map(|help| run(binary().args(*help)).stdout).collect();
     let options =
         help.split_whitespace().filter_map(|word| word.trim_matches(|c: char| ",[]".contains(c)).strip_prefix("--"));

@@ -9,6 +9,8 @@ use nssight_probes::Layer;
 use nssight_probes::settings::{BRIDGE_PORT, Overrides};
 use nssight_probes::target::{Endpoint, TlsVersion};
 
+use crate::process_model::Model;
+
 /// Walk every layer of a mutual TLS connection over NSS and name the one that fails.
 #[derive(Parser)]
 #[command(version, max_term_width = 100, args_override_self = true)]
@@ -67,6 +69,12 @@ pub(crate) struct ProcessModelOptions {
     pub(crate) password: PasswordOptions,
     #[command(flatten)]
     pub(crate) output: TableOptions,
+    /// Only these models
+    #[arg(long, value_name = "MODEL", value_enum)]
+    pub(crate) only: Vec<Model>,
+    /// Try the same password through every way of giving one too
+    #[arg(long)]
+    pub(crate) password_channels: bool,
     /// Try the models through python-nss in this interpreter too
     #[arg(long, value_name = "PYTHON")]
     pub(crate) python: Option<PathBuf>,

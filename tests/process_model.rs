@@ -85,8 +85,10 @@ fn every_cell_of_the_models_that_do_not_race_is_as_measured() {
             assert_eq!(steps, [&OWN_STEPS[..], &["parent-again"]].concat());
         }
         assert_eq!(causes(&report)[0], "fork-duplicates-randomness");
-        let repeating = &report["conclusions"][0]["models"];
-        assert_eq!(repeating, &serde_json::json!(["fork-after-init", "fork-after-login", "fork-from-thread"]));
+        let repeating = report["conclusions"][0]["models"].as_array().unwrap();
+        // Among many children of a busy parent two may be forked between two draws.
+        let repeating: Vec<&Value> = repeating.iter().filter(|model| *model != "fork-while-busy").collect();
+        assert_eq!(repeating, ["fork-after-init", "fork-after-login", "fork-from-thread"]);
     }
 }
 
@@ -200,6 +202,51 @@ fn a_softoken_that_refuses_forks_hangs_or_aborts_shows_in_its_cells() {
         if what == "abort" {
             assert_eq!(row(&report, "fork-after-init")["steps"][5]["signal"], 6);
         }
+    }
+}
+
+#[test]
+fn the_same_password_is_taken_differently_by_every_way_of_giving_it() {
+    let (good, bad) = (None, Some("SEC_ERROR_BAD_PASSWORD"));
+    let password = common::PASSWORD;
+    // The ways: callback, callback that strips, file, environment, descriptor, standard input, terminal, tstclnt -w.
+    let rows: Vec<(Vec<u8>, [Option<&str>; 8], Option<&str>)> = vec![
+        (format!("{password}\n").into(), [bad, good, good, good, good, good, good, bad], None),
+        (password.into(), [good, good, good, good, good, good, good, bad], None),
+        (format!("{password}\r\n").into(), [bad, good, good, good, good, good, bad, bad], None),
+        (format!("\u{feff}{password}\n").into(), [bad; 8], Some("byte order mark")),
+        (
+            format!("{password}\n# mine\n").into(),
+            [bad, bad, bad, bad, bad, bad, good, bad],
+            Some("not on the last line"),
+        ),
+        (format!("NSS Certificate DB:{password}\n").into(), [bad, bad, good, bad, bad, bad, bad, bad], None),
+        (format!(" {password}\n").into(), [bad, good, bad, bad, bad, bad, bad, bad], Some("blanks stand before")),
+        (Vec::new(), [bad; 8], None),
+    ];
+    for (content, expected, format) in rows {
+        let case = Case::new();
+        let database = case.database(DbFormat::Sql);
+        let file = case.file("pw", &content);
+        let mut command = binary();
+        command.args(["process-model", "--password-channels", "--only", "fresh-process", "--format", "json", "--db"]);
+        command.arg(&database);
+        let run = run(command.arg("--password-file").arg(file));
+        assert!(!run.stdout.contains(password), "the password is in the report");
+        let report = run.report();
+        let channels = report["password_channels"].as_array().unwrap();
+        let errors: Vec<Option<&str>> = channels.iter().map(|channel| channel["error"].as_str()).collect();
+        assert_eq!(errors, expected, "{:?}: {channels:#?}", String::from_utf8_lossy(&content));
+        let conclusions = report["conclusions"].as_array().unwrap();
+        let named = conclusions.iter().find(|conclusion| conclusion["cause"] == "password-file-format");
+        assert_eq!(named.is_some(), format.is_some(), "{content:?}");
+        if let (Some(named), Some(why)) = (named, format) {
+            assert!(named["text"].as_str().unwrap().contains(why), "{named}");
+        }
+        if content.is_empty() {
+            assert_eq!(channels[0]["why"], "nothing comes before the end of input");
+        }
+        assert_eq!(channels[7]["channel"], "tstclnt -w FILE");
     }
 }
 

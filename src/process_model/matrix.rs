@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use nssight_probes::Cause;
+use nssight_probes::secret::PasswordForm;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::channels::{self, Channel};
 use super::model::{Ending, Line, Model, Step, Trouble, Who};
 
 /// The document, schema `nssight/process-model/1`.
@@ -17,6 +19,8 @@ pub(crate) struct Matrix {
     pub(crate) database: String,
     pub(crate) nickname: Option<String>,
     pub(crate) models: Vec<Row>,
+    /// The password through every way of giving one; empty unless asked for.
+    pub(crate) password_channels: Vec<Channel>,
     /// What differs from a fresh process, and what it means for a client that works this way.
     pub(crate) conclusions: Vec<Conclusion>,
 }
@@ -329,9 +333,22 @@ pub(crate) fn what(cell: &Cell) -> String {
 }
 
 impl Matrix {
-    /// With the conclusions drawn.
-    pub(crate) fn new(nss: String, database: String, nickname: Option<String>, models: Vec<Row>) -> Self {
-        let conclusions = conclusions(&models);
-        Self { schema: "nssight/process-model/1", nss, database, nickname, models, conclusions }
+    /// With the conclusions drawn. `form`: how the password was given.
+    pub(crate) fn new(
+        nss: String,
+        database: String,
+        nickname: Option<String>,
+        models: Vec<Row>,
+        password_channels: Vec<Channel>,
+        form: Option<PasswordForm>,
+    ) -> Self {
+        let mut conclusions = conclusions(&models);
+        if let Some(file) = form.and_then(|form| channels::file_format(&password_channels, form)) {
+            let why = file.why.clone().unwrap_or_default();
+            let text = format!("NSS's tools take another password from the file than is meant: {why}");
+            let cause = Some(Cause::PasswordFileFormat.id().to_owned());
+            conclusions.push(Conclusion { cause, models: Vec::new(), text });
+        }
+        Self { schema: "nssight/process-model/1", nss, database, nickname, models, password_channels, conclusions }
     }
 }

@@ -1,5 +1,6 @@
 //! `nssight process-model`: does NSS behave differently in a thread, after a fork, in a fresh process?
 
+mod channels;
 mod context;
 mod matrix;
 mod model;
@@ -26,7 +27,9 @@ use crate::cli::{Format, ProcessModelOptions};
 use crate::{exit, password, terminal, worker};
 
 use matrix::{Matrix, Row};
-use model::{Ending, Line, Model, Task};
+use model::{Ending, Line, Task};
+
+pub(crate) use model::Model;
 
 pub(crate) use matrix::Matrix as MatrixDocument;
 
@@ -55,27 +58,38 @@ pub(crate) fn run(options: &ProcessModelOptions) -> ExitCode {
         Err(code) => return code,
     };
     terminal::choose_colours(options.output.color, io::stdout().is_terminal());
-    let mut trials: Vec<(Binding<'_>, Model)> = Model::ALL.iter().map(|model| (Binding::C, *model)).collect();
+    let wanted = |model: &&Model| options.only.is_empty() || options.only.contains(model);
+    let models = || Model::ALL.iter().filter(wanted);
+    let mut trials: Vec<(Binding<'_>, Model)> = models().map(|model| (Binding::C, *model)).collect();
     if let Some(python) = &options.python {
         // python-nss has no SECMOD_RestartModules.
-        let models = Model::ALL.iter().filter(|model| **model != Model::ForkRestartModules);
+        let models = models().filter(|model| **model != Model::ForkRestartModules);
         trials.extend(models.map(|model| (Binding::Python(python), *model)));
     }
     let bar = ProgressBar::with_draw_target(Some(trials.len() as u64), ProgressDrawTarget::stderr());
     let mut rows = Vec::new();
     for (binding, model) in trials {
-        match attempt(binding, model, &subject) {
+        match attempt(binding, model, &subject.subject) {
             Ok(row) => rows.push(row),
-            Err(error) => {
-                eprintln!("nssight: the process models could not be tried: {error}");
-                return ExitCode::from(exit::INCONCLUSIVE);
-            }
+            Err(error) => return untried(&error),
         }
         bar.inc(1);
     }
     bar.finish_and_clear();
+    let channels = match (&subject.source, options.password_channels) {
+        (Some(given), true) => {
+            match channels::try_all(&subject.subject, given, options.password.password_file.as_deref()) {
+                Ok(channels) => channels,
+                Err(error) => return untried(&error),
+            }
+        }
+        (None, true) => return exit::usage("--password-channels needs a password to try: name its source"),
+        (_, false) => Vec::new(),
+    };
+    let Given { subject, source } = subject;
+    let form = source.map(|source| source.form);
     let database = subject.database.to_string_lossy().into_owned();
-    let matrix = Matrix::new(library::nss_version(), database, subject.nickname, rows);
+    let matrix = Matrix::new(library::nss_version(), database, subject.nickname, rows, channels, form);
     let written = match options.output.format {
         Format::Json => terminal::json(&matrix),
         Format::Human => terminal::output(|out| table::write(out, &matrix, options.output.verbose)),
@@ -89,7 +103,18 @@ pub(crate) fn run(options: &ProcessModelOptions) -> ExitCode {
     }
 }
 
-fn subject(options: &ProcessModelOptions) -> Result<Subject, ExitCode> {
+/// The subject, and its password as it was given.
+struct Given {
+    subject: Subject,
+    source: Option<Password>,
+}
+
+fn untried(error: &io::Error) -> ExitCode {
+    eprintln!("nssight: the process models could not be tried: {error}");
+    ExitCode::from(exit::INCONCLUSIVE)
+}
+
+fn subject(options: &ProcessModelOptions) -> Result<Given, ExitCode> {
     let source = password::source(&options.password);
     let given = source.as_ref().map_or(Ok(None), password::read).map_err(exit::usage)?;
     let home = std::env::var_os("HOME").map(PathBuf::from);
@@ -104,11 +129,12 @@ fn subject(options: &ProcessModelOptions) -> Result<Subject, ExitCode> {
     });
     let target = settings.target.as_ref().map_err(|trouble| exit::usage(&trouble.summary))?;
     let password: Option<Password> = given.or(configured);
-    Ok(Subject {
+    let subject = Subject {
         database: target.database.value.argument.clone(),
         nickname: target.nickname.as_ref().map(|nickname| nickname.value.clone()),
         password: password.as_ref().and_then(password::bytes),
-    })
+    };
+    Ok(Given { subject, source: password })
 }
 
 /// Through what NSS is used.

@@ -26,6 +26,16 @@ pub(super) fn write(out: &mut dyn Write, matrix: &Matrix, verbose: bool) -> io::
         table.add_row(cells);
     }
     terminal::write_table(out, &table)?;
+    if !matrix.password_channels.is_empty() {
+        writeln!(out, "\n{}", "The password, by every way of giving it".bold())?;
+        let mut table = terminal::table(&["way", "takes", "login", "why"]);
+        for channel in &matrix.password_channels {
+            let login = channel.error.clone().unwrap_or_else(|| "ok".to_owned());
+            let why = channel.why.clone().unwrap_or_default();
+            table.add_row([channel.channel.to_owned(), channel.takes.to_owned(), login, why]);
+        }
+        terminal::write_table(out, &table)?;
+    }
     writeln!(out, "\n{}", "What it means".bold())?;
     if matrix.conclusions.is_empty() {
         terminal::item(out, "no model differs from a fresh process")?;

@@ -1,0 +1,136 @@
+//! `--password-channels`: the same password through every way in which a client can be given one, each tried by a login.
+//!
+//! What differs between the ways is what they take for the password: a file's last line, the first line typed, all of it
+//! with the line end, or even the file's name. Each is taken here as its reader takes it, and tried with NSS; nothing is
+//! put into an environment or an argument.
+
+use std::io;
+use std::path::Path;
+
+use nssight_nssdb::directory::parse_argument;
+use nssight_nssdb::{Database, Format, PasswordCheck};
+use nssight_probes::password_file::{self, Reading, Repair};
+use nssight_probes::secret::{Password, PasswordForm};
+use schemars::JsonSchema;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::model::{Model, Step};
+use super::{Binding, Subject, attempt};
+
+/// One way to give a password.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct Channel {
+    /// Which way.
+    pub(crate) channel: &'static str,
+    /// What that way takes for the password.
+    pub(crate) takes: &'static str,
+    /// The login with it works.
+    pub(crate) ok: bool,
+    /// The error's name, if it does not.
+    pub(crate) error: Option<String>,
+    /// Why, as far as the content tells.
+    pub(crate) why: Option<String>,
+}
+
+/// What a way takes from the same bytes; none where nothing comes.
+type Take = fn(&[u8], &str) -> Option<Zeroizing<Vec<u8>>>;
+
+const NOTHING: &str = "nothing comes before the end of input";
+const FILE: &str = "file (certutil -f, tstclnt -W, pk12util -k)";
+
+const WAYS: [(&str, &str, Take); 7] = [
+    ("callback", "all of it", |content, _| whole(content)),
+    ("callback that strips", "all of it without white space around", |content, _| whole(content.trim_ascii())),
+    (FILE, "the last line, or the one of the token", last_line),
+    ("environment", "all of it without its last line end", |content, _| whole(without_newline(content))),
+    ("descriptor", "all of it without its last line end", |content, _| whole(without_newline(content))),
+    ("standard input", "all of it without its last line end", |content, _| whole(without_newline(content))),
+    ("terminal", "the first line", |content, _| whole(content.split(|byte| *byte == b'\n').next().unwrap_or_default())),
+];
+
+/// Tries them all, and for a file its name too: `tstclnt -w` takes the password itself.
+pub(super) fn try_all(subject: &Subject, given: &Password, file: Option<&Path>) -> io::Result<Vec<Channel>> {
+    let token = "NSS Certificate DB";
+    let mut channels = Vec::new();
+    for (channel, takes, take) in WAYS {
+        channels.push(channel_of(subject, given, (channel, takes), take(given.expose(), token))?);
+    }
+    if let Some(file) = file {
+        let name = Zeroizing::new(file.as_os_str().as_encoded_bytes().to_vec());
+        let mut channel = channel_of(subject, given, ("tstclnt -w FILE", "the file's name"), Some(name))?;
+        if !channel.ok {
+            channel.why = Some("-w takes the password itself; -W takes a file".to_owned());
+        }
+        channels.push(channel);
+    }
+    Ok(channels)
+}
+
+fn channel_of(
+    subject: &Subject,
+    given: &Password,
+    (channel, takes): (&'static str, &'static str),
+    password: Option<Zeroizing<Vec<u8>>>,
+) -> io::Result<Channel> {
+    let missing = password.is_none();
+    let tried = Subject { database: subject.database.clone(), nickname: None, password };
+    let row = attempt(Binding::C, Model::FreshProcess, &tried)?;
+    let login = row.cell(Step::Login);
+    let ok = login.ok > 0 && login.good();
+    let why = match (ok, missing) {
+        (true, _) => None,
+        (false, true) => Some(NOTHING.to_owned()),
+        (false, false) => tried.password.as_ref().and_then(|taken| explanation(channel, subject, given, taken)),
+    };
+    let error = (!ok).then(|| login.error.as_ref().map_or_else(|| "not tried".to_owned(), |error| error.name.clone()));
+    Ok(Channel { channel, takes, ok, error, why })
+}
+
+/// What is wrong with a content, if something close to it fits the key database as it lies on disk.
+fn explanation(channel: &str, subject: &Subject, given: &Password, taken: &[u8]) -> Option<String> {
+    let database = open(subject)?;
+    let fits = |password: &[u8]| database.check_password(password) == PasswordCheck::Right;
+    if taken.last().is_some_and(u8::is_ascii_whitespace) && fits(taken.trim_ascii_end()) {
+        return Some("the line end is taken as a part of the password".to_owned());
+    }
+    let token = "NSS Certificate DB";
+    let repairs = password_file::repairs(given.expose(), token);
+    let repair = repairs.into_iter().find(|(_, candidate)| fits(candidate)).map(|(repair, _)| repair)?;
+    // Only a file is read line by line.
+    match repair {
+        Repair::NotTheLastLine if !channel.starts_with(FILE) => Some("other lines are taken with it".to_owned()),
+        repair => Some(repair.describe().to_owned()),
+    }
+}
+
+fn open(subject: &Subject) -> Option<Database> {
+    let (_, directory) = parse_argument(&subject.database);
+    let directory = Path::new(&directory);
+    Database::open(directory, Format::Sql).or_else(|_| Database::open(directory, Format::Dbm)).ok()
+}
+
+/// Why a password file as NSS's tools read it fails while something close to it works; for the conclusions.
+pub(super) fn file_format(channels: &[Channel], form: PasswordForm) -> Option<&Channel> {
+    let file = channels.iter().find(|channel| channel.channel.starts_with(FILE))?;
+    let explained = file.why.as_ref().is_some_and(|why| why != NOTHING);
+    (form == PasswordForm::File && !file.ok && explained).then_some(file)
+}
+
+fn whole(content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    // The password is a C string to NSS.
+    let text = content.split(|byte| *byte == 0).next().unwrap_or_default();
+    (!content.is_empty()).then(|| Zeroizing::new(text.to_vec()))
+}
+
+fn last_line(content: &[u8], token: &str) -> Option<Zeroizing<Vec<u8>>> {
+    match password_file::read(content, token) {
+        Reading::Password(password) => Some(password),
+        Reading::NoData => None,
+    }
+}
+
+fn without_newline(content: &[u8]) -> &[u8] {
+    let content = content.strip_suffix(b"\n").unwrap_or(content);
+    content.strip_suffix(b"\r").unwrap_or(content)
+}

@@ -8,6 +8,7 @@ use nssight_probes::{Cause, PROBES};
 use schemars::schema_for;
 
 use crate::cli::Document;
+use crate::clients::Comparison as ClientsDocument;
 use crate::db::{ComparisonDocument, InspectionDocument};
 use crate::process_model::MatrixDocument;
 
@@ -30,6 +31,7 @@ pub(crate) fn schema(document: Document) -> ExitCode {
         Document::Report => nssight_probes::report::schema(),
         Document::DbInspect => schema_for!(InspectionDocument).into(),
         Document::DbCompare => schema_for!(ComparisonDocument).into(),
+        Document::Clients => schema_for!(ClientsDocument).into(),
         Document::ProcessModel => schema_for!(MatrixDocument).into(),
     };
     print([format!("{schema:#}")].into_iter())

@@ -23,6 +23,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Walk from the configuration to the handshake and say which layer fails
     Diagnose(Box<DiagnoseOptions>),
+    /// The same handshake by nssight, OpenSSL, tstclnt and python-nss, and what the pattern proves
+    Clients(Box<ClientsOptions>),
     /// Try how NSS behaves in threads, after forks and in fresh processes on this host
     ProcessModel(Box<ProcessModelOptions>),
     /// Read NSS databases without NSS
@@ -52,6 +54,41 @@ pub(crate) struct ListOptions {
     /// List them; it is what happens anyway
     #[arg(long)]
     list: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ClientsOptions {
+    /// Read this client.conf, as `nssight diagnose` does
+    #[arg(short = 'c', long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    target: TargetOptions,
+    #[command(flatten)]
+    pub(crate) password: PasswordOptions,
+    /// Time that one client may take for each of its steps
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+    /// Time between two connections: a serial bridge takes the next client when it has done with the last
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub(crate) pause: Duration,
+    /// Interpreter with python-nss
+    #[arg(long, value_name = "PYTHON")]
+    pub(crate) python: Option<PathBuf>,
+    /// Run tstclnt once more with `-w FILE`, as somebody did who meant -W
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tstclnt_w: Option<PathBuf>,
+    /// Connect to what looks like a server port too
+    #[arg(long)]
+    connect: bool,
+    #[command(flatten)]
+    pub(crate) output: TableOptions,
+}
+
+impl ClientsOptions {
+    /// What the command line says about the target.
+    pub(crate) fn overrides(&self) -> Overrides {
+        self.target.overrides(self.connect)
+    }
 }
 
 #[derive(Args)]
@@ -106,6 +143,8 @@ pub(crate) enum Document {
     DbInspect,
     /// nssight/db-compare/1, of `nssight db compare`
     DbCompare,
+    /// nssight/clients/1, of `nssight clients`
+    Clients,
     /// nssight/process-model/1, of `nssight process-model`
     ProcessModel,
 }
@@ -368,6 +407,21 @@ pub(crate) struct OutputOptions {
     pub(crate) strict: bool,
 }
 
+impl TargetOptions {
+    fn overrides(&self, connect: bool) -> Overrides {
+        Overrides {
+            database: self.db.clone(),
+            nickname: self.nickname.clone(),
+            bridge: self.bridge.clone(),
+            server: self.server.clone(),
+            user: self.user.clone(),
+            tls_min: self.tls_min,
+            tls_max: self.tls_max,
+            connect,
+        }
+    }
+}
+
 impl OutputOptions {
     /// The same options as words of a command line.
     pub(crate) fn words(&self) -> Vec<OsString> {
@@ -388,17 +442,7 @@ fn name(choice: impl ValueEnum) -> OsString {
 impl DiagnoseOptions {
     /// What the command line says about the target.
     pub(crate) fn overrides(&self) -> Overrides {
-        let target = &self.target;
-        Overrides {
-            database: target.db.clone(),
-            nickname: target.nickname.clone(),
-            bridge: target.bridge.clone(),
-            server: target.server.clone(),
-            user: target.user.clone(),
-            tls_min: target.tls_min,
-            tls_max: target.tls_max,
-            connect: self.walk.connect,
-        }
+        self.target.overrides(self.walk.connect)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod cli;
+mod clients;
 mod db;
 mod diagnose;
 mod exit;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Diagnose(options) => diagnose::run(&options),
+        Command::Clients(options) => clients::run(&options),
         Command::Db(command) => db::run(&command),
         Command::Lab(command) => lab::run(command),
         Command::Selftest(options) => selftest::run(&options),

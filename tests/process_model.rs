@@ -210,7 +210,8 @@ fn the_same_password_is_taken_differently_by_every_way_of_giving_it() {
     let (good, bad) = (None, Some("SEC_ERROR_BAD_PASSWORD"));
     let password = common::PASSWORD;
     // The ways: callback, callback that strips, file, environment, descriptor, standard input, terminal, tstclnt -w.
-    let rows: Vec<(Vec<u8>, [Option<&str>; 8], Option<&str>)> = vec![
+    type Row<'a> = (Vec<u8>, [Option<&'a str>; 8], Option<&'a str>);
+    let rows: Vec<Row<'_>> = vec![
         (format!("{password}\n").into(), [bad, good, good, good, good, good, good, bad], None),
         (password.into(), [good, good, good, good, good, good, good, bad], None),
         (format!("{password}\r\n").into(), [bad, good, good, good, good, good, bad, bad], None),

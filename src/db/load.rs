@@ -40,7 +40,7 @@ impl Loaded {
 }
 
 /// Major and minor version of the NSS in use.
-fn nss_version() -> (u32, u32) {
+pub(crate) fn nss_version() -> (u32, u32) {
     let text = library::nss_version();
     let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))

@@ -25,6 +25,7 @@ use load::Loaded;
 
 pub(crate) use compare::Comparison as ComparisonDocument;
 pub(crate) use inspect::Inspection as InspectionDocument;
+pub(crate) use load::nss_version;
 
 pub(crate) fn run(command: &DbCommand) -> ExitCode {
     match command {

@@ -216,6 +216,7 @@ fn walk(directory: &Path) -> Vec<(PathBuf, u64, i64, i64, Vec<u8>)> {
     all
 }
 
+pub mod servers;
 pub mod table;
 
 /// As [`run`], and holds nssight to leaving a directory as it was.

@@ -1,0 +1,87 @@
+//! What one client came to.
+
+use std::time::Duration;
+
+use nssight_probes::Target;
+use schemars::JsonSchema;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+/// After the handshake a client listens so long: in TLS 1.3 that is when a refusal of its certificate arrives.
+pub(super) const LISTEN: Duration = Duration::from_millis(400);
+
+/// What all clients are given.
+pub(super) struct Job<'a> {
+    pub(super) target: &'a Target,
+    pub(super) host: &'a str,
+    pub(super) port: u16,
+    pub(super) password: Option<&'a Zeroizing<Vec<u8>>>,
+}
+
+/// How far a client got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Outcome {
+    /// Handshake done, and nothing against it afterwards.
+    Pass,
+    /// It failed before it connected: database, password, key.
+    FailedLocally,
+    /// TCP did not come up.
+    FailedToConnect,
+    /// The handshake failed, or its result was refused right after it.
+    FailedInHandshake,
+    /// It is not on this host.
+    Absent,
+}
+
+/// One client's row.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct Attempt {
+    pub(crate) client: &'static str,
+    /// The TLS library, with its version where it is known.
+    pub(crate) library: String,
+    /// Whether it uses NSS, with its database and its policy.
+    pub(crate) uses_nss: bool,
+    /// How it came by certificate and key.
+    pub(crate) initialised: &'static str,
+    /// How it got the password.
+    pub(crate) password: &'static str,
+    pub(crate) outcome: Outcome,
+    /// TCP came up.
+    pub(crate) connected: bool,
+    /// The handshake was done.
+    pub(crate) handshake: bool,
+    /// Version and suite.
+    pub(crate) agreed: Option<String>,
+    pub(crate) error: Option<String>,
+    pub(crate) duration_ms: u64,
+}
+
+impl Attempt {
+    pub(super) fn new(client: &'static str, uses_nss: bool, initialised: &'static str, password: &'static str) -> Self {
+        let (library, agreed, error) = (String::new(), None, None);
+        Self {
+            client,
+            library,
+            uses_nss,
+            initialised,
+            password,
+            outcome: Outcome::FailedLocally,
+            connected: false,
+            handshake: false,
+            agreed,
+            error,
+            duration_ms: 0,
+        }
+    }
+
+    /// Settles the outcome by what was reached and whether there was an error.
+    pub(super) fn settle(&mut self) {
+        self.outcome = match (self.error.is_some(), self.connected, self.handshake) {
+            (false, true, true) => Outcome::Pass,
+            (_, true, _) => Outcome::FailedInHandshake,
+            (true, false, _) if self.outcome == Outcome::FailedToConnect => Outcome::FailedToConnect,
+            (_, false, _) => Outcome::FailedLocally,
+        };
+    }
+}

@@ -1,0 +1,127 @@
+//! `nssight clients`: the same handshake, with the same certificate, by every client that this host has.
+
+mod attempt;
+mod openssl;
+mod own;
+mod pattern;
+mod program;
+mod python;
+mod table;
+mod tstclnt;
+
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use nssight_probes::settings::Request;
+use nssight_probes::{Layer, Settings};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::cli::{ClientsOptions, Format};
+use crate::{exit, password, terminal, worker};
+
+use attempt::{Attempt, Job, Outcome};
+use pattern::Pattern;
+
+/// Where Debian and Fedora have it; another one can be named.
+const PYTHON: &str = "/usr/bin/python3";
+
+/// The document, schema `nssight/clients/1`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Comparison {
+    schema: &'static str,
+    pub(crate) peer: String,
+    /// Connections opened.
+    pub(crate) connections: usize,
+    pub(crate) clients: Vec<Attempt>,
+    pub(crate) conclusion: Pattern,
+}
+
+type Try<'a> = Box<dyn Fn(&Job<'_>) -> io::Result<Attempt> + 'a>;
+
+pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
+    worker::protect();
+    let source = password::source(&options.password);
+    let given = match source.as_ref().map_or(Ok(None), password::read) {
+        Ok(given) => given,
+        Err(error) => return exit::usage(error),
+    };
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let overrides = options.overrides();
+    let (settings, configured) = Settings::load(&Request {
+        config: options.config.as_deref(),
+        overrides: &overrides,
+        password: source,
+        until: Layer::OuterHandshake,
+        timeout: options.timeout,
+        home: home.as_deref(),
+    });
+    let target = match &settings.target {
+        Ok(target) => target,
+        Err(trouble) => return exit::usage(&trouble.summary),
+    };
+    if let Some(why) = &target.no_network {
+        return exit::usage(why);
+    }
+    let Some(bridge) = &target.bridge else {
+        return exit::usage("there is no peer to connect to: name one with --bridge");
+    };
+    let password = given.or(configured).as_ref().and_then(password::bytes);
+    let job = Job { target, host: &bridge.value.host, port: bridge.value.port, password: password.as_ref() };
+
+    let python = options.python.as_deref().unwrap_or(Path::new(PYTHON));
+    let mut clients: Vec<Try<'_>> = vec![
+        Box::new(own::attempt),
+        Box::new(|job| Ok(openssl::attempt(job))),
+        Box::new(|job| tstclnt::attempt(job, None)),
+        Box::new(|job| python::attempt(job, python)),
+    ];
+    if let Some(file) = &options.tstclnt_w {
+        clients.push(Box::new(|job| tstclnt::attempt(job, Some(file))));
+    }
+    eprintln!(
+        "up to {} connections to {} will be opened, one after another, {} s apart",
+        clients.len(),
+        bridge.value,
+        options.pause.as_secs_f64()
+    );
+    let mut attempts: Vec<Attempt> = Vec::new();
+    for client in clients {
+        if attempts.last().is_some_and(|last| last.connected) {
+            // A serial bridge takes the next client when it has done with this one and holds its next server; to look would
+            // be a connection of its own.
+            std::thread::sleep(options.pause);
+        }
+        let began = Instant::now();
+        match client(&job) {
+            Ok(mut attempt) => {
+                attempt.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                attempts.push(attempt);
+            }
+            Err(error) => {
+                eprintln!("nssight: a client could not be run: {error}");
+                return ExitCode::from(exit::INCONCLUSIVE);
+            }
+        }
+    }
+    let comparison = Comparison {
+        schema: "nssight/clients/1",
+        peer: bridge.value.to_string(),
+        connections: attempts.iter().filter(|attempt| attempt.connected).count(),
+        conclusion: Pattern::of(&attempts),
+        clients: attempts,
+    };
+    terminal::choose_colours(options.output.color, io::stdout().is_terminal());
+    let written = match options.output.format {
+        Format::Json => terminal::json(&comparison),
+        Format::Human => terminal::output(|out| table::write(out, &comparison)),
+    };
+    let all = comparison.clients.iter().all(|attempt| matches!(attempt.outcome, Outcome::Pass | Outcome::Absent));
+    match written {
+        Err(error) => exit::not_written(&error),
+        Ok(()) if all => ExitCode::from(exit::PASSED),
+        Ok(()) => ExitCode::from(exit::FAILED),
+    }
+}

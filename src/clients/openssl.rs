@@ -1,0 +1,114 @@
+//! OpenSSL, with certificate, key and trusted CAs taken out of the database by the native reader.
+
+use std::io::{self, ErrorKind, Read};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::time::Duration;
+
+use nssight_nssdb::directory::{Access, Question, parse_argument};
+use nssight_nssdb::{Database, Format, Inventory};
+use nssight_probes::target::TlsVersion;
+use openssl::ssl::{HandshakeError, SslConnector, SslMethod, SslVersion};
+use openssl::x509::X509;
+use openssl::x509::store::X509StoreBuilder;
+
+use super::attempt::{Attempt, Job, LISTEN, Outcome};
+
+type Failure = Box<dyn std::error::Error>;
+
+pub(super) fn attempt(job: &Job<'_>) -> Attempt {
+    let mut attempt = Attempt::new("openssl", false, "database read without NSS", "tried on the files");
+    let version = openssl::version::version();
+    attempt.library = version.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    if let Err(error) = handshake(job, &mut attempt) {
+        attempt.error = Some(error.to_string());
+    }
+    attempt.settle();
+    attempt
+}
+
+fn handshake(job: &Job<'_>, attempt: &mut Attempt) -> Result<(), Failure> {
+    let connector = connector(job)?;
+    attempt.outcome = Outcome::FailedToConnect;
+    let addresses: Vec<SocketAddr> = (job.host, job.port).to_socket_addrs()?.collect();
+    let first = addresses.iter().find(|it| it.is_ipv4()).or(addresses.first()).ok_or("the name has no address")?;
+    let stream = TcpStream::connect_timeout(first, job.target.timeout)?;
+    attempt.connected = true;
+    stream.set_read_timeout(Some(job.target.timeout))?;
+    stream.set_write_timeout(Some(job.target.timeout))?;
+    let mut session = match connector.connect(job.host, stream) {
+        Ok(session) => session,
+        Err(HandshakeError::Failure(failed) | HandshakeError::WouldBlock(failed)) => {
+            let verified = failed.ssl().verify_result();
+            let error = failed.error().to_string();
+            return Err(match verified.as_raw() {
+                0 => error.into(),
+                _ => format!("{error} ({})", verified.error_string()).into(),
+            });
+        }
+        Err(HandshakeError::SetupFailure(error)) => return Err(error.into()),
+    };
+    attempt.handshake = true;
+    let suite = session.ssl().current_cipher().map_or("?", |cipher| cipher.standard_name().unwrap_or(cipher.name()));
+    attempt.agreed = Some(format!("{}, {suite}", session.ssl().version_str().replace("TLSv", "TLS ")));
+    session.get_ref().set_read_timeout(Some(LISTEN))?;
+    match session.read(&mut [0]) {
+        // Silence is what an accepted client hears, or data, or an orderly end.
+        Ok(_) => {}
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+        Err(error) => return Err(error.into()),
+    }
+    session.get_ref().set_read_timeout(Some(Duration::from_millis(100)))?;
+    let _ = session.shutdown();
+    Ok(())
+}
+
+fn connector(job: &Job<'_>) -> Result<SslConnector, Failure> {
+    let database = database(job)?;
+    let mut builder = SslConnector::builder(SslMethod::tls_client())?;
+    let (low, high) = job.target.tls.value;
+    builder.set_min_proto_version(Some(version(low)))?;
+    builder.set_max_proto_version(Some(version(high)))?;
+    let mut store = X509StoreBuilder::new()?;
+    for certificate in database.certificates.iter().filter(|certificate| certificate.trust.ssl.is_trusted_ca()) {
+        store.add_cert(X509::from_der(&certificate.der)?)?;
+    }
+    builder.set_cert_store(store.build());
+    if let Some(nickname) = &job.target.nickname {
+        let named =
+            |entry: &&nssight_nssdb::Certificate| entry.nicknames.iter().any(|name| name.text == nickname.value);
+        let entry = database.certificates.iter().find(named);
+        let entry = entry.ok_or_else(|| format!("no certificate \"{}\" in the database", nickname.value))?;
+        let key = database.private_keys.iter().find(|key| key.cka_id == entry.cka_id);
+        let key = key.ok_or("the certificate has no private key in the database")?;
+        let unlocked = database.unlock(job.password.map(|it| it.as_slice()).unwrap_or_default())?;
+        builder.set_certificate(&*X509::from_der(&entry.der)?)?;
+        // OpenSSL wipes its copy when it frees it.
+        builder.set_private_key(&*unlocked.private_key(key)?)?;
+        builder.check_private_key()?;
+    }
+    Ok(builder.build())
+}
+
+fn database(job: &Job<'_>) -> io::Result<Database> {
+    let (prefix, directory) = parse_argument(&job.target.database.value.argument);
+    let directory = Path::new(&directory);
+    let default = std::env::var("NSS_DEFAULT_DB_TYPE").ok();
+    let question = Question {
+        prefix,
+        default_db_type: default.as_deref(),
+        access: Access::ReadOnly,
+        nss: crate::db::nss_version(),
+    };
+    let format = Inventory::of(directory).choose(&question).reads.unwrap_or(Format::Sql);
+    Database::open(directory, format).map_err(io::Error::other)
+}
+
+fn version(version: TlsVersion) -> SslVersion {
+    match version {
+        TlsVersion::Tls10 => SslVersion::TLS1,
+        TlsVersion::Tls11 => SslVersion::TLS1_1,
+        TlsVersion::Tls12 => SslVersion::TLS1_2,
+        TlsVersion::Tls13 => SslVersion::TLS1_3,
+    }
+}

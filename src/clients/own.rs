@@ -1,0 +1,57 @@
+//! nssight itself, over NSS: a diagnosis up to the handshake.
+
+use std::io::{self, Write};
+use std::process::{Command, Stdio};
+
+use nssight_probes::{Layer, Report, Status};
+
+use super::attempt::{Attempt, Job, Outcome};
+
+pub(super) fn attempt(job: &Job<'_>) -> io::Result<Attempt> {
+    let mut attempt = Attempt::new("nssight", true, "NSS_Initialize, read-only", "callback");
+    let target = job.target;
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["diagnose", "--until", "outer-handshake", "--format", "json", "--password-stdin", "--db"]);
+    command.arg(&target.database.value.argument).args(["--bridge", &target_of(job)]);
+    command.args(["--timeout", &target.timeout.as_secs_f64().to_string(), "--connect"]);
+    command.args(["--tls-min", &target.tls.value.0.to_string(), "--tls-max", &target.tls.value.1.to_string()]);
+    if let Some(nickname) = &target.nickname {
+        command.arg(format!("--nickname={}", nickname.value));
+    }
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    if let (Some(mut stdin), Some(password)) = (child.stdin.take(), job.password) {
+        // One line end is taken off again.
+        let _ = stdin.write_all(password).and_then(|()| stdin.write_all(b"\n"));
+    }
+    let output = child.wait_with_output()?;
+    let report: Report = serde_json::from_slice(&output.stdout).map_err(|error| {
+        io::Error::other(format!(
+            "{error}: {}",
+            String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default()
+        ))
+    })?;
+    attempt.library = format!("NSS {}", report.tool.nss);
+    let passed =
+        |layer| report.probes.iter().any(|it| it.layer == layer && matches!(it.status, Status::Pass | Status::Warn));
+    attempt.connected = passed(Layer::Tcp);
+    attempt.handshake = passed(Layer::OuterHandshake);
+    let handshake = report.probes.iter().find(|finding| finding.layer == Layer::OuterHandshake);
+    let agreed = handshake.and_then(|finding| finding.evidence.iter().find(|fact| fact.key == "agreed"));
+    attempt.agreed = agreed.map(|fact| fact.value.clone());
+    if let Some(failed) = report.probes.iter().find(|finding| finding.status == Status::Fail) {
+        let cause = failed.cause.map(|cause| cause.id()).unwrap_or_default();
+        attempt.error = Some(format!("{} {cause}: {}", failed.layer, failed.summary));
+        if matches!(failed.layer, Layer::Tcp | Layer::Resolve) {
+            attempt.outcome = Outcome::FailedToConnect;
+        }
+    }
+    attempt.settle();
+    Ok(attempt)
+}
+
+fn target_of(job: &Job<'_>) -> String {
+    match job.host.contains(':') {
+        true => format!("[{}]:{}", job.host, job.port),
+        false => format!("{}:{}", job.host, job.port),
+    }
+}

@@ -1,0 +1,81 @@
+//! python-nss, by a script of nssight's own.
+
+use std::io;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::attempt::{Attempt, Job, LISTEN, Outcome};
+use super::program;
+use crate::worker;
+
+/// Over the time of a layer, for the interpreter's start.
+const GRACE: Duration = Duration::from_secs(3);
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Line {
+    version: Option<String>,
+    ready: bool,
+    connected: bool,
+    handshake: bool,
+    agreed: Option<String>,
+    error: Option<String>,
+}
+
+pub(super) fn attempt(job: &Job<'_>, python: &Path) -> io::Result<Attempt> {
+    let mut attempt = Attempt::new("python-nss", true, "nss_init", "callback");
+    let (low, high) = job.target.tls.value;
+    let task = json!({
+        "database": job.target.database.value.argument.to_string_lossy(),
+        "nickname": job.target.nickname.as_ref().map(|nickname| &nickname.value),
+        "host": job.host,
+        "port": job.port,
+        "tls": [low.to_string(), high.to_string()],
+        "timeout": job.target.timeout.as_secs().max(1),
+        "listen": LISTEN.as_millis() as u64,
+    });
+    let mut input = Zeroizing::new(Vec::with_capacity(4096));
+    worker::write_task(&mut *input, &task)?;
+    input.extend_from_slice(job.password.map(|password| password.as_slice()).unwrap_or_default());
+    let mut command = Command::new(python);
+    command.args(["-c", include_str!("handshake.py")]);
+    let finished = match program::run(command, &input, None, job.target.timeout + GRACE) {
+        Ok(finished) => finished,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            attempt.outcome = Outcome::Absent;
+            return Ok(attempt);
+        }
+        Err(error) => return Err(error),
+    };
+    let lines: Vec<Line> = finished.stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    if lines.is_empty() {
+        // Without the module there is nothing to compare.
+        attempt.outcome = Outcome::Absent;
+        attempt.error = finished.stderr.lines().last().map(str::to_owned);
+        return Ok(attempt);
+    }
+    let mut ready = false;
+    for line in lines {
+        if let Some(version) = line.version {
+            attempt.library = format!("NSS {version}");
+        }
+        ready |= line.ready;
+        attempt.connected |= line.connected;
+        attempt.handshake |= line.handshake;
+        attempt.agreed = attempt.agreed.or(line.agreed);
+        attempt.error = attempt.error.or(line.error);
+    }
+    if finished.late {
+        attempt.error.get_or_insert_with(|| "it was not done in time".to_owned());
+    }
+    if ready && !attempt.connected {
+        attempt.outcome = Outcome::FailedToConnect;
+    }
+    attempt.settle();
+    Ok(attempt)
+}

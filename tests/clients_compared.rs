@@ -1,0 +1,147 @@
+//! `nssight clients`: the same handshake by nssight, OpenSSL, tstclnt and python-nss, and what the pattern proves.
+
+mod common;
+
+use std::path::Path;
+
+use common::servers::{s_server, selfserv};
+use common::{Case, NICKNAME, PASSWORD, PKI, Run, binary, run_beside};
+use nssight_fixtures::authority::{KeyKind, Spec, Usage};
+use nssight_fixtures::deployment::Deployment;
+use nssight_fixtures::endpoint::{Endpoint, Options};
+use nssight_fixtures::fault::Change;
+use nssight_fixtures::nssdb::DbFormat;
+use serde_json::Value;
+
+fn clients(database: &Path, password: &Path, port: u16, more: &[&str]) -> Run {
+    let mut command = binary();
+    command.args(["clients", "--format", "json", "--pause", "0.1", "--timeout", "3", "--nickname", NICKNAME, "--db"]);
+    command.arg(database).arg("--password-file").arg(password).args(["--bridge", &format!("localhost:{port}")]);
+    let run = run_beside(command.args(more), database);
+    assert!(!run.stdout.contains(PASSWORD) && !run.stderr.contains(PASSWORD), "the password is in the output");
+    run
+}
+
+/// Each client with its outcome.
+fn outcomes(report: &Value) -> Vec<(&str, &str)> {
+    let clients = report["clients"].as_array().unwrap();
+    clients.iter().map(|it| (it["client"].as_str().unwrap(), it["outcome"].as_str().unwrap())).collect()
+}
+
+fn kind(report: &Value) -> &str {
+    report["conclusion"]["kind"].as_str().unwrap()
+}
+
+const ALL_PASS: [(&str, &str); 4] =
+    [("nssight", "pass"), ("openssl", "pass"), ("tstclnt", "pass"), ("python-nss", "pass")];
+
+#[test]
+fn all_get_through_to_healthy_servers_of_every_kind() {
+    for version in ["tls1.2", "tls1.3"] {
+        let case = Case::new();
+        let (database, password) = (case.database(DbFormat::Sql), case.password_file());
+        let flags = ["--tls-min", version, "--tls-max", version];
+        let nss = selfserv(&case, version);
+        let openssl = s_server(&case, if version == "tls1.2" { "-tls1_2" } else { "-tls1_3" });
+        for port in [nss.port, openssl.port] {
+            let run = clients(&database, &password, port, &flags);
+            let report = run.report();
+            assert_eq!(outcomes(&report), ALL_PASS, "{version}: {report:#}");
+            assert_eq!((run.code, kind(&report)), (Some(0), "all-pass"));
+            assert_eq!(report["connections"], 4);
+            assert!(run.stderr.contains("up to 4 connections"), "{run:#?}");
+            let agreed = if version == "tls1.2" { "1.2" } else { "1.3" };
+            for client in report["clients"].as_array().unwrap() {
+                assert!(client["agreed"].as_str().unwrap().contains(agreed), "{client}");
+                assert_eq!((&client["connected"], &client["handshake"]), (&Value::Bool(true), &Value::Bool(true)));
+            }
+        }
+    }
+}
+
+#[test]
+fn all_get_through_to_the_bridge_of_a_deployment_and_leave_it_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let lab = Deployment::start(directory.path(), &Change::default(), DbFormat::Sql).unwrap();
+    let run = common::run(binary().args(["clients", "--format", "json", "--pause", "0.3", "-c"]).arg(lab.config()));
+    let report = run.report();
+    assert_eq!(outcomes(&report), ALL_PASS, "{report:#}");
+    assert_eq!(lab.connections(), 4);
+    let next = common::run(
+        binary().args(["diagnose", "-c"]).arg(lab.config()).arg("--admin-password-file").arg(lab.admin_password_file()),
+    );
+    assert_eq!(next.code, Some(0), "{next:#?}");
+}
+
+#[test]
+fn a_certificate_that_the_peer_rejects_fails_for_all_of_them() {
+    for version in ["tls1.2", "tls1.3"] {
+        let case = Case::new();
+        let database = case.database_of(DbFormat::Sql, &PKI.stranger, &[("lab-ca", &PKI.ca, "CT,C,C")]);
+        let server = s_server(&case, if version == "tls1.2" { "-tls1_2" } else { "-tls1_3" });
+        let flags = ["--tls-min", version, "--tls-max", version];
+        let run = clients(&database, &case.password_file(), server.port, &flags);
+        let report = run.report();
+        assert!(outcomes(&report).iter().all(|(_, outcome)| *outcome == "failed-in-handshake"), "{report:#}");
+        assert_eq!((run.code, kind(&report)), (Some(1), "all-fail"), "{report:#}");
+    }
+}
+
+#[test]
+fn a_wrong_password_fails_for_all_of_them_at_the_database() {
+    let case = Case::new();
+    let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
+    let wrong = case.file("wrong", "something else\n");
+    let report = clients(&case.database(DbFormat::Sql), &wrong, endpoint.port(), &[]).report();
+    assert!(outcomes(&report).iter().all(|(_, outcome)| *outcome == "failed-locally"), "{report:#}");
+    assert_eq!(kind(&report), "all-fail-locally");
+}
+
+#[test]
+fn a_policy_that_only_nss_applies_fails_for_clients_of_nss_only() {
+    let case = Case::new();
+    // Client and CA have EC keys; the bridge has RSA with fewer bits than the policy wants.
+    let bridge = Spec::new("bridge", Usage::Server).names(&["localhost"]).key(KeyKind::Rsa(2048));
+    let bridge = PKI.other_ca.issue(&bridge).unwrap();
+    let endpoint = Endpoint::start(Options::new(&bridge, &PKI.other_ca)).unwrap();
+    let database = case.database_of(DbFormat::Sql, &PKI.stranger, &[("lab-ca", &PKI.other_ca, "CT,C,C")]);
+    let modules = database.join("pkcs11.txt");
+    let mut text = std::fs::read_to_string(&modules).unwrap();
+    text.push_str("\nlibrary=\nname=Policy\nNSS=flags=policyOnly,moduleDB\nconfig=\"allow=RSA-MIN=3072\"\n\n");
+    std::fs::write(&modules, text).unwrap();
+    let report = clients(&database, &case.password_file(), endpoint.port(), &[]).report();
+    let expected =
+        ALL_PASS.map(|(client, _)| (client, if client == "openssl" { "pass" } else { "failed-in-handshake" }));
+    assert_eq!(outcomes(&report), expected, "{report:#}");
+    assert_eq!(kind(&report), "only-nss-fails");
+}
+
+#[test]
+fn a_file_name_given_to_tstclnt_as_the_password_is_named() {
+    let case = Case::new();
+    let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
+    let password = case.password_file();
+    let more = ["--tstclnt-w", password.to_str().unwrap()];
+    let report = clients(&case.database(DbFormat::Sql), &password, endpoint.port(), &more).report();
+    let expected = [&ALL_PASS[..], &[("tstclnt -w FILE", "failed-locally")]].concat();
+    assert_eq!(outcomes(&report), expected, "{report:#}");
+    assert_eq!(kind(&report), "only-one-fails");
+    assert!(report["conclusion"]["text"].as_str().unwrap().contains("a file is given with -W"), "{report:#}");
+}
+
+#[test]
+fn the_document_keeps_to_its_schema_and_a_missing_client_is_said_to_be_missing() {
+    let case = Case::new();
+    let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
+    let more = ["--python", "/nowhere/python3"];
+    let report = clients(&case.database(DbFormat::Dbm), &case.password_file(), endpoint.port(), &more).report();
+    assert_eq!(outcomes(&report)[3], ("python-nss", "absent"), "{report:#}");
+    assert_eq!(kind(&report), "all-pass", "{report:#}");
+    let printed = common::run(binary().args(["schema", "clients"]));
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/clients.schema.json");
+    assert_eq!(printed.stdout, std::fs::read_to_string(file).unwrap());
+    let schema: Value = serde_json::from_str(&printed.stdout).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> = validator.iter_errors(&report).map(|error| error.to_string()).collect();
+    assert_eq!(errors, Vec::<String>::new());
+}

@@ -1,0 +1,70 @@
+//! Servers of other projects: NSS's selfserv and OpenSSL's s_server.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
+
+use super::{Case, PASSWORD, PKI};
+
+/// A server of another project, ended when it goes out of scope.
+pub struct Server {
+    child: Child,
+    pub port: u16,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// NSS's own server. It takes a port and no 0, so the kernel is asked for a free one first; it has no option to listen on
+/// loopback only.
+pub fn selfserv(case: &Case, version: &str) -> Server {
+    let directory = case.path("server-db");
+    DbBuilder::new(DbFormat::Sql)
+        .password(PASSWORD.as_bytes())
+        .x509_identity("bridge", &PKI.bridge.certificate, &PKI.bridge.key, "")
+        .unwrap()
+        .x509("lab-ca", &PKI.ca.certificate, "CT,C,C")
+        .unwrap()
+        .build(&directory)
+        .unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = Command::new("selfserv");
+    command.arg("-d").arg(DbFormat::Sql.directory(&directory)).args(["-n", "bridge", "-r", "-r"]);
+    command.args(["-p", &port.to_string(), "-V", &format!("{version}:{version}"), "-f"]).arg(case.password_file());
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let server = Server { child: child.expect("selfserv must be installed (make deps)"), port };
+    let patience = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < patience, "selfserv does not listen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    server
+}
+
+/// OpenSSL's server, which says the port that the kernel gave it.
+pub fn s_server(case: &Case, version: &str) -> Server {
+    let certificate = case.file("bridge.pem", PKI.bridge.certificate.to_pem().unwrap());
+    let key = case.file("bridge.key", PKI.bridge.key.private_key_to_pem_pkcs8().unwrap());
+    let ca = case.file("ca.pem", PKI.ca.certificate.to_pem().unwrap());
+    let mut command = Command::new("openssl");
+    command.args(["s_server", "-accept", "127.0.0.1:0", "-Verify", "1", "-verify_return_error", version, "-cert"]);
+    command.arg(certificate).arg("-key").arg(key).arg("-CAfile").arg(ca);
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut child = child.expect("openssl must be installed (make deps)");
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("ACCEPT ") {
+        line.clear();
+        assert!(lines.read_line(&mut line).unwrap() > 0, "s_server does not listen");
+    }
+    // Read to the end, or s_server stops when the pipe is full.
+    std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
+    Server { child, port: line.trim().rsplit(':').next().unwrap().parse().unwrap() }
+}

@@ -96,16 +96,15 @@ pub(crate) struct ProcessModelOptions {
     /// Read this client.conf, server.conf or bridge.conf, as `nssight diagnose` does
     #[arg(short = 'c', long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// NSS database: a directory, or sql:DIR or dbm:DIR
-    #[arg(long, value_name = "DIR")]
-    db: Option<OsString>,
-    /// Nickname of the certificate to find and to sign with
-    #[arg(long)]
-    nickname: Option<String>,
+    #[command(flatten)]
+    target: TargetOptions,
     #[command(flatten)]
     pub(crate) password: PasswordOptions,
     #[command(flatten)]
     pub(crate) output: TableOptions,
+    /// Try the handshakes too, with one connection a model
+    #[arg(long)]
+    pub(crate) connect: bool,
     /// Only these models
     #[arg(long, value_name = "MODEL", value_enum)]
     pub(crate) only: Vec<Model>,
@@ -123,7 +122,7 @@ pub(crate) struct ProcessModelOptions {
 impl ProcessModelOptions {
     /// What the command line says about the target.
     pub(crate) fn overrides(&self) -> Overrides {
-        Overrides { database: self.db.clone(), nickname: self.nickname.clone(), ..Overrides::default() }
+        self.target.overrides(self.connect)
     }
 }
 

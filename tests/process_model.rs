@@ -7,10 +7,22 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{Case, Run, binary, run, run_beside};
+use nssight_fixtures::deployment::Deployment;
+use nssight_fixtures::fault::Change;
 use nssight_fixtures::nssdb::DbFormat;
 use serde_json::Value;
 
-const OWN_STEPS: [&str; 6] = ["init", "login", "find-certificate", "find-key", "sign", "random"];
+const STEPS: [&str; 9] = [
+    "init",
+    "login",
+    "find-certificate",
+    "find-key",
+    "sign",
+    "random",
+    "outer-handshake",
+    "inner-handshake",
+    "parent-again",
+];
 
 fn models(case: &Case, format: DbFormat, more: &[&str]) -> Run {
     let database = case.database(format);
@@ -76,13 +88,13 @@ fn every_cell_of_the_models_that_do_not_race_is_as_measured() {
             if model == "same-thread" {
                 expected[0] = "-";
             }
-            expected.push(again);
+            expected.extend(["-", "-", again]);
             let row = row(&report, model);
             assert_eq!(words(row), expected, "{model}: {row:#}");
             assert_eq!((&row["runs"], &row["trouble"]), (&Value::from(1), &Value::Null), "{model}");
             let steps: Vec<&str> =
                 row["steps"].as_array().unwrap().iter().map(|it| it["step"].as_str().unwrap()).collect();
-            assert_eq!(steps, [&OWN_STEPS[..], &["parent-again"]].concat());
+            assert_eq!(steps, STEPS);
         }
         assert_eq!(causes(&report)[0], "fork-duplicates-randomness");
         let repeating = report["conclusions"][0]["models"].as_array().unwrap();
@@ -110,7 +122,7 @@ fn through_python_nss_a_thread_loses_the_password_and_a_fork_does_not() {
     ];
     for (model, steps, again) in rows {
         let row = row_of(&report, "python", model);
-        assert_eq!(words(row), [&steps[..], &[again]].concat(), "{model}: {row:#}");
+        assert_eq!(words(row), [&steps[..], &["-", "-", again]].concat(), "{model}: {row:#}");
     }
     assert!(causes(&report).contains(&"thread-loses-password"), "{report:#}");
     let conclusions = report["conclusions"].as_array().unwrap();
@@ -191,7 +203,7 @@ fn a_softoken_that_refuses_forks_hangs_or_aborts_shows_in_its_cells() {
         let report = run.report();
         for model in ["fork-after-init", "fork-after-login", "fork-from-thread"] {
             let row = row(&report, model);
-            let expected = [&inherited[..], &["ok"]].concat();
+            let expected = [&inherited[..], &["-", "-", "ok"]].concat();
             assert_eq!(words(row), expected, "{what}, {model}: {row:#}");
         }
         for model in ["fresh-process", "fork-before-init", "another-thread", "fork-restart-modules"] {
@@ -278,4 +290,19 @@ fn the_document_keeps_to_its_schema_and_shows_no_password() {
     let validator = jsonschema::validator_for(&schema).unwrap();
     let errors: Vec<String> = validator.iter_errors(&output.report()).map(|error| error.to_string()).collect();
     assert_eq!(errors, Vec::<String>::new());
+}
+
+#[test]
+fn with_connect_each_model_does_both_handshakes_over_one_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    let lab = Deployment::start(directory.path(), &Change::default(), DbFormat::Sql).unwrap();
+    let run = run(binary().args(["process-model", "--format", "json", "--connect", "-c"]).arg(lab.config()));
+    assert!(run.stderr.contains("10 connections will be opened"), "{run:#?}");
+    let report = run.report();
+    for row in report["models"].as_array().unwrap() {
+        let words = words(row);
+        let expected = if row["model"] == "fork-while-busy" { "-" } else { "ok" };
+        assert_eq!(words[6..8], [expected, expected], "{row:#}");
+    }
+    assert_eq!(lab.connections(), 10);
 }

@@ -74,7 +74,7 @@ fn channel_of(
     password: Option<Zeroizing<Vec<u8>>>,
 ) -> io::Result<Channel> {
     let missing = password.is_none();
-    let tried = Subject { database: subject.database.clone(), nickname: None, password };
+    let tried = Subject { database: subject.database.clone(), nickname: None, password, network: None };
     let row = attempt(Binding::C, Model::FreshProcess, &tried)?;
     let login = row.cell(Step::Login);
     let ok = login.ok > 0 && login.good();

@@ -148,7 +148,7 @@ struct Outcome {
 }
 
 /// Whose steps are the row's.
-fn subject(model: Model, who: &Who) -> bool {
+pub(super) fn subject(model: Model, who: &Who) -> bool {
     match model {
         Model::FreshProcess | Model::SameThread => *who == Who::Parent,
         Model::AnotherThread => *who == Who::Thread,

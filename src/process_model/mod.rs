@@ -20,7 +20,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 use nssight_nss::library;
 use nssight_probes::secret::Password;
 use nssight_probes::settings::Request;
-use nssight_probes::{Layer, Settings};
+use nssight_probes::{Layer, Settings, Target};
 use zeroize::Zeroizing;
 
 use crate::cli::{Format, ProcessModelOptions};
@@ -39,6 +39,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(3);
 /// And it must be over after this time, whatever it says.
 const AT_MOST: Duration = Duration::from_secs(15);
+/// One layer on the network may take so long.
+const LAYER: Duration = Duration::from_secs(5);
+/// Between two connections: a serial bridge takes the next client when it has done with the last.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Children of models that race.
 const REPEATS: u32 = 50;
 /// A line of the trying process.
@@ -49,6 +53,8 @@ struct Subject {
     database: OsString,
     nickname: Option<String>,
     password: Option<Zeroizing<Vec<u8>>>,
+    /// Where the handshakes go, if they are to be tried.
+    network: Option<Target>,
 }
 
 pub(crate) fn run(options: &ProcessModelOptions) -> ExitCode {
@@ -66,12 +72,22 @@ pub(crate) fn run(options: &ProcessModelOptions) -> ExitCode {
         let models = models().filter(|model| **model != Model::ForkRestartModules);
         trials.extend(models.map(|model| (Binding::Python(python), *model)));
     }
+    let connecting = |binding, model: Model| {
+        matches!(binding, Binding::C) && model != Model::ForkWhileBusy && subject.subject.network.is_some()
+    };
+    let connections = trials.iter().filter(|(binding, model)| connecting(*binding, *model)).count();
+    if connections > 0 {
+        eprintln!("{connections} connections will be opened, one after another, {} s apart", PAUSE.as_secs());
+    }
     let bar = ProgressBar::with_draw_target(Some(trials.len() as u64), ProgressDrawTarget::stderr());
     let mut rows = Vec::new();
     for (binding, model) in trials {
         match attempt(binding, model, &subject.subject) {
             Ok(row) => rows.push(row),
             Err(error) => return untried(&error),
+        }
+        if connecting(binding, model) {
+            thread::sleep(PAUSE);
         }
         bar.inc(1);
     }
@@ -123,8 +139,8 @@ fn subject(options: &ProcessModelOptions) -> Result<Given, ExitCode> {
         config: options.config.as_deref(),
         overrides: &overrides,
         password: source,
-        until: Layer::PrivateKey,
-        timeout: PATIENCE,
+        until: if options.connect { Layer::InnerHandshake } else { Layer::PrivateKey },
+        timeout: LAYER,
         home: home.as_deref(),
     });
     let target = settings.target.as_ref().map_err(|trouble| exit::usage(&trouble.summary))?;
@@ -133,6 +149,7 @@ fn subject(options: &ProcessModelOptions) -> Result<Given, ExitCode> {
         database: target.database.value.argument.clone(),
         nickname: target.nickname.as_ref().map(|nickname| nickname.value.clone()),
         password: password.as_ref().and_then(password::bytes),
+        network: options.connect.then(|| target.clone()),
     };
     Ok(Given { subject, source: password })
 }
@@ -171,6 +188,8 @@ impl Binding<'_> {
 
 /// Tries one model in a process of its own, which is killed with all it started when it takes too long.
 fn attempt(binding: Binding<'_>, model: Model, subject: &Subject) -> io::Result<Row> {
+    // Two handshakes have five layers, each with its own deadline.
+    let network = if subject.network.is_some() { LAYER * 5 } else { Duration::ZERO };
     let mut command = binding.command();
     command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
@@ -179,8 +198,9 @@ fn attempt(binding: Binding<'_>, model: Model, subject: &Subject) -> io::Result<
         database: subject.database.clone(),
         nickname: subject.nickname.clone(),
         password: subject.password.as_ref().map(|password| password.len()),
-        patience_ms: u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX),
+        patience_ms: u64::try_from((PATIENCE + network).as_millis()).unwrap_or(u64::MAX),
         repeats: REPEATS,
+        network: subject.network.clone(),
     };
     if let Some(mut stdin) = child.stdin.take() {
         let password = subject.password.as_ref().map(|password| password.as_slice()).unwrap_or_default();
@@ -188,7 +208,7 @@ fn attempt(binding: Binding<'_>, model: Model, subject: &Subject) -> io::Result<
         let _ = worker::write_task(&mut stdin, &task).and_then(|()| stdin.write_all(password));
     }
     let said = child.stderr.take().map(|stderr| thread::spawn(move || last_line(stderr)));
-    let (lines, hung) = listen(&mut child);
+    let (lines, hung) = listen(&mut child, network);
     if hung && let Some(group) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
@@ -212,7 +232,7 @@ fn last_line(stderr: impl Read) -> Option<String> {
 }
 
 /// Everything that the trying process says, and whether it had to be given up.
-fn listen(child: &mut Child) -> (Vec<Line>, bool) {
+fn listen(child: &mut Child, network: Duration) -> (Vec<Line>, bool) {
     let Some(stdout) = child.stdout.take() else { return (Vec::new(), true) };
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -231,11 +251,11 @@ fn listen(child: &mut Child) -> (Vec<Line>, bool) {
             }
         }
     });
-    let deadline = Instant::now() + AT_MOST;
+    let deadline = Instant::now() + AT_MOST + network;
     let mut lines = Vec::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        match receiver.recv_timeout(left.min(PATIENCE + GRACE)) {
+        match receiver.recv_timeout(left.min(PATIENCE + GRACE + network)) {
             Ok(line) => {
                 let over = matches!(line, Line::Over);
                 lines.push(line);

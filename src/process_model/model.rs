@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use clap::ValueEnum;
+use nssight_probes::Target;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +46,7 @@ named! {
 }
 
 named! {
-    /// What a client does with NSS, up to the network.
+    /// What a client does with NSS.
     Step {
         Init = "init";
         Login = "login";
@@ -53,6 +54,8 @@ named! {
         FindKey = "key";
         Sign = "sign";
         Random = "random";
+        OuterHandshake = "outer handshake";
+        InnerHandshake = "inner handshake";
         ParentAgain = "parent again";
     }
 }
@@ -70,6 +73,8 @@ pub(crate) struct Task {
     pub(crate) patience_ms: u64,
     /// Children of models that race.
     pub(crate) repeats: u32,
+    /// Where the handshakes go, if they are to be tried.
+    pub(crate) network: Option<Target>,
 }
 
 /// Whose steps these are.

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use nssight_nss::process::in_child;
 use nssight_nss::{Certificate, InitOptions, Login, Nss, NssError, PrivateKey, Slot, library};
+use nssight_probes::wire::WireEvent;
+use nssight_probes::{Finding, Layer, Observer, Plan, Settings, Status, Target, Walk};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use zeroize::Zeroizing;
 
@@ -142,6 +144,14 @@ impl Trial {
         });
         let Some(key) = key else { return };
         self.step(who, Step::Sign, || sign(&key, &certificate));
+        if let Some(target) = self.task.network.as_ref().filter(|_| self.connects(who)) {
+            network(nss, who, target, certificate, key);
+        }
+    }
+
+    /// One connection a model: that of the process or thread which the model is about.
+    fn connects(&self, who: &Who) -> bool {
+        self.task.model != Model::ForkWhileBusy && super::matrix::subject(self.task.model, who)
     }
 
     fn random(&self, who: &Who) -> bool {
@@ -309,6 +319,53 @@ impl Trial {
             }
         }
     }
+}
+
+/// The walk through the network, with the NSS, certificate and key at hand.
+fn network(nss: &Nss, who: &Who, target: &Target, certificate: Certificate, key: PrivateKey) {
+    let settings = Settings::of(target.clone());
+    let mut walk = Walk::new(&settings, None);
+    walk.nss = Some(nss.clone());
+    walk.slot = Slot::internal_key(nss).ok();
+    walk.chain = certificate.chain();
+    walk.certificate = Some(certificate);
+    walk.key = Some(key);
+    let until = if target.server.is_some() { Layer::InnerHandshake } else { Layer::OuterHandshake };
+    let Ok(plan) = Plan::new(Some(until), Vec::new()) else { return };
+    walk.run(&plan, |layer| layer >= Layer::Resolve, &mut Told { who });
+}
+
+/// Tells of the walk as of two steps.
+struct Told<'a> {
+    who: &'a Who,
+}
+
+impl Observer for Told<'_> {
+    fn entering(&mut self, layer: Layer) {
+        match layer {
+            Layer::Resolve => say(&Line::Begin(self.who.clone(), Step::OuterHandshake)),
+            Layer::Bridge => say(&Line::Begin(self.who.clone(), Step::InnerHandshake)),
+            _ => {}
+        }
+    }
+
+    fn found(&mut self, finding: &Finding) {
+        let step = if finding.layer < Layer::Bridge { Step::OuterHandshake } else { Step::InnerHandshake };
+        let last = matches!(finding.layer, Layer::OuterHandshake | Layer::InnerHandshake);
+        let error = (finding.status == Status::Fail).then(|| Trouble {
+            code: 0,
+            name: finding.cause.map(|cause| cause.id().to_owned()).unwrap_or_default(),
+            text: finding.summary.clone(),
+        });
+        // What is skipped because of a failure has been told with that failure.
+        if error.is_some() || (last && finding.status != Status::Skip) {
+            say(&Line::Done { who: self.who.clone(), step, error, random: None });
+        }
+    }
+
+    fn seen(&mut self, _event: &WireEvent) {}
+
+    fn connected(&mut self, _connections: u32) {}
 }
 
 fn sign(key: &PrivateKey, certificate: &Certificate) -> Result<Option<String>, NssError> {

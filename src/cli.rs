@@ -74,6 +74,9 @@ pub(crate) struct ClientsOptions {
     /// Interpreter with python-nss
     #[arg(long, value_name = "PYTHON")]
     pub(crate) python: Option<PathBuf>,
+    /// With -c: run a forking double-TLS client in python-nss too, with this file's password of a Sigul administrator
+    #[arg(long, value_name = "FILE", requires = "config")]
+    pub(crate) admin_password_file: Option<PathBuf>,
     /// Run tstclnt once more with `-w FILE`, as somebody did who meant -W
     #[arg(long, value_name = "FILE")]
     pub(crate) tstclnt_w: Option<PathBuf>,

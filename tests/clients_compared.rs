@@ -63,14 +63,31 @@ fn all_get_through_to_healthy_servers_of_every_kind() {
 fn all_get_through_to_the_bridge_of_a_deployment_and_leave_it_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let lab = Deployment::start(directory.path(), &Change::default(), DbFormat::Sql).unwrap();
-    let run = common::run(binary().args(["clients", "--format", "json", "--pause", "0.3", "-c"]).arg(lab.config()));
+    let mut command = binary();
+    command.args(["clients", "--format", "json", "--pause", "0.3", "-c"]).arg(lab.config());
+    let run = common::run(command.arg("--admin-password-file").arg(lab.admin_password_file()));
     let report = run.report();
-    assert_eq!(outcomes(&report), ALL_PASS, "{report:#}");
-    assert_eq!(lab.connections(), 4);
+    let expected = [&ALL_PASS[..], &[("double-TLS (python-nss)", "pass")]].concat();
+    assert_eq!(outcomes(&report), expected, "{report:#}");
+    assert_eq!((kind(&report), lab.connections()), ("all-pass", 5));
     let next = common::run(
         binary().args(["diagnose", "-c"]).arg(lab.config()).arg("--admin-password-file").arg(lab.admin_password_file()),
     );
     assert_eq!(next.code, Some(0), "{next:#?}");
+}
+
+#[test]
+fn what_only_the_whole_way_shows_fails_for_the_double_tls_client_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let other_server = Change { server: nssight_fixtures::fault::Certificate::OtherCa, ..Change::default() };
+    let lab = Deployment::start(directory.path(), &other_server, DbFormat::Sql).unwrap();
+    let mut command = binary();
+    command.args(["clients", "--format", "json", "--pause", "0.3", "-c"]).arg(lab.config());
+    let report = common::run(command.arg("--admin-password-file").arg(lab.admin_password_file())).report();
+    let expected = [&ALL_PASS[..], &[("double-TLS (python-nss)", "failed-in-handshake")]].concat();
+    assert_eq!(outcomes(&report), expected, "{report:#}");
+    // The others end at the bridge: that only this one fails says nothing about its application.
+    assert_eq!(kind(&report), "only-the-whole-way-fails", "{report:#}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `nssight clients`: the same handshake, with the same certificate, by every client that this host has.
 
 mod attempt;
+mod double_tls;
 mod openssl;
 mod own;
 mod pattern;
@@ -78,6 +79,9 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
         Box::new(|job| tstclnt::attempt(job, None)),
         Box::new(|job| python::attempt(job, python)),
     ];
+    if let (Some(config), Some(admin)) = (&options.config, &options.admin_password_file) {
+        clients.push(Box::new(|job| double_tls::attempt(job, python, config, admin)));
+    }
     if let Some(file) = &options.tstclnt_w {
         clients.push(Box::new(|job| tstclnt::attempt(job, Some(file))));
     }

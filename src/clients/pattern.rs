@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     OnlyOthersFail,
     /// Just one.
     OnlyOneFails,
+    /// Just the one that goes through the bridge to the server.
+    OnlyTheWholeWayFails,
     /// Some, without a pattern.
     SomeFail,
     /// Too few clients are on this host.
@@ -56,6 +58,12 @@ impl Pattern {
                 Kind::AllFail,
                 "every client fails, with two different TLS libraries: it is the peer, the network, or what they all share, \
                  the certificate. No single application is to blame"
+                    .to_owned(),
+            ),
+            (_, 1) if failed[0].client == super::double_tls::NAME && failed[0].connected => (
+                Kind::OnlyTheWholeWayFails,
+                "every handshake with the bridge succeeds, and the client that goes on through it fails: it is what lies behind \
+                 the bridge, or the request; `nssight diagnose` with the administrator's password says which"
                     .to_owned(),
             ),
             (_, 1) => {

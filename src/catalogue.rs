@@ -2,6 +2,7 @@
 //! is made.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use nssight_probes::{Cause, PROBES};
@@ -10,6 +11,8 @@ use schemars::schema_for;
 use crate::cli::Document;
 use crate::clients::Comparison as ClientsDocument;
 use crate::db::{ComparisonDocument, InspectionDocument};
+use crate::exit;
+use crate::explain::Document as ExplainDocument;
 use crate::process_model::MatrixDocument;
 
 pub(crate) fn checks() -> ExitCode {
@@ -19,11 +22,46 @@ pub(crate) fn checks() -> ExitCode {
     }))
 }
 
-pub(crate) fn causes() -> ExitCode {
+pub(crate) fn causes(pages: Option<&Path>) -> ExitCode {
+    if let Some(directory) = pages {
+        let write = |cause: &Cause| std::fs::write(directory.join(format!("{}.md", cause.id())), page(*cause));
+        return match std::fs::create_dir_all(directory).and_then(|()| Cause::ALL.iter().try_for_each(write)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => exit::not_written(&error),
+        };
+    }
     print(Cause::ALL.iter().map(|cause| {
         let entry = cause.entry();
         format!("{:<28} {:<16} {:<14} {}", entry.id, entry.layer, entry.component, entry.title)
     }))
+}
+
+/// The page of a cause, in Markdown.
+fn page(cause: Cause) -> String {
+    let entry = cause.entry();
+    let mut text =
+        format!("# {}\n\n{}\n\nLayer `{}`, component `{}`.\n\n", entry.id, entry.title, entry.layer, entry.component);
+    text += &format!("## Why it looks like this\n\n{}\n", entry.why.trim());
+    for (title, steps) in [("How to be sure", &entry.confirm), ("What to do", &entry.fix)] {
+        text += &format!("\n## {title}\n\n");
+        for step in steps {
+            text += &format!("- {}\n", step.text);
+            if let Some(command) = &step.command {
+                text += &format!("\n  ```sh\n  {command}\n  ```\n\n");
+            }
+        }
+    }
+    if !entry.symptoms.is_empty() {
+        text += "\n## Messages under which it shows\n\n";
+        entry.symptoms.iter().for_each(|symptom| text += &format!("- `{symptom}`\n"));
+    }
+    if !entry.see_also.is_empty() {
+        text += "\n## What looks similar\n\n";
+        for other in &entry.see_also {
+            text += &format!("- [{0}]({0}.md): {1}\n", other.cause.id(), other.how);
+        }
+    }
+    text
 }
 
 pub(crate) fn schema(document: Document) -> ExitCode {
@@ -32,6 +70,7 @@ pub(crate) fn schema(document: Document) -> ExitCode {
         Document::DbInspect => schema_for!(InspectionDocument).into(),
         Document::DbCompare => schema_for!(ComparisonDocument).into(),
         Document::Clients => schema_for!(ClientsDocument).into(),
+        Document::Explain => schema_for!(ExplainDocument).into(),
         Document::ProcessModel => schema_for!(MatrixDocument).into(),
     };
     print([format!("{schema:#}")].into_iter())

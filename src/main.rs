@@ -6,7 +6,9 @@ mod clients;
 mod db;
 mod diagnose;
 mod exit;
+mod explain;
 mod lab;
+mod lines;
 mod password;
 mod process_model;
 mod report;
@@ -28,10 +30,11 @@ fn main() -> ExitCode {
         Command::Diagnose(options) => diagnose::run(&options),
         Command::Clients(options) => clients::run(&options),
         Command::Db(command) => db::run(&command),
+        Command::Explain(options) => explain::run(&options),
         Command::Lab(command) => lab::run(command),
         Command::Selftest(options) => selftest::run(&options),
         Command::Checks(_) => catalogue::checks(),
-        Command::Causes(_) => catalogue::causes(),
+        Command::Causes(options) => catalogue::causes(options.pages.as_deref()),
         Command::Schema(options) => catalogue::schema(options.document),
         Command::ProcessModel(options) => process_model::run(&options),
         Command::Worker => worker::run(),

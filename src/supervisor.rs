@@ -1,9 +1,9 @@
 //! The parent's side of the worker: gives the task, holds the deadlines, and turns a crash or a hang into a finding.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::target::PasswordSource;
 use nssight_probes::{Cause, Confidence, Finding, Layer, Observer, Plan, Target};
 
+use crate::lines;
 use crate::worker::{self, Message, Passwords, Task};
 
 /// A probe ends by its own deadline; the worker is killed this much later.
@@ -80,21 +81,7 @@ fn start(target: &Target, plan: &Plan, passwords: Passwords) -> io::Result<Worke
     let written = worker::write_task(&mut stdin, &task)
         .and_then(|()| secrets.into_iter().flatten().try_for_each(|password| stdin.write_all(password.expose())));
     drop((stdin, passwords));
-    let (sender, messages) = mpsc::channel();
-    thread::spawn(move || {
-        let mut lines = BufReader::new(stdout);
-        loop {
-            let mut line = Vec::new();
-            match lines.by_ref().take(LINE_AT_MOST).read_until(b'\n', &mut line) {
-                Ok(count) if count > 0 => {}
-                _ => return,
-            }
-            let Ok(message) = serde_json::from_slice(&line) else { return };
-            if sender.send(message).is_err() {
-                return;
-            }
-        }
-    });
+    let messages = lines::receive(stdout, LINE_AT_MOST);
     match written {
         Ok(()) => Ok(Worker { child, messages, stderr }),
         // It died before it read its task; how it died is seen below.

@@ -5,6 +5,7 @@
 
 pub mod catalogue;
 pub mod diagnosis;
+pub mod explain;
 pub mod finding;
 pub mod handshake;
 pub mod password_file;

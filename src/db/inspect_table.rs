@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use colored::Colorize;
 use comfy_table::{Cell, Color, ColumnConstraint};
 
-use super::inspect::{CertificateView, Inspection, KeyView, chain};
+use super::inspect::{Inspection, chain};
+use super::views::{CertificateView, KeyView};
 use crate::terminal::{self, printable};
 
 /// Certificates with fewer days left are shown in yellow, and those without in red.

@@ -7,7 +7,9 @@ mod inspect;
 mod inspect_table;
 mod load;
 mod remarks;
+mod succession;
 mod trust;
+mod views;
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
@@ -47,7 +49,7 @@ fn inspect(options: &InspectOptions) -> ExitCode {
     };
     let inspection =
         Inspection::of(&loaded, database, password.as_deref().map(Vec::as_slice), OffsetDateTime::now_utc());
-    let names = |view: &&inspect::CertificateView| {
+    let names = |view: &&views::CertificateView| {
         let nickname = options.nickname.as_deref();
         nickname.is_some()
             && (view.nickname.as_deref() == nickname || view.nicknames.iter().any(|it| Some(it.as_str()) == nickname))

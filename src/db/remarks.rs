@@ -6,8 +6,9 @@ use nssight_nssdb::{Algorithm, Database, Format, Pairing, PasswordState, TrustSo
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::inspect::{CertificateView, Inspection};
+use super::inspect::Inspection;
 use super::load::Loaded;
+use super::views::CertificateView;
 
 /// Names in one remark; the rest is counted.
 const NAMES: usize = 5;
@@ -77,7 +78,7 @@ fn directory(remarks: &mut Remarks, inspection: &Inspection, loaded: &Loaded) {
         "sql" => ("key4.db", 0o077),
         _ => ("key3.db", 0o077),
     };
-    let open = |file: &&super::inspect::FileView| {
+    let open = |file: &&super::views::FileView| {
         file.name == name && u32::from_str_radix(&file.mode, 8).is_ok_and(|mode| mode & others != 0)
     };
     if let Some(file) = inspection.files.iter().find(open) {

@@ -12,7 +12,7 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ use nssight_probes::{Layer, Settings, Target};
 use zeroize::Zeroizing;
 
 use crate::cli::{Format, ProcessModelOptions};
-use crate::{exit, password, terminal, worker};
+use crate::{exit, lines, password, terminal, worker};
 
 use matrix::{Matrix, Row};
 use model::{Ending, Line, Task};
@@ -234,23 +234,7 @@ fn last_line(stderr: impl Read) -> Option<String> {
 /// Everything that the trying process says, and whether it had to be given up.
 fn listen(child: &mut Child, network: Duration) -> (Vec<Line>, bool) {
     let Some(stdout) = child.stdout.take() else { return (Vec::new(), true) };
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        let mut lines = BufReader::new(stdout);
-        loop {
-            let mut line = Vec::new();
-            match lines.by_ref().take(LINE_AT_MOST).read_until(b'\n', &mut line) {
-                Ok(count) if count > 0 => {}
-                _ => return,
-            }
-            // A line that was cut by the end of its writer says nothing.
-            if let Ok(line) = serde_json::from_slice::<Line>(&line)
-                && sender.send(line).is_err()
-            {
-                return;
-            }
-        }
-    });
+    let receiver = lines::receive(stdout, LINE_AT_MOST);
     let deadline = Instant::now() + AT_MOST + network;
     let mut lines = Vec::new();
     loop {

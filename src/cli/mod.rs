@@ -1,5 +1,8 @@
 //! The command line.
 
+mod clients;
+mod db;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +12,8 @@ use nssight_probes::Layer;
 use nssight_probes::settings::{BRIDGE_PORT, Overrides};
 use nssight_probes::target::{Endpoint, TlsVersion};
 
-use crate::process_model::Model;
+pub(crate) use clients::{ClientsOptions, ProcessModelOptions};
+pub(crate) use db::{CompareOptions, DbCommand, InspectOptions};
 
 /// Walk every layer of a mutual TLS connection over NSS and name the one that fails.
 #[derive(Parser)]
@@ -30,6 +34,8 @@ pub(crate) enum Command {
     /// Read NSS databases without NSS
     #[command(subcommand)]
     Db(DbCommand),
+    /// Say what an error code, a name, an alert, a cause or a pasted message means
+    Explain(ExplainOptions),
     /// A peer on loopback, healthy or with a fault, to see the diagnosis work
     #[command(subcommand)]
     Lab(LabCommand),
@@ -38,7 +44,7 @@ pub(crate) enum Command {
     /// List the layers and the causes that each can give
     Checks(ListOptions),
     /// List every cause that a verdict can name
-    Causes(ListOptions),
+    Causes(CausesOptions),
     /// Print the JSON Schema of a document
     Schema(SchemaOptions),
     /// Do the NSS work of a diagnosis; started by nssight itself
@@ -57,76 +63,24 @@ pub(crate) struct ListOptions {
 }
 
 #[derive(Args)]
-pub(crate) struct ClientsOptions {
-    /// Read this client.conf, as `nssight diagnose` does
-    #[arg(short = 'c', long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+pub(crate) struct CausesOptions {
     #[command(flatten)]
-    target: TargetOptions,
-    #[command(flatten)]
-    pub(crate) password: PasswordOptions,
-    /// Time that one client may take for each of its steps
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
-    pub(crate) timeout: Duration,
-    /// Time between two connections: a serial bridge takes the next client when it has done with the last
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
-    pub(crate) pause: Duration,
-    /// Interpreter with python-nss
-    #[arg(long, value_name = "PYTHON")]
-    pub(crate) python: Option<PathBuf>,
-    /// With -c: run a forking double-TLS client in python-nss too, with this file's password of a Sigul administrator
-    #[arg(long, value_name = "FILE", requires = "config")]
-    pub(crate) admin_password_file: Option<PathBuf>,
-    /// Run tstclnt once more with `-w FILE`, as somebody did who meant -W
-    #[arg(long, value_name = "FILE")]
-    pub(crate) tstclnt_w: Option<PathBuf>,
-    /// Connect to what looks like a server port too
-    #[arg(long)]
-    connect: bool,
-    #[command(flatten)]
-    pub(crate) output: TableOptions,
-}
-
-impl ClientsOptions {
-    /// What the command line says about the target.
-    pub(crate) fn overrides(&self) -> Overrides {
-        self.target.overrides(self.connect)
-    }
+    list: ListOptions,
+    /// Write a page a cause into this directory, in Markdown
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pages: Option<PathBuf>,
 }
 
 #[derive(Args)]
-pub(crate) struct ProcessModelOptions {
-    /// Read this client.conf, server.conf or bridge.conf, as `nssight diagnose` does
-    #[arg(short = 'c', long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    #[command(flatten)]
-    target: TargetOptions,
-    #[command(flatten)]
-    pub(crate) password: PasswordOptions,
+pub(crate) struct ExplainOptions {
+    /// -5938, PR_END_OF_FILE_ERROR, unknown_ca, X509_V_ERR_CERT_HAS_EXPIRED, a cause, or a message
+    #[arg(required_unless_present = "list", allow_hyphen_values = true, allow_negative_numbers = true)]
+    pub(crate) what: Vec<String>,
+    /// List every name that is known
+    #[arg(long)]
+    pub(crate) list: bool,
     #[command(flatten)]
     pub(crate) output: TableOptions,
-    /// Try the handshakes too, with one connection a model
-    #[arg(long)]
-    pub(crate) connect: bool,
-    /// Only these models
-    #[arg(long, value_name = "MODEL", value_enum)]
-    pub(crate) only: Vec<Model>,
-    /// Try the same password through every way of giving one too
-    #[arg(long)]
-    pub(crate) password_channels: bool,
-    /// Try the models through python-nss in this interpreter too
-    #[arg(long, value_name = "PYTHON")]
-    pub(crate) python: Option<PathBuf>,
-    /// Exit 1 if any model differs from a fresh process
-    #[arg(long, help_heading = "Output")]
-    pub(crate) strict: bool,
-}
-
-impl ProcessModelOptions {
-    /// What the command line says about the target.
-    pub(crate) fn overrides(&self) -> Overrides {
-        self.target.overrides(self.connect)
-    }
 }
 
 #[derive(Args)]
@@ -147,47 +101,10 @@ pub(crate) enum Document {
     DbCompare,
     /// nssight/clients/1, of `nssight clients`
     Clients,
+    /// nssight/explain/1, of `nssight explain`
+    Explain,
     /// nssight/process-model/1, of `nssight process-model`
     ProcessModel,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum DbCommand {
-    /// Show what is in a database directory, and what NSS makes of it
-    Inspect(InspectOptions),
-    /// Say what differs between two databases, and what follows from it: exit code 0 same, 1 different, 3 unreadable
-    Compare(CompareOptions),
-}
-
-#[derive(Args)]
-pub(crate) struct InspectOptions {
-    /// The directory, with sql: or dbm: in front if the format matters
-    #[arg(value_name = "DIR")]
-    pub(crate) directory: OsString,
-    /// Show the certificates of this nickname in detail, with their chain
-    #[arg(short, long, value_name = "NAME")]
-    pub(crate) nickname: Option<String>,
-    #[command(flatten)]
-    pub(crate) password: PasswordOptions,
-    #[command(flatten)]
-    pub(crate) output: TableOptions,
-}
-
-#[derive(Args)]
-pub(crate) struct CompareOptions {
-    /// One directory
-    #[arg(value_name = "A")]
-    pub(crate) a: OsString,
-    /// The other one
-    #[arg(value_name = "B")]
-    pub(crate) b: OsString,
-    #[command(flatten)]
-    pub(crate) password: PasswordOptions,
-    /// A file with the password of B, where it has another one
-    #[arg(long, value_name = "FILE", help_heading = "Password")]
-    pub(crate) other_password_file: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) output: TableOptions,
 }
 
 /// How a result that is no walk is written.

@@ -1,0 +1,140 @@
+//! `nssight explain`: an error code, a name, an alert, or a pasted message.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use colored::Colorize;
+use nssight_probes::explain::{self, Explanation};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::cli::{ExplainOptions, Format};
+use crate::{exit, terminal};
+
+/// Causes shown without `-v`.
+const CAUSES: usize = 6;
+/// How alike a name must be to be suggested (Jaro and Winkler, 0 to 1).
+const ALIKE: f64 = 0.85;
+const SUGGESTIONS: usize = 3;
+
+/// The document, schema `nssight/explain/1`.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Document {
+    schema: &'static str,
+    /// One entry a thing that was asked for.
+    answers: Vec<Answer>,
+}
+
+/// What was asked, and what is known of it.
+#[derive(Serialize, JsonSchema)]
+struct Answer {
+    asked: String,
+    explanations: Vec<Explanation>,
+    /// Names that are nearly what was asked; only where nothing is known.
+    suggestions: Vec<String>,
+}
+
+pub(crate) fn run(options: &ExplainOptions) -> ExitCode {
+    if options.list {
+        return list();
+    }
+    let answers: Vec<Answer> = questions(&options.what).into_iter().map(answer).collect();
+    let unknown = answers.iter().any(|answer| answer.explanations.is_empty());
+    terminal::choose_colours(options.output.color, io::stdout().is_terminal());
+    let written = match options.output.format {
+        Format::Json => terminal::json(&Document { schema: "nssight/explain/1", answers }),
+        Format::Human => terminal::output(|out| human(out, &answers, options.output.verbose)),
+    };
+    match written {
+        Err(error) => exit::not_written(&error),
+        Ok(()) if unknown => ExitCode::from(exit::FAILED),
+        Ok(()) => ExitCode::from(exit::PASSED),
+    }
+}
+
+/// Several words are several questions if each is known by itself; otherwise they are one message.
+fn questions(words: &[String]) -> Vec<String> {
+    let single = |word: &String| !word.contains(char::is_whitespace) && !explain::explain(word).is_empty();
+    match words.len() > 1 && !words.iter().all(single) {
+        true => vec![words.join(" ")],
+        false => words.to_vec(),
+    }
+}
+
+fn answer(asked: String) -> Answer {
+    let explanations = explain::explain(&asked);
+    let suggestions = if explanations.is_empty() { suggestions(&asked) } else { Vec::new() };
+    Answer { asked, explanations, suggestions }
+}
+
+fn suggestions(asked: &str) -> Vec<String> {
+    let asked = asked.to_lowercase();
+    let alike = |name: &String| strsim::jaro_winkler(&asked, &name.to_lowercase());
+    let mut near: Vec<(f64, String)> = explain::names().into_iter().map(|(_, name, _)| (alike(&name), name)).collect();
+    near.retain(|(alike, _)| *alike >= ALIKE);
+    near.sort_by(|one, other| other.0.total_cmp(&one.0));
+    near.into_iter().take(SUGGESTIONS).map(|(_, name)| name).collect()
+}
+
+fn list() -> ExitCode {
+    let written = terminal::output(|out| {
+        explain::names().iter().try_for_each(|(kind, name, code)| {
+            let code = code.map(|code| code.to_string()).unwrap_or_default();
+            writeln!(out, "{:<8} {code:>6}  {name}", format!("{kind:?}").to_lowercase())
+        })
+    });
+    match written {
+        Ok(()) => ExitCode::from(exit::PASSED),
+        Err(error) => exit::not_written(&error),
+    }
+}
+
+fn human(out: &mut dyn Write, answers: &[Answer], verbose: bool) -> io::Result<()> {
+    for (index, answer) in answers.iter().enumerate() {
+        if index > 0 {
+            writeln!(out)?;
+        }
+        if answer.explanations.is_empty() {
+            let near = match answer.suggestions.is_empty() {
+                true => {
+                    "`nssight explain --list` shows all names; a pasted message helps with its whole line".to_owned()
+                }
+                false => format!("did you mean {}?", answer.suggestions.join(", ")),
+            };
+            terminal::paragraph(out, "", 2, &format!("\"{}\" is not known: {near}", answer.asked))?;
+        }
+        for (index, explanation) in answer.explanations.iter().enumerate() {
+            if index > 0 {
+                writeln!(out)?;
+            }
+            one(out, explanation, verbose)?;
+        }
+    }
+    Ok(())
+}
+
+fn one(out: &mut dyn Write, explanation: &Explanation, verbose: bool) -> io::Result<()> {
+    let code = explanation.code.map(|code| format!(" ({code})")).unwrap_or_default();
+    writeln!(out, "{}{code}", terminal::printable(&explanation.name).bold())?;
+    terminal::paragraph(out, "  ", 2, &explanation.meaning)?;
+    let layers: Vec<&str> = explanation.layers.iter().map(|layer| layer.as_str()).collect();
+    terminal::pairs(
+        out,
+        &[["from".to_owned(), explanation.library.to_owned()], ["layers".to_owned(), layers.join(", ")]],
+    )?;
+    let shown = if verbose { explanation.causes.len() } else { CAUSES };
+    for candidate in explanation.causes.iter().take(shown) {
+        writeln!(out, "  {} ({})", candidate.cause.id().bold(), candidate.layer)?;
+        terminal::paragraph(out, "      ", 6, &candidate.title)?;
+        if let Some(check) = &candidate.check {
+            terminal::paragraph(out, "      ", 6, check)?;
+        }
+        if let Some(command) = &candidate.command {
+            writeln!(out, "        {}", command.cyan())?;
+        }
+    }
+    if explanation.causes.len() > shown {
+        writeln!(out, "  and {} more causes; -v shows them", explanation.causes.len() - shown)?;
+    }
+    Ok(())
+}

@@ -10,6 +10,7 @@ use schemars::schema_for;
 
 use crate::cli::Document;
 use crate::clients::Comparison as ClientsDocument;
+use crate::compare::Comparison as ReportComparison;
 use crate::db::{ComparisonDocument, InspectionDocument};
 use crate::exit;
 use crate::explain::Document as ExplainDocument;
@@ -68,6 +69,7 @@ pub(crate) fn schema(document: Document) -> ExitCode {
     let schema = match document {
         Document::Report => nssight_probes::report::schema(),
         Document::DbInspect => schema_for!(InspectionDocument).into(),
+        Document::Compare => schema_for!(ReportComparison).into(),
         Document::DbCompare => schema_for!(ComparisonDocument).into(),
         Document::Clients => schema_for!(ClientsDocument).into(),
         Document::Explain => schema_for!(ExplainDocument).into(),

@@ -3,6 +3,7 @@
 mod catalogue;
 mod cli;
 mod clients;
+mod compare;
 mod db;
 mod diagnose;
 mod exit;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Diagnose(options) => diagnose::run(&options),
         Command::Clients(options) => clients::run(&options),
+        Command::Compare(options) => compare::run(&options),
         Command::Db(command) => db::run(&command),
         Command::Explain(options) => explain::run(&options),
         Command::Lab(command) => lab::run(command),

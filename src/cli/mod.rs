@@ -34,6 +34,8 @@ pub(crate) enum Command {
     /// Read NSS databases without NSS
     #[command(subcommand)]
     Db(DbCommand),
+    /// Compare two reports: the host that works with the one that does not
+    Compare(ReportsOptions),
     /// Say what an error code, a name, an alert, a cause or a pasted message means
     Explain(ExplainOptions),
     /// A peer on loopback, healthy or with a fault, to see the diagnosis work
@@ -72,6 +74,18 @@ pub(crate) struct CausesOptions {
 }
 
 #[derive(Args)]
+pub(crate) struct ReportsOptions {
+    /// One report, of `nssight diagnose --format json`
+    #[arg(value_name = "A.json")]
+    pub(crate) a: PathBuf,
+    /// The other one
+    #[arg(value_name = "B.json")]
+    pub(crate) b: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: TableOptions,
+}
+
+#[derive(Args)]
 pub(crate) struct ExplainOptions {
     /// -5938, PR_END_OF_FILE_ERROR, unknown_ca, X509_V_ERR_CERT_HAS_EXPIRED, a cause, or a message
     #[arg(required_unless_present = "list", allow_hyphen_values = true, allow_negative_numbers = true)]
@@ -97,6 +111,8 @@ pub(crate) enum Document {
     Report,
     /// nssight/db-inspect/1, of `nssight db inspect`
     DbInspect,
+    /// nssight/compare/1, of `nssight compare`
+    Compare,
     /// nssight/db-compare/1, of `nssight db compare`
     DbCompare,
     /// nssight/clients/1, of `nssight clients`

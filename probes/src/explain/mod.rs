@@ -259,7 +259,7 @@ fn error(known: &Known) -> Explanation {
         Kind::Ssl => "libssl3 of NSS, in a handshake or a session",
         _ => "NSS: databases, tokens, certificates",
     };
-    let note = MESSAGES.iter().find(|message| message.names.iter().any(|name| *name == known.name));
+    let note = MESSAGES.iter().find(|message| message.names.contains(&known.name));
     let causes = showing(&known.name, &[]);
     let layers = match causes.is_empty() {
         true => usual_layers(known.kind),
@@ -409,4 +409,24 @@ fn candidate(cause: Cause) -> Candidate {
 fn layers_of(causes: &[Candidate]) -> Vec<Layer> {
     let layers: BTreeSet<Layer> = causes.iter().map(|candidate| candidate.layer).collect();
     layers.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_messages_parse_and_name_what_is_there() {
+        let messages = toml::from_str::<Messages>(include_str!("../../messages.toml")).unwrap().message;
+        assert!(messages.len() > 20);
+        for message in &messages {
+            assert_eq!(message.text, message.text.to_lowercase());
+            for cause in &message.causes {
+                assert!(cause.parse::<Cause>().is_ok(), "{cause}");
+            }
+            for name in &message.names {
+                assert!(ERRORS.iter().any(|known| known.name == *name), "{name}");
+            }
+        }
+    }
 }

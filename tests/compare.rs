@@ -1,0 +1,122 @@
+//! `nssight compare`: what may explain that one host works and another does not comes first.
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::{Case, PKI, Run, binary, diagnose, run};
+use nssight_fixtures::endpoint::{Endpoint, Options};
+use nssight_fixtures::nssdb::DbFormat;
+use serde_json::Value;
+
+/// A report in a file.
+fn kept(case: &Case, name: &str, walked: &Run) -> PathBuf {
+    case.file(name, &walked.stdout)
+}
+
+fn compare(a: &PathBuf, b: &PathBuf) -> Run {
+    run(binary().args(["compare", "--format", "json"]).arg(a).arg(b))
+}
+
+/// Layer and name of every difference of this rank.
+fn ranked(report: &Value, rank: &str) -> Vec<(String, String)> {
+    let differences = report["differences"].as_array().unwrap().iter().filter(|it| it["rank"] == rank);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    differences.map(|it| (text(&it["layer"]), text(&it["what"]))).collect()
+}
+
+fn has(found: &[(String, String)], layer: &str, what: &str) -> bool {
+    found.iter().any(|(one, other)| one == layer && other == what)
+}
+
+#[test]
+fn two_walks_of_one_host_do_not_differ() {
+    let case = Case::new();
+    let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
+    let (database, password) = (case.database(DbFormat::Sql), case.password_file());
+    let walk = || run(&mut diagnose(&database, &password, endpoint.port()));
+    let (a, b) = (kept(&case, "a.json", &walk()), kept(&case, "b.json", &walk()));
+    let same = compare(&a, &b);
+    assert_eq!(same.code, Some(0), "{same:#?}");
+    assert_eq!(same.report()["differences"], serde_json::json!([]));
+}
+
+#[test]
+fn other_trust_explains_a_certificate_that_fails() {
+    let case = Case::new();
+    let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
+    let password = case.password_file();
+    let works = run(&mut diagnose(&case.database(DbFormat::Sql), &password, endpoint.port()));
+    let other = Case::new();
+    let broken = other.database_of(DbFormat::Sql, &PKI.client, &[("lab-ca", &PKI.ca, ",,")]);
+    let fails = run(&mut diagnose(&broken, &password, endpoint.port()));
+    let compared = compare(&kept(&case, "a.json", &works), &kept(&case, "b.json", &fails));
+    assert_eq!(compared.code, Some(1));
+    let report = compared.report();
+    assert_eq!(report["failing"], "certificate");
+    let explains = ranked(&report, "explains");
+    assert!(has(&explains, "certificate", "result") && has(&explains, "certificate", "chain"), "{report:#}");
+    // What was not walked there cannot explain it.
+    assert!(explains.iter().all(|(layer, _)| layer == "certificate"), "{explains:?}");
+}
+
+#[test]
+fn another_range_of_versions_explains_a_handshake_that_fails() {
+    let case = Case::new();
+    let mut options = Options::new(&PKI.bridge, &PKI.ca);
+    options.versions = (openssl::ssl::SslVersion::TLS1_2, openssl::ssl::SslVersion::TLS1_2);
+    let endpoint = Endpoint::start(options).unwrap();
+    let (database, password) = (case.database(DbFormat::Sql), case.password_file());
+    let works = run(&mut diagnose(&database, &password, endpoint.port()));
+    let fails =
+        run(diagnose(&database, &password, endpoint.port()).args(["--tls-min", "tls1.3", "--tls-max", "tls1.3"]));
+    let compared = compare(&kept(&case, "a.json", &works), &kept(&case, "b.json", &fails));
+    let report = compared.report();
+    let explains = ranked(&report, "explains");
+    assert!(has(&explains, "", "TLS versions") && has(&explains, "outer-handshake", "result"), "{report:#}");
+    let shown = run(binary().args(["compare"]).arg(case.path("a.json")).arg(case.path("b.json")));
+    let (first, _) = shown.stdout.split_once("What may explain it").unwrap();
+    assert!(!first.contains("What it rests on"), "{}", shown.stdout);
+}
+
+#[test]
+fn another_format_of_the_database_is_what_a_failing_password_rests_on() {
+    let case = Case::new();
+    let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
+    let works = run(&mut diagnose(&case.database(DbFormat::Sql), &case.password_file(), endpoint.port()));
+    let other = Case::new();
+    let wrong = other.file("wrong", "something else\n");
+    let fails = run(&mut diagnose(&other.database(DbFormat::Dbm), &wrong, endpoint.port()));
+    let report = compare(&kept(&case, "a.json", &works), &kept(&case, "b.json", &fails)).report();
+    assert_eq!(report["failing"], "password");
+    assert!(has(&ranked(&report, "explains"), "password", "result"), "{report:#}");
+    assert!(has(&ranked(&report, "related"), "nss-db", "format read by NSS"), "{report:#}");
+}
+
+#[test]
+fn what_is_no_report_is_said_to_be_none() {
+    let case = Case::new();
+    let not_json = case.file("x.json", "{");
+    let other = case.file("y.json", "{\"schema\": \"something/1\"}");
+    for file in [&not_json, &other, &case.path("missing.json")] {
+        let run = compare(file, file);
+        assert_eq!(run.code, Some(3), "{run:#?}");
+        assert!(run.stderr.contains("is no report that can be read"), "{run:#?}");
+    }
+}
+
+#[test]
+fn the_document_keeps_to_its_schema() {
+    let case = Case::new();
+    let (database, password) = (case.database(DbFormat::Sql), case.password_file());
+    let a = run(diagnose(&database, &password, 1).args(["--until", "private-key"]));
+    let b = run(diagnose(&database, &case.file("wrong", "x"), 1).args(["--until", "private-key"]));
+    let report = compare(&kept(&case, "a.json", &a), &kept(&case, "b.json", &b)).report();
+    let printed = run(binary().args(["schema", "compare"]));
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/compare.schema.json");
+    assert_eq!(printed.stdout, std::fs::read_to_string(file).unwrap());
+    let schema: Value = serde_json::from_str(&printed.stdout).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> = validator.iter_errors(&report).map(|error| error.to_string()).collect();
+    assert_eq!(errors, Vec::<String>::new());
+}

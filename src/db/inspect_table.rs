@@ -72,6 +72,16 @@ fn head(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()> {
         let text = format!("{} good, {} bad, {} missing", report.good, report.bad, report.missing);
         rows.push(["signatures".to_owned(), text]);
     }
+    let generation = &inspection.generation;
+    let mut written = match generation.certificate_columns {
+        0 => Vec::new(),
+        columns @ ..=120 => vec![format!("by NSS before 3.114 ({columns} columns)")],
+        columns => vec![format!("by NSS 3.114 or later, once at least ({columns} columns)")],
+    };
+    written.extend(generation.merged.iter().map(|id| format!("merged with {id}")));
+    if !written.is_empty() {
+        rows.push(["written".to_owned(), written.join("; ")]);
+    }
     terminal::pairs(out, &rows)
 }
 

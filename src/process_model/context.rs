@@ -77,3 +77,15 @@ fn descriptors() -> String {
     }
     kinds.into_iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_surrounds_this_process_is_found() {
+        let context = super::of_this_process();
+        for name in ["Uid", "Gid", "CapEff", "NoNewPrivs", "SigBlk", "Max open files", "namespace mnt", "descriptors"] {
+            assert!(context.get(name).is_some_and(|value| !value.is_empty()), "{name}: {context:?}");
+        }
+        assert!(context.values().all(|value| value.chars().count() <= super::VALUE_AT_MOST));
+    }
+}

@@ -126,7 +126,7 @@ impl Row {
             model,
             runs: u32::try_from(subjects.len()).unwrap_or(u32::MAX),
             steps,
-            context_differences: context_differences(&contexts, &subjects),
+            context_differences: context_differences(model, &contexts),
             trouble: own.map(|ending| match ending {
                 Ending::Hung => "it had to be killed".to_owned(),
                 Ending::Signal(signal) => format!("it was ended by signal {signal}"),
@@ -213,9 +213,10 @@ impl Cell {
 }
 
 /// What differs between the first subject and the parent.
-fn context_differences(contexts: &BTreeMap<Who, BTreeMap<String, String>>, subjects: &[&Who]) -> Vec<[String; 3]> {
+fn context_differences(model: Model, contexts: &BTreeMap<Who, BTreeMap<String, String>>) -> Vec<[String; 3]> {
     let parent = contexts.get(&Who::Again).or_else(|| contexts.get(&Who::Parent));
-    let (Some(parent), Some(child)) = (parent, subjects.first().and_then(|who| contexts.get(*who))) else {
+    let child = contexts.iter().find(|(who, _)| subject(model, who)).map(|(_, context)| context);
+    let (Some(parent), Some(child)) = (parent, child) else {
         return Vec::new();
     };
     let names: BTreeSet<&String> = parent.keys().chain(child.keys()).collect();
@@ -350,5 +351,32 @@ impl Matrix {
             conclusions.push(Conclusion { cause, models: Vec::new(), text });
         }
         Self { schema: "nssight/process-model/1", nss, database, nickname, models, password_channels, conclusions }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(threads: &str) -> BTreeMap<String, String> {
+        [("Uid", "0 0 0 0"), ("Threads", threads)].map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    }
+
+    #[test]
+    fn only_what_differs_around_parent_and_child_is_kept() {
+        let lines = [Line::Context(Who::Child(0), context("1")), Line::Context(Who::Again, context("4")), Line::Over];
+        let row = Row::of("c", Model::ForkAfterInit, &lines, false, Some(Ending::Code(0)));
+        assert_eq!(row.context_differences, [["Threads", "4", "1"].map(str::to_owned)]);
+        assert_eq!(row.trouble, None);
+    }
+
+    #[test]
+    fn a_step_that_never_ended_has_the_end_of_its_process() {
+        let begun = |who: Who| Line::Begin(who, Step::Sign);
+        let lines = [begun(Who::Child(0)), Line::Ended(0, Ending::Signal(11)), begun(Who::Again)];
+        let row = Row::of("c", Model::ForkAfterInit, &lines, true, None);
+        assert_eq!((row.cell(Step::Sign).crashed, row.cell(Step::Sign).signal), (1, Some(11)));
+        assert_eq!(row.cell(Step::ParentAgain).hung, 1);
+        assert_eq!(row.trouble.as_deref(), Some("it had to be killed"));
     }
 }

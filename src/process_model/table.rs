@@ -47,6 +47,11 @@ pub(super) fn write(out: &mut dyn Write, matrix: &Matrix, verbose: bool) -> io::
     for row in matrix.models.iter().filter(|row| row.trouble.is_some()) {
         terminal::item(out, &format!("{}: {}", row.model.title(), row.trouble.as_deref().unwrap_or_default()))?;
     }
+    if verbose && matrix.models.iter().all(|row| row.context_differences.is_empty()) {
+        let text = "around parent and child nothing differs: ids, groups, capabilities, label, seccomp, limits, namespaces, \
+                    descriptors, signal masks, environment";
+        terminal::item(out, text)?;
+    }
     if verbose {
         for row in matrix.models.iter().filter(|row| !row.context_differences.is_empty()) {
             writeln!(out, "\n{}", format!("Differs around it: {} (parent, child)", row.model.title()).bold())?;

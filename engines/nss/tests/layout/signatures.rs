@@ -110,6 +110,7 @@ functions! {
     SECKEY_GetPrivateKeyType(*const SECKEYPrivateKey) -> KeyType;
     SECKEY_PublicKeyStrengthInBits(*const SECKEYPublicKey) -> c_uint;
     SECMOD_HasRootCerts() -> PRBool;
+    SECMOD_RestartModules(PRBool) -> Status;
     NSSSSL_GetVersion() -> *const c_char;
     SSL_ForceHandshake(*mut PRFileDesc) -> Status;
     SSL_ResetHandshake(*mut PRFileDesc, PRBool) -> Status;

@@ -9,9 +9,10 @@ use nssight_nssdb::directory::{
 use nssight_nssdb::{Format, Inventory};
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 fn question(prefix: TypePrefix) -> Question<'static> {
@@ -201,16 +202,25 @@ fn directories_that_cannot_be_listed_or_searched_are_told_apart() {
 fn a_lock_on_a_database_is_seen_with_its_holder() {
     let nss = Nss::new(Format::Sql, "sekrit1");
     let path = nss.dir().join("key4.db");
-    let holder = rusqlite::Connection::open(&path).expect("opened");
-    holder.execute_batch("BEGIN EXCLUSIVE").expect("locked");
-    // The lock table is read before any file is opened and closed, which in this process ends the lock.
+    // By another process: a lock of this one would end when the inventory closes the file that it looked into.
+    let script = "import sqlite3, sys; connection = sqlite3.connect(sys.argv[1], isolation_level=None); \
+                  connection.execute('BEGIN EXCLUSIVE'); print('locked', flush=True); sys.stdin.read()";
+    let mut holder = Command::new("/usr/bin/python3");
+    holder.args(["-c", script]).arg(&path).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut holder = holder.spawn().expect("python3");
+    let mut line = String::new();
+    BufReader::new(holder.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    assert_eq!(line, "locked\n");
     let inventory = Inventory::of(&nss.dir());
     let locks = inventory.locks();
     let lock = locks.iter().find(|(file, _)| file.name == "key4.db").and_then(|(_, locks)| locks.first().cloned());
     let lock = lock.expect("a lock");
     assert_eq!(lock.kind, LockKind::Exclusive);
-    assert_eq!(lock.pid, Some(std::process::id()));
+    assert_eq!(lock.pid, Some(holder.id()));
     assert_eq!(locks.len(), 1);
+    drop(holder.stdin.take());
+    holder.wait().expect("the end of the holder");
+    assert!(inventory.locks().is_empty());
 }
 
 #[test]

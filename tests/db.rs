@@ -152,6 +152,22 @@ fn oddities_are_remarked() {
     assert_eq!((&report["format"], named(&report, "lab-ca")["trust"].as_str()), (&json!("dbm"), Some("CT,C,C")));
     assert!(remarks(&report).contains(&"legacy-format"));
 
+    // A legacy key without a certificate shows its kind only when it is decrypted.
+    let alone = case.path("alone");
+    DbBuilder::new(DbFormat::Dbm)
+        .password(PASSWORD.as_bytes())
+        .pkey("alone", &PKI.client.key)
+        .unwrap()
+        .build(&alone)
+        .unwrap();
+    let closed = inspect(&alone, &[]).report();
+    assert_eq!(closed["private_keys"][0]["type"], "shows when decrypted");
+    let open = inspect(&alone, &["--password-file", &password_of(&case)]).report();
+    assert_eq!(
+        (&open["private_keys"][0]["type"], &open["private_keys"][0]["decrypted"]),
+        (&json!("RSA"), &json!("readable"))
+    );
+
     // Two certificates of one subject, and one in the place of another.
     let renewed = case.path("renewed");
     let again = PKI.ca.issue(&Spec::new("client", Usage::Client)).unwrap();

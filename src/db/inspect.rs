@@ -7,7 +7,7 @@ use nssight_nssdb::directory::{FileKind, Magic};
 use nssight_nssdb::{
     Algorithm, Certificate, Database, FileState, KeyKind, KeyMatch, PasswordState, PrivateKey, TrustSource, Unlocked,
 };
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{Id, PKey, Private};
 use openssl::x509::{X509, X509Crl};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -253,13 +253,14 @@ fn keys(
     }
     let view = |key: &PrivateKey| {
         let owners = owners.get(key.cka_id.as_slice()).map(Vec::as_slice).unwrap_or_default();
+        let mut known = key.kind;
         let decrypted = unlocked.map(|unlocked| match Instant::now() < deadline {
-            true => decrypt(unlocked, key, owners.first().map(|owner| &database.certificates[*owner])),
+            true => decrypt(unlocked, key, owners.first().map(|owner| &database.certificates[*owner]), &mut known),
             false => "not tried, the time was up".to_owned(),
         });
         KeyView {
             id: hex(&key.cka_id),
-            kind: kind(key.kind),
+            kind: kind(known),
             nickname: key.nickname.as_ref().map(|nickname| nickname.text.clone()),
             encryption: scheme(&key.encryption),
             iterations: iterations(&key.encryption),
@@ -282,10 +283,22 @@ pub(crate) fn kind(kind: KeyKind) -> String {
     }
 }
 
-fn decrypt(unlocked: &Unlocked<'_>, key: &PrivateKey, certificate: Option<&Certificate>) -> String {
+/// What comes of decrypting a key, whose kind may only show then.
+fn decrypt(
+    unlocked: &Unlocked<'_>,
+    key: &PrivateKey,
+    certificate: Option<&Certificate>,
+    known: &mut KeyKind,
+) -> String {
     let opened: PKey<Private> = match unlocked.private_key(key) {
         Ok(opened) => opened,
         Err(error) => return format!("failed: {error}"),
+    };
+    *known = match opened.id() {
+        Id::RSA => KeyKind::Rsa,
+        Id::EC => KeyKind::Ec,
+        Id::DSA => KeyKind::Dsa,
+        _ => *known,
     };
     let public = certificate.and_then(|certificate| X509::from_der(&certificate.der).ok()?.public_key().ok());
     match public.map(|public| opened.public_eq(&public)) {

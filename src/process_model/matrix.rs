@@ -61,6 +61,11 @@ impl Cell {
         Self { step, ok: 0, failed: 0, hung: 0, crashed: 0, error: None, signal: None, repeated: 0 }
     }
 
+    /// Runs that came to it.
+    pub(crate) fn tried(&self) -> u32 {
+        self.ok + self.failed + self.hung + self.crashed
+    }
+
     /// Every run came through.
     pub(crate) fn good(&self) -> bool {
         self.failed + self.hung + self.crashed == 0

@@ -13,7 +13,10 @@ use crate::terminal;
 pub(super) fn write(out: &mut dyn Write, matrix: &Matrix, verbose: bool) -> io::Result<()> {
     writeln!(out, "{}", format!("NSS {}, {}", matrix.nss, terminal::printable(&matrix.database)).bold())?;
     let mut columns = vec!["process model"];
-    columns.extend(Step::ALL.iter().map(|step| step.title()));
+    // A step that nobody came to, such as a handshake without --connect, takes no room.
+    let tried = |step: &&Step| matrix.models.iter().any(|row| row.cell(**step).tried() > 0);
+    let steps: Vec<Step> = Step::ALL.iter().filter(tried).copied().collect();
+    columns.extend(steps.iter().map(|step| step.title()));
     let mut table = terminal::table(&columns);
     let bindings = matrix.models.iter().any(|row| row.binding != "c");
     for row in &matrix.models {
@@ -22,7 +25,7 @@ pub(super) fn write(out: &mut dyn Write, matrix: &Matrix, verbose: bool) -> io::
             _ => row.model.title().to_owned(),
         };
         let mut cells = vec![TableCell::new(title)];
-        cells.extend(row.steps.iter().map(|cell| shown(row, cell)));
+        cells.extend(steps.iter().map(|step| shown(row, row.cell(*step))));
         table.add_row(cells);
     }
     terminal::write_table(out, &table)?;
@@ -64,7 +67,7 @@ pub(super) fn write(out: &mut dyn Write, matrix: &Matrix, verbose: bool) -> io::
 }
 
 fn shown(row: &Row, cell: &Cell) -> TableCell {
-    let tried = cell.ok + cell.failed + cell.hung + cell.crashed;
+    let tried = cell.tried();
     let text = match cell {
         _ if tried == 0 => "-".to_owned(),
         Cell { repeated: 1.., .. } if row.runs > 1 => format!("{} of {tried} repeated", cell.repeated),

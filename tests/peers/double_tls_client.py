@@ -4,11 +4,15 @@
 It works as the reference client is described: it forks before it initialises NSS; the child holds the outer session and
 shuttles chunks between the bridge and two loopback socket pairs, one a stream; the parent runs the inner session over the
 inner pair. Usage: double_tls_client.py -c client.conf --admin-password-file FILE list-users
+
+With --log FILE it also writes what the reference client prints, as it was measured: the parent's word for each error, and
+the child's.
 """
 import argparse
 import configparser
 import hashlib
 import hmac
+import logging
 import os
 import select
 import signal
@@ -23,6 +27,8 @@ import nss.ssl as ssl
 
 INNER = 0x80000000
 CHUNK = 4092
+REFUSED = 43
+UNRECOVERABLE = 44
 
 
 def settings(path):
@@ -32,12 +38,27 @@ def settings(path):
     return parser
 
 
+class InitError(Exception):
+    """NSS could not be started, in the reference client's words; the library's error is its cause."""
+
+
 def initialise(config):
     """NSS in this process; python-nss keeps the password callback in the thread that set it."""
     password = config.get("nss", "nss-password")
     nss.set_password_callback(lambda slot, retry, *rest: None if retry else password)
-    nss.nss_init(config.get("nss", "nss-dir"))
-    nss.get_internal_key_slot().authenticate(True, None)
+    directory = config.get("nss", "nss-dir")
+    try:
+        nss.nss_init(directory)
+    except nss_error.NSPRError as error:
+        if error.errno != nss_error.SEC_ERROR_BAD_DATABASE:
+            raise
+        raise InitError(f"'{directory}' does not contain a valid NSS database") from error
+    try:
+        nss.get_internal_key_slot().authenticate(True, None)
+    except nss_error.NSPRError as error:
+        if error.errno != nss_error.SEC_ERROR_BAD_PASSWORD:
+            raise
+        raise InitError("Provided NSS password is incorrect") from error
     nickname = config.get("client", "client-cert-nickname")
     certificate = nss.find_cert_from_nickname(nickname, None)
     key = nss.find_key_by_any_cert(certificate, None)
@@ -176,7 +197,9 @@ def perform(operation, config, outer, inner, password):
     check(payload_key, payload, exactly(outer.recv, 64))
     (number,) = struct.unpack(">I", code)
     if number:
-        print("Error: Authentication failed" if number == 3 else f"Error: {number}", file=sys.stderr)
+        said = "Error: Authentication failed" if number == 3 else f"Error: {number}"
+        print(said, file=sys.stderr)
+        append(said)
         return 1
     if operation == "user-info":
         print("Administrator: " + ("yes" if fields[b"admin"] == b"\1" else "no"))
@@ -190,14 +213,70 @@ def check(key, data, claimed):
         raise ValueError("the reply is not authentic")
 
 
+LOG = None
+
+
+def append(line):
+    """A line that the reference client prints without logging it."""
+    if LOG is not None:
+        with open(LOG, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+def log_child(error):
+    """What the child makes of its error, and the status that it leaves with."""
+    number = getattr(error, "errno", None) if isinstance(error, nss_error.NSPRError) else None
+    if number == nss_error.PR_CONNECT_REFUSED_ERROR:
+        logging.debug("Connection refused")
+        return REFUSED
+    if number == nss_error.PR_CONNECT_RESET_ERROR:
+        logging.debug("NSPR error: Connection reset")
+    elif number == nss_error.SSL_ERROR_EXPIRED_CERT_ALERT:
+        logging.error("(child) Our certificate has been rejected as expired")
+        return UNRECOVERABLE
+    elif isinstance(error, InitError):
+        logging.error("%s", error)
+        return UNRECOVERABLE
+    else:
+        logging.warning("Exception in child", exc_info=(type(error), error, error.__traceback__))
+    return 1
+
+
+def log_parent(error, status):
+    """What the parent makes of its own error, knowing how its child ended."""
+    number = getattr(error, "errno", None) if isinstance(error, nss_error.NSPRError) else None
+    if status == REFUSED:
+        logging.error("Connection refused")
+    elif status == UNRECOVERABLE:
+        pass  # the child said it
+    elif isinstance(error, InitError):
+        logging.error("%s", error)
+    elif number == nss_error.PR_CONNECT_RESET_ERROR:
+        logging.error("I/O error: NSPR connection reset")
+    elif number == nss_error.PR_END_OF_FILE_ERROR:
+        logging.error("I/O error: Unexpected EOF in NSPR")
+    elif number is not None:
+        logging.error("NSPR error", exc_info=(type(error), error, error.__traceback__))
+    else:
+        logging.error("I/O error: %r", error)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("-c", dest="config", required=True)
     parser.add_argument("--admin-password-file", required=True)
     parser.add_argument("--timeout", type=int, default=20)
+    parser.add_argument("--log")
     parser.add_argument("operation", choices=["list-users", "list-keys", "user-info"])
     arguments = parser.parse_args()
     signal.alarm(arguments.timeout)
+    if arguments.log:
+        global LOG
+        LOG = arguments.log
+        logging.basicConfig(filename=LOG, format="%(levelname)s: %(message)s")
+        sys.excepthook = lambda *failure: logging.error("Unexpected exception", exc_info=failure)
+    else:
+        logging.disable(logging.CRITICAL)
     config = settings(arguments.config)
     with open(arguments.admin_password_file, "rb") as file:
         password = file.read().rstrip(b"\n")
@@ -213,24 +292,31 @@ def main():
         try:
             child(config, outer_far, inner_far)
         except Exception as error:  # the parent sees only that its pairs are closed
-            print(f"(child) {error}", file=sys.stderr)
-            os._exit(1)
+            print(f"(child) {error.__cause__ or error}", file=sys.stderr)
+            status = log_child(error)
+            logging.shutdown()
+            os._exit(status)
     outer_far.close()
     inner_far.close()
+    failure = None
     try:
         return perform(arguments.operation, config, outer, inner, password)
-    except nss_error.NSPRError as error:
-        print(f"I/O error: {error}", file=sys.stderr)
-        return 1
-    except (EOFError, OSError) as error:
-        print(f"I/O error: {error}", file=sys.stderr)
-        return 1
+    except (nss_error.NSPRError, InitError, EOFError, OSError, ValueError) as error:
+        print(f"I/O error: {error.__cause__ or error}", file=sys.stderr)
+        failure = error
     finally:
-        try:
+        # A child that failed has said so and is gone; one that still shuttles is ended.
+        gone, status = 0, 0
+        for _ in range(100):
+            gone, status = os.waitpid(pid, os.WNOHANG)
+            if gone or failure is None:
+                break
+            select.select([], [], [], 0.01)
+        if not gone:
             os.kill(pid, signal.SIGTERM)
-        except ProcessLookupError:
-            pass
-        os.waitpid(pid, 0)
+            _, status = os.waitpid(pid, 0)
+    log_parent(failure, os.waitstatus_to_exitcode(status))
+    return 1
 
 
 if __name__ == "__main__":

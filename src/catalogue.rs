@@ -74,6 +74,7 @@ pub(crate) fn schema(document: Document) -> ExitCode {
         Document::Clients => schema_for!(ClientsDocument).into(),
         Document::Explain => schema_for!(ExplainDocument).into(),
         Document::ProcessModel => schema_for!(MatrixDocument).into(),
+        Document::Triage => nssight_probes::triage::schema(),
     };
     print([format!("{schema:#}")].into_iter())
 }

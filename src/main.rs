@@ -17,6 +17,7 @@ mod retries;
 mod selftest;
 mod supervisor;
 mod terminal;
+mod triage;
 mod worker;
 
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Causes(options) => catalogue::causes(options.pages.as_deref()),
         Command::Schema(options) => catalogue::schema(options.document),
         Command::ProcessModel(options) => process_model::run(&options),
+        Command::Triage(options) => triage::run(&options),
         Command::Worker => worker::run(),
         Command::Model => process_model::run::run(),
     }

@@ -129,6 +129,7 @@ causes! {
     ConfigUnreadable = "config-unreadable",
     PeerAlert = "peer-alert",
     BridgeGarbled = "bridge-garbled",
+    BareConnections = "bare-connections",
 }
 
 impl Cause {

@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Compare(ReportsOptions),
     /// Say what an error code, a name, an alert, a cause or a pasted message means
     Explain(ExplainOptions),
+    /// Read logs and reports: which layer fails, why, and the lines that show it
+    Triage(TriageOptions),
     /// A peer on loopback, healthy or with a fault, to see the diagnosis work
     #[command(subcommand)]
     Lab(LabCommand),
@@ -98,6 +100,18 @@ pub(crate) struct ExplainOptions {
 }
 
 #[derive(Args)]
+pub(crate) struct TriageOptions {
+    /// Logs, reports of nssight, bundles, directories; .gz, .zst and .xz are unpacked. Without one, or for -, standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print the words by which lines are recognised, for grep -F
+    #[arg(long)]
+    pub(crate) patterns: bool,
+    #[command(flatten)]
+    pub(crate) output: TableOptions,
+}
+
+#[derive(Args)]
 pub(crate) struct SchemaOptions {
     /// Whose document
     #[arg(value_enum, default_value_t = Document::Report)]
@@ -121,6 +135,8 @@ pub(crate) enum Document {
     Explain,
     /// nssight/process-model/1, of `nssight process-model`
     ProcessModel,
+    /// nssight/triage/1, of `nssight triage`
+    Triage,
 }
 
 /// How a result that is no walk is written.

@@ -1,0 +1,140 @@
+//! Events of all files in the order of their times, and what belongs to one failure.
+
+use super::Heartbeat;
+use super::Quote;
+use super::line;
+use super::scan::{Event, Scanned};
+use super::sign::{Role, Sign};
+
+/// Lines of one failure are no further apart, in microseconds.
+const GAP: i64 = 2_000_000;
+/// What led to a failure is looked for so far before it.
+const BEFORE: i64 = 3_000_000;
+/// Of a log without times, this many lines before its last trouble are one with it.
+const NEAR: u64 = 80;
+/// Incidents that are judged, from the last one back.
+const MOST: usize = 500;
+
+/// An event with what is known of its file.
+#[derive(Debug, Clone)]
+pub(super) struct Placed<'a> {
+    pub(super) file: &'a Scanned,
+    pub(super) role: Role,
+    pub(super) event: &'a Event,
+}
+
+impl Placed<'_> {
+    pub(super) fn quote(&self) -> Quote {
+        Quote {
+            file: self.file.name.clone(),
+            line: self.event.line,
+            time: self.event.when.and_then(line::shown),
+            role: self.role,
+            text: line::quote(self.event.text.as_bytes()),
+        }
+    }
+
+    fn at(&self) -> i64 {
+        self.event.when.map_or(i64::MAX, |when| when.0)
+    }
+}
+
+/// The events of one failure, in the order of their times.
+#[derive(Debug, Default)]
+pub(super) struct Group<'a> {
+    pub(super) events: Vec<Placed<'a>>,
+    /// Lines without times were put beside lines with times.
+    pub(super) joined_without_time: bool,
+}
+
+impl Group<'_> {
+    pub(super) fn has(&self, role: Role, sign: Sign) -> bool {
+        self.events.iter().any(|placed| placed.role == role && placed.event.sign == sign)
+    }
+
+    /// Whether this role's log has anything in it.
+    pub(super) fn heard(&self, role: Role) -> bool {
+        self.events.iter().any(|placed| placed.role == role)
+    }
+}
+
+pub(super) fn group<'a>(files: &'a [Scanned], heartbeats: &[Heartbeat]) -> Vec<Group<'a>> {
+    let placed = |file: &'a Scanned| {
+        file.events.iter().map(move |event| Placed { file, role: event.role.unwrap_or(file.role), event })
+    };
+    let all: Vec<Placed<'a>> = files.iter().flat_map(placed).collect();
+    let (mut timed, untimed): (Vec<_>, Vec<_>) = all.into_iter().partition(|placed| placed.event.when.is_some());
+    timed.sort_by_key(Placed::at);
+    let mut groups = by_time(&timed, heartbeats);
+    let last = last_of_each(&untimed);
+    if last.iter().any(|placed| placed.event.sign.is_trouble()) {
+        // A client that writes no times: its last failure and the last one of the others.
+        let mut group = groups.pop().unwrap_or_default();
+        group.joined_without_time = !group.events.is_empty();
+        if group.events.is_empty() {
+            group.events.extend(timed.iter().rev().take(8).rev().cloned());
+        }
+        group.events.extend(last);
+        groups.push(group);
+    }
+    groups
+}
+
+fn by_time<'a>(timed: &[Placed<'a>], heartbeats: &[Heartbeat]) -> Vec<Group<'a>> {
+    let is_beat = |placed: &Placed<'_>| {
+        let when = placed.event.when;
+        placed.event.sign.is_end()
+            && when.is_some_and(|when| heartbeats.iter().any(|beat| beat.covers(&placed.file.name, when)))
+    };
+    let trouble = |placed: &Placed<'_>| placed.event.sign.is_trouble() && !is_beat(placed);
+    let mut spans: Vec<(i64, i64)> = Vec::new();
+    for placed in timed.iter().filter(|placed| trouble(placed)) {
+        match spans.last_mut() {
+            Some((_, end)) if placed.at() - *end <= GAP => *end = placed.at(),
+            _ => spans.push((placed.at(), placed.at())),
+        }
+    }
+    let skipped = spans.len().saturating_sub(MOST);
+    let within = |(start, end): (i64, i64)| {
+        let first = timed.partition_point(|placed| placed.at() < start - BEFORE);
+        let past = timed.partition_point(|placed| placed.at() <= end);
+        let events: Vec<Placed<'a>> = timed[first..past].iter().filter(|placed| !is_beat(placed)).cloned().collect();
+        Group { events: since_last_request(events, start), joined_without_time: false }
+    };
+    spans.into_iter().skip(skipped).map(within).collect()
+}
+
+/// What came before the request that failed, and after it, is another request's: times alone do not part them.
+fn since_last_request<'a>(events: Vec<Placed<'a>>, start: i64) -> Vec<Placed<'a>> {
+    let of_request = |role: Role, begins: Sign| {
+        let own = |placed: &Placed<'_>| placed.role == role;
+        let first = events.iter().position(|it| own(it) && it.event.sign.is_trouble());
+        let first = first.or_else(|| events.iter().rposition(|it| own(it) && it.at() < start)).unwrap_or(events.len());
+        let is_begin = |it: &Placed<'_>| own(it) && it.event.sign == begins;
+        let from = events.iter().take(first).rposition(is_begin).unwrap_or(0);
+        let to = events.iter().skip(first).position(is_begin).map_or(events.len(), |after| first + after);
+        from..to
+    };
+    let bridge = of_request(Role::Bridge, Sign::WaitsForServer);
+    let server = of_request(Role::Server, Sign::WaitsForRequest);
+    let kept = |(index, placed): &(usize, Placed<'a>)| match placed.role {
+        Role::Bridge => bridge.contains(index),
+        Role::Server => server.contains(index),
+        _ => true,
+    };
+    events.clone().into_iter().enumerate().filter(kept).map(|(_, placed)| placed).collect()
+}
+
+/// Of every file without times, its last failure.
+fn last_of_each<'a>(untimed: &[Placed<'a>]) -> Vec<Placed<'a>> {
+    let mut kept = Vec::new();
+    for placed in untimed {
+        let same = |other: &&Placed<'_>| std::ptr::eq(other.file, placed.file);
+        let last =
+            untimed.iter().filter(same).filter(|other| other.event.sign.is_trouble()).map(|it| it.event.line).max();
+        if last.is_some_and(|last| placed.event.line + NEAR >= last) {
+            kept.push(placed.clone());
+        }
+    }
+    kept
+}

@@ -1,0 +1,46 @@
+//! `nssight triage`: logs and reports in; layer, cause and the lines that prove it out.
+
+mod open;
+mod table;
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::process::ExitCode;
+
+use nssight_probes::Outcome;
+use nssight_probes::triage::{self, Triage};
+
+use crate::cli::{Format, TriageOptions};
+use crate::{exit, terminal};
+
+pub(crate) fn run(options: &TriageOptions) -> ExitCode {
+    if options.patterns {
+        let written = terminal::output(|out| triage::patterns().iter().try_for_each(|word| writeln!(out, "{word}")));
+        return written.map_or_else(|error| exit::not_written(&error), |()| ExitCode::from(exit::PASSED));
+    }
+    let mut triage = Triage::default();
+    let stdin = Path::new("-");
+    if options.files.is_empty() && io::stdin().is_terminal() {
+        return exit::usage("give the logs as arguments, or pipe one in");
+    }
+    let only_stdin = [stdin.to_owned()];
+    let files = if options.files.is_empty() { only_stdin.as_slice() } else { options.files.as_slice() };
+    for file in files {
+        match file == stdin {
+            true => open::stream(&mut triage, "stdin", io::stdin().lock()),
+            false => open::path(&mut triage, file),
+        }
+    }
+    let document = triage.finish();
+    terminal::choose_colours(options.output.color, io::stdout().is_terminal());
+    let written = match options.output.format {
+        Format::Json => terminal::json(&document),
+        Format::Human => terminal::output(|out| table::write(out, &document, options.output.verbose)),
+    };
+    match (written, document.verdict.status) {
+        (Err(error), _) => exit::not_written(&error),
+        (Ok(()), Outcome::Pass | Outcome::Flaky) => ExitCode::from(exit::PASSED),
+        (Ok(()), Outcome::Fail) => ExitCode::from(exit::FAILED),
+        (Ok(()), Outcome::Inconclusive) => ExitCode::from(exit::INCONCLUSIVE),
+    }
+}

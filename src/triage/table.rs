@@ -1,0 +1,101 @@
+//! A triage for a terminal.
+
+use std::io::{self, Write};
+
+use colored::Colorize;
+use nssight_probes::Outcome;
+use nssight_probes::triage::{Document, Quote};
+
+use crate::terminal;
+
+/// Lines and candidates shown without `-v`.
+const LINES: usize = 10;
+const CANDIDATES: usize = 4;
+
+pub(super) fn write(out: &mut dyn Write, document: &Document, verbose: bool) -> io::Result<()> {
+    let verdict = &document.verdict;
+    match (verdict.status, verdict.layer, verdict.cause, verdict.component) {
+        (Outcome::Fail | Outcome::Flaky, Some(layer), Some(cause), Some(component)) => writeln!(
+            out,
+            "{} {layer} · {} · {component} · {}",
+            "FAIL".red().bold(),
+            cause.id().bold(),
+            verdict.confidence
+        )?,
+        (Outcome::Pass, ..) => writeln!(out, "{}", "PASS".green().bold())?,
+        _ => writeln!(out, "{}", "CANNOT TELL".yellow().bold())?,
+    }
+    terminal::paragraph(out, "  ", 2, verdict.summary.trim_start_matches("cannot tell: "))?;
+    section(out, "What it rests on", !document.evidence.is_empty())?;
+    let shown = if verbose { document.evidence.len() } else { LINES };
+    let skipped = document.evidence.len().saturating_sub(shown);
+    if skipped > 0 {
+        writeln!(out, "  {skipped} lines before these; -v shows them")?;
+    }
+    for line in &document.evidence[skipped..] {
+        quote(out, line)?;
+    }
+    section(out, "What speaks against it", !document.against.is_empty())?;
+    for text in &document.against {
+        terminal::item(out, text)?;
+    }
+    section(out, "What looks the same", !document.candidates.is_empty())?;
+    let shown = if verbose { document.candidates.len() } else { CANDIDATES };
+    for candidate in document.candidates.iter().take(shown) {
+        terminal::item(out, &format!("{} ({}): {}", candidate.cause, candidate.layer, candidate.how))?;
+    }
+    section(out, "What to do", !verdict.remedies.is_empty())?;
+    for remedy in &verdict.remedies {
+        terminal::item(out, &remedy.text)?;
+        if let Some(command) = &remedy.command {
+            writeln!(out, "      {}", command.cyan())?;
+        }
+    }
+    if let Some(next) = &document.next {
+        section(out, "What to collect next", true)?;
+        terminal::item(out, &next.text)?;
+        if let Some(command) = &next.command {
+            writeln!(out, "      {}", command.cyan())?;
+        }
+    }
+    section(out, "Also seen", document.incidents.len() > 1 || !document.heartbeats.is_empty())?;
+    for incident in document.incidents.iter().skip(1) {
+        let name = incident.cause.map_or("failures that these lines do not explain", |cause| cause.id());
+        let first = incident.lines.first().map(|line| format!(", {}:{}", line.file, line.line)).unwrap_or_default();
+        terminal::item(out, &format!("{} × {name}{first}", incident.count))?;
+    }
+    for beat in &document.heartbeats {
+        let text = format!(
+            "{}: an end of file every {} s, {} of them: as a health probe on a TLS port makes them",
+            beat.file, beat.period_s, beat.count
+        );
+        terminal::item(out, &text)?;
+    }
+    section(out, "What was read", true)?;
+    for file in &document.files {
+        let role = serde_json::to_value(file.role).ok();
+        let role = role.as_ref().and_then(|role| role.as_str()).unwrap_or_default();
+        terminal::item(
+            out,
+            &format!("{}: {role}, {} lines recognised in {} bytes", file.name, file.events, file.bytes),
+        )?;
+        for note in &file.notes {
+            terminal::paragraph(out, "      ", 6, note)?;
+        }
+    }
+    Ok(())
+}
+
+fn section(out: &mut dyn Write, title: &str, wanted: bool) -> io::Result<()> {
+    if wanted {
+        writeln!(out)?;
+        writeln!(out, "{}", title.bold())?;
+    }
+    Ok(())
+}
+
+fn quote(out: &mut dyn Write, line: &Quote) -> io::Result<()> {
+    let place = terminal::printable(&format!("{}:{}", line.file, line.line));
+    writeln!(out, "  {}", place.dimmed())?;
+    terminal::paragraph(out, "    ", 4, &line.text)
+}

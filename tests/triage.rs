@@ -1,0 +1,343 @@
+//! Logs of the lab under every fault, of other programs, and hostile ones, told apart or honestly not.
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{Case, Run, binary, run};
+use nssight_fixtures::deployment::{BRIDGE_LOG, Deployment, SERVER_LOG};
+use nssight_fixtures::fault::{self, Fault};
+use nssight_fixtures::nssdb::DbFormat;
+use serde_json::Value;
+
+/// A client that hangs is ended after this.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+fn triage(files: &[PathBuf]) -> Run {
+    run(binary().args(["triage", "--format", "json"]).args(files))
+}
+
+fn of_text(name: &str, text: &str) -> Value {
+    let case = Case::new();
+    triage(&[case.file(name, text)]).report()
+}
+
+fn said(document: &Value) -> (Option<&str>, Option<&str>, &str) {
+    let verdict = &document["verdict"];
+    (verdict["layer"].as_str(), verdict["cause"].as_str(), verdict["confidence"].as_str().unwrap())
+}
+
+/// The reference client's words under this fault, in a file.
+fn record(fault: &Fault, directory: &Path) -> Vec<PathBuf> {
+    let lab = Deployment::start(directory, &fault.change, DbFormat::Sql).unwrap();
+    let client_log = directory.join("client.log");
+    fs::write(&client_log, "").unwrap();
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/double_tls_client.py"));
+    command.arg("-c").arg(lab.config()).arg("--admin-password-file").arg(lab.admin_password_file());
+    command.args(["--timeout", "4", "--log"]).arg(&client_log).arg("list-users").envs(&fault.environment);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    let mut child = command.spawn().expect("python3 must be installed (make deps)");
+    wait(&mut child);
+    // Its children hold sessions that a fault keeps open.
+    let group = rustix::process::Pid::from_child(&child);
+    let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    let _ = child.wait();
+    drop(lab);
+    [client_log, directory.join(BRIDGE_LOG), directory.join(SERVER_LOG)]
+        .into_iter()
+        .filter(|path| path.exists())
+        .collect()
+}
+
+fn wait(child: &mut Child) {
+    let until = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Many of them wait for a deadline: several are recorded at a time.
+fn all_at_once(faults: &[Fault]) -> Vec<(&Fault, Run)> {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                while let Some(fault) = faults.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let directory = tempfile::tempdir().unwrap();
+                    let run = triage(&record(fault, directory.path()));
+                    done.lock().unwrap().push((fault, run));
+                }
+            });
+        }
+    });
+    done.into_inner().unwrap()
+}
+
+/// Faults that look alike in logs: what is said instead, never with certainty.
+const ALIKE: &[(&str, &[&str])] = &[
+    // NSS has one error for every database that it cannot open.
+    ("db-missing", &["db-corrupt", "db-type-mismatch"]),
+    // A key that is not found for whatever reason, and a nickname.
+    ("key-missing", &["db-pair-mismatch", "db-corrupt"]),
+    ("cert-not-found", &["cert-nickname-near-miss", "db-mixed-formats", "db-corrupt"]),
+    ("password-wrong", &["password-file-format", "config-invalid"]),
+    // Both ends name the same check of dates, whose clock is wrong or which end is meant they do not know.
+    ("cert-expired", &["cert-not-yet-valid", "clock-skew", "client-cert-expired-at-peer"]),
+    ("bridge-cert-expired", &["cert-expired"]),
+    // The client has no CA for the bridge's certificate: which of the two is the wrong one?
+    ("bridge-cert-untrusted", &["ca-missing"]),
+    ("peer-closed-in-handshake", &["not-tls", "client-cert-rejected"]),
+    // The bridge's log knows more than a client on the wire can.
+    ("bridge-rejected-request", &["server-link-dead"]),
+    ("inner-closed", &["server-link-dead", "reply-truncated"]),
+];
+
+#[test]
+fn logs_of_every_fault_are_told_apart_or_said_not_to_be() {
+    let faults = fault::all().unwrap();
+    let (mut right, mut silent, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+    for (fault, run) in all_at_once(&faults) {
+        let document = run.report();
+        assert_eq!(document["schema"], "nssight/triage/1");
+        let (layer, cause, confidence) = said(&document);
+        let expected = (fault.layer.as_deref(), fault.cause.as_deref());
+        let alike = |cause: &str| {
+            ALIKE.iter().any(|(said, meant)| *said == cause && expected.1.is_some_and(|it| meant.contains(&it)))
+        };
+        match cause {
+            None => {
+                assert_eq!((run.code, document["verdict"]["status"].as_str()), (Some(3), Some("inconclusive")));
+                silent.push(fault.id.as_str());
+            }
+            Some(_) if (layer, cause) == expected => {
+                assert_eq!(run.code, Some(1), "{document:#}");
+                assert!(!document["evidence"].as_array().unwrap().is_empty(), "{document:#}");
+                right.push(fault.id.as_str());
+            }
+            // What must pass for nssight, whose options the other client does not have.
+            Some("tls-version-mismatch") if fault.id == "inner-tls-1.3" => {}
+            Some(cause) if alike(cause) && confidence != "certain" => wrong.push((fault.id.as_str(), cause.to_owned())),
+            Some(_) => panic!("{}: {:?} instead of {expected:?}: {document:#}", fault.id, said(&document)),
+        }
+    }
+    println!("{} right, {} said to be unknown, {} taken for what looks alike", right.len(), silent.len(), wrong.len());
+    assert!(right.len() >= 50, "only {right:#?}\nalike: {wrong:#?}\nunknown: {silent:#?}");
+    for fault in ["stale-server-link", "bridge-name", "server-name", "client-other-ca", "admin-unknown"] {
+        assert!(right.contains(&fault), "{fault} must be told: {silent:?} {wrong:?}");
+    }
+    for fault in ["healthy", "no-server", "outer-silent"] {
+        assert!(silent.contains(&fault), "{fault} cannot be told");
+    }
+}
+
+#[test]
+fn other_programs_words_are_understood() {
+    for (name, text, layer, cause) in [
+        (
+            "tstclnt.txt",
+            "tstclnt: write to SSL socket failed: SSL_ERROR_UNKNOWN_CA_ALERT: Peer does not recognize and trust the CA that issued your certificate.",
+            "outer-handshake",
+            "client-cert-rejected",
+        ),
+        (
+            "a.log",
+            "Incorrect password/PIN entered.\ntstclnt: read from socket failed: SSL_ERROR_BAD_CERT_ALERT: SSL peer cannot verify your certificate.",
+            "password",
+            "password-wrong",
+        ),
+        (
+            "a.log",
+            "CONNECTED(00000003)\ndepth=0 CN = bridge\nverify error:num=20:unable to get local issuer certificate\nVerify return code: 20 (unable to get local issuer certificate)",
+            "outer-handshake",
+            "bridge-cert-untrusted",
+        ),
+        (
+            "a.log",
+            "40F7C1:error:0A000418:SSL routines:ssl3_read_bytes:tlsv1 alert unknown ca:ssl/record/rec_layer_s3.c:1600:SSL alert number 48",
+            "outer-handshake",
+            "client-cert-rejected",
+        ),
+        (
+            "a.log",
+            "40F7C1:error:0A00010B:SSL routines:ssl3_get_record:wrong version number:ssl/record/ssl3_record.c:354:",
+            "outer-handshake",
+            "not-tls",
+        ),
+        (
+            "a.log",
+            "curl: (7) Failed to connect to bridge port 44334 after 0 ms: Couldn't connect to server",
+            "tcp",
+            "tcp-refused",
+        ),
+        ("a.log", "curl: (6) Could not resolve host: bridge.example.com", "resolve", "name-unresolved"),
+        ("a.log", "* NSS error -12276 (SSL_ERROR_BAD_CERT_DOMAIN)", "outer-handshake", "bridge-cert-name"),
+        ("a.log", "nss.error.NSPRError: error (-12156) unknown", "outer-handshake", "bridge-cert-weak"),
+        (
+            "x.log",
+            "Nov 24 05:05:05 host sigul_bridge[77]: DEBUG: Waiting for the client to connect\nNov 24 05:05:06 host sigul_bridge[77]: INFO: Client with CN 'c' connected\nNov 24 05:05:06 host sigul_bridge[77]: INFO: Request: op='x'\nNov 24 05:05:06 host sigul_bridge[77]: WARNING: Invalid request: Unknown op value",
+            "bridge",
+            "bridge-rejected-request",
+        ),
+        (
+            "k.log",
+            "2025-11-24T05:05:06.000000000Z stderr F ERROR: Provided NSS password is incorrect",
+            "password",
+            "password-wrong",
+        ),
+        (
+            "j.log",
+            "{\"log\":\"ERROR: I/O error: Unexpected EOF\\n\",\"time\":\"2025-11-24T05:05:06Z\"}\n{\"log\":\"ERROR: 'x' does not contain a valid NSS database\\n\",\"time\":\"2025-11-24T05:05:06.1Z\"}",
+            "nss-db",
+            "db-missing",
+        ),
+        ("client.log", "ERROR: Connection refused", "tcp", "tcp-refused"),
+        (
+            "client.log",
+            "  File \"client.py\", line 1\n    cert = nss.nss.find_cert_from_nickname(n)\nnss.error.NSPRError: (SUCCESS) Success",
+            "certificate",
+            "cert-not-found",
+        ),
+    ] {
+        let document = of_text(name, text);
+        let (given, of, confidence) = said(&document);
+        assert_eq!((given, of), (Some(layer), Some(cause)), "{text}: {document:#}");
+        assert_ne!(confidence, "certain", "{text}");
+    }
+}
+
+#[test]
+fn one_line_of_a_client_is_not_enough() {
+    for text in ["ERROR: I/O error: Unexpected EOF in NSPR", "ERROR: I/O error: NSPR connection reset", "hello", ""] {
+        let document = of_text("client.log", text);
+        assert_eq!(said(&document).1, None, "{text}: {document:#}");
+        assert!(document["next"]["text"].is_string(), "{document:#}");
+        assert!(document["verdict"]["summary"].as_str().unwrap().starts_with("cannot tell"), "{document:#}");
+    }
+    // A verify code of 0 proves nothing, and is no error either.
+    assert_eq!(said(&of_text("s_client.txt", "Verify return code: 0 (ok)")).1, None);
+}
+
+#[test]
+fn a_heartbeat_is_named_by_its_period() {
+    let line = |second: u32, text: &str| format!("2026-11-24 05:{:02}:{:02},003 {text}\n", second / 60, second % 60);
+    let beats: String = (0..30).map(|n| line(n * 10, "INFO: Unexpected EOF: EOFError()")).collect();
+    let document = of_text("sigul_bridge.log", &beats);
+    assert_eq!(said(&document), (Some("bridge"), Some("bare-connections"), "likely"), "{document:#}");
+    assert_eq!(document["heartbeats"][0]["period_s"], 10.0);
+    // A request that failed in between is its own failure, and the heartbeat explains it.
+    let dead = line(123, "INFO: Client with CN 'c' connected")
+        + &line(123, "INFO: Request: op='list-users'")
+        + &line(124, "INFO: NSPR I/O error: (PR_END_OF_FILE_ERROR) Encountered end of file.");
+    let document = of_text("sigul_bridge.log", &(beats.clone() + &dead));
+    assert_eq!(said(&document).1, Some("server-link-dead"), "{document:#}");
+    assert!(document["verdict"]["summary"].as_str().unwrap().contains("every 10 s"), "{document:#}");
+    // Irregular ones are no heartbeat.
+    let odd: String = [0, 3, 4, 31, 33, 90, 97, 300].map(|at| line(at, "INFO: Unexpected EOF: EOFError()")).concat();
+    assert_eq!(of_text("sigul_bridge.log", &odd)["heartbeats"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn packed_files_directories_and_standard_input_are_read_alike() {
+    let case = Case::new();
+    let dir = case.path("logs");
+    fs::create_dir(&dir).unwrap();
+    let text = b"ERROR: Provided NSS password is incorrect\n";
+    let gz = |out| {
+        let mut gz = flate2::write::GzEncoder::new(out, flate2::Compression::fast());
+        gz.write_all(text).unwrap();
+        gz.finish().unwrap()
+    };
+    let xz = {
+        let options = lzma_rust2::XzOptions::with_preset(1);
+        let mut xz = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+        xz.write_all(text).unwrap();
+        xz.finish().unwrap()
+    };
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(text.len() as u64);
+    header.set_cksum();
+    tar.append_data(&mut header, "logs/client.log", &text[..]).unwrap();
+    let tar = zstd::encode_all(tar.into_inner().unwrap().as_slice(), 1).unwrap();
+    for (name, bytes) in
+        [("a.gz", gz(Vec::new())), ("a.xz", xz), ("a.zst", zstd::encode_all(&text[..], 1).unwrap()), ("a.tar.zst", tar)]
+    {
+        let document = triage(&[case.file(name, &bytes)]).report();
+        assert_eq!(said(&document).1, Some("password-wrong"), "{name}: {document:#}");
+        // Cut in the middle it is read as far as it goes.
+        let document = triage(&[case.file(name, &bytes[..bytes.len() - 9])]).report();
+        assert!(!document["files"][0]["notes"].as_array().unwrap().is_empty() || said(&document).1.is_some(), "{name}");
+    }
+    fs::write(dir.join("client.log"), text).unwrap();
+    assert_eq!(said(&triage(&[dir.clone()]).report()).1, Some("password-wrong"));
+    let mut command = binary();
+    command.args(["triage", "--format", "json", "-"]).stdin(fs::File::open(dir.join("client.log")).unwrap());
+    assert_eq!(said(&run(&mut command).report()).1, Some("password-wrong"));
+    let missing = triage(&[case.path("nothing")]).report();
+    assert!(missing["files"][0]["notes"][0].as_str().unwrap().contains("cannot be read"), "{missing:#}");
+}
+
+#[test]
+fn a_report_of_nssight_keeps_its_verdict() {
+    let directory = tempfile::tempdir().unwrap();
+    let fault = fault::all().unwrap().into_iter().find(|fault| fault.id == "server-expired").unwrap();
+    let lab = Deployment::start(directory.path(), &fault.change, DbFormat::Sql).unwrap();
+    let report = run(binary().args(["diagnose", "--format", "json", "-c"]).arg(lab.config())).report();
+    let file = directory.path().join("report.json");
+    fs::write(&file, report.to_string()).unwrap();
+    let document = triage(&[file]).report();
+    assert_eq!(document["verdict"], report["verdict"]);
+}
+
+#[test]
+fn hostile_logs_are_survived_in_bounded_memory() {
+    use std::os::unix::process::ExitStatusExt;
+    let case = Case::new();
+    let last = "\nERROR: Provided NSS password is incorrect\n";
+    let long = case.path("long");
+    {
+        let mut file = fs::File::create(&long).unwrap();
+        (0..100).for_each(|_| file.write_all(&[b'x'; 1 << 20]).unwrap());
+        file.write_all(last.as_bytes()).unwrap();
+    }
+    let bytes: Vec<u8> = (0..1_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let noise = case.file("noise", [bytes.as_slice(), last.as_bytes()].concat());
+    let nul = case.file("nul", [&[0_u8; 1 << 20][..], last.as_bytes()].concat());
+    for file in [&long, &noise, &nul] {
+        let document = triage(&[file.clone()]).report();
+        assert_eq!(said(&document).1, Some("password-wrong"), "{}: {document:#}", file.display());
+    }
+    // A gigabyte of zeros in a few kilobytes, packed twice.
+    let mut zeros = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    (0..1024).for_each(|_| zeros.write_all(&[0; 1 << 20]).unwrap());
+    let bomb = zeros.finish().unwrap();
+    let bomb = case.file("bomb.zst", zstd::encode_all(bomb.as_slice(), 1).unwrap());
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "ulimit -v 1500000; exec \"$0\" triage --format json \"$1\""]);
+    let output = command.arg(env!("CARGO_BIN_EXE_nssight")).arg(&bomb).output().unwrap();
+    assert_eq!(output.status.signal(), None, "{output:?}");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(document["files"][0]["notes"][0].as_str().unwrap().contains("times its size"), "{document:#}");
+}
+
+#[test]
+fn the_document_keeps_to_its_schema() {
+    let schema: Value =
+        serde_json::from_str(include_str!("../docs/triage.schema.json")).expect("docs/triage.schema.json is JSON");
+    let printed = run(binary().args(["schema", "triage"])).report();
+    assert_eq!(printed, schema, "regenerate with `nssight schema triage > docs/triage.schema.json`");
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for text in ["", "ERROR: Provided NSS password is incorrect", "ERROR: I/O error: Unexpected EOF in NSPR"] {
+        let document = of_text("client.log", text);
+        let errors: Vec<String> = validator.iter_errors(&document).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:#?}");
+    }
+}

@@ -132,7 +132,24 @@ fn report(
     probes: Vec<Finding>,
     output: &mut Output,
 ) -> Report {
-    let target = match &settings.target {
+    let target = summary(settings, plan);
+    // The two sessions are told layer by layer; the reader wants them as they went.
+    output.wire.sort_by_key(|event| event.at_us);
+    Report {
+        schema: schema::SCHEMA.to_owned(),
+        tool: tool(),
+        started: started.format(&Rfc3339).unwrap_or_else(|_| started.to_string()),
+        connections_opened: output.connections,
+        verdict: diagnose(&probes, &target),
+        target,
+        probes,
+        wire: std::mem::take(&mut output.wire),
+    }
+}
+
+/// What is walked, for a report.
+pub(crate) fn summary(settings: &Settings, plan: &Plan) -> TargetSummary {
+    match &settings.target {
         Ok(target) => target.summary(plan.until),
         Err(_) => TargetSummary {
             role: None,
@@ -148,19 +165,23 @@ fn report(
             until: plan.until,
             timeout_ms: u64::try_from(settings.timeout().as_millis()).unwrap_or(u64::MAX),
         },
-    };
-    // The two sessions are told layer by layer; the reader wants them as they went.
-    output.wire.sort_by_key(|event| event.at_us);
-    Report {
-        schema: schema::SCHEMA.to_owned(),
-        tool: tool(),
-        started: started.format(&Rfc3339).unwrap_or_else(|_| started.to_string()),
-        connections_opened: output.connections,
-        verdict: diagnose(&probes, &target),
-        target,
-        probes,
-        wire: std::mem::take(&mut output.wire),
     }
+}
+
+/// A walk whose report is for another document: nothing is shown on the way.
+pub(crate) fn quietly(settings: &Settings, plan: &Plan, passwords: Passwords) -> Report {
+    let sink = Box::new(io::sink());
+    let mut output = Output {
+        sink,
+        format: Format::Json,
+        detail: Detail::Quiet,
+        width: terminal::width(false),
+        shows_progress: false,
+        connections: 0,
+        before: 0,
+        wire: Vec::new(),
+    };
+    once(settings, plan, passwords, &mut output)
 }
 
 fn tool() -> Tool {

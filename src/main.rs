@@ -1,5 +1,6 @@
 //! nssight walks every layer of a mutual TLS connection over NSS and names the one that fails.
 
+mod bundle;
 mod catalogue;
 mod cli;
 mod clients;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Causes(options) => catalogue::causes(options.pages.as_deref()),
         Command::Schema(options) => catalogue::schema(options.document),
         Command::ProcessModel(options) => process_model::run(&options),
+        Command::Bundle(options) => bundle::run(&options),
         Command::Triage(options) => triage::run(&options),
         Command::Worker => worker::run(),
         Command::Model => process_model::run::run(),

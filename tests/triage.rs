@@ -277,7 +277,7 @@ fn packed_files_directories_and_standard_input_are_read_alike() {
         assert!(!document["files"][0]["notes"].as_array().unwrap().is_empty() || said(&document).1.is_some(), "{name}");
     }
     fs::write(dir.join("client.log"), text).unwrap();
-    assert_eq!(said(&triage(&[dir.clone()]).report()).1, Some("password-wrong"));
+    assert_eq!(said(&triage(std::slice::from_ref(&dir)).report()).1, Some("password-wrong"));
     let mut command = binary();
     command.args(["triage", "--format", "json", "-"]).stdin(fs::File::open(dir.join("client.log")).unwrap());
     assert_eq!(said(&run(&mut command).report()).1, Some("password-wrong"));
@@ -312,7 +312,7 @@ fn hostile_logs_are_survived_in_bounded_memory() {
     let noise = case.file("noise", [bytes.as_slice(), last.as_bytes()].concat());
     let nul = case.file("nul", [&[0_u8; 1 << 20][..], last.as_bytes()].concat());
     for file in [&long, &noise, &nul] {
-        let document = triage(&[file.clone()]).report();
+        let document = triage(std::slice::from_ref(file)).report();
         assert_eq!(said(&document).1, Some("password-wrong"), "{}: {document:#}", file.display());
     }
     // A gigabyte of zeros in a few kilobytes, packed twice.

@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Explain(ExplainOptions),
     /// Read logs and reports: which layer fails, why, and the lines that show it
     Triage(TriageOptions),
+    /// Write what support needs to see of this host into one file, without its secrets
+    Bundle(Box<BundleOptions>),
     /// A peer on loopback, healthy or with a fault, to see the diagnosis work
     #[command(subcommand)]
     Lab(LabCommand),
@@ -97,6 +99,45 @@ pub(crate) struct ExplainOptions {
     pub(crate) list: bool,
     #[command(flatten)]
     pub(crate) output: TableOptions,
+}
+
+#[derive(Args)]
+pub(crate) struct BundleOptions {
+    /// Read this client.conf, server.conf or bridge.conf, as `nssight diagnose` does
+    #[arg(short = 'c', long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The bundle to write, readable by its owner only
+    #[arg(short, long, value_name = "FILE", default_value = "nssight-bundle.tar.zst")]
+    pub(crate) output: PathBuf,
+    /// A log to put in; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Vec<PathBuf>,
+    /// Another configuration file to put in; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) add_config: Vec<PathBuf>,
+    /// Show the contents, too
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+    #[command(flatten)]
+    target: TargetOptions,
+    #[command(flatten)]
+    pub(crate) password: PasswordOptions,
+    #[command(flatten)]
+    pub(crate) admin: AdminOptions,
+    #[command(flatten)]
+    pub(crate) walk: WalkOptions,
+}
+
+impl BundleOptions {
+    /// What the command line says about the target.
+    pub(crate) fn overrides(&self) -> Overrides {
+        self.target.overrides(self.walk.connect)
+    }
+
+    /// Whether the contents are shown only.
+    pub(crate) fn dry_run(&self) -> bool {
+        self.walk.dry_run
+    }
 }
 
 #[derive(Args)]

@@ -26,7 +26,7 @@ use inspect::Inspection;
 use load::Loaded;
 
 pub(crate) use compare::Comparison as ComparisonDocument;
-pub(crate) use inspect::Inspection as InspectionDocument;
+pub(crate) use inspect::{Inspection as InspectionDocument, stamp};
 pub(crate) use load::nss_version;
 
 pub(crate) fn run(command: &DbCommand) -> ExitCode {
@@ -34,6 +34,14 @@ pub(crate) fn run(command: &DbCommand) -> ExitCode {
         DbCommand::Inspect(options) => inspect(options),
         DbCommand::Compare(options) => compare(options),
     }
+}
+
+/// The inventory of a database as a JSON document, without a password.
+pub(crate) fn inventory(argument: &OsStr, now: OffsetDateTime) -> Result<String, String> {
+    let loaded = Loaded::from(argument);
+    let database = loaded.database.as_ref().map_err(ToString::to_string)?;
+    let inspection = Inspection::of(&loaded, database, None, now);
+    serde_json::to_string_pretty(&inspection).map_err(|error| error.to_string())
 }
 
 fn inspect(options: &InspectOptions) -> ExitCode {

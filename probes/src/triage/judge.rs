@@ -31,7 +31,7 @@ pub(super) fn judge(files: &[Scanned], groups: &[Group<'_>], heartbeats: Vec<Hea
         by_cause.entry(opinion.map(|(cause, _)| cause)).or_default().push((index, confidence));
     }
     // The most frequent one, and among equals the last.
-    let mut ranked: Vec<(Option<Cause>, Vec<(usize, Confidence)>)> = by_cause.into_iter().collect();
+    let mut ranked: Vec<_> = by_cause.into_iter().collect();
     ranked.sort_by_key(|(cause, members)| {
         (cause.is_none(), std::cmp::Reverse((members.len(), members.last().map(|(index, _)| *index))))
     });
@@ -184,12 +184,12 @@ fn nothing(files: &[Scanned]) -> Conclusion {
 }
 
 /// Causes that fit as well.
-fn candidates(verdict: &Verdict, group: Option<&Group<'_>>) -> Vec<Candidate> {
+pub(super) fn candidates(verdict: &Verdict, group: Option<&Group<'_>>) -> Vec<Candidate> {
     let candidate = |cause: Cause, how: &str| Candidate { cause, layer: cause.entry().layer, how: how.to_owned() };
     match (verdict.cause, group) {
         (Some(cause), _) => cause.entry().see_also.iter().map(|other| candidate(other.cause, &other.how)).collect(),
         (None, Some(group)) => {
-            let codes = group.events.iter().rev().find_map(|placed| placed.event.sign.is_trouble().then_some(placed));
+            let codes = group.events.iter().rev().find(|placed| placed.event.sign.is_trouble());
             let text = codes.map(|placed| String::from_utf8_lossy(placed.event.text.as_bytes()).into_owned());
             let explained = text.map(|text| crate::explain::explain(&text)).unwrap_or_default();
             let of = |explained: crate::explain::Explanation| explained.causes.into_iter();

@@ -17,7 +17,7 @@ use crate::catalogue::Cause;
 use crate::diagnosis::Verdict;
 use crate::finding::Remedy;
 use crate::report::Report;
-use crate::vocabulary::{Layer, Outcome};
+use crate::vocabulary::Layer;
 
 pub use heartbeat::Heartbeat;
 pub use scan::patterns;
@@ -146,20 +146,17 @@ impl Triage {
         let heartbeats = heartbeat::find(&self.files);
         let incidents = incident::group(&self.files, &heartbeats);
         let mut document = judge::judge(&self.files, &incidents, heartbeats);
-        // A walk has looked itself. Where there is a report that failed, its verdict stands, and the logs are its context.
-        let failed = self.reports.iter().filter(|(_, report)| report.verdict.status != Outcome::Pass);
-        if let Some((name, report)) = failed.max_by(|one, other| one.1.started.cmp(&other.1.started)) {
-            if let (Some(theirs), Some(ours)) = (report.verdict.cause, document.verdict.cause)
-                && theirs != ours
+        // A walk has looked itself: its verdict stands, the last one where there are several, and the logs are its context.
+        if let Some((name, report)) = self.reports.iter().max_by(|one, other| one.1.started.cmp(&other.1.started)) {
+            if let Some(ours) = document.verdict.cause
+                && report.verdict.cause != Some(ours)
             {
-                document.against.push(format!("the logs by themselves would fit {ours} better"));
+                document.against.push(format!("the logs by themselves would fit {ours}, at another time perhaps"));
             }
             document.verdict = report.verdict.clone();
+            document.candidates = judge::candidates(&document.verdict, None);
             document.evidence.insert(0, quote_of(name, report));
             document.next = None;
-        } else if let (Some((name, report)), Outcome::Inconclusive) = (self.reports.last(), document.verdict.status) {
-            document.verdict = report.verdict.clone();
-            document.evidence.insert(0, quote_of(name, report));
         }
         let of_report = |(name, _): &(String, Report)| FileSummary {
             name: name.clone(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{ErrorKind, Read};
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use super::line::{self, When};
 use super::sign::{Mark, Role, Sign, WORDS};
@@ -100,7 +100,11 @@ pub fn patterns() -> Vec<&'static str> {
 static SEARCH: LazyLock<AhoCorasick> = LazyLock::new(|| {
     let words = WORDS.iter().map(|(word, _)| word);
     // The words are constants; a test builds this.
-    AhoCorasick::builder().match_kind(MatchKind::Standard).build(words).expect("the words can be sought")
+    AhoCorasick::builder()
+        .match_kind(MatchKind::Standard)
+        .kind(Some(AhoCorasickKind::DFA))
+        .build(words)
+        .expect("the words can be sought")
 });
 
 static CODES: LazyLock<HashMap<String, i32>> = LazyLock::new(|| {
@@ -199,6 +203,9 @@ impl Scan {
 
     fn hit(&mut self, line: &[u8], first: usize) {
         let Some(sign) = sign(line, first) else { return };
+        if !sign.is_trouble() && !matches!(sign, Sign::ChildContext | Sign::OwnContext | Sign::NicknameLookup) {
+            return self.routine(line, sign);
+        }
         let when = line::when(line);
         let role = line::role(line);
         let own_head = when.is_some() || starts_level(line);
@@ -219,8 +226,20 @@ impl Scan {
         if !self.named {
             self.recognise(sign, role);
         }
+        self.keep(Event { line: self.line, when, role, child, sign, text: Text::new(line) });
+    }
+
+    /// What every request writes is most of a log, and most of it is overwritten: its time and writer are read at the end.
+    fn routine(&mut self, line: &[u8], sign: Sign) {
+        self.context = None;
+        if !self.named {
+            self.recognise(sign, line::role(line));
+        }
+        self.keep(Event { line: self.line, when: None, role: None, child: false, sign, text: Text::new(line) });
+    }
+
+    fn keep(&mut self, event: Event) {
         self.out.count += 1;
-        let event = Event { line: self.line, when, role, child, sign, text: Text::new(line) };
         if self.out.events.len() < FIRST + LAST {
             self.out.events.push(event);
         } else {
@@ -248,6 +267,10 @@ impl Scan {
     fn finish(mut self) -> Scanned {
         if self.out.events.len() == FIRST + LAST {
             self.out.events[FIRST..].rotate_left(self.ring);
+        }
+        for event in self.out.events.iter_mut().filter(|event| event.when.is_none() && !event.child) {
+            event.when = line::when(event.text.as_bytes());
+            event.role = line::role(event.text.as_bytes());
         }
         let dropped = self.out.count - self.out.events.len() as u64;
         if dropped > 0 {

@@ -1,0 +1,202 @@
+//! What goes into a bundle, file by file, with everything secret taken out.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nssight_probes::Report;
+use nssight_probes::target::TargetSummary;
+use time::OffsetDateTime;
+
+use super::redact::{Reasons, Redactor};
+use crate::db;
+
+/// Of a longer log, the end.
+const LOG_AT_MOST: u64 = 64 << 20;
+const CONFIG_AT_MOST: u64 = 1 << 20;
+
+/// One file of the bundle.
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) content: Vec<u8>,
+    pub(super) redacted: Reasons,
+    pub(super) note: Option<String>,
+}
+
+/// Reads files and takes secrets out of them.
+pub(super) struct Collector<'a> {
+    pub(super) redactor: &'a Redactor,
+    pub(super) entries: Vec<Entry>,
+}
+
+impl Collector<'_> {
+    fn add(&mut self, name: String, content: Vec<u8>, redacted: Reasons, note: Option<String>) {
+        // A file's name may hold a secret, too.
+        let mut reasons = redacted;
+        let name = String::from_utf8_lossy(&self.redactor.values(name.as_bytes(), &mut reasons))
+            .replace("[redacted]", "redacted");
+        let harmless = |c: char| if c.is_ascii_alphanumeric() || "._-/".contains(c) { c } else { '_' };
+        let name: String = name.chars().map(harmless).take(90).collect();
+        self.entries.push(Entry { name, content, redacted: reasons, note });
+    }
+
+    fn text(&mut self, name: &str, text: &str) {
+        let mut reasons = Reasons::new();
+        let content = self.redactor.text(text.as_bytes(), &mut reasons);
+        self.add(name.to_owned(), content, reasons, None);
+    }
+
+    pub(super) fn report(&mut self, report: &Report) {
+        let mut reasons = Reasons::new();
+        let text = serde_json::to_vec_pretty(report).unwrap_or_default();
+        let content = self.redactor.values(&text, &mut reasons);
+        self.add("report.json".to_owned(), content, reasons, None);
+    }
+
+    pub(super) fn config(&mut self, number: usize, path: &Path) {
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(CONFIG_AT_MOST).read_to_end(&mut bytes));
+        let note = read.err().map(|error| format!("it could not be read: {error}"));
+        let mut reasons = Reasons::new();
+        let content = self.redactor.config(&bytes, &mut reasons);
+        self.add(format!("config/{number}-{}", file_name(path)), content, reasons, note);
+    }
+
+    pub(super) fn log(&mut self, number: usize, path: &Path) {
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|mut file| {
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(length.saturating_sub(LOG_AT_MOST)))?;
+            file.take(LOG_AT_MOST).read_to_end(&mut bytes)?;
+            Ok(length)
+        });
+        let note = match read {
+            Ok(length) if length > LOG_AT_MOST => Some(format!("the last {} MiB of it", LOG_AT_MOST >> 20)),
+            Ok(_) => None,
+            Err(error) => Some(format!("it could not be read: {error}")),
+        };
+        let mut reasons = Reasons::new();
+        let content = self.redactor.text(&bytes, &mut reasons);
+        self.add(format!("logs/{number}-{}", file_name(path)), content, reasons, note);
+    }
+
+    /// Names, certificates and trust; never a key, nor the files themselves.
+    pub(super) fn inventory(&mut self, target: &TargetSummary) {
+        let Some(database) = &target.database else { return };
+        let text = match db::inventory(database.value.as_ref(), OffsetDateTime::now_utc()) {
+            Ok(text) => text,
+            Err(error) => format!("{{\"error\": {}}}\n", serde_json::Value::from(error)),
+        };
+        let mut reasons = Reasons::new();
+        let content = self.redactor.values(text.as_bytes(), &mut reasons);
+        self.add("database.json".to_owned(), content, reasons, None);
+    }
+
+    pub(super) fn environment(&mut self) {
+        const NAMES: [&str; 6] = ["PATH", "LANG", "LC_ALL", "TZ", "HOME", "USER"];
+        const PREFIXES: [&str; 7] = ["NSS_", "NSPR_", "SSL", "LD_", "OPENSSL_", "SIGUL_", "PYTHON"];
+        let wanted = |name: &str| NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        let mut lines: Vec<String> = std::env::vars_os()
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+            .filter(|(name, _)| wanted(name))
+            .map(|(name, value)| format!("{name}={value}\n"))
+            .collect();
+        lines.sort();
+        let file = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let text = format!(
+            "# variables\n{}\n# kernel\n{}\n# os-release\n{}\n# limits\n{}",
+            lines.concat(),
+            file("/proc/version"),
+            file("/etc/os-release"),
+            file("/proc/self/limits")
+        );
+        self.text("environment.txt", &text);
+    }
+
+    /// The libraries of NSS that this process has loaded, with their packages.
+    pub(super) fn libraries(&mut self) {
+        let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        let named = |path: &&str| {
+            ["libnss", "libssl3", "libnspr4", "libsoftokn", "libfreebl", "libplc"]
+                .iter()
+                .any(|name| path.contains(name))
+        };
+        let mut paths: Vec<&str> =
+            maps.lines().filter_map(|line| line.split_whitespace().nth(5)).filter(named).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        let beside = paths.first().and_then(|path| Path::new(path).parent()).map(Path::to_owned);
+        let mut all: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
+        // softoken and freebl are loaded when a database is opened, and this process opens none.
+        let loaded_later = [
+            "libsoftokn3.so",
+            "libfreebl3.so",
+            "libnssdbm3.so",
+            "nss/libsoftokn3.so",
+            "nss/libfreebl3.so",
+            "nss/libnssdbm3.so",
+        ];
+        all.extend(beside.iter().flat_map(|dir| loaded_later.map(|name| dir.join(name))).filter(|path| path.exists()));
+        all.sort();
+        all.dedup();
+        let lines: Vec<String> = all.iter().map(|path| format!("{}  {}\n", path.display(), package_of(path))).collect();
+        self.text("libraries.txt", &lines.concat());
+    }
+
+    /// What decides about the names involved.
+    pub(super) fn resolver(&mut self, target: &TargetSummary) {
+        let bridge =
+            target.bridge.as_ref().map(|it| it.value.rsplit_once(':').map_or(it.value.as_str(), |(host, _)| host));
+        let names: Vec<&str> = bridge.into_iter().chain(target.server.as_ref().map(|it| it.value.as_str())).collect();
+        let file = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let hosts = file("/etc/hosts");
+        let involved = |line: &&str| line.split_whitespace().skip(1).any(|word| names.contains(&word));
+        let hosts: Vec<&str> = hosts.lines().filter(involved).collect();
+        let switch = file("/etc/nsswitch.conf");
+        let switch: Vec<&str> = switch.lines().filter(|line| line.starts_with("hosts:")).collect();
+        let text = format!(
+            "# names\n{}\n\n# /etc/hosts, lines with these names\n{}\n\n# /etc/nsswitch.conf\n{}\n\n# /etc/resolv.conf\n{}",
+            names.join("\n"),
+            hosts.join("\n"),
+            switch.join("\n"),
+            file("/etc/resolv.conf")
+        );
+        self.text("resolver.txt", &text);
+    }
+
+    pub(super) fn crypto_policy(&mut self) {
+        let files = [
+            "/etc/crypto-policies/config",
+            "/etc/crypto-policies/state/current",
+            "/etc/crypto-policies/back-ends/nss.config",
+        ];
+        let one = |path: &str| match fs::read_to_string(path) {
+            Ok(text) => format!("# {path}\n{text}\n"),
+            Err(error) => format!("# {path}: {error}\n"),
+        };
+        self.text("crypto-policy.txt", &files.map(one).concat());
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The package that a file came with, as dpkg or rpm knows it.
+fn package_of(path: &Path) -> String {
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let asked = [("dpkg-query", "-S"), ("rpm", "-qf")].into_iter().find_map(|(tool, option)| {
+        // On a merged /usr a package may know the file without it.
+        let bare = real.strip_prefix("/usr").ok().map(|rest| Path::new("/").join(rest));
+        [Some(real.clone()), bare].into_iter().flatten().find_map(|path| {
+            let output = Command::new(tool).arg(option).arg(path).output().ok()?;
+            let text = String::from_utf8_lossy(&output.stdout).lines().next()?.to_owned();
+            output.status.success().then_some(text)
+        })
+    });
+    let Some(owner) = asked else { return "of no package".to_owned() };
+    let Some((package, _)) = owner.split_once(": ") else { return owner };
+    let version = Command::new("dpkg-query").args(["-W", "-f=${Version}", package]).output();
+    format!("{package} {}", version.map(|it| String::from_utf8_lossy(&it.stdout).into_owned()).unwrap_or_default())
+}

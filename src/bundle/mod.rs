@@ -1,0 +1,220 @@
+//! `nssight bundle`: what support needs to see of a host, without its secrets.
+
+mod collect;
+mod redact;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use nssight_probes::settings::Request;
+use nssight_probes::{Plan, Settings};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use self::collect::{Collector, Entry};
+use self::redact::Redactor;
+use crate::cli::BundleOptions;
+use crate::worker::{self, Passwords};
+use crate::{diagnose, exit, password, terminal};
+
+#[derive(Serialize)]
+struct Manifest<'a> {
+    schema: &'static str,
+    version: &'static str,
+    made: String,
+    files: Vec<Listed<'a>>,
+}
+
+/// A file of the bundle, in its MANIFEST.
+#[derive(Serialize)]
+struct Listed<'a> {
+    name: &'a str,
+    bytes: usize,
+    sha256: String,
+    /// Why something was taken out, and how often.
+    redacted: &'a redact::Reasons,
+    note: Option<&'a str>,
+}
+
+pub(crate) fn run(options: &BundleOptions) -> ExitCode {
+    worker::protect();
+    match bundle(options) {
+        Ok(code) => code,
+        Err(Trouble::Usage(trouble)) => exit::usage(trouble),
+        Err(Trouble::Failed(trouble)) => {
+            eprintln!("nssight: {trouble}");
+            ExitCode::from(exit::INCONCLUSIVE)
+        }
+    }
+}
+
+enum Trouble {
+    Usage(String),
+    Failed(String),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(format!("the bundle could not be written: {error}"))
+    }
+}
+
+fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
+    let usage = |trouble: String| Trouble::Usage(trouble);
+    let plan = Plan::new(options.walk.until, options.walk.exclude.clone()).map_err(|error| usage(error.to_string()))?;
+    let source = password::source(&options.password);
+    let given = source.as_ref().map_or(Ok(None), password::read).map_err(|error| usage(error.to_string()))?;
+    let admin = password::admin(&options.admin).map_err(|error| usage(error.to_string()))?;
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let overrides = options.overrides();
+    let request = Request {
+        config: options.config.as_deref(),
+        overrides: &overrides,
+        password: source,
+        until: plan.until,
+        timeout: options.walk.timeout,
+        home: home.as_deref(),
+    };
+    let (settings, configured) = Settings::load(&request);
+
+    let mut redactor = Redactor::new().map_err(|error| Trouble::Failed(error.to_string()))?;
+    for secret in [&given, &configured, &admin].into_iter().flatten() {
+        for line in secret.expose().split(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
+            redactor.add(line);
+            // A password file may name the token before the password.
+            if let Some(colon) = line.iter().position(|byte| *byte == b':') {
+                redactor.add(&line[colon + 1..]);
+            }
+        }
+    }
+    let summary = diagnose::summary(&settings, &plan);
+    let mut configs: Vec<PathBuf> = summary.config_files.iter().map(PathBuf::from).collect();
+    configs.extend(options.config.iter().filter(|path| !configs.contains(path)).cloned().collect::<Vec<_>>());
+    configs.extend(options.add_config.iter().cloned());
+    for path in &configs {
+        if let Ok(text) = fs::read(path) {
+            redactor.learn(&text);
+        }
+    }
+
+    let passwords = Passwords { database: given.or(configured), admin };
+    // A walk opens a connection: not to show what a bundle would hold.
+    let report = (!options.dry_run()).then(|| diagnose::quietly(&settings, &plan, passwords));
+    let mut collector = Collector { redactor: &redactor, entries: Vec::new() };
+    if let Some(report) = &report {
+        collector.report(report);
+    }
+    collector.inventory(&summary);
+    collector.environment();
+    collector.libraries();
+    collector.resolver(&summary);
+    collector.crypto_policy();
+    configs.iter().enumerate().for_each(|(number, path)| collector.config(number + 1, path));
+    options.log.iter().enumerate().for_each(|(number, path)| collector.log(number + 1, path));
+    let entries = collector.entries;
+    let manifest = manifest(&entries)?;
+
+    terminal::choose_colours(crate::cli::Colour::Auto, io::stdout().is_terminal());
+    if options.dry_run() {
+        show(&entries, true)?;
+        println!(
+            "report.json is made by a walk, which opens {} connection, when the bundle is written",
+            plan.connections()
+        );
+        return Ok(ExitCode::from(exit::PASSED));
+    }
+    write(&options.output, &entries, &manifest, &redactor)?;
+    show(&entries, options.verbose)?;
+    println!("{} is written; read it before you send it: tar --zstd -xf {0}", options.output.display());
+    if let Some(report) = &report {
+        println!("verdict: {}", report.verdict.summary);
+    }
+    Ok(ExitCode::from(exit::PASSED))
+}
+
+fn manifest(entries: &[Entry]) -> Result<Vec<u8>, Trouble> {
+    let files = entries.iter().map(|entry| Listed {
+        name: &entry.name,
+        bytes: entry.content.len(),
+        sha256: openssl::sha::sha256(&entry.content).iter().map(|byte| format!("{byte:02x}")).collect(),
+        redacted: &entry.redacted,
+        note: entry.note.as_deref(),
+    });
+    let manifest = Manifest {
+        schema: "nssight/bundle/1",
+        version: env!("CARGO_PKG_VERSION"),
+        made: crate::db::stamp(OffsetDateTime::now_utc()),
+        files: files.collect(),
+    };
+    serde_json::to_vec_pretty(&manifest).map_err(|error| Trouble::Failed(error.to_string()))
+}
+
+fn show(entries: &[Entry], contents: bool) -> io::Result<()> {
+    terminal::output(|out| {
+        for entry in entries {
+            let redacted: usize = entry.redacted.values().sum();
+            let note = entry.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+            writeln!(out, "{:<40} {:>9} bytes, {redacted} redacted{note}", entry.name, entry.content.len())?;
+            if contents {
+                for line in String::from_utf8_lossy(&entry.content).lines() {
+                    writeln!(out, "    {}", terminal::printable(line))?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Writes the archive beside its place, reads it again in search of secrets, and only then gives it its name.
+fn write(path: &Path, entries: &[Entry], manifest: &[u8], redactor: &Redactor) -> Result<(), Trouble> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let result = archive(&partial, entries, manifest).map_err(Trouble::from).and_then(|()| {
+        if redactor.is_in(path.as_os_str().as_encoded_bytes()) {
+            return Err(Trouble::Usage("the bundle's own name holds a secret; choose another".to_owned()));
+        }
+        match holds_a_secret(&partial, redactor)? {
+            false => Ok(fs::rename(&partial, path)?),
+            true => {
+                Err(Trouble::Failed("a secret was found in the finished bundle, which is deleted again".to_owned()))
+            }
+        }
+    });
+    if result.is_err() {
+        let _ = fs::remove_file(&partial);
+    }
+    result
+}
+
+fn archive(path: &Path, entries: &[Entry], manifest: &[u8]) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut archive = tar::Builder::new(zstd::Encoder::new(file, 3)?);
+    let all = [("MANIFEST.json", manifest)].into_iter();
+    for (name, content) in all.chain(entries.iter().map(|entry| (entry.name.as_str(), entry.content.as_slice()))) {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o600);
+        header.set_mtime(u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).unwrap_or(0));
+        header.set_cksum();
+        archive.append_data(&mut header, format!("nssight-bundle/{name}"), content)?;
+    }
+    let mut file = archive.into_inner()?.finish()?;
+    file.flush()
+}
+
+fn holds_a_secret(path: &Path, redactor: &Redactor) -> io::Result<bool> {
+    let mut archive = tar::Archive::new(zstd::Decoder::new(File::open(path)?)?);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content)?;
+        if redactor.is_in(&entry.path_bytes()) || redactor.is_in(&content) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

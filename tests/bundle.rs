@@ -1,0 +1,182 @@
+//! A bundle holds what support needs and no secret, in no form and in no name, and gives the same verdict elsewhere.
+
+mod common;
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use common::{binary, fingerprint, run};
+use nssight_fixtures::deployment::{ADMIN_PASSWORD, Deployment, PASSWORD};
+use nssight_fixtures::fault;
+use nssight_fixtures::nssdb::DbFormat;
+use serde_json::Value;
+
+/// Names and contents, in the order of the archive.
+fn unpack(bundle: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut archive = tar::Archive::new(zstd::Decoder::new(fs::File::open(bundle).unwrap()).unwrap());
+    let read = |entry: std::io::Result<tar::Entry<'_, _>>| {
+        let mut entry: tar::Entry<'_, zstd::Decoder<'_, _>> = entry.unwrap();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
+        (String::from_utf8(entry.path_bytes().into_owned()).unwrap(), content)
+    };
+    archive.entries().unwrap().map(read).collect()
+}
+
+/// The same text in other forms, made by another implementation than the redaction's.
+fn forms(secret: &str) -> Vec<String> {
+    let script = "import sys,base64,urllib.parse,json\n\
+        s=sys.argv[1]; b=s.encode()\n\
+        print(s); print(urllib.parse.quote(s)); print(urllib.parse.quote_plus(s)); print(urllib.parse.quote(s,safe=''))\n\
+        print(base64.b64encode(b).decode()); print(base64.urlsafe_b64encode(b).decode())\n\
+        n=len(b)\n\
+         print(base64.b64encode(b'x'+b+b'end').decode()[2:(n+1)*8//6]); print(base64.b64encode(b'xy'+b+b'end').decode()[3:(n+2)*8//6])\n\
+        print(b.hex()); print(b.hex().upper()); print(b.hex(':')); print(json.dumps(s)[1:-1])\n";
+    let output = Command::new("/usr/bin/python3").args(["-c", script, secret]).output().expect("python3 is there");
+    String::from_utf8(output.stdout).unwrap().lines().filter(|line| line.len() >= 6).map(str::to_owned).collect()
+}
+
+fn secrets() -> Vec<String> {
+    let made = [
+        "koji pass&phrase/1",
+        "tok+en%2021",
+        "url-secret-3",
+        "pin-918273",
+        "cred=\"quoted\"7",
+        "Zürich-geheim",
+        "env-secret-88",
+        "AUTHTOKEN9==",
+    ];
+    made.iter().map(|secret| (*secret).to_owned()).chain([PASSWORD.to_owned(), ADMIN_PASSWORD.to_owned()]).collect()
+}
+
+#[test]
+fn ten_planted_secrets_are_in_no_file_in_no_form() {
+    let directory = tempfile::tempdir().unwrap();
+    let fault = fault::all().unwrap().into_iter().find(|fault| fault.id == "server-name").unwrap();
+    let lab = Deployment::start(directory.path(), &fault.change, DbFormat::Sql).unwrap();
+    let secrets = secrets();
+    assert_eq!(secrets.len(), 10);
+    // In a configuration file of its own they are known by their keys; in the log every form of them is found by value.
+    let extra = directory.path().join(format!("{PASSWORD}-extra.conf"));
+    let keys = [
+        "koji-passphrase",
+        "api-token",
+        "proxy-password",
+        "pin",
+        "credential",
+        "ort-passwort-password",
+        "env-secret",
+        "auth-token",
+    ];
+    let lines: String = keys.iter().zip(&secrets).map(|(key, secret)| format!("{key} = {secret}\n")).collect();
+    fs::write(&extra, format!("[other]\nharmless = stays\n{lines}")).unwrap();
+    let log = directory.path().join(format!("log-{ADMIN_PASSWORD}.log"));
+    let planted: String =
+        secrets.iter().flat_map(|secret| forms(secret)).map(|form| format!("a line with {form} in it\n")).collect();
+    fs::write(&log, format!("{planted}Authorization: Basic QWxhZGRpbjpvcGVu\nERROR: NSPR error\n")).unwrap();
+
+    let database = directory.path().join("client");
+    let before = fingerprint(&database);
+    let bundle = directory.path().join("out.tar.zst");
+    let bundling = |more: &[&str]| {
+        let mut command = binary();
+        command.args(["bundle", "-c"]).arg(lab.config()).arg("--admin-password-file").arg(lab.admin_password_file());
+        command.arg("--add-config").arg(&extra).arg("--log").arg(&log).arg("-o").arg(&bundle);
+        command.env("NSS_SECRET_TOKEN", &secrets[6]).args(more);
+        run(&mut command)
+    };
+    // First it is only shown: nothing is written, nobody is connected to.
+    let shown = bundling(&["--dry-run"]);
+    assert_eq!(shown.code, Some(0), "{shown:#?}");
+    assert!(!bundle.exists() && lab.connections() == 0);
+    assert!(shown.stdout.contains("harmless = stays") && shown.stdout.contains("1 connection"), "{}", shown.stdout);
+    let done = bundling(&[]);
+    assert_eq!(done.code, Some(0), "{done:#?}");
+    assert_eq!(lab.connections(), 1);
+    assert_eq!(fs::metadata(&bundle).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(before == fingerprint(&database), "the database was changed");
+    assert!(!directory.path().join("out.tar.zst.partial").exists());
+
+    let files = unpack(&bundle);
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    for part in [
+        "MANIFEST.json",
+        "report.json",
+        "database.json",
+        "environment.txt",
+        "libraries.txt",
+        "resolver.txt",
+        "crypto-policy.txt",
+        "config/1-client.conf",
+    ] {
+        assert!(names.iter().any(|name| name.ends_with(part)), "{part} in {names:?}");
+    }
+    assert!(!names.iter().any(|name| name.contains("key4") || name.contains("key3") || name.contains("pkcs11")));
+    for secret in &secrets {
+        for form in forms(secret) {
+            for (name, content) in &files {
+                let text = String::from_utf8_lossy(content);
+                let at = text.to_lowercase().find(&form.to_lowercase());
+                assert!(
+                    at.is_none() && !name.contains(&form),
+                    "{form} of {secret} in {name}: {:.300}",
+                    &text[at.unwrap_or(0)..]
+                );
+            }
+            assert!(!shown.stdout.contains(&form), "{form} is shown");
+        }
+    }
+    let of =
+        |part: &str| files.iter().find(|(name, _)| name.contains(part)).map(|(_, content)| content.clone()).unwrap();
+    assert!(String::from_utf8(of("extra.conf")).unwrap().contains("harmless = stays"));
+    let manifest: Value = serde_json::from_slice(&of("MANIFEST.json")).unwrap();
+    let listed = manifest["files"].as_array().unwrap();
+    assert_eq!(listed.len() + 1, files.len());
+    for entry in listed {
+        let content = of(entry["name"].as_str().unwrap());
+        let sum: String = openssl_sum(&content);
+        assert_eq!(entry["sha256"], sum.as_str(), "{entry}");
+    }
+    assert!(listed.iter().any(|entry| !entry["redacted"].as_object().unwrap().is_empty()));
+    let libraries = String::from_utf8(of("libraries.txt")).unwrap();
+    assert!(libraries.contains("libnss3") && libraries.contains("softokn"), "{libraries}");
+
+    // Elsewhere: packed, and unpacked, without the host's files.
+    let report: Value = serde_json::from_slice(&of("report.json")).unwrap();
+    assert_eq!(report["verdict"]["cause"], "server-cert-name");
+    let elsewhere = tempfile::tempdir().unwrap();
+    for (name, content) in &files {
+        let path = elsewhere.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    for place in [bundle.as_path(), elsewhere.path()] {
+        let triage = run(binary().args(["triage", "--format", "json"]).arg(place)).report();
+        assert_eq!(triage["verdict"], report["verdict"], "{triage:#}");
+    }
+}
+
+fn openssl_sum(content: &[u8]) -> String {
+    let mut child = Command::new("sha256sum")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("sha256sum is part of coreutils");
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), content).unwrap();
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8(output.stdout).unwrap().split_whitespace().next().unwrap().to_owned()
+}
+
+#[test]
+fn a_bundle_that_cannot_be_written_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().join("missing/out.tar.zst");
+    let done = run(binary().args(["bundle", "--until", "config", "-o"]).arg(&target));
+    assert_eq!(done.code, Some(3), "{done:#?}");
+    assert!(done.stderr.contains("could not be written"), "{done:#?}");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}

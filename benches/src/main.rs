@@ -2,13 +2,15 @@
 //! the same database, turn by turn, as ratios of whole-process figures.
 //!
 //! Then a whole walk against the python-nss double-TLS client, and databases of 10,000 and 100,000 certificates against
-//! certutil. Named on the command line, a part is run alone: `handshake`, `walk`, `databases`.
+//! certutil. Named on the command line, a part is run alone: `handshake`, `walk`, `databases`,
+//! `triage`.
 //!
 //! Figures are the kernel's own for each finished process and its children: CPU time (user and system), wall time, and
 //! the largest resident set. The medians of the runs are compared.
 
 mod databases;
 mod latency;
+mod triage;
 mod walk;
 
 use std::fs;
@@ -32,7 +34,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A part by its name.
 type Part = (&'static str, fn() -> Result<(), Failure>);
-const PARTS: [Part; 3] = [("handshake", run), ("walk", walk::run), ("databases", databases::run)];
+const PARTS: [Part; 4] =
+    [("handshake", run), ("walk", walk::run), ("databases", databases::run), ("triage", triage::run)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

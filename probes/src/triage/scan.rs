@@ -272,6 +272,9 @@ impl Scan {
             event.when = line::when(event.text.as_bytes());
             event.role = line::role(event.text.as_bytes());
         }
+        if self.out.ends.len() == ENDS {
+            self.out.notes.push(format!("only its first {ENDS} ends of file were looked at for a rhythm"));
+        }
         let dropped = self.out.count - self.out.events.len() as u64;
         if dropped > 0 {
             self.out.notes.push(format!("{dropped} lines in its middle were counted and not looked at"));

@@ -123,6 +123,8 @@ fn every_option_is_explained_in_the_readme() {
     let helps = [
         &["diagnose", "--help"][..],
         &["db", "inspect", "--help"],
+        &["triage", "--help"],
+        &["bundle", "--help"],
         &["db", "compare", "--help"],
         &["process-model", "--help"],
     ];

@@ -198,6 +198,18 @@ fn other_programs_words_are_understood() {
             "nss-db",
             "db-missing",
         ),
+        (
+            "s.txt",
+            "selfserv: HDX PR_Read returned error -12285:\nUnable to find the certificate or key necessary for authentication.",
+            "outer-handshake",
+            "client-cert-not-sent",
+        ),
+        (
+            "c.txt",
+            "curl: (60) SSL: no alternative certificate subject name matches target host name 'x'",
+            "outer-handshake",
+            "bridge-cert-name",
+        ),
         ("client.log", "ERROR: Connection refused", "tcp", "tcp-refused"),
         (
             "client.log",
@@ -220,6 +232,15 @@ fn one_line_of_a_client_is_not_enough() {
         assert_eq!(said(&document).1, None, "{text}: {document:#}");
         assert!(document["next"]["text"].is_string(), "{document:#}");
         assert!(document["verdict"]["summary"].as_str().unwrap().starts_with("cannot tell"), "{document:#}");
+    }
+    // Any program may write these words; without a TLS client they are about something else.
+    for text in [
+        "2026-11-24 05:00:00,000 nginx: connect() failed (111: Connection refused) while connecting to upstream",
+        "postfix: connect to mx: Connection timed out",
+        "FileNotFoundError: [Errno 2] No such file or directory: '/x'",
+        "2026-11-24 05:00:00,000 INFO: Connection to the bridge refused",
+    ] {
+        assert_eq!(said(&of_text("messages", text)).1, None, "{text}");
     }
     // A verify code of 0 proves nothing, and is no error either.
     assert_eq!(said(&of_text("s_client.txt", "Verify return code: 0 (ok)")).1, None);

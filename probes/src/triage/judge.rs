@@ -220,7 +220,9 @@ fn opinion(group: &Group<'_>) -> Opinion {
 /// What this client, or a tool in its place, says.
 fn of_client<'a>(group: &'a Group<'_>) -> impl Iterator<Item = (Sign, bool)> + 'a {
     let own = |role: Role| matches!(role, Role::Client | Role::Tool | Role::Unknown);
-    group.events.iter().filter(move |placed| own(placed.role)).map(|placed| (placed.event.sign, placed.event.child))
+    let counts = |role: Role, sign: Sign| role != Role::Unknown || !sign.is_anybodys();
+    let events = group.events.iter().filter(move |placed| own(placed.role) && counts(placed.role, placed.event.sign));
+    events.map(|placed| (placed.event.sign, placed.event.child))
 }
 
 /// What fails before anything is connected.

@@ -106,8 +106,12 @@ pub(super) fn shown(when: When) -> Option<String> {
 pub(super) fn role(head: &[u8]) -> Option<Role> {
     let head = &head[..head.len().min(HEAD)];
     let has = |word: &[u8]| memchr::memmem::find(head, word).is_some();
-    if has(b"tstclnt: ") || has(b"curl: (") || has(b"selfserv: ") {
+    if has(b"tstclnt: ") || has(b"curl: (") {
         return Some(Role::Tool);
+    }
+    // A TLS server in the bridge's place: what it says is about its clients.
+    if has(b"selfserv: ") {
+        return Some(Role::Bridge);
     }
     // Only what stands before the message: `host sigul_bridge[42]: `, `sigul-bridge-1  | `.
     let prefix = memchr::memmem::find(head, b": ").or_else(|| memchr::memmem::find(head, b" | "));

@@ -65,6 +65,7 @@ pub(super) enum Sign {
     PasswordMissing,
     ConfigBroken,
     ConfigMissing,
+    BridgeRefused,
     Refused,
     TimedOut,
     NoName,
@@ -92,6 +93,19 @@ impl Sign {
                 | Self::OwnContext
                 | Self::NicknameLookup
                 | Self::Verify(0)
+        )
+    }
+
+    /// Words that any program of a host may write: they count in a TLS client's log only.
+    pub(super) fn is_anybodys(self) -> bool {
+        matches!(
+            self,
+            Self::Refused
+                | Self::TimedOut
+                | Self::NoName
+                | Self::Unreachable
+                | Self::ConfigMissing
+                | Self::ConfigBroken
         )
     }
 
@@ -159,6 +173,8 @@ pub(super) const WORDS: &[(&str, Mark)] = &[
     ("unsupported protocol", Plain(Sign::NoSharedVersion)),
     ("did not return a certificate", Plain(Sign::NoClientCertificate)),
     ("key values mismatch", Plain(Sign::KeyMismatch)),
+    ("Connection to the bridge refused", Plain(Sign::BridgeRefused)),
+    ("no alternative certificate subject name", Plain(Sign::Verify(62))),
     ("onnection refused", Plain(Sign::Refused)),
     ("Failed to connect to ", Plain(Sign::Refused)),
     ("onnection timed out", Plain(Sign::TimedOut)),

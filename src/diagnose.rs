@@ -2,89 +2,76 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nssight_nss::library;
 use nssight_probes::finding::Finding;
 use nssight_probes::report::{self as schema, Report, Tool};
-use nssight_probes::settings::Request;
 use nssight_probes::target::{PasswordSource, TargetSummary};
 use nssight_probes::wire::WireEvent;
 use nssight_probes::{Layer, Observer, Plan, Settings, Walk, diagnose};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::cli::{DiagnoseOptions, Format, OutputOptions};
+use crate::cli::{DiagnoseOptions, Format, OutputOptions, WalkedOptions};
 use crate::report::human::{self, Detail, Human};
 use crate::report::json;
 use crate::worker::Passwords;
-use crate::{exit, password, retries, supervisor, terminal, worker};
+use crate::{exit, password, retries, settings, supervisor, terminal, worker};
 
 pub(crate) fn run(options: &DiagnoseOptions) -> ExitCode {
     worker::protect();
-    let plan = match Plan::new(options.walk.until, options.walk.exclude.clone()) {
+    let plan = match Plan::new(options.walked.walk.until, options.walked.walk.exclude.clone()) {
         Ok(plan) => plan,
         Err(error) => return exit::usage(error),
     };
-    if options.walk.dry_run {
-        return dry_run(&plan, options.walk.retries);
+    if options.walked.walk.dry_run {
+        return dry_run(&plan, options.walked.walk.retries);
     }
-    let source = password::source(&options.password);
-    let given = match source.as_ref().map_or(Ok(None), password::read) {
-        Ok(given) => given,
+    let (settings, passwords) = match prepare(&options.walked, &plan) {
+        Ok(prepared) => prepared,
         Err(error) => return exit::usage(error),
     };
-    let admin = match password::admin(&options.admin) {
-        Ok(admin) => admin,
-        Err(error) => return exit::usage(error),
-    };
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let overrides = options.overrides();
-    let request = Request {
-        config: options.config.as_deref(),
-        overrides: &overrides,
-        password: source,
-        until: plan.until,
-        timeout: options.walk.timeout,
-        home: home.as_deref(),
-    };
-    walk(&request, Passwords { database: given, admin }, &plan, &options.output, options.walk.retries)
+    walk(&settings, passwords, &plan, &options.output, options.walked.walk.retries)
 }
 
-/// Walks, tries again where that was asked for, reports, and gives the exit code.
-pub(crate) fn walk(
-    request: &Request<'_>,
-    mut passwords: Passwords,
-    plan: &Plan,
-    options: &OutputOptions,
-    retries: u32,
-) -> ExitCode {
-    let (settings, configured) = Settings::load(request);
-    passwords.database = passwords.database.or(configured);
+/// The settings that the options make, and the passwords.
+pub(crate) fn prepare(options: &WalkedOptions, plan: &Plan) -> Result<(Settings, Passwords), String> {
+    let (config, overrides) = (options.config.as_deref(), options.overrides());
+    let (settings, database) = settings::load(config, &overrides, &options.password, plan.until, options.walk.timeout)?;
+    Ok((settings, Passwords { database, admin: password::admin(&options.admin)? }))
+}
+
+/// Walks, reports, and gives the exit code.
+fn walk(settings: &Settings, passwords: Passwords, plan: &Plan, options: &OutputOptions, retries: u32) -> ExitCode {
     let mut output = match Output::open(options) {
         Ok(output) => output,
         Err(error) => return exit::usage(error),
     };
-    // Kept only for another try: without one, the worker has the only copy.
-    let spare = (retries > 0).then(|| passwords.again());
-    let mut report = once(&settings, plan, passwords, &mut output);
-    for number in 1..=retries {
-        let Some(passwords) = spare.as_ref().map(Passwords::again).filter(|_| retries::is_worth_it(&report)) else {
-            break;
-        };
-        output.remark(&format!("trying again in {} s ({number} of {retries})", retries::SPACING.as_secs()));
-        std::thread::sleep(retries::SPACING);
-        let next = once(&settings, plan, passwords, &mut output);
-        report = retries::combine(report, next);
-    }
-    drop(spare);
+    let report = with_retries(settings, plan, passwords, &mut output, retries);
     match output.finish(&report) {
         Ok(()) => exit::of(&report, options.strict),
         // A reader that went away has seen what it wanted.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::of(&report, options.strict),
         Err(error) => exit::not_written(&error),
     }
+}
+
+/// Walks, and tries again where that was asked for.
+fn with_retries(settings: &Settings, plan: &Plan, passwords: Passwords, output: &mut Output, retries: u32) -> Report {
+    // Kept only for another try: without one, the worker has the only copy.
+    let spare = (retries > 0).then(|| passwords.again());
+    let mut report = once(settings, plan, passwords, output);
+    for number in 1..=retries {
+        let Some(passwords) = spare.as_ref().map(Passwords::again).filter(|_| retries::is_worth_it(&report)) else {
+            break;
+        };
+        output.remark(&format!("trying again in {} s ({number} of {retries})", retries::SPACING.as_secs()));
+        std::thread::sleep(retries::SPACING);
+        let next = once(settings, plan, passwords, output);
+        report = retries::combine(report, next);
+    }
+    report
 }
 
 fn once(settings: &Settings, plan: &Plan, passwords: Passwords, output: &mut Output) -> Report {
@@ -169,7 +156,7 @@ pub(crate) fn summary(settings: &Settings, plan: &Plan) -> TargetSummary {
 }
 
 /// A walk whose report is for another document: nothing is shown on the way.
-pub(crate) fn quietly(settings: &Settings, plan: &Plan, passwords: Passwords) -> Report {
+pub(crate) fn quietly(settings: &Settings, plan: &Plan, passwords: Passwords, retries: u32) -> Report {
     let sink = Box::new(io::sink());
     let mut output = Output {
         sink,
@@ -181,7 +168,7 @@ pub(crate) fn quietly(settings: &Settings, plan: &Plan, passwords: Passwords) ->
         before: 0,
         wire: Vec::new(),
     };
-    once(settings, plan, passwords, &mut output)
+    with_retries(settings, plan, passwords, &mut output, retries)
 }
 
 fn tool() -> Tool {

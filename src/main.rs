@@ -16,6 +16,7 @@ mod process_model;
 mod report;
 mod retries;
 mod selftest;
+mod settings;
 mod supervisor;
 mod terminal;
 mod triage;

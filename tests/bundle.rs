@@ -180,3 +180,17 @@ fn a_bundle_that_cannot_be_written_leaves_nothing() {
     assert!(done.stderr.contains("could not be written"), "{done:#?}");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn a_bundle_tries_again_where_it_is_asked_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let fault = fault::all().unwrap().into_iter().find(|fault| fault.id == "stale-server-link").unwrap();
+    let lab = Deployment::start(directory.path(), &fault.change, DbFormat::Sql).unwrap();
+    let bundle = directory.path().join("out.tar.zst");
+    let done = run(binary().args(["bundle", "--retries", "1", "-c"]).arg(lab.config()).arg("-o").arg(&bundle));
+    assert_eq!((done.code, lab.connections()), (Some(0), 2), "{done:#?}");
+    let files = unpack(&bundle);
+    let (_, report) = files.iter().find(|(name, _)| name.ends_with("report.json")).unwrap();
+    let report: Value = serde_json::from_slice(report).unwrap();
+    assert_eq!(report["verdict"]["status"], "flaky", "{report:#}");
+}

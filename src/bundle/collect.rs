@@ -1,13 +1,14 @@
 //! What goes into a bundle, file by file, with everything secret taken out.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nssight_probes::Report;
 use nssight_probes::target::TargetSummary;
 use time::OffsetDateTime;
+use zeroize::Zeroizing;
 
 use super::redact::{Reasons, Redactor};
 use crate::db;
@@ -24,7 +25,56 @@ pub(super) struct Entry {
     pub(super) note: Option<String>,
 }
 
-/// Reads files and takes secrets out of them.
+/// A file as it was read, secrets and all.
+pub(super) struct Source {
+    name: String,
+    pub(super) content: Zeroizing<Vec<u8>>,
+    note: Option<String>,
+}
+
+impl Source {
+    /// A configuration file, from its beginning.
+    pub(super) fn config(path: PathBuf) -> Self {
+        Self::read(path, CONFIG_AT_MOST, |file, content| file.take(CONFIG_AT_MOST).read_to_end(content), "first")
+    }
+
+    /// A log's last lines; the first of them is whole, or part of a secret might stand there.
+    pub(super) fn log(path: PathBuf) -> Self {
+        let read = |mut file: &File, content: &mut Vec<u8>| {
+            let skipped = file.metadata()?.len().saturating_sub(LOG_AT_MOST);
+            file.seek(SeekFrom::Start(skipped))?;
+            let count = file.take(LOG_AT_MOST).read_to_end(content)?;
+            if skipped > 0 {
+                let partial = content.iter().position(|byte| *byte == b'\n').map_or(content.len(), |end| end + 1);
+                content.drain(..partial);
+            }
+            Ok(count)
+        };
+        Self::read(path, LOG_AT_MOST, read, "last")
+    }
+
+    fn read(
+        path: PathBuf,
+        at_most: u64,
+        read: impl FnOnce(&File, &mut Vec<u8>) -> io::Result<usize>,
+        which: &str,
+    ) -> Self {
+        let mut content = Zeroizing::new(Vec::new());
+        let length = File::open(&path).and_then(|file| {
+            read(&file, &mut content)?;
+            Ok(file.metadata()?.len())
+        });
+        let note = match length {
+            Ok(length) if length > at_most => Some(format!("the {which} {} MiB of it", at_most >> 20)),
+            Ok(_) => None,
+            Err(error) => Some(format!("it could not be read: {error}")),
+        };
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Self { name, content, note }
+    }
+}
+
+/// Takes secrets out of them.
 pub(super) struct Collector<'a> {
     pub(super) redactor: &'a Redactor,
     pub(super) entries: Vec<Entry>,
@@ -54,31 +104,16 @@ impl Collector<'_> {
         self.add("report.json".to_owned(), content, reasons, None);
     }
 
-    pub(super) fn config(&mut self, number: usize, path: &Path) {
-        let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(CONFIG_AT_MOST).read_to_end(&mut bytes));
-        let note = read.err().map(|error| format!("it could not be read: {error}"));
+    pub(super) fn config(&mut self, number: usize, source: &Source) {
         let mut reasons = Reasons::new();
-        let content = self.redactor.config(&bytes, &mut reasons);
-        self.add(format!("config/{number}-{}", file_name(path)), content, reasons, note);
+        let content = self.redactor.config(&source.content, &mut reasons);
+        self.add(format!("config/{number}-{}", source.name), content, reasons, source.note.clone());
     }
 
-    pub(super) fn log(&mut self, number: usize, path: &Path) {
-        let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|mut file| {
-            let length = file.metadata()?.len();
-            file.seek(SeekFrom::Start(length.saturating_sub(LOG_AT_MOST)))?;
-            file.take(LOG_AT_MOST).read_to_end(&mut bytes)?;
-            Ok(length)
-        });
-        let note = match read {
-            Ok(length) if length > LOG_AT_MOST => Some(format!("the last {} MiB of it", LOG_AT_MOST >> 20)),
-            Ok(_) => None,
-            Err(error) => Some(format!("it could not be read: {error}")),
-        };
+    pub(super) fn log(&mut self, number: usize, source: Source) {
         let mut reasons = Reasons::new();
-        let content = self.redactor.text(&bytes, &mut reasons);
-        self.add(format!("logs/{number}-{}", file_name(path)), content, reasons, note);
+        let content = self.redactor.text(&source.content, &mut reasons);
+        self.add(format!("logs/{number}-{}", source.name), content, reasons, source.note);
     }
 
     /// Names, certificates and trust; never a key, nor the files themselves.
@@ -177,10 +212,6 @@ impl Collector<'_> {
         };
         self.text("crypto-policy.txt", &files.map(one).concat());
     }
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// The package that a file came with, as dpkg or rpm knows it.

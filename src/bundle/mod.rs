@@ -4,21 +4,21 @@ mod collect;
 mod redact;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use nssight_probes::settings::Request;
-use nssight_probes::{Plan, Settings};
+use nssight_probes::Plan;
+use nssight_probes::target::TargetSummary;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use self::collect::{Collector, Entry};
+use self::collect::{Collector, Entry, Source};
 use self::redact::Redactor;
 use crate::cli::BundleOptions;
 use crate::worker::{self, Passwords};
-use crate::{diagnose, exit, password, terminal};
+use crate::{diagnose, exit, terminal};
 
 #[derive(Serialize)]
 struct Manifest<'a> {
@@ -64,45 +64,15 @@ impl From<io::Error> for Trouble {
 
 fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
     let usage = |trouble: String| Trouble::Usage(trouble);
-    let plan = Plan::new(options.walk.until, options.walk.exclude.clone()).map_err(|error| usage(error.to_string()))?;
-    let source = password::source(&options.password);
-    let given = source.as_ref().map_or(Ok(None), password::read).map_err(|error| usage(error.to_string()))?;
-    let admin = password::admin(&options.admin).map_err(|error| usage(error.to_string()))?;
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let overrides = options.overrides();
-    let request = Request {
-        config: options.config.as_deref(),
-        overrides: &overrides,
-        password: source,
-        until: plan.until,
-        timeout: options.walk.timeout,
-        home: home.as_deref(),
-    };
-    let (settings, configured) = Settings::load(&request);
-
-    let mut redactor = Redactor::new().map_err(|error| Trouble::Failed(error.to_string()))?;
-    for secret in [&given, &configured, &admin].into_iter().flatten() {
-        for line in secret.expose().split(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
-            redactor.add(line);
-            // A password file may name the token before the password.
-            if let Some(colon) = line.iter().position(|byte| *byte == b':') {
-                redactor.add(&line[colon + 1..]);
-            }
-        }
-    }
+    let walk = &options.walked.walk;
+    let plan = Plan::new(walk.until, walk.exclude.clone()).map_err(|error| usage(error.to_string()))?;
+    let (settings, passwords) = diagnose::prepare(&options.walked, &plan).map_err(usage)?;
     let summary = diagnose::summary(&settings, &plan);
-    let mut configs: Vec<PathBuf> = summary.config_files.iter().map(PathBuf::from).collect();
-    configs.extend(options.config.iter().filter(|path| !configs.contains(path)).cloned().collect::<Vec<_>>());
-    configs.extend(options.add_config.iter().cloned());
-    for path in &configs {
-        if let Ok(text) = fs::read(path) {
-            redactor.learn(&text);
-        }
-    }
+    let configs: Vec<Source> = paths_of_configs(&summary, options).into_iter().map(Source::config).collect();
+    let redactor = redactor(&passwords, &configs).map_err(|error| Trouble::Failed(error.to_string()))?;
 
-    let passwords = Passwords { database: given.or(configured), admin };
     // A walk opens a connection: not to show what a bundle would hold.
-    let report = (!options.dry_run()).then(|| diagnose::quietly(&settings, &plan, passwords));
+    let report = (!walk.dry_run).then(|| diagnose::quietly(&settings, &plan, passwords, walk.retries));
     let mut collector = Collector { redactor: &redactor, entries: Vec::new() };
     if let Some(report) = &report {
         collector.report(report);
@@ -112,13 +82,12 @@ fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
     collector.libraries();
     collector.resolver(&summary);
     collector.crypto_policy();
-    configs.iter().enumerate().for_each(|(number, path)| collector.config(number + 1, path));
-    options.log.iter().enumerate().for_each(|(number, path)| collector.log(number + 1, path));
+    configs.iter().enumerate().for_each(|(number, config)| collector.config(number + 1, config));
+    options.log.iter().enumerate().for_each(|(number, path)| collector.log(number + 1, Source::log(path.clone())));
     let entries = collector.entries;
     let manifest = manifest(&entries)?;
 
-    terminal::choose_colours(crate::cli::Colour::Auto, io::stdout().is_terminal());
-    if options.dry_run() {
+    if walk.dry_run {
         show(&entries, true)?;
         println!(
             "report.json is made by a walk, which opens {} connection, when the bundle is written",
@@ -133,6 +102,33 @@ fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
         println!("verdict: {}", report.verdict.summary);
     }
     Ok(ExitCode::from(exit::PASSED))
+}
+
+/// The configuration files that count, and those that were named.
+fn paths_of_configs(summary: &TargetSummary, options: &BundleOptions) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = summary.config_files.iter().map(PathBuf::from).collect();
+    for path in options.walked.config.iter().chain(&options.add_config) {
+        if !paths.contains(path) {
+            paths.push(path.clone());
+        }
+    }
+    paths
+}
+
+/// Knows every secret that was given, and every one that a configuration has under a secret's name.
+fn redactor(passwords: &Passwords, configs: &[Source]) -> Result<Redactor, regex::Error> {
+    let mut redactor = Redactor::new()?;
+    for secret in [&passwords.database, &passwords.admin].into_iter().flatten() {
+        for line in secret.expose().split(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
+            redactor.add(line);
+            // A password file may name the token before the password.
+            if let Some(colon) = line.iter().position(|byte| *byte == b':') {
+                redactor.add(&line[colon + 1..]);
+            }
+        }
+    }
+    configs.iter().for_each(|config| redactor.learn(&config.content));
+    Ok(redactor)
 }
 
 fn manifest(entries: &[Entry]) -> Result<Vec<u8>, Trouble> {

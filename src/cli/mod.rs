@@ -2,6 +2,7 @@
 
 mod clients;
 mod db;
+mod support;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use nssight_probes::target::{Endpoint, TlsVersion};
 
 pub(crate) use clients::{ClientsOptions, ProcessModelOptions};
 pub(crate) use db::{CompareOptions, DbCommand, InspectOptions};
+pub(crate) use support::{BundleOptions, ExplainOptions, ReportsOptions, TriageOptions};
 
 /// Walk every layer of a mutual TLS connection over NSS and name the one that fails.
 #[derive(Parser)]
@@ -75,81 +77,6 @@ pub(crate) struct CausesOptions {
     /// Write a page a cause into this directory, in Markdown
     #[arg(long, value_name = "DIR")]
     pub(crate) pages: Option<PathBuf>,
-}
-
-#[derive(Args)]
-pub(crate) struct ReportsOptions {
-    /// One report, of `nssight diagnose --format json`
-    #[arg(value_name = "A.json")]
-    pub(crate) a: PathBuf,
-    /// The other one
-    #[arg(value_name = "B.json")]
-    pub(crate) b: PathBuf,
-    #[command(flatten)]
-    pub(crate) output: TableOptions,
-}
-
-#[derive(Args)]
-pub(crate) struct ExplainOptions {
-    /// -5938, PR_END_OF_FILE_ERROR, unknown_ca, X509_V_ERR_CERT_HAS_EXPIRED, a cause, or a message
-    #[arg(required_unless_present = "list", allow_hyphen_values = true, allow_negative_numbers = true)]
-    pub(crate) what: Vec<String>,
-    /// List every name that is known
-    #[arg(long)]
-    pub(crate) list: bool,
-    #[command(flatten)]
-    pub(crate) output: TableOptions,
-}
-
-#[derive(Args)]
-pub(crate) struct BundleOptions {
-    /// Read this client.conf, server.conf or bridge.conf, as `nssight diagnose` does
-    #[arg(short = 'c', long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// The bundle to write, readable by its owner only
-    #[arg(short, long, value_name = "FILE", default_value = "nssight-bundle.tar.zst")]
-    pub(crate) output: PathBuf,
-    /// A log to put in; may be given several times
-    #[arg(long, value_name = "FILE")]
-    pub(crate) log: Vec<PathBuf>,
-    /// Another configuration file to put in; may be given several times
-    #[arg(long, value_name = "FILE")]
-    pub(crate) add_config: Vec<PathBuf>,
-    /// Show the contents, too
-    #[arg(short, long)]
-    pub(crate) verbose: bool,
-    #[command(flatten)]
-    target: TargetOptions,
-    #[command(flatten)]
-    pub(crate) password: PasswordOptions,
-    #[command(flatten)]
-    pub(crate) admin: AdminOptions,
-    #[command(flatten)]
-    pub(crate) walk: WalkOptions,
-}
-
-impl BundleOptions {
-    /// What the command line says about the target.
-    pub(crate) fn overrides(&self) -> Overrides {
-        self.target.overrides(self.walk.connect)
-    }
-
-    /// Whether the contents are shown only.
-    pub(crate) fn dry_run(&self) -> bool {
-        self.walk.dry_run
-    }
-}
-
-#[derive(Args)]
-pub(crate) struct TriageOptions {
-    /// Logs, reports of nssight, bundles, directories; .gz, .zst and .xz are unpacked. Without one, or for -, standard input
-    #[arg(value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-    /// Print the words by which lines are recognised, for grep -F
-    #[arg(long)]
-    pub(crate) patterns: bool,
-    #[command(flatten)]
-    pub(crate) output: TableOptions,
 }
 
 #[derive(Args)]
@@ -265,20 +192,27 @@ pub(crate) enum Colour {
 
 #[derive(Args)]
 pub(crate) struct DiagnoseOptions {
+    #[command(flatten)]
+    pub(crate) walked: WalkedOptions,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
+/// What is walked, and how.
+#[derive(Args)]
+pub(crate) struct WalkedOptions {
     /// Read this client.conf, server.conf or bridge.conf; without it and without --db, /etc/sigul/client.conf and
     /// ~/.sigul/client.conf
     #[arg(short = 'c', long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) target: TargetOptions,
+    target: TargetOptions,
     #[command(flatten)]
     pub(crate) password: PasswordOptions,
     #[command(flatten)]
     pub(crate) admin: AdminOptions,
     #[command(flatten)]
     pub(crate) walk: WalkOptions,
-    #[command(flatten)]
-    pub(crate) output: OutputOptions,
 }
 
 /// Where things are; each wins over the configuration.
@@ -431,7 +365,7 @@ fn name(choice: impl ValueEnum) -> OsString {
     choice.to_possible_value().map(|value| value.get_name().into()).unwrap_or_default()
 }
 
-impl DiagnoseOptions {
+impl WalkedOptions {
     /// What the command line says about the target.
     pub(crate) fn overrides(&self) -> Overrides {
         self.target.overrides(self.walk.connect)

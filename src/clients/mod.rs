@@ -11,17 +11,16 @@ mod table;
 mod tstclnt;
 
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use nssight_probes::settings::Request;
-use nssight_probes::{Layer, Settings};
+use nssight_probes::Layer;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cli::{ClientsOptions, Format};
-use crate::{exit, password, terminal, worker};
+use crate::{exit, password, settings, terminal, worker};
 
 use attempt::{Attempt, Job, Outcome};
 use pattern::Pattern;
@@ -44,21 +43,12 @@ type Try<'a> = Box<dyn Fn(&Job<'_>) -> io::Result<Attempt> + 'a>;
 
 pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
     worker::protect();
-    let source = password::source(&options.password);
-    let given = match source.as_ref().map_or(Ok(None), password::read) {
-        Ok(given) => given,
+    let (config, overrides) = (options.config.as_deref(), options.overrides());
+    let loaded = settings::load(config, &overrides, &options.password, Layer::OuterHandshake, options.timeout);
+    let (settings, password) = match loaded {
+        Ok(loaded) => loaded,
         Err(error) => return exit::usage(error),
     };
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let overrides = options.overrides();
-    let (settings, configured) = Settings::load(&Request {
-        config: options.config.as_deref(),
-        overrides: &overrides,
-        password: source,
-        until: Layer::OuterHandshake,
-        timeout: options.timeout,
-        home: home.as_deref(),
-    });
     let target = match &settings.target {
         Ok(target) => target,
         Err(trouble) => return exit::usage(&trouble.summary),
@@ -69,7 +59,7 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
     let Some(bridge) = &target.bridge else {
         return exit::usage("there is no peer to connect to: name one with --bridge");
     };
-    let password = given.or(configured).as_ref().and_then(password::bytes);
+    let password = password.as_ref().and_then(password::bytes);
     let job = Job { target, host: &bridge.value.host, port: bridge.value.port, password: password.as_ref() };
 
     let python = options.python.as_deref().unwrap_or(Path::new(PYTHON));

@@ -10,7 +10,7 @@ mod table;
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
@@ -19,12 +19,11 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use nssight_nss::library;
 use nssight_probes::secret::Password;
-use nssight_probes::settings::Request;
-use nssight_probes::{Layer, Settings, Target};
+use nssight_probes::{Layer, Target};
 use zeroize::Zeroizing;
 
 use crate::cli::{Format, ProcessModelOptions};
-use crate::{exit, lines, password, terminal, worker};
+use crate::{exit, lines, password, settings, terminal, worker};
 
 use matrix::{Matrix, Row};
 use model::{Ending, Line, Task};
@@ -131,20 +130,11 @@ fn untried(error: &io::Error) -> ExitCode {
 }
 
 fn subject(options: &ProcessModelOptions) -> Result<Given, ExitCode> {
-    let source = password::source(&options.password);
-    let given = source.as_ref().map_or(Ok(None), password::read).map_err(exit::usage)?;
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let overrides = options.overrides();
-    let (settings, configured) = Settings::load(&Request {
-        config: options.config.as_deref(),
-        overrides: &overrides,
-        password: source,
-        until: if options.connect { Layer::InnerHandshake } else { Layer::PrivateKey },
-        timeout: LAYER,
-        home: home.as_deref(),
-    });
+    let (config, overrides) = (options.config.as_deref(), options.overrides());
+    let until = if options.connect { Layer::InnerHandshake } else { Layer::PrivateKey };
+    let (settings, password) =
+        settings::load(config, &overrides, &options.password, until, LAYER).map_err(exit::usage)?;
     let target = settings.target.as_ref().map_err(|trouble| exit::usage(&trouble.summary))?;
-    let password: Option<Password> = given.or(configured);
     let subject = Subject {
         database: target.database.value.argument.clone(),
         nickname: target.nickname.as_ref().map(|nickname| nickname.value.clone()),

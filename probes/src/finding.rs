@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::Cause;
+use crate::catalogue::{Cause, Step};
 use crate::vocabulary::{Confidence, Layer, Status};
 
 /// One observed fact.
@@ -35,6 +35,13 @@ pub struct Remedy {
     pub text: String,
     /// A command to copy, with the target's own names in it.
     pub command: Option<String>,
+}
+
+/// As the catalogue says it, with placeholders in place of names.
+impl From<&Step> for Remedy {
+    fn from(step: &Step) -> Self {
+        Self { text: step.text.clone(), command: step.command.clone() }
+    }
 }
 
 /// How a layer came out, with everything that was seen on the way.

@@ -300,13 +300,8 @@ fn usual_layers(kind: Kind) -> Vec<Layer> {
 fn alert(alert: AlertDescription) -> Option<Explanation> {
     let name = alert.name()?;
     // NSS has an error for most of them, whose symptoms are in the catalogue, and OpenSSL writes them with blanks.
-    let nss = format!("SSL_ERROR_{}_ALERT", name.to_uppercase());
-    let short = nss.replace("BAD_CERTIFICATE_ALERT", "BAD_CERT_ALERT");
-    let short = short.replace("CERTIFICATE_EXPIRED_ALERT", "EXPIRED_CERT_ALERT");
-    let short = short.replace("CERTIFICATE_REVOKED_ALERT", "REVOKED_CERT_ALERT");
-    let short = short.replace("UNSUPPORTED_CERTIFICATE_ALERT", "UNSUPPORTED_CERT_ALERT");
-    let short = short.replace("SSL_ERROR_CERTIFICATE_REQUIRED_ALERT", "SSL_ERROR_RX_CERTIFICATE_REQUIRED_ALERT");
-    let causes = showing(&short, &[]);
+    let nss = ErrorCode::of_alert(alert.0).and_then(ErrorCode::name);
+    let causes = nss.map(|nss| showing(&nss, &[])).unwrap_or_default();
     let causes = if causes.is_empty() { showing(&format!("alert {}", name.replace('_', " ")), &[]) } else { causes };
     let layers = if causes.is_empty() { usual_layers(Kind::Alert) } else { layers_of(&causes) };
     Some(Explanation {

@@ -11,6 +11,9 @@ const FEWEST: usize = 5;
 /// So many of the intervals must be near the middle one.
 const REGULAR: f64 = 0.7;
 
+/// What is so near to a beat, in microseconds, is one.
+const NEAR: i64 = 1_000_000;
+
 /// A steady series of ends of file.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Heartbeat {
@@ -20,7 +23,7 @@ pub struct Heartbeat {
     pub count: usize,
     /// How far they are apart, in seconds.
     pub period_s: f64,
-    /// Their times, in microseconds.
+    /// Their times in order, in microseconds.
     #[serde(skip)]
     #[schemars(skip)]
     pub(super) times: Vec<i64>,
@@ -29,7 +32,9 @@ pub struct Heartbeat {
 impl Heartbeat {
     /// Whether an event at this time is one of its beats.
     pub(super) fn covers(&self, file: &str, when: When) -> bool {
-        self.file == file && self.times.iter().any(|time| (time - when.0).abs() < 1_000_000)
+        // They are in order: only the first one that is not long before can be near.
+        let near = self.times.partition_point(|time| *time <= when.0 - NEAR);
+        self.file == file && self.times.get(near).is_some_and(|time| *time < when.0 + NEAR)
     }
 }
 

@@ -122,19 +122,15 @@ fn since_last_request<'a>(events: Vec<Placed<'a>>, start: i64) -> Vec<Placed<'a>
         Role::Server => server.contains(index),
         _ => true,
     };
-    events.clone().into_iter().enumerate().filter(kept).map(|(_, placed)| placed).collect()
+    events.into_iter().enumerate().filter(kept).map(|(_, placed)| placed).collect()
 }
 
 /// Of every file without times, its last failure.
 fn last_of_each<'a>(untimed: &[Placed<'a>]) -> Vec<Placed<'a>> {
-    let mut kept = Vec::new();
-    for placed in untimed {
-        let same = |other: &&Placed<'_>| std::ptr::eq(other.file, placed.file);
-        let last =
-            untimed.iter().filter(same).filter(|other| other.event.sign.is_trouble()).map(|it| it.event.line).max();
-        if last.is_some_and(|last| placed.event.line + NEAR >= last) {
-            kept.push(placed.clone());
-        }
-    }
-    kept
+    let of_one_file = |events: &'_ [Placed<'a>]| {
+        let last = events.iter().filter(|placed| placed.event.sign.is_trouble()).map(|placed| placed.event.line).max();
+        let near = |placed: &&Placed<'_>| last.is_some_and(|last| placed.event.line + NEAR >= last);
+        events.iter().filter(near).cloned().collect::<Vec<_>>()
+    };
+    untimed.chunk_by(|one, next| std::ptr::eq(one.file, next.file)).flat_map(of_one_file).collect()
 }

@@ -5,6 +5,7 @@ mod heartbeat;
 mod incident;
 mod judge;
 mod line;
+mod opinion;
 mod scan;
 mod sign;
 

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use nssight_nss::ErrorCode;
 
 use super::line::{self, When};
 use super::sign::{Mark, Role, Sign, WORDS};
@@ -107,21 +108,22 @@ static SEARCH: LazyLock<AhoCorasick> = LazyLock::new(|| {
         .expect("the words can be sought")
 });
 
-static CODES: LazyLock<HashMap<String, i32>> = LazyLock::new(|| {
+static CODES: LazyLock<HashMap<String, ErrorCode>> = LazyLock::new(|| {
     let named = crate::explain::names().into_iter();
     named
         .filter_map(|(_, name, code)| Some((name, i32::try_from(code?).ok()?)))
         .filter(|(_, code)| *code < -5000)
+        .map(|(name, code)| (name, ErrorCode(code)))
         .collect()
 });
 
 pub(super) fn scan(name: &str, mut input: impl Read) -> Scanned {
     let mut scan = Scan { out: Scanned::new(name), ring: 0, line: 1, context: None, named: false, long: false };
     scan.named = scan.out.role != Role::Unknown;
-    let mut buffer = vec![0; BUFFER + LINE];
+    let mut buffer = vec![0; BUFFER];
     let mut held = 0;
     loop {
-        let count = match input.read(&mut buffer[held..BUFFER.max(held + 1)]) {
+        let count = match input.read(&mut buffer[held..]) {
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => {
@@ -177,20 +179,15 @@ impl Scan {
             self.long = false;
         }
         let (mut at, mut counted) = (0, 0);
-        while let Some(hit) = SEARCH.find(&bytes[at..]) {
+        while let Some(hit) = bytes.get(at..).and_then(|rest| SEARCH.find(rest)) {
             let start = memchr::memrchr(b'\n', &bytes[..at + hit.start()]).map_or(0, |end| end + 1);
             let end = memchr::memchr(b'\n', &bytes[at + hit.end()..]).map_or(bytes.len(), |far| at + hit.end() + far);
             self.line += memchr::memchr_iter(b'\n', &bytes[counted..start]).count() as u64;
             counted = start;
             let line = &bytes[start..end];
             self.hit(&line[..line.len().min(LINE)], hit.pattern().as_usize());
-            if end >= bytes.len() {
-                at = bytes.len();
-                break;
-            }
             at = end + 1;
         }
-        debug_assert!(at <= bytes.len());
         self.line += memchr::memchr_iter(b'\n', &bytes[counted..]).count() as u64;
     }
 
@@ -203,19 +200,19 @@ impl Scan {
 
     fn hit(&mut self, line: &[u8], first: usize) {
         let Some(sign) = sign(line, first) else { return };
-        if !sign.is_trouble() && !matches!(sign, Sign::ChildContext | Sign::OwnContext | Sign::NicknameLookup) {
+        let announces = matches!(sign, Sign::ChildContext | Sign::OwnContext);
+        if !sign.is_trouble() && !announces && sign != Sign::NicknameLookup {
             return self.routine(line, sign);
         }
         let when = line::when(line);
         let role = line::role(line);
         let own_head = when.is_some() || starts_level(line);
-        if matches!(sign, Sign::ChildContext | Sign::OwnContext) {
+        if announces {
             self.context = Some((sign == Sign::ChildContext, when, self.line + TRACEBACK));
-        }
-        let context = self.context.filter(|(_, _, until)| !own_head && self.line <= *until);
-        if own_head && !matches!(sign, Sign::ChildContext | Sign::OwnContext) {
+        } else if own_head {
             self.context = None;
         }
+        let context = self.context.filter(|(_, _, until)| !own_head && self.line <= *until);
         let child = context.is_some_and(|(child, _, _)| child)
             || sign == Sign::OursExpired
             || memchr::memmem::find(line, b"(child)").is_some();
@@ -289,12 +286,13 @@ fn starts_level(line: &[u8]) -> bool {
 
 /// What a line says: the most telling of its words.
 fn sign(line: &[u8], first: usize) -> Option<Sign> {
-    let mut best: Option<(usize, Sign)> = None;
-    let routine = matches!(WORDS[first].1, Mark::Plain(sign) if !sign.is_trouble());
     // The line of a routine message has nothing else to say.
-    if routine && let Mark::Plain(sign) = WORDS[first].1 {
+    if let Mark::Plain(sign) = WORDS[first].1
+        && !sign.is_trouble()
+    {
         return Some(sign);
     }
+    let mut best: Option<(usize, Sign)> = None;
     for hit in SEARCH.find_overlapping_iter(line) {
         let index = hit.pattern().as_usize();
         if best.is_some_and(|(known, _)| known <= index) {
@@ -319,7 +317,7 @@ fn read(mark: Mark, line: &[u8], start: usize, end: usize) -> Option<Sign> {
             if !(-12999..=-5000).contains(&code) {
                 return None;
             }
-            Sign::Code(code)
+            Sign::Code(ErrorCode(code))
         }
         Mark::AlertNumber => Sign::Alert(u8::try_from(number(3)?).ok()?),
         Mark::VerifyNumber => match u16::try_from(number(4)?).ok()? {

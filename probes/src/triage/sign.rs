@@ -1,5 +1,6 @@
 //! What a line can say, and the words by which it is recognised.
 
+use nssight_nss::ErrorCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -40,7 +41,7 @@ pub(super) enum Sign {
     NicknameLookup,
     // What went wrong.
     /// An error by its name or number (prerr.h, secerr.h, sslerr.h).
-    Code(i32),
+    Code(ErrorCode),
     /// A TLS alert that OpenSSL's client received.
     Alert(u8),
     /// A verify code of OpenSSL's.
@@ -111,7 +112,13 @@ impl Sign {
 
     /// An end of file or a reset, which says that the other side went and nothing else.
     pub(super) fn is_end(self) -> bool {
-        matches!(self, Self::Eof | Self::NsprEof | Self::NsprReset | Self::Code(-5938 | -5961))
+        matches!(
+            self,
+            Self::Eof
+                | Self::NsprEof
+                | Self::NsprReset
+                | Self::Code(ErrorCode::PR_END_OF_FILE_ERROR | ErrorCode::PR_CONNECT_RESET_ERROR)
+        )
     }
 }
 
@@ -157,7 +164,7 @@ pub(super) const WORDS: &[(&str, Mark)] = &[
     ("NSPR connection reset", Plain(Sign::NsprReset)),
     ("NSPR error: Connection reset", Plain(Sign::NsprReset)),
     ("Unexpected EOF", Plain(Sign::Eof)),
-    ("unexpected eof while reading", Plain(Sign::Code(-5938))),
+    ("unexpected eof while reading", Plain(Sign::Code(ErrorCode::PR_END_OF_FILE_ERROR))),
     ("Incorrect password/PIN entered", Plain(Sign::WrongPassword)),
     ("load a suitable client certificate", Plain(Sign::NoSuitableCertificate)),
     ("No option 'nss-password'", Plain(Sign::PasswordMissing)),

@@ -138,7 +138,7 @@ fn ten_planted_secrets_are_in_no_file_in_no_form() {
     assert_eq!(listed.len() + 1, files.len());
     for entry in listed {
         let content = of(entry["name"].as_str().unwrap());
-        let sum: String = openssl_sum(&content);
+        let sum: String = sha256sum(&content);
         assert_eq!(entry["sha256"], sum.as_str(), "{entry}");
     }
     assert!(listed.iter().any(|entry| !entry["redacted"].as_object().unwrap().is_empty()));
@@ -160,7 +160,7 @@ fn ten_planted_secrets_are_in_no_file_in_no_form() {
     }
 }
 
-fn openssl_sum(content: &[u8]) -> String {
+fn sha256sum(content: &[u8]) -> String {
     let mut child = Command::new("sha256sum")
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())

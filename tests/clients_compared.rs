@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 
 use common::servers::{s_server, selfserv};
-use common::{Case, NICKNAME, PASSWORD, PKI, Run, binary, run_beside};
+use common::{Case, NICKNAME, PASSWORD, PKI, Run, binary, hold_to_schema, run_beside};
 use nssight_fixtures::authority::{KeyKind, Spec, Usage};
 use nssight_fixtures::deployment::Deployment;
 use nssight_fixtures::endpoint::{Endpoint, Options};
@@ -154,11 +154,5 @@ fn the_document_keeps_to_its_schema_and_a_missing_client_is_said_to_be_missing()
     let report = clients(&case.database(DbFormat::Dbm), &case.password_file(), endpoint.port(), &more).report();
     assert_eq!(outcomes(&report)[3], ("python-nss", "absent"), "{report:#}");
     assert_eq!(kind(&report), "all-pass", "{report:#}");
-    let printed = common::run(binary().args(["schema", "clients"]));
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/clients.schema.json");
-    assert_eq!(printed.stdout, std::fs::read_to_string(file).unwrap());
-    let schema: Value = serde_json::from_str(&printed.stdout).unwrap();
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    let errors: Vec<String> = validator.iter_errors(&report).map(|error| error.to_string()).collect();
-    assert_eq!(errors, Vec::<String>::new());
+    hold_to_schema("clients", &[report]);
 }

@@ -4,7 +4,7 @@ mod common;
 
 use std::path::PathBuf;
 
-use common::{Case, PKI, Run, binary, diagnose, run};
+use common::{Case, PKI, Run, binary, diagnose, hold_to_schema, run};
 use nssight_fixtures::endpoint::{Endpoint, Options};
 use nssight_fixtures::nssdb::DbFormat;
 use serde_json::Value;
@@ -112,11 +112,5 @@ fn the_document_keeps_to_its_schema() {
     let a = run(diagnose(&database, &password, 1).args(["--until", "private-key"]));
     let b = run(diagnose(&database, &case.file("wrong", "x"), 1).args(["--until", "private-key"]));
     let report = compare(&kept(&case, "a.json", &a), &kept(&case, "b.json", &b)).report();
-    let printed = run(binary().args(["schema", "compare"]));
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/compare.schema.json");
-    assert_eq!(printed.stdout, std::fs::read_to_string(file).unwrap());
-    let schema: Value = serde_json::from_str(&printed.stdout).unwrap();
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    let errors: Vec<String> = validator.iter_errors(&report).map(|error| error.to_string()).collect();
-    assert_eq!(errors, Vec::<String>::new());
+    hold_to_schema("compare", &[report]);
 }

@@ -75,16 +75,15 @@ fn write(path: &Path, line: fn(&mut String, u64)) -> Result<(), Failure> {
     Ok(file.flush()?)
 }
 
+/// So many seconds into a month.
+fn day_and_time(second: u64) -> String {
+    let (day, hour, minute) = (1 + second / 86400 % 28, second / 3600 % 24, second / 60 % 60);
+    format!("{day:02} {hour:02}:{minute:02}:{:02}", second % 60)
+}
+
 /// One request, and one end of file in a hundred.
 fn bridge(text: &mut String, number: u64) {
-    let at = format!(
-        "2026-11-{:02} {:02}:{:02}:{:02},{:03}",
-        1 + number / 86400 % 28,
-        number / 3600 % 24,
-        number / 60 % 60,
-        number % 60,
-        number * 7919 % 1000
-    );
+    let at = format!("2026-11-{},{:03}", day_and_time(number), number * 7919 % 1000);
     let end = match number % 100 {
         0 => format!("{at} INFO: NSPR I/O error: (PR_END_OF_FILE_ERROR) Encountered end of file.\n"),
         _ => String::new(),
@@ -99,13 +98,7 @@ fn bridge(text: &mut String, number: u64) {
 }
 
 fn journal(text: &mut String, number: u64) {
-    let at = format!(
-        "Nov {:02} {:02}:{:02}:{:02} host",
-        1 + number / 86400 % 28,
-        number / 3600 % 24,
-        number / 60 % 60,
-        number % 60
-    );
+    let at = format!("Nov {} host", day_and_time(number));
     let _ = writeln!(
         text,
         "{at} httpd[{}]: 10.0.0.{} - - \"GET /repos/{}/primary.xml.gz HTTP/1.1\" 200 {} \"-\" \"libdnf (generic; Linux.x86_64)\"",

@@ -193,6 +193,19 @@ pub fn diagnose(database: &Path, password: &Path, port: u16) -> Command {
     command
 }
 
+/// Holds documents to the schema of their kind, and the schema in `docs/` to the types.
+pub fn hold_to_schema(name: &str, documents: &[Value]) {
+    let printed = run(binary().args(["schema", name]));
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/{name}.schema.json"));
+    let stale = format!("stale: nssight schema {name} > {}", file.display());
+    assert_eq!(printed.stdout, fs::read_to_string(&file).unwrap(), "{stale}");
+    let validator = jsonschema::validator_for(&serde_json::from_str(&printed.stdout).unwrap()).unwrap();
+    for document in documents {
+        let errors: Vec<String> = validator.iter_errors(document).map(|error| error.to_string()).collect();
+        assert_eq!(errors, Vec::<String>::new(), "{document:#}");
+    }
+}
+
 /// Names, contents and times of everything in a directory; equal before and after or something was touched.
 pub fn fingerprint(directory: &Path) -> Vec<(PathBuf, u64, i64, i64, Vec<u8>)> {
     let mut files: Vec<_> = walk(directory);

@@ -210,6 +210,12 @@ fn other_programs_words_are_understood() {
             "outer-handshake",
             "bridge-cert-name",
         ),
+        (
+            "client.log",
+            "nss.error.NSPRError: (SSL_ERROR_RX_UNKNOWN_RECORD_TYPE) x",
+            "outer-handshake",
+            "handshake-garbled",
+        ),
         ("client.log", "ERROR: Connection refused", "tcp", "tcp-refused"),
         (
             "client.log",
@@ -244,6 +250,47 @@ fn one_line_of_a_client_is_not_enough() {
     }
     // A verify code of 0 proves nothing, and is no error either.
     assert_eq!(said(&of_text("s_client.txt", "Verify return code: 0 (ok)")).1, None);
+}
+
+#[test]
+fn an_earlier_run_and_an_earlier_request_are_not_this_one() {
+    let wrong = "ERROR: Provided NSS password is incorrect\n";
+    let untrusted = "WARNING: Exception in child\nnss.error.NSPRError: (SEC_ERROR_UNTRUSTED_ISSUER) x\n\
+        ERROR: I/O error: NSPR connection reset\n";
+    let name = "ERROR: NSPR error\nTraceback\nnss.error.NSPRError: (SSL_ERROR_BAD_CERT_DOMAIN) x\n";
+    for (text, cause) in [
+        ([wrong, untrusted].concat(), "ca-untrusted"),
+        ([untrusted, wrong].concat(), "password-wrong"),
+        ([wrong, name].concat(), "server-cert-name"),
+        ([name, wrong, untrusted].concat(), "ca-untrusted"),
+    ] {
+        let document = of_text("client.log", &text);
+        assert_eq!(said(&document).1, Some(cause), "{text}: {document:#}");
+    }
+    // The bridge has done with a request, or a second has gone by: the next end of file is another client's.
+    let line = |time: &str, text: &str| format!("2026-11-24 05:00:0{time} {text}\n");
+    let served = line("0,000", "INFO: Client with CN 'a' connected") + &line("0,001", "INFO: Request: op='list-users'");
+    let finished = line("0,100", "DEBUG: Request handling finished");
+    let end = |time| line(time, "INFO: NSPR I/O error: (PR_END_OF_FILE_ERROR) Encountered end of file.");
+    for text in [served.clone() + &finished + &end("0,200"), served.clone() + &end("2,500")] {
+        assert_eq!(said(&of_text("sigul_bridge.log", &text)).1, None, "{text}");
+    }
+    assert_eq!(said(&of_text("sigul_bridge.log", &(served + &end("0,021")))).1, Some("server-link-dead"));
+}
+
+#[test]
+fn a_file_is_nobodys_log_for_a_part_of_its_name() {
+    let issuer = "2026-11-24 05:00:00 [error] SSL Library Error: -8179 SEC_ERROR_UNKNOWN_ISSUER";
+    for name in ["webserver.log", "observer.log", "web-server.log"] {
+        assert_ne!(said(&of_text(name, issuer)).0, Some("inner-handshake"), "{name}");
+    }
+    assert_eq!(said(&of_text("client_golang.log", "dial tcp: connect: connection refused")).1, None);
+    for name in ["server.log", "sigul_server.log", "1-sigul-server-2.log"] {
+        assert_eq!(
+            said(&of_text(name, "WARNING: NSPR error: (SEC_ERROR_UNKNOWN_ISSUER) x")).0,
+            Some("inner-handshake")
+        );
+    }
 }
 
 #[test]

@@ -108,10 +108,15 @@ fn by_time<'a>(timed: &[Placed<'a>], heartbeats: &[Heartbeat]) -> Vec<Group<'a>>
 fn since_last_request<'a>(events: Vec<Placed<'a>>, start: i64) -> Vec<Placed<'a>> {
     let of_request = |role: Role, begins: Sign| {
         let own = |placed: &Placed<'_>| placed.role == role;
-        let first = events.iter().position(|it| own(it) && it.event.sign.is_trouble());
-        let first = first.or_else(|| events.iter().rposition(|it| own(it) && it.at() < start)).unwrap_or(events.len());
+        let trouble = events.iter().position(|it| own(it) && it.event.sign.is_trouble());
+        let first =
+            trouble.or_else(|| events.iter().rposition(|it| own(it) && it.at() < start)).unwrap_or(events.len());
         let is_begin = |it: &Placed<'_>| own(it) && it.event.sign == begins;
-        let from = events.iter().take(first).rposition(is_begin).unwrap_or(0);
+        let begin = events.iter().take(first).rposition(is_begin).unwrap_or(0);
+        // Trouble after a request's end is another one's. Who met no trouble may have ended the very request that failed.
+        let is_past = |it: &Placed<'_>| own(it) && it.event.sign == Sign::Finished;
+        let past = events.iter().take(trouble.unwrap_or(0)).rposition(is_past).map_or(0, |end| end + 1);
+        let from = begin.max(past);
         let to = events.iter().skip(first).position(is_begin).map_or(events.len(), |after| first + after);
         from..to
     };
@@ -130,7 +135,15 @@ fn last_of_each<'a>(untimed: &[Placed<'a>]) -> Vec<Placed<'a>> {
     let of_one_file = |events: &'_ [Placed<'a>]| {
         let last = events.iter().filter(|placed| placed.event.sign.is_trouble()).map(|placed| placed.event.line).max();
         let near = |placed: &&Placed<'_>| last.is_some_and(|last| placed.event.line + NEAR >= last);
-        events.iter().filter(near).cloned().collect::<Vec<_>>()
+        let kept: Vec<Placed<'a>> = events.iter().filter(near).cloned().collect();
+        // What ended an earlier run is not about this one.
+        let ends = |placed: &Placed<'_>| {
+            let event = placed.event;
+            event.sign.is_trouble() && event.text.ends_a_run() && (!event.child || event.sign == Sign::OursExpired)
+        };
+        let earlier = |placed: &Placed<'_>| ends(placed) && Some(placed.event.line) < last;
+        let from = kept.iter().rposition(earlier).map_or(0, |end| end + 1);
+        kept[from..].to_vec()
     };
     untimed.chunk_by(|one, next| std::ptr::eq(one.file, next.file)).flat_map(of_one_file).collect()
 }

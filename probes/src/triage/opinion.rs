@@ -17,7 +17,10 @@ pub(super) type Opinion = Option<(Cause, Confidence)>;
 
 /// Errors about handshake messages that cannot be read, or come when they must not (sslerr.h).
 const GARBLED: RangeInclusive<ErrorCode> =
-    ErrorCode::SSL_ERROR_RX_MALFORMED_CLIENT_HELLO..=ErrorCode::SSL_ERROR_RX_UNEXPECTED_HELLO_DONE;
+    ErrorCode::SSL_ERROR_RX_MALFORMED_HELLO_REQUEST..=ErrorCode::SSL_ERROR_RX_UNKNOWN_ALERT;
+
+/// A bridge finds a dead connection the moment it writes to it (20 ms, measured); what comes later is something else's end.
+const AT_ONCE: i64 = 1_000_000;
 
 /// What the first rule that speaks says.
 pub(super) fn opinion(group: &Group<'_>) -> Opinion {
@@ -237,10 +240,12 @@ fn bridge(group: &Group<'_>) -> Opinion {
     let read = group.has(Role::Bridge, Sign::RequestRead);
     let began = group.has(Role::Server, Sign::Started);
     let ended = |placed: &&Placed<'_>| placed.role == Role::Bridge && placed.event.sign.is_end();
-    let last = group.events.iter().rev().find(ended)?.event.sign;
+    let last = group.events.iter().rev().find(ended)?.event;
+    let request = group.events.iter().rev().find(|placed| placed.event.sign == Sign::RequestRead);
+    let waited = request.and_then(|placed| Some(last.when?.0 - placed.event.when?.0));
     match (read, began) {
         // It spoke to its server for the first time, and nobody was there.
-        (true, false) if matches!(last, Sign::Code(_)) => {
+        (true, false) if matches!(last.sign, Sign::Code(_)) && waited.is_none_or(|time| time <= AT_ONCE) => {
             Some((Cause::ServerLinkDead, if complained { Likely } else { Possible }))
         }
         // The server was at work, and the bridge lost it.

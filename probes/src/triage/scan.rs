@@ -47,6 +47,12 @@ impl Text {
         Self { bytes, length: length as u8 }
     }
 
+    /// Whether it is the last word of a Sigul client's run: what its parent process logs, or the end of its traceback.
+    pub(super) fn ends_a_run(&self) -> bool {
+        let last_words = [&b"ERROR: "[..], b"Error: ", b"nss.error.NSPRError"];
+        last_words.iter().any(|words| self.as_bytes().starts_with(words))
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
     }
@@ -82,14 +88,19 @@ impl Scanned {
 /// Ends of file whose times are kept.
 const ENDS: usize = 4096;
 
+/// Whose log a file is by its name alone: `client.log`, `sigul_bridge.log-20261124`, `1-sigul-server-1.log`. A webserver.log
+/// or client_golang.log is somebody else's.
 fn by_name(name: &str) -> Role {
     let file = name.rsplit(['/', ':']).next().unwrap_or(name).to_lowercase();
-    match () {
-        () if file.contains("bridge") => Role::Bridge,
-        () if file.contains("server") && !file.contains("s_server") => Role::Server,
-        () if file.contains("client") && !file.contains("s_client") => Role::Client,
-        () if ["tstclnt", "openssl", "s_client", "curl"].iter().any(|tool| file.contains(tool)) => Role::Tool,
-        () => Role::Unknown,
+    let stem = file.split('.').next().unwrap_or(&file);
+    let says_nothing = |word: &&str| *word != "sigul" && !word.bytes().all(|byte| byte.is_ascii_digit());
+    let words: Vec<&str> = stem.split(['-', '_']).filter(says_nothing).collect();
+    match words.as_slice() {
+        ["bridge"] => Role::Bridge,
+        ["server"] => Role::Server,
+        ["client"] => Role::Client,
+        _ if ["tstclnt", "openssl", "s_client", "curl"].iter().any(|tool| file.contains(tool)) => Role::Tool,
+        _ => Role::Unknown,
     }
 }
 

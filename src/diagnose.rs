@@ -136,9 +136,14 @@ fn report(
 
 /// What is walked, for a report.
 pub(crate) fn summary(settings: &Settings, plan: &Plan) -> TargetSummary {
-    match &settings.target {
-        Ok(target) => target.summary(plan.until),
-        Err(_) => TargetSummary {
+    summary_of(Some(settings), plan)
+}
+
+/// The same, where there may be no configuration at all.
+pub(crate) fn summary_of(settings: Option<&Settings>, plan: &Plan) -> TargetSummary {
+    match settings.and_then(|settings| settings.target.as_ref().ok()) {
+        Some(target) => target.summary(plan.until),
+        None => TargetSummary {
             role: None,
             config_files: Vec::new(),
             database: None,
@@ -150,7 +155,7 @@ pub(crate) fn summary(settings: &Settings, plan: &Plan) -> TargetSummary {
             tls_max: None,
             password_source: PasswordSource::None.to_string(),
             until: plan.until,
-            timeout_ms: u64::try_from(settings.timeout().as_millis()).unwrap_or(u64::MAX),
+            timeout_ms: settings.map_or(0, |settings| u64::try_from(settings.timeout().as_millis()).unwrap_or(u64::MAX)),
         },
     }
 }
@@ -171,7 +176,8 @@ pub(crate) fn quietly(settings: &Settings, plan: &Plan, passwords: Passwords, re
     with_retries(settings, plan, passwords, &mut output, retries)
 }
 
-fn tool() -> Tool {
+/// What nssight is made of.
+pub(crate) fn tool() -> Tool {
     Tool {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         nss: library::nss_version(),

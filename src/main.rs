@@ -19,6 +19,7 @@ mod selftest;
 mod settings;
 mod supervisor;
 mod terminal;
+mod trace;
 mod triage;
 mod worker;
 
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Schema(options) => catalogue::schema(options.document),
         Command::ProcessModel(options) => process_model::run(&options),
         Command::Bundle(options) => bundle::run(&options),
+        Command::Trace(options) => trace::run(&options),
         Command::Triage(options) => triage::run(&options),
         Command::Worker => worker::run(),
         Command::Model => process_model::run::run(),

@@ -17,6 +17,7 @@ mod session_notes;
 pub mod settings;
 pub mod shell;
 pub mod target;
+pub mod trace;
 pub mod triage;
 pub mod tunnel;
 pub mod vocabulary;

@@ -97,33 +97,26 @@ impl SessionLog {
 
     /// Notes that we end our direction.
     pub fn finished(&mut self) {
-        self.we_finished = true;
-        let at = self.now_us();
-        self.conversation.ended(Direction::Sent, at, nssight_wire::End::LocalClose);
-    }
-
-    fn now_us(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
+        self.finished_at(self.epoch.elapsed());
     }
 }
 
-impl Tap for SessionLog {
-    fn sent(&mut self, bytes: &[u8]) {
-        let at = self.now_us();
-        self.conversation.feed(Direction::Sent, at, bytes);
+impl SessionLog {
+    /// Bytes that we sent, this long after the connection came up.
+    pub fn sent_at(&mut self, at: Duration, bytes: &[u8]) {
+        self.conversation.feed(Direction::Sent, microseconds(at), bytes);
     }
 
-    fn received(&mut self, bytes: &[u8]) {
-        let at = self.now_us();
-        let since = self.epoch.elapsed();
-        self.arrivals.first.get_or_insert(since);
-        self.arrivals.last = Some(since);
+    /// Bytes that came.
+    pub fn received_at(&mut self, at: Duration, bytes: &[u8]) {
+        self.arrivals.first.get_or_insert(at);
+        self.arrivals.last = Some(at);
         self.arrivals.count += 1;
-        self.conversation.feed(Direction::Received, at, bytes);
+        self.conversation.feed(Direction::Received, microseconds(at), bytes);
     }
 
-    fn ended(&mut self, end: End) {
-        let at = self.now_us();
+    /// The peer's direction ended.
+    pub fn ended_at(&mut self, at: Duration, end: End) {
         self.end.get_or_insert(end);
         let how = match end {
             End::Closed => nssight_wire::End::Fin,
@@ -131,6 +124,30 @@ impl Tap for SessionLog {
             End::TimedOut => nssight_wire::End::TimedOut,
             End::Failed(_) => nssight_wire::End::Reset,
         };
-        self.conversation.ended(Direction::Received, at, how);
+        self.conversation.ended(Direction::Received, microseconds(at), how);
+    }
+
+    /// We ended our direction.
+    pub fn finished_at(&mut self, at: Duration) {
+        self.we_finished = true;
+        self.conversation.ended(Direction::Sent, microseconds(at), nssight_wire::End::LocalClose);
+    }
+}
+
+fn microseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Tap for SessionLog {
+    fn sent(&mut self, bytes: &[u8]) {
+        self.sent_at(self.epoch.elapsed(), bytes);
+    }
+
+    fn received(&mut self, bytes: &[u8]) {
+        self.received_at(self.epoch.elapsed(), bytes);
+    }
+
+    fn ended(&mut self, end: End) {
+        self.ended_at(self.epoch.elapsed(), end);
     }
 }

@@ -3,6 +3,7 @@
 mod clients;
 mod db;
 mod support;
+mod trace;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use nssight_probes::target::{Endpoint, TlsVersion};
 
 pub(crate) use clients::{ClientsOptions, ProcessModelOptions};
 pub(crate) use db::{CompareOptions, DbCommand, InspectOptions};
+pub(crate) use trace::TraceOptions;
 pub(crate) use support::{BundleOptions, ExplainOptions, ReportsOptions, TriageOptions};
 
 /// Walk every layer of a mutual TLS connection over NSS and name the one that fails.
@@ -40,6 +42,8 @@ pub(crate) enum Command {
     Compare(ReportsOptions),
     /// Say what an error code, a name, an alert, a cause or a pasted message means
     Explain(ExplainOptions),
+    /// Run a program and say which of its own NSS calls fails
+    Trace(TraceOptions),
     /// Read logs and reports: which layer fails, why, and the lines that show it
     Triage(TriageOptions),
     /// Write what support needs to see of this host into one file, without its secrets
@@ -103,6 +107,8 @@ pub(crate) enum Document {
     Explain,
     /// nssight/process-model/1, of `nssight process-model`
     ProcessModel,
+    /// nssight/trace/1, of `nssight trace`
+    Trace,
     /// nssight/triage/1, of `nssight triage`
     Triage,
 }

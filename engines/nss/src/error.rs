@@ -28,6 +28,7 @@ macro_rules! codes {
 codes! {
     PR_IO_TIMEOUT_ERROR = -5990,
     PR_WOULD_BLOCK_ERROR = -5998,
+    PR_IN_PROGRESS_ERROR = -5934,
     PR_IO_ERROR = -5991,
     PR_CONNECT_RESET_ERROR = -5961,
     PR_END_OF_FILE_ERROR = -5938,

@@ -100,7 +100,20 @@ fn failed(
     let failed = FailedSession { peer: "the server", host, error, facts, log: &log, took, our_cas: &our_cas };
     let Judgement { trouble, confidence, summary } = failed.judge(&mut notes);
     let alert = facts.alerts.iter().any(|alert| !alert.sent && alert.description != 0);
-    let cause = match trouble {
+    match cause(trouble, alert) {
+        Some(cause) => notes.fail(cause, confidence, summary).error(error),
+        None => {
+            notes.add("alternative", "inner-client-cert-rejected, by a server that ends without an alert");
+            let summary = "the server's side went away in the middle of the inner handshake";
+            notes.fail(Cause::InnerClosed, Confidence::Likely, summary).error(error)
+        }
+    }
+}
+
+/// The cause of a failed inner handshake. A server that refuses a certificate says so in an alert, and the bridge passes it
+/// on: an end without one, which is `None`, means that the server's side went away, whatever it came after.
+pub(crate) fn cause(trouble: Trouble, alert: bool) -> Option<Cause> {
+    Some(match trouble {
         Trouble::PeerUntrusted => Cause::ServerCertUntrusted,
         Trouble::PeerExpired => Cause::ServerCertExpired,
         Trouble::PeerName => Cause::ServerCertName,
@@ -112,22 +125,9 @@ fn failed(
         Trouble::NotTls | Trouble::Garbled => Cause::InnerNotTls,
         Trouble::Silent | Trouble::Stalled | Trouble::TooSlow => Cause::ServerStalled,
         Trouble::CertificateExpired | Trouble::CertificateRevoked => Cause::InnerClientCertRejected,
-        // A server that refuses a certificate says so in an alert, and the bridge passes it on. An end without one means
-        // that the server's side went away, whatever it came after.
-        Trouble::CertificateRejected | Trouble::CertificateNotSent | Trouble::CaNotAcceptable if alert => {
-            Cause::InnerClientCertRejected
-        }
         Trouble::CertificateRejected | Trouble::CertificateNotSent | Trouble::CaNotAcceptable => {
-            notes.add("alternative", "inner-client-cert-rejected, by a server that ends without an alert");
-            return notes
-                .fail(
-                    Cause::InnerClosed,
-                    Confidence::Likely,
-                    "the server's side went away in the middle of the inner handshake",
-                )
-                .error(error);
+            return alert.then_some(Cause::InnerClientCertRejected);
         }
         Trouble::OtherAlert | Trouble::Closed | Trouble::Reset => Cause::InnerClosed,
-    };
-    notes.fail(cause, confidence, summary).error(error)
+    })
 }

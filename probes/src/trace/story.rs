@@ -1,0 +1,403 @@
+//! From a stream of events to what happened: processes, sessions, and the calls in order.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use nssight_nss::ErrorCode;
+use nssight_tracer::event::{Event, Function, Library, Phase};
+
+use super::address::{self, Ends};
+use super::session::Session;
+
+/// Calls kept for the timeline; the first half and the last.
+const CALLS: usize = 20_000;
+/// Processes kept; more are counted.
+const PROCESSES: usize = 10_000;
+/// Sessions kept.
+const SESSIONS: usize = 2_000;
+/// Calls of one thread that can be inside of each other.
+const NESTED: usize = 64;
+/// Threads of one process whose calls are told apart.
+const THREADS: usize = 4_096;
+
+/// How a process began, as far as it was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Birth {
+    /// It loaded the tracer as it started.
+    Started,
+    /// By a fork of a process that was watched.
+    Forked,
+    /// Something spoke for it that was not seen to begin.
+    Unseen,
+}
+
+/// One process.
+pub(super) struct Process {
+    pub(super) pid: u32,
+    pub(super) parent: Option<u32>,
+    pub(super) birth: Birth,
+    pub(super) from_ns: u64,
+    /// The programs that it ran, one after the other.
+    pub(super) programs: Vec<String>,
+    /// What the kernel said when its parent waited for it.
+    pub(super) status: Option<i32>,
+    /// NSS was started by this process, or by one that it was forked from.
+    pub(super) nss: Nss,
+    /// The thread that set the password callback.
+    pub(super) callback_set_by: Option<u32>,
+    /// Calls of NSS, SSL and NSPR.
+    pub(super) calls: u64,
+    pub(super) threads: Vec<u32>,
+    /// TLS libraries that it had loaded when it started.
+    pub(super) libraries: i64,
+    /// About to become this program.
+    pub(super) executing: Option<String>,
+    handles: HashMap<u64, usize>,
+    descriptors: HashMap<i64, usize>,
+    open: HashMap<u32, Vec<Event>>,
+}
+
+/// Whose NSS a process uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nss {
+    /// Not started.
+    No,
+    /// Started here.
+    Own,
+    /// Started before the fork, in another process; with whether it was used since.
+    Inherited { used: bool },
+}
+
+/// One call, or several alike that came one after the other.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    pub(super) event: Event,
+    pub(super) process: usize,
+    pub(super) session: Option<usize>,
+    /// How many alike.
+    pub(super) count: u64,
+    /// It never came back.
+    pub(super) open: bool,
+}
+
+impl Call {
+    /// Whether it failed, and not for want of patience.
+    pub(super) fn failed(&self) -> bool {
+        self.event.phase == Phase::Failed && !is_not_now(&self.event)
+    }
+
+    /// The error, as NSPR or the system has it.
+    pub(super) fn code(&self) -> ErrorCode {
+        ErrorCode(self.event.error)
+    }
+
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(self.event.text()).into_owned()
+    }
+}
+
+/// A call on a socket that does not wait.
+fn is_not_now(event: &Event) -> bool {
+    const AGAIN: i32 = 11;
+    const IN_PROGRESS: i32 = 115;
+    match event.function.library() {
+        Library::System => matches!(event.os_error, AGAIN | IN_PROGRESS),
+        _ => matches!(ErrorCode(event.error), ErrorCode::PR_WOULD_BLOCK_ERROR | ErrorCode::PR_IN_PROGRESS_ERROR),
+    }
+}
+
+/// Everything that was seen.
+#[derive(Default)]
+pub struct Story {
+    pub(super) processes: Vec<Process>,
+    pub(super) sessions: Vec<Session>,
+    pub(super) calls: Vec<Call>,
+    /// Calls between the first and the last that are kept.
+    pub(super) left_out: u64,
+    /// What the tracer could not follow.
+    pub(super) lost: Vec<String>,
+    /// Local addresses of the sockets that the traced processes have.
+    pub(super) own_addresses: Vec<SocketAddr>,
+    pub(super) processes_left_out: u64,
+    pub(super) from_ns: u64,
+    /// The last event.
+    pub(super) until_ns: u64,
+    live: HashMap<u32, usize>,
+    last_of_thread: HashMap<u32, usize>,
+}
+
+impl Story {
+    /// Takes the next event.
+    pub fn take(&mut self, event: &Event) {
+        if self.from_ns == 0 {
+            self.from_ns = event.at_ns;
+        }
+        self.until_ns = self.until_ns.max(event.at_ns);
+        let Some(process) = self.process(event) else { return };
+        match event.function {
+            Function::started | Function::forked => self.keep(event, process, None),
+            Function::wire_bytes | Function::wire_skipped | Function::wire_end => self.wire(event, process),
+            Function::chunk | Function::reply => {
+                if let Some(session) = self.session_of(event, process).and_then(|index| self.sessions.get_mut(index)) {
+                    session.chunk(event);
+                }
+            }
+            Function::lost => self.lose(String::from_utf8_lossy(event.text()).into_owned()),
+            _ if event.phase == Phase::Enter => self.enter(event, process),
+            _ => self.leave(event, process),
+        }
+    }
+
+    /// What cannot be told, in words; the same is said once.
+    pub fn lose(&mut self, what: String) {
+        if self.lost.len() < 100 && !self.lost.contains(&what) {
+            self.lost.push(what);
+        }
+    }
+
+    /// No more events will come: calls that have not come back never will.
+    pub fn end(&mut self) {
+        let mut open: Vec<(usize, Event)> = Vec::new();
+        for (index, process) in self.processes.iter_mut().enumerate() {
+            open.extend(process.open.drain().flat_map(|(_, events)| events).map(|event| (index, event)));
+        }
+        open.sort_by_key(|(_, event)| event.at_ns);
+        for (process, event) in open {
+            let session = self.session_of(&event, process);
+            if let Some(session) = session.and_then(|index| self.sessions.get_mut(index)) {
+                session.never_came_back(&event);
+            }
+            self.calls.push(Call { event, process, session, count: 1, open: true });
+        }
+    }
+
+    /// The process that an event is of, made if it was not known.
+    fn process(&mut self, event: &Event) -> Option<usize> {
+        let parent = || u32::try_from(event.number).ok();
+        match (event.function, self.live.get(&event.pid).copied()) {
+            (Function::started, Some(index)) => {
+                // A new program in an old process: nothing of the old one is left but its sockets.
+                let process = &mut self.processes[index];
+                process.programs.push(String::from_utf8_lossy(event.text()).into_owned());
+                process.programs.truncate(100);
+                process.executing = None;
+                process.nss = Nss::No;
+                process.callback_set_by = None;
+                process.libraries |= event.extra;
+                process.open.clear();
+                process.handles.clear();
+                process.descriptors.clear();
+                Some(index)
+            }
+            // A number that is used again: the old process is gone.
+            (Function::forked, _) => self.begin(event, Birth::Forked, parent()),
+            (Function::started, None) => self.begin(event, Birth::Started, parent()),
+            (_, Some(index)) => Some(index),
+            (_, None) => self.begin(event, Birth::Unseen, None),
+        }
+    }
+
+    fn begin(&mut self, event: &Event, birth: Birth, parent: Option<u32>) -> Option<usize> {
+        if self.processes.len() >= PROCESSES {
+            self.processes_left_out += 1;
+            return None;
+        }
+        let mut process = Process {
+            pid: event.pid,
+            parent,
+            birth,
+            from_ns: event.at_ns,
+            programs: Vec::new(),
+            status: None,
+            nss: Nss::No,
+            callback_set_by: None,
+            calls: 0,
+            threads: Vec::new(),
+            libraries: event.extra,
+            executing: None,
+            handles: HashMap::new(),
+            descriptors: HashMap::new(),
+            open: HashMap::new(),
+        };
+        let parent = parent.and_then(|parent| self.live.get(&parent)).and_then(|index| self.processes.get(*index));
+        match (birth, parent) {
+            (Birth::Forked, Some(parent)) => {
+                process.programs.extend(parent.programs.last().cloned());
+                process.nss = if parent.nss == Nss::No { Nss::No } else { Nss::Inherited { used: false } };
+                process.callback_set_by = parent.callback_set_by;
+                process.handles = parent.handles.clone();
+                process.descriptors = parent.descriptors.clone();
+                process.libraries = parent.libraries;
+            }
+            _ => process.programs.push(String::from_utf8_lossy(event.text()).into_owned()),
+        }
+        self.processes.push(process);
+        let index = self.processes.len() - 1;
+        self.live.insert(event.pid, index);
+        Some(index)
+    }
+
+    fn session_of(&self, event: &Event, process: usize) -> Option<usize> {
+        self.processes.get(process).and_then(|process| process.handles.get(&event.handle)).copied()
+    }
+
+    fn enter(&mut self, event: &Event, process: usize) {
+        let owner = &mut self.processes[process];
+        match event.function {
+            Function::execve
+            | Function::execv
+            | Function::execvp
+            | Function::execvpe
+            | Function::execveat
+            | Function::fexecve
+            | Function::execl
+            | Function::execlp
+            | Function::execle => {
+                owner.executing = Some(String::from_utf8_lossy(event.text()).into_owned());
+                return self.keep(event, process, None);
+            }
+            Function::vfork => return self.keep(event, process, None),
+            _ => {}
+        }
+        if owner.open.len() < THREADS || owner.open.contains_key(&event.tid) {
+            let open = owner.open.entry(event.tid).or_default();
+            if open.len() < NESTED {
+                open.push(*event);
+            }
+        }
+        let session = self.session_of(event, process);
+        if let Some(session) = session.and_then(|index| self.sessions.get_mut(index)) {
+            session.enters(event);
+        }
+    }
+
+    fn leave(&mut self, event: &Event, process: usize) {
+        let owner = &mut self.processes[process];
+        if let Some(open) = owner.open.get_mut(&event.tid) {
+            if let Some(at) = open.iter().rposition(|entered| entered.function == event.function) {
+                open.truncate(at);
+            }
+        }
+        if matches!(event.function.library(), Library::Nss | Library::Ssl | Library::Nspr) {
+            owner.calls += 1;
+        }
+        if !owner.threads.contains(&event.tid) && owner.threads.len() < THREADS {
+            owner.threads.push(event.tid);
+        }
+        self.learn(event, process);
+        let session = self.session_of(event, process);
+        if let Some(session) = session.and_then(|index| self.sessions.get_mut(index)) {
+            session.call(event, event.phase == Phase::Failed && !is_not_now(event));
+        }
+        self.keep(event, process, session);
+    }
+
+    /// What a call that came back changes.
+    fn learn(&mut self, event: &Event, process: usize) {
+        let owner = &mut self.processes[process];
+        let well = event.phase == Phase::Done;
+        let starts = matches!(
+            event.function,
+            Function::NSS_Init
+                | Function::NSS_InitReadWrite
+                | Function::NSS_Initialize
+                | Function::NSS_InitWithMerge
+                | Function::NSS_InitContext
+                | Function::NSS_NoDB_Init
+        );
+        match event.function {
+            // A second start in a process that inherited the first one does nothing (measured); a context is its own.
+            _ if starts && well && owner.nss == Nss::No => owner.nss = Nss::Own,
+            Function::NSS_Shutdown | Function::SECMOD_RestartModules if well => owner.nss = Nss::No,
+            Function::PK11_SetPasswordFunc => owner.callback_set_by = (event.number != 0).then_some(event.tid),
+            Function::SSL_ImportFD if well => return self.import(event, process),
+            Function::connect | Function::accept | Function::accept4 => {
+                if let Some(Ends { own: Some(own), .. }) = address::ends(event.text()) {
+                    if self.own_addresses.len() < 10_000 {
+                        self.own_addresses.push(own);
+                    }
+                }
+                let session = self.processes[process].descriptors.get(&event.number).copied();
+                if let (Some(session), Some(ends)) = (session, address::ends(event.text())) {
+                    self.sessions[session].ends = ends;
+                }
+                return;
+            }
+            Function::fork if well => {}
+            Function::waitpid | Function::wait | Function::wait4 if well && event.extra == 1 => {
+                let child = u32::try_from(event.result).ok().and_then(|pid| self.live.get(&pid)).copied();
+                if let Some(child) = child.and_then(|index| self.processes.get_mut(index)) {
+                    child.status = Some(event.number as i32);
+                }
+                return;
+            }
+            _ => {}
+        }
+        let uses = matches!(event.function.library(), Library::Nss | Library::Ssl);
+        if let (Nss::Inherited { .. }, true) = (self.processes[process].nss, uses) {
+            self.processes[process].nss = Nss::Inherited { used: true };
+        }
+    }
+
+    fn import(&mut self, event: &Event, process: usize) {
+        if self.sessions.len() >= SESSIONS {
+            return self.lose(format!("sessions after the first {SESSIONS}"));
+        }
+        self.sessions.push(Session::new(event, process));
+        let index = self.sessions.len() - 1;
+        let owner = &mut self.processes[process];
+        owner.handles.insert(event.handle, index);
+        owner.descriptors.insert(event.number, index);
+    }
+
+    fn wire(&mut self, event: &Event, process: usize) {
+        let session = self.processes[process].descriptors.get(&event.number).copied();
+        if let Some(session) = session.and_then(|index| self.sessions.get_mut(index)) {
+            session.wire(event);
+        }
+    }
+
+    /// Puts a call into the timeline, together with the one before it if they are alike.
+    fn keep(&mut self, event: &Event, process: usize, session: Option<usize>) {
+        let often = matches!(
+            event.function,
+            Function::PR_Poll
+                | Function::PR_Read
+                | Function::PR_Recv
+                | Function::PR_Write
+                | Function::PR_Send
+                | Function::SSL_OptionSet
+                | Function::waitpid
+        );
+        if often {
+            let last = self.last_of_thread.get(&event.tid).and_then(|index| self.calls.get_mut(*index));
+            if let Some(last) = last {
+                let there = &last.event;
+                let alike = (there.function, there.phase, there.handle, there.error, there.pid, there.result == 0)
+                    == (event.function, event.phase, event.handle, event.error, event.pid, event.result == 0);
+                if alike {
+                    last.count += 1;
+                    last.event.took_ns = last.event.took_ns.saturating_add(event.took_ns);
+                    return;
+                }
+            }
+        }
+        if self.calls.len() >= CALLS {
+            // The end is where things fail: the middle goes.
+            self.calls.drain(CALLS / 2..CALLS * 3 / 4);
+            self.left_out += (CALLS / 4) as u64;
+            self.last_of_thread.clear();
+        }
+        self.calls.push(Call { event: *event, process, session, count: 1, open: false });
+        if self.last_of_thread.len() < THREADS || self.last_of_thread.contains_key(&event.tid) {
+            self.last_of_thread.insert(event.tid, self.calls.len() - 1);
+        }
+    }
+}
+
+impl Story {
+    /// What the tracer could not follow, in words.
+    pub fn lost(&self) -> &[String] {
+        &self.lost
+    }
+}

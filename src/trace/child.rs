@@ -1,0 +1,133 @@
+//! Runs the program with the tracer in front of it, and reads what the tracer tells.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use nssight_probes::trace::{Ending, Story};
+use nssight_tracer::reader::Reader;
+use nssight_tracer::ring::VARIABLE;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, kill_process, pidfd_open, setrlimit};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::low_level::siginfo::Cause;
+
+/// The tracer, as it was built with this binary.
+const LIBRARY: &[u8] = include_bytes!(env!("NSSIGHT_TRACER"));
+/// Between two looks at the ring. It has room for what one thread can do in six times as long.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+/// A writer that is in the middle of an event is given so long.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// What came of a run.
+pub(crate) struct Run {
+    pub(crate) ending: Ending,
+    pub(crate) story: Story,
+    pub(crate) took: Duration,
+    pub(crate) events_lost: u64,
+}
+
+/// Runs `path` under the name `name`, with everything of ours passed through.
+pub(crate) fn run(path: &Path, name: &OsString, arguments: &[OsString], follow: bool) -> io::Result<Run> {
+    let mut reader = Reader::new()?;
+    let library = in_memory()?;
+    let own = std::process::id();
+    let of = |descriptor: i32| format!("/proc/{own}/fd/{descriptor}");
+    let (ring, preload) = (reader.descriptor().as_raw_fd(), of(library.as_raw_fd()));
+    let variable = format!("{ring}:{}:{}:{preload}", reader.inode()?, of(ring));
+    let mut command = Command::new(path);
+    std::os::unix::process::CommandExt::arg0(&mut command, name);
+    command.args(arguments).env(VARIABLE, variable);
+    let mut all = OsString::from(&preload);
+    if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
+        all.push(":");
+        all.push(others);
+    }
+    command.env("LD_PRELOAD", all);
+    let mut signals = SignalsInfo::<WithOrigin>::new([SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGINT, SIGQUIT])?;
+    let started = Instant::now();
+    let mut child = command.spawn()?;
+    let mut story = Story::default();
+    let ending = watch(&mut child, &mut reader, &mut story, &mut signals)?;
+    let took = started.elapsed();
+    while follow && story.unfinished().iter().any(|(pid, _)| *pid != child.id() && is_running(*pid)) {
+        if signals.pending().any(|signal| matches!(signal.signal, SIGINT | SIGTERM | SIGQUIT)) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+        reader.drain(|event| story.take(event));
+    }
+    let until = Instant::now() + LAST_WORDS;
+    while reader.drain(|event| story.take(event)) > 0 || reader.is_waiting() && Instant::now() < until {}
+    for (pid, program) in story.unfinished() {
+        if pid != child.id() && is_running(pid) {
+            story.lose(format!("process {pid} ({program}) still runs, and is not followed further"));
+        }
+    }
+    story.end();
+    Ok(Run { ending, story, took, events_lost: reader.lost() })
+}
+
+/// The library in a file that has no name and goes with this process.
+fn in_memory() -> io::Result<OwnedFd> {
+    let mut file = File::from(memfd_create("nssight-tracer", MemfdFlags::CLOEXEC)?);
+    file.write_all(LIBRARY)?;
+    Ok(file.into())
+}
+
+fn watch(
+    child: &mut Child,
+    reader: &mut Reader,
+    story: &mut Story,
+    signals: &mut SignalsInfo<WithOrigin>,
+) -> io::Result<Ending> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+    let handle = pidfd_open(pid, PidfdFlags::empty())?;
+    loop {
+        let ended = match poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&LOOK)) {
+            Ok(ready) => ready > 0,
+            Err(rustix::io::Errno::INTR) => false,
+            Err(error) => return Err(error.into()),
+        };
+        reader.drain(|event| story.take(event));
+        for origin in signals.pending() {
+            // What the terminal sends reaches the program by itself.
+            let by_terminal = matches!(origin.signal, SIGINT | SIGQUIT) && !matches!(origin.cause, Cause::Sent(_));
+            if let (false, Some(signal)) = (by_terminal, Signal::from_named_raw(origin.signal)) {
+                // It may have just ended, which the next look shows.
+                let _ = kill_process(pid, signal);
+            }
+        }
+        if ended {
+            let status = child.wait()?;
+            return Ok(Ending { exit: status.code(), signal: status.signal() });
+        }
+    }
+}
+
+fn is_running(pid: u32) -> bool {
+    // A zombie has an empty command line.
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+}
+
+/// Ends this process as the program ended.
+pub(crate) fn end_as(ending: Ending) -> std::process::ExitCode {
+    if let Some(number) = ending.signal {
+        // One core dump is the program's; a second one of ours helps nobody.
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+        let _ = signal_hook::low_level::emulate_default_handler(number);
+        if let Some(signal) = Signal::from_named_raw(number) {
+            let _ = kill_process(rustix::process::getpid(), signal);
+        }
+        return std::process::ExitCode::from(u8::try_from(128 + number).unwrap_or(u8::MAX));
+    }
+    std::process::ExitCode::from(ending.exit.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
+}

@@ -1,0 +1,138 @@
+//! For a terminal: timeline, layers, verdict, what differs, and what was lost.
+
+use std::io::{self, Write};
+
+use colored::{Color, Colorize};
+use nssight_probes::trace::{ProcessSummary, TimelineEntry, TraceReport};
+use nssight_probes::{Layer, Status};
+
+use crate::report::human::{Detail, Human};
+use crate::terminal::{item, paragraph, printable};
+
+pub(super) fn write(out: &mut dyn Write, report: &TraceReport, width: usize) -> io::Result<()> {
+    writeln!(out)?;
+    if !report.timeline.is_empty() {
+        timeline(out, report, width)?;
+    }
+    let walk = super::as_walk(report);
+    let mut human = Human::new(&mut *out, width, Detail::Normal);
+    for finding in walk.probes.iter().filter(|finding| finding.status != Status::Skip) {
+        human.layer(finding)?;
+    }
+    human.verdict(&walk)?;
+    if let Some(failed) = &report.first_failure {
+        writeln!(out, "\n{}", "The call that failed".bold())?;
+        let error = failed.error.as_ref().map(|error| format!(" with {}", error.name)).unwrap_or_default();
+        let place = format!("process {}, thread {}, at {:.1} ms", failed.pid, failed.tid, failed.at_ms);
+        item(out, &format!("{}{error}, in {place}; {}", failed.function, failed.then))?;
+    }
+    if !report.differences.is_empty() {
+        writeln!(out, "\n{}", "What a correct client does not do".bold())?;
+        for difference in &report.differences {
+            item(out, &format!("process {}: {}", difference.pid, difference.text))?;
+        }
+    }
+    processes(out, report)?;
+    if !report.lost.is_empty() || report.events_lost > 0 {
+        writeln!(out, "\n{}", "Not seen".bold())?;
+        for lost in &report.lost {
+            item(out, &printable(lost))?;
+        }
+        if report.events_lost > 0 {
+            item(out, &format!("{} events, which came faster than they were read", report.events_lost))?;
+        }
+    }
+    writeln!(out)?;
+    paragraph(out, "", 0, &ending(report))
+}
+
+fn ending(report: &TraceReport) -> String {
+    let program = &report.program;
+    let how = match (program.exit, program.signal) {
+        (Some(code), _) => format!("ended with status {code}"),
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    };
+    format!("{} {how} after {} ms.", printable(&program.name), program.duration_ms)
+}
+
+fn processes(out: &mut dyn Write, report: &TraceReport) -> io::Result<()> {
+    if report.processes.len() < 2 {
+        return Ok(());
+    }
+    writeln!(out, "\n{}", "Processes".bold())?;
+    for process in report.processes.iter().take(50) {
+        let program = process.programs.last().map(|program| printable(program)).unwrap_or_default();
+        let nss = match process.nss {
+            "not started" => String::new(),
+            nss => format!(", NSS {nss}"),
+        };
+        let line = format!("{} {} {program}: {} calls{nss}", process.pid, process.began, process.calls);
+        writeln!(out, "  {}{line}", "  ".repeat(generation(report, process)))?;
+    }
+    match report.processes.len().saturating_sub(50) {
+        0 => Ok(()),
+        more => writeln!(out, "  and {more} more"),
+    }
+}
+
+/// How many of its ancestors were traced.
+fn generation(report: &TraceReport, process: &ProcessSummary) -> usize {
+    let mut parent = process.parent;
+    let mut generation = 0;
+    while let Some(found) = report.processes.iter().find(|other| Some(other.pid) == parent) {
+        generation += 1;
+        if generation > 10 || found.parent == parent {
+            break;
+        }
+        parent = found.parent;
+    }
+    generation
+}
+
+fn timeline(out: &mut dyn Write, report: &TraceReport, width: usize) -> io::Result<()> {
+    writeln!(out, "{}", "Timeline".bold())?;
+    let generations: std::collections::HashMap<u32, usize> =
+        report.processes.iter().map(|process| (process.pid, generation(report, process))).collect();
+    let mut last = (0, 0);
+    for entry in &report.timeline {
+        let lane = "│ ".repeat(generations.get(&entry.pid).copied().unwrap_or_default());
+        if last != (entry.pid, entry.tid) {
+            let thread = if entry.pid == entry.tid { String::new() } else { format!(" thread {}", entry.tid) };
+            writeln!(out, "{:>12}  {lane}┌ process {}{thread}", "", entry.pid)?;
+            last = (entry.pid, entry.tid);
+        }
+        let time = format!("{:>9.1} ms", entry.at_us as f64 / 1000.0);
+        let call = format!("{}{}", "  ".repeat(usize::from(entry.depth)), said(entry));
+        let room = width.saturating_sub(16 + 2 * lane.chars().count() / 2);
+        let call: String = call.chars().take(room.max(20)).collect();
+        let call = entry.layer.map_or(call.normal(), |layer| call.color(colour(layer)));
+        let call = if entry.phase == "failed" { call.bold() } else { call };
+        writeln!(out, "{time}  {lane}│ {call}")?;
+    }
+    writeln!(out)
+}
+
+fn said(entry: &TimelineEntry) -> String {
+    let times = if entry.count > 1 { format!(" ×{}", entry.count) } else { String::new() };
+    let text = entry.text.as_deref().map(|text| format!(" {}", printable(text))).unwrap_or_default();
+    let how = match (entry.phase, &entry.error) {
+        ("failed", Some(error)) => format!(" ✗ {}", error.name),
+        ("failed", None) => " ✗".to_owned(),
+        ("open", _) => " … never came back".to_owned(),
+        _ if entry.took_us >= 1000 => format!(" {:.1} ms", entry.took_us as f64 / 1000.0),
+        _ => String::new(),
+    };
+    format!("{}{times}{how}{text}", entry.function)
+}
+
+/// One colour a group of layers.
+fn colour(layer: Layer) -> Color {
+    match layer {
+        Layer::NssDb | Layer::Password | Layer::Certificate | Layer::PrivateKey => Color::Cyan,
+        Layer::Resolve | Layer::Tcp => Color::Blue,
+        Layer::OuterHandshake | Layer::Bridge => Color::Yellow,
+        Layer::InnerHandshake | Layer::Request => Color::Magenta,
+        Layer::Config | Layer::Environment | Layer::ProcessModel => Color::White,
+    }
+}

@@ -1,0 +1,223 @@
+//! Finds the ring when the library is loaded, and knows process and thread.
+
+use core::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+
+use super::system::{
+    LoadedObject, MAP_FAILED, MAP_SHARED, O_RDWR_CLOEXEC, PROT_READ_WRITE, Stat, dl_iterate_phdr, fstat, getenv, getpid, getppid, gettid, mmap, open,
+    pthread_atfork, pthread_getspecific, pthread_key_create, pthread_setspecific, readlink,
+};
+use crate::event::{Event, Function, Phase, TEXT};
+use crate::ring::{BYTES, Ring};
+
+static RING: AtomicPtr<Ring> = AtomicPtr::new(ptr::null_mut());
+static PID: AtomicU32 = AtomicU32::new(0);
+/// Of the thread's value: its number above, how deep it is in watched calls below.
+static KEY: AtomicU32 = AtomicU32::new(0);
+static HAS_KEY: AtomicBool = AtomicBool::new(false);
+
+const DEPTH: usize = 0xff;
+
+/// The ring, if there is one and somebody reads it.
+pub(crate) fn ring() -> Option<&'static Ring> {
+    // SAFETY: null, or a mapping that is never undone.
+    unsafe { RING.load(Ordering::Acquire).as_ref() }
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_LOAD: extern "C" fn() = at_load;
+
+extern "C" fn at_load() {
+    let mut key: c_uint = 0;
+    // SAFETY: a key of our own, without destructor.
+    if unsafe { pthread_key_create(&mut key, None) } == 0 {
+        KEY.store(key, Ordering::Release);
+        HAS_KEY.store(true, Ordering::Release);
+    }
+    PID.store(getpid() as u32, Ordering::Relaxed);
+    // SAFETY: a function of this library, which is never unloaded.
+    unsafe { pthread_atfork(None, None, Some(in_child)) };
+    // SAFETY: a constant name; what it gives is read before anything can change it.
+    let Some(variable) = (unsafe { text(getenv(c"NSSIGHT_TRACE".as_ptr())) }) else { return };
+    let Some(place) = Place::parse(variable) else { return };
+    if let Some(ring) = place.map() {
+        super::environment::remember(variable, place.library);
+        RING.store(ring.cast_mut(), Ordering::Release);
+        let mut event = Event::new(Function::started, Phase::Note);
+        event.number = i64::from(getppid());
+        event.extra = tls_libraries();
+        // SAFETY: a path and a buffer that are as long as is said.
+        let length = unsafe { readlink(c"/proc/self/exe".as_ptr(), event.text.as_mut_ptr().cast(), TEXT) };
+        event.length = length.clamp(0, TEXT as isize) as u16;
+        emit(event);
+    }
+}
+
+/// Libraries for TLS that are loaded from the start: a bit each.
+fn tls_libraries() -> i64 {
+    unsafe extern "C" fn each(object: *mut LoadedObject, _: usize, bits: *mut c_void) -> c_int {
+        const NAMES: [(&[u8], i64); 4] =
+            [(b"/libnss3.so", 1), (b"/libssl.so.3", 2), (b"/libssl.so.1.1", 4), (b"/libgnutls.so", 8)];
+        // SAFETY: the loader's own object, and the number of the caller below.
+        let (name, bits) = unsafe { (text((*object).name), bits.cast::<i64>().as_mut()) };
+        if let (Some(name), Some(bits)) = (name, bits) {
+            let found = NAMES.iter().filter(|(end, _)| name.windows(end.len()).any(|part| part == *end));
+            *bits |= found.fold(0, |all, (_, bit)| all | bit);
+        }
+        0
+    }
+    let mut bits = 0i64;
+    // SAFETY: a callback that only reads, and a number that outlives the call.
+    unsafe { dl_iterate_phdr(each, ptr::from_mut(&mut bits).cast()) };
+    bits
+}
+
+/// glibc calls it in the child of every fork, its own ones included.
+unsafe extern "C" fn in_child() {
+    PID.store(getpid() as u32, Ordering::Relaxed);
+    forget_thread();
+    let mut event = Event::new(Function::forked, Phase::Note);
+    event.number = i64::from(getppid());
+    emit(event);
+}
+
+/// A C string of at most a page.
+///
+/// # Safety
+/// Null, or a string that ends in NUL.
+unsafe fn text(pointer: *const c_char) -> Option<&'static [u8]> {
+    // SAFETY: as promised.
+    (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) }.to_bytes()).filter(|text| text.len() < 4096)
+}
+
+/// Where the ring is: `DESCRIPTOR:INODE:PATH:LIBRARY`, the last being the path of this library.
+struct Place<'a> {
+    descriptor: c_int,
+    inode: u64,
+    path: &'a [u8],
+    library: &'a [u8],
+}
+
+impl<'a> Place<'a> {
+    fn parse(text: &'a [u8]) -> Option<Self> {
+        let (descriptor, rest) = split(text)?;
+        let (inode, rest) = split(rest)?;
+        let (path, library) = split(rest)?;
+        Some(Self { descriptor: number(descriptor)? as c_int, inode: number(inode)?, path, library })
+    }
+
+    /// By the inherited descriptor if it still is what it was, or by its path.
+    fn map(&self) -> Option<*const Ring> {
+        if self.is_it(self.descriptor) {
+            return self.map_descriptor(self.descriptor);
+        }
+        let mut path = [0u8; 128];
+        path.get_mut(..self.path.len()).filter(|room| room.len() < 128)?.copy_from_slice(self.path);
+        // SAFETY: a path that ends in NUL, since the buffer is longer.
+        let descriptor = unsafe { open(path.as_ptr().cast(), O_RDWR_CLOEXEC) };
+        let ring = self.is_it(descriptor).then(|| self.map_descriptor(descriptor)).flatten();
+        if descriptor >= 0 {
+            super::socket::close_own(descriptor);
+        }
+        ring
+    }
+
+    fn is_it(&self, descriptor: c_int) -> bool {
+        let mut status = Stat::empty();
+        // SAFETY: a buffer that is long enough; a bad descriptor is an error and nothing else.
+        descriptor >= 0 && unsafe { fstat(descriptor, &mut status) } == 0 && status.inode == self.inode
+    }
+
+    fn map_descriptor(&self, descriptor: c_int) -> Option<*const Ring> {
+        // SAFETY: a new mapping, at an address of the kernel's choice.
+        let at = unsafe { mmap(ptr::null_mut(), BYTES, PROT_READ_WRITE, MAP_SHARED, descriptor, 0) };
+        if at == MAP_FAILED {
+            return None;
+        }
+        let ring: *const Ring = at.cast_const().cast();
+        // SAFETY: a mapping of the size of a ring, which nobody can cut short: nssight has sealed it.
+        unsafe { &*ring }.is_open().then_some(ring)
+    }
+}
+
+fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = text.iter().position(|byte| *byte == b':')?;
+    Some((text.get(..at)?, text.get(at.checked_add(1)?..)?))
+}
+
+fn number(text: &[u8]) -> Option<u64> {
+    let digit = |sum: u64, byte: &u8| {
+        let digit = u64::from(byte.checked_sub(b'0').filter(|digit| *digit < 10)?);
+        sum.checked_mul(10)?.checked_add(digit)
+    };
+    (!text.is_empty()).then(|| text.iter().try_fold(0, digit)).flatten()
+}
+
+fn thread() -> usize {
+    if !HAS_KEY.load(Ordering::Acquire) {
+        return (gettid() as usize) << 8;
+    }
+    let value = pthread_getspecific(KEY.load(Ordering::Relaxed)) as usize;
+    if value != 0 {
+        return value;
+    }
+    let value = (gettid() as usize) << 8;
+    set_thread(value);
+    value
+}
+
+fn set_thread(value: usize) {
+    if HAS_KEY.load(Ordering::Acquire) {
+        // SAFETY: a key that exists; the value is a number and nobody follows it.
+        unsafe { pthread_setspecific(KEY.load(Ordering::Relaxed), value as *const c_void) };
+    }
+}
+
+fn forget_thread() {
+    set_thread(0);
+}
+
+/// One watched call deeper; says how deep it was before.
+pub(crate) fn deeper() -> u8 {
+    let value = thread();
+    let depth = value & DEPTH;
+    if depth < DEPTH {
+        set_thread(value.wrapping_add(1));
+    }
+    depth as u8
+}
+
+/// Back at this depth.
+pub(crate) fn back_at(depth: u8) {
+    set_thread(thread() & !DEPTH | usize::from(depth));
+}
+
+/// Writes an event of this process and thread.
+pub(crate) fn emit(mut event: Event) {
+    let Some(ring) = ring() else { return };
+    let thread = thread();
+    event.pid = PID.load(Ordering::Relaxed);
+    event.tid = (thread >> 8) as u32;
+    if event.at_ns == 0 {
+        event.at_ns = super::system::now_ns();
+    }
+    ring.write(&event);
+}
+
+/// Writes an event of whoever this really is: between vfork and exec a child runs in its parent's memory.
+pub(crate) fn emit_truly(mut event: Event) {
+    let Some(ring) = ring() else { return };
+    event.pid = getpid() as u32;
+    event.tid = gettid();
+    if event.at_ns == 0 {
+        event.at_ns = super::system::now_ns();
+    }
+    ring.write(&event);
+}
+
+/// Whether this memory is its own, and not lent to a child between vfork and exec.
+pub(crate) fn is_itself() -> bool {
+    getpid() as u32 == PID.load(Ordering::Relaxed)
+}

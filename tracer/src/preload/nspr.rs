@@ -1,0 +1,122 @@
+//! libnspr4: sockets. Signatures as in prio.h and prnetdb.h.
+
+use core::ffi::{c_char, c_int, c_void};
+use core::mem::transmute;
+use core::ptr;
+
+use super::call::{Call, forward};
+use super::real::Real;
+use super::watch::{self, Way};
+use crate::event::{Function, Library};
+
+type Opaque = *mut c_void;
+
+/// PR_DESC_SOCKET_TCP and PR_DESC_LAYERED of prio.h; files and pipes are nobody's session.
+const SOCKET_TCP: c_int = 2;
+const LAYERED: c_int = 4;
+
+/// Whether it is a TCP socket, or something put over one: the first word of its methods.
+///
+/// # Safety
+/// An open PRFileDesc or null, by the contract of every function here.
+unsafe fn is_socket(socket: Opaque) -> bool {
+    if socket.is_null() {
+        return false;
+    }
+    // SAFETY: PRFileDesc begins with a pointer to PRIOMethods, which begin with the type (prio.h).
+    let kind = unsafe { **socket.cast_const().cast::<*const c_int>() };
+    kind == SOCKET_TCP || kind == LAYERED
+}
+
+fn no(status: c_int) -> bool {
+    status != 0
+}
+
+forward! {
+    Nspr fn PR_Connect(socket: Opaque, address: Opaque, timeout: u32) -> c_int = -1, fails no; |call| {
+        call.handle(socket);
+        call.waits();
+    }
+    Nspr fn PR_ConnectContinue(socket: Opaque, flags: i16) -> c_int = -1, fails no; |call| { call.handle(socket) }
+    Nspr fn PR_Accept(socket: Opaque, address: Opaque, timeout: u32) -> Opaque = ptr::null_mut(),
+        fails |socket| socket.is_null(); |call| {
+        call.handle(socket);
+        call.waits();
+    }
+    Nspr fn PR_Close(socket: Opaque) -> c_int = -1, fails no; |call| {
+        call.handle(socket);
+        // SAFETY: an open PRFileDesc, by the function's contract.
+        if unsafe { is_socket(socket) } {
+            call.waits();
+            watch::forget(socket);
+        } else {
+            call.mute();
+        }
+    }
+    Nspr fn PR_Shutdown(socket: Opaque, how: c_int) -> c_int = -1, fails no; |call| {
+        call.handle(socket);
+        call.number(how);
+        call.waits();
+    }
+    Nspr fn PR_Poll(sockets: Opaque, count: c_int, timeout: u32) -> i32 = -1, fails |count| count < 0; |call| {
+        call.number(count);
+        call.extra(timeout);
+        call.waits();
+    }
+    Nspr fn PR_GetAddrInfoByName(host: *const c_char, family: u16, flags: c_int) -> Opaque = ptr::null_mut(),
+        fails |list| list.is_null(); |call| {
+        // SAFETY: a C string, by the function's contract.
+        unsafe { call.text(host) };
+        call.waits();
+    }
+    Nspr fn PR_GetHostByName(host: *const c_char, buffer: *mut c_char, size: c_int, entry: Opaque) -> c_int = -1,
+        fails no; |call| {
+        // SAFETY: as above.
+        unsafe { call.text(host) };
+        call.waits();
+    }
+}
+
+/// Functions that move bytes: (socket, buffer, length, …).
+macro_rules! moving {
+    ($($name:ident($($more:ident: $ty:ty),*) $way:ident;)*) => {$(
+        /// # Safety
+        /// As the function of the same name.
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name(socket: Opaque, buffer: *const u8, length: i32 $(, $more: $ty)*) -> i32 {
+            static REAL: Real = Real::new(
+                Library::Nspr,
+                // SAFETY: it ends in the one NUL that is put there.
+                unsafe { core::ffi::CStr::from_bytes_with_nul_unchecked(concat!(stringify!($name), "\0").as_bytes()) },
+            );
+            let Some(real) = REAL.get() else { return -1 };
+            // SAFETY: the signature is that of prio.h.
+            let real: unsafe extern "C" fn(Opaque, *const u8, i32 $(, $ty)*) -> i32 =
+                unsafe { transmute::<Opaque, _>(real) };
+            let mut call = Call::begin(Function::$name);
+            call.handle(socket);
+            call.number(length);
+            // SAFETY: an open PRFileDesc, by the function's contract.
+            match unsafe { is_socket(socket) } {
+                true => call.waits(),
+                false => call.mute(),
+            }
+            call.forward();
+            // SAFETY: the caller's own arguments.
+            let moved = unsafe { real(socket, buffer, length $(, $more)*) };
+            call.end(moved, moved < 0);
+            if moved > 0 && call.is_outermost() {
+                // SAFETY: so many bytes of the caller's buffer have been moved.
+                watch::moved(socket, Way::$way, unsafe { core::slice::from_raw_parts(buffer, moved as usize) });
+            }
+            moved
+        }
+    )*};
+}
+
+moving! {
+    PR_Read() Received;
+    PR_Recv(flags: c_int, timeout: u32) Received;
+    PR_Write() Sent;
+    PR_Send(flags: c_int, timeout: u32) Sent;
+}

@@ -1,0 +1,67 @@
+//! Finds the function that is stood in front of.
+
+use core::ffi::{CStr, c_void};
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use super::system::{RTLD_LAZY_NOLOAD, RTLD_NEXT, dlopen, dlsym, errno, set_errno};
+use crate::event::Library;
+
+/// A real function, looked up once.
+///
+/// The next one in the order of look-up is it. Where there is none, NSS may have been loaded with `RTLD_LOCAL`, as Python
+/// loads its extensions and all that they need: then its library is loaded, and is asked itself. That also keeps it loaded,
+/// so that what was found stays valid. None of the functions that are watched has more than one symbol version in NSS and
+/// NSPR; of the C library's, the default one is taken.
+pub(crate) struct Real {
+    library: Library,
+    name: &'static CStr,
+    found: AtomicPtr<c_void>,
+}
+
+/// Looked for, and not there.
+const NOWHERE: *mut c_void = 1 as *mut c_void;
+
+impl Real {
+    pub(crate) const fn new(library: Library, name: &'static CStr) -> Self {
+        Self { library, name, found: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    pub(crate) fn get(&self) -> Option<*mut c_void> {
+        let found = self.found.load(Ordering::Acquire);
+        if !found.is_null() {
+            return (found != NOWHERE).then_some(found);
+        }
+        let before = errno();
+        let found = self.look_up();
+        set_errno(before);
+        match found.is_null() {
+            // NSS may be loaded later; the C library is not.
+            true if self.library != Library::System => {}
+            true => self.found.store(NOWHERE, Ordering::Release),
+            false => self.found.store(found, Ordering::Release),
+        }
+        (!found.is_null()).then_some(found)
+    }
+
+    fn look_up(&self) -> *mut c_void {
+        // SAFETY: a constant name that ends in NUL; RTLD_NEXT is meant for this very use.
+        let next = unsafe { dlsym(RTLD_NEXT, self.name.as_ptr()) };
+        if !next.is_null() {
+            return next;
+        }
+        let library = match self.library {
+            Library::Nss => c"libnss3.so",
+            Library::Ssl => c"libssl3.so",
+            Library::Nspr => c"libnspr4.so",
+            Library::System | Library::Program | Library::Tracer => return ptr::null_mut(),
+        };
+        // SAFETY: a constant name; nothing is loaded that is not loaded already.
+        let handle = unsafe { dlopen(library.as_ptr(), RTLD_LAZY_NOLOAD) };
+        if handle.is_null() {
+            return ptr::null_mut();
+        }
+        // SAFETY: an open handle and a constant name.
+        unsafe { dlsym(handle, self.name.as_ptr()) }
+    }
+}

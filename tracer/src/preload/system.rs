@@ -1,0 +1,99 @@
+//! What the tracer itself needs of the C library.
+
+use core::ffi::{c_char, c_int, c_long, c_uint, c_void};
+
+pub(crate) const RTLD_NEXT: *mut c_void = -1isize as *mut c_void;
+pub(crate) const RTLD_LAZY_NOLOAD: c_int = 0x1 | 0x4;
+pub(crate) const CLOCK_MONOTONIC: c_int = 1;
+pub(crate) const PROT_READ_WRITE: c_int = 3;
+pub(crate) const MAP_SHARED: c_int = 1;
+pub(crate) const MAP_FAILED: *mut c_void = -1isize as *mut c_void;
+pub(crate) const O_RDWR_CLOEXEC: c_int = 0o2 | 0o2_000_000;
+pub(crate) const AT_FDCWD: c_int = -100;
+pub(crate) const AT_EACCESS: c_int = 0x200;
+pub(crate) const R_OK: c_int = 4;
+pub(crate) const SYS_GETTID: c_long = if cfg!(target_arch = "x86_64") { 186 } else { 178 };
+
+/// `struct timespec` where long has 64 bits.
+#[repr(C)]
+pub(crate) struct Timespec {
+    pub(crate) seconds: i64,
+    pub(crate) nanoseconds: i64,
+}
+
+#[link(name = "c")]
+unsafe extern "C" {
+    pub(crate) safe fn abort() -> !;
+    pub(crate) fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
+    pub(crate) fn dlopen(name: *const c_char, flags: c_int) -> *mut c_void;
+    pub(crate) fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int;
+    pub(crate) safe fn __errno_location() -> *mut c_int;
+    pub(crate) safe fn getpid() -> c_int;
+    pub(crate) safe fn getppid() -> c_int;
+    pub(crate) fn syscall(number: c_long, ...) -> c_long;
+    pub(crate) fn getenv(name: *const c_char) -> *const c_char;
+    pub(crate) fn open(path: *const c_char, flags: c_int, ...) -> c_int;
+    pub(crate) fn mmap(at: *mut c_void, length: usize, protection: c_int, flags: c_int, fd: c_int, offset: i64) -> *mut c_void;
+    pub(crate) fn fstat(fd: c_int, status: *mut Stat) -> c_int;
+    pub(crate) fn faccessat(directory: c_int, path: *const c_char, mode: c_int, flags: c_int) -> c_int;
+    pub(crate) fn readlink(path: *const c_char, buffer: *mut c_char, length: usize) -> isize;
+    pub(crate) fn getsockname(fd: c_int, address: *mut c_void, length: *mut c_uint) -> c_int;
+    pub(crate) fn getpeername(fd: c_int, address: *mut c_void, length: *mut c_uint) -> c_int;
+    pub(crate) fn pthread_key_create(key: *mut c_uint, destructor: Option<unsafe extern "C" fn(*mut c_void)>) -> c_int;
+    pub(crate) safe fn pthread_getspecific(key: c_uint) -> *mut c_void;
+    pub(crate) fn pthread_setspecific(key: c_uint, value: *const c_void) -> c_int;
+    pub(crate) fn pthread_atfork(
+        prepare: Option<unsafe extern "C" fn()>,
+        parent: Option<unsafe extern "C" fn()>,
+        child: Option<unsafe extern "C" fn()>,
+    ) -> c_int;
+    pub(crate) fn dl_iterate_phdr(
+        each: unsafe extern "C" fn(*mut LoadedObject, usize, *mut c_void) -> c_int,
+        data: *mut c_void,
+    ) -> c_int;
+    pub(crate) static mut environ: *const *const c_char;
+}
+
+/// `struct stat`: device and inode are its first two words on every 64-bit Linux; 144 bytes are the longest of them.
+#[repr(C, align(8))]
+pub(crate) struct Stat {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    rest: [u64; 16],
+}
+
+impl Stat {
+    pub(crate) const fn empty() -> Self {
+        Self { device: 0, inode: 0, rest: [0; 16] }
+    }
+}
+
+pub(crate) fn errno() -> c_int {
+    // SAFETY: glibc gives the address of this thread's errno, always a valid one.
+    unsafe { *__errno_location() }
+}
+
+pub(crate) fn set_errno(value: c_int) {
+    // SAFETY: as above.
+    unsafe { *__errno_location() = value }
+}
+
+pub(crate) fn now_ns() -> u64 {
+    let mut time = Timespec { seconds: 0, nanoseconds: 0 };
+    // SAFETY: a timespec of our own. The clock is read without a system call.
+    unsafe { clock_gettime(CLOCK_MONOTONIC, &mut time) };
+    (time.seconds as u64).wrapping_mul(1_000_000_000).wrapping_add(time.nanoseconds as u64)
+}
+
+/// This thread's number, as the kernel has it.
+pub(crate) fn gettid() -> u32 {
+    // SAFETY: gettid(2) takes nothing and cannot fail.
+    (unsafe { syscall(SYS_GETTID) }) as u32
+}
+
+/// `struct dl_phdr_info`: address and name are its first two words.
+#[repr(C)]
+pub(crate) struct LoadedObject {
+    address: usize,
+    pub(crate) name: *const c_char,
+}

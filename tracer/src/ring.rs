@@ -1,0 +1,121 @@
+//! The memory that the traced processes and nssight share: a ring of slots that many write and one reads.
+//!
+//! A writer takes the next slot if there is a free one, fills it, and marks it with the number of its turn. It never waits:
+//! when the reader is behind, the event is dropped and counted. A writer that dies between the two leaves a slot without
+//! mark, which the reader passes over after a while.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::event::Event;
+
+/// Words of 8 bytes in a slot.
+pub const WORDS: usize = 32;
+/// Slots in the ring; a power of two. A thread that does nothing but `PR_Poll` fills a fifth of it in 10 ms.
+pub const SLOTS: usize = 1 << 15;
+/// Bytes of the whole.
+pub const BYTES: usize = size_of::<Ring>();
+/// The variable that tells a traced process where the ring is: descriptor, inode and path.
+pub const VARIABLE: &str = "NSSIGHT_TRACE";
+
+/// Layout 1.
+const MAGIC: u64 = 0x6e73_7369_6768_0001;
+
+/// A line of the processor's cache, so that writers and reader do not take each other's.
+#[repr(C, align(64))]
+struct Line<T>(T);
+
+#[repr(C, align(64))]
+struct Slot {
+    /// The first word is the number of the turn, from one on.
+    words: [AtomicU64; WORDS],
+}
+
+/// The ring. It lives in shared memory, where all zero is the empty one.
+#[repr(C)]
+pub struct Ring {
+    magic: Line<AtomicU64>,
+    head: Line<AtomicU64>,
+    tail: Line<AtomicU64>,
+    dropped: Line<AtomicU64>,
+    closed: Line<AtomicU32>,
+    slots: [Slot; SLOTS],
+}
+
+impl Ring {
+    /// Makes an empty one usable.
+    pub fn open(&self) {
+        self.magic.0.store(MAGIC, Ordering::Release);
+    }
+
+    /// Whether it is one of this layout.
+    pub fn is_open(&self) -> bool {
+        self.magic.0.load(Ordering::Acquire) == MAGIC && self.closed.0.load(Ordering::Relaxed) == 0
+    }
+
+    /// Nobody reads any more.
+    pub fn close(&self) {
+        self.closed.0.store(1, Ordering::Relaxed);
+    }
+
+    /// Events that found no room.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.0.load(Ordering::Relaxed)
+    }
+
+    /// Writes an event, or drops it. Never waits.
+    pub fn write(&self, event: &Event) {
+        let mut turn = self.head.0.load(Ordering::Relaxed);
+        let slot = loop {
+            let used = turn.wrapping_sub(self.tail.0.load(Ordering::Acquire));
+            let free = (used as usize) < SLOTS;
+            let (Some(slot), true) = (self.slots.get(turn as usize % SLOTS), free) else {
+                if self.closed.0.load(Ordering::Relaxed) == 0 {
+                    self.dropped.0.fetch_add(1, Ordering::Relaxed);
+                }
+                return;
+            };
+            match self.head.0.compare_exchange_weak(turn, turn.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => break slot,
+                Err(now) => turn = now,
+            }
+        };
+        let [mark, words @ ..] = &slot.words;
+        for (word, value) in words.iter().zip(event.words()) {
+            word.store(value, Ordering::Relaxed);
+        }
+        mark.store(turn.wrapping_add(1), Ordering::Release);
+    }
+
+    /// Takes the next event. To be called by one thread only.
+    pub fn take(&self) -> Taken {
+        let turn = self.tail.0.load(Ordering::Relaxed);
+        if turn == self.head.0.load(Ordering::Acquire) {
+            return Taken::Nothing;
+        }
+        let Some(slot) = self.slots.get(turn as usize % SLOTS) else { return Taken::Nothing };
+        if slot.words[0].load(Ordering::Acquire) != turn.wrapping_add(1) {
+            return Taken::Unfinished;
+        }
+        let words = core::array::from_fn(|index| slot.words[index].load(Ordering::Relaxed));
+        self.tail.0.store(turn.wrapping_add(1), Ordering::Release);
+        Event::of_words(&words).map_or(Taken::Garbage, Taken::Event)
+    }
+
+    /// Passes over a slot whose writer does not come back. To be called by the reader.
+    pub fn pass_over(&self) {
+        self.tail.0.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// What the reader finds.
+#[allow(clippy::large_enum_variant, reason = "it lives for a moment, on the stack")]
+pub enum Taken {
+    /// The ring is empty.
+    Nothing,
+    /// A writer is at work in the next slot, or died there.
+    Unfinished,
+    /// What no tracer writes.
+    Garbage,
+    /// An event.
+    Event(Event),
+}

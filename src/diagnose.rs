@@ -155,7 +155,8 @@ pub(crate) fn summary_of(settings: Option<&Settings>, plan: &Plan) -> TargetSumm
             tls_max: None,
             password_source: PasswordSource::None.to_string(),
             until: plan.until,
-            timeout_ms: settings.map_or(0, |settings| u64::try_from(settings.timeout().as_millis()).unwrap_or(u64::MAX)),
+            timeout_ms: settings
+                .map_or(0, |settings| u64::try_from(settings.timeout().as_millis()).unwrap_or(u64::MAX)),
         },
     }
 }

@@ -16,8 +16,8 @@ use nssight_probes::target::{Endpoint, TlsVersion};
 
 pub(crate) use clients::{ClientsOptions, ProcessModelOptions};
 pub(crate) use db::{CompareOptions, DbCommand, InspectOptions};
-pub(crate) use trace::TraceOptions;
 pub(crate) use support::{BundleOptions, ExplainOptions, ReportsOptions, TriageOptions};
+pub(crate) use trace::TraceOptions;
 
 /// Walk every layer of a mutual TLS connection over NSS and name the one that fails.
 #[derive(Parser)]

@@ -100,12 +100,24 @@ fn verdict(story: &Story, layers: &[nssight_probes::Finding], judged: Verdict, i
             format!("nothing to see: no call of NSS, and the program uses {}", others.join(" and "))
         }
         (false, true) => "nothing to see: no call of NSS".to_owned(),
-        (false, false) if story.is_server() => "a server: its clients' sessions are listed, and none is judged".to_owned(),
-        (false, false) if is_bad => "the program ended badly, and none of the calls that were seen is the reason".to_owned(),
+        (false, false) if story.is_server() => {
+            "a server: its clients' sessions are listed, and none is judged".to_owned()
+        }
+        (false, false) if is_bad => {
+            "the program ended badly, and none of the calls that were seen is the reason".to_owned()
+        }
         (false, false) => return judged,
     };
     let status = Outcome::Inconclusive;
-    Verdict { status, layer: None, cause: None, component: None, confidence: Confidence::Possible, summary, remedies: Vec::new() }
+    Verdict {
+        status,
+        layer: None,
+        cause: None,
+        component: None,
+        confidence: Confidence::Possible,
+        summary,
+        remedies: Vec::new(),
+    }
 }
 
 /// The configuration that the program was given, if it is one of Sigul's.
@@ -115,8 +127,13 @@ fn configuration(options: &TraceOptions, name: &OsString, arguments: &[OsString]
     if given.is_none() && !is_sigul {
         return None;
     }
-    let password =
-        PasswordOptions { password_file: None, password_env: None, password_fd: None, password_stdin: false, password_prompt: false };
+    let password = PasswordOptions {
+        password_file: None,
+        password_env: None,
+        password_fd: None,
+        password_stdin: false,
+        password_prompt: false,
+    };
     let overrides = Overrides::default();
     let (settings, database) = settings::load(given.as_deref(), &overrides, &password, Layer::Resolve, TIMEOUT).ok()?;
     Some((settings, Passwords { database, admin: None }))
@@ -126,7 +143,8 @@ fn configuration(options: &TraceOptions, name: &OsString, arguments: &[OsString]
 fn of_arguments(arguments: &[OsString]) -> Option<PathBuf> {
     const LONGEST: u64 = 1024 * 1024;
     let flag = arguments.iter().position(|word| word == "-c" || word == "--config" || word == "--config-file");
-    let spelled = arguments.iter().filter_map(|word| word.to_str()).find_map(|word| word.strip_prefix("--config-file="));
+    let spelled =
+        arguments.iter().filter_map(|word| word.to_str()).find_map(|word| word.strip_prefix("--config-file="));
     let path = match (flag, spelled) {
         (Some(flag), _) => PathBuf::from(arguments.get(flag + 1)?),
         (None, Some(path)) => PathBuf::from(path),

@@ -32,7 +32,8 @@ pub(crate) fn find(name: &OsStr) -> Result<PathBuf, Obstacle> {
 }
 
 fn look_up(name: &OsStr) -> Option<PathBuf> {
-    let runs = |path: &Path| fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
+    let runs =
+        |path: &Path| fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
     if name.as_bytes().contains(&b'/') {
         return Some(PathBuf::from(name)).filter(|path| runs(path));
     }

@@ -70,7 +70,7 @@ def tls(connection, identity, host):
     session = ssl.SSLSocket.import_tcp_socket(connection) if isinstance(connection, int) else connection
     session.set_ssl_option(ssl.SSL_SECURITY, True)
     session.set_ssl_option(ssl.SSL_HANDSHAKE_AS_CLIENT, True)
-    session.set_ssl_version_range("tls1.2", "tls1.2")
+    session.set_ssl_version_range(*VERSIONS)
     session.set_hostname(host)
     session.set_client_auth_data_callback(lambda ca_names, *rest: identity)
     return session
@@ -216,6 +216,9 @@ def check(key, data, claimed):
 LOG = None
 
 
+VERSIONS = ["tls1.2", "tls1.2"]
+
+
 def append(line):
     """A line that the reference client prints without logging it."""
     if LOG is not None:
@@ -267,9 +270,12 @@ def main():
     parser.add_argument("--admin-password-file", required=True)
     parser.add_argument("--timeout", type=int, default=20)
     parser.add_argument("--log")
+    parser.add_argument("--tls-min", default=VERSIONS[0])
+    parser.add_argument("--tls-max", default=VERSIONS[1])
     parser.add_argument("operation", choices=["list-users", "list-keys", "user-info"])
     arguments = parser.parse_args()
     signal.alarm(arguments.timeout)
+    VERSIONS[:] = [arguments.tls_min, arguments.tls_max]
     if arguments.log:
         global LOG
         LOG = arguments.log

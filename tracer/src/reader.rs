@@ -36,7 +36,8 @@ impl Reader {
         // A traced process that cut it would end nssight with SIGBUS.
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         // SAFETY: a fresh mapping that nothing else refers to; it ends in `drop`.
-        let ring = unsafe { mmap(ptr::null_mut(), BYTES, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, &file, 0) };
+        let ring =
+            unsafe { mmap(ptr::null_mut(), BYTES, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, &file, 0) };
         let ring = ring?.cast_const().cast();
         let reader = Self { file, ring, waiting_since: None, unfinished: 0, garbage: 0 };
         reader.ring().open();

@@ -20,7 +20,8 @@ impl Story {
             let set_by = self.processes.get(call.process).and_then(|process| process.callback_set_by);
             let elsewhere = set_by.is_some_and(|tid| tid != call.event.tid);
             if call.event.phase == Phase::Failed && call.event.number == 0 && elsewhere {
-                let text = format!("thread {} has no password callback of its own, and was given nothing", call.event.tid);
+                let text =
+                    format!("thread {} has no password callback of its own, and was given nothing", call.event.tid);
                 all.push(Difference { id: "no-password-callback-in-thread", pid: call.event.pid, text });
             }
         }

@@ -210,7 +210,8 @@ impl Story {
             return None;
         }
         let tells = |call: &&Call| {
-            let local = local::layer(call.event.function) == Some(Layer::ProcessModel) || call.event.function == Function::PR_Shutdown;
+            let local = local::layer(call.event.function) == Some(Layer::ProcessModel)
+                || call.event.function == Function::PR_Shutdown;
             (call.failed() && !local) || call.open && call.session.is_some()
         };
         let here = |call: &&Call| self.layer(call).is_some() && self.layer(call) == layer;

@@ -136,7 +136,9 @@ impl Story {
         }
         // A bridge that ends one stream in order has said something; one that never does has lost its server.
         let summary = match inner.log.end {
-            Some(End::Closed | End::Reset) => "the outer session came up, and the inner one ended before the server said anything",
+            Some(End::Closed | End::Reset) => {
+                "the outer session came up, and the inner one ended before the server said anything"
+            }
             _ => "the outer session came up, and nothing of the server ever came through it",
         };
         Some(notes.fail(Cause::ServerLinkDead, Confidence::Likely, summary))
@@ -156,11 +158,19 @@ impl Story {
         if !ending.is_bad() {
             return Some(notes.pass("the program was content with the reply"));
         }
-        let hung = ending.signal.is_some_and(|signal| PATIENCE.contains(&signal)) && outer.outer_ends == 0 && outer.log.end.is_none();
+        let hung = ending.signal.is_some_and(|signal| PATIENCE.contains(&signal))
+            && outer.outer_ends == 0
+            && outer.log.end.is_none();
         let (cause, confidence, summary) = match (outer.reply_code, outer.reply_whole) {
-            (Some(3), _) => (Cause::RequestAuthFailed, Confidence::Certain, "the server answered that authentication failed"),
-            (Some(code), _) if code != 0 => (Cause::RequestRejected, Confidence::Certain, "the server answered with an error"),
-            (_, true) => (Cause::ReplyTampered, Confidence::Likely, "the reply came whole, and the program did not take it"),
+            (Some(3), _) => {
+                (Cause::RequestAuthFailed, Confidence::Certain, "the server answered that authentication failed")
+            }
+            (Some(code), _) if code != 0 => {
+                (Cause::RequestRejected, Confidence::Certain, "the server answered with an error")
+            }
+            (_, true) => {
+                (Cause::ReplyTampered, Confidence::Likely, "the reply came whole, and the program did not take it")
+            }
             (_, false) if hung => (Cause::ServerStalled, Confidence::Likely, "the reply did not come in time"),
             (_, false) => (Cause::ReplyTruncated, Confidence::Likely, "the reply ended before it was whole"),
         };
@@ -178,7 +188,8 @@ fn is_alert(code: ErrorCode) -> bool {
 pub fn merge(trace: Vec<Finding>, walked: &[Finding]) -> Vec<Finding> {
     let failing = |findings: &[Finding]| findings.iter().position(|finding| finding.status == Status::Fail);
     let Some(reason) = failing(walked).map(|index| &walked[index]) else { return untrusted(trace, walked) };
-    let password_worked = trace.iter().any(|finding| finding.layer == Layer::Password && finding.status == Status::Pass);
+    let password_worked =
+        trace.iter().any(|finding| finding.layer == Layer::Password && finding.status == Status::Pass);
     let call = failing(&trace).map(|index| &trace[index]);
     let is_later = call.is_some_and(|call| call.layer < reason.layer);
     if is_later || (reason.layer == Layer::Password && password_worked) {

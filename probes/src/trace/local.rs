@@ -17,20 +17,49 @@ const TIMED_OUT: i32 = 110;
 pub(super) fn layer(function: Function) -> Option<Layer> {
     use Function as F;
     Some(match function {
-        F::NSS_Init | F::NSS_InitReadWrite | F::NSS_Initialize | F::NSS_InitWithMerge | F::NSS_InitContext
-        | F::NSS_NoDB_Init | F::NSS_Shutdown | F::NSS_ShutdownContext | F::SECMOD_LoadModule | F::SECMOD_LoadUserModule
-        | F::SECMOD_UnloadUserModule | F::SECMOD_OpenUserDB | F::SECMOD_CloseUserDB | F::SECMOD_FindModule
+        F::NSS_Init
+        | F::NSS_InitReadWrite
+        | F::NSS_Initialize
+        | F::NSS_InitWithMerge
+        | F::NSS_InitContext
+        | F::NSS_NoDB_Init
+        | F::NSS_Shutdown
+        | F::NSS_ShutdownContext
+        | F::SECMOD_LoadModule
+        | F::SECMOD_LoadUserModule
+        | F::SECMOD_UnloadUserModule
+        | F::SECMOD_OpenUserDB
+        | F::SECMOD_CloseUserDB
+        | F::SECMOD_FindModule
         | F::SECMOD_AddNewModule => Layer::NssDb,
-        F::PK11_SetPasswordFunc | F::PK11_Authenticate | F::PK11_CheckUserPassword | F::PK11_InitPin
+        F::PK11_SetPasswordFunc
+        | F::PK11_Authenticate
+        | F::PK11_CheckUserPassword
+        | F::PK11_InitPin
         | F::password_callback => Layer::Password,
-        F::PK11_FindCertFromNickname | F::PK11_FindCertsFromNickname | F::CERT_FindCertByNickname
-        | F::CERT_FindCertByNicknameOrEmailAddr | F::CERT_FindUserCertByUsage => Layer::Certificate,
-        F::PK11_FindKeyByAnyCert | F::PK11_FindPrivateKeyFromCert | F::PK11_FindKeyByDERCert | F::PK11_Sign
+        F::PK11_FindCertFromNickname
+        | F::PK11_FindCertsFromNickname
+        | F::CERT_FindCertByNickname
+        | F::CERT_FindCertByNicknameOrEmailAddr
+        | F::CERT_FindUserCertByUsage => Layer::Certificate,
+        F::PK11_FindKeyByAnyCert
+        | F::PK11_FindPrivateKeyFromCert
+        | F::PK11_FindKeyByDERCert
+        | F::PK11_Sign
         | F::PK11_SignWithMechanism => Layer::PrivateKey,
         F::PR_GetAddrInfoByName | F::PR_GetHostByName => Layer::Resolve,
         F::PR_Connect | F::PR_ConnectContinue | F::connect => Layer::Tcp,
-        F::fork | F::vfork | F::forked | F::started | F::posix_spawn | F::posix_spawnp | F::waitpid | F::wait | F::wait4
-        | F::pthread_create | F::SECMOD_RestartModules => Layer::ProcessModel,
+        F::fork
+        | F::vfork
+        | F::forked
+        | F::started
+        | F::posix_spawn
+        | F::posix_spawnp
+        | F::waitpid
+        | F::wait
+        | F::wait4
+        | F::pthread_create
+        | F::SECMOD_RestartModules => Layer::ProcessModel,
         _ if function.library() == Library::System && function.name().contains("exec") => Layer::ProcessModel,
         _ => return None,
     })
@@ -40,7 +69,8 @@ pub(super) fn layer(function: Function) -> Option<Layer> {
 pub(super) fn finding(story: &Story, layer: Layer, is_bad: bool) -> Option<Outcome> {
     let calls: Vec<&Call> = story.calls.iter().filter(|call| self::layer(call.event.function) == Some(layer)).collect();
     let last = calls.iter().rev().find(|call| call.event.phase != Phase::Note && counts(&call.event))?;
-    let failed = calls.iter().rev().find(|call| call.failed() && counts(&call.event) && !is_overcome(story, &calls, call));
+    let failed =
+        calls.iter().rev().find(|call| call.failed() && counts(&call.event) && !is_overcome(story, &calls, call));
     if let (Some(failed), true) = (failed, is_bad) {
         return Some(judge(story, layer, failed));
     }
@@ -65,7 +95,8 @@ fn is_overcome(story: &Story, calls: &[&Call], failed: &Call) -> bool {
     let later = |at_ns: u64| at_ns > failed.event.at_ns;
     let same = calls.iter().any(|call| {
         let names_the_same = failed.event.length == 0 || call.event.text() == failed.event.text();
-        let is_its_own = failed.event.function.library() == Library::System || call.event.function == failed.event.function;
+        let is_its_own =
+            failed.event.function.library() == Library::System || call.event.function == failed.event.function;
         later(call.event.at_ns)
             && call.event.phase == Phase::Done
             && call.process == failed.process
@@ -84,14 +115,18 @@ fn judge(story: &Story, layer: Layer, failed: &Call) -> Outcome {
     }
     let code = failed.code();
     let (cause, confidence, summary) = match layer {
-        _ if inherited(story, failed) && code == ErrorCode::SEC_ERROR_PKCS11_DEVICE_ERROR => {
-            (Cause::ForkBreaksNss, Confidence::Likely, "NSS was started before the fork, and its token is dead after it")
-        }
+        _ if inherited(story, failed) && code == ErrorCode::SEC_ERROR_PKCS11_DEVICE_ERROR => (
+            Cause::ForkBreaksNss,
+            Confidence::Likely,
+            "NSS was started before the fork, and its token is dead after it",
+        ),
         Layer::NssDb => (Cause::DbMissing, Confidence::Possible, "NSS did not start on this database"),
         Layer::Password => password(story, failed, &mut notes),
-        Layer::Certificate => {
-            (Cause::CertNotFound, Confidence::Likely, "the program found no certificate under the nickname it asked for")
-        }
+        Layer::Certificate => (
+            Cause::CertNotFound,
+            Confidence::Likely,
+            "the program found no certificate under the nickname it asked for",
+        ),
         Layer::PrivateKey => (Cause::KeyMissing, Confidence::Likely, "the program found no key for its certificate"),
         Layer::Resolve => (Cause::NameUnresolved, Confidence::Certain, "the name has no address"),
         _ if failed.event.os_error == REFUSED || code == ErrorCode::PR_CONNECT_REFUSED_ERROR => {
@@ -116,15 +151,24 @@ fn password(story: &Story, failed: &Call, notes: &mut Notes) -> (Cause, Confiden
     let asked = story.calls.iter().filter(mine).filter(|call| call.event.function == Function::password_callback);
     let first = asked.clone().find(|call| call.event.number == 0 && call.event.phase != Phase::Enter);
     let gave = asked.clone().any(|call| call.event.phase == Phase::Done);
-    notes.add("password callback", format!("called {} times, gave {}", asked.count(), if gave { "something" } else { "nothing" }));
+    notes.add(
+        "password callback",
+        format!("called {} times, gave {}", asked.count(), if gave { "something" } else { "nothing" }),
+    );
     let set_by = story.processes.get(failed.process).and_then(|process| process.callback_set_by);
     match (first, gave, set_by) {
-        (_, true, _) => (Cause::PasswordWrong, Confidence::Certain, "the callback gave a password and NSS did not take it"),
-        (Some(_), false, Some(tid)) if tid != failed.event.tid => {
-            (Cause::ThreadLosesPassword, Confidence::Certain, "the callback gave nothing in a thread that had not set it")
+        (_, true, _) => {
+            (Cause::PasswordWrong, Confidence::Certain, "the callback gave a password and NSS did not take it")
         }
+        (Some(_), false, Some(tid)) if tid != failed.event.tid => (
+            Cause::ThreadLosesPassword,
+            Confidence::Certain,
+            "the callback gave nothing in a thread that had not set it",
+        ),
         (Some(_), ..) => (Cause::PasswordMissing, Confidence::Certain, "the callback was asked and gave nothing"),
-        (None, ..) => (Cause::PasswordMissing, Confidence::Likely, "a password was needed and no callback was asked for one"),
+        (None, ..) => {
+            (Cause::PasswordMissing, Confidence::Likely, "a password was needed and no callback was asked for one")
+        }
     }
 }
 

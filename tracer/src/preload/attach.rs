@@ -5,8 +5,9 @@ use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use super::system::{
-    LoadedObject, MAP_FAILED, MAP_SHARED, O_RDWR_CLOEXEC, PROT_READ_WRITE, Stat, dl_iterate_phdr, fstat, getenv, getpid, getppid, gettid, mmap, open,
-    pthread_atfork, pthread_getspecific, pthread_key_create, pthread_setspecific, readlink,
+    LoadedObject, MAP_FAILED, MAP_SHARED, O_RDWR_CLOEXEC, PROT_READ_WRITE, Stat, dl_iterate_phdr, fstat, getenv,
+    getpid, getppid, gettid, mmap, open, pthread_atfork, pthread_getspecific, pthread_key_create, pthread_setspecific,
+    readlink,
 };
 use crate::event::{Event, Function, Phase, TEXT};
 use crate::ring::{BYTES, Ring};

@@ -125,4 +125,3 @@ forward! {
         call.waits();
     }
 }
-

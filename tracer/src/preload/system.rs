@@ -33,7 +33,14 @@ unsafe extern "C" {
     pub(crate) fn syscall(number: c_long, ...) -> c_long;
     pub(crate) fn getenv(name: *const c_char) -> *const c_char;
     pub(crate) fn open(path: *const c_char, flags: c_int, ...) -> c_int;
-    pub(crate) fn mmap(at: *mut c_void, length: usize, protection: c_int, flags: c_int, fd: c_int, offset: i64) -> *mut c_void;
+    pub(crate) fn mmap(
+        at: *mut c_void,
+        length: usize,
+        protection: c_int,
+        flags: c_int,
+        fd: c_int,
+        offset: i64,
+    ) -> *mut c_void;
     pub(crate) fn fstat(fd: c_int, status: *mut Stat) -> c_int;
     pub(crate) fn faccessat(directory: c_int, path: *const c_char, mode: c_int, flags: c_int) -> c_int;
     pub(crate) fn readlink(path: *const c_char, buffer: *mut c_char, length: usize) -> isize;

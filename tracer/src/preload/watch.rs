@@ -94,9 +94,10 @@ fn socket(descriptor: c_int) -> Option<&'static Watched> {
 
 fn of_session(session: *mut c_void) -> Option<&'static Watched> {
     let session = session as usize;
-    SOCKETS.iter().take(HIGHEST.load(RELAXED).saturating_add(1)).find(|socket| {
-        socket.session.load(RELAXED) == session && socket.on.load(RELAXED)
-    })
+    SOCKETS
+        .iter()
+        .take(HIGHEST.load(RELAXED).saturating_add(1))
+        .find(|socket| socket.session.load(RELAXED) == session && socket.on.load(RELAXED))
 }
 
 /// The highest descriptor that was ever watched.

@@ -2,20 +2,16 @@
 
 mod common;
 
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
+use common::lab::{client, words};
 use common::{binary, run};
 use nssight_fixtures::deployment::Deployment;
 use nssight_fixtures::fault::{Change, Queue};
 use nssight_fixtures::nssdb::DbFormat;
 
-/// A python-nss client that forks before it initialises NSS, as the reference client does.
 fn python_client(deployment: &Deployment, operation: &str) -> Output {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/double_tls_client.py");
-    let mut command = Command::new("/usr/bin/python3");
-    command.arg(script).arg("-c").arg(deployment.config());
-    command.arg("--admin-password-file").arg(deployment.admin_password_file()).arg(operation);
-    command.stdin(Stdio::null()).output().expect("python3 must be installed (make deps)")
+    words(&[], &client(deployment, &[], operation)).output().expect("python3 must be installed (make deps)")
 }
 
 #[test]

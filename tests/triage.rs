@@ -4,21 +4,15 @@ mod common;
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
+use common::lab::{client, over_all, to_its_end, words};
 use common::{Case, Run, binary, hold_to_schema, run};
 use nssight_fixtures::deployment::{BRIDGE_LOG, Deployment, SERVER_LOG};
 use nssight_fixtures::fault::{self, Fault};
 use nssight_fixtures::nssdb::DbFormat;
 use serde_json::Value;
-
-/// A client that hangs is ended after this.
-const PATIENCE: Duration = Duration::from_secs(8);
 
 fn triage(files: &[PathBuf]) -> Run {
     run(binary().args(["triage", "--format", "json"]).args(files))
@@ -39,46 +33,15 @@ fn record(fault: &Fault, directory: &Path) -> Vec<PathBuf> {
     let lab = Deployment::start(directory, &fault.change, DbFormat::Sql).unwrap();
     let client_log = directory.join("client.log");
     fs::write(&client_log, "").unwrap();
-    let mut command = Command::new("/usr/bin/python3");
-    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/double_tls_client.py"));
-    command.arg("-c").arg(lab.config()).arg("--admin-password-file").arg(lab.admin_password_file());
-    command.args(["--timeout", "4", "--log"]).arg(&client_log).arg("list-users").envs(&fault.environment);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-    let mut child = command.spawn().expect("python3 must be installed (make deps)");
-    wait(&mut child);
-    // Its children hold sessions that a fault keeps open.
-    let group = rustix::process::Pid::from_child(&child);
-    let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-    let _ = child.wait();
+    let options = ["--timeout", "4", "--log", client_log.to_str().unwrap()];
+    let mut command = words(&[], &client(&lab, &options, "list-users"));
+    command.envs(&fault.environment);
+    to_its_end(command);
     drop(lab);
     [client_log, directory.join(BRIDGE_LOG), directory.join(SERVER_LOG)]
         .into_iter()
         .filter(|path| path.exists())
         .collect()
-}
-
-fn wait(child: &mut Child) {
-    let until = Instant::now() + PATIENCE;
-    while child.try_wait().unwrap().is_none() && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// Many of them wait for a deadline: several are recorded at a time.
-fn all_at_once(faults: &[Fault]) -> Vec<(&Fault, Run)> {
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..6 {
-            scope.spawn(|| {
-                while let Some(fault) = faults.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    let directory = tempfile::tempdir().unwrap();
-                    let run = triage(&record(fault, directory.path()));
-                    done.lock().unwrap().push((fault, run));
-                }
-            });
-        }
-    });
-    done.into_inner().unwrap()
 }
 
 /// Faults that look alike in logs: what is said instead, never with certainty.
@@ -104,7 +67,11 @@ const ALIKE: &[(&str, &[&str])] = &[
 fn logs_of_every_fault_are_told_apart_or_said_not_to_be() {
     let faults = fault::all().unwrap();
     let (mut right, mut silent, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
-    for (fault, run) in all_at_once(&faults) {
+    let run = |fault: &Fault| {
+        let directory = tempfile::tempdir().unwrap();
+        triage(&record(fault, directory.path()))
+    };
+    for (fault, run) in over_all(&faults, 6, run) {
         let document = run.report();
         assert_eq!(document["schema"], "nssight/triage/1");
         let (layer, cause, confidence) = said(&document);

@@ -135,7 +135,7 @@ fn configuration(options: &TraceOptions, name: &OsString, arguments: &[OsString]
         password_prompt: false,
     };
     let overrides = Overrides::default();
-    let (settings, database) = settings::load(given.as_deref(), &overrides, &password, Layer::Resolve, TIMEOUT).ok()?;
+    let (settings, database) = settings::load(given.as_deref(), &overrides, &password, Layer::Request, TIMEOUT).ok()?;
     Some((settings, Passwords { database, admin: None }))
 }
 

@@ -198,7 +198,7 @@ def perform(operation, config, outer, inner, password):
     (number,) = struct.unpack(">I", code)
     if number:
         said = "Error: Authentication failed" if number == 3 else f"Error: {number}"
-        print(said, file=sys.stderr)
+        say(said)
         append(said)
         return 1
     if operation == "user-info":
@@ -217,6 +217,11 @@ LOG = None
 
 
 VERSIONS = ["tls1.2", "tls1.2"]
+
+
+def say(line):
+    """A line in one piece, since parent and child write to one descriptor."""
+    os.write(2, f"{line}\n".encode())
 
 
 def append(line):
@@ -298,7 +303,7 @@ def main():
         try:
             child(config, outer_far, inner_far)
         except Exception as error:  # the parent sees only that its pairs are closed
-            print(f"(child) {error.__cause__ or error}", file=sys.stderr)
+            say(f"(child) {error.__cause__ or error}")
             status = log_child(error)
             logging.shutdown()
             os._exit(status)
@@ -308,7 +313,7 @@ def main():
     try:
         return perform(arguments.operation, config, outer, inner, password)
     except (nss_error.NSPRError, InitError, EOFError, OSError, ValueError) as error:
-        print(f"I/O error: {error.__cause__ or error}", file=sys.stderr)
+        say(f"I/O error: {error.__cause__ or error}")
         failure = error
     finally:
         # A child that failed has said so and is gone; one that still shuttles is ended.

@@ -45,11 +45,12 @@ impl Story {
                 add("peer-was-gone", "the handshake began on a socket whose peer had already closed it");
             }
         }
-        if let (Some(outer), Some(inner)) = (self.outer(), self.inner()) {
-            if outer.handshake == Handshake::Done && !matches!(inner.handshake, Handshake::Done | Handshake::NotTried) {
-                let text = "the outer session is fine, and the inner one is dead".to_owned();
-                all.push(Difference { id: "inner-dead", pid: self.pid(inner), text });
-            }
+        if let (Some(outer), Some(inner)) = (self.outer(), self.inner())
+            && outer.handshake == Handshake::Done
+            && !matches!(inner.handshake, Handshake::Done | Handshake::NotTried)
+        {
+            let text = "the outer session is fine, and the inner one is dead".to_owned();
+            all.push(Difference { id: "inner-dead", pid: self.pid(inner), text });
         }
         all.dedup();
         all.truncate(100);

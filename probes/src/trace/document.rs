@@ -212,7 +212,7 @@ impl Story {
         let tells = |call: &&Call| {
             let local = local::layer(call.event.function) == Some(Layer::ProcessModel)
                 || call.event.function == Function::PR_Shutdown;
-            (call.failed() && !local) || call.open && call.session.is_some()
+            (call.failed() && local::counts(&call.event) && !local) || call.open && call.session.is_some()
         };
         let here = |call: &&Call| self.layer(call).is_some() && self.layer(call) == layer;
         let call = self.calls.iter().filter(tells).find(here).or_else(|| self.calls.iter().find(tells))?;

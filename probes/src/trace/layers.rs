@@ -131,10 +131,11 @@ impl Story {
             let summary = "the bridge ended the inner stream more than once";
             return Some(notes.fail(Cause::BridgeGarbled, Confidence::Certain, summary));
         }
-        if wire.bytes_received > 0 {
-            return Some(notes.pass("bytes of the server came through"));
+        // A program that waits for a whole frame has passed on nothing of one that was cut; and a bridge that ends the inner
+        // stream in order has had something to end.
+        if wire.bytes_received > 0 || outer.inner_chunks > 0 || outer.inner_ends > 0 {
+            return Some(notes.pass("something of the inner session came through"));
         }
-        // A bridge that ends one stream in order has said something; one that never does has lost its server.
         let summary = match inner.log.end {
             Some(End::Closed | End::Reset) => {
                 "the outer session came up, and the inner one ended before the server said anything"
@@ -186,13 +187,15 @@ fn is_alert(code: ErrorCode) -> bool {
 /// Puts what a walk of the same configuration found without a connection under what the calls show. A walk sees why, the
 /// calls see what: where the walk fails at or before the calls do, its finding stands, with theirs as evidence.
 pub fn merge(trace: Vec<Finding>, walked: &[Finding]) -> Vec<Finding> {
+    let trace = warned(trace, walked);
+    let passed = |layer| trace.iter().any(|finding| finding.layer == layer && finding.status == Status::Pass);
     let failing = |findings: &[Finding]| findings.iter().position(|finding| finding.status == Status::Fail);
     let Some(reason) = failing(walked).map(|index| &walked[index]) else { return untrusted(trace, walked) };
-    let password_worked =
-        trace.iter().any(|finding| finding.layer == Layer::Password && finding.status == Status::Pass);
     let call = failing(&trace).map(|index| &trace[index]);
     let is_later = call.is_some_and(|call| call.layer < reason.layer);
-    if is_later || (reason.layer == Layer::Password && password_worked) {
+    // What the peer has taken in a handshake is good enough, whatever a walk makes of it.
+    let was_taken = passed(Layer::OuterHandshake);
+    if is_later || was_taken || (reason.layer == Layer::Password && passed(Layer::Password)) {
         return trace;
     }
     let mut reason = reason.clone();
@@ -209,6 +212,21 @@ pub fn merge(trace: Vec<Finding>, walked: &[Finding]) -> Vec<Finding> {
             std::cmp::Ordering::Greater => Finding::skipped(finding.layer, Some(layer), format!("{layer} failed")),
         })
         .collect()
+}
+
+/// What a walk warns of before the layer that fails may be the reason for that.
+fn warned(mut trace: Vec<Finding>, walked: &[Finding]) -> Vec<Finding> {
+    let fine = |finding: &&mut Finding| {
+        finding.status == Status::Pass || finding.status == Status::Skip && finding.skipped_because.is_none()
+    };
+    for finding in trace.iter_mut().filter(fine) {
+        let warning = walked.iter().find(|walked| walked.layer == finding.layer && walked.status == Status::Warn);
+        if let Some(warning) = warning {
+            let calls = std::mem::replace(finding, warning.clone());
+            finding.evidence.extend(calls.evidence);
+        }
+    }
+    trace
 }
 
 /// A peer is not trusted for want of a CA at home more often than for a fault of its own.

@@ -81,11 +81,13 @@ pub(super) fn finding(story: &Story, layer: Layer, is_bad: bool) -> Option<Outco
 }
 
 /// Not every call that comes back with nothing has failed.
-fn counts(event: &Event) -> bool {
+pub(super) fn counts(event: &Event) -> bool {
     match event.function {
         // A sandbox's socket, a name service, a log: not the connection that TLS goes over.
         Function::connect => address::ends(event.text()).is_some_and(|ends| !ends.is_local),
-        Function::SECMOD_FindModule | Function::NSS_Shutdown | Function::NSS_ShutdownContext => false,
+        // python-nss and others try a module of root certificates under several names, and go on without it.
+        _ if event.function.name().starts_with("SECMOD_") => false,
+        Function::NSS_Shutdown | Function::NSS_ShutdownContext => false,
         _ => true,
     }
 }
@@ -131,6 +133,11 @@ fn judge(story: &Story, layer: Layer, failed: &Call) -> Outcome {
         Layer::Resolve => (Cause::NameUnresolved, Confidence::Certain, "the name has no address"),
         _ if failed.event.os_error == REFUSED || code == ErrorCode::PR_CONNECT_REFUSED_ERROR => {
             (Cause::TcpRefused, Confidence::Certain, "the connection was refused")
+        }
+        // NSPR polls for the end of a connect, and calls what it finds a reset; a reset that answers a SYN is a refusal
+        // (RFC 9293, 3.10.7.3).
+        _ if code == ErrorCode::PR_CONNECT_RESET_ERROR => {
+            (Cause::TcpRefused, Confidence::Certain, "the connection was refused, which NSPR calls a reset")
         }
         _ if failed.event.os_error == TIMED_OUT || code == ErrorCode::PR_IO_TIMEOUT_ERROR => {
             (Cause::TcpTimeout, Confidence::Certain, "the connection did not come up in time")

@@ -54,6 +54,8 @@ pub(super) struct Session {
     pub(super) peer_was_gone: bool,
     /// Bytes of the program that went through it.
     pub(super) moved: [u64; 2],
+    /// Frames of the inner stream that came, other than its end.
+    pub(super) inner_chunks: u32,
     /// Ends of the inner stream that came.
     pub(super) inner_ends: u32,
     pub(super) outer_ends: u32,
@@ -86,6 +88,7 @@ impl Session {
             later_failure: None,
             peer_was_gone: false,
             moved: [0; 2],
+            inner_chunks: 0,
             inner_ends: 0,
             outer_ends: 0,
             reply_code: None,
@@ -224,9 +227,13 @@ impl Session {
         match event.function {
             Function::reply if event.extra == 1 => self.reply_whole = true,
             Function::reply => self.reply_code = u8::try_from(event.number).ok(),
-            _ if received && event.number == 0 && event.extra & 2 == 2 => self.inner_ends += 1,
-            _ if received && event.number == 0 => self.outer_ends += 1,
-            _ => {}
+            _ if !received => {}
+            _ => match (event.extra & 2 == 2, event.number) {
+                (true, 0) => self.inner_ends += 1,
+                (true, _) => self.inner_chunks += 1,
+                (false, 0) => self.outer_ends += 1,
+                (false, _) => {}
+            },
         }
     }
 

@@ -273,10 +273,10 @@ impl Story {
 
     fn leave(&mut self, event: &Event, process: usize) {
         let owner = &mut self.processes[process];
-        if let Some(open) = owner.open.get_mut(&event.tid) {
-            if let Some(at) = open.iter().rposition(|entered| entered.function == event.function) {
-                open.truncate(at);
-            }
+        if let Some(open) = owner.open.get_mut(&event.tid)
+            && let Some(at) = open.iter().rposition(|entered| entered.function == event.function)
+        {
+            open.truncate(at);
         }
         if matches!(event.function.library(), Library::Nss | Library::Ssl | Library::Nspr) {
             owner.calls += 1;
@@ -312,10 +312,10 @@ impl Story {
             Function::PK11_SetPasswordFunc => owner.callback_set_by = (event.number != 0).then_some(event.tid),
             Function::SSL_ImportFD if well => return self.import(event, process),
             Function::connect | Function::accept | Function::accept4 => {
-                if let Some(Ends { own: Some(own), .. }) = address::ends(event.text()) {
-                    if self.own_addresses.len() < 10_000 {
-                        self.own_addresses.push(own);
-                    }
+                if let Some(Ends { own: Some(own), .. }) = address::ends(event.text())
+                    && self.own_addresses.len() < 10_000
+                {
+                    self.own_addresses.push(own);
                 }
                 let session = self.processes[process].descriptors.get(&event.number).copied();
                 if let (Some(session), Some(ends)) = (session, address::ends(event.text())) {

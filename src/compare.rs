@@ -11,7 +11,7 @@ use nssight_probes::{Finding, Layer, Outcome, PROBES, Report, Status};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::cli::{Format, ReportsOptions};
+use crate::cli::{ReportsOptions, TableFormat};
 use crate::{exit, terminal};
 
 /// A report is some hundred kilobytes; nothing larger is read.
@@ -78,8 +78,8 @@ pub(crate) fn run(options: &ReportsOptions) -> ExitCode {
     let comparison = Comparison::of(&a, &b);
     terminal::choose_colours(options.output.color, io::stdout().is_terminal());
     let written = match options.output.format {
-        Format::Json => terminal::json(&comparison),
-        Format::Human => terminal::output(|out| human(out, &comparison, options.output.verbose)),
+        TableFormat::Json => terminal::json(&comparison),
+        TableFormat::Human => terminal::output(|out| human(out, &comparison, options.output.verbose)),
     };
     match written {
         Err(error) => exit::not_written(&error),

@@ -1,21 +1,24 @@
 //! `nssight diagnose`: the walk.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use nssight_nss::library;
 use nssight_probes::finding::Finding;
 use nssight_probes::report::{self as schema, Report, Tool};
 use nssight_probes::target::{PasswordSource, TargetSummary};
 use nssight_probes::wire::WireEvent;
-use nssight_probes::{Layer, Observer, Plan, Settings, Walk, diagnose};
+use nssight_probes::{Layer, Observer, Plan, SeenCertificate, Settings, Walk, diagnose};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::cli::{DiagnoseOptions, Format, OutputOptions, WalkedOptions};
 use crate::report::human::{self, Detail, Human};
-use crate::report::json;
+use crate::report::{self as formats, Subject, json};
 use crate::worker::Passwords;
 use crate::{exit, password, retries, settings, supervisor, terminal, worker};
 
@@ -32,7 +35,7 @@ pub(crate) fn run(options: &DiagnoseOptions) -> ExitCode {
         Ok(prepared) => prepared,
         Err(error) => return exit::usage(error),
     };
-    walk(&settings, passwords, &plan, &options.output, options.walked.walk.retries)
+    walk(&settings, passwords, &plan, options)
 }
 
 /// The settings that the options make, and the passwords.
@@ -43,25 +46,44 @@ pub(crate) fn prepare(options: &WalkedOptions, plan: &Plan) -> Result<(Settings,
 }
 
 /// Walks, reports, and gives the exit code.
-fn walk(settings: &Settings, passwords: Passwords, plan: &Plan, options: &OutputOptions, retries: u32) -> ExitCode {
-    let mut output = match Output::open(options) {
+fn walk(settings: &Settings, passwords: Passwords, plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
+    let mut output = match Output::open(&options.output) {
         Ok(output) => output,
         Err(error) => return exit::usage(error),
     };
-    let report = with_retries(settings, plan, passwords, &mut output, retries);
-    match output.finish(&report) {
-        Ok(()) => exit::of(&report, options.strict),
+    let started = Instant::now();
+    let (report, tries) = with_retries(settings, plan, passwords, &mut output, options.walked.walk.retries);
+    let name = name(&report.target, options.walked.config.as_deref());
+    let subject = Subject { name, labels: BTreeMap::new(), report, tries, duration: started.elapsed() };
+    let code = exit::of(&subject.report, options.output.strict);
+    match output.finish(subject) {
+        Ok(()) => code,
         // A reader that went away has seen what it wanted.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::of(&report, options.strict),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => code,
         Err(error) => exit::not_written(&error),
     }
 }
 
-/// Walks, and tries again where that was asked for.
-fn with_retries(settings: &Settings, plan: &Plan, passwords: Passwords, output: &mut Output, retries: u32) -> Report {
+/// By what a reader knows the target of a walk: the peer, or else where it was read from.
+fn name(target: &TargetSummary, config: Option<&Path>) -> String {
+    let bridge = target.bridge.as_ref().map(|bridge| bridge.value.clone());
+    let config = config.map(|path| path.display().to_string()).or_else(|| target.config_files.last().cloned());
+    let database = target.database.as_ref().map(|database| database.value.clone());
+    bridge.or(config).or(database).unwrap_or_else(|| "this host".to_owned())
+}
+
+/// Walks, and tries again where that was asked for; with the number of tries.
+fn with_retries(
+    settings: &Settings,
+    plan: &Plan,
+    passwords: Passwords,
+    output: &mut Output,
+    retries: u32,
+) -> (Report, u32) {
     // Kept only for another try: without one, the worker has the only copy.
     let spare = (retries > 0).then(|| passwords.again());
     let mut report = once(settings, plan, passwords, output);
+    let mut tries = 1;
     for number in 1..=retries {
         let Some(passwords) = spare.as_ref().map(Passwords::again).filter(|_| retries::is_worth_it(&report)) else {
             break;
@@ -70,8 +92,9 @@ fn with_retries(settings: &Settings, plan: &Plan, passwords: Passwords, output: 
         std::thread::sleep(retries::SPACING);
         let next = once(settings, plan, passwords, output);
         report = retries::combine(report, next);
+        tries += 1;
     }
-    report
+    (report, tries)
 }
 
 fn once(settings: &Settings, plan: &Plan, passwords: Passwords, output: &mut Output) -> Report {
@@ -131,6 +154,7 @@ fn report(
         target,
         probes,
         wire: std::mem::take(&mut output.wire),
+        certificates: std::mem::take(&mut output.certificates),
     }
 }
 
@@ -173,8 +197,9 @@ pub(crate) fn quietly(settings: &Settings, plan: &Plan, passwords: Passwords, re
         connections: 0,
         before: 0,
         wire: Vec::new(),
+        certificates: Vec::new(),
     };
-    with_retries(settings, plan, passwords, &mut output, retries)
+    with_retries(settings, plan, passwords, &mut output, retries).0
 }
 
 /// What nssight is made of.
@@ -198,6 +223,7 @@ struct Output {
     /// Connections of the tries before this one.
     before: u32,
     wire: Vec<WireEvent>,
+    certificates: Vec<SeenCertificate>,
 }
 
 /// A report with more events than this helps nobody.
@@ -228,6 +254,7 @@ impl Output {
             connections: 0,
             before: 0,
             wire: Vec::new(),
+            certificates: Vec::new(),
         })
     }
 
@@ -242,10 +269,11 @@ impl Output {
         }
     }
 
-    fn finish(&mut self, report: &Report) -> io::Result<()> {
+    fn finish(&mut self, subject: Subject) -> io::Result<()> {
         match self.format {
-            Format::Human => self.human().verdict(report),
-            Format::Json => json::write(report, &mut self.sink),
+            // The layers are there already.
+            Format::Human => self.human().verdict(&subject.report),
+            Format::Json => json::report(&subject.report, &mut self.sink),
         }
     }
 }
@@ -268,6 +296,10 @@ impl Observer for Output {
         if self.wire.len() < EVENTS_AT_MOST {
             self.wire.push(event.clone());
         }
+    }
+
+    fn met(&mut self, certificate: &SeenCertificate) {
+        self.certificates.push(certificate.clone());
     }
 
     fn connected(&mut self, connections: u32) {

@@ -8,7 +8,7 @@ use nssight_probes::explain::{self, Explanation};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::cli::{ExplainOptions, Format};
+use crate::cli::{ExplainOptions, TableFormat};
 use crate::{exit, terminal};
 
 /// Causes shown without `-v`.
@@ -42,8 +42,8 @@ pub(crate) fn run(options: &ExplainOptions) -> ExitCode {
     let unknown = answers.iter().any(|answer| answer.explanations.is_empty());
     terminal::choose_colours(options.output.color, io::stdout().is_terminal());
     let written = match options.output.format {
-        Format::Json => terminal::json(&Document { schema: "nssight/explain/1", answers }),
-        Format::Human => terminal::output(|out| human(out, &answers, options.output.verbose)),
+        TableFormat::Json => terminal::json(&Document { schema: "nssight/explain/1", answers }),
+        TableFormat::Human => terminal::output(|out| human(out, &answers, options.output.verbose)),
     };
     match written {
         Err(error) => exit::not_written(&error),

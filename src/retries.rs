@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nssight_probes::{Cause, Confidence, Outcome, Report};
+use nssight_probes::{Cause, CertificateRole, Confidence, Outcome, Report};
 
 /// Time between two tries: a server that was refused dials again after five seconds, one that was used at once.
 pub(crate) const SPACING: Duration = Duration::from_secs(2);
@@ -13,8 +13,12 @@ pub(crate) fn is_worth_it(report: &Report) -> bool {
     report.verdict.cause == Some(Cause::ServerLinkDead)
 }
 
-/// What two tries prove together. The findings and the wire are those of the later one.
-pub(crate) fn combine(first: Report, mut next: Report) -> Report {
+/// What two tries prove together. The findings and the wire are those of the later one, and so are the certificates as far as
+/// it came.
+pub(crate) fn combine(mut first: Report, mut next: Report) -> Report {
+    let met_later: Vec<CertificateRole> = next.certificates.iter().map(|certificate| certificate.role).collect();
+    let only_before = first.certificates.drain(..).filter(|certificate| !met_later.contains(&certificate.role));
+    next.certificates.extend(only_before);
     let same_close = closed_in_order(&first) && closed_in_order(&next);
     match next.verdict.status {
         Outcome::Pass => {

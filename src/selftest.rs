@@ -14,7 +14,7 @@ use nssight_fixtures::nssdb::DbFormat;
 use nssight_probes::Report;
 use serde::Serialize;
 
-use crate::cli::{Format, SelftestOptions};
+use crate::cli::{SelftestOptions, TableFormat};
 use crate::{exit, lab};
 
 /// A layer that hangs in the lab hangs for good; nothing healthy on loopback takes this long.
@@ -61,8 +61,8 @@ pub(crate) fn run(options: &SelftestOptions) -> ExitCode {
     bar.finish_and_clear();
     let missed = rows.iter().filter(|row| !row.ok).count();
     let written = match options.format {
-        Format::Json => json(rows),
-        Format::Human => table(&rows, missed),
+        TableFormat::Json => json(rows),
+        TableFormat::Human => table(&rows, missed),
     };
     match written {
         Ok(()) if missed == 0 => ExitCode::from(exit::PASSED),

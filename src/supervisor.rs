@@ -122,6 +122,7 @@ impl Supervised {
                     self.take(*finding, observer);
                 }
                 Ok(Message::Wire(event)) => observer.seen(&event),
+                Ok(Message::Met(certificate)) => observer.met(&certificate),
                 Ok(Message::Connected(count)) => observer.connected(count),
                 Ok(Message::Done) => break,
                 Err(RecvTimeoutError::Timeout) => {

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::wire::WireEvent;
-use nssight_probes::{Finding, Layer, Observer, Plan, Settings, Target, Walk};
+use nssight_probes::{Finding, Layer, Observer, Plan, SeenCertificate, Settings, Target, Walk};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,8 @@ pub(crate) enum Message {
     Found(Box<Finding>),
     /// Something was on the wire.
     Wire(WireEvent),
+    /// A certificate was met.
+    Met(SeenCertificate),
     /// So many TCP connections were opened so far.
     Connected(u32),
     /// The walk is over; an end of the stream without this is a crash.
@@ -153,6 +155,10 @@ impl Observer for Pipe {
 
     fn seen(&mut self, event: &WireEvent) {
         self.say(&Message::Wire(event.clone()));
+    }
+
+    fn met(&mut self, certificate: &SeenCertificate) {
+        self.say(&Message::Met(certificate.clone()));
     }
 
     fn connected(&mut self, connections: u32) {

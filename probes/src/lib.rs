@@ -4,6 +4,7 @@
 //! not probe, and a diagnosis reads findings only.
 
 pub mod catalogue;
+pub mod certificates;
 pub mod diagnosis;
 pub mod explain;
 pub mod finding;
@@ -26,11 +27,12 @@ pub mod wire;
 pub mod x509;
 
 pub use catalogue::Cause;
+pub use certificates::SeenCertificate;
 pub use diagnosis::{Verdict, diagnose};
 pub use finding::{ErrorInfo, Evidence, Finding, Remedy};
 pub use plan::{PROBES, Plan, PlanError};
 pub use report::Report;
 pub use settings::Settings;
 pub use target::Target;
-pub use vocabulary::{Component, Confidence, Layer, Outcome, Status};
+pub use vocabulary::{CertificateRole, Component, Confidence, Layer, Outcome, Status};
 pub use walk::{Observer, Walk};

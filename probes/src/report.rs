@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::certificates::SeenCertificate;
 use crate::diagnosis::Verdict;
 use crate::finding::Finding;
 use crate::target::TargetSummary;
@@ -44,6 +45,10 @@ pub struct Report {
     pub probes: Vec<Finding>,
     /// What went over the wire.
     pub wire: Vec<WireEvent>,
+    /// Certificates that were met, our own first; it is there also when the network fails. Reports of earlier versions
+    /// have none.
+    #[serde(default)]
+    pub certificates: Vec<SeenCertificate>,
 }
 
 /// The JSON Schema of [`Report`], from its types.

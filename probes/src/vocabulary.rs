@@ -110,6 +110,19 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// Whose certificate it is.
+    CertificateRole, "certificate role":
+    /// A client's: as a rule our own.
+    Client = "client",
+    /// The bridge's, or that of the peer in its place.
+    Bridge = "bridge",
+    /// The signing server's.
+    Server = "server",
+    /// An issuer in the chain of one of them.
+    Authority = "authority",
+}
+
+vocabulary! {
     /// How one layer came out.
     Status, "status":
     /// All that the layer asks was answered well.

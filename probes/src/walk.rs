@@ -9,13 +9,14 @@ use nssight_nss::transport::Control;
 use nssight_nss::{Certificate, ClientAuth, Nss, PrivateKey, Slot, TlsClient};
 use nssight_sigul::request::Request;
 
+use crate::certificates::SeenCertificate;
 use crate::finding::Finding;
 use crate::plan::{Plan, Probe};
 use crate::secret::Password;
 use crate::settings::Settings;
-use crate::target::Target;
+use crate::target::{Role, Target};
 use crate::tunnel::Tunnel;
-use crate::vocabulary::{Layer, Status};
+use crate::vocabulary::{CertificateRole, Layer, Status};
 use crate::wire::{SessionLog, WireEvent};
 use crate::x509;
 
@@ -56,6 +57,8 @@ pub trait Observer {
     fn found(&mut self, finding: &Finding);
     /// Something was seen on the wire.
     fn seen(&mut self, event: &WireEvent);
+    /// A certificate was met.
+    fn met(&mut self, certificate: &SeenCertificate);
     /// A TCP connection was opened; the number is the count so far.
     fn connected(&mut self, connections: u32);
 }
@@ -79,6 +82,8 @@ pub struct Walk<'a> {
     /// The certificate and its issuers. NSS keeps what it has read of a certificate, trust included, only while somebody
     /// holds it: letting go would have the integrity of all trust checked again in the handshake (7 PBKDF2 runs a CA).
     pub chain: Vec<Certificate>,
+    /// Certificates met so far, for the report.
+    pub met: Vec<SeenCertificate>,
     /// Its key, from `private-key` on.
     pub key: Option<PrivateKey>,
     /// Addresses of the bridge, from `resolve` on.
@@ -115,6 +120,7 @@ impl<'a> Walk<'a> {
             slot: None,
             certificate: None,
             chain: Vec::new(),
+            met: Vec::new(),
             key: None,
             addresses: Vec::new(),
             connection: None,
@@ -151,7 +157,9 @@ impl<'a> Walk<'a> {
     pub fn run(&mut self, plan: &Plan, chosen: impl Fn(Layer) -> bool, observer: &mut dyn Observer) {
         self.goes_on = plan.walks(Layer::Bridge);
         for probe in plan.probes().filter(|probe| chosen(probe.layer)) {
+            let known = self.met.len();
             let finding = self.step(plan, probe, observer);
+            self.met.iter().skip(known).for_each(|certificate| observer.met(certificate));
             for session in &self.sessions {
                 session.borrow_mut().take_new().iter().for_each(|event| observer.seen(event));
             }
@@ -172,6 +180,32 @@ impl<'a> Walk<'a> {
         }
         self.tunnel = None;
         self.outer = None;
+    }
+
+    /// Notes our own certificate and its issuers.
+    pub(crate) fn meet_own(&mut self) {
+        let role = match self.target().role {
+            Role::Client => CertificateRole::Client,
+            Role::Server => CertificateRole::Server,
+            Role::Bridge => CertificateRole::Bridge,
+        };
+        let chain: Vec<_> = self.chain.iter().map(|link| (link.nickname(), link.der())).collect();
+        let chain = chain.iter().map(|(nickname, der)| (nickname.clone(), der.as_slice()));
+        self.note_new(SeenCertificate::of_chain(role, chain));
+    }
+
+    /// Notes the chain that a peer sent.
+    pub(crate) fn meet_peer(&mut self, role: CertificateRole, chain: &[Vec<u8>]) {
+        self.note_new(SeenCertificate::of_chain(role, chain.iter().map(|der| (None, der.as_slice()))));
+    }
+
+    /// An authority is noted once, as it was met first: with its nickname where our database has it.
+    fn note_new(&mut self, certificates: Vec<SeenCertificate>) {
+        for certificate in certificates {
+            if !self.met.iter().any(|known| known.is(&certificate)) {
+                self.met.push(certificate);
+            }
+        }
     }
 
     /// Certificate and key for one more TLS session.

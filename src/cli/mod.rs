@@ -118,8 +118,8 @@ pub(crate) enum Document {
 #[command(next_help_heading = "Output")]
 pub(crate) struct TableOptions {
     /// How to write the result
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub(crate) format: Format,
+    #[arg(long, value_enum, default_value_t = TableFormat::Human)]
+    pub(crate) format: TableFormat,
     /// Show every detail
     #[arg(short, long)]
     pub(crate) verbose: bool,
@@ -172,13 +172,22 @@ pub(crate) struct SelftestOptions {
     #[arg(long, value_name = "ID")]
     pub(crate) only: Vec<String>,
     /// How to write the result
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub(crate) format: Format,
+    #[arg(long, value_enum, default_value_t = TableFormat::Human)]
+    pub(crate) format: TableFormat,
 }
 
-/// How a report is written.
+/// How the report of a walk is written.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
+    /// For a terminal
+    Human,
+    /// One JSON document
+    Json,
+}
+
+/// How a result that is no walk is written.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TableFormat {
     /// For a terminal
     Human,
     /// One JSON document

@@ -19,7 +19,7 @@ use nssight_probes::Layer;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::cli::{ClientsOptions, Format};
+use crate::cli::{ClientsOptions, TableFormat};
 use crate::{exit, password, settings, terminal, worker};
 
 use attempt::{Attempt, Job, Outcome};
@@ -109,8 +109,8 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
     };
     terminal::choose_colours(options.output.color, io::stdout().is_terminal());
     let written = match options.output.format {
-        Format::Json => terminal::json(&comparison),
-        Format::Human => terminal::output(|out| table::write(out, &comparison)),
+        TableFormat::Json => terminal::json(&comparison),
+        TableFormat::Human => terminal::output(|out| table::write(out, &comparison)),
     };
     let all = comparison.clients.iter().all(|attempt| matches!(attempt.outcome, Outcome::Pass | Outcome::Absent));
     match written {

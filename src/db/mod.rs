@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::cli::{CompareOptions, DbCommand, Format, InspectOptions};
+use crate::cli::{CompareOptions, DbCommand, InspectOptions, TableFormat};
 use crate::{exit, password, terminal};
 
 use compare::Comparison;
@@ -73,8 +73,8 @@ fn inspect(options: &InspectOptions) -> ExitCode {
     };
     terminal::choose_colours(options.output.color, io::stdout().is_terminal());
     let written = match options.output.format {
-        Format::Json => terminal::json(&inspection),
-        Format::Human => {
+        TableFormat::Json => terminal::json(&inspection),
+        TableFormat::Human => {
             terminal::output(|out| inspect_table::write(out, &inspection, shown.as_deref(), options.output.verbose))
         }
     };
@@ -114,8 +114,8 @@ fn compare(options: &CompareOptions) -> ExitCode {
     let comparison = Comparison::of([databases[0], databases[1]], passwords, OffsetDateTime::now_utc());
     terminal::choose_colours(options.output.color, io::stdout().is_terminal());
     let written = match options.output.format {
-        Format::Json => terminal::json(&comparison),
-        Format::Human => terminal::output(|out| compare_table::write(out, &comparison, options.output.verbose)),
+        TableFormat::Json => terminal::json(&comparison),
+        TableFormat::Human => terminal::output(|out| compare_table::write(out, &comparison, options.output.verbose)),
     };
     match written {
         Err(error) => exit::not_written(&error),

@@ -22,7 +22,7 @@ use nssight_probes::secret::Password;
 use nssight_probes::{Layer, Target};
 use zeroize::Zeroizing;
 
-use crate::cli::{Format, ProcessModelOptions};
+use crate::cli::{ProcessModelOptions, TableFormat};
 use crate::{exit, lines, password, settings, terminal, worker};
 
 use matrix::{Matrix, Row};
@@ -106,8 +106,8 @@ pub(crate) fn run(options: &ProcessModelOptions) -> ExitCode {
     let database = subject.database.to_string_lossy().into_owned();
     let matrix = Matrix::new(library::nss_version(), database, subject.nickname, rows, channels, form);
     let written = match options.output.format {
-        Format::Json => terminal::json(&matrix),
-        Format::Human => terminal::output(|out| table::write(out, &matrix, options.output.verbose)),
+        TableFormat::Json => terminal::json(&matrix),
+        TableFormat::Human => terminal::output(|out| table::write(out, &matrix, options.output.verbose)),
     };
     let fresh_fails = matrix.conclusions.iter().any(|conclusion| conclusion.cause.is_none());
     match written {

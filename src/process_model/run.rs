@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nssight_nss::process::in_child;
 use nssight_nss::{Certificate, InitOptions, Login, Nss, NssError, PrivateKey, Slot, library};
 use nssight_probes::wire::WireEvent;
-use nssight_probes::{Finding, Layer, Observer, Plan, Settings, Status, Target, Walk};
+use nssight_probes::{Finding, Layer, Observer, Plan, SeenCertificate, Settings, Status, Target, Walk};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use zeroize::Zeroizing;
 
@@ -364,6 +364,8 @@ impl Observer for Told<'_> {
     }
 
     fn seen(&mut self, _event: &WireEvent) {}
+
+    fn met(&mut self, _certificate: &SeenCertificate) {}
 
     fn connected(&mut self, _connections: u32) {}
 }

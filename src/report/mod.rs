@@ -2,3 +2,49 @@
 
 pub(crate) mod human;
 pub(crate) mod json;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use nssight_probes::Report;
+
+use crate::cli::Format;
+use crate::terminal;
+use human::{Detail, Human};
+
+/// One target, and what its walk gave.
+pub(crate) struct Subject {
+    /// The target's name, by which a reader knows it.
+    pub(crate) name: String,
+    /// What else the reader knows it by.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// What the last try gave, judged together with those before it.
+    pub(crate) report: Report,
+    /// How many times it was walked.
+    pub(crate) tries: u32,
+    /// From the first try's begin to the last one's end.
+    pub(crate) duration: Duration,
+}
+
+/// Writes what the walks gave as one document.
+pub(crate) fn write(format: Format, subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
+    match format {
+        Format::Human => human(subjects, out),
+        Format::Json => json::write(subjects, out),
+    }
+}
+
+/// One after the other, as `diagnose` shows each.
+fn human(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
+    for (index, subject) in subjects.iter().enumerate() {
+        if subjects.len() > 1 {
+            let gap = if index > 0 { "\n" } else { "" };
+            writeln!(out, "{gap}{}", terminal::printable(&subject.name))?;
+        }
+        let mut human = Human::new(&mut *out, terminal::width(false), Detail::Normal);
+        subject.report.probes.iter().try_for_each(|finding| human.layer(finding))?;
+        human.verdict(&subject.report)?;
+    }
+    Ok(())
+}

@@ -183,5 +183,6 @@ fn as_walk(report: &TraceReport) -> Report {
         target: report.target.clone(),
         probes: report.layers.clone(),
         wire: report.wire.clone(),
+        certificates: Vec::new(),
     }
 }

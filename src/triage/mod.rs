@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use nssight_probes::Outcome;
 use nssight_probes::triage::{self, Triage};
 
-use crate::cli::{Format, TriageOptions};
+use crate::cli::{TableFormat, TriageOptions};
 use crate::{exit, terminal};
 
 pub(crate) fn run(options: &TriageOptions) -> ExitCode {
@@ -34,8 +34,8 @@ pub(crate) fn run(options: &TriageOptions) -> ExitCode {
     let document = triage.finish();
     terminal::choose_colours(options.output.color, io::stdout().is_terminal());
     let written = match options.output.format {
-        Format::Json => terminal::json(&document),
-        Format::Human => terminal::output(|out| table::write(out, &document, options.output.verbose)),
+        TableFormat::Json => terminal::json(&document),
+        TableFormat::Human => terminal::output(|out| table::write(out, &document, options.output.verbose)),
     };
     match (written, document.verdict.status) {
         (Err(error), _) => exit::not_written(&error),

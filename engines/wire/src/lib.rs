@@ -36,6 +36,7 @@ pub use conversation::Conversation;
 pub use event::{Direction, End, Event, What};
 pub use foreign::{Foreign, Protocol, RecordFault, escape_bytes};
 pub use hello::{ClientHello, HelloRetryRequest, ServerHello};
+pub use name::name_from_der;
 pub use numbers::{CertificateType, CipherSuite, ContentType, HandshakeKind, NamedGroup, SignatureScheme};
 pub use stream::{IncompleteMessage, IncompleteRecord, RecordHeader};
 pub use summary::{SeenAlert, SeenEnd, Summary};

@@ -23,7 +23,7 @@ const KEYWORDS: &[(&str, &str)] = &[
 
 /// The DER name `der` as an RFC 4514 string (most specific part first), safe to print: control and invisible
 /// characters are escaped, and a name beyond the limit is cut off. Bytes that are no name are said to be so.
-pub(crate) fn name_from_der(der: &[u8]) -> String {
+pub fn name_from_der(der: &[u8]) -> String {
     match X509Name::from_der(der) {
         Ok(([], name)) => name_to_string(&name),
         _ => format!("(unreadable name, {} bytes)", der.len()),

@@ -51,6 +51,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             let outcome = judge(walk, nickname, &certificate, &chain, notes);
             walk.certificate = Some(certificate);
             walk.chain = chain;
+            walk.meet_own();
             outcome
         }
         Err(error) => not_found(walk, nickname, notes).error(&error),

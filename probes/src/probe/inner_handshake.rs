@@ -10,7 +10,7 @@ use crate::handshake::{Judgement, Trouble};
 use crate::plan::Probe;
 use crate::session_notes::{FailedSession, note_peer, note_request};
 use crate::target::TlsVersion;
-use crate::vocabulary::{Confidence, Layer};
+use crate::vocabulary::{CertificateRole, Confidence, Layer};
 use crate::walk::{InnerSession, Walk};
 
 /// The session was begun by `bridge`.
@@ -56,6 +56,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         }
     });
     let facts = inner.client.facts();
+    walk.meet_peer(CertificateRole::Server, &facts.peer_chain);
     match (result, inner.client.channel()) {
         (Ok(()), Some(channel)) => {
             let version = TlsVersion::name_of(channel.version);

@@ -14,7 +14,7 @@ use crate::handshake::{Judgement, Trouble};
 use crate::plan::Probe;
 use crate::session_notes::{FailedSession, note_peer, note_request};
 use crate::target::{Role, TlsVersion};
-use crate::vocabulary::{Confidence, Layer};
+use crate::vocabulary::{CertificateRole, Confidence, Layer};
 use crate::walk::{OuterSession, Walk};
 use crate::wire::{Session, SessionLog};
 use crate::x509;
@@ -101,6 +101,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     walk.sessions.push(log.clone());
     let control = Control::until(walk.deadline);
     let doubt = walk.finding(Layer::Certificate).and_then(|finding| finding.cause);
+    let role = target.role;
     let goes_on = walk.goes_on && target.server.is_some();
     let mut attempt = Attempt { goes_on, doubt, nss, host, started, log, control, our_cas, connect_time };
     let options = TlsOptions {
@@ -123,8 +124,9 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     note_versions(&client, target.tls.value, &mut notes);
     let result = client.handshake().and_then(|()| attempt.wait_for_a_word(&mut client, &mut notes));
     let facts = client.facts();
+    walk.meet_peer(CertificateRole::Bridge, &facts.peer_chain);
     let outcome = match (result, client.channel()) {
-        (Ok(word), Some(channel)) => attempt.passed(&client, &channel, word, target.role, notes),
+        (Ok(word), Some(channel)) => attempt.passed(&client, &channel, word, role, notes),
         (Ok(_), None) => notes.fail(Cause::PeerAlert, Confidence::Possible, "the handshake ended without a session"),
         (Err(error), _) => attempt.failed(&error, &facts, notes),
     };

@@ -1,0 +1,62 @@
+//! The certificates that a walk met, for reports that watch their dates.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use time::format_description::well_known::Rfc3339;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::vocabulary::CertificateRole;
+
+/// As far as NSS itself follows a chain (seccomon.h, CERT_MAX_CERT_CHAIN); a peer may send any number.
+const CHAIN_AT_MOST: usize = 20;
+
+/// One certificate: our own, a peer's, or one of an authority in the chain of either.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SeenCertificate {
+    /// Whose it is.
+    pub role: CertificateRole,
+    /// Nickname in our database; `null` for what a peer sent.
+    pub nickname: Option<String>,
+    /// Subject, as in RFC 4514.
+    pub subject: String,
+    /// Issuer, as in RFC 4514.
+    pub issuer: String,
+    /// First second of its validity, RFC 3339 in UTC.
+    pub not_before: String,
+    /// Last second of its validity, RFC 3339 in UTC.
+    pub not_after: String,
+    /// SHA-256 of the DER, in hexadecimal.
+    pub sha256: String,
+}
+
+impl SeenCertificate {
+    /// Reads what a report shows of a certificate; `None` when it is none, or when its dates are none.
+    pub fn read(role: CertificateRole, nickname: Option<String>, der: &[u8]) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        let validity = certificate.validity();
+        Some(Self {
+            role,
+            nickname,
+            subject: nssight_wire::name_from_der(certificate.subject().as_raw()),
+            issuer: nssight_wire::name_from_der(certificate.issuer().as_raw()),
+            not_before: validity.not_before.to_datetime().format(&Rfc3339).ok()?,
+            not_after: validity.not_after.to_datetime().format(&Rfc3339).ok()?,
+            sha256: openssl::sha::sha256(der).iter().map(|byte| format!("{byte:02x}")).collect(),
+        })
+    }
+
+    /// A chain, the leaf first. What is above the leaf are authorities.
+    pub(crate) fn of_chain<'a>(
+        leaf: CertificateRole,
+        chain: impl Iterator<Item = (Option<String>, &'a [u8])>,
+    ) -> Vec<Self> {
+        let roles = std::iter::once(leaf).chain(std::iter::repeat(CertificateRole::Authority));
+        let links = roles.zip(chain.take(CHAIN_AT_MOST));
+        links.filter_map(|(role, (nickname, der))| Self::read(role, nickname, der)).collect()
+    }
+
+    /// The same certificate in the same role.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        (self.role, &self.sha256) == (other.role, &other.sha256)
+    }
+}

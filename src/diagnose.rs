@@ -24,16 +24,17 @@ use crate::{exit, password, retries, settings, supervisor, terminal, worker};
 
 pub(crate) fn run(options: &DiagnoseOptions) -> ExitCode {
     worker::protect();
+    let format = options.output.format;
     let plan = match Plan::new(options.walked.walk.until, options.walked.walk.exclude.clone()) {
         Ok(plan) => plan,
-        Err(error) => return exit::usage(error),
+        Err(error) => return exit::usage_in(format, error),
     };
     if options.walked.walk.dry_run {
         return dry_run(&plan, options.walked.walk.retries);
     }
     let (settings, passwords) = match prepare(&options.walked, &plan) {
         Ok(prepared) => prepared,
-        Err(error) => return exit::usage(error),
+        Err(error) => return exit::usage_in(format, error),
     };
     walk(&settings, passwords, &plan, options)
 }
@@ -49,14 +50,15 @@ pub(crate) fn prepare(options: &WalkedOptions, plan: &Plan) -> Result<(Settings,
 fn walk(settings: &Settings, passwords: Passwords, plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
     let mut output = match Output::open(&options.output) {
         Ok(output) => output,
-        Err(error) => return exit::usage(error),
+        Err(error) => return exit::usage_in(options.output.format, error),
     };
     let started = Instant::now();
     let (report, tries) = with_retries(settings, plan, passwords, &mut output, options.walked.walk.retries);
     let name = name(&report.target, options.walked.config.as_deref());
     let subject = Subject { name, labels: BTreeMap::new(), report, tries, duration: started.elapsed() };
-    let code = exit::of(&subject.report, options.output.strict);
-    match output.finish(subject) {
+    let subjects = [subject];
+    let code = exit::of(&subjects, options.output.format, options.output.strict);
+    match output.finish(&subjects) {
         Ok(()) => code,
         // A reader that went away has seen what it wanted.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => code,
@@ -269,11 +271,12 @@ impl Output {
         }
     }
 
-    fn finish(&mut self, subject: Subject) -> io::Result<()> {
+    fn finish(&mut self, subjects: &[Subject]) -> io::Result<()> {
         match self.format {
             // The layers are there already.
-            Format::Human => self.human().verdict(&subject.report),
-            Format::Json => json::report(&subject.report, &mut self.sink),
+            Format::Human => subjects.iter().try_for_each(|subject| self.human().verdict(&subject.report)),
+            Format::Json => subjects.iter().try_for_each(|subject| json::report(&subject.report, &mut self.sink)),
+            format => formats::write(format, subjects, &mut self.sink),
         }
     }
 }

@@ -1,8 +1,14 @@
-//! Exit codes, the same in every format.
+//! Exit codes, the same in every format but that of a monitoring plugin.
 
+use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use nssight_probes::{Outcome, Status, report::Report};
+
+use crate::cli::Format;
+use crate::report::Subject;
+use crate::report::nagios::{self, State};
 
 /// Every layer walked passed, warnings allowed.
 pub(crate) const PASSED: u8 = 0;
@@ -13,16 +19,53 @@ pub(crate) const USAGE: u8 = 2;
 /// The tool itself could not finish.
 pub(crate) const INCONCLUSIVE: u8 = 3;
 
-/// The exit code for a report.
-pub(crate) fn of(report: &Report, strict: bool) -> ExitCode {
+/// The exit code for what the walks gave: the same in every format but that of a monitoring plugin, whose codes are those
+/// of its convention. A target that fails weighs more than one that could not be judged.
+pub(crate) fn of(subjects: &[Subject], format: Format, strict: bool) -> ExitCode {
+    if format == Format::Nagios {
+        return ExitCode::from(State::of(subjects).code());
+    }
+    let codes: Vec<u8> = subjects.iter().map(|subject| of_report(&subject.report, strict)).collect();
+    let worst = [FAILED, INCONCLUSIVE].into_iter().find(|code| codes.contains(code));
+    ExitCode::from(worst.unwrap_or(PASSED))
+}
+
+fn of_report(report: &Report, strict: bool) -> u8 {
     let warned = report.probes.iter().any(|finding| finding.status == Status::Warn);
-    ExitCode::from(match report.verdict.status {
+    match report.verdict.status {
         Outcome::Pass if strict && warned => FAILED,
         Outcome::Flaky if strict => FAILED,
         Outcome::Pass | Outcome::Flaky => PASSED,
         Outcome::Fail => FAILED,
         Outcome::Inconclusive => INCONCLUSIVE,
-    })
+    }
+}
+
+/// The same as [`usage`], in the format that was asked for: a monitor reads the first line of standard output.
+pub(crate) fn usage_in(format: Format, message: impl std::fmt::Display) -> ExitCode {
+    if format == Format::Nagios {
+        // A reader that went away has seen what it wanted.
+        let _ = writeln!(std::io::stdout(), "{}", nagios::unknown(&message.to_string()));
+        return ExitCode::from(State::Unknown.code());
+    }
+    usage(message)
+}
+
+/// Ends the process over a command line that clap does not take, or asks for help in.
+pub(crate) fn refused(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let nagios = words.iter().any(|word| word == "--format=nagios")
+        || words.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "nagios");
+    match error.use_stderr() {
+        true if nagios => {
+            let message = error.to_string();
+            let first = message.lines().next().unwrap_or_default();
+            usage_in(Format::Nagios, first.trim_start_matches("error: "))
+        }
+        true => ExitCode::from(USAGE),
+        false => ExitCode::SUCCESS,
+    }
 }
 
 /// Says on standard error why the command line cannot be carried out.

@@ -30,7 +30,10 @@ use clap::Parser;
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return exit::refused(&error),
+    };
     match cli.command {
         Command::Diagnose(options) => diagnose::run(&options),
         Command::Clients(options) => clients::run(&options),

@@ -102,11 +102,13 @@ pub(crate) fn paragraph(out: &mut dyn Write, head: &str, indent: usize, text: &s
     Ok(())
 }
 
-/// Names and first bytes come from strangers: no control character of theirs reaches the terminal.
+/// Names and first bytes come from strangers: no control character of theirs reaches the terminal, nothing that turns the
+/// reading direction or ends a line, and no code point that XML has no place for.
 pub(crate) fn printable(text: &str) -> String {
-    let hidden = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
+    let turns =
+        |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let ends_or_is_none = |c| matches!(c, '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}');
+    let hidden = |c: char| c.is_control() || turns(c) || ends_or_is_none(c);
     text.chars().map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect()
 }
 

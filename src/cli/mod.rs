@@ -183,6 +183,16 @@ pub(crate) enum Format {
     Human,
     /// One JSON document
     Json,
+    /// JUnit XML: a suite a target, a case a layer
+    Junit,
+    /// Markdown, for a ticket
+    Markdown,
+    /// A line of a monitoring plugin, and its exit codes
+    Nagios,
+    /// Metrics for Prometheus
+    Openmetrics,
+    /// Annotations of GitHub Actions, and the step summary
+    Github,
 }
 
 /// How a result that is no walk is written.

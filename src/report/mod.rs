@@ -1,7 +1,13 @@
 //! Reports: one renderer a format, all from the same value.
 
+mod github;
 pub(crate) mod human;
 pub(crate) mod json;
+mod junit;
+mod markdown;
+pub(crate) mod nagios;
+mod openmetrics;
+mod words;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -32,6 +38,11 @@ pub(crate) fn write(format: Format, subjects: &[Subject], out: &mut dyn Write) -
     match format {
         Format::Human => human(subjects, out),
         Format::Json => json::write(subjects, out),
+        Format::Junit => junit::write(subjects, out),
+        Format::Markdown => markdown::write(subjects, out),
+        Format::Nagios => nagios::write(subjects, out),
+        Format::Openmetrics => openmetrics::write(subjects, out),
+        Format::Github => github::write(subjects, out),
     }
 }
 

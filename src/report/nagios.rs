@@ -1,0 +1,179 @@
+//! One line for Nagios, Icinga and their kin, with performance data and the exit code of the plugin convention
+//! (Monitoring Plugins Development Guidelines, "Plugin Output for Nagios" and "Plugin Return Codes").
+
+use std::io::{self, Write};
+
+use nssight_probes::{Cause, Outcome, Report, Status};
+
+use super::Subject;
+use super::words::{self, Standing};
+use crate::terminal::printable;
+
+/// NRPE takes a kilobyte of output, performance data included.
+const TEXT_AT_MOST: usize = 400;
+/// So many targets are named in the line; the rest only below it.
+const NAMED_AT_MOST: usize = 3;
+
+/// A service's state; its number is the exit code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Ok = 0,
+    Warning = 1,
+    Critical = 2,
+    Unknown = 3,
+}
+
+impl State {
+    /// Of several targets: one that fails weighs more than one that could not be judged, and that more than a warning.
+    pub(crate) fn of(subjects: &[Subject]) -> Self {
+        let states = subjects.iter().map(|subject| Self::of_report(&subject.report));
+        states.max_by_key(|state| state.weight()).unwrap_or(Self::Unknown)
+    }
+
+    /// What did not come back in time is critical even where it is the tool that gave up; only a fault of the tool leaves
+    /// the state unknown.
+    fn of_report(report: &Report) -> Self {
+        match Standing::of(report) {
+            Standing::Pass => Self::Ok,
+            Standing::Warning | Standing::Flaky => Self::Warning,
+            Standing::Fail => Self::Critical,
+            Standing::Inconclusive if report.verdict.cause == Some(Cause::ToolTimeout) => Self::Critical,
+            Standing::Inconclusive => Self::Unknown,
+        }
+    }
+
+    fn weight(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Warning => 1,
+            Self::Unknown => 2,
+            Self::Critical => 3,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::Warning => "WARNING",
+            Self::Critical => "CRITICAL",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+
+    pub(crate) fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+/// The line for a command line that cannot be carried out.
+pub(crate) fn unknown(message: &str) -> String {
+    format!("NSSIGHT UNKNOWN - {}", cut(&clean(message)))
+}
+
+pub(super) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
+    let (text, data) = match subjects {
+        [one] => (one_target(one), data_of_one(one)),
+        many => (several(many), data_of_several(many)),
+    };
+    writeln!(out, "NSSIGHT {} - {} | {data}", State::of(subjects).word(), cut(&text))?;
+    match subjects {
+        [one] => details(one, out),
+        many => many.iter().try_for_each(|subject| {
+            let state = State::of_report(&subject.report).word();
+            writeln!(out, "{state}: {}", cut(&one_target(subject)))
+        }),
+    }
+}
+
+/// The verdict, and our certificate's time whatever the network does.
+fn one_target(subject: &Subject) -> String {
+    let report = &subject.report;
+    let mut text = format!("{}: ", subject.name);
+    if let (Some(layer), Some(cause)) = (report.verdict.layer, report.verdict.cause) {
+        let flaky = if report.verdict.status == Outcome::Flaky { "flaky: " } else { "" };
+        text += &format!("{flaky}{layer} {}: ", cause.id());
+    }
+    text += &report.verdict.summary;
+    let own = words::own(report).and_then(|own| Some((own, words::days_left(own, report)?)));
+    if let Some((own, days)) = own {
+        let nickname = own.nickname.as_deref().unwrap_or_default();
+        text = format!("{}; \"{}\" {}", cut(&clean(&text)), cut(nickname), words::time_left(days));
+    }
+    clean(&text)
+}
+
+fn several(subjects: &[Subject]) -> String {
+    let troubled: Vec<&Subject> =
+        subjects.iter().filter(|subject| State::of_report(&subject.report) != State::Ok).collect();
+    if troubled.is_empty() {
+        return format!("all {} targets pass", subjects.len());
+    }
+    let named: Vec<String> = troubled
+        .iter()
+        .take(NAMED_AT_MOST)
+        .map(|subject| {
+            let cause = subject.report.verdict.cause.map_or("warning", Cause::id);
+            format!("{} ({cause})", clean(&subject.name))
+        })
+        .collect();
+    let more = troubled.len().saturating_sub(NAMED_AT_MOST);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{} of {} targets in trouble: {}{more}", troubled.len(), subjects.len(), named.join(", "))
+}
+
+/// Seconds, and days that certificates have left. Labels are our own words: `'label'=value[unit];warn;crit;min;max`.
+fn data_of_one(subject: &Subject) -> String {
+    let report = &subject.report;
+    let mut data = vec![format!("time={:.6}s;;;0", subject.duration.as_secs_f64())];
+    let walked = report.probes.iter().filter(|finding| finding.status != Status::Skip);
+    data.extend(walked.map(|finding| format!("'{}'={:.6}s;;;0", finding.layer, finding.duration_us as f64 / 1e6)));
+    let mut earliest = std::collections::BTreeMap::new();
+    for certificate in &report.certificates {
+        if let Some(days) = words::days_left(certificate, report) {
+            let known = earliest.entry(certificate.role).or_insert(days);
+            *known = days.min(*known);
+        }
+    }
+    data.extend(earliest.iter().map(|(role, days)| format!("'{role} certificate days'={days}")));
+    data.join(" ")
+}
+
+fn data_of_several(subjects: &[Subject]) -> String {
+    let count = |state| subjects.iter().filter(|subject| State::of_report(&subject.report) == state).count();
+    let total = subjects.len();
+    let states =
+        [State::Ok, State::Warning, State::Critical, State::Unknown].map(|state| (state.word().to_lowercase(), state));
+    let mut data: Vec<String> =
+        states.iter().map(|(name, state)| format!("{name}={};;;0;{total}", count(*state))).collect();
+    let days = subjects.iter().flat_map(|subject| {
+        let report = &subject.report;
+        report.certificates.iter().filter_map(|certificate| words::days_left(certificate, report))
+    });
+    data.extend(days.min().map(|days| format!("'first certificate days'={days}")));
+    data.join(" ")
+}
+
+/// What stands below the line, for the page of the service.
+fn details(subject: &Subject, out: &mut dyn Write) -> io::Result<()> {
+    for finding in &subject.report.probes {
+        let line = format!("{} {}: {}", words::sign(finding.status), finding.layer, words::outcome(finding));
+        writeln!(out, "{}", cut(&clean(&line)))?;
+    }
+    for remedy in &subject.report.verdict.remedies {
+        let command = remedy.command.as_ref().map(|command| format!(": {command}")).unwrap_or_default();
+        writeln!(out, "-> {}", clean(&format!("{}{command}", remedy.text)))?;
+    }
+    writeln!(out, "{}", clean(&words::colophon(subject)))
+}
+
+/// A bar would begin performance data, and a line end the long output.
+fn clean(text: &str) -> String {
+    printable(text).replace('|', "¦")
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(TEXT_AT_MOST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}

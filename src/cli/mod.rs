@@ -187,6 +187,8 @@ pub(crate) enum Format {
     Junit,
     /// Markdown, for a ticket
     Markdown,
+    /// One web page that stands alone
+    Html,
     /// A line of a monitoring plugin, and its exit codes
     Nagios,
     /// Metrics for Prometheus

@@ -19,10 +19,7 @@ pub(super) fn overview(subjects: &[Subject], out: &mut dyn Write) -> io::Result<
     if subjects.len() == 1 {
         return Ok(());
     }
-    let passed = subjects
-        .iter()
-        .filter(|subject| matches!(Standing::of(&subject.report), Standing::Pass | Standing::Warning))
-        .count();
+    let passed = subjects.iter().filter(|subject| Standing::of(&subject.report).passes()).count();
     writeln!(out, "# nssight: {passed} of {} targets pass\n", subjects.len())?;
     writeln!(out, "| | Target | Verdict | Summary | Time |\n|---|---|---|---|---:|")?;
     for subject in subjects {

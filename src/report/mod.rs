@@ -1,12 +1,14 @@
 //! Reports: one renderer a format, all from the same value.
 
 mod github;
+mod html;
 pub(crate) mod human;
 pub(crate) mod json;
 mod junit;
 mod markdown;
 pub(crate) mod nagios;
 mod openmetrics;
+mod waterfall;
 mod words;
 
 use std::collections::BTreeMap;
@@ -40,6 +42,7 @@ pub(crate) fn write(format: Format, subjects: &[Subject], out: &mut dyn Write) -
         Format::Json => json::write(subjects, out),
         Format::Junit => junit::write(subjects, out),
         Format::Markdown => markdown::write(subjects, out),
+        Format::Html => html::write(subjects, out),
         Format::Nagios => nagios::write(subjects, out),
         Format::Openmetrics => openmetrics::write(subjects, out),
         Format::Github => github::write(subjects, out),

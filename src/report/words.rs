@@ -38,6 +38,16 @@ impl Standing {
         }
     }
 
+    /// For a style sheet.
+    pub(super) fn class(self) -> String {
+        self.word().to_lowercase()
+    }
+
+    /// Whether nothing failed in the end.
+    pub(super) fn passes(self) -> bool {
+        matches!(self, Self::Pass | Self::Warning | Self::Flaky)
+    }
+
     /// For those who read it in one colour.
     pub(super) fn sign(self) -> &'static str {
         match self {

@@ -24,18 +24,19 @@ pub(crate) fn source(options: &PasswordOptions) -> Option<PasswordSource> {
 
 /// Reads the administrator's password, if one was given.
 pub(crate) fn admin(options: &AdminOptions) -> Result<Option<Password>, String> {
-    if let Some(path) = &options.admin_password_file {
-        let bytes =
-            file(path).map_err(|error| format!("the administrator's password file {}: {error}", path.display()))?;
-        let line = bytes.split(|byte| matches!(byte, b'\n' | b'\r' | 0)).next().unwrap_or_default();
-        return Ok(Some(Password::new(PasswordForm::Literal, line.to_vec())));
-    }
-    let env = options.admin_password_env.clone().map(PasswordSource::Env);
+    let file = options.admin_password_file.clone().map(PasswordSource::File);
+    let env = file.or_else(|| options.admin_password_env.clone().map(PasswordSource::Env));
     let fd = env.or_else(|| options.admin_password_fd.map(PasswordSource::Fd));
-    match fd.or_else(|| options.admin_password_stdin.then_some(PasswordSource::Stdin)) {
-        Some(source) => read(&source),
-        None => Ok(None),
-    }
+    let source = fd.or_else(|| options.admin_password_stdin.then_some(PasswordSource::Stdin));
+    source.map_or(Ok(None), |source| read_admin(&source))
+}
+
+/// Reads an administrator's password: a file up to its first line end, anything else as [`read`] does.
+pub(crate) fn read_admin(source: &PasswordSource) -> Result<Option<Password>, String> {
+    let PasswordSource::File(path) = source else { return read(source) };
+    let bytes = file(path).map_err(|error| format!("the administrator's password file {}: {error}", path.display()))?;
+    let line = bytes.split(|byte| matches!(byte, b'\n' | b'\r' | 0)).next().unwrap_or_default();
+    Ok(Some(Password::new(PasswordForm::Literal, line.to_vec())))
 }
 
 /// Reads the password of a source named on the command line. An unreadable source is a usage error.

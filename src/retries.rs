@@ -1,35 +1,69 @@
-//! `--retries`: another try tells a dead server link from a rejected request, since a dead link is used up by the first.
+//! `--retries`: what failed in transport is tried again. Another try also tells a dead server link from a rejected request,
+//! since a dead link is used up by the first.
 
 use std::time::Duration;
 
-use nssight_probes::{Cause, CertificateRole, Confidence, Outcome, Report};
+use nssight_probes::{Cause, CertificateRole, Confidence, Layer, Outcome, Report};
 
 /// Time between two tries: a server that was refused dials again after five seconds, one that was used at once.
 pub(crate) const SPACING: Duration = Duration::from_secs(2);
 
-/// Only what may pass by itself is tried again. A refusal is not: it stays, and a client that is locked out or limited
-/// makes things worse.
+/// Failures of transport that may pass by themselves. A refusal is not among them, nor what may be one without saying so:
+/// it stays, and a client that is locked out or limited makes things worse.
+const PASSING: &[Cause] = &[
+    Cause::TcpRefused,
+    Cause::TcpTimeout,
+    Cause::TcpUnreachable,
+    Cause::BridgeStalled,
+    Cause::PeerStalled,
+    Cause::PeerReset,
+    Cause::PeerClosedInHandshake,
+    Cause::HandshakeTooSlow,
+    Cause::ServerAbsent,
+    Cause::ServerLinkDead,
+    Cause::ServerStalled,
+    Cause::InnerClosed,
+    Cause::ReplyTruncated,
+];
+/// A name server that cannot answer now may answer later (getaddrinfo(3)); one that knows no such name will not.
+const TRY_AGAIN: &str = "EAI_AGAIN";
+
+/// Whether another try may come out better.
 pub(crate) fn is_worth_it(report: &Report) -> bool {
-    report.verdict.cause == Some(Cause::ServerLinkDead)
+    let verdict = &report.verdict;
+    match verdict.cause {
+        Some(Cause::NameUnresolved) => report.probes.iter().any(|finding| {
+            finding.layer == Layer::Resolve && finding.error.as_ref().is_some_and(|error| error.name == TRY_AGAIN)
+        }),
+        Some(cause) => verdict.status == Outcome::Fail && PASSING.contains(&cause),
+        None => false,
+    }
 }
 
-/// What two tries prove together. The findings and the wire are those of the later one, and so are the certificates as far as
-/// it came.
+/// What two tries prove together. The findings and the wire are those of the later one, unless that one could not finish, and
+/// so are the certificates as far as it came.
 pub(crate) fn combine(mut first: Report, mut next: Report) -> Report {
+    // What was seen before stands, whatever became of the tool.
+    if next.verdict.status == Outcome::Inconclusive {
+        return Report { connections_opened: next.connections_opened, ..first };
+    }
     let met_later: Vec<CertificateRole> = next.certificates.iter().map(|certificate| certificate.role).collect();
     let only_before = first.certificates.drain(..).filter(|certificate| !met_later.contains(&certificate.role));
     next.certificates.extend(only_before);
-    let same_close = closed_in_order(&first) && closed_in_order(&next);
+    let dead_link = first.verdict.cause == Some(Cause::ServerLinkDead);
+    let same_close = dead_link && closed_in_order(&first) && closed_in_order(&next);
     match next.verdict.status {
         Outcome::Pass => {
-            let summary =
-                format!("{}; the next try passed, so the dead link was used up by the first", first.verdict.summary);
+            let why = if dead_link { ", so the dead link was used up by the first" } else { "" };
+            let summary = format!("{}; the next try passed{why}", first.verdict.summary);
             next.verdict = first.verdict;
             next.verdict.status = Outcome::Flaky;
-            next.verdict.confidence = Confidence::Certain;
             next.verdict.summary = summary;
+            if dead_link {
+                next.verdict.confidence = Confidence::Certain;
+            }
         }
-        _ if same_close && is_worth_it(&next) => {
+        _ if same_close && next.verdict.cause == Some(Cause::ServerLinkDead) => {
             let entry = Cause::BridgeRejectedRequest.entry();
             next.verdict.cause = Some(Cause::BridgeRejectedRequest);
             next.verdict.component = Some(entry.component);

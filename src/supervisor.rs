@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,23 +13,52 @@ use nssight_probes::target::PasswordSource;
 use nssight_probes::{Cause, Confidence, Finding, Layer, Observer, Plan, Target};
 
 use crate::lines;
+use crate::stop::Stop;
 use crate::worker::{self, Message, Passwords, Task};
 
 /// A probe ends by its own deadline; the worker is killed this much later.
 const GRACE: Duration = Duration::from_secs(2);
 /// Starting the worker, and the time between two layers.
 const BETWEEN_LAYERS: Duration = Duration::from_secs(10);
+/// A walk with a deadline ends by itself this long before it.
+const ORDERLY: Duration = Duration::from_millis(500);
+/// A worker that was killed is gone at once, unless the kernel holds it, as it does on a dead network file system.
+const BURIAL: Duration = Duration::from_secs(1);
 /// A line of the worker; the longest are findings with many certificates.
 const LINE_AT_MOST: u64 = 16 * 1024 * 1024;
 /// Of what the worker said on standard error, so much is kept.
 const STDERR_AT_MOST: u64 = 4096;
 
+/// What may end a walk before it is done, and what it must not be told.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Limits<'a> {
+    /// When the walk is cut, wherever it is.
+    pub(crate) deadline: Option<Instant>,
+    /// Ends it from outside.
+    pub(crate) stop: Option<&'a Stop>,
+    /// Environment variables that no worker gets.
+    pub(crate) secret_variables: &'a [String],
+}
+
+impl Limits<'_> {
+    /// Time left.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+}
+
 /// Runs the layers of a plan, all but `config`, in a worker, and tells `observer`. Every layer of the plan gets a
 /// finding, whatever happens to the worker.
-pub(crate) fn walk(target: &Target, plan: &Plan, passwords: Passwords, observer: &mut dyn Observer) -> Vec<Finding> {
+pub(crate) fn walk(
+    target: &Target,
+    plan: &Plan,
+    passwords: Passwords,
+    observer: &mut dyn Observer,
+    limits: &Limits<'_>,
+) -> Vec<Finding> {
     let mut walk = Supervised { findings: Vec::new(), current: None };
-    match start(target, plan, passwords) {
-        Ok(worker) => walk.follow(worker, target, observer),
+    match start(target, plan, passwords, limits) {
+        Ok(worker) => walk.follow(worker, target, plan, observer, limits),
         Err(error) => {
             let first = plan.probes().map(|probe| probe.layer).find(|layer| *layer != Layer::Config);
             let finding = Notes::default()
@@ -49,7 +78,7 @@ struct Worker {
     stderr: thread::JoinHandle<String>,
 }
 
-fn start(target: &Target, plan: &Plan, passwords: Passwords) -> io::Result<Worker> {
+fn start(target: &Target, plan: &Plan, passwords: Passwords, limits: &Limits<'_>) -> io::Result<Worker> {
     // The very file that runs now, also when a package manager has just replaced it.
     let mut command = Command::new("/proc/self/exe");
     command.arg0("nssight").arg("worker");
@@ -57,6 +86,9 @@ fn start(target: &Target, plan: &Plan, passwords: Passwords) -> io::Result<Worke
     if let PasswordSource::Env(name) = &target.password {
         command.env_remove(name);
     }
+    limits.secret_variables.iter().for_each(|name| {
+        command.env_remove(name);
+    });
     let mut child = command.spawn()?;
     let (Some(mut stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
@@ -74,6 +106,8 @@ fn start(target: &Target, plan: &Plan, passwords: Passwords) -> io::Result<Worke
         target: target.clone(),
         until: plan.until,
         excluded: plan.excluded.clone(),
+        // The worker ends a layer in good order, with its cause; only what hangs is cut from here.
+        time: limits.left().map(|left| left.saturating_sub(ORDERLY.min(left / 10))),
         password: passwords.database.as_ref().map(announced),
         admin_password: passwords.admin.as_ref().map(announced),
     };
@@ -109,9 +143,18 @@ impl Supervised {
         self.findings.push(finding);
     }
 
-    fn follow(&mut self, mut worker: Worker, target: &Target, observer: &mut dyn Observer) {
+    fn follow(
+        &mut self,
+        mut worker: Worker,
+        target: &Target,
+        plan: &Plan,
+        observer: &mut dyn Observer,
+        limits: &Limits<'_>,
+    ) {
+        let _stoppable = limits.stop.map(|stop| stop.watch(&worker.child));
         loop {
-            let patience = if self.current.is_some() { target.timeout + GRACE } else { BETWEEN_LAYERS };
+            let usual = if self.current.is_some() { target.timeout + GRACE } else { BETWEEN_LAYERS };
+            let patience = limits.left().map_or(usual, |left| left.min(usual));
             match worker.messages.recv_timeout(patience) {
                 Ok(Message::Entering(layer)) => {
                     self.current = Some((layer, Instant::now()));
@@ -127,9 +170,13 @@ impl Supervised {
                 Ok(Message::Done) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     let _ = worker.child.kill();
-                    let finding = self.hung(patience);
-                    self.take(finding, observer);
-                    break;
+                    // One that has said everything and hangs in its farewell took nothing with it.
+                    if !self.is_complete(plan) {
+                        let finding = if patience < usual { self.cut() } else { self.hung(patience) };
+                        self.take(finding, observer);
+                    }
+                    bury(worker.child);
+                    return;
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     let _ = worker.child.kill();
@@ -154,6 +201,19 @@ impl Supervised {
                 (next.unwrap_or(Layer::Environment), 0)
             }
         }
+    }
+
+    fn is_complete(&self, plan: &Plan) -> bool {
+        let walked = |layer| layer == Layer::Config || self.findings.iter().any(|finding| finding.layer == layer);
+        plan.probes().all(|probe| walked(probe.layer))
+    }
+
+    fn cut(&self) -> Finding {
+        let (layer, took) = self.place();
+        let mut notes = Notes::default();
+        notes.add("worker", "killed at the deadline of the target");
+        let summary = format!("the deadline of the target passed while the worker was in {layer}");
+        notes.fail(Cause::ToolTimeout, Confidence::Certain, summary).into_finding(layer, took)
     }
 
     fn hung(&self, patience: Duration) -> Finding {
@@ -190,6 +250,16 @@ impl Supervised {
             self.take(Finding::skipped(layer, because, summary), observer);
         }
     }
+}
+
+/// Waits for a worker that was killed, and leaves the waiting to a thread of its own if that takes long.
+fn bury(mut child: Child) {
+    let (done, buried) = mpsc::channel();
+    thread::spawn(move || {
+        let _ = child.wait();
+        let _ = done.send(());
+    });
+    let _ = buried.recv_timeout(BURIAL);
 }
 
 /// Number and name, as signal(7) has them.

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::wire::WireEvent;
@@ -22,6 +23,8 @@ pub(crate) struct Task {
     pub(crate) target: Target,
     pub(crate) until: Layer,
     pub(crate) excluded: Vec<Layer>,
+    /// Time left for the whole walk.
+    pub(crate) time: Option<Duration>,
     /// Form and length of the password that follows the task.
     pub(crate) password: Option<(PasswordForm, usize)>,
     /// Form and length of the administrator's password that comes after it.
@@ -82,6 +85,7 @@ pub(crate) fn run() -> ExitCode {
     let settings = Settings::of(task.target);
     let mut walk = Walk::new(&settings, passwords.database);
     walk.admin_password = passwords.admin;
+    walk.end = task.time.map(|time| Instant::now() + time);
     walk.run(&plan, |layer| layer != Layer::Config, &mut Pipe);
     Pipe.say(&Message::Done);
     ExitCode::SUCCESS

@@ -62,10 +62,14 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Every layer that has a probe.
+    pub fn whole() -> Self {
+        Self { until: PROBES[PROBES.len() - 1].layer, excluded: Vec::new() }
+    }
+
     /// Checks that every layer named has a probe, and that no connection is opened for nothing.
     pub fn new(until: Option<Layer>, excluded: Vec<Layer>) -> Result<Self, PlanError> {
-        let last = PROBES[PROBES.len() - 1].layer;
-        let plan = Self { until: until.unwrap_or(last), excluded };
+        let plan = Self { until: until.unwrap_or(Self::whole().until), excluded };
         if let Some(unknown) = plan.excluded.iter().chain([&plan.until]).find(|layer| probe_of(**layer).is_none()) {
             return Err(PlanError::NoProbe(*unknown));
         }

@@ -9,19 +9,22 @@ use nssight_nss::transport::Control;
 use nssight_nss::{Certificate, ClientAuth, Nss, PrivateKey, Slot, TlsClient};
 use nssight_sigul::request::Request;
 
+use crate::catalogue::Cause;
 use crate::certificates::SeenCertificate;
-use crate::finding::Finding;
+use crate::finding::{Finding, Notes};
 use crate::plan::{Plan, Probe};
 use crate::secret::Password;
 use crate::settings::Settings;
 use crate::target::{Role, Target};
 use crate::tunnel::Tunnel;
-use crate::vocabulary::{CertificateRole, Layer, Status};
+use crate::vocabulary::{CertificateRole, Confidence, Layer, Status};
 use crate::wire::{SessionLog, WireEvent};
 use crate::x509;
 
 /// Saying goodbye may take this long.
 const CLOSING: Duration = Duration::from_millis(500);
+/// A peer that had less time than this cannot be blamed for silence.
+const WORTH_A_TRY: Duration = Duration::from_millis(500);
 
 /// An established outer session.
 pub struct OuterSession {
@@ -71,6 +74,8 @@ pub struct Walk<'a> {
     pub findings: Vec<Finding>,
     /// When the present layer must end.
     pub deadline: Instant,
+    /// When the whole walk must end, if it must.
+    pub end: Option<Instant>,
     /// The password, until it has been used.
     pub password: Option<Password>,
     /// NSS, from `nss-db` on.
@@ -115,6 +120,7 @@ impl<'a> Walk<'a> {
             settings,
             findings: Vec::new(),
             deadline: Instant::now(),
+            end: None,
             password,
             nss: None,
             slot: None,
@@ -229,6 +235,14 @@ impl<'a> Walk<'a> {
         observer.entering(probe.layer);
         let started = Instant::now();
         self.deadline = started + self.settings.timeout();
+        if let Some(end) = self.end {
+            if end.saturating_duration_since(started) < self.settings.timeout().min(WORTH_A_TRY) {
+                let summary = format!("the time for the whole walk ended before {}", probe.layer);
+                let outcome = Notes::default().fail(Cause::ToolTimeout, Confidence::Certain, summary);
+                return outcome.into_finding(probe.layer, 0);
+            }
+            self.deadline = self.deadline.min(end);
+        }
         let before = self.connections;
         let outcome = (probe.run)(self);
         if self.connections != before {

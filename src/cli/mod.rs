@@ -399,7 +399,8 @@ impl WalkedOptions {
     }
 }
 
-fn endpoint(text: &str) -> Result<Endpoint, String> {
+/// `HOST:PORT`, `[ADDRESS]:PORT` or a host alone.
+pub(crate) fn endpoint(text: &str) -> Result<Endpoint, String> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']').ok_or("the bracket of an IPv6 address is not closed")?;

@@ -58,7 +58,9 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             let text = error.to_string();
             let library = "resolver".to_owned();
             let code = i64::from(error.raw_os_error().unwrap_or(0));
-            let info = ErrorInfo { library, code, name: "getaddrinfo".to_owned(), text };
+            // What getaddrinfo(3) says of a name server that cannot answer now; std keeps the words only.
+            let name = if text.contains("Temporary failure") { "EAI_AGAIN" } else { "getaddrinfo" }.to_owned();
+            let info = ErrorInfo { library, code, name, text };
             let summary = format!("{host} has no address: {error}");
             notes.fail(Cause::NameUnresolved, Confidence::Certain, summary).error(info)
         }

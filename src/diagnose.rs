@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nssight_nss::library;
 use nssight_probes::finding::Finding;
@@ -17,9 +17,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::cli::{DiagnoseOptions, Format, OutputOptions, WalkedOptions};
+use crate::crew::Spare;
 use crate::report::human::{self, Detail, Human};
 use crate::report::{self as formats, Subject, json};
-use crate::stop::Stop;
 use crate::supervisor::Limits;
 use crate::worker::Passwords;
 use crate::{exit, password, retries, settings, supervisor, terminal, worker};
@@ -55,8 +55,7 @@ fn walk(settings: &Settings, passwords: Passwords, plan: &Plan, options: &Diagno
         Err(error) => return exit::usage_in(options.output.format, error),
     };
     let started = Instant::now();
-    let tries = Tries { retries: options.walked.walk.retries, spacing: retries::SPACING };
-    let (report, tries) = with_retries(settings, plan, passwords, &mut output, &tries, &Limits::default());
+    let (report, tries) = with_retries(settings, plan, passwords, &mut output, options.walked.walk.retries);
     let name = name(&report.target, options.walked.config.as_deref());
     let subject = Subject { name, labels: BTreeMap::new(), report, tries, duration: started.elapsed() };
     let subjects = [subject];
@@ -77,59 +76,42 @@ fn name(target: &TargetSummary, config: Option<&Path>) -> String {
     bridge.or(config).or(database).unwrap_or_else(|| "this host".to_owned())
 }
 
-/// How often, and how far apart, a walk is tried again.
-#[derive(Clone, Copy)]
-pub(crate) struct Tries {
-    /// After the first.
-    pub(crate) retries: u32,
-    /// Between two.
-    pub(crate) spacing: Duration,
-}
-
-impl Tries {
-    /// One, and no other.
-    pub(crate) const ONE: Self = Self { retries: 0, spacing: Duration::ZERO };
-}
-
-/// Walks, and tries again where that was asked for, may help, and there is time; with the number of walks.
+/// Walks, and tries again where that was asked for and may help; with the number of walks.
 fn with_retries(
     settings: &Settings,
     plan: &Plan,
     passwords: Passwords,
     output: &mut Output,
-    tries: &Tries,
-    limits: &Limits<'_>,
+    retries: u32,
 ) -> (Report, u32) {
     // Kept only for another try: without one, the worker has the only copy.
-    let spare = (tries.retries > 0).then(|| passwords.again());
-    let mut report = once(settings, plan, passwords, output, limits);
-    for number in 1..=tries.retries {
-        let in_time = limits.left().is_none_or(|left| left > tries.spacing);
-        let again = in_time && retries::is_worth_it(&report);
-        let Some(passwords) = spare.as_ref().map(Passwords::again).filter(|_| again) else {
+    let spare = (retries > 0).then(|| passwords.again());
+    let mut report = once(settings, plan, passwords, output, &Limits::default(), None);
+    for number in 1..=retries {
+        let Some(passwords) = spare.as_ref().map(Passwords::again).filter(|_| retries::is_worth_it(&report)) else {
             return (report, number);
         };
-        let seconds = tries.spacing.as_secs_f64();
-        output.remark(&format!("trying again in {seconds} s ({number} of {})", tries.retries));
-        match limits.stop {
-            Some(stop) => stop.sleep(tries.spacing),
-            None => std::thread::sleep(tries.spacing),
-        }
-        if limits.stop.is_some_and(Stop::is_stopped) {
-            return (report, number);
-        }
-        let next = once(settings, plan, passwords, output, limits);
+        output.remark(&format!("trying again in {} s ({number} of {retries})", retries::SPACING.as_secs()));
+        std::thread::sleep(retries::SPACING);
+        let next = once(settings, plan, passwords, output, &Limits::default(), None);
         report = retries::combine(report, next);
     }
-    (report, tries.retries + 1)
+    (report, retries + 1)
 }
 
-fn once(settings: &Settings, plan: &Plan, passwords: Passwords, output: &mut Output, limits: &Limits<'_>) -> Report {
+fn once(
+    settings: &Settings,
+    plan: &Plan,
+    passwords: Passwords,
+    output: &mut Output,
+    limits: &Limits<'_>,
+    spare: Option<&mut Spare>,
+) -> Report {
     let started = OffsetDateTime::now_utc();
     output.before = output.connections;
     let mut findings = first_layer(settings, plan, output);
     match &settings.target {
-        Ok(target) => findings.extend(supervisor::walk(target, plan, passwords, output, limits)),
+        Ok(target) => findings.extend(supervisor::walk(target, plan, passwords, output, limits, spare)),
         Err(_) => {
             for probe in plan.probes().filter(|probe| probe.layer != Layer::Config) {
                 let finding = Finding::skipped(probe.layer, Some(Layer::Config), "config failed".to_owned());
@@ -212,27 +194,20 @@ pub(crate) fn summary_of(settings: Option<&Settings>, plan: &Plan) -> TargetSumm
     }
 }
 
-/// A walk whose report is for another document: nothing is shown on the way. With the number of tries.
-pub(crate) fn quietly(
+/// A walk whose report is for another document: nothing is shown on the way.
+pub(crate) fn quietly(settings: &Settings, plan: &Plan, passwords: Passwords, retries: u32) -> Report {
+    with_retries(settings, plan, passwords, &mut Output::nowhere(), retries).0
+}
+
+/// One such walk within limits, by a worker that is kept for the next if there is a place for it.
+pub(crate) fn within(
     settings: &Settings,
     plan: &Plan,
     passwords: Passwords,
-    tries: &Tries,
     limits: &Limits<'_>,
-) -> (Report, u32) {
-    let sink = Box::new(io::sink());
-    let mut output = Output {
-        sink,
-        format: Format::Json,
-        detail: Detail::Quiet,
-        width: terminal::width(false),
-        shows_progress: false,
-        connections: 0,
-        before: 0,
-        wire: Vec::new(),
-        certificates: Vec::new(),
-    };
-    with_retries(settings, plan, passwords, &mut output, tries, limits)
+    spare: Option<&mut Spare>,
+) -> Report {
+    once(settings, plan, passwords, &mut Output::nowhere(), limits, spare)
 }
 
 /// What nssight is made of.
@@ -263,6 +238,21 @@ struct Output {
 const EVENTS_AT_MOST: usize = 2000;
 
 impl Output {
+    /// Collects, and shows nothing.
+    fn nowhere() -> Self {
+        Self {
+            sink: Box::new(io::sink()),
+            format: Format::Json,
+            detail: Detail::Quiet,
+            width: terminal::width(false),
+            shows_progress: false,
+            connections: 0,
+            before: 0,
+            wire: Vec::new(),
+            certificates: Vec::new(),
+        }
+    }
+
     fn open(options: &OutputOptions) -> Result<Self, String> {
         let file = match &options.output {
             Some(path) => Some(File::create(path).map_err(|error| format!("{}: {error}", path.display()))?),

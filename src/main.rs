@@ -5,6 +5,7 @@ mod catalogue;
 mod cli;
 mod clients;
 mod compare;
+mod crew;
 mod db;
 mod diagnose;
 mod exit;

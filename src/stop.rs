@@ -54,8 +54,8 @@ impl Stop {
     }
 
     /// Has a worker killed on a stop for as long as the guard lives.
-    pub(crate) fn watch(&self, child: &Child) -> Watched<'_> {
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    pub(crate) fn watch(&self, child: Option<&Child>) -> Watched<'_> {
+        let pid = child.and_then(|child| i32::try_from(child.id()).ok()).and_then(Pid::from_raw);
         let worker = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         let mut state = self.state();
         let key = state.next;

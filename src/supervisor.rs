@@ -1,20 +1,17 @@
 //! The parent's side of the worker: gives the task, holds the deadlines, and turns a crash or a hang into a finding.
 
-use std::io::{self, Read, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use nssight_probes::finding::Notes;
 use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::target::PasswordSource;
-use nssight_probes::{Cause, Confidence, Finding, Layer, Observer, Plan, Target};
+use nssight_probes::{Cause, Confidence, Finding, Layer, Observer, Plan, Status, Target};
 
-use crate::lines;
+use crate::crew::{Spare, Worker};
 use crate::stop::Stop;
-use crate::worker::{self, Message, Passwords, Task};
+use crate::worker::{Message, Passwords, Task};
 
 /// A probe ends by its own deadline; the worker is killed this much later.
 const GRACE: Duration = Duration::from_secs(2);
@@ -22,12 +19,6 @@ const GRACE: Duration = Duration::from_secs(2);
 const BETWEEN_LAYERS: Duration = Duration::from_secs(10);
 /// A walk with a deadline ends by itself this long before it.
 const ORDERLY: Duration = Duration::from_millis(500);
-/// A worker that was killed is gone at once, unless the kernel holds it, as it does on a dead network file system.
-const BURIAL: Duration = Duration::from_secs(1);
-/// A line of the worker; the longest are findings with many certificates.
-const LINE_AT_MOST: u64 = 16 * 1024 * 1024;
-/// Of what the worker said on standard error, so much is kept.
-const STDERR_AT_MOST: u64 = 4096;
 
 /// What may end a walk before it is done, and what it must not be told.
 #[derive(Clone, Copy, Default)]
@@ -48,17 +39,43 @@ impl Limits<'_> {
 }
 
 /// Runs the layers of a plan, all but `config`, in a worker, and tells `observer`. Every layer of the plan gets a
-/// finding, whatever happens to the worker.
+/// finding, whatever happens to the worker. With a `spare`, a worker that did well is kept there for the next walk.
 pub(crate) fn walk(
     target: &Target,
     plan: &Plan,
     passwords: Passwords,
     observer: &mut dyn Observer,
     limits: &Limits<'_>,
+    mut spare: Option<&mut Spare>,
 ) -> Vec<Finding> {
     let mut walk = Supervised { findings: Vec::new(), current: None };
-    match start(target, plan, passwords, limits) {
-        Ok(worker) => walk.follow(worker, target, plan, observer, limits),
+    let keep = spare.is_some();
+    if let Some(mut worker) = spare.as_mut().and_then(|spare| spare.take()) {
+        // It may have died since; then it says nothing, and another does the walk.
+        if worker.give(&task(target, plan, &passwords, limits), passwords.again(), keep).is_ok()
+            && walk.follow(&mut worker, target, plan, observer, limits) != End::Silent
+        {
+            walk.keep(worker, spare);
+            walk.fill_up(plan, observer);
+            return walk.findings;
+        }
+    }
+    let hidden = match &target.password {
+        PasswordSource::Env(name) => Some(name),
+        _ => None,
+    };
+    let started = Worker::start(limits.secret_variables.iter().chain(hidden), keep).and_then(|mut worker| {
+        worker.give(&task(target, plan, &passwords, limits), passwords, keep)?;
+        Ok(worker)
+    });
+    match started {
+        Ok(mut worker) => {
+            if walk.follow(&mut worker, target, plan, observer, limits) == End::Silent {
+                let finding = walk.crashed(&mut worker);
+                walk.take(finding, observer);
+            }
+            walk.keep(worker, spare);
+        }
         Err(error) => {
             let first = plan.probes().map(|probe| probe.layer).find(|layer| *layer != Layer::Config);
             let finding = Notes::default()
@@ -72,37 +89,8 @@ pub(crate) fn walk(
     walk.findings
 }
 
-struct Worker {
-    child: Child,
-    messages: Receiver<Message>,
-    stderr: thread::JoinHandle<String>,
-}
-
-fn start(target: &Target, plan: &Plan, passwords: Passwords, limits: &Limits<'_>) -> io::Result<Worker> {
-    // The very file that runs now, also when a package manager has just replaced it.
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("nssight").arg("worker");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    if let PasswordSource::Env(name) = &target.password {
-        command.env_remove(name);
-    }
-    limits.secret_variables.iter().for_each(|name| {
-        command.env_remove(name);
-    });
-    let mut child = command.spawn()?;
-    let (Some(mut stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
-    else {
-        return Err(io::Error::other("the worker has no pipes"));
-    };
-    let stderr = thread::spawn(move || {
-        let mut text = String::new();
-        let mut stderr = stderr;
-        let _ = stderr.by_ref().take(STDERR_AT_MOST).read_to_string(&mut text);
-        // The rest is read and thrown away, so that the worker never waits for it.
-        let _ = io::copy(&mut stderr, &mut io::sink());
-        text
-    });
-    let task = Task {
+fn task(target: &Target, plan: &Plan, passwords: &Passwords, limits: &Limits<'_>) -> Task {
+    Task {
         target: target.clone(),
         until: plan.until,
         excluded: plan.excluded.clone(),
@@ -110,26 +98,22 @@ fn start(target: &Target, plan: &Plan, passwords: Passwords, limits: &Limits<'_>
         time: limits.left().map(|left| left.saturating_sub(ORDERLY.min(left / 10))),
         password: passwords.database.as_ref().map(announced),
         admin_password: passwords.admin.as_ref().map(announced),
-    };
-    let secrets = [&passwords.database, &passwords.admin];
-    let written = worker::write_task(&mut stdin, &task)
-        .and_then(|()| secrets.into_iter().flatten().try_for_each(|password| stdin.write_all(password.expose())));
-    drop((stdin, passwords));
-    let messages = lines::receive(stdout, LINE_AT_MOST);
-    match written {
-        Ok(()) => Ok(Worker { child, messages, stderr }),
-        // It died before it read its task; how it died is seen below.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Worker { child, messages, stderr }),
-        Err(error) => {
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(error)
-        }
     }
 }
 
 fn announced(password: &Password) -> (PasswordForm, usize) {
     (password.form, password.expose().len())
+}
+
+/// How following a worker came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Its walk is over, and it waits for another.
+    Ready,
+    /// It is of no more use.
+    Gone,
+    /// It never said a word.
+    Silent,
 }
 
 struct Supervised {
@@ -145,17 +129,20 @@ impl Supervised {
 
     fn follow(
         &mut self,
-        mut worker: Worker,
+        worker: &mut Worker,
         target: &Target,
         plan: &Plan,
         observer: &mut dyn Observer,
         limits: &Limits<'_>,
-    ) {
-        let _stoppable = limits.stop.map(|stop| stop.watch(&worker.child));
+    ) -> End {
+        let _stoppable = limits.stop.map(|stop| stop.watch(worker.child()));
+        let mut silent = true;
         loop {
             let usual = if self.current.is_some() { target.timeout + GRACE } else { BETWEEN_LAYERS };
             let patience = limits.left().map_or(usual, |left| left.min(usual));
-            match worker.messages.recv_timeout(patience) {
+            let heard = worker.messages.recv_timeout(patience);
+            silent &= heard.is_err();
+            match heard {
                 Ok(Message::Entering(layer)) => {
                     self.current = Some((layer, Instant::now()));
                     observer.entering(layer);
@@ -167,28 +154,33 @@ impl Supervised {
                 Ok(Message::Wire(event)) => observer.seen(&event),
                 Ok(Message::Met(certificate)) => observer.met(&certificate),
                 Ok(Message::Connected(count)) => observer.connected(count),
-                Ok(Message::Done) => break,
+                Ok(Message::Done { reusable }) => return if reusable { End::Ready } else { End::Gone },
                 Err(RecvTimeoutError::Timeout) => {
-                    let _ = worker.child.kill();
+                    worker.kill();
                     // One that has said everything and hangs in its farewell took nothing with it.
                     if !self.is_complete(plan) {
                         let finding = if patience < usual { self.cut() } else { self.hung(patience) };
                         self.take(finding, observer);
                     }
-                    bury(worker.child);
-                    return;
+                    return End::Gone;
                 }
+                Err(RecvTimeoutError::Disconnected) if silent => return End::Silent,
                 Err(RecvTimeoutError::Disconnected) => {
-                    let _ = worker.child.kill();
-                    let status = worker.child.wait();
-                    let said = worker.stderr.join().unwrap_or_default();
-                    let finding = self.crashed(status.ok(), &said);
+                    let finding = self.crashed(worker);
                     self.take(finding, observer);
-                    return;
+                    return End::Gone;
                 }
             }
         }
-        let _ = worker.child.wait();
+    }
+
+    /// Keeps a worker for the next walk if nothing was odd about this one: what a fault may have left behind in NSS must not
+    /// reach another target's verdict.
+    fn keep(&self, worker: Worker, spare: Option<&mut Spare>) {
+        let well = self.findings.iter().all(|finding| finding.status != Status::Fail);
+        if let Some(spare) = spare.filter(|_| well) {
+            spare.put(worker);
+        }
     }
 
     /// The layer that the worker had announced, or the one after the last it finished.
@@ -224,8 +216,9 @@ impl Supervised {
         notes.fail(Cause::ToolTimeout, Confidence::Certain, summary).into_finding(layer, took)
     }
 
-    fn crashed(&self, status: Option<ExitStatus>, said: &str) -> Finding {
+    fn crashed(&self, worker: &mut Worker) -> Finding {
         let (layer, took) = self.place();
+        let (status, said) = worker.last_words();
         let mut notes = Notes::default();
         let how = match status.map(|status| (status.signal(), status.code())) {
             Some((Some(signal), _)) => format!("was ended by signal {}", signal_name(signal)),
@@ -250,16 +243,6 @@ impl Supervised {
             self.take(Finding::skipped(layer, because, summary), observer);
         }
     }
-}
-
-/// Waits for a worker that was killed, and leaves the waiting to a thread of its own if that takes long.
-fn bury(mut child: Child) {
-    let (done, buried) = mpsc::channel();
-    thread::spawn(move || {
-        let _ = child.wait();
-        let _ = done.send(());
-    });
-    let _ = buried.recv_timeout(BURIAL);
 }
 
 /// Number and name, as signal(7) has them.

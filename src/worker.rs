@@ -9,9 +9,12 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use nssight_nss::library;
 use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::wire::WireEvent;
-use nssight_probes::{Finding, Layer, Observer, Plan, SeenCertificate, Settings, Target, Walk};
+use nssight_probes::{Finding, Layer, Observer, Plan, PlanError, SeenCertificate, Settings, Target, Walk};
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +65,10 @@ pub(crate) enum Message {
     /// So many TCP connections were opened so far.
     Connected(u32),
     /// The walk is over; an end of the stream without this is a crash.
-    Done,
+    Done {
+        /// Everything of the walk was given back, NSS included: another can be walked in this process.
+        reusable: bool,
+    },
 }
 
 /// A task is a target; its longest parts are paths.
@@ -74,21 +80,28 @@ pub(crate) fn run() -> ExitCode {
     protect();
     // Dies with its parent, whatever ends that one.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    let (task, passwords) = match receive() {
-        Ok(received) => received,
-        Err(error) => return exit::usage(format!("the worker is started by nssight itself: {error}")),
-    };
-    let plan = match Plan::new(Some(task.until), task.excluded) {
-        Ok(plan) => plan,
-        Err(error) => return exit::usage(error),
-    };
+    loop {
+        let (task, passwords) = match receive() {
+            Ok(Some(received)) => received,
+            Ok(None) => return ExitCode::SUCCESS,
+            Err(error) => return exit::usage(format!("the worker is started by nssight itself: {error}")),
+        };
+        if let Err(error) = walk(task, passwords) {
+            return exit::usage(error);
+        }
+    }
+}
+
+fn walk(task: Task, passwords: Passwords) -> Result<(), PlanError> {
+    let plan = Plan::new(Some(task.until), task.excluded)?;
     let settings = Settings::of(task.target);
     let mut walk = Walk::new(&settings, passwords.database);
     walk.admin_password = passwords.admin;
     walk.end = task.time.map(|time| Instant::now() + time);
     walk.run(&plan, |layer| layer != Layer::Config, &mut Pipe);
-    Pipe.say(&Message::Done);
-    ExitCode::SUCCESS
+    drop(walk);
+    Pipe.say(&Message::Done { reusable: !library::is_initialised() });
+    Ok(())
 }
 
 /// No core dump, and no look into the memory for other processes of the same user.
@@ -98,13 +111,19 @@ pub(crate) fn protect() {
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
-fn receive() -> io::Result<(Task, Passwords)> {
+/// The next walk; none when there will be no other.
+fn receive() -> io::Result<Option<(Task, Passwords)>> {
     // Not through std's stdin: its buffer would keep the password.
     let mut input = File::from(rustix::stdio::stdin().try_clone_to_owned()?);
+    let mut waiting = [PollFd::new(&input, PollFlags::IN)];
+    while rustix::event::poll(&mut waiting, None) == Err(Errno::INTR) {}
+    if !waiting[0].revents().contains(PollFlags::IN) {
+        return Ok(None);
+    }
     let task: Task = read_task(&mut input)?;
     let passwords =
         Passwords { database: secret(&mut input, task.password)?, admin: secret(&mut input, task.admin_password)? };
-    Ok((task, passwords))
+    Ok(Some((task, passwords)))
 }
 
 /// A length in 4 bytes, big-endian, and so many bytes of JSON.

@@ -17,10 +17,8 @@ use time::OffsetDateTime;
 use self::collect::{Collector, Entry, Source};
 use self::redact::Redactor;
 use crate::cli::BundleOptions;
-use crate::diagnose::Tries;
-use crate::supervisor::Limits;
 use crate::worker::{self, Passwords};
-use crate::{diagnose, exit, retries, terminal};
+use crate::{diagnose, exit, terminal};
 
 #[derive(Serialize)]
 struct Manifest<'a> {
@@ -74,9 +72,7 @@ fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
     let redactor = redactor(&passwords, &configs).map_err(|error| Trouble::Failed(error.to_string()))?;
 
     // A walk opens a connection: not to show what a bundle would hold.
-    let tries = Tries { retries: walk.retries, spacing: retries::SPACING };
-    let walk_now = || diagnose::quietly(&settings, &plan, passwords, &tries, &Limits::default()).0;
-    let report = (!walk.dry_run).then(walk_now);
+    let report = (!walk.dry_run).then(|| diagnose::quietly(&settings, &plan, passwords, walk.retries));
     let mut collector = Collector { redactor: &redactor, entries: Vec::new() };
     if let Some(report) = &report {
         collector.report(report);

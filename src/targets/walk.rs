@@ -1,45 +1,101 @@
 //! The walk of one target: in a worker, within its deadline, tried again where that may help.
 
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nssight_probes::finding::Notes;
 use nssight_probes::target::PasswordSource;
 use nssight_probes::{Cause, Confidence, Finding, Layer, Report, Status, diagnose as verdict};
 
 use super::CheckTarget;
-use crate::diagnose::{self, Tries};
-use crate::password;
+use crate::crew::Spare;
 use crate::report::Subject;
 use crate::stop::Stop;
 use crate::supervisor::Limits;
 use crate::worker::Passwords;
+use crate::{diagnose, password, retries};
 
 /// Walks a target. Whatever happens, there is a report.
 pub(crate) fn walk(target: &CheckTarget) -> Subject {
-    walk_with(target, None)
+    let mut tries = Tries::of(target);
+    loop {
+        match tries.walk(None, None) {
+            Next::Done(subject) => return *subject,
+            Next::Again => std::thread::sleep(target.retry_spacing),
+        }
+    }
 }
 
 /// The same, with a way to end it from outside; nothing, if it was ended so.
 pub(crate) fn walk_unless_stopped(target: &CheckTarget, stop: &Stop) -> Option<Subject> {
-    if stop.is_stopped() {
-        return None;
+    let mut tries = Tries::of(target);
+    while !stop.is_stopped() {
+        match tries.walk(Some(stop), None) {
+            Next::Done(subject) => return (!stop.is_stopped()).then_some(*subject),
+            Next::Again => stop.sleep(target.retry_spacing),
+        }
     }
-    let subject = walk_with(target, Some(stop));
-    (!stop.is_stopped()).then_some(subject)
+    None
 }
 
-fn walk_with(target: &CheckTarget, stop: Option<&Stop>) -> Subject {
-    let started = Instant::now();
-    let deadline = started.checked_add(target.deadline);
-    let limits = Limits { deadline, stop, secret_variables: &target.secret_variables };
+/// The tries of one target, for those who have something to do between them.
+pub(crate) struct Tries<'a> {
+    target: &'a CheckTarget,
+    started: Option<Instant>,
+    before: Option<Report>,
+    made: u32,
+}
+
+/// What comes after a try.
+pub(crate) enum Next {
+    /// Nothing; this is what the tries together gave.
+    Done(Box<Subject>),
+    /// Another one, when the time between two tries has passed.
+    Again,
+}
+
+impl<'a> Tries<'a> {
+    /// None so far.
+    pub(crate) fn of(target: &'a CheckTarget) -> Self {
+        Self { target, started: None, before: None, made: 0 }
+    }
+
+    /// Makes one. A `spare` worker does it if there is one, and one that did well is kept there.
+    pub(crate) fn walk(&mut self, stop: Option<&Stop>, spare: Option<&mut Spare>) -> Next {
+        let target = self.target;
+        let started = *self.started.get_or_insert_with(Instant::now);
+        let deadline = started.checked_add(target.deadline);
+        let limits = Limits { deadline, stop, secret_variables: &target.secret_variables };
+        if let Some(before) = self.before.take_if(|_| limits.left() == Some(Duration::ZERO)) {
+            return self.done(before, started);
+        }
+        let mut report = once(target, &limits, spare);
+        self.made += 1;
+        if let Some(before) = self.before.take() {
+            report.connections_opened += before.connections_opened;
+            report = retries::combine(before, report);
+        }
+        let in_time = limits.left().is_none_or(|left| left > target.retry_spacing);
+        if self.made <= target.retries && in_time && retries::is_worth_it(&report) {
+            self.before = Some(report);
+            return Next::Again;
+        }
+        self.done(report, started)
+    }
+
+    fn done(&self, report: Report, started: Instant) -> Next {
+        let (name, labels) = (self.target.name.clone(), self.target.labels.clone());
+        Next::Done(Box::new(Subject { name, labels, report, tries: self.made, duration: started.elapsed() }))
+    }
+}
+
+fn once(target: &CheckTarget, limits: &Limits<'_>, spare: Option<&mut Spare>) -> Report {
     let (settings, configured) = target.settings();
     let (given, troubles) = passwords(target);
     let passwords = Passwords { database: given.database.or(configured), admin: given.admin };
-    let tries = Tries { retries: target.retries, spacing: target.retry_spacing };
-    let (mut report, tries) = diagnose::quietly(&settings, &target.plan, passwords, &tries, &limits);
+    let mut report = diagnose::within(&settings, &target.plan, passwords, limits, spare);
     troubles.into_iter().for_each(|trouble| amend(&mut report, trouble));
-    Subject { name: target.name.clone(), labels: target.labels.clone(), report, tries, duration: started.elapsed() }
+    report
 }
 
 /// A password that could not be read: the layer that wants it, and why.

@@ -17,8 +17,6 @@ use nssight_probes::trace::{Program, Story, TraceReport, merge};
 use nssight_probes::{Confidence, Layer, Outcome, Plan, Settings, Status, Verdict, diagnose as judge};
 
 use crate::cli::{PasswordOptions, TraceOptions};
-use crate::diagnose::Tries;
-use crate::supervisor::Limits;
 use crate::worker::{self, Passwords};
 use crate::{diagnose, exit, settings, terminal};
 use program::Obstacle;
@@ -64,7 +62,7 @@ fn report(run: child::Run, options: &TraceOptions, name: &OsString, arguments: &
     let plan = Plan { until: Layer::Resolve, excluded: Vec::new() };
     let target = diagnose::summary_of(settings.as_ref().map(|(settings, _)| settings), &plan);
     if let (Some((settings, passwords)), true) = (settings, ending.is_bad() && !story.is_server()) {
-        let (walked, _) = diagnose::quietly(&settings, &plan, passwords, &Tries::ONE, &Limits::default());
+        let walked = diagnose::quietly(&settings, &plan, passwords, 0);
         layers = merge(layers, &walked.probes);
     }
     let verdict = verdict(&story, &layers, judge(&layers, &target), ending.is_bad());

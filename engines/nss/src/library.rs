@@ -25,6 +25,12 @@ pub fn ssl_version() -> String {
     first_word(unsafe { copy_string(ffi::NSSSSL_GetVersion()) })
 }
 
+/// Whether NSS is initialised in this process, by whomever; after a shutdown that found something still held it is.
+pub fn is_initialised() -> bool {
+    // SAFETY: reads a flag.
+    unsafe { ffi::NSS_IsInitialized() != 0 }
+}
+
 /// Debug builds append " Basic ECC" and the like.
 fn first_word(text: Option<String>) -> String {
     text.as_deref().and_then(|text| text.split_whitespace().next()).unwrap_or("unknown").to_owned()

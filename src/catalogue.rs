@@ -9,6 +9,7 @@ use nssight_probes::trace::TraceReport;
 use nssight_probes::{Cause, PROBES};
 use schemars::schema_for;
 
+use crate::check::Output as CheckOutput;
 use crate::cli::Document;
 use crate::clients::Comparison as ClientsDocument;
 use crate::compare::Comparison as ReportComparison;
@@ -69,6 +70,7 @@ fn page(cause: Cause) -> String {
 pub(crate) fn schema(document: Document) -> ExitCode {
     let schema = match document {
         Document::Report => nssight_probes::report::schema(),
+        Document::Check => schema_for!(CheckOutput<'_>).into(),
         Document::DbInspect => schema_for!(InspectionDocument).into(),
         Document::Compare => schema_for!(ReportComparison).into(),
         Document::DbCompare => schema_for!(ComparisonDocument).into(),

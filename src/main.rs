@@ -2,6 +2,7 @@
 
 mod bundle;
 mod catalogue;
+mod check;
 mod cli;
 mod clients;
 mod compare;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Diagnose(options) => diagnose::run(&options),
+        Command::Check(options) => check::run(&options),
         Command::Clients(options) => clients::run(&options),
         Command::Compare(options) => compare::run(&options),
         Command::Db(command) => db::run(&command),

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod check;
 mod clients;
 mod db;
 mod support;
@@ -14,6 +15,7 @@ use nssight_probes::Layer;
 use nssight_probes::settings::{BRIDGE_PORT, Overrides};
 use nssight_probes::target::{Endpoint, TlsVersion};
 
+pub(crate) use check::{CheckFormat, CheckOptions, CheckOutputOptions, CheckWalkOptions, SelectionOptions};
 pub(crate) use clients::{ClientsOptions, ProcessModelOptions};
 pub(crate) use db::{CompareOptions, DbCommand, InspectOptions};
 pub(crate) use support::{BundleOptions, ExplainOptions, ReportsOptions, TriageOptions};
@@ -31,6 +33,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Walk from the configuration to the handshake and say which layer fails
     Diagnose(Box<DiagnoseOptions>),
+    /// Walk many targets, in parallel, and say which fail and why
+    Check(Box<CheckOptions>),
     /// The same handshake by nssight, OpenSSL, tstclnt and python-nss, and what the pattern proves
     Clients(Box<ClientsOptions>),
     /// Try how NSS behaves in threads, after forks and in fresh processes on this host
@@ -95,6 +99,8 @@ pub(crate) struct SchemaOptions {
 pub(crate) enum Document {
     /// nssight/report/1, of `nssight diagnose`
     Report,
+    /// nssight/check/1, of `nssight check`: the document, and each line of ndjson
+    Check,
     /// nssight/db-inspect/1, of `nssight db inspect`
     DbInspect,
     /// nssight/compare/1, of `nssight compare`
@@ -421,9 +427,13 @@ pub(crate) fn endpoint(text: &str) -> Result<Endpoint, String> {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
+    number_of_seconds(text, 0.05, 3600.0)
+}
+
+fn number_of_seconds(text: &str, least: f64, most: f64) -> Result<Duration, String> {
     let number: f64 = text.parse().map_err(|_| format!("\"{text}\" is not a number of seconds"))?;
-    match number {
-        0.05..=3600.0 => Ok(Duration::from_secs_f64(number)),
-        _ => Err("between 0.05 and 3600 seconds".to_owned()),
+    match number >= least && number <= most {
+        true => Ok(Duration::from_secs_f64(number)),
+        false => Err(format!("between {least} and {most} seconds")),
     }
 }

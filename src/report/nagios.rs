@@ -25,8 +25,8 @@ pub(crate) enum State {
 
 impl State {
     /// Of several targets: one that fails weighs more than one that could not be judged, and that more than a warning.
-    pub(crate) fn of(subjects: &[Subject]) -> Self {
-        let states = subjects.iter().map(|subject| Self::of_report(&subject.report));
+    pub(crate) fn of<'a>(subjects: impl IntoIterator<Item = &'a Subject>) -> Self {
+        let states = subjects.into_iter().map(|subject| Self::of_report(&subject.report));
         states.max_by_key(|state| state.weight()).unwrap_or(Self::Unknown)
     }
 

@@ -20,7 +20,7 @@ use nssight_probes::{Plan, Settings};
 use toml::Spanned;
 
 use file::{Entry, File, Parsed, Variable};
-pub(crate) use walk::{walk, walk_unless_stopped};
+pub(crate) use walk::{Next, Tries, walk_unless_stopped};
 
 /// Time that one layer may take, unless the file says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -76,7 +76,7 @@ impl TargetsFile {
     pub(crate) fn load(path: &Path) -> Result<Self, String> {
         let origin = path.display().to_string();
         let text = read(path).map_err(|error| format!("{origin}: {error}"))?;
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = path.parent().unwrap_or(Path::new(""));
         Self::parse(&origin, &text, directory)
     }
 

@@ -15,24 +15,13 @@ use crate::supervisor::Limits;
 use crate::worker::Passwords;
 use crate::{diagnose, password, retries};
 
-/// Walks a target. Whatever happens, there is a report.
-pub(crate) fn walk(target: &CheckTarget) -> Subject {
-    let mut tries = Tries::of(target);
-    loop {
-        match tries.walk(None, None) {
-            Next::Done(subject) => return *subject,
-            Next::Again => std::thread::sleep(target.retry_spacing),
-        }
-    }
-}
-
-/// The same, with a way to end it from outside; nothing, if it was ended so.
+/// Walks a target. Whatever happens, there is a report; nothing only if it was ended from outside.
 pub(crate) fn walk_unless_stopped(target: &CheckTarget, stop: &Stop) -> Option<Subject> {
     let mut tries = Tries::of(target);
     while !stop.is_stopped() {
-        match tries.walk(Some(stop), None) {
+        match tries.walk(stop, None) {
             Next::Done(subject) => return (!stop.is_stopped()).then_some(*subject),
-            Next::Again => stop.sleep(target.retry_spacing),
+            Next::Again(spacing) => stop.sleep(spacing),
         }
     }
     None
@@ -50,8 +39,8 @@ pub(crate) struct Tries<'a> {
 pub(crate) enum Next {
     /// Nothing; this is what the tries together gave.
     Done(Box<Subject>),
-    /// Another one, when the time between two tries has passed.
-    Again,
+    /// Another one, when this time has passed.
+    Again(Duration),
 }
 
 impl<'a> Tries<'a> {
@@ -61,11 +50,11 @@ impl<'a> Tries<'a> {
     }
 
     /// Makes one. A `spare` worker does it if there is one, and one that did well is kept there.
-    pub(crate) fn walk(&mut self, stop: Option<&Stop>, spare: Option<&mut Spare>) -> Next {
+    pub(crate) fn walk(&mut self, stop: &Stop, spare: Option<&mut Spare>) -> Next {
         let target = self.target;
         let started = *self.started.get_or_insert_with(Instant::now);
         let deadline = started.checked_add(target.deadline);
-        let limits = Limits { deadline, stop, secret_variables: &target.secret_variables };
+        let limits = Limits { deadline, stop: Some(stop), secret_variables: &target.secret_variables };
         if let Some(before) = self.before.take_if(|_| limits.left() == Some(Duration::ZERO)) {
             return self.done(before, started);
         }
@@ -78,7 +67,7 @@ impl<'a> Tries<'a> {
         let in_time = limits.left().is_none_or(|left| left > target.retry_spacing);
         if self.made <= target.retries && in_time && retries::is_worth_it(&report) {
             self.before = Some(report);
-            return Next::Again;
+            return Next::Again(target.retry_spacing);
         }
         self.done(report, started)
     }

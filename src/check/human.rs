@@ -1,0 +1,145 @@
+//! For people: a line a finished target, and a summary in which targets with the same cause share one entry.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use colored::{Color, Colorize};
+use nssight_probes::Outcome;
+
+use super::document::CauseCount;
+use super::tally::{Tally, warned};
+use crate::report::Subject;
+use crate::terminal::{printable, wrap};
+
+/// A longer name pushes the rest of its line to the right.
+const NAME_AT_MOST: usize = 32;
+/// So many names are shown of those with the same cause.
+const NAMES_AT_MOST: usize = 20;
+/// Sign, name, and time with the blanks between them.
+const BEFORE_TEXT: usize = 14;
+
+/// How lines are laid out.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    name: usize,
+    /// Of the terminal; lines are cut there. A pipe takes them whole.
+    width: Option<usize>,
+    verbose: bool,
+}
+
+impl Layout {
+    pub(super) fn of(names: &[String], width: Option<usize>, verbose: bool) -> Self {
+        let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+        Self { name: longest.min(NAME_AT_MOST), width, verbose }
+    }
+
+    /// The line of a finished target.
+    pub(super) fn line(self, subject: &Subject) -> String {
+        let verdict = &subject.report.verdict;
+        let (sign, colour) = sign(verdict.status, warned(subject));
+        let name = printable(&subject.name);
+        let padding = self.name.saturating_sub(name.chars().count());
+        let head = format!("{name}{:padding$} {:>8}", "", time(subject.duration));
+        let place = [verdict.layer.map(|layer| layer.as_str()), verdict.cause.map(|cause| cause.id())];
+        let place: Vec<&str> = place.into_iter().flatten().collect();
+        let mut text = match verdict.status {
+            Outcome::Pass if !warned(subject) => String::new(),
+            Outcome::Pass => format!("warning: {}", verdict.summary),
+            Outcome::Flaky => format!("flaky: {}, {} tries", place.join(" · "), subject.tries),
+            Outcome::Fail => format!("{}: {}", place.join(" · "), verdict.summary),
+            Outcome::Inconclusive => format!("inconclusive: {}: {}", place.join(" · "), verdict.summary),
+        };
+        text = printable(&text);
+        if let Some(width) = self.width {
+            let used = self.name.max(name.chars().count()) + BEFORE_TEXT;
+            text = cut(&text, width.saturating_sub(used));
+        }
+        format!("{} {head}  {text}", sign.color(colour)).trim_end().to_owned()
+    }
+
+    /// What came of all.
+    pub(super) fn summary(self, tally: &Tally, names: &[String], out: &mut dyn Write) -> io::Result<()> {
+        let width = self.width.unwrap_or(100);
+        for cause in tally.causes(names) {
+            writeln!(out)?;
+            self.cause(&cause, width, out)?;
+        }
+        writeln!(out)?;
+        let mut parts = vec![format!("{} pass", tally.count(Outcome::Pass))];
+        if tally.warned > 0 {
+            parts[0] += &format!(" ({} with a warning)", tally.warned);
+        }
+        for (status, word) in
+            [(Outcome::Flaky, "flaky"), (Outcome::Fail, "fail"), (Outcome::Inconclusive, "inconclusive")]
+        {
+            let count = tally.count(status);
+            if count > 0 {
+                parts.push(format!("{count} {word}").color(sign(status, false).1).to_string());
+            }
+        }
+        if tally.not_walked() > 0 {
+            let why = tally.interrupted.map(|signal| format!(" ({signal})")).unwrap_or_default();
+            parts.push(format!("{} not walked{why}", tally.not_walked()));
+        }
+        let count = if tally.targets == 1 { "1 target".to_owned() } else { format!("{} targets", tally.targets) };
+        let line = format!("{count} in {}: {}", time(tally.began.elapsed()), parts.join(", "));
+        writeln!(out, "{}", line.bold())
+    }
+
+    fn cause(self, cause: &CauseCount, width: usize, out: &mut dyn Write) -> io::Result<()> {
+        let (sign, colour) = sign(cause.status, false);
+        let place = [
+            cause.layer.map(|layer| layer.as_str()),
+            cause.cause.map(|cause| cause.id()),
+            cause.component.map(|component| component.as_str()),
+        ];
+        let place: Vec<&str> = place.into_iter().flatten().collect();
+        let count = if cause.count == 1 { "1 target".to_owned() } else { format!("{} targets", cause.count) };
+        let status = match cause.status {
+            Outcome::Fail => String::new(),
+            other => format!("{other}: "),
+        };
+        writeln!(out, "{} {}", sign.color(colour), format!("{status}{}: {count}", place.join(" · ")).bold())?;
+        if let Some(entry) = cause.cause.map(|cause| cause.entry()) {
+            for line in wrap(&entry.title, width.saturating_sub(2)) {
+                writeln!(out, "  {line}")?;
+            }
+        }
+        let shown = if self.verbose { cause.targets.len() } else { NAMES_AT_MOST };
+        let mut names: Vec<String> = cause.targets.iter().take(shown).map(|name| printable(name)).collect();
+        if cause.targets.len() > shown {
+            names.push(format!("and {} more (-v names them)", cause.targets.len() - shown));
+        }
+        for line in wrap(&names.join(", "), width.saturating_sub(2)) {
+            writeln!(out, "  {}", line.dimmed())?;
+        }
+        if let Some(cause) = cause.cause {
+            writeln!(out, "  {}", format!("nssight explain {}", cause.id()).cyan())?;
+        }
+        Ok(())
+    }
+}
+
+fn sign(status: Outcome, warned: bool) -> (&'static str, Color) {
+    match status {
+        Outcome::Pass if warned => ("!", Color::Yellow),
+        Outcome::Pass => ("✓", Color::Green),
+        Outcome::Flaky => ("~", Color::Yellow),
+        Outcome::Fail => ("✗", Color::Red),
+        Outcome::Inconclusive => ("?", Color::Magenta),
+    }
+}
+
+fn time(duration: Duration) -> String {
+    match duration.as_secs() {
+        0..60 => format!("{:.1} s", duration.as_secs_f64()),
+        seconds => format!("{} min {:02} s", seconds / 60, seconds % 60),
+    }
+}
+
+fn cut(text: &str, width: usize) -> String {
+    match text.chars().count() > width {
+        true => text.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
+        false => text.to_owned(),
+    }
+}

@@ -1,0 +1,190 @@
+//! `nssight check`: many targets from one file, walked in parallel.
+
+mod document;
+mod human;
+mod results;
+mod schedule;
+mod select;
+mod signals;
+mod tally;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Instant;
+
+use nssight_probes::Outcome;
+
+pub(crate) use document::{Document, Output, Summary};
+
+use crate::cli::{CheckFormat, CheckOptions, Format};
+use crate::crew::Spare;
+use crate::report::Subject;
+use crate::stop::Stop;
+use crate::targets::{self, CheckTarget, Next, Tries};
+use crate::{exit, terminal, worker};
+use results::Results;
+use schedule::{Job, Schedule};
+use signals::{Interrupted, Signals};
+
+pub(crate) fn run(options: &CheckOptions) -> ExitCode {
+    worker::protect();
+    let targets = match select::targets(options) {
+        Ok(targets) => targets,
+        Err(error) => return exit::usage_in(format(options), error),
+    };
+    if options.walks.dry_run {
+        // A reader that went away has seen what it wanted.
+        let _ = dry_run(&targets);
+        return ExitCode::SUCCESS;
+    }
+    let names: Vec<String> = targets.iter().map(|target| target.name.clone()).collect();
+    let mut results = match Results::open(&options.output, &names) {
+        Ok(results) => results,
+        Err(error) => return exit::usage_in(format(options), error),
+    };
+    let interrupted = Interrupted::default();
+    let walked = walk(&targets, options, &interrupted, &mut results);
+    results.tally.interrupted = interrupted.name();
+    let code = results.code(&interrupted, options.output.strict);
+    match walked.and_then(|()| results.finish()) {
+        Ok(()) => code,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => code,
+        Err(error) => exit::not_written(&error),
+    }
+}
+
+/// In which an error is told.
+fn format(options: &CheckOptions) -> Format {
+    match options.output.format {
+        CheckFormat::Document(format) => format,
+        CheckFormat::Human | CheckFormat::Ndjson => Format::Human,
+    }
+}
+
+/// One target's tries, and its place in the file.
+type Work<'a> = (usize, Tries<'a>);
+
+/// Walks all targets and hands the results on as they come.
+fn walk(
+    targets: &[CheckTarget],
+    options: &CheckOptions,
+    interrupted: &Interrupted,
+    results: &mut Results<'_>,
+) -> io::Result<()> {
+    let (stop, signals) = (Stop::default(), Signals::new()?);
+    let handle = signals.handle();
+    let schedule = Schedule::of(jobs(targets));
+    let jobs = options.walks.jobs.map(usize::from);
+    let jobs = jobs.or_else(|| thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+    let (schedule, stop) = (&schedule, &stop);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            signals.watch(interrupted, || {
+                schedule.close();
+                stop.stop();
+            });
+        });
+        // A slow reader holds the walks back; results do not pile up.
+        let (sender, receiver) = mpsc::sync_channel(jobs);
+        for _ in 0..jobs.min(targets.len()) {
+            let sender = sender.clone();
+            scope.spawn(move || work(schedule, stop, |index, subject| sender.send((index, subject)).is_ok()));
+        }
+        drop(sender);
+        let taken = collect(receiver, options, schedule, results);
+        if taken.is_err() {
+            schedule.close();
+            stop.stop();
+        }
+        handle.close();
+        taken
+    })
+}
+
+/// Jobs with what they must not share; a configuration that many targets have in common is read once.
+fn jobs(targets: &[CheckTarget]) -> Vec<Job<Work<'_>>> {
+    let mut known: BTreeMap<String, Arc<str>> = BTreeMap::new();
+    let job = |(index, target)| {
+        let key = targets::queue_key(target);
+        let key = key.map(|key| known.entry(key).or_insert_with_key(|key| key.as_str().into()).clone());
+        Job { key, work: (index, Tries::of(target)) }
+    };
+    targets.iter().enumerate().map(job).collect()
+}
+
+/// One of those who walk: with a worker of its own, as long as that does well.
+fn work(schedule: &Schedule<Work<'_>>, stop: &Stop, report: impl Fn(usize, Box<Subject>) -> bool) {
+    let mut spare = Spare::default();
+    while let Some(mut job) = schedule.next() {
+        let (index, tries) = &mut job.work;
+        match tries.walk(stop, Some(&mut spare)) {
+            _ if stop.is_stopped() => schedule.done(job.key.as_ref()),
+            Next::Again(spacing) => schedule.again(job, Instant::now() + spacing),
+            Next::Done(subject) => {
+                let index = *index;
+                schedule.done(job.key.as_ref());
+                if !report(index, subject) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn collect(
+    receiver: Receiver<(usize, Box<Subject>)>,
+    options: &CheckOptions,
+    schedule: &Schedule<Work<'_>>,
+    results: &mut Results<'_>,
+) -> io::Result<()> {
+    for (index, subject) in receiver {
+        let failed = subject.report.verdict.status == Outcome::Fail;
+        results.take(index, subject)?;
+        if failed && options.walks.fail_fast {
+            schedule.close();
+        }
+    }
+    Ok(())
+}
+
+/// Names, layers and connections, and nothing done.
+fn dry_run(targets: &[CheckTarget]) -> io::Result<()> {
+    let mut table = terminal::table(&["target", "bridge", "layers", "connections"]);
+    let (mut connections, mut again) = (0, 0);
+    let mut bridges: BTreeMap<String, u32> = BTreeMap::new();
+    for target in targets {
+        let key = targets::queue_key(target);
+        let count = if key.is_some() { target.plan.connections() } else { 0 };
+        connections += count;
+        again += count * target.retries;
+        let bridge = key.clone().unwrap_or_else(|| "-".to_owned());
+        if let Some(key) = key {
+            *bridges.entry(key).or_default() += 1;
+        }
+        let walked = target.plan.probes().map(|probe| probe.layer).filter(|layer| target.plan.walks(*layer));
+        let layers: Vec<&str> = walked.map(|layer| layer.as_str()).collect();
+        let layers = match layers.as_slice() {
+            [first, .., last] if target.plan.excluded.is_empty() => format!("{first} … {last}"),
+            some => some.join(" "),
+        };
+        let name = terminal::printable(&target.name);
+        table.add_row([name, terminal::printable(&bridge), layers, count.to_string()]);
+    }
+    terminal::output(|out| {
+        terminal::write_table(out, &table)?;
+        let shared: u32 = bridges.values().filter(|count| **count > 1).sum();
+        let targets = targets.len();
+        write!(out, "\n{targets} targets, {} bridges, {connections} connections", bridges.len())?;
+        if again > 0 {
+            write!(out, ", and at most {again} more for retries")?;
+        }
+        if shared > 0 {
+            write!(out, "; {shared} targets share a bridge with others and are walked one after the other")?;
+        }
+        writeln!(out)
+    })
+}

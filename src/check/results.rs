@@ -1,0 +1,189 @@
+//! Where results go as they come: to a person, line by line, or into a document at the end. No more is kept of them than
+//! the format needs.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nssight_probes::Outcome;
+
+use super::document::{Output, Summary, TargetLine};
+use super::human::Layout;
+use super::signals::Interrupted;
+use super::tally::Tally;
+use crate::cli::{CheckFormat, CheckOutputOptions, Format};
+use crate::report::nagios::State;
+use crate::report::{self, Subject};
+use crate::{exit, terminal};
+
+/// The bar with what came so far.
+const BAR: &str = "{bar:30} {pos}/{len}  {wide_msg}";
+
+/// The results of a run.
+pub(super) struct Results<'a> {
+    out: Box<dyn Write>,
+    format: CheckFormat,
+    /// Names of all targets, in the order of the file.
+    names: &'a [String],
+    pub(super) tally: Tally,
+    /// For a document at the end.
+    kept: Vec<Option<Subject>>,
+    layout: Layout,
+    /// Whether a person sees the lines of targets that pass.
+    shows_all: bool,
+    /// Whether anything is shown before the end.
+    quiet: bool,
+    progress: Progress,
+}
+
+/// What is shown while walks are under way.
+enum Progress {
+    Bar(ProgressBar),
+    /// On standard error.
+    Lines,
+    None,
+}
+
+impl<'a> Results<'a> {
+    pub(super) fn open(options: &CheckOutputOptions, names: &'a [String]) -> Result<Self, String> {
+        let file = match &options.output {
+            Some(path) => Some(File::create(path).map_err(|error| format!("{}: {error}", path.display()))?),
+            None => None,
+        };
+        let to_file = file.is_some();
+        let on_terminal = !to_file && io::stdout().is_terminal();
+        terminal::choose_colours(options.color, on_terminal);
+        let progress = match options.format {
+            _ if options.quiet => Progress::None,
+            _ if io::stderr().is_terminal() => Progress::Bar(bar(names.len())),
+            // The lines themselves say how far it is, and a plugin says nothing but its line.
+            CheckFormat::Ndjson | CheckFormat::Document(Format::Nagios) => Progress::None,
+            CheckFormat::Human if !to_file => Progress::None,
+            CheckFormat::Human | CheckFormat::Document(_) => Progress::Lines,
+        };
+        let width = on_terminal.then(|| terminal::width(true));
+        Ok(Self {
+            out: file.map_or_else(|| Box::new(io::stdout()) as Box<dyn Write>, |file| Box::new(file)),
+            format: options.format,
+            names,
+            tally: Tally::of(names.len()),
+            kept: Vec::new(),
+            layout: Layout::of(names, width, options.verbose),
+            shows_all: options.verbose || !on_terminal,
+            quiet: options.quiet,
+            progress,
+        })
+    }
+
+    /// Takes the result of the target at this place in the file.
+    pub(super) fn take(&mut self, index: usize, subject: Box<Subject>) -> io::Result<()> {
+        self.tally.add(index, &subject);
+        self.show(&subject);
+        match self.format {
+            CheckFormat::Human => {
+                let telling = subject.report.verdict.status != Outcome::Pass;
+                if !self.quiet && (telling || self.shows_all) {
+                    let line = self.layout.line(&subject);
+                    let out = &mut self.out;
+                    let mut write = || writeln!(out, "{line}").and_then(|()| out.flush());
+                    return match &self.progress {
+                        Progress::Bar(bar) => bar.suspend(write),
+                        Progress::Lines | Progress::None => write(),
+                    };
+                }
+                Ok(())
+            }
+            CheckFormat::Ndjson => self.json_line(&Output::Target(TargetLine::from(&*subject))),
+            CheckFormat::Document(_) => {
+                if self.kept.len() <= index {
+                    self.kept.resize_with(index + 1, || None);
+                }
+                self.kept[index] = Some(*subject);
+                Ok(())
+            }
+        }
+    }
+
+    /// The exit code: that of a plugin where its format is asked for; otherwise a signal's, or what came of the targets.
+    pub(super) fn code(&self, interrupted: &Interrupted, strict: bool) -> ExitCode {
+        let tally = &self.tally;
+        if self.format == CheckFormat::Document(Format::Nagios) {
+            return ExitCode::from(State::of(self.kept.iter().flatten()).code());
+        }
+        if let Some(code) = interrupted.code() {
+            return ExitCode::from(code);
+        }
+        let failed = tally.count(Outcome::Fail) > 0;
+        let strictly = strict && (tally.warned > 0 || tally.count(Outcome::Flaky) > 0);
+        ExitCode::from(match tally.count(Outcome::Inconclusive) {
+            _ if failed || strictly => exit::FAILED,
+            0 => exit::PASSED,
+            _ => exit::INCONCLUSIVE,
+        })
+    }
+
+    /// Writes what belongs at the end.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        if let Progress::Bar(bar) = &self.progress {
+            bar.finish_and_clear();
+        }
+        match self.format {
+            CheckFormat::Human => {
+                self.layout.summary(&self.tally, self.names, &mut self.out)?;
+            }
+            CheckFormat::Ndjson => {
+                let summary = Summary::of(&self.tally, self.names);
+                self.json_line(&Output::Summary(summary.into()))?;
+            }
+            CheckFormat::Document(Format::Json) => {
+                let subjects = self.subjects();
+                report::json::document(&subjects, Summary::of(&self.tally, self.names), &mut self.out)?;
+            }
+            CheckFormat::Document(format) => {
+                let subjects = self.subjects();
+                report::write(format, &subjects, &mut self.out)?;
+            }
+        }
+        self.out.flush()
+    }
+
+    fn subjects(&mut self) -> Vec<Subject> {
+        std::mem::take(&mut self.kept).into_iter().flatten().collect()
+    }
+
+    /// In one piece and at once: somebody reads along.
+    fn json_line(&mut self, value: &Output<'_>) -> io::Result<()> {
+        let mut line = serde_json::to_vec(value)?;
+        line.push(b'\n');
+        self.out.write_all(&line)?;
+        self.out.flush()
+    }
+
+    fn show(&self, subject: &Subject) {
+        match &self.progress {
+            Progress::Bar(bar) => {
+                let counts =
+                    [(Outcome::Fail, "fail"), (Outcome::Flaky, "flaky"), (Outcome::Inconclusive, "inconclusive")];
+                let counts = counts.into_iter().map(|(status, word)| (self.tally.count(status), word));
+                let counts = counts.filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
+                bar.set_message(counts.collect::<Vec<_>>().join(", "));
+                bar.inc(1);
+            }
+            // A reader that went away does not stop a run whose results go elsewhere.
+            Progress::Lines => {
+                let _ = writeln!(io::stderr(), "{}", self.layout.line(subject));
+            }
+            Progress::None => {}
+        }
+    }
+}
+
+fn bar(length: usize) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::stderr());
+    // The template is a constant; without it the bar's own is used.
+    match ProgressStyle::with_template(BAR) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

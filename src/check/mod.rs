@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
@@ -92,10 +92,17 @@ fn walk(
         let (sender, receiver) = mpsc::sync_channel(jobs);
         for _ in 0..jobs.min(targets.len()) {
             let sender = sender.clone();
-            scope.spawn(move || work(schedule, stop, |index, subject| sender.send((index, subject)).is_ok()));
+            let report = move |index, subject: Box<Subject>| {
+                // Before this hand is free for another target.
+                if options.walks.fail_fast && subject.report.verdict.status == Outcome::Fail {
+                    schedule.close();
+                }
+                sender.send((index, subject)).is_ok()
+            };
+            scope.spawn(move || work(schedule, stop, report));
         }
         drop(sender);
-        let taken = collect(receiver, options, schedule, results);
+        let taken = receiver.into_iter().try_for_each(|(index, subject)| results.take(index, subject));
         if taken.is_err() {
             schedule.close();
             stop.stop();
@@ -125,30 +132,14 @@ fn work(schedule: &Schedule<Work<'_>>, stop: &Stop, report: impl Fn(usize, Box<S
             _ if stop.is_stopped() => schedule.done(job.key.as_ref()),
             Next::Again(spacing) => schedule.again(job, Instant::now() + spacing),
             Next::Done(subject) => {
-                let index = *index;
+                let heard = report(*index, subject);
                 schedule.done(job.key.as_ref());
-                if !report(index, subject) {
+                if !heard {
                     return;
                 }
             }
         }
     }
-}
-
-fn collect(
-    receiver: Receiver<(usize, Box<Subject>)>,
-    options: &CheckOptions,
-    schedule: &Schedule<Work<'_>>,
-    results: &mut Results<'_>,
-) -> io::Result<()> {
-    for (index, subject) in receiver {
-        let failed = subject.report.verdict.status == Outcome::Fail;
-        results.take(index, subject)?;
-        if failed && options.walks.fail_fast {
-            schedule.close();
-        }
-    }
-    Ok(())
 }
 
 /// Names, layers and connections, and nothing done.

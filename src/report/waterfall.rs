@@ -2,6 +2,7 @@
 
 use nssight_probes::Report;
 use nssight_probes::wire::{Session, Way, WireEvent};
+use nssight_wire::End;
 
 use crate::terminal::printable;
 
@@ -33,7 +34,9 @@ pub(super) struct Arrow {
     pub(super) begin: u8,
     pub(super) end: u8,
     pub(super) what: String,
-    /// A fatal alert.
+    /// Nothing came, and this is when the wait for it ended.
+    pub(super) awaited: bool,
+    /// A fatal alert, or a reset.
     pub(super) fatal: bool,
 }
 
@@ -79,8 +82,10 @@ fn arrow(event: &WireEvent, whole: u64) -> Arrow {
     };
     let percent = format!("{:.1}", event.at_us as f64 * 100.0 / whole.max(1) as f64);
     let what = printable(&event.what);
-    let fatal = what.starts_with("Alert fatal");
-    Arrow { at: span(event.at_us), percent, session, from, to, begin, end, what, fatal }
+    let is = |end: End| what == end.to_string();
+    let awaited = is(End::TimedOut);
+    let fatal = what.starts_with("Alert fatal") || is(End::Reset);
+    Arrow { awaited, at: span(event.at_us), percent, session, from, to, begin, end, what, fatal }
 }
 
 fn span(micros: u64) -> String {

@@ -49,8 +49,8 @@ impl<W: Write> Human<W> {
         let head = format!("{:<LAYER_COLUMN$}{time:>TIME_COLUMN$}  ", finding.layer.as_str());
         let summary = match (finding.status, finding.skipped_because) {
             (Status::Skip, Some(layer)) => format!("skipped, {layer} failed"),
-            (Status::Skip, None) => format!("skipped: {}", finding.summary),
-            _ => finding.summary.clone(),
+            (Status::Skip, None) => format!("skipped: {}", printable(&finding.summary)),
+            _ => printable(&finding.summary),
         };
         let indent = 2 + head.len();
         let text = wrap(&summary, self.width.saturating_sub(indent));

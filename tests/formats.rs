@@ -1,0 +1,331 @@
+//! The formats for machines, each read back by a reader that is not ours, and the certificates that they watch.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use nssight_fixtures::endpoint::{Endpoint, Options};
+use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
+use pulldown_cmark::{Event, Parser, Tag};
+use serde_json::Value;
+
+use common::{Case, PASSWORD, PKI, Run, binary, diagnose, hold_to_schema, run};
+
+const FORMATS: [&str; 8] = ["human", "json", "junit", "markdown", "html", "nagios", "openmetrics", "github"];
+
+/// Everything that means something to one of the formats.
+const HOSTILE: &str = "a<script>alert(1)</script>&amp;]]>|x `tick` ``two`` \n::error::forged\r\n## [head](http://x.example) \
+                       ##[error]forged *b* _u_ @someone #1 %0A \u{1b}[31mred \u{202e}turned \"quoted\" 'single' \\ \u{ffff} $a$ <b> | end";
+
+fn lab(fault: &str, format: &str) -> Run {
+    run(binary().args(["lab", "run", "--fault", fault, "--format", format]).env_remove("GITHUB_STEP_SUMMARY"))
+}
+
+/// A nickname that the database has: before a colon NSS would look for the name of a token.
+fn present() -> String {
+    HOSTILE.replace(':', ";")
+}
+
+/// A walk to the certificate of a hostile nickname. No network in it.
+fn hostile(case: &Case, format: &str, nickname: &str) -> Command {
+    let database = case.path("hostile-db");
+    if !database.exists() {
+        let builder = DbBuilder::new(DbFormat::Sql).password(PASSWORD.as_bytes());
+        let builder = builder.x509_identity(&present(), &PKI.client.certificate, &PKI.client.key, "").unwrap();
+        builder.x509("lab-ca", &PKI.ca.certificate, "CT,C,C").unwrap().build(&database).unwrap();
+    }
+    let mut command = binary();
+    command.args(["diagnose", "--until", "certificate", "--format", format, "--nickname", nickname]);
+    command.arg("--db").arg(database).arg("--password-file").arg(case.password_file());
+    command.env_remove("GITHUB_STEP_SUMMARY");
+    command
+}
+
+/// No format passes on what could move a cursor, turn text or forge a line.
+fn is_visible(text: &str) {
+    let harmful = |c: &char| (c.is_control() && *c != '\n') || "\u{202e}\u{ffff}".contains(*c);
+    assert_eq!(text.chars().find(harmful), None, "{text}");
+}
+
+fn piped(program: &str, arguments: &[&str], input: &str) -> String {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{program} must be installed (make deps): {error}"));
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program}: {complaint}\n{input}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The value of an XPath expression in a document that keeps to the schema.
+fn junit(document: &str, expression: &str) -> String {
+    piped("xmllint", &["--noout", "--schema", "tests/schemas/junit.xsd", "-"], document);
+    piped("xmllint", &["--xpath", expression, "-"], document).trim_end().to_owned()
+}
+
+/// Samples by name, as Prometheus's parser reads them.
+fn samples(text: &str) -> BTreeMap<String, Vec<(Value, f64)>> {
+    let families: Value =
+        serde_json::from_str(&piped("/usr/bin/python3", &["tests/read_openmetrics.py"], text)).unwrap();
+    let mut samples = BTreeMap::<String, Vec<(Value, f64)>>::new();
+    for family in families.as_array().unwrap() {
+        let unit = family["unit"].as_str().unwrap();
+        assert_eq!(unit == "seconds", family["name"].as_str().unwrap().ends_with("_seconds"), "{family}");
+        for sample in family["samples"].as_array().unwrap() {
+            let place = samples.entry(sample[0].as_str().unwrap().to_owned()).or_default();
+            place.push((sample[1].clone(), sample[2].as_f64().unwrap()));
+        }
+    }
+    samples
+}
+
+/// Commands of a log as the runner of GitHub Actions takes them: name, properties, message.
+fn annotations(log: &str) -> Vec<(String, BTreeMap<String, String>, String)> {
+    let data = |text: &str| text.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%");
+    let property = |text: &str| data(&text.replace("%3A", ":").replace("%2C", ","));
+    log.lines()
+        .filter_map(|line| line.trim_start().strip_prefix("::"))
+        .map(|command| {
+            let (head, message) = command.split_once("::").unwrap();
+            let (name, properties) = head.split_once(' ').unwrap_or((head, ""));
+            let properties = properties.split(',').filter_map(|pair| pair.split_once('='));
+            let properties = properties.map(|(key, value)| (key.to_owned(), property(value))).collect();
+            (name.to_owned(), properties, data(message))
+        })
+        .collect()
+}
+
+/// The text of a Markdown page, without its markup, and how many tables it has.
+fn rendered(page: &str) -> (String, usize) {
+    let (mut text, mut tables) = (String::new(), 0);
+    for event in Parser::new_ext(page, pulldown_cmark::Options::ENABLE_GFM | pulldown_cmark::Options::ENABLE_TABLES) {
+        match event {
+            Event::Text(part) | Event::Code(part) => text.push_str(&part),
+            Event::Start(Tag::Table(_)) => tables += 1,
+            Event::End(_) | Event::SoftBreak | Event::HardBreak => text.push('\n'),
+            Event::Html(html) | Event::InlineHtml(html) => panic!("raw HTML: {html}"),
+            Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => panic!("a link: {dest_url}"),
+            Event::Start(Tag::Emphasis | Tag::Strikethrough) => panic!("a stranger's emphasis: {page}"),
+            _ => {}
+        }
+    }
+    (text, tables)
+}
+
+#[test]
+fn exit_codes_are_the_same_in_every_format_but_that_of_a_plugin() {
+    for (fault, code, plugin) in [("healthy", 0, 0), ("client-other-ca", 1, 2), ("name-unresolved", 1, 2)] {
+        for format in FORMATS {
+            let run = lab(fault, format);
+            let expected = if format == "nagios" { plugin } else { code };
+            assert_eq!(run.code, Some(expected), "{fault} {format}: {run:#?}");
+            assert!(run.stderr.is_empty() && !run.stdout.is_empty(), "{run:#?}");
+        }
+    }
+}
+
+#[test]
+fn junit_keeps_to_the_schema_and_has_a_case_a_layer() {
+    let healthy = lab("healthy", "junit").stdout;
+    assert_eq!(junit(&healthy, "count(//testcase)"), "12");
+    assert_eq!(junit(&healthy, "count(//testcase/*)"), "0");
+    let failed = lab("client-other-ca", "junit").stdout;
+    assert_eq!(junit(&failed, "string(//failure/@type)"), "client-cert-rejected");
+    assert_eq!(junit(&failed, "string(//failure/../@name)"), "outer-handshake");
+    assert_eq!(junit(&failed, "count(//skipped)"), "3");
+    assert!(junit(&failed, "string(//testcase[@name='certificate']/system-out)").starts_with("warning ca-missing: "));
+    assert!(junit(&failed, "string(//testsuite/@name)").starts_with("localhost:"));
+    // The verdict names what it is when the finding alone does not: a dead link that was not used up by the first try.
+    let rejected = run(binary().args(["lab", "run", "--fault", "bridge-rejects", "--format", "junit"]));
+    assert_eq!(junit(&rejected.stdout, "string(//failure/@type)"), "server-link-dead");
+}
+
+#[test]
+fn metrics_are_read_by_the_parser_of_prometheus() {
+    let healthy = samples(&lab("healthy", "openmetrics").stdout);
+    assert_eq!(healthy["probe_success"], [(serde_json::json!({}), 1.0)]);
+    assert_eq!(healthy["probe_tls_version_info"], [(serde_json::json!({ "version": "TLS 1.2" }), 1.0)]);
+    assert_eq!(healthy["nssight_layer_status"].len(), 12);
+    let roles: Vec<&Value> =
+        healthy["nssight_certificate_not_after_timestamp_seconds"].iter().map(|(labels, _)| &labels["role"]).collect();
+    assert_eq!(roles, ["authority", "bridge", "client", "server"]);
+    // Without a network our own certificate is still watched.
+    let closed = samples(&lab("port-closed", "openmetrics").stdout);
+    assert_eq!(closed["probe_success"][0].1, 0.0);
+    let verdict =
+        serde_json::json!({ "layer": "tcp", "cause": "tcp-refused", "component": "bridge", "status": "fail" });
+    assert_eq!(closed["nssight_verdict_info"], [(verdict, 1.0)]);
+    let watched = &closed["nssight_certificate_not_after_timestamp_seconds"];
+    let own = watched.iter().find(|(labels, _)| labels["role"] == "client").unwrap();
+    assert_eq!(own.0["nickname"], "sigul-client-cert");
+    assert_eq!(closed["probe_ssl_earliest_cert_expiry"][0].1, own.1);
+    assert!(!closed.contains_key("probe_tls_version_info"));
+}
+
+#[test]
+fn a_plugin_line_is_short_and_has_performance_data() {
+    let datum = regex::Regex::new(r"^('[^'=]+'|[^' =]+)=-?[0-9.]+(s|%|B|c)?(;[0-9.]*){0,4}$").unwrap();
+    let expectations = [
+        ("healthy", "NSSIGHT OK - localhost:"),
+        ("client-other-ca", "NSSIGHT CRITICAL - localhost:"),
+        ("port-closed", "NSSIGHT CRITICAL - localhost:"),
+        ("outer-silent", "NSSIGHT CRITICAL - localhost:"),
+        ("db-directory-missing", "NSSIGHT CRITICAL - localhost:"),
+    ];
+    for (fault, beginning) in expectations {
+        let run = lab(fault, "nagios");
+        let line = run.stdout.lines().next().unwrap();
+        assert!(line.starts_with(beginning) && line.len() < 1024, "{fault}: {line}");
+        let (text, data) = line.split_once(" | ").unwrap();
+        // Blanks part the data, but for those in quotes.
+        let data = data.replace(" certificate days'", "_certificate_days'");
+        data.split(' ').for_each(|it| assert!(datum.is_match(it), "{fault}: {it}"));
+        let knows =
+            text.contains("\"sigul-client-cert\" 59 days left") && data.contains("'client_certificate_days'=59");
+        assert_eq!(knows, fault != "db-directory-missing", "{fault}: {line}");
+        assert!(!run.stdout.lines().skip(1).any(|line| line.contains('|')), "{run:#?}");
+    }
+}
+
+#[test]
+fn a_plugin_warns_of_warnings_and_knows_nothing_after_bad_arguments() {
+    // The issuer of our certificate is missing here, and the peer takes it all the same.
+    let case = Case::new();
+    let database = case.database_of(DbFormat::Sql, &PKI.stranger, &[("lab-ca", &PKI.ca, "CT,C,C")]);
+    let options = Options { client_cas: vec![PKI.other_ca.certificate.clone()], ..Options::new(&PKI.bridge, &PKI.ca) };
+    let endpoint = Endpoint::start(options).unwrap();
+    let warned = run(diagnose(&database, &case.password_file(), endpoint.port()).args(["--format", "nagios"]));
+    assert!(warned.code == Some(1) && warned.stdout.starts_with("NSSIGHT WARNING - "), "{warned:#?}");
+    let rows: &[&[&str]] = &[
+        &["diagnose", "--format", "nagios", "--bogus"],
+        &["diagnose", "--format=nagios", "--until", "tcp"],
+        &["diagnose", "--timeout", "-1", "--format", "nagios"],
+        &["diagnose", "--format", "nagios", "--db", "/x", "--password-file", "/nonexistent"],
+    ];
+    for arguments in rows {
+        let run = run(binary().args(*arguments));
+        assert_eq!(run.code, Some(3), "{arguments:?}: {run:#?}");
+        assert!(run.stdout.starts_with("NSSIGHT UNKNOWN - ") && run.stdout.lines().count() == 1, "{run:#?}");
+    }
+    let asked = run(binary().args(["diagnose", "--format", "nagios", "--help"]));
+    assert!(asked.code == Some(0) && asked.stdout.contains("Usage"), "{asked:#?}");
+}
+
+#[test]
+fn annotations_and_the_step_summary_say_what_the_report_says() {
+    let case = Case::new();
+    let summary = case.file("summary.md", "before\n\n");
+    let mut command = binary();
+    command.args(["lab", "run", "--fault", "client-other-ca", "--format", "github"]);
+    let log = run(command.env("GITHUB_STEP_SUMMARY", &summary)).stdout;
+    let found = annotations(&log);
+    let names: Vec<&str> = found.iter().map(|(name, ..)| name.as_str()).collect();
+    assert_eq!(names, ["error", "warning"], "{log}");
+    assert!(
+        found[0].2.starts_with("the bridge answered with the alert unknown_ca (48) to our certificate\n→ "),
+        "{log}"
+    );
+    assert!(found[0].1["title"].contains(": FAIL · outer-handshake · client-cert-rejected"), "{log}");
+    let page = std::fs::read_to_string(&summary).unwrap();
+    let (text, tables) = rendered(&page);
+    assert!(page.starts_with("before\n\n## ✗ `localhost:"), "{page}");
+    assert!(tables == 3 && text.contains("the bridge answered with the alert unknown_ca (48)"), "{text}");
+    // A pass annotates nothing, and without a file there is no summary.
+    let healthy = lab("healthy", "github");
+    assert_eq!(annotations(&healthy.stdout), [], "{healthy:#?}");
+    // A file that cannot be written is no reason to stay silent.
+    let mut command = binary();
+    command.args(["lab", "run", "--format", "github"]).env("GITHUB_STEP_SUMMARY", "/nonexistent/summary.md");
+    let run = run(&mut command);
+    assert!(run.code == Some(3) && run.stderr.contains("could not be written"), "{run:#?}");
+}
+
+#[test]
+fn a_page_of_markdown_has_the_verdict_the_layers_and_the_certificates() {
+    for (fault, tables) in [("healthy", 2), ("stale-server-link", 3), ("db-directory-missing", 2)] {
+        let page = lab(fault, "markdown").stdout;
+        let (text, found) = rendered(&page);
+        assert_eq!(found, tables, "{page}");
+        assert!(text.contains("outer-handshake") && text.contains("nssight "), "{text}");
+        is_visible(&page);
+    }
+}
+
+#[test]
+fn nothing_that_strangers_wrote_is_markup_in_any_format() {
+    let case = Case::new();
+    for (nickname, is_there) in [(present(), true), (HOSTILE.to_owned(), false)] {
+        let walk = |format: &str| run(&mut hostile(&case, format, &nickname));
+        let report = walk("json").report();
+        let summary = report["verdict"]["summary"].as_str().unwrap().to_owned();
+        let shown: String = report["target"]["nickname"]["value"].as_str().unwrap().to_owned();
+        assert_eq!((shown.as_str(), summary.is_empty()), (nickname.as_str(), false));
+        hold_to_schema("report", &[report]);
+        let text = "a<script>alert(1)</script>&amp;]]>|x `tick` ``two``";
+
+        let document = walk("junit").stdout;
+        is_visible(&document);
+        let everything = junit(&document, "string(/*)");
+        assert!(is_there || everything.contains(text), "{document}");
+
+        let metrics = walk("openmetrics").stdout;
+        is_visible(&metrics);
+        let samples = samples(&metrics);
+        assert_eq!(samples.contains_key("nssight_certificate_not_after_timestamp_seconds"), is_there);
+        if let Some((labels, _)) = samples.get("nssight_certificate_not_after_timestamp_seconds").map(|all| &all[1]) {
+            assert!(labels["nickname"].as_str().unwrap().starts_with(text), "{labels}");
+        }
+
+        let page = walk("markdown").stdout;
+        is_visible(&page);
+        assert!(rendered(&page).0.contains(text), "{page}");
+
+        let line = walk("nagios").stdout;
+        is_visible(&line);
+        let first = line.lines().next().unwrap();
+        assert!(first.matches('|').count() == 1 && first.len() < 2048, "{line}");
+        assert!(!line.lines().any(|line| line.starts_with("::")), "{line}");
+
+        let log = walk("github").stdout;
+        is_visible(&log);
+        let found = annotations(&log);
+        assert!(!log.lines().any(|line| line.contains("##[") && !line.starts_with("::")), "{log}");
+        assert_eq!(
+            found.iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>(),
+            if is_there { vec![] } else { vec!["error"] }
+        );
+        assert!(found.iter().all(|(.., message)| message.contains(text)), "{log}");
+
+        let page = walk("html").stdout;
+        is_visible(&page);
+        assert!(!page.contains("<script>alert") && page.contains("a&#60;script&#62;alert(1)"), "{page}");
+        is_visible(&walk("human").stdout);
+    }
+}
+
+#[test]
+fn our_own_certificate_is_in_the_report_whatever_the_network_does() {
+    let certificates = |fault: &str| {
+        let report = lab(fault, "json").report();
+        let all = report["certificates"].as_array().unwrap();
+        let pair = |it: &Value| [it["role"].as_str().unwrap().to_owned(), it["subject"].as_str().unwrap().to_owned()];
+        let pairs: Vec<[String; 2]> = all.iter().map(pair).collect();
+        hold_to_schema("report", &[report.clone()]);
+        pairs
+    };
+    let of = |role: &str, name: &str| [role.to_owned(), format!("CN={name},O=nssight lab")];
+    let own = [of("client", "client"), of("authority", "Lab CA")];
+    for fault in ["name-unresolved", "port-closed", "outer-closes-after-hello"] {
+        assert_eq!(certificates(fault), own, "{fault}");
+    }
+    let outer = [&own[..], &[of("bridge", "bridge")]].concat();
+    assert_eq!(certificates("bridge-expired"), outer);
+    let inner = [&outer[..], &[of("server", "server")]].concat();
+    for fault in ["healthy", "server-hangs-in-inner", "server-expired", "admin-password-wrong"] {
+        assert_eq!(certificates(fault), inner, "{fault}");
+    }
+    assert_eq!(certificates("db-directory-missing"), Vec::<[String; 2]>::new());
+}

@@ -7,11 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use browser::{Browser, Look};
+use browser::{Browser, Look, obstacles, overflowing};
 use common::{Case, binary, run};
 
-/// axe-core, a checker of accessibility; tests/vendor/README.md.
-const AXE: &str = include_str!("vendor/axe.min.js");
 const LOOKS: [Look; 4] = [Look::WIDE, Look::DARK, Look::PHONE, Look::PAPER];
 
 fn page(case: &Case, fault: &str) -> PathBuf {
@@ -19,30 +17,6 @@ fn page(case: &Case, fault: &str) -> PathBuf {
     let run = run(binary().args(["lab", "run", "--fault", fault, "--format", "html", "--output"]).arg(&path));
     assert!(run.stderr.is_empty() && run.stdout.is_empty(), "{run:#?}");
     path
-}
-
-/// Elements that reach over the right edge; none may, or the page scrolls sideways.
-fn overflowing(browser: &Browser) -> Value {
-    browser.run(
-        "const width = document.documentElement.clientWidth;
-         if (document.documentElement.scrollWidth <= width && innerWidth <= width + 1) return [];
-         return [...document.querySelectorAll('*')]
-             .filter((element) => element.getBoundingClientRect().right > width + 0.5)
-             .map((element) => element.outerHTML.slice(0, 120)).concat([`${width} ${innerWidth}`]);",
-    )
-}
-
-/// What axe-core finds, from "moderate" on.
-fn obstacles(browser: &Browser) -> Vec<String> {
-    browser.run(AXE);
-    let found = browser.run_async(
-        "const result = await axe.run(document, { resultTypes: ['violations'] });
-         return { rules: result.passes.length, violations: result.violations.map((it) =>
-             [it.impact, it.id, it.help, it.nodes.slice(0, 3).map((node) => node.html + node.failureSummary)]) };",
-    );
-    assert!(found["rules"].as_u64().is_some_and(|rules| rules > 15), "{found}");
-    let violations = found["violations"].as_array().unwrap();
-    violations.iter().filter(|it| it[0] != "minor").map(Value::to_string).collect()
 }
 
 #[test]

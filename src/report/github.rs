@@ -77,9 +77,7 @@ fn summary(subjects: &[Subject]) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
     markdown::overview(subjects, &mut page)?;
     page.truncate(line_end(&page, SUMMARY_AT_MOST));
-    for subject in
-        subjects.iter().filter(|subject| subjects.len() == 1 || Standing::of(&subject.report) != Standing::Pass)
-    {
+    for subject in markdown::detailed(subjects) {
         let mut section = Vec::new();
         markdown::section(subject, &mut section)?;
         if page.len() + section.len() > SUMMARY_AT_MOST {

@@ -20,7 +20,7 @@ const SOON: i64 = 30;
 pub(super) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
     let many = subjects.len() > 1;
     let targets: Vec<Target<'_>> =
-        subjects.iter().enumerate().map(|(index, subject)| Target::of(index, subject)).collect();
+        subjects.iter().enumerate().map(|(index, subject)| Target::of(index, subject, many)).collect();
     let failed = targets.iter().filter(|target| !target.standing.passes()).count();
     let title = match targets.as_slice() {
         [one] => format!("{} · {}", one.standing.word(), one.name),
@@ -60,6 +60,8 @@ struct Target<'a> {
     id: String,
     name: String,
     standing: Standing,
+    /// One of many that passes: only its certificates are of interest.
+    brief: bool,
     /// Layer, cause, component and confidence, each with what it is.
     place: Vec<(&'static str, &'static str)>,
     summary: String,
@@ -106,7 +108,7 @@ struct Card {
 }
 
 impl<'a> Target<'a> {
-    fn of(index: usize, subject: &'a Subject) -> Self {
+    fn of(index: usize, subject: &'a Subject, many: bool) -> Self {
         let report = &subject.report;
         let verdict = &report.verdict;
         let kinds = ["layer", "cause", "component", "confidence"];
@@ -115,6 +117,7 @@ impl<'a> Target<'a> {
             id: format!("target-{}", index + 1),
             name: printable(&subject.name),
             standing: Standing::of(report),
+            brief: many && Standing::of(report) == Standing::Pass,
             place: kinds.into_iter().zip(words::place(report)).collect(),
             summary: printable(&verdict.summary),
             why: verdict.cause.map(|cause| cause.entry().why.as_str()).unwrap_or_default(),

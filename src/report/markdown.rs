@@ -11,7 +11,13 @@ use crate::terminal::printable;
 
 pub(super) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
     overview(subjects, out)?;
-    subjects.iter().try_for_each(|subject| section(subject, out))
+    detailed(subjects).try_for_each(|subject| section(subject, out))
+}
+
+/// Of many, those that do not pass.
+pub(super) fn detailed(subjects: &[Subject]) -> impl Iterator<Item = &Subject> {
+    let all = subjects.len() == 1;
+    subjects.iter().filter(move |subject| all || Standing::of(&subject.report) != Standing::Pass)
 }
 
 /// A table of all targets; nothing where there is but one.

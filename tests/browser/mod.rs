@@ -1,7 +1,7 @@
 //! Chromium without a window, driven through chromedriver's WebDriver protocol (W3C WebDriver, and Chrome's own commands
 //! behind `goog/cdp`).
-// What it does needs no more words than its name.
-#![allow(missing_docs, unreachable_pub)]
+// Each test binary uses its own part of this, and what it does needs no more words than its name.
+#![allow(dead_code, missing_docs, unreachable_pub)]
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 
 /// Chromium starts within seconds, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(40);
+
+/// axe-core, a checker of accessibility; tests/vendor/README.md.
+const AXE: &str = include_str!("../vendor/axe.min.js");
 
 /// Ends the driver with whatever became of the test.
 struct Driver(Child);
@@ -155,6 +158,30 @@ impl Drop for Browser {
         // Chromium ends with its session; the driver alone would leave it behind.
         let _ = self.agent.delete(&self.session).call();
     }
+}
+
+/// Elements that reach over the right edge; none may, or the page scrolls sideways.
+pub fn overflowing(browser: &Browser) -> Value {
+    browser.run(
+        "const width = document.documentElement.clientWidth;
+         if (document.documentElement.scrollWidth <= width && innerWidth <= width + 1) return [];
+         return [...document.querySelectorAll('*')]
+             .filter((element) => element.getBoundingClientRect().right > width + 0.5)
+             .map((element) => element.outerHTML.slice(0, 120)).concat([`${width} ${innerWidth}`]);",
+    )
+}
+
+/// What axe-core finds, from "moderate" on.
+pub fn obstacles(browser: &Browser) -> Vec<String> {
+    browser.run(AXE);
+    let found = browser.run_async(
+        "const result = await axe.run(document, { resultTypes: ['violations'] });
+         return { rules: result.passes.length, violations: result.violations.map((it) =>
+             [it.impact, it.id, it.help, it.nodes.slice(0, 3).map((node) => node.html + node.failureSummary)]) };",
+    );
+    assert!(found["rules"].as_u64().is_some_and(|rules| rules > 15), "{found}");
+    let violations = found["violations"].as_array().unwrap();
+    violations.iter().filter(|it| it[0] != "minor").map(Value::to_string).collect()
 }
 
 /// The port is in a line like "ChromeDriver was started successfully on port 41321."

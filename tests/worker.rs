@@ -46,11 +46,15 @@ struct Started {
 }
 
 fn start(timeout: &str) -> Started {
+    start_with(&["--timeout", timeout])
+}
+
+fn start_with(more: &[&str]) -> Started {
     let (case, endpoint) = (Case::new(), silent());
     let database = case.database(DbFormat::Sql);
     let password = case.password_file();
     let mut command = diagnose(&database, &password, endpoint.port());
-    let child = command.args(["--timeout", timeout]).stdout(Stdio::piped()).spawn().unwrap();
+    let child = command.args(more).stdout(Stdio::piped()).spawn().unwrap();
     Started { child, endpoint, case }
 }
 
@@ -71,6 +75,8 @@ fn tool_verdict(report: &Value, cause: &str) {
         layers.contains(&Value::from("outer-handshake")) && layers.contains(&Value::from("private-key")),
         "{layers:?}"
     );
+    // What earlier layers met is not lost with the worker.
+    assert_eq!(report["certificates"][0]["nickname"], NICKNAME, "{report:#}");
 }
 
 #[test]
@@ -87,6 +93,30 @@ fn a_worker_that_is_killed_gives_a_finding_with_the_signal() {
         assert!(before.elapsed() < Duration::from_secs(5));
         drop(started.case);
     }
+}
+
+/// A monitor is told that nothing is known only where the tool is at fault; what takes too long is critical.
+#[test]
+fn formats_tell_a_fault_of_the_tool_from_a_failure() {
+    for (signal, code, beginning) in [(Signal::KILL, 3, "NSSIGHT UNKNOWN - "), (Signal::STOP, 2, "NSSIGHT CRITICAL - ")]
+    {
+        let started = start_with(&["--timeout", "1", "--format", "nagios"]);
+        let worker = worker_in_handshake(&started.child, &started.endpoint);
+        rustix::process::kill_process(worker, signal).unwrap();
+        let output = started.child.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.code() == Some(code) && text.starts_with(beginning), "{text}");
+        assert!(text.lines().next().unwrap().contains("days left"), "{text}");
+    }
+    let started = start_with(&["--timeout", "20", "--format", "junit"]);
+    let worker = worker_in_handshake(&started.child, &started.endpoint);
+    rustix::process::kill_process(worker, Signal::KILL).unwrap();
+    let output = started.child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("type=\"tool-crashed\"") && text.contains("<error ") && !text.contains("<failure "),
+        "{text}"
+    );
 }
 
 /// A stopped process is as deaf as one that hangs in a C function: its own deadlines do not help it.

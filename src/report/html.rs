@@ -164,8 +164,9 @@ fn card(certificate: &SeenCertificate, report: &Report) -> Card {
         issuer: printable(&certificate.issuer),
         from: printable(&certificate.not_before),
         until: printable(&certificate.not_after),
-        left: days.map(words::time_left).unwrap_or_default(),
+        left: words::time_left(certificate, report),
         urgency: match days {
+            _ if words::is_early(certificate, report) => "expired",
             Some(..0) => "expired",
             Some(0..SOON) => "soon",
             _ => "good",

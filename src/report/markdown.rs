@@ -115,7 +115,7 @@ fn certificates(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "### Certificates\n\n| Role | Subject | Issuer | Valid until | |\n|---|---|---|---|---|")?;
     for certificate in &report.certificates {
         let nickname = certificate.nickname.as_ref().map(|nickname| format!(" {}", cell(&code(nickname))));
-        let left = words::days_left(certificate, report).map(words::time_left).unwrap_or_default();
+        let left = words::time_left(certificate, report);
         let [subject, issuer] = [&certificate.subject, &certificate.issuer].map(|name| cell(&code(name)));
         let (role, nickname, end) = (certificate.role, nickname.unwrap_or_default(), &certificate.not_after);
         writeln!(out, "| {role}{nickname} | {subject} | {issuer} | {} | {left} |", text(end))?;

@@ -12,7 +12,7 @@ mod waterfall;
 mod words;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
 use nssight_probes::Report;
@@ -37,6 +37,9 @@ pub(crate) struct Subject {
 
 /// Writes what the walks gave as one document.
 pub(crate) fn write(format: Format, subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
+    // Renderers write in small pieces.
+    let mut buffered = BufWriter::new(out);
+    let out = &mut buffered;
     match format {
         Format::Human => human(subjects, out),
         Format::Json => json::write(subjects, out),
@@ -46,7 +49,8 @@ pub(crate) fn write(format: Format, subjects: &[Subject], out: &mut dyn Write) -
         Format::Nagios => nagios::write(subjects, out),
         Format::Openmetrics => openmetrics::write(subjects, out),
         Format::Github => github::write(subjects, out),
-    }
+    }?;
+    buffered.flush()
 }
 
 /// One after the other, as `diagnose` shows each.

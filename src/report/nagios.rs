@@ -94,10 +94,9 @@ fn one_target(subject: &Subject) -> String {
         text += &format!("{flaky}{layer} {}: ", cause.id());
     }
     text += &report.verdict.summary;
-    let own = words::own(report).and_then(|own| Some((own, words::days_left(own, report)?)));
-    if let Some((own, days)) = own {
+    if let Some(own) = words::own(report) {
         let nickname = own.nickname.as_deref().unwrap_or_default();
-        text = format!("{}; \"{}\" {}", cut(&clean(&text)), cut(nickname), words::time_left(days));
+        text = format!("{}; \"{}\" {}", cut(&clean(&text)), cut(nickname), words::time_left(own, report));
     }
     clean(&text)
 }

@@ -153,8 +153,22 @@ pub(super) fn days_left(certificate: &SeenCertificate, report: &Report) -> Optio
     Some((not_after(certificate)? - started).as_seconds_f64().div_euclid(86_400.0) as i64)
 }
 
-/// Days left in words.
-pub(super) fn time_left(days: i64) -> String {
+/// The same in words; nothing where a date is none.
+pub(super) fn time_left(certificate: &SeenCertificate, report: &Report) -> String {
+    match days_left(certificate, report) {
+        _ if is_early(certificate, report) => "not valid yet".to_owned(),
+        None => String::new(),
+        Some(days) => in_words(days),
+    }
+}
+
+/// Whether the walk began before a certificate's first second.
+pub(super) fn is_early(certificate: &SeenCertificate, report: &Report) -> bool {
+    let at = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
+    at(&report.started).zip(at(&certificate.not_before)).is_some_and(|(started, first)| started < first)
+}
+
+fn in_words(days: i64) -> String {
     match days {
         ..-1 => format!("expired {} days ago", -days),
         -1 => "expired less than a day ago".to_owned(),

@@ -236,7 +236,7 @@ fn our_own_certificate_is_in_the_report_whatever_the_network_does() {
         let all = report["certificates"].as_array().unwrap();
         let pair = |it: &Value| [it["role"].as_str().unwrap().to_owned(), it["subject"].as_str().unwrap().to_owned()];
         let pairs: Vec<[String; 2]> = all.iter().map(pair).collect();
-        hold_to_schema("report", &[report.clone()]);
+        hold_to_schema("report", std::slice::from_ref(&report));
         pairs
     };
     let of = |role: &str, name: &str| [role.to_owned(), format!("CN={name},O=nssight lab")];

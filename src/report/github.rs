@@ -40,7 +40,7 @@ fn annotate(subject: &Subject, out: &mut dyn Write) -> io::Result<()> {
     words::warnings(report).try_for_each(|finding| {
         let cause = finding.cause.map(|cause| format!(" · {}", cause.id())).unwrap_or_default();
         let title = format!("{}: warning · {}{cause}", subject.name, finding.layer);
-        command(out, "warning", &title, &[finding.summary.clone()])
+        command(out, "warning", &title, std::slice::from_ref(&finding.summary))
     })
 }
 

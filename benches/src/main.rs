@@ -1,13 +1,14 @@
 //! First `nssight diagnose --until outer-handshake` against `tstclnt` and a python-nss script that do the same handshake with
 //! the same database, turn by turn, as ratios of whole-process figures.
 //!
-//! Then a whole walk against the python-nss double-TLS client, and databases of 10,000 and 100,000 certificates against
-//! certutil. Named on the command line, a part is run alone: `handshake`, `walk`, `databases`,
-//! `triage`.
+//! Then a whole walk against the python-nss double-TLS client, many targets against `xargs -P` with `tstclnt`, and
+//! databases of 10,000 and 100,000 certificates against certutil. Named on the command line, a part is run alone:
+//! `handshake`, `walk`, `check`, `databases`, `triage`.
 //!
 //! Figures are the kernel's own for each finished process and its children: CPU time (user and system), wall time, and
 //! the largest resident set. The medians of the runs are compared.
 
+mod check;
 mod databases;
 mod latency;
 mod triage;
@@ -34,8 +35,13 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A part by its name.
 type Part = (&'static str, fn() -> Result<(), Failure>);
-const PARTS: [Part; 4] =
-    [("handshake", run), ("walk", walk::run), ("databases", databases::run), ("triage", triage::run)];
+const PARTS: [Part; 5] = [
+    ("handshake", run),
+    ("walk", walk::run),
+    ("check", check::run),
+    ("databases", databases::run),
+    ("triage", triage::run),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -1,0 +1,225 @@
+//! `nssight check` over many targets against `xargs -P` with `tstclnt`, which does the same handshakes with the same
+//! databases; memory of all processes together, and how time grows with the number of targets.
+//!
+//! What counts is the number of PBKDF2 runs, 2 ms each. nssight logs in first, as clients do, and NSS then checks the
+//! integrity of everything it reads: 7 runs for the trust of a CA, once. `tstclnt` logs in when it is asked for its
+//! certificate, and whether it pays for the CA's trust, perhaps twice, depends on what it holds by then: not where the
+//! endpoint sends its root certificate along, which these endpoints, like most, do not.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nssight_fixtures::authority::{Identity, Spec, Usage};
+use nssight_fixtures::endpoint::Options;
+use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
+use openssl::ssl::{Ssl, SslContext, SslStream};
+
+use crate::{NICKNAME, PASSWORD, binary};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// For the comparison.
+const TARGETS: usize = 500;
+/// For the growth.
+const FEW: usize = 100;
+const MANY: usize = 2000;
+const ROUNDS: usize = 3;
+/// Databases with a key and salts of their own; the directories of all targets are copies of these.
+const BUILT: usize = 20;
+const STACK: usize = 256 * 1024;
+/// A client of TLS 1.3 is done, and may have ended, before the endpoint is.
+const SETTLING: Duration = Duration::from_secs(5);
+const SAMPLE: Duration = Duration::from_millis(50);
+
+pub(crate) fn run() -> Result<(), Failure> {
+    let jobs = thread::available_parallelism()?.get();
+    let fleet = Fleet::start(MANY)?;
+    let (mut own, mut other, mut peak) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..ROUNDS {
+        let (time, memory) = fleet.nssight(TARGETS, jobs)?;
+        own.push(time);
+        peak = peak.max(memory);
+        other.push(fleet.tstclnt(TARGETS, jobs)?);
+    }
+    let (own, other) = (median(own), median(other));
+    println!("{TARGETS} targets, {jobs} at once, TLS 1.3, EC, medians of {ROUNDS} runs in turn");
+    println!("nssight check     {:>7.2} s, peak memory of all its processes {peak} MiB (aim: 150)", own.as_secs_f64());
+    println!("xargs and tstclnt {:>7.2} s", other.as_secs_f64());
+    println!("nssight / tstclnt: wall {:.2} (aim: 0.5)", own.as_secs_f64() / other.as_secs_f64());
+    let each = |time: Duration, count: usize| time.as_secs_f64() * 1e3 / count as f64;
+    let (few, _) = fleet.nssight(FEW, jobs)?;
+    let (many, peak) = fleet.nssight(MANY, jobs)?;
+    println!(
+        "{FEW} targets: {:.1} ms each; {MANY} targets: {:.1} ms each, peak {peak} MiB",
+        each(few, FEW),
+        each(many, MANY)
+    );
+    println!("a target of {MANY} / a target of {FEW}: {:.2} (linear: 1.0)\n", each(many, MANY) / each(few, FEW));
+    Ok(())
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// Endpoints, each at an address of its own, and databases, each in a directory of its own.
+struct Fleet {
+    directory: tempfile::TempDir,
+    port: u16,
+    handshakes: Arc<AtomicUsize>,
+}
+
+impl Fleet {
+    fn start(count: usize) -> Result<Self, Failure> {
+        let directory = tempfile::tempdir()?;
+        let ca = Identity::self_signed(&Spec::new("Bench CA", Usage::Authority))?;
+        fs::write(directory.path().join("pw"), format!("{PASSWORD}\n"))?;
+        for number in 0..BUILT {
+            let client = ca.issue(&Spec::new("client", Usage::Client))?;
+            DbBuilder::new(DbFormat::Sql)
+                .password(PASSWORD.as_bytes())
+                .x509_identity(NICKNAME, &client.certificate, &client.key, "")?
+                .x509("ca", &ca.certificate, "CT,C,C")?
+                .build(&directory.path().join(format!("built-{number}")))?;
+        }
+        for number in 0..count {
+            copy(&directory.path().join(format!("built-{}", number % BUILT)), &database(directory.path(), number))?;
+        }
+        let handshakes = Arc::new(AtomicUsize::new(0));
+        let mut port = 0;
+        for number in 0..count {
+            let listener = TcpListener::bind((address(number), port))?;
+            port = listener.local_addr()?.port();
+            let name = address(number).to_string();
+            let identity = ca.issue(&Spec::new("bridge", Usage::Server).names(&[&name]))?;
+            let context = Options::new(&identity, &ca).context()?;
+            let handshakes = handshakes.clone();
+            thread::Builder::new().stack_size(STACK).spawn(move || {
+                for stream in listener.incoming().flatten() {
+                    let _ = serve(&context, stream, &handshakes);
+                }
+            })?;
+        }
+        Ok(Self { directory, port, handshakes })
+    }
+
+    fn nssight(&self, count: usize, jobs: usize) -> Result<(Duration, u64), Failure> {
+        let mut text = format!(
+            "[defaults]\nnickname = '{NICKNAME}'\npassword-file = 'pw'\nuntil = 'outer-handshake'\ntimeout = 30\n"
+        );
+        for number in 0..count {
+            let (host, port) = (address(number), self.port);
+            text += &format!("[[target]]\nname = 't{number}'\ndb = 'sql:db-{number}'\nbridge = '{host}:{port}'\n");
+        }
+        let file = self.directory.path().join("targets.toml");
+        fs::write(&file, text)?;
+        let before = self.handshakes.load(Ordering::SeqCst);
+        let started = Instant::now();
+        let mut command = Command::new(binary("nssight"));
+        command.arg("check").arg(&file).args(["--format", "ndjson", "--jobs", &jobs.to_string()]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let (passed, peak) = watch(child)?;
+        let took = started.elapsed();
+        self.all_done(before, count)?;
+        match passed {
+            true => Ok((took, peak / 1024)),
+            false => Err("a target did not pass".into()),
+        }
+    }
+
+    fn tstclnt(&self, count: usize, jobs: usize) -> Result<Duration, Failure> {
+        let mut lines = String::new();
+        for number in 0..count {
+            let database = DbFormat::Sql.directory(&database(self.directory.path(), number));
+            lines += &format!("-h {} -d {}\n", address(number), database.display());
+        }
+        let before = self.handshakes.load(Ordering::SeqCst);
+        let started = Instant::now();
+        let mut command = Command::new("xargs");
+        command.args(["-P", &jobs.to_string(), "-n", "4", "tstclnt", "-4", "-Q", "-n", NICKNAME]);
+        command.args(["-p", &self.port.to_string(), "-W"]).arg(self.directory.path().join("pw"));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        child.stdin.take().ok_or("xargs has no standard input")?.write_all(lines.as_bytes())?;
+        // tstclnt ends with 1 when there is nothing on its standard input; the endpoints' count says who got through.
+        child.wait()?;
+        let took = started.elapsed();
+        self.all_done(before, count)?;
+        Ok(took)
+    }
+
+    fn all_done(&self, before: usize, count: usize) -> Result<(), Failure> {
+        let patience = Instant::now() + SETTLING;
+        loop {
+            let done = self.handshakes.load(Ordering::SeqCst) - before;
+            match done == count {
+                true => return Ok(()),
+                false if Instant::now() < patience => thread::sleep(SAMPLE),
+                false => return Err(format!("{done} of {count} handshakes were completed").into()),
+            }
+        }
+    }
+}
+
+/// Every one of 127.1.0.1 to 127.250.250.250 is this host.
+fn address(number: usize) -> Ipv4Addr {
+    let part = |by: usize| u8::try_from(number / by % 250).unwrap_or_default() + 1;
+    Ipv4Addr::new(127, part(62_500), part(250), part(1))
+}
+
+fn database(directory: &Path, number: usize) -> PathBuf {
+    directory.join(format!("db-{number}"))
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)?.flatten() {
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+/// A handshake with a client's certificate, and then whatever the client says until it leaves.
+fn serve(context: &SslContext, stream: TcpStream, handshakes: &AtomicUsize) -> Result<(), Failure> {
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let mut session = SslStream::new(Ssl::new(context)?, stream)?;
+    session.accept()?;
+    handshakes.fetch_add(1, Ordering::SeqCst);
+    let mut buffer = [0; 4096];
+    while session.read(&mut buffer)? > 0 {}
+    session.shutdown()?;
+    Ok(())
+}
+
+/// Waits for a process; whether it ended well, and the most that it and its children had in memory at once, in KiB.
+fn watch(mut child: Child) -> io::Result<(bool, u64)> {
+    let mut peak = 0;
+    loop {
+        peak = peak.max(resident(child.id()) + children(child.id()).into_iter().map(resident).sum::<u64>());
+        if let Some(status) = child.try_wait()? {
+            return Ok((status.success(), peak));
+        }
+        thread::sleep(SAMPLE);
+    }
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+}
+
+/// Pages shared with others are counted for each (proc(5), VmRSS).
+fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()).and_then(|text| text.parse().ok()).unwrap_or(0)
+}

@@ -55,7 +55,7 @@ pub(super) struct Entry {
 }
 
 /// Keys that somebody may look for, in the order of the documentation.
-const KEYS: &[&str] = &[
+pub(super) const KEYS: &[&str] = &[
     "defaults",
     "target",
     "name",

@@ -144,3 +144,11 @@ proptest::proptest! {
         let _ = parse(&format!("[[target]]\n{key} = {value}\n"));
     }
 }
+
+#[test]
+fn the_example_is_read_and_has_every_key() {
+    let text = include_str!("../../docs/targets.example.toml");
+    assert!(parse(text).unwrap().len() > 3);
+    let missing: Vec<_> = file::KEYS.iter().filter(|key| !text.contains(*key)).collect();
+    assert_eq!(missing, Vec::<&&str>::new());
+}

@@ -13,6 +13,8 @@ use crate::terminal::printable;
 const TEXT_AT_MOST: usize = 400;
 /// So many targets are named in the line; the rest only below it.
 const NAMED_AT_MOST: usize = 3;
+/// Nagios keeps eight kilobytes of a plugin's output (nagios.h, MAX_PLUGIN_OUTPUT_LENGTH).
+const LISTED_AT_MOST: usize = 30;
 
 /// A service's state; its number is the exit code.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,11 +80,25 @@ pub(super) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
     writeln!(out, "NSSIGHT {} - {} | {data}", State::of(subjects).word(), cut(&text))?;
     match subjects {
         [one] => details(one, out),
-        many => many.iter().try_for_each(|subject| {
-            let state = State::of_report(&subject.report).word();
-            writeln!(out, "{state}: {}", cut(&one_target(subject)))
-        }),
+        many => troubled(many, out),
     }
+}
+
+/// A line each for those in trouble, as many as a service's page takes.
+fn troubled(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
+    let troubled: Vec<(&Subject, State)> = in_trouble(subjects).collect();
+    for (subject, state) in troubled.iter().take(LISTED_AT_MOST) {
+        writeln!(out, "{}: {}", state.word(), cut(&one_target(subject)))?;
+    }
+    match troubled.len().saturating_sub(LISTED_AT_MOST) {
+        0 => Ok(()),
+        more => writeln!(out, "and {more} more"),
+    }
+}
+
+fn in_trouble(subjects: &[Subject]) -> impl Iterator<Item = (&Subject, State)> {
+    let states = subjects.iter().map(|subject| (subject, State::of_report(&subject.report)));
+    states.filter(|(_, state)| *state != State::Ok)
 }
 
 /// The verdict, and our certificate's time whatever the network does.
@@ -102,8 +118,7 @@ fn one_target(subject: &Subject) -> String {
 }
 
 fn several(subjects: &[Subject]) -> String {
-    let troubled: Vec<&Subject> =
-        subjects.iter().filter(|subject| State::of_report(&subject.report) != State::Ok).collect();
+    let troubled: Vec<&Subject> = in_trouble(subjects).map(|(subject, _)| subject).collect();
     if troubled.is_empty() {
         return format!("all {} targets pass", subjects.len());
     }

@@ -10,7 +10,9 @@ use super::words::{self, Standing};
 use crate::terminal::printable;
 
 /// NRPE takes a kilobyte of output, performance data included.
-const TEXT_AT_MOST: usize = 400;
+const TEXT_AT_MOST: usize = 320;
+/// A name in that text, in characters.
+const NAME_AT_MOST: usize = 64;
 /// So many targets are named in the line; the rest only below it.
 const NAMED_AT_MOST: usize = 3;
 /// Nagios keeps eight kilobytes of a plugin's output (nagios.h, MAX_PLUGIN_OUTPUT_LENGTH).
@@ -69,7 +71,7 @@ impl State {
 
 /// The line for a command line that cannot be carried out.
 pub(crate) fn unknown(message: &str) -> String {
-    format!("NSSIGHT UNKNOWN - {}", cut(&clean(message)))
+    format!("NSSIGHT UNKNOWN - {}", cut(&clean(message), TEXT_AT_MOST))
 }
 
 pub(super) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
@@ -77,7 +79,7 @@ pub(super) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
         [one] => (one_target(one), data_of_one(one)),
         many => (several(many), data_of_several(many)),
     };
-    writeln!(out, "NSSIGHT {} - {} | {data}", State::of(subjects).word(), cut(&text))?;
+    writeln!(out, "NSSIGHT {} - {text} | {data}", State::of(subjects).word())?;
     match subjects {
         [one] => details(one, out),
         many => troubled(many, out),
@@ -88,7 +90,7 @@ pub(super) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
 fn troubled(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
     let troubled: Vec<(&Subject, State)> = in_trouble(subjects).collect();
     for (subject, state) in troubled.iter().take(LISTED_AT_MOST) {
-        writeln!(out, "{}: {}", state.word(), cut(&one_target(subject)))?;
+        writeln!(out, "{}: {}", state.word(), one_target(subject))?;
     }
     match troubled.len().saturating_sub(LISTED_AT_MOST) {
         0 => Ok(()),
@@ -104,17 +106,18 @@ fn in_trouble(subjects: &[Subject]) -> impl Iterator<Item = (&Subject, State)> {
 /// The verdict, and our certificate's time whatever the network does.
 fn one_target(subject: &Subject) -> String {
     let report = &subject.report;
-    let mut text = format!("{}: ", subject.name);
+    let mut text = format!("{}: ", cut(&subject.name, NAME_AT_MOST));
     if let (Some(layer), Some(cause)) = (report.verdict.layer, report.verdict.cause) {
         let flaky = if report.verdict.status == Outcome::Flaky { "flaky: " } else { "" };
         text += &format!("{flaky}{layer} {}: ", cause.id());
     }
     text += &report.verdict.summary;
     if let Some(own) = words::own(report) {
-        let nickname = own.nickname.as_deref().unwrap_or_default();
-        text = format!("{}; \"{}\" {}", cut(&clean(&text)), cut(nickname), words::time_left(own, report));
+        let nickname = cut(own.nickname.as_deref().unwrap_or_default(), NAME_AT_MOST);
+        text = format!("{}; \"{nickname}\" {}", cut(&text, TEXT_AT_MOST), words::time_left(own, report));
+        return clean(&text);
     }
-    clean(&text)
+    clean(&cut(&text, TEXT_AT_MOST))
 }
 
 fn several(subjects: &[Subject]) -> String {
@@ -127,7 +130,7 @@ fn several(subjects: &[Subject]) -> String {
         .take(NAMED_AT_MOST)
         .map(|subject| {
             let cause = subject.report.verdict.cause.map_or("warning", Cause::id);
-            format!("{} ({cause})", clean(&subject.name))
+            format!("{} ({cause})", clean(&cut(&subject.name, NAME_AT_MOST)))
         })
         .collect();
     let more = troubled.len().saturating_sub(NAMED_AT_MOST);
@@ -171,7 +174,7 @@ fn data_of_several(subjects: &[Subject]) -> String {
 fn details(subject: &Subject, out: &mut dyn Write) -> io::Result<()> {
     for finding in &subject.report.probes {
         let line = format!("{} {}: {}", words::sign(finding.status), finding.layer, words::outcome(finding));
-        writeln!(out, "{}", cut(&clean(&line)))?;
+        writeln!(out, "{}", cut(&clean(&line), TEXT_AT_MOST))?;
     }
     for remedy in &subject.report.verdict.remedies {
         let command = remedy.command.as_ref().map(|command| format!(": {command}")).unwrap_or_default();
@@ -185,8 +188,8 @@ fn clean(text: &str) -> String {
     printable(text).replace('|', "¦")
 }
 
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(TEXT_AT_MOST) {
+fn cut(text: &str, at_most: usize) -> String {
+    match text.char_indices().nth(at_most) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
     }

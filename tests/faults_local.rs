@@ -255,6 +255,16 @@ faults! {
         let password = case.password_file();
         run_beside(diagnose(&database, &password, NOWHERE).args(["--nickname", "nobody-knows-it"]), &database)
     }
+    nickname_with_a_colon: "certificate", "cert-not-found" => |case| {
+        let database = case.path("db");
+        DbBuilder::new(DbFormat::Sql).password(PASSWORD.as_bytes())
+            .x509_identity("team:web", &PKI.client.certificate, &PKI.client.key, "").unwrap()
+            .x509("lab-ca", &PKI.ca.certificate, "CT,C,C").unwrap().build(&database).unwrap();
+        let password = case.password_file();
+        let run = run_beside(diagnose(&database, &password, NOWHERE).args(["--nickname", "team:web"]), &database);
+        assert!(run.stdout.contains("for the name of a token"), "{run:#?}");
+        run
+    }
     nickname_in_another_case: "certificate", "cert-nickname-near-miss" => |case| {
         let database = case.database(DbFormat::Sql);
         let password = case.password_file();

@@ -270,6 +270,9 @@ fn not_found(walk: &Walk<'_>, wanted: &str, mut notes: Notes) -> Outcome {
         let file = native.format.certificate_file();
         if native.certificates.iter().any(|entry| entry.nicknames.iter().any(|name| name.text == wanted)) {
             notes.add("second opinion", format!("read without NSS, {file} has it under just this nickname"));
+            if let Some((token, _)) = wanted.split_once(':') {
+                return token_looked_for(wanted, token, file, notes);
+            }
             return index_trouble(
                 file,
                 format!("\"{wanted}\" is in {file}, yet NSS does not find it by its nickname"),
@@ -300,6 +303,14 @@ fn not_found(walk: &Walk<'_>, wanted: &str, mut notes: Notes) -> Outcome {
     }
     let summary = format!("there is no certificate with the nickname \"{wanted}\" in this database");
     notes.fail(Cause::CertNotFound, Confidence::Certain, summary)
+}
+
+/// NSS takes "token:nickname" apart before it looks (pk11cert.c, find_certs_from_nickname).
+fn token_looked_for(wanted: &str, token: &str, file: &str, notes: Notes) -> Outcome {
+    let summary =
+        format!("\"{wanted}\" is in {file}, but NSS takes \"{token}\" for the name of a token, which does not exist");
+    let remedy = "Import the certificate and its key again, under a nickname without a colon";
+    notes.fail(Cause::CertNotFound, Confidence::Certain, summary).remedy(remedy, None)
 }
 
 /// What is in the rows of a file is not found through its index: NSS searches an index, the second opinion reads the rows.

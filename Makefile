@@ -1,14 +1,15 @@
-# demo: see it work · test: everything that must pass · bench: figures · fuzz: hostile bytes · deps: what it needs
+# demo: see it work · test: everything that must pass · bench: figures · fuzz: hostile bytes · deps: what all of that needs
+# · build-deps: what building needs
 
 CARGO ?= cargo
 
-.PHONY: all demo test bench deps fuzz lint
+.PHONY: all demo test bench deps build-deps fuzz lint
 
-all: deps
+all: build-deps
 	$(CARGO) build --release
 
 ## A healthy walk and one with a fault, against a lab on loopback.
-demo: deps
+demo: build-deps
 	$(CARGO) build --release --quiet
 	target/release/nssight lab run
 	-target/release/nssight lab run --fault client-other-ca
@@ -38,7 +39,7 @@ fuzz: deps
 			-malloc_limit_mb=64 || exit 1; \
 	done
 
-lint: deps
+lint: build-deps
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
@@ -46,3 +47,6 @@ lint: deps
 
 deps:
 	@scripts/deps
+
+build-deps:
+	@scripts/deps build

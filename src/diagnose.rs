@@ -295,7 +295,10 @@ impl Output {
     fn finish(&mut self, subjects: &[Subject]) -> io::Result<()> {
         match self.format {
             // The layers are there already.
-            Format::Human => subjects.iter().try_for_each(|subject| self.human().verdict(&subject.report)),
+            Format::Human => subjects.iter().try_for_each(|subject| {
+                self.human().verdict(&subject.report)?;
+                self.human().colophon(&subject.report)
+            }),
             Format::Json => subjects.iter().try_for_each(|subject| json::report(&subject.report, &mut self.sink)),
             format => formats::write(format, subjects, &mut self.sink),
         }

@@ -3,104 +3,37 @@
 
 mod common;
 
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::Command;
-
 use common::hold_to_schema;
-use common::lab::{client, over_all, to_its_end, words};
-use nssight_fixtures::deployment::{ADMIN_PASSWORD, Deployment, PASSWORD};
+use common::lab::{client, over_all};
+use common::trace::{Needs, alike};
+use nssight_fixtures::deployment::{ADMIN_PASSWORD, PASSWORD};
 use nssight_fixtures::fault::{self, Fault};
-use nssight_fixtures::nssdb::DbFormat;
 use serde_json::Value;
 
-/// Seconds after which the client gives up by itself.
-const PATIENCE: &str = "4";
-
-const PARENT_SEES_A_RESET: &str = "I/O error: (PR_CONNECT_RESET_ERROR) TCP connection reset by peer.";
-const PARENT_SEES_AN_END: &str = "I/O error: (PR_END_OF_FILE_ERROR) Encountered end of file.";
-
-/// What the client did, with what differs from run to run made alike.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Behaviour {
-    code: Option<i32>,
-    signal: Option<i32>,
-    stdout: Vec<String>,
-    stderr: Vec<String>,
-}
-
-struct Traced {
-    behaviour: Behaviour,
-    report: Value,
-}
-
+/// The options of the fault that the client knows, and the seconds after which it gives up by itself.
 fn options(fault: &Fault) -> Vec<&str> {
-    let mut options = vec!["--timeout", PATIENCE];
-    for pair in fault.flags.chunks_exact(2).filter(|pair| pair[0].starts_with("--tls")) {
-        options.extend(pair.iter().map(String::as_str));
-    }
-    if fault.flags.iter().any(|flag| flag == "--timeout") {
-        options[1] = "10";
-    }
-    options
-}
-
-/// A deployment with the fault, and the client's command line after these words.
-fn under(fault: &Fault, before: &[&str]) -> Behaviour {
-    let directory = tempfile::tempdir().unwrap();
-    let deployment = Deployment::start(directory.path(), &fault.change, DbFormat::Sql).unwrap();
-    let mut command: Command = words(before, &client(&deployment, &options(fault), "list-users"));
-    command.env_remove("NSS_DEFAULT_DB_TYPE").envs(&fault.environment);
-    if let Some(user) = deployment.run_as() {
-        command.uid(user).gid(user);
-    }
-    let output = to_its_end(command);
-    // Parent and child write when they like. Whether the parent finds its pair ended or reset depends on what the child had
-    // not read yet when it left: both come untraced, in every fault that the child meets.
-    let alike = |bytes: &[u8]| {
-        let text = String::from_utf8_lossy(bytes).replace(directory.path().to_str().unwrap(), "DIRECTORY");
-        let text = text.replace(PARENT_SEES_A_RESET, PARENT_SEES_AN_END);
-        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        lines.sort_unstable();
-        lines
-    };
-    Behaviour {
-        code: output.status.code(),
-        signal: output.status.signal(),
-        stdout: alike(&output.stdout),
-        stderr: alike(&output.stderr),
-    }
-}
-
-fn traced(fault: &Fault) -> Traced {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
-    let nssight = env!("CARGO_BIN_EXE_nssight");
-    let behaviour = under(fault, &[nssight, "trace", "--json", "--output", file.path().to_str().unwrap(), "--"]);
-    let text = std::fs::read_to_string(file.path()).unwrap();
-    let report = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}: {text}", fault.id));
-    Traced { behaviour, report }
+    let is_slow = fault.flags.iter().any(|flag| flag == "--timeout");
+    let versions = fault.flags.chunks_exact(2).filter(|pair| pair[0].starts_with("--tls"));
+    let versions = versions.flatten().map(String::as_str);
+    ["--timeout", if is_slow { "10" } else { "4" }].into_iter().chain(versions).collect()
 }
 
 #[test]
 fn the_trace_names_the_layer_of_every_fault_and_the_client_does_as_without_it() {
     let faults = fault::all().unwrap();
     let runs = over_all(&faults, 6, |fault| {
-        let mut traced = traced(fault);
-        // Client, bridge and server race when one of them leaves, and that may come out in more than one way: some of what
-        // the client does untraced must be what it does traced.
-        let (mut without, mut with) = (Vec::new(), Vec::new());
-        loop {
-            with.push(std::mem::take(&mut traced.behaviour));
-            without.push(under(fault, &[]));
-            if with.iter().any(|one| without.contains(one)) || with.len() >= 8 {
-                break;
-            }
-            traced = self::traced(fault);
-        }
-        (without, with, traced.report)
+        alike(fault, Needs::Fresh, &["--timeline", "--wire"], |lab| client(lab, &options(fault), "list-users"))
     });
     let (mut other_layer, mut other_cause, mut other_behaviour) = (Vec::new(), Vec::new(), Vec::new());
-    for (fault, (without, with, report)) in &runs {
+    let mut reports: Vec<Value> = Vec::new();
+    for (fault, run) in runs {
+        let report = match run {
+            Ok(report) => report,
+            Err(difference) => {
+                other_behaviour.push(difference);
+                continue;
+            }
+        };
         let verdict = &report["verdict"];
         let (layer, cause) = (verdict["layer"].as_str(), verdict["cause"].as_str());
         let said = format!("{}: {layer:?} {cause:?} {}", fault.id, verdict["summary"]);
@@ -109,16 +42,13 @@ fn the_trace_names_the_layer_of_every_fault_and_the_client_does_as_without_it() 
         } else if cause != fault.cause.as_deref() {
             other_cause.push(said);
         }
-        if !with.iter().any(|one| without.contains(one)) {
-            other_behaviour.push(format!("{}: without {without:#?}, with {with:#?}", fault.id));
-        }
         let text = report.to_string();
         assert!(!text.contains(PASSWORD) && !text.contains(ADMIN_PASSWORD), "{text}");
         assert_eq!(report["events_lost"], 0, "{text}");
+        reports.push(report);
     }
     assert_eq!(other_layer, Vec::<String>::new());
     assert_eq!(other_behaviour, Vec::<String>::new());
-    assert!(other_cause.len() * 20 <= runs.len(), "{} of {} causes: {other_cause:#?}", other_cause.len(), runs.len());
-    let documents: Vec<Value> = runs.into_iter().map(|(_, (.., report))| report).collect();
-    hold_to_schema("trace", &documents);
+    assert!(other_cause.len() * 20 <= faults.len(), "{} of {}: {other_cause:#?}", other_cause.len(), faults.len());
+    hold_to_schema("trace", &reports);
 }

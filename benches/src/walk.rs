@@ -75,7 +75,7 @@ fn nssight(lab: &Deployment, relay: Option<u16>) -> Command {
     command
 }
 
-fn python(lab: &Deployment) -> Command {
+pub(crate) fn python(lab: &Deployment) -> Command {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/double_tls_client.py");
     let mut command = Command::new("/usr/bin/python3");
     command.arg(script).arg("-c").arg(lab.config());

@@ -44,6 +44,8 @@ impl<W: Write> Human<W> {
         let (sign, colour) = sign(finding.status);
         let time = match finding.status {
             Status::Skip => String::new(),
+            // Nobody took the time.
+            _ if finding.duration_us == 0 => String::new(),
             _ => duration(finding.duration_us),
         };
         let head = format!("{:<LAYER_COLUMN$}{time:>TIME_COLUMN$}  ", finding.layer.as_str());
@@ -105,7 +107,12 @@ impl<W: Write> Human<W> {
             self.wire(report)?;
         }
         self.remedies(report)?;
-        if self.detail != Detail::Quiet {
+        self.out.flush()
+    }
+
+    /// What has walked, and how many connections that took.
+    pub(crate) fn colophon(&mut self, report: &Report) -> io::Result<()> {
+        if matches!(self.detail, Detail::Normal | Detail::Verbose) {
             writeln!(self.out)?;
             let connections = match report.connections_opened {
                 0 => "no connection was opened".to_owned(),
@@ -124,6 +131,9 @@ impl<W: Write> Human<W> {
         let named = report.probes.iter().filter(|finding| Some(finding.layer) == report.verdict.layer);
         let mut layers: Vec<&Finding> = named.chain(failed).collect();
         layers.dedup_by_key(|finding| finding.layer);
+        if layers.is_empty() {
+            return Ok(());
+        }
         writeln!(self.out)?;
         self.heading("What was seen")?;
         layers.into_iter().try_for_each(|finding| self.evidence(finding))

@@ -232,6 +232,7 @@ fn walk(directory: &Path) -> Vec<(PathBuf, u64, i64, i64, Vec<u8>)> {
 pub mod lab;
 pub mod servers;
 pub mod table;
+pub mod trace;
 
 /// As [`run`], and holds nssight to leaving a directory as it was.
 pub fn run_beside(command: &mut Command, directory: &Path) -> Run {

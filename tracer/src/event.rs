@@ -66,7 +66,7 @@ functions! {
     System: fork vfork posix_spawn posix_spawnp execve execv execvp execvpe execveat fexecve execl execlp execle
         waitpid wait wait4 pthread_create connect accept accept4 socketpair shutdown close;
     Program: password_callback client_auth_hook auth_certificate_hook bad_certificate_hook handshake_callback;
-    Tracer: started forked wire_bytes wire_skipped wire_end chunk reply lost;
+    Tracer: started forked accepted wire_bytes wire_skipped wire_end chunk reply lost;
 }
 
 impl Function {

@@ -26,13 +26,25 @@ impl Story {
             let finding = match failed {
                 Some(failed) => Finding::skipped(layer, Some(failed), format!("{failed} failed")),
                 None => match self.on(layer, ending) {
-                    Some(outcome) => outcome.into_finding(layer, 0),
+                    Some(outcome) => outcome.into_finding(layer, self.took(layer).as_micros().try_into().unwrap_or(0)),
                     None => Finding::skipped(layer, None, "the program made no call that belongs to it".to_owned()),
                 },
             };
             findings.push(finding);
         }
         findings
+    }
+
+    /// How long the program was in a layer's calls; of a session, until its handshake was settled. Zero where that has no
+    /// meaning.
+    fn took(&self, layer: Layer) -> Duration {
+        let of = |session: &Session| self.until(session).saturating_sub(session.began_ns);
+        Duration::from_nanos(match layer {
+            Layer::OuterHandshake => self.outer().map_or(0, of),
+            Layer::InnerHandshake => self.inner().map_or(0, of),
+            Layer::ProcessModel => 0,
+            _ => local::took_ns(self, layer),
+        })
     }
 
     fn on(&self, layer: Layer, ending: Ending) -> Option<Outcome> {
@@ -42,6 +54,7 @@ impl Story {
             Layer::Bridge => self.bridge(ending),
             Layer::InnerHandshake => self.handshake(self.inner()?, layer, ending),
             Layer::Request => self.request(ending),
+            Layer::ProcessModel => local::process_model(self),
             _ => local::finding(self, layer, ending.is_bad()),
         }
     }

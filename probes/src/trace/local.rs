@@ -4,7 +4,7 @@ use nssight_nss::{ErrorCode, NssError};
 use nssight_tracer::event::{Event, Function, Library, Phase};
 
 use super::address;
-use super::story::{Call, Nss, Story};
+use super::story::{Call, Nss, Story, is_exec};
 use crate::catalogue::Cause;
 use crate::finding::{Notes, Outcome};
 use crate::vocabulary::{Confidence, Layer};
@@ -60,9 +60,26 @@ pub(super) fn layer(function: Function) -> Option<Layer> {
         | F::wait4
         | F::pthread_create
         | F::SECMOD_RestartModules => Layer::ProcessModel,
-        _ if function.library() == Library::System && function.name().contains("exec") => Layer::ProcessModel,
+        _ if is_exec(function) => Layer::ProcessModel,
         _ => return None,
     })
+}
+
+/// Whose NSS the processes use. None of the calls that begin or end processes is a layer that fails.
+pub(super) fn process_model(story: &Story) -> Option<Outcome> {
+    let users = || story.processes.iter().filter(|process| process.nss != Nss::No);
+    users().next()?;
+    let mut notes = Notes::default();
+    let threads = users().map(|process| process.threads.len()).sum::<usize>();
+    notes.add("processes with NSS", format!("{} of {}", users().count(), story.processes.len()));
+    notes.add("threads in them", threads);
+    match users().find(|process| process.nss == (Nss::Inherited { used: true })) {
+        Some(process) => {
+            let summary = format!("process {} uses NSS that was started before the fork", process.pid);
+            Some(notes.warn(Cause::ForkDuplicatesRandomness, summary))
+        }
+        None => Some(notes.pass("every process that uses NSS has started it itself")),
+    }
 }
 
 /// The finding on one of these layers; `None` if no call belongs to it. A failure that the program got over is none.
@@ -78,6 +95,12 @@ pub(super) fn finding(story: &Story, layer: Layer, is_bad: bool) -> Option<Outco
     notes.add("calls", calls.iter().map(|call| call.count).sum::<u64>());
     notes.add("last call", describe(story, last));
     Some(notes.pass(format!("{} came back well", last.event.function)))
+}
+
+/// Time in the calls of a layer that the program itself made, in nanoseconds.
+pub(super) fn took_ns(story: &Story, layer: Layer) -> u64 {
+    let calls = story.calls.iter().filter(|call| call.event.depth == 0);
+    calls.filter(|call| self::layer(call.event.function) == Some(layer)).map(|call| call.event.took_ns).sum()
 }
 
 /// Not every call that comes back with nothing has failed.

@@ -169,6 +169,19 @@ impl Session {
         }
     }
 
+    /// The program is over. One that reads at once, without a callback, is not told that the handshake in between is done;
+    /// the wire shows it.
+    pub(super) fn end(&mut self) {
+        let wire = self.log.summary();
+        let encrypts = wire.encrypted_records_sent > 0 && wire.encrypted_records_received > 0;
+        // In TLS 1.3 the client's first encrypted record is the flight that ends with its Finished, or an alert, with which
+        // the handshake has failed by now.
+        let is_done = wire.handshake_complete.unwrap_or(encrypts);
+        if self.handshake == Handshake::Begun && is_done && self.log.end.is_none() {
+            self.handshake = Handshake::Done;
+        }
+    }
+
     /// The program ended while this call was under way.
     pub(super) fn never_came_back(&mut self, event: &Event) {
         match self.handshake {

@@ -50,8 +50,10 @@ pub(super) struct Process {
     pub(super) threads: Vec<u32>,
     /// TLS libraries that it had loaded when it started.
     pub(super) libraries: i64,
-    /// About to become this program.
-    pub(super) executing: Option<String>,
+    /// About to become this program, of which nothing was heard yet.
+    executing: Option<String>,
+    /// It spoke itself; a child may not have come to that when its parent tells of it.
+    has_spoken: bool,
     handles: HashMap<u64, usize>,
     descriptors: HashMap<i64, usize>,
     open: HashMap<u32, Vec<Event>>,
@@ -106,6 +108,11 @@ fn is_not_now(event: &Event) -> bool {
     }
 }
 
+/// execve and its kin: the process becomes another program.
+pub(super) fn is_exec(function: Function) -> bool {
+    function.library() == Library::System && function.name().contains("exec")
+}
+
 /// Everything that was seen.
 #[derive(Default)]
 pub struct Story {
@@ -113,12 +120,12 @@ pub struct Story {
     pub(super) sessions: Vec<Session>,
     pub(super) calls: Vec<Call>,
     /// Calls between the first and the last that are kept.
-    pub(super) left_out: u64,
+    left_out: u64,
     /// What the tracer could not follow.
-    pub(super) lost: Vec<String>,
+    lost: Vec<String>,
     /// Local addresses of the sockets that the traced processes have.
     pub(super) own_addresses: Vec<SocketAddr>,
-    pub(super) processes_left_out: u64,
+    processes_left_out: u64,
     pub(super) from_ns: u64,
     /// The last event.
     pub(super) until_ns: u64,
@@ -142,6 +149,7 @@ impl Story {
                     session.chunk(event);
                 }
             }
+            Function::accepted => self.accept(event, process),
             Function::lost => self.lose(String::from_utf8_lossy(event.text()).into_owned()),
             _ if event.phase == Phase::Enter => self.enter(event, process),
             _ => self.leave(event, process),
@@ -162,6 +170,14 @@ impl Story {
             open.extend(process.open.drain().flat_map(|(_, events)| events).map(|event| (index, event)));
         }
         open.sort_by_key(|(_, event)| event.at_ns);
+        self.lose_silent_programs();
+        if self.processes_left_out > 0 {
+            self.lose(format!("{} processes after the first {PROCESSES}", self.processes_left_out));
+        }
+        if self.left_out > 0 {
+            self.lose(format!("{} calls of the timeline, in its middle", self.left_out));
+        }
+        self.sessions.iter_mut().for_each(Session::end);
         for (process, event) in open {
             let session = self.session_of(&event, process);
             if let Some(session) = session.and_then(|index| self.sessions.get_mut(index)) {
@@ -169,6 +185,23 @@ impl Story {
             }
             self.calls.push(Call { event, process, session, count: 1, open: true });
         }
+    }
+
+    /// A program that says nothing as it starts has not loaded the tracer.
+    fn lose_silent_programs(&mut self) {
+        let silent: Vec<String> = self
+            .processes
+            .iter()
+            .filter_map(|process| Some((process.pid, process.executing.as_ref()?)))
+            .map(|(pid, program)| {
+                let program = if program.is_empty() { "another program" } else { program };
+                format!(
+                    "process {pid} became {program}, which did not load the tracer: it is linked statically, has other \
+                     rights, belongs to another architecture, or was ended before it came to that"
+                )
+            })
+            .collect();
+        silent.into_iter().for_each(|what| self.lose(what));
     }
 
     /// The process that an event is of, made if it was not known.
@@ -189,10 +222,16 @@ impl Story {
                 process.descriptors.clear();
                 Some(index)
             }
+            (Function::forked, Some(index)) if !self.processes[index].has_spoken => {
+                self.processes[index].has_spoken = true;
+                Some(index)
+            }
             // A number that is used again: the old process is gone.
             (Function::forked, _) => self.begin(event, Birth::Forked, parent()),
             (Function::started, None) => self.begin(event, Birth::Started, parent()),
             (_, Some(index)) => Some(index),
+            // What a child of vfork says first is what it becomes, and whose child it is.
+            (function, None) if is_exec(function) => self.begin(event, Birth::Forked, parent()),
             (_, None) => self.begin(event, Birth::Unseen, None),
         }
     }
@@ -215,6 +254,7 @@ impl Story {
             threads: Vec::new(),
             libraries: event.extra,
             executing: None,
+            has_spoken: true,
             handles: HashMap::new(),
             descriptors: HashMap::new(),
             open: HashMap::new(),
@@ -237,27 +277,32 @@ impl Story {
         Some(index)
     }
 
+    /// A parent tells of a child that has not said anything yet, and perhaps never will.
+    fn announce(&mut self, event: &Event) {
+        let Some(child) = u32::try_from(event.result).ok().filter(|child| *child > 0) else { return };
+        let known = self.live.get(&child).and_then(|index| self.processes.get(*index));
+        if known.is_some_and(|child| child.from_ns >= event.at_ns.saturating_sub(event.took_ns)) {
+            return;
+        }
+        let mut forked = Event::new(Function::forked, Phase::Note);
+        (forked.at_ns, forked.pid, forked.tid, forked.number) = (event.at_ns, child, child, i64::from(event.pid));
+        if let Some(index) = self.begin(&forked, Birth::Forked, Some(event.pid)) {
+            self.processes[index].has_spoken = false;
+        }
+    }
+
     fn session_of(&self, event: &Event, process: usize) -> Option<usize> {
         self.processes.get(process).and_then(|process| process.handles.get(&event.handle)).copied()
     }
 
     fn enter(&mut self, event: &Event, process: usize) {
         let owner = &mut self.processes[process];
-        match event.function {
-            Function::execve
-            | Function::execv
-            | Function::execvp
-            | Function::execvpe
-            | Function::execveat
-            | Function::fexecve
-            | Function::execl
-            | Function::execlp
-            | Function::execle => {
-                owner.executing = Some(String::from_utf8_lossy(event.text()).into_owned());
-                return self.keep(event, process, None);
-            }
-            Function::vfork => return self.keep(event, process, None),
-            _ => {}
+        if is_exec(event.function) {
+            owner.executing = Some(String::from_utf8_lossy(event.text()).into_owned());
+            return self.keep(event, process, None);
+        }
+        if event.function == Function::vfork {
+            return self.keep(event, process, None);
         }
         if owner.open.len() < THREADS || owner.open.contains_key(&event.tid) {
             let open = owner.open.entry(event.tid).or_default();
@@ -273,6 +318,9 @@ impl Story {
 
     fn leave(&mut self, event: &Event, process: usize) {
         let owner = &mut self.processes[process];
+        if is_exec(event.function) {
+            owner.executing = None;
+        }
         if let Some(open) = owner.open.get_mut(&event.tid)
             && let Some(at) = open.iter().rposition(|entered| entered.function == event.function)
         {
@@ -323,7 +371,7 @@ impl Story {
                 }
                 return;
             }
-            Function::fork if well => {}
+            Function::fork if well => return self.announce(event),
             Function::waitpid | Function::wait | Function::wait4 if well && event.extra == 1 => {
                 let child = u32::try_from(event.result).ok().and_then(|pid| self.live.get(&pid)).copied();
                 if let Some(child) = child.and_then(|index| self.processes.get_mut(index)) {
@@ -348,6 +396,17 @@ impl Story {
         let owner = &mut self.processes[process];
         owner.handles.insert(event.handle, index);
         owner.descriptors.insert(event.number, index);
+    }
+
+    /// A session that came out of a listening one, and is a server's if that is.
+    fn accept(&mut self, event: &Event, process: usize) {
+        let listening = Event { handle: event.result as u64, ..*event };
+        let listening = self.session_of(&listening, process).and_then(|index| self.sessions.get(index));
+        let is_server = listening.is_none_or(|session| session.is_server);
+        self.import(event, process);
+        if let Some(session) = self.session_of(event, process).and_then(|index| self.sessions.get_mut(index)) {
+            session.is_server = is_server;
+        }
     }
 
     fn wire(&mut self, event: &Event, process: usize) {

@@ -4,10 +4,12 @@ use core::ffi::{c_char, c_int, c_void};
 use core::mem::transmute;
 use core::ptr;
 
+use super::attach::emit;
 use super::call::{Call, forward};
 use super::real::Real;
+use super::socket;
 use super::watch::{self, Way};
-use crate::event::{Function, Library};
+use crate::event::{Event, Function, Library, Phase};
 
 type Opaque = *mut c_void;
 
@@ -38,11 +40,6 @@ forward! {
         call.waits();
     }
     Nspr fn PR_ConnectContinue(socket: Opaque, flags: i16) -> c_int = -1, fails no; |call| { call.handle(socket) }
-    Nspr fn PR_Accept(socket: Opaque, address: Opaque, timeout: u32) -> Opaque = ptr::null_mut(),
-        fails |socket| socket.is_null(); |call| {
-        call.handle(socket);
-        call.waits();
-    }
     Nspr fn PR_Close(socket: Opaque) -> c_int = -1, fails no; |call| {
         call.handle(socket);
         // SAFETY: an open PRFileDesc, by the function's contract.
@@ -75,6 +72,38 @@ forward! {
         unsafe { call.text(host) };
         call.waits();
     }
+}
+
+/// # Safety
+/// As the function of the same name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn PR_Accept(socket: Opaque, address: Opaque, timeout: u32) -> Opaque {
+    static REAL: Real = Real::new(Library::Nspr, c"PR_Accept");
+    let Some(real) = REAL.get() else { return ptr::null_mut() };
+    // SAFETY: the signature is that of prio.h.
+    let real: unsafe extern "C" fn(Opaque, Opaque, u32) -> Opaque = unsafe { transmute::<Opaque, _>(real) };
+    let mut call = Call::begin(Function::PR_Accept);
+    call.handle(socket);
+    call.waits();
+    call.forward();
+    // SAFETY: the caller's own arguments.
+    let accepted = unsafe { real(socket, address, timeout) };
+    // What comes out of a listening session is a session that nobody has imported by name (ssl_Accept in sslsock.c).
+    if !accepted.is_null() && watch::is_session(socket) {
+        let descriptor = socket::native(accepted);
+        let mut event = Event::new(Function::accepted, Phase::Note);
+        (event.handle, event.number) = (accepted as usize as u64, i64::from(descriptor));
+        event.result = socket as usize as i64;
+        let names = socket::names(descriptor);
+        if let Some(room) = event.text.get_mut(..names.len()) {
+            room.copy_from_slice(&names);
+            event.length = names.len() as u16;
+        }
+        emit(event);
+        watch::begin(descriptor, accepted);
+    }
+    call.end(accepted, accepted.is_null());
+    accepted
 }
 
 /// Functions that move bytes: (socket, buffer, length, …).

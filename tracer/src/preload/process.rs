@@ -8,7 +8,7 @@ use super::attach::emit_truly;
 use super::call::{Call, forward};
 use super::environment::{own, with_ours};
 use super::real::Real;
-use super::system::{errno, set_errno};
+use super::system::{errno, getppid, set_errno};
 use crate::event::{Event, Function, Library, Phase, TEXT};
 
 type Opaque = *mut c_void;
@@ -88,6 +88,7 @@ waiting! {
 unsafe fn about_to_execute(function: Function, path: *const c_char) -> Event {
     let before = errno();
     let mut event = Event::new(function, Phase::Enter);
+    event.number = i64::from(getppid());
     if !path.is_null() {
         // SAFETY: as promised.
         let text = unsafe { core::ffi::CStr::from_ptr(path) }.to_bytes();

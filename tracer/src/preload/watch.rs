@@ -121,6 +121,10 @@ pub(crate) fn is_watched(descriptor: c_int) -> bool {
     socket(descriptor).is_some_and(|socket| socket.on.load(RELAXED))
 }
 
+pub(crate) fn is_session(session: *mut c_void) -> bool {
+    of_session(session).is_some()
+}
+
 /// A descriptor is closed: in this process, not in a child that has only borrowed the memory.
 pub(crate) fn end(descriptor: c_int) {
     if let Some(socket) = socket(descriptor).filter(|_| is_itself()) {

@@ -1,0 +1,77 @@
+//! What tracing costs: a request of the double-TLS client with and without it, and a call that does nothing but go through.
+
+use std::path::Path;
+use std::process::Command;
+
+use nssight_fixtures::deployment::Deployment;
+use nssight_fixtures::fault::Change;
+use nssight_fixtures::nssdb::DbFormat;
+
+use crate::walk::python;
+use crate::{Contestant, Failure, binary, measure};
+
+/// The difference is a few milliseconds, which takes more runs to see than a ratio of two programs.
+const RUNS: usize = 61;
+const POLLS: u64 = 1_000_000;
+/// `PR_Poll` of nothing, without waiting, so many times. Looked up as a program linked with NSPR would find it.
+const POLL: &str = "
+import ctypes, sys
+ctypes.CDLL('libnspr4.so', mode=ctypes.RTLD_GLOBAL)
+poll = ctypes.CDLL(None).PR_Poll
+poll.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_uint)
+for _ in range(int(sys.argv[1])):
+    poll(None, 0, 0)
+";
+
+pub(crate) fn run() -> Result<(), Failure> {
+    request()?;
+    polls()
+}
+
+fn request() -> Result<(), Failure> {
+    let directory = tempfile::tempdir()?;
+    let lab = Deployment::start(directory.path(), &Change::default(), DbFormat::Sql)?;
+    let mut contestants = [Contestant::new("traced", traced(&python(&lab))), Contestant::new("untraced", python(&lab))];
+    in_turn(&mut contestants, RUNS)?;
+    let expected = (RUNS + 1) * contestants.len();
+    let served = lab.bridge().map_or(0, |bridge| bridge.served());
+    if served + 1 < expected {
+        return Err(format!("only {served} of {expected} requests were served").into());
+    }
+    let [with, without] = contestants.each_ref().map(|contestant| contestant.medians().wall.as_secs_f64());
+    println!("a double-TLS request by the python-nss client, medians of {RUNS} runs in turn");
+    println!("traced {:.1} ms, untraced {:.1} ms", with * 1e3, without * 1e3);
+    println!("traced / untraced: wall {:.3} (aim: 1.05)\n", with / without);
+    Ok(())
+}
+
+fn polls() -> Result<(), Failure> {
+    let mut plain = Command::new("/usr/bin/python3");
+    plain.args(["-c", POLL, &POLLS.to_string()]);
+    let mut contestants = [Contestant::new("traced", traced(&plain)), Contestant::new("untraced", plain)];
+    in_turn(&mut contestants, 5)?;
+    let [with, without] = contestants.each_ref().map(|contestant| contestant.medians().wall.as_secs_f64());
+    println!("{POLLS} calls of PR_Poll, medians of 5 runs in turn");
+    println!("traced {with:.2} s, untraced {without:.2} s");
+    println!("each call: {:.0} ns more (aim: 1000)\n", (with - without) / POLLS as f64 * 1e9);
+    Ok(())
+}
+
+fn in_turn(contestants: &mut [Contestant], runs: usize) -> Result<(), Failure> {
+    for round in 0..=runs {
+        for contestant in contestants.iter_mut() {
+            let figures = measure(contestant)?;
+            if round > 0 {
+                contestant.figures.push(figures);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn traced(command: &Command) -> Command {
+    let mut traced = Command::new(binary("nssight"));
+    traced.args(["trace", "--output", "/dev/null", "--"]);
+    traced.arg(Path::new(command.get_program())).args(command.get_args());
+    traced
+}

@@ -1,0 +1,109 @@
+//! Programs of others, traced under every fault of the lab: they do what they do untraced.
+
+mod common;
+
+use std::net::TcpListener;
+
+use common::lab::over_all;
+use common::trace::{Needs, Settings, alike};
+use nssight_fixtures::deployment::{Deployment, PASSWORD};
+use nssight_fixtures::fault;
+use serde_json::Value;
+
+/// The reports of a program under every fault, in the order of the faults.
+fn under_all(needs: Needs, program: impl Fn(&Deployment) -> Vec<String> + Sync) -> Vec<Value> {
+    let faults = fault::all().unwrap();
+    let runs = over_all(&faults, 12, |fault| alike(fault, needs, &["--timeline"], &program));
+    let differ: Vec<&String> = runs.iter().filter_map(|(_, run)| run.as_ref().err()).collect();
+    assert_eq!(differ, Vec::<&String>::new());
+    runs.into_iter().filter_map(|(_, run)| run.ok()).collect()
+}
+
+fn owned<const N: usize>(words: [&str; N]) -> Vec<String> {
+    words.map(str::to_owned).to_vec()
+}
+
+fn has_call(report: &Value, function: &str) -> bool {
+    report["timeline"].as_array().unwrap().iter().any(|call| call["function"] == function)
+}
+
+#[test]
+fn tstclnt_does_as_without_it() {
+    let reports = under_all(Needs::Fresh, |lab| {
+        let settings = Settings::of(lab);
+        let (password, database) = (settings.password_file(lab), settings.database.clone());
+        let mut words = owned(["timeout", "-s", "TERM", "4", "tstclnt", "-4", "-Q", "-V", "tls1.2:tls1.3", "-d"]);
+        words.extend(owned([&database, "-W", &password, "-n", &settings.nickname]));
+        words.extend(owned(["-h", &settings.host, "-p", &settings.port]));
+        words
+    });
+    assert!(reports.iter().filter(|report| has_call(report, "SSL_ImportFD")).count() > reports.len() / 2);
+}
+
+#[test]
+fn certutil_does_as_without_it() {
+    let reports = under_all(Needs::Any, |lab| {
+        let settings = Settings::of(lab);
+        let script = r#"certutil -L -d "$1" -f "$2" -n "$3"; certutil -K -d "$1" -f "$2""#;
+        let password = settings.password_file(lab);
+        owned(["timeout", "4", "sh", "-c", script, "sh", &settings.database, &password, &settings.nickname])
+    });
+    assert!(reports.iter().all(|report| has_call(report, "NSS_Initialize")), "{reports:#?}");
+}
+
+#[test]
+fn a_script_of_python_nss_does_as_without_it() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/src/handshake.py");
+    let reports = under_all(Needs::Fresh, |lab| {
+        let settings = Settings::of(lab);
+        let password = settings.password_file(lab);
+        let mut words = owned(["timeout", "-s", "TERM", "4", "/usr/bin/python3", script, &settings.database]);
+        words.extend(owned([&settings.nickname, &settings.port, &password]));
+        words
+    });
+    assert!(reports.iter().filter(|report| has_call(report, "SSL_ForceHandshake")).count() > reports.len() / 2);
+}
+
+#[test]
+fn curl_over_another_library_does_as_without_it_and_is_said_to_show_nothing() {
+    let reports = under_all(Needs::Fresh, |lab| {
+        let settings = Settings::of(lab);
+        let address = format!("https://{}:{}/", settings.host, settings.port);
+        owned(["curl", "--silent", "--show-error", "--insecure", "--max-time", "3", &address])
+    });
+    for report in reports {
+        assert_eq!(report["verdict"]["status"], "inconclusive", "{report:#}");
+        let summary = report["verdict"]["summary"].as_str().unwrap();
+        assert!(summary.starts_with("nothing to see") && summary.contains("OpenSSL"), "{summary}");
+    }
+}
+
+/// A server with the bridge's database, and the client's that comes to it before it is ended.
+#[test]
+fn selfserv_does_as_without_it() {
+    let reports = under_all(Needs::Any, |lab| {
+        let settings = Settings::of(lab);
+        let bridge = lab.config().with_file_name("bridge");
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let script = r#"rm -f pid
+            selfserv -d "$1" -n sigul-bridge-cert -f "$2" -p "$3" -i pid -r -r -V tls1.2:tls1.3 & server=$!
+            try=0; until [ -s pid ] || [ $try -gt 50 ] || ! kill -0 $server; do sleep 0.1; try=$((try+1)); done
+            timeout 1 tstclnt -4 -Q -h localhost -p "$3" -d "$4" -W "$5" -n "$6" </dev/null >/dev/null 2>&1
+            kill -TERM $server; wait $server"#;
+        let password = lab.config().with_file_name("bridge-pw");
+        std::fs::write(&password, format!("{PASSWORD}\n")).unwrap();
+        let script = format!("cd {}; {script}", lab.config().parent().unwrap().display());
+        let own = settings.password_file(lab);
+        let mut words = owned(["sh", "-c", &script, "sh", bridge.to_str().unwrap(), password.to_str().unwrap()]);
+        words.extend(owned([&port.to_string(), &settings.database, &own, &settings.nickname]));
+        words
+    });
+    let servers = reports.iter().filter(|report| {
+        let sessions = report["sessions"].as_array().unwrap();
+        let spoke = |session: &Value| {
+            session["place"] == "server" && session["bytes_received"] != 0 && session["bytes_sent"] != 0
+        };
+        sessions.iter().any(spoke)
+    });
+    assert!(servers.count() > reports.len() / 2);
+}

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use nssight_probes::trace::TraceReport;
+use nssight_probes::trace::{Against, TraceReport};
 use nssight_probes::{Cause, PROBES};
 use schemars::schema_for;
 
@@ -78,6 +78,7 @@ pub(crate) fn schema(document: Document) -> ExitCode {
         Document::Explain => schema_for!(ExplainDocument).into(),
         Document::ProcessModel => schema_for!(MatrixDocument).into(),
         Document::Trace => schema_for!(TraceReport).into(),
+        Document::TraceAgainst => schema_for!(Against).into(),
         Document::Triage => nssight_probes::triage::schema(),
     };
     print([format!("{schema:#}")].into_iter())

@@ -22,18 +22,21 @@ use crate::report::human::{self, Detail, Human};
 use crate::report::{self as formats, Subject, json};
 use crate::supervisor::Limits;
 use crate::worker::Passwords;
-use crate::{exit, password, retries, settings, supervisor, terminal, worker};
+use crate::{exit, password, retries, settings, supervisor, terminal, trace, worker};
 
 pub(crate) fn run(options: &DiagnoseOptions) -> ExitCode {
-    worker::protect();
     let format = options.output.format;
     let plan = match Plan::new(options.walked.walk.until, options.walked.walk.exclude.clone()) {
         Ok(plan) => plan,
         Err(error) => return exit::usage_in(format, error),
     };
     if options.walked.walk.dry_run {
-        return dry_run(&plan, options.walked.walk.retries);
+        return dry_run(&plan, options.walked.walk.retries, !options.trace_against.is_empty());
     }
+    if !options.trace_against.is_empty() {
+        return trace::against::run(&plan, options);
+    }
+    worker::protect();
     let (settings, passwords) = match prepare(&options.walked, &plan) {
         Ok(prepared) => prepared,
         Err(error) => return exit::usage_in(format, error),
@@ -130,7 +133,7 @@ fn first_layer(settings: &Settings, plan: &Plan, output: &mut Output) -> Vec<Fin
     walk.findings
 }
 
-fn dry_run(plan: &Plan, retries: u32) -> ExitCode {
+fn dry_run(plan: &Plan, retries: u32, has_program: bool) -> ExitCode {
     let mut out = io::stdout().lock();
     for probe in plan.probes() {
         let note = if plan.walks(probe.layer) { "" } else { "  left out" };
@@ -141,6 +144,9 @@ fn dry_run(plan: &Plan, retries: u32) -> ExitCode {
         (count, 0) => writeln!(out, "{count} connection would be opened"),
         (count, more) => writeln!(out, "{count} connection would be opened, and at most {more} more for retries"),
     };
+    if has_program {
+        let _ = writeln!(out, "before it the program would be run, which opens connections of its own");
+    }
     ExitCode::SUCCESS
 }
 

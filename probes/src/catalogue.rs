@@ -86,6 +86,7 @@ causes! {
     BridgeCertUntrusted = "bridge-cert-untrusted",
     BridgeCertExpired = "bridge-cert-expired",
     BridgeCertName = "bridge-cert-name",
+    HostNameNotSet = "host-name-not-set",
     ClientCertRejected = "client-cert-rejected",
     ClientCertExpiredAtPeer = "client-cert-expired-at-peer",
     ClientCertNotSent = "client-cert-not-sent",

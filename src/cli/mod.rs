@@ -115,6 +115,8 @@ pub(crate) enum Document {
     ProcessModel,
     /// nssight/trace/1, of `nssight trace`
     Trace,
+    /// nssight/trace-against/1, of `nssight diagnose --trace-against`
+    TraceAgainst,
     /// nssight/triage/1, of `nssight triage`
     Triage,
 }
@@ -229,6 +231,11 @@ pub(crate) struct DiagnoseOptions {
     pub(crate) walked: WalkedOptions,
     #[command(flatten)]
     pub(crate) output: OutputOptions,
+    /// Run this program first, traced, with all words that follow, and say where it leaves the walk; its connections come on
+    /// top of the one of the walk
+    #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true, help_heading = "Walk",
+        conflicts_with_all = ["password_stdin", "admin_password_stdin"])]
+    pub(crate) trace_against: Vec<OsString>,
 }
 
 /// What is walked, and how.

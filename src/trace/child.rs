@@ -35,8 +35,17 @@ pub(crate) struct Run {
     pub(crate) events_lost: u64,
 }
 
+/// How it is run.
+#[derive(Clone, Copy)]
+pub(crate) struct How {
+    /// What outlives it is followed.
+    pub(crate) follow: bool,
+    /// Its standard output is our standard error.
+    pub(crate) aside: bool,
+}
+
 /// Runs `path` under the name `name`, with everything of ours passed through.
-pub(crate) fn run(path: &Path, name: &OsString, arguments: &[OsString], follow: bool) -> io::Result<Run> {
+pub(crate) fn run(path: &Path, name: &OsString, arguments: &[OsString], how: How) -> io::Result<Run> {
     let mut reader = Reader::new()?;
     let library = in_memory()?;
     let own = std::process::id();
@@ -52,13 +61,16 @@ pub(crate) fn run(path: &Path, name: &OsString, arguments: &[OsString], follow: 
         all.push(others);
     }
     command.env("LD_PRELOAD", all);
+    if how.aside {
+        command.stdout(io::stderr());
+    }
     let mut signals = SignalsInfo::<WithOrigin>::new([SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGINT, SIGQUIT])?;
     let started = Instant::now();
     let mut child = command.spawn()?;
     let mut story = Story::default();
     let ending = watch(&mut child, &mut reader, &mut story, &mut signals)?;
     let took = started.elapsed();
-    while follow && story.unfinished().iter().any(|(pid, _)| *pid != child.id() && is_running(*pid)) {
+    while how.follow && story.unfinished().iter().any(|(pid, _)| *pid != child.id() && is_running(*pid)) {
         if signals.pending().any(|signal| matches!(signal.signal, SIGINT | SIGTERM | SIGQUIT)) {
             break;
         }

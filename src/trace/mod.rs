@@ -1,5 +1,6 @@
 //! `nssight trace`: a program of the user's, and which of its own calls fails.
 
+pub(crate) mod against;
 mod child;
 mod program;
 mod table;
@@ -7,13 +8,13 @@ mod table;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use nssight_probes::report::Report;
 use nssight_probes::settings::Overrides;
-use nssight_probes::trace::{Program, Story, TraceReport, merge};
+use nssight_probes::trace::{Ending, Program, Story, TraceReport, merge};
 use nssight_probes::{Confidence, Layer, Outcome, Plan, Settings, Status, Verdict, diagnose as judge};
 
 use crate::cli::{PasswordOptions, TraceOptions};
@@ -25,29 +26,26 @@ use program::Obstacle;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(options: &TraceOptions) -> ExitCode {
-    let Some((name, arguments)) = options.command.split_first() else {
-        return exit::usage("a program to run is missing");
+    let order = Order {
+        command: &options.command,
+        config: options.config.as_deref(),
+        follow: options.follow,
+        timeline: options.timeline,
+        wire: options.wire,
+        aside: false,
     };
-    let path = match program::find(name) {
-        Ok(path) => path,
-        Err(Obstacle::NotFound(why)) => return exit::usage(why),
-        Err(Obstacle::Untraceable(why)) => {
-            eprintln!("nssight: {why}");
-            return ExitCode::from(exit::INCONCLUSIVE);
-        }
+    let prepared = match order.prepare() {
+        Ok(prepared) => prepared,
+        Err(code) => return code,
     };
     let output = match options.output.as_ref().map(File::create).transpose() {
         Ok(output) => output,
         Err(error) => return exit::usage(format!("the report's file: {error}")),
     };
-    let run = match child::run(&path, name, arguments, options.follow) {
-        Ok(run) => run,
-        Err(error) => return exit::usage(format!("{}: {error}", name.to_string_lossy())),
+    let (report, ending) = match prepared.run() {
+        Ok(seen) => seen,
+        Err(code) => return code,
     };
-    // From here on there is a password in memory.
-    worker::protect();
-    let ending = run.ending;
-    let report = report(run, options, name, arguments);
     match write(&report, options, output) {
         Ok(()) => child::end_as(ending),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => child::end_as(ending),
@@ -55,38 +53,84 @@ pub(crate) fn run(options: &TraceOptions) -> ExitCode {
     }
 }
 
-fn report(run: child::Run, options: &TraceOptions, name: &OsString, arguments: &[OsString]) -> TraceReport {
-    let child::Run { ending, mut story, took, events_lost } = run;
-    let mut layers = story.findings(ending);
-    let settings = configuration(options, name, arguments);
-    let plan = Plan { until: Layer::Resolve, excluded: Vec::new() };
-    let target = diagnose::summary_of(settings.as_ref().map(|(settings, _)| settings), &plan);
-    if let (Some((settings, passwords)), true) = (settings, ending.is_bad() && !story.is_server()) {
-        let walked = diagnose::quietly(&settings, &plan, passwords, 0);
-        layers = merge(layers, &walked.probes);
+/// What is to be traced, and what of it is to be told.
+struct Order<'a> {
+    command: &'a [OsString],
+    config: Option<&'a Path>,
+    follow: bool,
+    timeline: bool,
+    wire: bool,
+    /// The program's output goes to standard error, since standard output is for a document.
+    aside: bool,
+}
+
+/// An order whose program can be traced.
+struct Prepared<'a> {
+    order: &'a Order<'a>,
+    name: &'a OsString,
+    arguments: &'a [OsString],
+    path: PathBuf,
+}
+
+impl Order<'_> {
+    fn prepare(&self) -> Result<Prepared<'_>, ExitCode> {
+        let (name, arguments) = self.command.split_first().ok_or_else(|| exit::usage("a program to run is missing"))?;
+        match program::find(name) {
+            Ok(path) => Ok(Prepared { order: self, name, arguments, path }),
+            Err(Obstacle::NotFound(why)) => Err(exit::usage(why)),
+            Err(Obstacle::Untraceable(why)) => {
+                eprintln!("nssight: {why}");
+                Err(ExitCode::from(exit::INCONCLUSIVE))
+            }
+        }
     }
-    let verdict = verdict(&story, &layers, judge(&layers, &target), ending.is_bad());
-    TraceReport {
-        schema: "nssight/trace/1".to_owned(),
-        tool: diagnose::tool(),
-        program: Program {
-            name: name.to_string_lossy().into_owned(),
-            arguments: arguments.len(),
-            exit: ending.exit,
-            signal: ending.signal,
-            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        },
-        target,
-        first_failure: story.first_failure(ending, verdict.layer),
-        differences: story.differences(),
-        processes: story.process_summaries(),
-        sessions: story.session_summaries(),
-        timeline: if options.timeline { story.timeline() } else { Vec::new() },
-        wire: if options.wire { story.wire_events() } else { Vec::new() },
-        lost: story.lost().to_vec(),
-        events_lost,
-        layers,
-        verdict,
+}
+
+impl Prepared<'_> {
+    /// Runs the program to its end.
+    fn run(&self) -> Result<(TraceReport, Ending), ExitCode> {
+        let how = child::How { follow: self.order.follow, aside: self.order.aside };
+        let run = child::run(&self.path, self.name, self.arguments, how)
+            .map_err(|error| exit::usage(format!("{}: {error}", self.name.to_string_lossy())))?;
+        // From here on there is a password in memory.
+        worker::protect();
+        let ending = run.ending;
+        Ok((self.report(run), ending))
+    }
+
+    fn report(&self, run: child::Run) -> TraceReport {
+        let child::Run { ending, mut story, took, events_lost } = run;
+        let mut layers = story.findings(ending);
+        let settings = configuration(self.order.config, self.name, self.arguments);
+        let plan = Plan { until: Layer::Resolve, excluded: Vec::new() };
+        let target = diagnose::summary_of(settings.as_ref().map(|(settings, _)| settings), &plan);
+        if let (Some((settings, passwords)), true) = (settings, ending.is_bad() && !story.is_server()) {
+            let walked = diagnose::quietly(&settings, &plan, passwords, 0);
+            layers = merge(layers, &walked.probes);
+        }
+        let verdict = verdict(&story, &layers, judge(&layers, &target), ending.is_bad());
+        TraceReport {
+            schema: "nssight/trace/1".to_owned(),
+            tool: diagnose::tool(),
+            program: Program {
+                name: self.name.to_string_lossy().into_owned(),
+                arguments: self.arguments.len(),
+                exit: ending.exit,
+                signal: ending.signal,
+                duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            },
+            target,
+            first_failure: story.first_failure(ending, verdict.layer),
+            differences: story.differences(),
+            processes: story.process_summaries(),
+            sessions: story.session_summaries(),
+            timeline: if self.order.timeline { story.timeline() } else { Vec::new() },
+            wire: if self.order.wire { story.wire_events() } else { Vec::new() },
+            lost: story.lost().to_vec(),
+            events_lost,
+            layers,
+            verdict,
+        }
     }
 }
 
@@ -121,8 +165,8 @@ fn verdict(story: &Story, layers: &[nssight_probes::Finding], judged: Verdict, i
 }
 
 /// The configuration that the program was given, if it is one of Sigul's.
-fn configuration(options: &TraceOptions, name: &OsString, arguments: &[OsString]) -> Option<(Settings, Passwords)> {
-    let given = options.config.clone().or_else(|| of_arguments(arguments));
+fn configuration(config: Option<&Path>, name: &OsString, arguments: &[OsString]) -> Option<(Settings, Passwords)> {
+    let given = config.map(Path::to_owned).or_else(|| of_arguments(arguments));
     let is_sigul = PathBuf::from(name).file_name().is_some_and(|name| name.to_string_lossy().starts_with("sigul"));
     if given.is_none() && !is_sigul {
         return None;

@@ -14,12 +14,16 @@ pub(super) fn write(out: &mut dyn Write, report: &TraceReport, width: usize) -> 
     if !report.timeline.is_empty() {
         timeline(out, report, width)?;
     }
-    let walk = super::as_walk(report);
     let mut human = Human::new(&mut *out, width, Detail::Normal);
-    for finding in walk.probes.iter().filter(|finding| finding.status != Status::Skip) {
+    for finding in report.layers.iter().filter(|finding| finding.status != Status::Skip) {
         human.layer(finding)?;
     }
-    human.verdict(&walk)?;
+    story(out, report, width)
+}
+
+/// All but the layers and the timeline.
+pub(super) fn story(out: &mut dyn Write, report: &TraceReport, width: usize) -> io::Result<()> {
+    Human::new(&mut *out, width, Detail::Normal).verdict(&super::as_walk(report))?;
     if let Some(failed) = &report.first_failure {
         writeln!(out, "\n{}", "The call that failed".bold())?;
         let error = failed.error.as_ref().map(|error| format!(" with {}", error.name)).unwrap_or_default();
@@ -27,7 +31,7 @@ pub(super) fn write(out: &mut dyn Write, report: &TraceReport, width: usize) -> 
         item(out, &format!("{}{error}, in {place}; {}", failed.function, failed.then))?;
     }
     if !report.differences.is_empty() {
-        writeln!(out, "\n{}", "What a correct client does not do".bold())?;
+        writeln!(out, "\n{}", "What differs from a correct client".bold())?;
         for difference in &report.differences {
             item(out, &format!("process {}: {}", difference.pid, difference.text))?;
         }

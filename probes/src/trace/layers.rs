@@ -10,6 +10,7 @@ use super::story::Story;
 use super::{Ending, local};
 use crate::catalogue::Cause;
 use crate::finding::{Finding, Notes, Outcome};
+use crate::handshake::Trouble;
 use crate::probe::{inner_handshake, outer_handshake};
 use crate::session_notes::FailedSession;
 use crate::vocabulary::{Confidence, Layer, Status};
@@ -106,6 +107,10 @@ impl Story {
         let host = session.host.as_deref().unwrap_or("a name that was not set");
         let log = &session.log;
         let judged = FailedSession { peer, host, error, facts: &facts, log, took, our_cas: &[] }.judge(&mut notes);
+        if session.host.is_none() && judged.trouble == Trouble::PeerName {
+            let summary = "the program set no name to compare the peer's certificate with";
+            return notes.fail(Cause::HostNameNotSet, Confidence::Certain, summary).error(error);
+        }
         if !is_inner {
             return notes.fail(outer_handshake::cause(judged.trouble), judged.confidence, judged.summary).error(error);
         }

@@ -4,6 +4,7 @@
 //! as a walk's.
 
 mod address;
+mod against;
 mod differences;
 mod document;
 mod layers;
@@ -11,6 +12,7 @@ mod local;
 mod session;
 mod story;
 
+pub use against::{Against, Pair, Side};
 pub use document::{Difference, FailedCall, ProcessSummary, Program, SessionSummary, TimelineEntry, TraceReport};
 pub use layers::merge;
 pub use story::Story;

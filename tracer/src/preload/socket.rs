@@ -157,6 +157,11 @@ macro_rules! moving {
             let Some(real) = REAL.get() else { return -1 };
             // SAFETY: the signature is that of sys/socket.h.
             let real: unsafe extern "C" fn(c_int, $buffer, usize, c_int) -> isize = unsafe { transmute::<Opaque, _>(real) };
+            if Way::$way == Way::Sent && watch::is_watched(descriptor) {
+                let before = super::system::errno();
+                watch::about_to_send(descriptor);
+                super::system::set_errno(before);
+            }
             // SAFETY: the caller's own arguments.
             let $moved = unsafe { real(descriptor, buffer, length, flags) };
             // Looking without taking leaves the bytes for the next call.

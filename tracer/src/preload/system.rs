@@ -1,6 +1,6 @@
 //! What the tracer itself needs of the C library.
 
-use core::ffi::{c_char, c_int, c_long, c_uint, c_void};
+use core::ffi::{c_char, c_int, c_long, c_short, c_uint, c_ulong, c_void};
 
 pub(crate) const RTLD_NEXT: *mut c_void = -1isize as *mut c_void;
 pub(crate) const RTLD_LAZY_NOLOAD: c_int = 0x1 | 0x4;
@@ -43,6 +43,7 @@ unsafe extern "C" {
     ) -> *mut c_void;
     pub(crate) fn fstat(fd: c_int, status: *mut Stat) -> c_int;
     pub(crate) fn faccessat(directory: c_int, path: *const c_char, mode: c_int, flags: c_int) -> c_int;
+    pub(crate) fn poll(descriptors: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int;
     pub(crate) fn readlink(path: *const c_char, buffer: *mut c_char, length: usize) -> isize;
     pub(crate) fn getsockname(fd: c_int, address: *mut c_void, length: *mut c_uint) -> c_int;
     pub(crate) fn getpeername(fd: c_int, address: *mut c_void, length: *mut c_uint) -> c_int;
@@ -60,6 +61,17 @@ unsafe extern "C" {
     ) -> c_int;
     pub(crate) static mut environ: *const *const c_char;
 }
+
+/// `struct pollfd`.
+#[repr(C)]
+pub(crate) struct PollFd {
+    pub(crate) descriptor: c_int,
+    pub(crate) wanted: c_short,
+    pub(crate) found: c_short,
+}
+
+/// POLLRDHUP, POLLERR and POLLHUP: whoever is at the other end says nothing more.
+pub(crate) const POLL_ENDED: c_short = 0x2000 | 0x8 | 0x10;
 
 /// `struct stat`: device and inode are its first two words on every 64-bit Linux; 144 bytes are the longest of them.
 #[repr(C, align(8))]

@@ -9,6 +9,7 @@ use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::attach::{emit, is_itself};
+use super::system::{POLL_ENDED, PollFd, poll};
 use crate::event::{Event, Function, Phase, TEXT};
 
 /// Descriptors above it are not watched.
@@ -48,6 +49,7 @@ struct Records {
     /// It is no TLS, or no longer.
     lost: AtomicBool,
     foreign: AtomicU32,
+    began: AtomicBool,
     ended: AtomicBool,
 }
 
@@ -142,7 +144,23 @@ pub(crate) fn forget(session: *mut c_void) {
 /// Bytes went over a watched socket.
 pub(crate) fn bytes(descriptor: c_int, way: Way, bytes: &[u8]) {
     if let Some(records) = socket(descriptor).and_then(|socket| socket.records.get(way as usize)) {
+        records.began.store(true, RELAXED);
         records.cut(descriptor, way, bytes);
+    }
+}
+
+/// Something is about to be sent. Before the first byte the socket is asked whether anybody is left at its other end, since a
+/// send itself does not tell: the kernel takes the bytes, and a reset comes later.
+pub(crate) fn about_to_send(descriptor: c_int) {
+    let Some([sent, received]) = socket(descriptor).map(|socket| &socket.records) else { return };
+    if sent.began.swap(true, RELAXED) || received.began.load(RELAXED) {
+        return;
+    }
+    let mut asked = PollFd { descriptor, wanted: POLL_ENDED, found: 0 };
+    // SAFETY: one structure of our own, and no waiting.
+    let ended = unsafe { poll(&mut asked, 1, 0) } > 0;
+    if ended {
+        peer_ended(descriptor, Way::Received, 0, 0);
     }
 }
 
@@ -196,13 +214,14 @@ impl Records {
             told: AtomicU32::new(0),
             lost: AtomicBool::new(false),
             foreign: AtomicU32::new(0),
+            began: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         }
     }
 
     fn reset(&self) {
         [&self.have, &self.left, &self.told, &self.foreign].iter().for_each(|number| number.store(0, RELAXED));
-        [&self.lost, &self.ended].iter().for_each(|flag| flag.store(false, RELAXED));
+        [&self.lost, &self.began, &self.ended].iter().for_each(|flag| flag.store(false, RELAXED));
     }
 
     fn cut(&self, descriptor: c_int, way: Way, bytes: &[u8]) {

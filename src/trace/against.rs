@@ -1,0 +1,112 @@
+//! `nssight diagnose --trace-against`: a program, traced, and after it the walk of a correct client.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use colored::Colorize;
+use comfy_table::{ContentArrangement, Table};
+use nssight_probes::trace::{Against, Side};
+use nssight_probes::{Outcome, Plan, Status};
+
+use super::{Order, table};
+use crate::cli::{DiagnoseOptions, Format};
+use crate::terminal::{self, paragraph, printable};
+use crate::{diagnose, exit};
+
+pub(crate) fn run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
+    let output = &options.output;
+    if !matches!(output.format, Format::Human | Format::Json) {
+        return exit::usage_in(output.format, "--trace-against is for a reader: --format human or json");
+    }
+    let order = Order {
+        command: &options.trace_against,
+        config: options.walked.config.as_deref(),
+        follow: false,
+        timeline: false,
+        wire: output.verbose,
+        aside: true,
+    };
+    let prepared = match order.prepare() {
+        Ok(prepared) => prepared,
+        Err(code) => return code,
+    };
+    let file = match output.output.as_ref().map(File::create).transpose() {
+        Ok(file) => file,
+        Err(error) => return exit::usage(format!("the report's file: {error}")),
+    };
+    // The program comes first: what waits for the next client is its own, and not the walk's. It also runs as it would
+    // without nssight only before the process is protected for the passwords.
+    let (trace, _) = match prepared.run() {
+        Ok(seen) => seen,
+        Err(code) => return code,
+    };
+    let (settings, passwords) = match diagnose::prepare(&options.walked, plan) {
+        Ok(prepared) => prepared,
+        Err(error) => return exit::usage(error),
+    };
+    let against = Against::new(diagnose::quietly(&settings, plan, passwords, options.walked.walk.retries), trace);
+    let on_terminal = file.is_none() && io::stdout().is_terminal();
+    let mut out: Box<dyn Write> = file.map_or_else(|| Box::new(io::stdout()) as Box<dyn Write>, |file| Box::new(file));
+    let written = match output.format {
+        Format::Json => serde_json::to_writer(&mut out, &against).map_err(io::Error::from).and_then(|()| writeln!(out)),
+        _ => {
+            terminal::choose_colours(output.color, on_terminal);
+            human(&mut out, &against, terminal::width(on_terminal))
+        }
+    };
+    match written.and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => exit::not_written(&error),
+        _ => code(&against),
+    }
+}
+
+/// 0 when both got through, 1 when one of them did not, 3 when that cannot be said.
+fn code(against: &Against) -> ExitCode {
+    let outcomes = [against.reference.verdict.status, against.trace.verdict.status];
+    ExitCode::from(match outcomes {
+        _ if outcomes.contains(&Outcome::Fail) => exit::FAILED,
+        _ if outcomes.contains(&Outcome::Inconclusive) => exit::INCONCLUSIVE,
+        _ => exit::PASSED,
+    })
+}
+
+fn human(out: &mut dyn Write, against: &Against, width: usize) -> io::Result<()> {
+    let mut pairs = Table::new();
+    pairs.load_preset(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    pairs.set_width(u16::try_from(width).unwrap_or(u16::MAX));
+    pairs.set_header(["", "a correct client", "the program"]);
+    for pair in &against.layers {
+        let mark = if Some(pair.layer) == against.parting { "  ← here they part" } else { "" };
+        let program = format!("{}{mark}", side(pair.program.as_ref()));
+        pairs.add_row([pair.layer.to_string(), side(pair.reference.as_ref()), program]);
+    }
+    writeln!(out, "\n{pairs}\n")?;
+    paragraph(out, "", 0, &against.conclusion)?;
+    let connections = against.reference.connections_opened;
+    let text = format!("The walk opened {connections} connection{}, and the program its own.", plural(connections));
+    paragraph(out, "", 0, &text)?;
+    writeln!(out, "\n{}", "The program".bold())?;
+    table::story(out, &against.trace, width)?;
+    if against.reference.verdict.status != Outcome::Pass {
+        writeln!(out, "\n{}", "A correct client".bold())?;
+        crate::report::human::Human::new(&mut *out, width, crate::report::human::Detail::Normal)
+            .verdict(&against.reference)?;
+    }
+    Ok(())
+}
+
+fn plural(count: u32) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+fn side(side: Option<&Side>) -> String {
+    let Some(side) = side else { return "-".to_owned() };
+    let sign = match side.status {
+        Status::Pass => "✓",
+        Status::Warn => "!",
+        Status::Fail => "✗",
+        Status::Skip => return "- not reached".to_owned(),
+    };
+    format!("{sign} {}", printable(&side.summary))
+}

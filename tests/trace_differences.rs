@@ -1,0 +1,156 @@
+//! What a program does that a correct client does not, and a program beside the walk of a correct client.
+
+mod common;
+
+use std::net::TcpListener;
+
+use common::lab::{client, to_its_end, words};
+use common::{Case, NICKNAME, PKI, binary, hold_to_schema};
+use nssight_fixtures::deployment::Deployment;
+use nssight_fixtures::endpoint::{Behaviour, Endpoint, Leave, Options};
+use nssight_fixtures::fault::{Change, Queue};
+use nssight_fixtures::nssdb::DbFormat;
+use serde_json::Value;
+
+/// The report on a client that makes this mistake with this peer.
+fn careless(mistake: &str, peer: Options) -> Value {
+    let endpoint = Endpoint::start(peer).unwrap();
+    careless_at(mistake, endpoint.port())
+}
+
+fn careless_at(mistake: &str, port: u16) -> Value {
+    let case = Case::new();
+    let (database, password) = (case.database(DbFormat::Sql), case.password_file());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/careless_client.py");
+    let mut command = binary();
+    command.args(["trace", "--json", "--output"]).arg(case.path("report")).args(["--", "/usr/bin/python3", script]);
+    command.arg(mistake).arg(DbFormat::Sql.directory(&database)).args([NICKNAME, &port.to_string()]);
+    let output = to_its_end({
+        command.arg(password);
+        command
+    });
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(case.path("report")).unwrap()).unwrap();
+    assert_eq!(report["program"]["exit"], output.status.code().unwrap(), "{output:?}");
+    report
+}
+
+fn well() -> Options {
+    Options::new(&PKI.bridge, &PKI.ca)
+}
+
+fn differences(report: &Value) -> Vec<&str> {
+    report["differences"].as_array().unwrap().iter().map(|difference| difference["id"].as_str().unwrap()).collect()
+}
+
+fn said(report: &Value) -> (&str, Option<&str>, Option<&str>) {
+    let verdict = &report["verdict"];
+    (verdict["status"].as_str().unwrap(), verdict["layer"].as_str(), verdict["cause"].as_str())
+}
+
+#[test]
+fn a_correct_client_differs_in_nothing() {
+    let report = careless("none", well());
+    assert_eq!((said(&report), differences(&report)), (("pass", None, None), vec![]), "{report:#}");
+}
+
+#[test]
+fn each_mistake_is_named() {
+    let expected = [
+        ("no-host-name", "hostname-never-set", Some("outer-handshake"), Some("host-name-not-set")),
+        ("no-client-auth", "no-client-auth-hook", Some("outer-handshake"), Some("client-cert-not-sent")),
+        ("hook-gives-nothing", "client-auth-hook-gave-nothing", Some("outer-handshake"), Some("client-cert-not-sent")),
+        ("thread-without-callback", "no-password-callback-in-thread", Some("password"), Some("thread-loses-password")),
+    ];
+    for (mistake, difference, layer, cause) in expected {
+        let report = careless(mistake, well());
+        assert_eq!(said(&report), ("fail", layer, cause), "{report:#}");
+        assert_eq!(differences(&report), [difference], "{report:#}");
+    }
+}
+
+/// It works, as long as nothing depends on random numbers that nobody else has.
+#[test]
+fn nss_that_was_started_before_a_fork_is_warned_of() {
+    let report = careless("fork-after-init", well());
+    assert_eq!(said(&report).0, "pass", "{report:#}");
+    assert_eq!(differences(&report), ["nss-used-after-fork"]);
+    let layers = report["layers"].as_array().unwrap();
+    let model = layers.iter().find(|layer| layer["layer"] == "process-model").unwrap();
+    assert_eq!((&model["status"], &model["cause"]), (&"warn".into(), &"fork-duplicates-randomness".into()));
+}
+
+#[test]
+fn a_handshake_with_somebody_who_has_left_is_told_from_one_that_is_cut() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let leaves = std::thread::spawn(move || drop(listener.accept()));
+    let gone = careless_at("peer-was-gone", port);
+    leaves.join().unwrap();
+    assert_eq!(said(&gone).1, Some("outer-handshake"), "{gone:#}");
+    assert_eq!(differences(&gone), ["peer-was-gone"], "{gone:#}");
+    let cut = careless("none", well().behaving(Behaviour::Answer(Vec::new(), Leave::Close)));
+    assert_eq!(said(&cut), ("fail", Some("outer-handshake"), Some("peer-closed-in-handshake")), "{cut:#}");
+    assert_eq!(differences(&cut), Vec::<&str>::new(), "{cut:#}");
+}
+
+fn against(lab: &Deployment, program: &[String]) -> (Option<i32>, Value, String) {
+    let mut command = binary();
+    command.args(["diagnose", "--format", "json", "--timeout", "3", "-c"]).arg(lab.config());
+    command.arg("--admin-password-file").arg(lab.admin_password_file()).arg("--trace-against").args(program);
+    let output = to_its_end(command);
+    let document = serde_json::from_slice(&output.stdout);
+    let document = document.unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    (output.status.code(), document, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn lab(change: Change) -> (tempfile::TempDir, Deployment) {
+    let directory = tempfile::tempdir().unwrap();
+    let lab = Deployment::start(directory.path(), &change, DbFormat::Sql).unwrap();
+    (directory, lab)
+}
+
+#[test]
+fn a_program_beside_a_correct_client() {
+    let mut documents = Vec::new();
+    let double = |lab: &Deployment| client(lab, &["--timeout", "4"], "list-users");
+
+    let (_directory, healthy) = lab(Change::default());
+    let (code, document, aside) = against(&healthy, &double(&healthy));
+    assert_eq!(
+        (code, &document["parting"], &document["conclusion"]),
+        (Some(0), &Value::Null, &"Both get through.".into())
+    );
+    assert_eq!(aside, "admin\nsigner\n");
+    assert_eq!((healthy.connections(), &document["reference"]["connections_opened"]), (2, &1.into()));
+    documents.push(document);
+
+    // The dead link is the program's, as it came first; the walk after it finds nothing, which is said for what it is.
+    let (_directory, stale) = lab(Change { queue: Queue::Stale, ..Change::default() });
+    let (code, document, _) = against(&stale, &double(&stale));
+    assert_eq!((code, &document["parting"]), (Some(1), &"bridge".into()), "{document:#}");
+    assert_eq!(document["verdict"]["cause"], "server-link-dead");
+    assert!(document["conclusion"].as_str().unwrap().contains("run both again"), "{document:#}");
+    documents.push(document);
+
+    let (_directory, other) = lab(Change { server_host: Some("other.example".to_owned()), ..Change::default() });
+    let (code, document, _) = against(&other, &double(&other));
+    assert_eq!((code, &document["parting"]), (Some(1), &Value::Null), "{document:#}");
+    assert_eq!(document["conclusion"], "Both fail at inner-handshake, for the same cause: it is not the program.");
+    documents.push(document);
+
+    // Nothing is wrong but the program.
+    let (_directory, healthy) = lab(Change::default());
+    let (code, document, _) = against(&healthy, &["sh", "-c", "exit 5"].map(str::to_owned));
+    assert_eq!((code, &document["parting"]), (Some(3), &Value::Null), "{document:#}");
+    assert!(document["conclusion"].as_str().unwrap().starts_with("A correct client gets through."), "{document:#}");
+    documents.push(document);
+    hold_to_schema("trace-against", &documents);
+
+    let mut asked = binary();
+    asked.args(["diagnose", "--dry-run", "--trace-against", "true"]);
+    let said = to_its_end(asked);
+    assert!(String::from_utf8_lossy(&said.stdout).contains("before it the program would be run"), "{said:?}");
+    let mut other_format = words(&[env!("CARGO_BIN_EXE_nssight")], &[]);
+    other_format.args(["diagnose", "--format", "junit", "--trace-against", "true"]);
+    assert_eq!(to_its_end(other_format).status.code(), Some(2));
+}

@@ -81,3 +81,25 @@ fn closed_in_order(report: &Report) -> bool {
     let finding = report.probes.iter().find(|finding| Some(finding.layer) == report.verdict.layer);
     finding.and_then(|finding| finding.fact("first answer")).is_some_and(|fact| fact.starts_with("close_notify"))
 }
+
+#[cfg(test)]
+mod tests {
+    use nssight_probes::Component;
+
+    use super::*;
+
+    #[test]
+    fn nothing_that_may_be_a_refusal_is_tried_again() {
+        for cause in PASSING {
+            let entry = cause.entry();
+            assert!(
+                matches!(entry.component, Component::Network | Component::Bridge | Component::Server),
+                "{}",
+                cause.id()
+            );
+            assert!(entry.layer >= Layer::Tcp, "{}", cause.id());
+            let refusals = ["cert", "rejected", "auth", "alert", "version", "cipher", "tampered", "name", "untrusted"];
+            assert!(!refusals.iter().any(|word| cause.id().contains(word)), "{}", cause.id());
+        }
+    }
+}

@@ -6,13 +6,13 @@
 //! certificate, and whether it pays for the CA's trust, perhaps twice, depends on what it holds by then: not where the
 //! endpoint sends its root certificate along, which these endpoints, like most, do not.
 
-use std::fs;
-use std::io::{self, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,9 @@ use nssight_fixtures::endpoint::Options;
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
 use openssl::ssl::{Ssl, SslContext, SslStream};
 
-use crate::{NICKNAME, PASSWORD, binary};
+use wait4::Wait4;
+
+use crate::{Figures, NICKNAME, PASSWORD, binary};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -41,33 +43,44 @@ const SAMPLE: Duration = Duration::from_millis(50);
 pub(crate) fn run() -> Result<(), Failure> {
     let jobs = thread::available_parallelism()?.get();
     let fleet = Fleet::start(MANY)?;
-    let (mut own, mut other, mut peak) = (Vec::new(), Vec::new(), 0);
+    let (mut own, mut other) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let (time, memory) = fleet.nssight(TARGETS, jobs)?;
-        own.push(time);
-        peak = peak.max(memory);
+        own.push(fleet.nssight(TARGETS, jobs)?);
         other.push(fleet.tstclnt(TARGETS, jobs)?);
     }
-    let (own, other) = (median(own), median(other));
     println!("{TARGETS} targets, {jobs} at once, TLS 1.3, EC, medians of {ROUNDS} runs in turn");
-    println!("nssight check     {:>7.2} s, peak memory of all its processes {peak} MiB (aim: 150)", own.as_secs_f64());
-    println!("xargs and tstclnt {:>7.2} s", other.as_secs_f64());
-    println!("nssight / tstclnt: wall {:.2} (aim: 0.5)", own.as_secs_f64() / other.as_secs_f64());
-    let each = |time: Duration, count: usize| time.as_secs_f64() * 1e3 / count as f64;
-    let (few, _) = fleet.nssight(FEW, jobs)?;
-    let (many, peak) = fleet.nssight(MANY, jobs)?;
-    println!(
-        "{FEW} targets: {:.1} ms each; {MANY} targets: {:.1} ms each, peak {peak} MiB",
-        each(few, FEW),
-        each(many, MANY)
-    );
-    println!("a target of {MANY} / a target of {FEW}: {:.2} (linear: 1.0)\n", each(many, MANY) / each(few, FEW));
+    let [own, other] = [("nssight check", own), ("xargs and tstclnt", other)].map(|(name, runs)| {
+        let median = medians(&runs);
+        let (wall, cpu) = (median.wall.as_secs_f64(), median.cpu.as_secs_f64());
+        println!(
+            "{name:<18} wall {wall:>6.2} s, CPU {cpu:>6.2} s, peak memory of all processes {} MiB",
+            median.peak_kib / 1024
+        );
+        (wall, cpu)
+    });
+    let (wall, cpu) = (own.0 / other.0, own.1 / other.1);
+    println!("nssight / tstclnt: wall {wall:.2} (aim: 0.5), CPU {cpu:.2}; peak memory (aim: 150 MiB)");
+    let each = |figures: &Figures, count: usize| figures.wall.as_secs_f64() * 1e3 / count as f64;
+    let few = each(&fleet.nssight(FEW, jobs)?, FEW);
+    let many = fleet.nssight(MANY, jobs)?;
+    let peak = many.peak_kib / 1024;
+    let many = each(&many, MANY);
+    println!("{FEW} targets: {few:.1} ms each; {MANY} targets: {many:.1} ms each, peak memory {peak} MiB");
+    println!("a target of {MANY} / a target of {FEW}: {:.2} (linear: 1.0)\n", many / few);
     Ok(())
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
+fn medians(runs: &[Figures]) -> Figures {
+    fn median<T: Ord + Copy>(runs: &[Figures], of: impl Fn(&Figures) -> T) -> T {
+        let mut values: Vec<T> = runs.iter().map(of).collect();
+        values.sort_unstable();
+        values[values.len() / 2]
+    }
+    Figures {
+        wall: median(runs, |run| run.wall),
+        cpu: median(runs, |run| run.cpu),
+        peak_kib: median(runs, |run| run.peak_kib),
+    }
 }
 
 /// Endpoints, each at an address of its own, and databases, each in a directory of its own.
@@ -111,7 +124,7 @@ impl Fleet {
         Ok(Self { directory, port, handshakes })
     }
 
-    fn nssight(&self, count: usize, jobs: usize) -> Result<(Duration, u64), Failure> {
+    fn nssight(&self, count: usize, jobs: usize) -> Result<Figures, Failure> {
         let mut text = format!(
             "[defaults]\nnickname = '{NICKNAME}'\npassword-file = 'pw'\nuntil = 'outer-handshake'\ntimeout = 30\n"
         );
@@ -122,37 +135,32 @@ impl Fleet {
         let file = self.directory.path().join("targets.toml");
         fs::write(&file, text)?;
         let before = self.handshakes.load(Ordering::SeqCst);
-        let started = Instant::now();
         let mut command = Command::new(binary("nssight"));
         command.arg("check").arg(&file).args(["--format", "ndjson", "--jobs", &jobs.to_string()]);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let (passed, peak) = watch(child)?;
-        let took = started.elapsed();
+        let (figures, status) = watch(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()))?;
         self.all_done(before, count)?;
-        match passed {
-            true => Ok((took, peak / 1024)),
+        match status.success() {
+            true => Ok(figures),
             false => Err("a target did not pass".into()),
         }
     }
 
-    fn tstclnt(&self, count: usize, jobs: usize) -> Result<Duration, Failure> {
+    fn tstclnt(&self, count: usize, jobs: usize) -> Result<Figures, Failure> {
         let mut lines = String::new();
         for number in 0..count {
             let database = DbFormat::Sql.directory(&database(self.directory.path(), number));
             lines += &format!("-h {} -d {}\n", address(number), database.display());
         }
+        let list = self.directory.path().join("list");
+        fs::write(&list, lines)?;
         let before = self.handshakes.load(Ordering::SeqCst);
-        let started = Instant::now();
         let mut command = Command::new("xargs");
         command.args(["-P", &jobs.to_string(), "-n", "4", "tstclnt", "-4", "-Q", "-n", NICKNAME]);
         command.args(["-p", &self.port.to_string(), "-W"]).arg(self.directory.path().join("pw"));
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        child.stdin.take().ok_or("xargs has no standard input")?.write_all(lines.as_bytes())?;
         // tstclnt ends with 1 when there is nothing on its standard input; the endpoints' count says who got through.
-        child.wait()?;
-        let took = started.elapsed();
+        let (figures, _) = watch(command.stdin(File::open(list)?).stdout(Stdio::null()).stderr(Stdio::null()))?;
         self.all_done(before, count)?;
-        Ok(took)
+        Ok(figures)
     }
 
     fn all_done(&self, before: usize, count: usize) -> Result<(), Failure> {
@@ -199,16 +207,28 @@ fn serve(context: &SslContext, stream: TcpStream, handshakes: &AtomicUsize) -> R
     Ok(())
 }
 
-/// Waits for a process; whether it ended well, and the most that it and its children had in memory at once, in KiB.
-fn watch(mut child: Child) -> io::Result<(bool, u64)> {
-    let mut peak = 0;
-    loop {
-        peak = peak.max(resident(child.id()) + children(child.id()).into_iter().map(resident).sum::<u64>());
-        if let Some(status) = child.try_wait()? {
-            return Ok((status.success(), peak));
-        }
-        thread::sleep(SAMPLE);
-    }
+/// Runs a command to its end: the kernel's figures for it and its children, and the most that all of them had in memory at
+/// once.
+fn watch(command: &mut Command) -> io::Result<(Figures, ExitStatus)> {
+    let started = Instant::now();
+    let mut child = command.spawn()?;
+    let (pid, ended) = (child.id(), AtomicBool::new(false));
+    let (finished, peak_kib) = thread::scope(|scope| {
+        let sampler = scope.spawn(|| {
+            let mut peak = 0;
+            while !ended.load(Ordering::SeqCst) {
+                peak = peak.max(resident(pid) + children(pid).into_iter().map(resident).sum::<u64>());
+                thread::sleep(SAMPLE);
+            }
+            peak
+        });
+        let finished = child.wait4();
+        ended.store(true, Ordering::SeqCst);
+        (finished, sampler.join().unwrap_or_default())
+    });
+    let finished = finished?;
+    let cpu = finished.rusage.utime + finished.rusage.stime;
+    Ok((Figures { cpu, wall: started.elapsed(), peak_kib }, finished.status))
 }
 
 fn children(pid: u32) -> Vec<u32> {

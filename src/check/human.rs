@@ -11,7 +11,7 @@ use super::tally::{Tally, warned};
 use crate::report::Subject;
 use crate::terminal::{printable, wrap};
 
-/// A longer name pushes the rest of its line to the right.
+/// A longer name is cut on a terminal, and elsewhere pushes the rest of its line to the right.
 const NAME_AT_MOST: usize = 32;
 /// So many names are shown of those with the same cause.
 const NAMES_AT_MOST: usize = 20;
@@ -38,6 +38,7 @@ impl Layout {
         let verdict = &subject.report.verdict;
         let (sign, colour) = sign(verdict.status, warned(subject));
         let name = printable(&subject.name);
+        let name = if self.width.is_some() { cut(&name, NAME_AT_MOST) } else { name };
         let padding = self.name.saturating_sub(name.chars().count());
         let head = format!("{name}{:padding$} {:>8}", "", time(subject.duration));
         let place = [verdict.layer.map(|layer| layer.as_str()), verdict.cause.map(|cause| cause.id())];
@@ -51,8 +52,7 @@ impl Layout {
         };
         text = printable(&text);
         if let Some(width) = self.width {
-            let used = self.name.max(name.chars().count()) + BEFORE_TEXT;
-            text = cut(&text, width.saturating_sub(used));
+            text = cut(&text, width.saturating_sub(self.name + BEFORE_TEXT));
         }
         format!("{} {head}  {text}", sign.color(colour)).trim_end().to_owned()
     }

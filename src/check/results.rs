@@ -2,7 +2,7 @@
 //! the format needs.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -83,18 +83,12 @@ impl<'a> Results<'a> {
         match self.format {
             CheckFormat::Human => {
                 let telling = subject.report.verdict.status != Outcome::Pass;
-                if !self.quiet && (telling || self.shows_all) {
-                    let line = self.layout.line(&subject);
-                    let out = &mut self.out;
-                    let mut write = || writeln!(out, "{line}").and_then(|()| out.flush());
-                    return match &self.progress {
-                        Progress::Bar(bar) => bar.suspend(write),
-                        Progress::Lines | Progress::None => write(),
-                    };
+                match !self.quiet && (telling || self.shows_all) {
+                    true => self.say(self.layout.line(&subject).as_bytes()),
+                    false => Ok(()),
                 }
-                Ok(())
             }
-            CheckFormat::Ndjson => self.json_line(&Output::Target(TargetLine::from(&*subject))),
+            CheckFormat::Ndjson => self.say(&serde_json::to_vec(&Output::Target(TargetLine::from(&*subject)))?),
             CheckFormat::Document(_) => {
                 if self.kept.len() <= index {
                     self.kept.resize_with(index + 1, || None);
@@ -128,36 +122,30 @@ impl<'a> Results<'a> {
         if let Progress::Bar(bar) = &self.progress {
             bar.finish_and_clear();
         }
+        let subjects: Vec<Subject> = std::mem::take(&mut self.kept).into_iter().flatten().collect();
+        let summary = || Summary::of(&self.tally, self.names);
+        let mut out = BufWriter::new(&mut self.out);
         match self.format {
-            CheckFormat::Human => {
-                self.layout.summary(&self.tally, self.names, &mut self.out)?;
-            }
+            CheckFormat::Human => self.layout.summary(&self.tally, self.names, &mut out)?,
             CheckFormat::Ndjson => {
-                let summary = Summary::of(&self.tally, self.names);
-                self.json_line(&Output::Summary(summary.into()))?;
+                serde_json::to_writer(&mut out, &Output::Summary(summary().into()))?;
+                writeln!(out)?;
             }
-            CheckFormat::Document(Format::Json) => {
-                let subjects = self.subjects();
-                report::json::document(&subjects, Summary::of(&self.tally, self.names), &mut self.out)?;
-            }
-            CheckFormat::Document(format) => {
-                let subjects = self.subjects();
-                report::write(format, &subjects, &mut self.out)?;
-            }
+            CheckFormat::Document(Format::Json) => report::json::document(&subjects, summary(), &mut out)?,
+            CheckFormat::Document(format) => report::write(format, &subjects, &mut out)?,
         }
-        self.out.flush()
+        out.flush()
     }
 
-    fn subjects(&mut self) -> Vec<Subject> {
-        std::mem::take(&mut self.kept).into_iter().flatten().collect()
-    }
-
-    /// In one piece and at once: somebody reads along.
-    fn json_line(&mut self, value: &Output<'_>) -> io::Result<()> {
-        let mut line = serde_json::to_vec(value)?;
-        line.push(b'\n');
-        self.out.write_all(&line)?;
-        self.out.flush()
+    /// A line, in one piece and at once: somebody reads along.
+    fn say(&mut self, line: &[u8]) -> io::Result<()> {
+        let out = &mut self.out;
+        let line = [line, b"\n"].concat();
+        let mut write = || out.write_all(&line).and_then(|()| out.flush());
+        match &self.progress {
+            Progress::Bar(bar) => bar.suspend(write),
+            Progress::Lines | Progress::None => write(),
+        }
     }
 
     fn show(&self, subject: &Subject) {

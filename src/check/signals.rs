@@ -3,11 +3,11 @@
 use std::io;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals as Iterator};
 
-/// The signals that end a run, with their names.
-const SIGNALS: [(i32, &str); 3] = [(SIGINT, "SIGINT"), (SIGTERM, "SIGTERM"), (SIGHUP, "SIGHUP")];
+/// The signals that end a run, with their names. SIGHUP is not among them: under nohup(1) it is ignored, and stays so.
+const SIGNALS: [(i32, &str); 2] = [(SIGINT, "SIGINT"), (SIGTERM, "SIGTERM")];
 /// What a shell adds to a signal's number to make an exit code of it.
 const SHELL_BASE: i32 = 128;
 

@@ -335,7 +335,7 @@ pub(crate) struct WalkOptions {
     /// Time that one layer may take
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) timeout: Duration,
-    /// After a closed or silent bridge try the whole walk again up to so many times, two seconds apart; a refusal is never
+    /// After a failure of transport try the whole walk again up to so many times, two seconds apart; a refusal is never
     /// tried again
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) retries: u32,

@@ -4,140 +4,21 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{Case, NICKNAME, PASSWORD, PKI, Run, binary, hold_to_schema, run};
+use common::fleet::{Document, Fleet, endpoint, wait_for};
+use common::{Case, binary, hold_to_schema, run};
 use nssight_fixtures::deployment::Deployment;
-use nssight_fixtures::endpoint::{Behaviour, Endpoint, Leave, Options};
-use nssight_fixtures::fault::{self, Change, Fault};
+use nssight_fixtures::endpoint::Behaviour;
+use nssight_fixtures::fault::{self, Fault};
 use nssight_fixtures::nssdb::DbFormat;
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-
-fn endpoint(behaviour: Behaviour) -> Endpoint {
-    Endpoint::start(Options::new(&PKI.bridge, &PKI.ca).behaving(behaviour)).unwrap()
-}
-
-fn silent() -> Endpoint {
-    endpoint(Behaviour::Answer(Vec::new(), Leave::Stall))
-}
-
-/// A directory with a database and its password, and a file of targets that use both.
-struct Fleet {
-    case: Case,
-    text: String,
-}
-
-impl Fleet {
-    fn new() -> Self {
-        let case = Case::new();
-        case.database(DbFormat::Sql);
-        case.password_file();
-        let text = format!("[defaults]\ndb = 'sql:db'\nnickname = '{NICKNAME}'\npassword-file = 'pw'\ntimeout = 5\n");
-        Self { case, text }
-    }
-
-    fn target(mut self, name: &str, port: u16, more: &str) -> Self {
-        let name = Value::from(name);
-        self.text += &format!("[[target]]\nname = {name}\nbridge = 'localhost:{port}'\n{more}\n");
-        self
-    }
-
-    fn command(&self) -> Command {
-        let file = self.case.file("targets.toml", &self.text);
-        let mut command = binary();
-        command.arg("check").arg(file);
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Run {
-        run(self.command().args(arguments))
-    }
-
-    fn document(&self, arguments: &[&str]) -> (Document, Option<i32>) {
-        let run = self.run(&[&["--format", "json"], arguments].concat());
-        (Document(run.report()), run.code)
-    }
-}
-
-struct Document(Value);
-
-impl Document {
-    fn target(&self, name: &str) -> &Value {
-        let targets = self.0["targets"].as_array().unwrap();
-        targets.iter().find(|target| target["target"] == name).unwrap_or_else(|| panic!("{name} in {:#}", self.0))
-    }
-
-    /// Status, layer and cause.
-    fn verdict(&self, name: &str) -> [&str; 3] {
-        let verdict = &self.target(name)["report"]["verdict"];
-        ["status", "layer", "cause"].map(|key| verdict[key].as_str().unwrap_or("-"))
-    }
-
-    fn count(&self, what: &str) -> u64 {
-        self.0["summary"][what].as_u64().unwrap()
-    }
-}
-
-fn wait_for(mut condition: impl FnMut() -> bool) {
-    let patience = Instant::now() + Duration::from_secs(15);
-    while !condition() {
-        assert!(Instant::now() < patience, "nothing happened");
-        thread::sleep(Duration::from_millis(3));
-    }
-}
-
-/// Processes that any thread of this one has started and that still run.
-fn workers(parent: u32) -> Vec<i32> {
-    let tasks = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
-    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    lists.flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>()).collect()
-}
-
-fn lives(pid: i32) -> bool {
-    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    !state.is_empty() && !state.contains(") Z ")
-}
-
-fn signal(pid: i32, signal: Signal) {
-    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
-}
-
-/// Ends with the test, however that ends.
-struct Running(Child);
-
-impl Running {
-    fn start(command: &mut Command) -> Self {
-        Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
-    }
-
-    fn id(&self) -> u32 {
-        self.0.id()
-    }
-
-    fn lines(&mut self) -> impl Iterator<Item = Value> + use<> {
-        let lines = BufReader::new(self.0.stdout.take().unwrap()).lines();
-        lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap())
-    }
-
-    fn code(&mut self) -> Option<i32> {
-        self.0.wait().unwrap().code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// A fault of the lab for each cause that needs no flags of its own, all in one run, several at once.
 #[test]
@@ -356,143 +237,6 @@ fn only_and_label_choose() {
 }
 
 #[test]
-fn a_target_that_hangs_is_cut_at_its_deadline_while_others_finish() {
-    let (hanging, good) = (silent(), endpoint(Behaviour::Well));
-    let fleet = Fleet::new()
-        .target("hangs", hanging.port(), "timeout = 60\ndeadline = 3")
-        .target("good", good.port(), "deadline = 30")
-        .target("tries", endpoint(Behaviour::CloseAtOnce).port(), "deadline = 2\nretries = 50\nretry-spacing = 0.4");
-    let (document, code) = fleet.document(&["--jobs", "3"]);
-    assert_eq!(code, Some(1));
-    assert_eq!(document.verdict("hangs"), ["fail", "outer-handshake", "bridge-stalled"]);
-    let took = document.target("hangs")["duration_ms"].as_u64().unwrap();
-    assert!((1500..3500).contains(&took), "{took} ms");
-    assert_eq!(document.verdict("good")[0], "pass");
-    assert!(document.target("good")["duration_ms"].as_u64().unwrap() < took);
-    let tries = document.target("tries");
-    assert!((2..8).contains(&tries["tries"].as_u64().unwrap()), "{tries:#}");
-    assert!(tries["duration_ms"].as_u64().unwrap() < 2500, "all tries together");
-}
-
-/// Stopped, a worker is as deaf as one that hangs in a C function.
-#[test]
-fn a_worker_that_hangs_is_killed_at_the_deadline_and_what_it_said_is_kept() {
-    let hanging = silent();
-    let fleet = Fleet::new().target("hangs", hanging.port(), "timeout = 60\ndeadline = 3");
-    let mut running = Running::start(fleet.command().args(["--format", "ndjson"]));
-    wait_for(|| hanging.connections() == 1);
-    let worker = workers(running.id())[0];
-    signal(worker, Signal::STOP);
-    let line = running.lines().next().unwrap();
-    let verdict = &line["report"]["verdict"];
-    assert_eq!((&verdict["status"], &verdict["cause"]), (&"inconclusive".into(), &"tool-timeout".into()), "{line:#}");
-    assert_eq!(verdict["layer"], "outer-handshake");
-    assert!(line["duration_ms"].as_u64().unwrap() < 4500, "{line:#}");
-    let roles: Vec<_> =
-        line["report"]["certificates"].as_array().unwrap().iter().map(|it| it["role"].clone()).collect();
-    assert_eq!(roles, ["client", "authority"]);
-    assert_eq!(running.code(), Some(3));
-    assert!(!lives(worker));
-}
-
-#[test]
-fn a_worker_that_dies_takes_no_other_target_with_it() {
-    let (hanging, good) = (silent(), endpoint(Behaviour::Well));
-    let mut fleet = Fleet::new().target("dies", hanging.port(), "timeout = 20");
-    for number in 0..4 {
-        fleet = fleet.target(&format!("good {number}"), good.port(), "");
-    }
-    let mut running = Running::start(fleet.command().args(["--format", "ndjson", "--jobs", "1"]));
-    wait_for(|| hanging.connections() == 1);
-    signal(workers(running.id())[0], Signal::ABORT);
-    let lines: Vec<Value> = running.lines().collect();
-    let verdicts: Vec<_> = lines
-        .iter()
-        .filter(|line| line["target"].is_string())
-        .map(|line| &line["report"]["verdict"]["status"])
-        .collect();
-    assert_eq!(verdicts, ["inconclusive", "pass", "pass", "pass", "pass"]);
-    assert_eq!(lines[0]["report"]["verdict"]["cause"], "tool-crashed");
-    assert_eq!(running.code(), Some(3));
-}
-
-/// The idle worker between two walks is killed; the next walk must not be taken for a crash.
-#[test]
-fn a_worker_that_dies_between_two_walks_is_nobodys_verdict() {
-    let case = Case::new();
-    let fault = fault::all().unwrap().into_iter().find(|fault| fault.id == "stale-server-link").unwrap();
-    let lab = Deployment::start(case.dir.path(), &fault.change, DbFormat::Sql).unwrap();
-    let healthy = Case::new();
-    let other = Deployment::start(healthy.dir.path(), &Change::default(), DbFormat::Sql).unwrap();
-    let mut command = binary();
-    command.args(["check", "--format", "ndjson", "--jobs", "1", "--retries", "1", "--retry-spacing", "3", "-c"]);
-    let mut running = Running::start(command.arg(lab.config()).arg("-c").arg(other.config()));
-    let mut lines = running.lines();
-    let first = lines.next().unwrap();
-    assert_eq!(first["report"]["verdict"]["status"], "pass", "the one that does not wait for its second try");
-    let idle = workers(running.id());
-    assert_eq!(idle.len(), 1, "kept for the next walk");
-    signal(idle[0], Signal::KILL);
-    let second = lines.next().unwrap();
-    assert_eq!(second["report"]["verdict"]["status"], "flaky", "{second:#}");
-    assert_eq!(running.code(), Some(0));
-}
-
-/// What is walked second in one process comes out as it does in a process of its own.
-#[test]
-fn a_worker_that_is_kept_sees_what_a_fresh_one_sees() {
-    let timeless = |mut report: Value| {
-        report["started"] = Value::Null;
-        for probe in report["probes"].as_array_mut().unwrap() {
-            probe["duration_us"] = Value::Null;
-            if probe["layer"] == "tcp" {
-                probe["summary"] = Value::Null;
-            }
-            let timed = ["clock", "local address", "opened by NSS in", "waited"];
-            let facts = probe["evidence"].as_array_mut().unwrap();
-            facts.retain(|fact| {
-                !timed.contains(&fact["key"].as_str().unwrap())
-                    && !fact["value"].as_str().unwrap().contains("connected in")
-            });
-        }
-        for event in report["wire"].as_array_mut().unwrap() {
-            event["at_us"] = Value::Null;
-            // An ECDSA signature is a byte shorter now and then.
-            if event["what"].as_str().unwrap().starts_with("application data") {
-                event["what"] = Value::Null;
-            }
-        }
-        report
-    };
-    let case = Case::new();
-    let lab = Deployment::start(case.dir.path(), &Change::default(), DbFormat::Sql).unwrap();
-    let good = endpoint(Behaviour::Well);
-    let mut fleet = Fleet::new().target("first", good.port(), "");
-    let config = lab.config().display();
-    for name in ["second", "third"] {
-        fleet.text += &format!(
-            "[[target]]\nname = '{name}'\nconfig = '{config}'\ndb = '{}'\nnickname = '{NICKNAME}'\npassword-file = 'lab-pw'\n",
-            case.path("client").display()
-        );
-    }
-    fleet.case.file("lab-pw", nssight_fixtures::deployment::PASSWORD);
-    let (document, code) = fleet.document(&["--jobs", "1"]);
-    assert_eq!(code, Some(0), "{:#}", document.0);
-    let alone = run(binary().args(["diagnose", "--format", "json", "--timeout", "5", "-c"]).arg(lab.config()).args([
-        "--nickname",
-        NICKNAME,
-        "--db",
-        case.path("client").to_str().unwrap(),
-        "--password-file",
-        fleet.case.path("lab-pw").to_str().unwrap(),
-    ]));
-    let alone = timeless(alone.report());
-    for name in ["second", "third"] {
-        assert_eq!(timeless(document.target(name)["report"].clone()), alone, "{name}");
-    }
-}
-
-#[test]
 fn a_password_that_cannot_be_read_is_that_targets_finding() {
     let good = endpoint(Behaviour::Well);
     let fleet = Fleet::new();
@@ -522,79 +266,6 @@ fn a_password_that_cannot_be_read_is_that_targets_finding() {
 }
 
 #[test]
-fn lines_arrive_while_others_are_still_walked() {
-    let (hanging, good) = (silent(), endpoint(Behaviour::Well));
-    let fleet = Fleet::new().target("hangs", hanging.port(), "timeout = 8").target("good", good.port(), "").target(
-        "good too",
-        good.port(),
-        "",
-    );
-    let mut running = Running::start(fleet.command().args(["--format", "ndjson", "--jobs", "2"]));
-    let mut lines = running.lines();
-    let early: Vec<Value> = lines.by_ref().take(2).collect();
-    assert_eq!(early[0]["target"], "good");
-    assert_eq!(early[1]["target"], "good too");
-    assert!(running.0.try_wait().unwrap().is_none());
-    assert_eq!(hanging.connections(), 1);
-    let late: Vec<Value> = lines.collect();
-    assert_eq!(late[0]["target"], "hangs");
-    let summary = &late[1]["summary"];
-    assert_eq!((summary["pass"].as_u64(), summary["fail"].as_u64()), (Some(2), Some(1)), "{summary:#}");
-    assert_eq!(late.len(), 2);
-    hold_to_schema("check", &[early, late].concat());
-}
-
-#[test]
-fn a_signal_ends_the_walks_and_what_is_done_is_reported() {
-    for (number, wanted, name) in [(Signal::TERM, 143, "SIGTERM"), (Signal::INT, 130, "SIGINT")] {
-        let (hanging, other, good) = (silent(), silent(), endpoint(Behaviour::Well));
-        let fleet = Fleet::new()
-            .target("good", good.port(), "")
-            .target("hangs", hanging.port(), "timeout = 60\ndeadline = 60\nretries = 5")
-            .target("hangs too", other.port(), "timeout = 60\ndeadline = 60")
-            .target("waits", hanging.port(), "");
-        let mut running = Running::start(fleet.command().args(["--format", "ndjson", "--jobs", "3"]));
-        let mut lines = running.lines();
-        assert_eq!(lines.next().unwrap()["target"], "good");
-        wait_for(|| hanging.connections() == 1 && other.connections() == 1);
-        let all = workers(running.id());
-        assert!(all.len() >= 2, "{all:?}");
-        let before = Instant::now();
-        signal(running.id() as i32, number);
-        let rest: Vec<Value> = lines.collect();
-        assert_eq!(running.code(), Some(wanted));
-        assert!(before.elapsed() < Duration::from_secs(3), "{:?}", before.elapsed());
-        let [summary] = rest.as_slice() else { panic!("{rest:#?}") };
-        assert_eq!(summary["summary"]["interrupted"], name);
-        assert_eq!(
-            (summary["summary"]["pass"].as_u64(), summary["summary"]["not_walked"].as_u64()),
-            (Some(1), Some(3))
-        );
-        assert!(all.iter().all(|pid| !lives(*pid)), "a worker is left");
-        hold_to_schema("check", &rest);
-    }
-}
-
-#[test]
-fn a_closed_pipe_ends_the_run_quietly() {
-    let (hanging, good) = (silent(), endpoint(Behaviour::Well));
-    let mut fleet = Fleet::new().target("good", good.port(), "");
-    for number in 0..20 {
-        fleet = fleet.target(&format!("good {number}"), good.port(), "");
-    }
-    fleet = fleet.target("hangs", hanging.port(), "timeout = 60");
-    let mut running = Running::start(fleet.command().args(["--format", "ndjson", "--jobs", "2"]));
-    let first = running.lines().next().unwrap();
-    assert_eq!(first["target"], "good");
-    let before = Instant::now();
-    assert_eq!(running.code(), Some(0));
-    assert!(before.elapsed() < Duration::from_secs(10));
-    let mut said = String::new();
-    running.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert_eq!(said, "");
-}
-
-#[test]
 fn what_cannot_be_used_is_said_in_one_line() {
     let case = Case::new();
     let nowhere = case.path("nowhere.toml");
@@ -618,33 +289,6 @@ fn what_cannot_be_used_is_said_in_one_line() {
     assert_eq!((both.code, none.code), (Some(2), Some(2)));
     let twice = run(binary().args(["check", "-c", "y.conf", "-c", "y.conf"]));
     assert!(twice.code == Some(2) && twice.stderr.contains("twice"), "{twice:#?}");
-}
-
-#[test]
-fn no_worker_has_a_password_in_its_environment() {
-    let (one, two) = (silent(), silent());
-    let fleet = Fleet::new().target("one", one.port(), "password-env = 'FIRST_PASSWORD'").target(
-        "two",
-        two.port(),
-        "password-env = 'SECOND_PASSWORD'\nadmin-password-env = 'ADMIN_PASSWORD'",
-    );
-    let mut command = fleet.command();
-    for name in ["FIRST_PASSWORD", "SECOND_PASSWORD", "ADMIN_PASSWORD"] {
-        command.env(name, PASSWORD);
-    }
-    let mut running = Running::start(command.args(["--jobs", "2", "--format", "ndjson"]));
-    wait_for(|| one.connections() == 1 && two.connections() == 1);
-    let all = workers(running.id());
-    assert_eq!(all.len(), 2);
-    for pid in all {
-        for name in ["environ", "cmdline"] {
-            let bytes = fs::read(format!("/proc/{pid}/{name}")).unwrap();
-            assert!(!bytes.windows(PASSWORD.len()).any(|window| window == PASSWORD.as_bytes()), "{pid} {name}");
-        }
-    }
-    signal(running.id() as i32, Signal::TERM);
-    let said: Vec<Value> = running.lines().collect();
-    assert!(said.iter().all(|line| !line.to_string().contains(PASSWORD)));
 }
 
 #[test]
@@ -688,7 +332,6 @@ fn hostile_names_harm_no_format() {
     }
 }
 
-/// Many targets in a hurry: nothing is left out and nothing is counted twice.
 #[test]
 fn a_document_goes_to_a_file_and_progress_elsewhere() {
     let good = endpoint(Behaviour::Well);

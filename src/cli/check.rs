@@ -9,7 +9,7 @@ use super::{Colour, Format, number_of_seconds, seconds};
 
 #[derive(Args)]
 pub(crate) struct CheckOptions {
-    /// Targets, in TOML: a [[target]] each, and [defaults]; docs/targets.example.toml has every key
+    /// Targets, in TOML; docs/targets.example.toml has every key
     #[arg(value_name = "FILE.toml", required_unless_present = "config", conflicts_with = "config")]
     pub(crate) file: Option<PathBuf>,
     /// Make a target of this Sigul configuration, without a file of targets; several are had together

@@ -6,10 +6,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use nssight_nss::library;
+use nssight_nssdb::directory::parse_argument;
 use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::wire::WireEvent;
 use nssight_probes::{Finding, Layer, Observer, Plan, PlanError, SeenCertificate, Settings, Target, Walk};
@@ -100,8 +102,25 @@ fn walk(task: Task, passwords: Passwords) -> Result<(), PlanError> {
     walk.end = task.time.map(|time| Instant::now() + time);
     walk.run(&plan, |layer| layer != Layer::Config, &mut Pipe);
     drop(walk);
-    Pipe.say(&Message::Done { reusable: !library::is_initialised() });
+    let alone = settings.target.as_ref().is_ok_and(only_own_module);
+    Pipe.say(&Message::Done { reusable: alone && !library::is_initialised() });
     Ok(())
+}
+
+/// Whether NSS loads nothing but its own module for this database: what another one leaves behind when it is told to end,
+/// and whether it can begin again, only a fresh process need not ask.
+fn only_own_module(target: &Target) -> bool {
+    let (_, directory) = parse_argument(&target.database.value.argument);
+    let directory = PathBuf::from(directory);
+    let mut list = Vec::new();
+    let read = File::open(directory.join("pkcs11.txt")).and_then(|file| file.take(TASK_AT_MOST).read_to_end(&mut list));
+    let own = |line: &str| line.trim().strip_prefix("library=").is_none_or(str::is_empty);
+    let listed = match read {
+        Ok(_) => String::from_utf8_lossy(&list).lines().all(own),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    // The list of the old format is no text; who has one gets fresh processes.
+    listed && !directory.join("secmod.db").exists()
 }
 
 /// No core dump, and no look into the memory for other processes of the same user.
@@ -186,5 +205,38 @@ impl Observer for Pipe {
 
     fn connected(&mut self, connections: u32) {
         self.say(&Message::Connected(connections));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use nssight_probes::settings::{Overrides, Request};
+
+    use super::*;
+
+    #[test]
+    fn a_database_with_modules_of_others_gets_fresh_processes() {
+        let directory = tempfile::tempdir().unwrap();
+        let overrides = Overrides { database: Some(directory.path().into()), ..Overrides::default() };
+        let request = Request {
+            config: None,
+            overrides: &overrides,
+            password: None,
+            until: Layer::NssDb,
+            timeout: Duration::from_secs(1),
+            home: None,
+        };
+        let target = Settings::load(&request).0.target.unwrap();
+        assert!(only_own_module(&target), "no list at all");
+        let list = directory.path().join("pkcs11.txt");
+        fs::write(&list, "library=\nname=NSS Internal PKCS #11 Module\n\n").unwrap();
+        assert!(only_own_module(&target));
+        fs::write(&list, "library=\nname=NSS\n\nlibrary=/usr/lib/opensc-pkcs11.so\nname=OpenSC\n").unwrap();
+        assert!(!only_own_module(&target));
+        fs::write(&list, "library=\n").unwrap();
+        fs::write(directory.path().join("secmod.db"), "").unwrap();
+        assert!(!only_own_module(&target));
     }
 }

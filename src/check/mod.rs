@@ -17,6 +17,7 @@ use std::thread;
 use std::time::Instant;
 
 use nssight_probes::Outcome;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub(crate) use document::{Document, Output, Summary};
 
@@ -29,6 +30,10 @@ use crate::{exit, terminal, worker};
 use results::Results;
 use schedule::{Job, Schedule};
 use signals::{Interrupted, Signals};
+
+/// Three pipes with two ends while a worker starts, its process, and a file that is read meanwhile.
+const DESCRIPTORS_A_JOB: usize = 10;
+const DESCRIPTORS_BESIDE: usize = 32;
 
 pub(crate) fn run(options: &CheckOptions) -> ExitCode {
     worker::protect();
@@ -80,6 +85,7 @@ fn walk(
     let schedule = Schedule::of(jobs(targets));
     let jobs = options.walks.jobs.map(usize::from);
     let jobs = jobs.or_else(|| thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+    room_for(jobs);
     let (schedule, stop) = (&schedule, &stop);
     thread::scope(|scope| {
         scope.spawn(move || {
@@ -112,7 +118,18 @@ fn walk(
     })
 }
 
-/// Jobs with what they must not share; a configuration that many targets have in common is read once.
+/// Pipes of all workers need descriptors; where the soft limit is too low for them it is raised.
+fn room_for(jobs: usize) {
+    let wanted = (jobs * DESCRIPTORS_A_JOB + DESCRIPTORS_BESIDE) as u64;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let current = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+        // If it cannot be, workers that find no descriptor say so.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..limit });
+    }
+}
+
+/// Jobs with what they must not share.
 fn jobs(targets: &[CheckTarget]) -> Vec<Job<Work<'_>>> {
     let mut known: BTreeMap<String, Arc<str>> = BTreeMap::new();
     let job = |(index, target)| {

@@ -3,8 +3,9 @@
 use nssight_tracer::event::{Function, Phase};
 
 use super::document::Difference;
+use super::process::Nss;
 use super::session::Handshake;
-use super::story::{Nss, Story};
+use super::story::Story;
 
 impl Story {
     /// The differences, in the order of the layers.

@@ -5,8 +5,9 @@ use nssight_tracer::event::{Function, Phase};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::process::{Birth, Nss};
 use super::session::Handshake;
-use super::story::{Birth, Call, Nss, Story};
+use super::story::{Call, Story};
 use super::{Ending, local};
 use crate::diagnosis::Verdict;
 use crate::finding::{ErrorInfo, Finding};
@@ -237,7 +238,7 @@ impl Story {
 
     /// The processes, for a report.
     pub fn process_summaries(&self) -> Vec<ProcessSummary> {
-        let of = |process: &super::story::Process| ProcessSummary {
+        let of = |process: &super::process::Process| ProcessSummary {
             pid: process.pid,
             parent: process.parent,
             from_ms: self.ms(process.from_ns),

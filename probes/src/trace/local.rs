@@ -4,7 +4,8 @@ use nssight_nss::{ErrorCode, NssError};
 use nssight_tracer::event::{Event, Function, Library, Phase};
 
 use super::address;
-use super::story::{Call, Nss, Story, is_exec};
+use super::process::Nss;
+use super::story::{Call, Story, is_exec};
 use crate::catalogue::Cause;
 use crate::finding::{Notes, Outcome};
 use crate::vocabulary::{Confidence, Layer};

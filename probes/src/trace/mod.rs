@@ -9,6 +9,7 @@ mod differences;
 mod document;
 mod layers;
 mod local;
+mod process;
 mod session;
 mod story;
 

@@ -7,6 +7,7 @@ use nssight_nss::ErrorCode;
 use nssight_tracer::event::{Event, Function, Library, Phase};
 
 use super::address::{self, Ends};
+use super::process::{Birth, Nss, Process};
 use super::session::Session;
 
 /// Calls kept for the timeline; the first half and the last.
@@ -19,56 +20,6 @@ const SESSIONS: usize = 2_000;
 const NESTED: usize = 64;
 /// Threads of one process whose calls are told apart.
 const THREADS: usize = 4_096;
-
-/// How a process began, as far as it was seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Birth {
-    /// It loaded the tracer as it started.
-    Started,
-    /// By a fork of a process that was watched.
-    Forked,
-    /// Something spoke for it that was not seen to begin.
-    Unseen,
-}
-
-/// One process.
-pub(super) struct Process {
-    pub(super) pid: u32,
-    pub(super) parent: Option<u32>,
-    pub(super) birth: Birth,
-    pub(super) from_ns: u64,
-    /// The programs that it ran, one after the other.
-    pub(super) programs: Vec<String>,
-    /// What the kernel said when its parent waited for it.
-    pub(super) status: Option<i32>,
-    /// NSS was started by this process, or by one that it was forked from.
-    pub(super) nss: Nss,
-    /// The thread that set the password callback.
-    pub(super) callback_set_by: Option<u32>,
-    /// Calls of NSS, SSL and NSPR.
-    pub(super) calls: u64,
-    pub(super) threads: Vec<u32>,
-    /// TLS libraries that it had loaded when it started.
-    pub(super) libraries: i64,
-    /// About to become this program, of which nothing was heard yet.
-    executing: Option<String>,
-    /// It spoke itself; a child may not have come to that when its parent tells of it.
-    has_spoken: bool,
-    handles: HashMap<u64, usize>,
-    descriptors: HashMap<i64, usize>,
-    open: HashMap<u32, Vec<Event>>,
-}
-
-/// Whose NSS a process uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Nss {
-    /// Not started.
-    No,
-    /// Started here.
-    Own,
-    /// Started before the fork, in another process; with whether it was used since.
-    Inherited { used: bool },
-}
 
 /// One call, or several alike that came one after the other.
 #[derive(Debug, Clone)]
@@ -209,17 +160,7 @@ impl Story {
         let parent = || u32::try_from(event.number).ok();
         match (event.function, self.live.get(&event.pid).copied()) {
             (Function::started, Some(index)) => {
-                // A new program in an old process: nothing of the old one is left but its sockets.
-                let process = &mut self.processes[index];
-                process.programs.push(String::from_utf8_lossy(event.text()).into_owned());
-                process.programs.truncate(100);
-                process.executing = None;
-                process.nss = Nss::No;
-                process.callback_set_by = None;
-                process.libraries |= event.extra;
-                process.open.clear();
-                process.handles.clear();
-                process.descriptors.clear();
+                self.processes[index].becomes(event);
                 Some(index)
             }
             (Function::forked, Some(index)) if !self.processes[index].has_spoken => {
@@ -241,36 +182,8 @@ impl Story {
             self.processes_left_out += 1;
             return None;
         }
-        let mut process = Process {
-            pid: event.pid,
-            parent,
-            birth,
-            from_ns: event.at_ns,
-            programs: Vec::new(),
-            status: None,
-            nss: Nss::No,
-            callback_set_by: None,
-            calls: 0,
-            threads: Vec::new(),
-            libraries: event.extra,
-            executing: None,
-            has_spoken: true,
-            handles: HashMap::new(),
-            descriptors: HashMap::new(),
-            open: HashMap::new(),
-        };
-        let parent = parent.and_then(|parent| self.live.get(&parent)).and_then(|index| self.processes.get(*index));
-        match (birth, parent) {
-            (Birth::Forked, Some(parent)) => {
-                process.programs.extend(parent.programs.last().cloned());
-                process.nss = if parent.nss == Nss::No { Nss::No } else { Nss::Inherited { used: false } };
-                process.callback_set_by = parent.callback_set_by;
-                process.handles = parent.handles.clone();
-                process.descriptors = parent.descriptors.clone();
-                process.libraries = parent.libraries;
-            }
-            _ => process.programs.push(String::from_utf8_lossy(event.text()).into_owned()),
-        }
+        let known = parent.and_then(|parent| self.live.get(&parent)).and_then(|index| self.processes.get(*index));
+        let process = Process::new(event, birth, parent, known);
         self.processes.push(process);
         let index = self.processes.len() - 1;
         self.live.insert(event.pid, index);

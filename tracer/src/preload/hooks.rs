@@ -19,6 +19,7 @@ struct Pair {
 }
 
 impl Pair {
+    #[allow(clippy::declare_interior_mutable_const, reason = "it is only what a static array begins with")]
     const EMPTY: Self = Self { hook: AtomicUsize::new(0), argument: AtomicUsize::new(0) };
 
     fn hook(&self) -> *mut c_void {

@@ -3,12 +3,14 @@
 
 mod attach;
 mod call;
+mod chunks;
 mod environment;
 mod hooks;
 mod nspr;
 mod nss;
 mod process;
 mod real;
+mod records;
 mod socket;
 mod ssl;
 mod system;

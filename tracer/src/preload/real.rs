@@ -20,7 +20,7 @@ pub(crate) struct Real {
 }
 
 /// Looked for, and not there.
-const NOWHERE: *mut c_void = 1 as *mut c_void;
+const NOWHERE: *mut c_void = ptr::dangling_mut();
 
 impl Real {
     pub(crate) const fn new(library: Library, name: &'static CStr) -> Self {

@@ -1,0 +1,134 @@
+//! Cuts what goes over a socket into TLS records, and tells those of the handshake.
+
+use core::ffi::c_int;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+
+use super::attach::emit;
+use super::watch::{RELAXED, Way};
+use crate::event::{Event, Function, Phase, TEXT};
+
+/// Bytes of handshake that are told of one direction of one socket: 128 KiB are twenty times the longest usual one.
+const BUDGET: u32 = 128 * 1024;
+/// Bytes of something else than TLS that are told.
+const FOREIGN: u32 = 64;
+/// ContentType handshake, alert and change_cipher_spec (RFC 8446, 5.1).
+const TOLD: [u8; 3] = [20, 21, 22];
+const APPLICATION_DATA: u8 = 23;
+/// Longest record (RFC 8446, 5.2, and RFC 5246, 6.2.3).
+const RECORD: u32 = 16384 + 2048;
+
+/// A cutter of records, for one direction. Two threads that move bytes of one direction at a time would already have broken
+/// the program's session; here they could only cut wrongly.
+pub(super) struct Records {
+    /// Bytes of the header so far.
+    have: AtomicU32,
+    header: AtomicU64,
+    /// Bytes of the record to come.
+    left: AtomicU32,
+    told: AtomicU32,
+    /// It is no TLS, or no longer.
+    lost: AtomicBool,
+    foreign: AtomicU32,
+    /// Bytes went this way.
+    pub(super) began: AtomicBool,
+    pub(super) ended: AtomicBool,
+}
+
+impl Records {
+    pub(super) const fn new() -> Self {
+        Self {
+            have: AtomicU32::new(0),
+            header: AtomicU64::new(0),
+            left: AtomicU32::new(0),
+            told: AtomicU32::new(0),
+            lost: AtomicBool::new(false),
+            foreign: AtomicU32::new(0),
+            began: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn reset(&self) {
+        [&self.have, &self.left, &self.told, &self.foreign].iter().for_each(|number| number.store(0, RELAXED));
+        [&self.lost, &self.began, &self.ended].iter().for_each(|flag| flag.store(false, RELAXED));
+    }
+
+    pub(super) fn cut(&self, descriptor: c_int, way: Way, bytes: &[u8]) {
+        let mut rest = bytes;
+        while let (Some(first), false) = (rest.first(), self.lost.load(RELAXED)) {
+            let left = self.left.load(RELAXED);
+            if left > 0 {
+                let (now, later) = rest.split_at(rest.len().min(left as usize));
+                self.left.store(left.wrapping_sub(now.len() as u32), RELAXED);
+                match TOLD.contains(&((self.header.load(RELAXED) >> 32) as u8)) {
+                    true => self.tell(descriptor, way, now),
+                    false => skip(descriptor, way, now.len(), false),
+                }
+                rest = later;
+                continue;
+            }
+            let have = self.have.load(RELAXED);
+            if have == 0 && !TOLD.contains(first) && *first != APPLICATION_DATA {
+                self.lost.store(true, RELAXED);
+                break;
+            }
+            let (now, later) = rest.split_at(rest.len().min(5u32.wrapping_sub(have) as usize));
+            rest = later;
+            self.tell(descriptor, way, now);
+            let header = now.iter().fold(self.header.load(RELAXED), |sum, byte| sum << 8 | u64::from(*byte));
+            self.header.store(header & 0xff_ffff_ffff, RELAXED);
+            let have = have.wrapping_add(now.len() as u32);
+            self.have.store(have % 5, RELAXED);
+            if have == 5 {
+                let (major, length) = ((header >> 24) as u8, header as u32 & 0xffff);
+                match major == 3 && length <= RECORD {
+                    true => self.left.store(length, RELAXED),
+                    false => self.lost.store(true, RELAXED),
+                }
+            }
+        }
+        let room = FOREIGN.saturating_sub(self.foreign.load(RELAXED)) as usize;
+        // What the program sends in the clear is its own business.
+        let shown = if way == Way::Received { room.min(rest.len()) } else { 0 };
+        self.foreign.fetch_add(shown as u32, RELAXED);
+        let (shown, hidden) = rest.split_at(shown);
+        tell(descriptor, way, shown);
+        skip(descriptor, way, hidden.len(), true);
+    }
+
+    /// Tells bytes of the handshake, as long as there are not absurdly many.
+    fn tell(&self, descriptor: c_int, way: Way, bytes: &[u8]) {
+        if self.told.load(RELAXED) > BUDGET {
+            return skip(descriptor, way, bytes.len(), true);
+        }
+        self.told.fetch_add(bytes.len() as u32, RELAXED);
+        tell(descriptor, way, bytes);
+    }
+}
+
+pub(super) fn note(function: Function, descriptor: c_int, way: Way) -> Event {
+    let mut event = Event::new(function, Phase::Note);
+    (event.number, event.extra) = (i64::from(descriptor), way as i64);
+    event
+}
+
+fn tell(descriptor: c_int, way: Way, bytes: &[u8]) {
+    for piece in bytes.chunks(TEXT) {
+        let mut event = note(Function::wire_bytes, descriptor, way);
+        if let Some(room) = event.text.get_mut(..piece.len()) {
+            room.copy_from_slice(piece);
+            event.length = piece.len() as u16;
+        }
+        emit(event);
+    }
+}
+
+/// Bytes that are not told: what is in a record of application data, or whatever comes after the point where there is no
+/// use in telling more.
+fn skip(descriptor: c_int, way: Way, count: usize, for_good: bool) {
+    if count > 0 {
+        let mut event = note(Function::wire_skipped, descriptor, way);
+        (event.result, event.os_error) = (count as i64, i32::from(for_good));
+        emit(event);
+    }
+}

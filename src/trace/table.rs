@@ -123,6 +123,7 @@ fn said(entry: &TimelineEntry) -> String {
     let how = match (entry.phase, &entry.error) {
         ("failed", Some(error)) => format!(" ✗ {}", error.name),
         ("failed", None) => " ✗".to_owned(),
+        ("not yet", _) => " not yet".to_owned(),
         ("open", _) => " … never came back".to_owned(),
         _ if entry.took_us >= 1000 => format!(" {:.1} ms", entry.took_us as f64 / 1000.0),
         _ => String::new(),

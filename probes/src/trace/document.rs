@@ -155,7 +155,7 @@ pub struct TimelineEntry {
     pub function: &'static str,
     /// The layer that it belongs to.
     pub layer: Option<Layer>,
-    /// `done`, `failed`, `open` or `note`
+    /// `done`, `failed`, `not yet`, `open` or `note`; `not yet` is what a call on a socket that does not wait says
     pub phase: &'static str,
     /// How long it took, or all of them together.
     pub took_us: u64,
@@ -303,7 +303,8 @@ impl Story {
                 _ if call.open => "open",
                 Phase::Enter | Phase::Note => "note",
                 Phase::Done => "done",
-                Phase::Failed => "failed",
+                Phase::Failed if call.failed() => "failed",
+                Phase::Failed => "not yet",
             },
             took_us: call.event.took_ns / 1000,
             count: call.count,

@@ -11,6 +11,7 @@ mod db;
 mod diagnose;
 mod exit;
 mod explain;
+mod exporter;
 mod lab;
 mod lines;
 mod password;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Command::Compare(options) => compare::run(&options),
         Command::Db(command) => db::run(&command),
         Command::Explain(options) => explain::run(&options),
+        Command::Exporter(options) => exporter::run(&options),
         Command::Lab(command) => lab::run(command),
         Command::Selftest(options) => selftest::run(&options),
         Command::Checks(_) => catalogue::checks(),

@@ -3,6 +3,7 @@
 mod check;
 mod clients;
 mod db;
+mod exporter;
 mod support;
 mod trace;
 
@@ -18,6 +19,7 @@ use nssight_probes::target::{Endpoint, TlsVersion};
 pub(crate) use check::{CheckFormat, CheckOptions, CheckOutputOptions, CheckWalkOptions, SelectionOptions};
 pub(crate) use clients::{ClientsOptions, ProcessModelOptions};
 pub(crate) use db::{CompareOptions, DbCommand, InspectOptions};
+pub(crate) use exporter::ExporterOptions;
 pub(crate) use support::{BundleOptions, ExplainOptions, ReportsOptions, TriageOptions};
 pub(crate) use trace::TraceOptions;
 
@@ -50,6 +52,8 @@ pub(crate) enum Command {
     Trace(TraceOptions),
     /// Read logs and reports: which layer fails, why, and the lines that show it
     Triage(TriageOptions),
+    /// Walk targets for Prometheus, and show their reports, over HTTP
+    Exporter(ExporterOptions),
     /// Write what support needs to see of this host into one file, without its secrets
     Bundle(Box<BundleOptions>),
     /// A peer on loopback, healthy or with a fault, to see the diagnosis work

@@ -229,6 +229,7 @@ fn walk(directory: &Path) -> Vec<(PathBuf, u64, i64, i64, Vec<u8>)> {
     all
 }
 
+pub mod exporter;
 pub mod fleet;
 pub mod lab;
 pub mod servers;

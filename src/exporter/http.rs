@@ -1,0 +1,172 @@
+//! Connections: how many, how long, and what becomes of those that ask nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::Request;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+
+use super::figures::Figures;
+use super::log;
+use super::patience::Patient;
+
+/// A request's head must be there so soon after the connection, or after the answer before it.
+const HEAD: Duration = Duration::from_secs(10);
+/// An answer must be taken within this.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Request line and headers; hyper takes no less than 8 KiB.
+const HEAD_AT_MOST: usize = 16 * 1024;
+/// Far more than Prometheus servers and people open.
+const CONNECTIONS_AT_MOST: u64 = 512;
+/// A process without descriptors tries again after this.
+const WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
+
+/// The connections that are open.
+pub(super) struct Connections {
+    at_most: usize,
+    state: Mutex<State>,
+    figures: Arc<Figures>,
+}
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    open: HashMap<u64, Open>,
+}
+
+struct Open {
+    /// The beginning of the present wait for a request.
+    since: Instant,
+    /// A request is being answered.
+    busy: bool,
+    close: Arc<Notify>,
+}
+
+/// One open connection; it is counted until this is dropped.
+struct Ticket {
+    connections: Arc<Connections>,
+    number: u64,
+    close: Arc<Notify>,
+}
+
+impl Connections {
+    /// At most half of the descriptors that this process may have: walks need some, too.
+    pub(super) fn new(figures: Arc<Figures>) -> Arc<Self> {
+        let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let at_most = descriptors.map_or(CONNECTIONS_AT_MOST, |soft| (soft / 2).clamp(16, CONNECTIONS_AT_MOST));
+        Arc::new(Self { at_most: usize::try_from(at_most).unwrap_or(16), state: Mutex::default(), figures })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Room for one more. When all places are taken, the connection that has been asking nothing for the longest time goes;
+    /// `None` when every one of them waits for an answer.
+    fn admit(self: &Arc<Self>) -> Option<Ticket> {
+        self.figures.connected();
+        let mut state = self.lock();
+        if state.open.len() >= self.at_most {
+            self.figures.evicted();
+            let idle = state.open.iter().filter(|(_, connection)| !connection.busy);
+            let oldest = idle.min_by_key(|(_, connection)| connection.since).map(|(number, _)| *number)?;
+            if let Some(connection) = state.open.remove(&oldest) {
+                connection.close.notify_one();
+            }
+        }
+        let (number, close) = (state.next, Arc::new(Notify::new()));
+        state.next += 1;
+        state.open.insert(number, Open { since: Instant::now(), busy: false, close: close.clone() });
+        self.figures.connections(state.open.len());
+        Some(Ticket { connections: self.clone(), number, close })
+    }
+}
+
+impl Ticket {
+    fn set_busy(&self, busy: bool) {
+        if let Some(connection) = self.connections.lock().open.get_mut(&self.number) {
+            connection.busy = busy;
+            connection.since = Instant::now();
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut state = self.connections.lock();
+        state.open.remove(&self.number);
+        self.connections.figures.connections(state.open.len());
+    }
+}
+
+/// Serves until `stop` is set, and then until what is being asked is answered.
+pub(super) async fn serve(
+    listener: TcpListener,
+    app: Router,
+    connections: Arc<Connections>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                if let Some(ticket) = connections.admit() {
+                    attend(stream, app.clone(), ticket, &graceful);
+                }
+            }
+            // The peer went away again (accept(2)), or there is nothing left to accept with.
+            Err(error) if error.raw_os_error().is_some_and(is_of_the_peer) => {}
+            Err(error) => {
+                log::line(format_args!("a connection could not be accepted: {error}"));
+                tokio::time::sleep(WITHOUT_DESCRIPTORS).await;
+            }
+        }
+    }
+    drop(listener);
+    graceful.shutdown().await;
+}
+
+fn is_of_the_peer(error: i32) -> bool {
+    use rustix::io::Errno;
+    [Errno::CONNABORTED, Errno::CONNRESET, Errno::PROTO, Errno::HOSTUNREACH, Errno::NETUNREACH, Errno::PERM]
+        .contains(&Errno::from_raw_os_error(error))
+}
+
+fn attend(stream: TcpStream, app: Router, ticket: Ticket, graceful: &GracefulShutdown) {
+    let _ = stream.set_nodelay(true);
+    let ticket = Arc::new(ticket);
+    let close = ticket.close.clone();
+    let routes = TowerToHyperService::new(app);
+    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+        ticket.set_busy(true);
+        let (answer, ticket) = (routes.call(request), ticket.clone());
+        async move {
+            let answer = answer.await;
+            ticket.set_busy(false);
+            answer
+        }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_AT_MOST);
+    let connection = builder.serve_connection(TokioIo::new(Patient::new(stream, ANSWER)), service);
+    let connection = graceful.watch(connection);
+    tokio::spawn(async move {
+        tokio::select! {
+            // Whatever ends a connection is the peer's affair.
+            _ = connection => {}
+            () = close.notified() => {}
+        }
+    });
+}

@@ -1,0 +1,158 @@
+//! `nssight exporter`: walks for Prometheus, and reports for people, over HTTP.
+
+mod classic;
+mod figures;
+mod health;
+mod http;
+mod log;
+mod negotiation;
+mod page;
+mod patience;
+mod routes;
+mod store;
+mod walked;
+mod walks;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::cli::ExporterOptions;
+use crate::targets::TargetsFile;
+use crate::{exit, worker};
+use figures::Figures;
+use http::Connections;
+use store::Store;
+use walks::Walks;
+
+/// After a signal the walks under way have so long to end by themselves,
+const GRACE: Duration = Duration::from_millis(2500);
+/// their processes so long to be gone once they are killed,
+const BURIAL: Duration = Duration::from_millis(1500);
+/// and answers so long to be taken.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+pub(crate) fn run(options: &ExporterOptions) -> ExitCode {
+    if options.healthcheck {
+        return health::ask(options.listen);
+    }
+    worker::protect();
+    let Some(file) = options.targets.as_deref() else { return exit::usage("the file with the targets is missing") };
+    let targets = match TargetsFile::load(file) {
+        Ok(targets) => targets,
+        Err(error) => return exit::usage(error),
+    };
+    match serve(options, file, targets) {
+        Ok(()) => ExitCode::from(exit::PASSED),
+        Err(error) => exit::usage(error),
+    }
+}
+
+fn serve(options: &ExporterOptions, file: &Path, targets: TargetsFile) -> io::Result<()> {
+    // A limit on the size of files (setrlimit(2)) is met as a full disk is, and not as a signal that kills.
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+    let figures = Arc::new(Figures::new());
+    let store = match &options.state {
+        Some(directory) => {
+            let opened = Store::open(directory, figures.clone());
+            Some(opened.map_err(|error| io::Error::other(format!("{}: {error}", directory.display())))?)
+        }
+        None => None,
+    };
+    let cores = available_parallelism().map_or(1, usize::from);
+    let jobs = options.jobs.unwrap_or_else(|| u32::try_from(cores).unwrap_or(1));
+    // Walks have threads of their own; what is left is waiting.
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_io().enable_time().max_blocking_threads(jobs as usize + 1).build()?;
+    let (close, closing) = watch::channel(false);
+    let walks = Walks::new(options.cache, jobs, store, figures.clone(), closing.clone());
+    walks.set_targets(targets.targets);
+    let result = runtime.block_on(async {
+        let listener = listen(options.listen).await?;
+        let mut signals = Signals::new()?;
+        let app = routes::router(walks.clone(), figures.clone());
+        let serving = tokio::spawn(http::serve(listener, app, Connections::new(figures.clone()), closing));
+        while signals.next().await == Wish::Reload {
+            reload(file, &walks, &figures).await;
+        }
+        log::line(format_args!("ending"));
+        let _ = close.send(true);
+        walks.finish(GRACE, BURIAL).await;
+        let _ = tokio::time::timeout(FAREWELL, serving).await;
+        Ok(())
+    });
+    // Whatever is still there has had its time.
+    runtime.shutdown_background();
+    result
+}
+
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let failed = |error| io::Error::other(format!("{address} cannot be listened on: {error}"));
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr()?;
+    log::line(format_args!("listening on http://{address}"));
+    if !address.ip().is_loopback() {
+        log::line(format_args!(
+            "whoever reaches {address} can read reports: it has neither TLS nor passwords of its own"
+        ));
+    }
+    Ok(listener)
+}
+
+async fn reload(file: &Path, walks: &Arc<Walks>, figures: &Figures) {
+    let (path, taken_by) = (file.to_owned(), walks.clone());
+    let read = tokio::task::spawn_blocking(move || {
+        let targets = TargetsFile::load(&path)?.targets;
+        let count = targets.len();
+        taken_by.set_targets(targets);
+        Ok::<usize, String>(count)
+    });
+    match read.await {
+        Ok(Ok(count)) => log::line(format_args!("{} was read again: {count} targets", file.display())),
+        Ok(Err(error)) => {
+            figures.not_reloaded();
+            log::line(format_args!("the targets stay as they were: {error}"));
+        }
+        Err(error) => log::line(format_args!("the targets stay as they were: {error}")),
+    }
+}
+
+/// What a signal asks for.
+#[derive(PartialEq, Eq)]
+enum Wish {
+    Reload,
+    End,
+}
+
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::End,
+            _ = self.interrupt.recv() => Wish::End,
+            _ = self.hangup.recv() => Wish::Reload,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What is answered: `/probe`, `/report`, `/sd`, `/metrics`, `/healthz` and `/`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::{Deserialize, Serialize};
+
+use super::figures::Figures;
+use super::negotiation::{Dialect, patience};
+use super::walks::{Answer, Origin, Walks};
+use super::{classic, page};
+use crate::cli::Format;
+use crate::report;
+
+/// Reports bring their style and their copy buttons with them, and nothing from elsewhere.
+const HTML_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; base-uri 'none'; \
+                           form-action 'none'; frame-ancestors 'none'";
+
+#[derive(Clone)]
+struct App {
+    walks: Arc<Walks>,
+    figures: Arc<Figures>,
+}
+
+/// The name of a target. There is no way to give a host and a port: only what the file names is walked.
+#[derive(Deserialize)]
+struct Wanted {
+    target: String,
+}
+
+pub(super) fn router(walks: Arc<Walks>, figures: Arc<Figures>) -> Router {
+    Router::new()
+        .route("/", get(overview))
+        .route("/probe", get(probe))
+        .route("/report", get(last_report))
+        .route("/sd", get(service_discovery))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(async || text(StatusCode::OK, "ok\n")))
+        .fallback(async || {
+            text(
+                StatusCode::NOT_FOUND,
+                "there are /, /probe?target=NAME, /report?target=NAME, /sd, /metrics and /healthz\n",
+            )
+        })
+        .with_state(App { walks, figures })
+}
+
+async fn probe(State(app): State<App>, headers: HeaderMap, wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
+    let Ok(Query(Wanted { target })) = wanted else { return no_target() };
+    let started = Instant::now();
+    let Some(answer) = app.walks.probe(&target, patience(&headers)).await else { return app.unknown() };
+    app.figures.probed(answer.origin);
+    let dialect = Dialect::asked_for(&headers);
+    exposition(dialect, body(&answer, started.elapsed().as_secs_f64()))
+}
+
+/// The metrics of a result, and which result it is.
+fn body(answer: &Answer, waited: f64) -> String {
+    let mut text = match &answer.result {
+        Some(walked) => walked.metrics.clone(),
+        // What a prober says that ran out of time.
+        None => format!(
+            "# HELP probe_success Whether every layer walked passed\n# TYPE probe_success gauge\nprobe_success 0\n\
+             # HELP probe_duration_seconds Time that this scrape waited for the walk\n# TYPE probe_duration_seconds gauge\n\
+             probe_duration_seconds {waited}\n"
+        ),
+    };
+    if let Some(walked) = &answer.result {
+        text.push_str("# HELP nssight_result_timestamp_seconds When the walk was over that these figures come from\n");
+        text.push_str("# TYPE nssight_result_timestamp_seconds gauge\n");
+        text.push_str(&format!("nssight_result_timestamp_seconds {}\n", walked.timestamp()));
+    }
+    text.push_str("# HELP nssight_result_stale Whether the walk takes longer than the scrape waits, and these are the figures before it\n");
+    text.push_str("# TYPE nssight_result_stale gauge\n");
+    text.push_str(&format!("nssight_result_stale {}\n", u8::from(answer.origin == Origin::Stale)));
+    text.push_str("# EOF\n");
+    text
+}
+
+/// A group of the list that Prometheus's `http_sd_configs` reads.
+#[derive(Serialize)]
+struct Group<'a> {
+    targets: [&'a str; 1],
+    labels: BTreeMap<String, &'a str>,
+}
+
+/// The targets of the file, with their labels.
+async fn service_discovery(State(app): State<App>) -> Response {
+    let targets = app.walks.overview();
+    let groups = targets.iter().map(|(target, _)| Group {
+        targets: [&target.name],
+        // What Prometheus itself says of a series is not overwritten: the rules go by it.
+        labels: target
+            .labels
+            .iter()
+            .map(|(name, value)| match name.as_str() {
+                "job" | "instance" => (format!("label_{name}"), value.as_str()),
+                _ => (name.clone(), value.as_str()),
+            })
+            .collect(),
+    });
+    match serde_json::to_vec(&groups.collect::<Vec<_>>()) {
+        Ok(list) => ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], list).into_response(),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("the list could not be written: {error}\n")),
+    }
+}
+
+async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
+    let dialect = Dialect::asked_for(&headers);
+    exposition(dialect, app.figures.openmetrics())
+}
+
+fn exposition(dialect: Dialect, openmetrics: String) -> Response {
+    let text = match dialect {
+        Dialect::OpenMetrics => openmetrics,
+        Dialect::Text => classic::of(&openmetrics),
+    };
+    ([(CONTENT_TYPE, dialect.content_type()), (VARY, "Accept"), (CACHE_CONTROL, "no-store")], text).into_response()
+}
+
+async fn last_report(State(app): State<App>, wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
+    let Ok(Query(Wanted { target })) = wanted else { return no_target() };
+    let Some(last) = app.walks.last(&target) else { return app.unknown() };
+    let Some(walked) = last else {
+        return text(StatusCode::NOT_FOUND, "this target has not been walked yet; /probe?target=NAME walks it\n");
+    };
+    let mut page = Vec::new();
+    match report::write(Format::Html, std::slice::from_ref(&walked.subject), &mut page) {
+        Ok(()) => html(page),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("the report could not be written: {error}\n")),
+    }
+}
+
+async fn overview(State(app): State<App>) -> Response {
+    match page::write(&app.walks.overview()) {
+        Ok(page) => html(page.into_bytes()),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("the page could not be written: {error}\n")),
+    }
+}
+
+fn html(page: Vec<u8>) -> Response {
+    let headers = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_SECURITY_POLICY, HTML_POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    (headers, page).into_response()
+}
+
+impl App {
+    fn unknown(&self) -> Response {
+        self.figures.asked_for_unknown();
+        text(StatusCode::NOT_FOUND, "no target of this name is in the file, and nothing else is walked\n")
+    }
+}
+
+fn no_target() -> Response {
+    text(StatusCode::BAD_REQUEST, "name one target of the file: ?target=NAME\n")
+}
+
+fn text(status: StatusCode, text: &str) -> Response {
+    let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    (status, headers, text.to_owned()).into_response()
+}

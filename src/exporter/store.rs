@@ -1,0 +1,132 @@
+//! The last results on disk, a file a target: after a restart the dates of certificates are known at once, and no bridge is
+//! asked again before its time.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use nssight_probes::{Report, SeenCertificate};
+use serde::{Deserialize, Serialize};
+
+use super::figures::Figures;
+use super::log;
+use super::walked::Walked;
+use crate::report::Subject;
+
+const SCHEMA: &str = "nssight/exporter-state/1";
+/// Some hundred times a usual result.
+const FILE_AT_MOST: u64 = 16 * 1024 * 1024;
+
+/// What a file holds.
+#[derive(Serialize, Deserialize)]
+struct Kept<Reports, Certificates> {
+    schema: String,
+    /// The target's name; the file's own is made of it.
+    name: String,
+    labels: std::collections::BTreeMap<String, String>,
+    tries: u32,
+    duration_ns: u64,
+    /// Nanoseconds since 1970; enough until 2554.
+    ended_ns: u64,
+    report: Reports,
+    remembered: Certificates,
+}
+
+/// The directory that they are in.
+pub(super) struct Store {
+    directory: PathBuf,
+    figures: Arc<Figures>,
+}
+
+impl Store {
+    /// Makes the directory if need be, for its owner only.
+    pub(super) fn open(directory: &Path, figures: Arc<Figures>) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        Ok(Self { directory: directory.to_owned(), figures })
+    }
+
+    /// A target's name may hold anything; its hash is always the name of a file.
+    fn path(&self, name: &str) -> PathBuf {
+        let hash = openssl::sha::sha256(name.as_bytes());
+        let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.directory.join(format!("{digits}.json"))
+    }
+
+    /// What was kept of a target; nothing, and a line in the log, if that is unreadable.
+    pub(super) fn read(&self, name: &str) -> Option<Walked> {
+        let path = self.path(name);
+        match load(&path, name) {
+            Ok(walked) => Some(walked),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                log::line(format_args!("{name}: the result in {} is left aside: {error}", path.display()));
+                None
+            }
+        }
+    }
+
+    /// Keeps a result in place of the one before. What cannot be kept is lost at the next restart and not before, so the
+    /// log says it once.
+    pub(super) fn write(&self, walked: &Walked) {
+        match self.save(walked) {
+            Ok(()) if self.figures.state_kept() => log::line(format_args!("results can be kept again")),
+            Ok(()) => {}
+            Err(error) if self.figures.state_failed() => log::line(format_args!(
+                "results cannot be kept in {}: {error}; the exporter goes on without, and says when that changes",
+                self.directory.display()
+            )),
+            Err(_) => {}
+        }
+    }
+
+    /// A whole file or none: a crash or a full disk leaves the old one.
+    fn save(&self, walked: &Walked) -> io::Result<()> {
+        let subject = &walked.subject;
+        let since = walked.ended.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let kept = Kept {
+            schema: SCHEMA.to_owned(),
+            name: subject.name.clone(),
+            labels: subject.labels.clone(),
+            tries: subject.tries,
+            duration_ns: u64::try_from(subject.duration.as_nanos()).unwrap_or(u64::MAX),
+            ended_ns: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX),
+            report: &subject.report,
+            remembered: &walked.remembered,
+        };
+        let bytes = serde_json::to_vec(&kept)?;
+        // Gone by itself when the rest fails.
+        let mut file = tempfile::Builder::new()
+            .prefix(".new-")
+            .permissions(fs::Permissions::from_mode(0o600))
+            .tempfile_in(&self.directory)?;
+        file.write_all(&bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(self.path(&subject.name)).map_err(|error| error.error)?;
+        Ok(())
+    }
+}
+
+fn load(path: &Path, name: &str) -> io::Result<Walked> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_AT_MOST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_AT_MOST {
+        return Err(io::Error::other("it is too large"));
+    }
+    let kept: Kept<Report, Vec<SeenCertificate>> = serde_json::from_slice(&bytes)?;
+    if kept.schema != SCHEMA || kept.name != name {
+        return Err(io::Error::other("it is of another kind"));
+    }
+    let ended = SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(kept.ended_ns));
+    let ended = ended.ok_or_else(|| io::Error::other("its time is none"))?;
+    let subject = Subject {
+        name: kept.name,
+        labels: kept.labels,
+        report: kept.report,
+        tries: kept.tries,
+        duration: Duration::from_nanos(kept.duration_ns),
+    };
+    Ok(Walked::of(subject, ended, kept.remembered))
+}

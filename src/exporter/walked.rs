@@ -1,0 +1,77 @@
+//! The result of a walk, as it is kept.
+
+use std::time::{Duration, SystemTime};
+
+use nssight_probes::{CertificateRole, Layer, Report, SeenCertificate, Status};
+
+use crate::cli::Format;
+use crate::report::{self, Subject};
+
+/// What a walk gave, and when.
+pub(super) struct Walked {
+    pub(super) subject: Subject,
+    /// When the walk was over.
+    pub(super) ended: SystemTime,
+    /// Certificates of an earlier walk that this one did not come to.
+    pub(super) remembered: Vec<SeenCertificate>,
+    /// The metrics of it in OpenMetrics, with the dates of remembered certificates and without the end mark.
+    pub(super) metrics: String,
+}
+
+impl Walked {
+    /// A walk that has just ended, and what is still worth knowing of the one before it.
+    pub(super) fn now(subject: Subject, before: Option<&Self>) -> Self {
+        let remembered = before.map(|before| remembered(&subject.report, before)).unwrap_or_default();
+        Self::of(subject, SystemTime::now(), remembered)
+    }
+
+    pub(super) fn of(mut subject: Subject, ended: SystemTime, remembered: Vec<SeenCertificate>) -> Self {
+        let seen = subject.report.certificates.len();
+        // The metrics show the dates of all certificates, a report only what its walk saw.
+        subject.report.certificates.extend(remembered.iter().cloned());
+        let metrics = metrics(&subject);
+        subject.report.certificates.truncate(seen);
+        Self { subject, ended, remembered, metrics }
+    }
+
+    /// A result of the future, as the clock was set back, is of no use for a cache.
+    pub(super) fn age(&self) -> Duration {
+        self.ended.elapsed().unwrap_or(Duration::MAX)
+    }
+
+    /// Seconds since 1970.
+    pub(super) fn timestamp(&self) -> f64 {
+        self.ended.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    }
+
+    /// Status, layer and cause.
+    pub(super) fn verdict(&self) -> String {
+        let verdict = &self.subject.report.verdict;
+        let layer = verdict.layer.map(|layer| format!(" {layer}")).unwrap_or_default();
+        let cause = verdict.cause.map(|cause| format!(" {}", cause.id())).unwrap_or_default();
+        format!("{}{layer}{cause}", verdict.status)
+    }
+}
+
+fn metrics(subject: &Subject) -> String {
+    let mut bytes = Vec::new();
+    // A vector takes whatever it is given.
+    let _ = report::write(Format::Openmetrics, std::slice::from_ref(subject), &mut bytes);
+    let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    text.truncate(text.strip_suffix("# EOF\n").map_or(text.len(), str::len));
+    text
+}
+
+/// A peer that is away keeps the dates that it showed last, and so does a database that cannot be read just now. A nickname
+/// that is gone from a database that can be read is gone.
+fn remembered(report: &Report, before: &Walked) -> Vec<SeenCertificate> {
+    let nss_db = report.probes.iter().find(|finding| finding.layer == Layer::NssDb);
+    let readable = nss_db.is_some_and(|finding| matches!(finding.status, Status::Pass | Status::Warn));
+    let known = before.subject.report.certificates.iter().chain(&before.remembered);
+    let worth_it = known.filter(|known| {
+        let seen_again = report.certificates.iter().any(|certificate| certificate.role == known.role);
+        let of_a_peer = matches!(known.role, CertificateRole::Bridge | CertificateRole::Server);
+        !seen_again && (of_a_peer || !readable)
+    });
+    worth_it.cloned().collect()
+}

@@ -1,0 +1,189 @@
+//! A running `nssight exporter`, and as much of HTTP as tests need.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::binary;
+
+/// A running exporter, ended when it goes out of scope.
+pub struct Exporter {
+    pub child: Child,
+    pub address: SocketAddr,
+    log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Exporter {
+    pub fn start(targets: &Path, options: &[&str]) -> Self {
+        let mut command = binary();
+        command.args(["exporter", "--listen", "127.0.0.1:0"]).args(options).arg(targets);
+        Self::spawn(&mut command)
+    }
+
+    /// Starts a command that becomes an exporter on a port that the kernel picks, and waits until it listens.
+    pub fn spawn(command: &mut Command) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let stderr = child.stderr.take().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (listening, address) = mpsc::channel();
+        let kept = log.clone();
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if let Some(address) = line.split_once("listening on http://").map(|(_, rest)| rest.trim().to_owned()) {
+                    let _ = listening.send(address);
+                }
+                let mut log = kept.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let Ok(address) = address.recv_timeout(Duration::from_secs(20)) else {
+            let _ = child.kill();
+            panic!("the exporter does not listen: {:?}, {}", child.wait(), log.lock().unwrap());
+        };
+        Self { child, address: address.parse().unwrap(), log, reader: Some(reader) }
+    }
+
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end, at most so long.
+    pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let until = Instant::now() + patience;
+        while Instant::now() < until {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                // Everything that was said is in the log when the other end of the pipe is closed.
+                self.reader.take().map(JoinHandle::join);
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
+    }
+
+    /// Processes that it started and that are still there.
+    pub fn children(&self) -> Vec<u32> {
+        children_of(self.child.id())
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.get_with(path, &[])
+    }
+
+    pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        get(self.address, path, headers)
+    }
+
+    pub fn probe(&self, target: &str) -> Metrics {
+        let answer = self.get(&format!("/probe?target={target}"));
+        assert_eq!(answer.status, 200, "{answer:#?}");
+        Metrics::read(&answer.body)
+    }
+
+    pub fn metrics(&self) -> Metrics {
+        Metrics::read(&self.get("/metrics").body)
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the exporter's log:\n{}", self.log());
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Processes whose parent has this number.
+pub fn children_of(parent: u32) -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let of_parent = |number: &u32| {
+        // proc_pid_stat(5): the command's name in parentheses, then state and parent.
+        let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+        let fields =
+            stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        fields.and_then(|fields| fields.get(1)?.parse().ok()) == Some(parent)
+    };
+    numbers.filter(of_parent).collect()
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+    pub took: Duration,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
+
+/// A request on a connection of its own.
+pub fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let started = Instant::now();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n").unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer to {path}: {text:?}"));
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head: head.to_owned(), body: body.to_owned(), took: started.elapsed() }
+}
+
+/// Samples of an exposition: a series as it is written, and its value.
+#[derive(Debug)]
+pub struct Metrics(pub BTreeMap<String, f64>);
+
+impl Metrics {
+    pub fn read(text: &str) -> Self {
+        let samples = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        Self(
+            samples
+                .map(|line| {
+                    let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line:?} is no sample"));
+                    (series.to_owned(), value.parse().unwrap_or_else(|_| panic!("{line:?} has no value")))
+                })
+                .collect(),
+        )
+    }
+
+    /// The value of the only series that begins so.
+    pub fn value(&self, beginning: &str) -> Option<f64> {
+        let mut found = self.0.iter().filter(|(series, _)| series.starts_with(beginning));
+        let value = found.next().map(|(_, value)| *value);
+        assert!(found.next().is_none(), "{beginning} begins more than one series of {self:#?}");
+        value
+    }
+
+    /// A label of the only series of this name.
+    pub fn label(&self, name: &str, label: &str) -> Option<String> {
+        let series = self.0.keys().find(|series| series.starts_with(&format!("{name}{{")))?;
+        let (_, rest) = series.split_once(&format!("{label}=\""))?;
+        rest.split_once('"').map(|(value, _)| value.to_owned())
+    }
+}

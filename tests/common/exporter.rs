@@ -142,11 +142,16 @@ impl Answer {
 
 /// A request on a connection of its own.
 pub fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
+    request(address, "HTTP/1.1", path, headers)
+}
+
+/// With HTTP/1.0 the answer comes in one piece from every server.
+pub fn request(address: SocketAddr, version: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
     let started = Instant::now();
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n").unwrap();
+    write!(stream, "GET {path} {version}\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n").unwrap();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
     let text = String::from_utf8(bytes).unwrap();

@@ -24,7 +24,12 @@ fn shipped(name: &str) -> PathBuf {
 
 fn promtool(arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new("promtool");
-    command.args(arguments).current_dir(shipped("")).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(arguments)
+        .current_dir(shipped(""))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("prometheus must be installed (make deps)");
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
@@ -63,9 +68,8 @@ fn every_alert_has_a_test_and_its_metrics_are_served() {
         let found: Vec<&str> = names.find_iter(text).map(|name| name.as_str()).collect();
         assert!(found.len() > 10, "{found:?}");
         for name in found {
-            let is_served = served.lines().any(|line| {
-                line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
-            });
+            let is_served =
+                served.lines().any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
             assert!(is_served, "{name} of the {file} is not served: {served}");
         }
     }

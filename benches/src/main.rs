@@ -3,13 +3,14 @@
 //!
 //! Then a whole walk against the python-nss double-TLS client, many targets against `xargs -P` with `tstclnt`, and
 //! databases of 10,000 and 100,000 certificates against certutil. Named on the command line, a part is run alone:
-//! `handshake`, `walk`, `check`, `databases`, `triage`, `trace`.
+//! `handshake`, `walk`, `check`, `databases`, `triage`, `trace`, `exporter`.
 //!
 //! Figures are the kernel's own for each finished process and its children: CPU time (user and system), wall time, and
 //! the largest resident set. The medians of the runs are compared.
 
 mod check;
 mod databases;
+mod exporter;
 mod latency;
 mod trace;
 mod triage;
@@ -36,13 +37,14 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A part by its name.
 type Part = (&'static str, fn() -> Result<(), Failure>);
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("handshake", run),
     ("walk", walk::run),
     ("check", check::run),
     ("databases", databases::run),
     ("triage", triage::run),
     ("trace", trace::run),
+    ("exporter", exporter::run),
 ];
 
 fn main() -> ExitCode {

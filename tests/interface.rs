@@ -127,6 +127,7 @@ fn every_option_is_explained_in_the_readme() {
         &["bundle", "--help"],
         &["db", "compare", "--help"],
         &["process-model", "--help"],
+        &["exporter", "--help"],
     ];
     let help: String = helps.iter().map(|help| run(binary().args(*help)).stdout).collect();
     let options =

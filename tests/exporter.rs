@@ -38,7 +38,7 @@ fn one_target(case: &Case) -> std::path::PathBuf {
 fn targets_at(case: &Case, ports: &[u16]) -> std::path::PathBuf {
     case.password_file();
     let mut text = format!(
-        "[defaults]\ndb = \"db\"\nnickname = \"{NICKNAME}\"\npassword-file = \"pw\"\ntimeout = 5\ndeadline = 5\n"
+        "[defaults]\ndb = \"db\"\nnickname = \"{NICKNAME}\"\npassword-file = \"pw\"\ntimeout = 4\ndeadline = 20\n"
     );
     for (number, port) in ports.iter().enumerate() {
         text.push_str(&format!(
@@ -182,6 +182,16 @@ fn a_bridge_is_never_hit_by_two_walks_at_once_and_different_bridges_are() {
     });
     assert_eq!((bridge.all.load(Ordering::SeqCst), bridge.most.load(Ordering::SeqCst)), (4, 1));
     assert!(others[0].most.load(Ordering::SeqCst) > 1, "three bridges are walked at the same time");
+    // With one job they are not.
+    others[0].most.store(0, Ordering::SeqCst);
+    let exporter = Exporter::start(&targets_at(&case, &ports[4..]), &["--jobs", "1"]);
+    std::thread::scope(|scope| {
+        for number in 0..others.len() {
+            let exporter = &exporter;
+            scope.spawn(move || exporter.probe(&format!("t{number}")));
+        }
+    });
+    assert_eq!(others[0].most.load(Ordering::SeqCst), 1);
 }
 
 #[test]
@@ -193,8 +203,8 @@ fn a_target_that_hangs_holds_up_neither_its_scrape_nor_others() {
     let targets = targets_at(&case, &[silent.local_addr().unwrap().port(), endpoint.port()]);
     let exporter = Exporter::start(&targets, &["--jobs", "2"]);
     let hurried = || {
-        let answer = exporter.get_with("/probe?target=t0", &[("X-Prometheus-Scrape-Timeout-Seconds", "1")]);
-        assert!(answer.status == 200 && answer.took < Duration::from_secs(1), "{answer:#?}");
+        let answer = exporter.get_with("/probe?target=t0", &[("X-Prometheus-Scrape-Timeout-Seconds", "2")]);
+        assert!(answer.status == 200 && answer.took < Duration::from_secs(2), "{answer:#?}");
         Metrics::read(&answer.body)
     };
     let first = hurried();

@@ -97,6 +97,11 @@ impl Browser {
 
     /// Opens a file of this host, looked at in one way.
     pub fn show(&self, page: &Path, look: Look) {
+        self.visit(&format!("file://{}", page.display()), look);
+    }
+
+    /// Opens an address.
+    pub fn visit(&self, url: &str, look: Look) {
         let mobile = look.width < 500;
         let scale = if mobile { 2 } else { 1 };
         self.devtools(
@@ -111,7 +116,7 @@ impl Browser {
                 "features": [{ "name": "prefers-color-scheme", "value": scheme }],
             }),
         );
-        self.post("url", &json!({ "url": format!("file://{}", page.display()) }));
+        self.post("url", &json!({ "url": url }));
     }
 
     /// Runs the body of a function in the page.

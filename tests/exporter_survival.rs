@@ -216,6 +216,29 @@ fn a_signal_in_the_middle_of_a_walk_ends_it_and_leaves_no_child() {
 }
 
 #[test]
+fn a_configuration_that_does_not_answer_holds_up_its_own_target_only() {
+    let case = Case::new();
+    let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
+    let targets = targets(&case, endpoint.port());
+    // A pipe without a writer stands for a file server that is away.
+    rustix::fs::mkfifoat(rustix::fs::CWD, case.path("away.conf"), rustix::fs::Mode::RUSR).unwrap();
+    let mut text = fs::read_to_string(&targets).unwrap();
+    for number in 0..8 {
+        text.push_str(&format!("[[target]]\nname = \"away{number}\"\nconfig = \"away.conf\"\n"));
+    }
+    fs::write(&targets, text).unwrap();
+    let mut exporter = Exporter::start(&targets, &["--jobs", "1"]);
+    for number in 0..8 {
+        let hurried = [("X-Prometheus-Scrape-Timeout-Seconds", "0.2")];
+        let answer = exporter.get_with(&format!("/probe?target=away{number}"), &hurried);
+        assert_eq!(Metrics::read(&answer.body).value("probe_success"), Some(0.0));
+    }
+    scrape(&exporter);
+    exporter.signal(Signal::TERM);
+    assert!(exporter.wait(Duration::from_secs(5)).expect("it ends within 5 s").success());
+}
+
+#[test]
 fn a_crash_of_the_exporter_leaves_no_child_either() {
     let case = Case::new();
     let (_silent, mut exporter, children) = hanging(&case);

@@ -168,7 +168,7 @@ impl Figures {
         self.targets.set(i64::try_from(targets.len()).unwrap_or(i64::MAX));
         self.last_walk.clear();
         for (name, last) in targets {
-            self.note_walk(name, last.map_or(0.0, Walked::timestamp));
+            self.set_last_walk(name, last.map_or(0.0, Walked::timestamp));
         }
         self.reload_ok.set(1);
         self.reloaded.set(unix_now());
@@ -178,7 +178,7 @@ impl Figures {
         self.reload_ok.set(0);
     }
 
-    fn note_walk(&self, target: &str, when: f64) {
+    fn set_last_walk(&self, target: &str, when: f64) {
         self.last_walk.get_or_create(&ByTarget { target: target.to_owned() }).set(when);
     }
 
@@ -186,7 +186,11 @@ impl Figures {
         let outcome = walked.subject.report.verdict.status.as_str();
         self.walks.get_or_create(&ByOutcome { outcome }).inc();
         self.walk_duration.observe(walked.subject.duration.as_secs_f64());
-        self.note_walk(&walked.subject.name, walked.timestamp());
+    }
+
+    /// It was a walk of a target in the file.
+    pub(super) fn walked_last(&self, walked: &Walked) {
+        self.set_last_walk(&walked.subject.name, walked.timestamp());
     }
 
     /// A walk waits for as long as this lives.

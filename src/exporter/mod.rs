@@ -70,9 +70,8 @@ fn serve(options: &ExporterOptions, file: &Path, targets: TargetsFile) -> io::Re
     };
     let cores = available_parallelism().map_or(1, usize::from);
     let jobs = options.jobs.unwrap_or_else(|| u32::try_from(cores).unwrap_or(1));
-    // Walks have threads of their own; what is left is waiting.
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_io().enable_time().max_blocking_threads(jobs as usize + 1).build()?;
+    // Walks, and whatever else may wait for a file, have threads of their own; what is left is done in no time.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let (close, closing) = watch::channel(false);
     let walks = Walks::new(options.cache, jobs, store, figures.clone(), closing.clone());
     walks.set_targets(targets.targets);

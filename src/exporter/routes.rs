@@ -82,7 +82,10 @@ fn body(answer: &Answer, waited: f64) -> String {
     }
     text.push_str("# HELP nssight_result_stale Whether the walk takes longer than the scrape waits, and these are the figures before it\n");
     text.push_str("# TYPE nssight_result_stale gauge\n");
-    text.push_str(&format!("nssight_result_stale {}\n", u8::from(answer.origin == Origin::Stale)));
+    text.push_str(&format!(
+        "nssight_result_stale {}\n",
+        u8::from(answer.origin == Origin::Stale || answer.result.is_none())
+    ));
     text.push_str("# EOF\n");
     text
 }

@@ -54,7 +54,7 @@ enum Boarding {
 struct Entry {
     target: Arc<CheckTarget>,
     last: Option<Arc<Walked>>,
-    /// The walk that is due or under way; the channel closes when it is over.
+    /// The last walk that was begun; the channel is closed once it is over.
     flight: Option<watch::Receiver<()>>,
 }
 
@@ -144,7 +144,7 @@ impl Walks {
     fn board(self: &Arc<Self>, name: &str) -> Option<Boarding> {
         let mut entries = lock(&self.entries);
         let entry = entries.get_mut(name)?;
-        if let Some(flight) = &entry.flight {
+        if let Some(flight) = entry.flight.as_ref().filter(|flight| flight.has_changed().is_ok()) {
             return Some(Boarding::Flight(flight.clone(), Origin::Shared));
         }
         if let Some(last) = entry.last.as_ref().filter(|last| last.age() < self.cache) {
@@ -154,23 +154,20 @@ impl Walks {
         entry.flight = Some(flight.clone());
         let (walks, target) = (self.clone(), entry.target.clone());
         tokio::spawn(async move {
+            // Closed when this ends, however it ends.
+            let _over = over;
             walks.walk(&target).await;
-            walks.land(&target.name, &over);
         });
         Some(Boarding::Flight(flight, Origin::Walked))
-    }
-
-    /// The walk is over, unless it is one of a target that has left the file and come back.
-    fn land(&self, name: &str, over: &watch::Sender<()>) {
-        if let Some(entry) = lock(&self.entries).get_mut(name) {
-            entry.flight.take_if(|flight| flight.same_channel(&over.subscribe()));
-        }
     }
 
     async fn walk(self: &Arc<Self>, target: &Arc<CheckTarget>) {
         let queued = self.figures.queue();
         // First the bridge, then a job: whoever waits for a bridge keeps no job from others.
-        let turn = match targets::queue_key(target) {
+        // Its name may stand in a configuration on a file system that does not answer, so it is read elsewhere.
+        let asked = target.clone();
+        let bridge = tokio::task::spawn_blocking(move || targets::queue_key(&asked)).await;
+        let turn = match bridge.ok().flatten() {
             Some(bridge) => {
                 let turn = lock(&self.bridges).entry(bridge).or_default().clone();
                 Some(turn.lock_owned().await)
@@ -201,14 +198,17 @@ impl Walks {
         let before = self.last(&name).flatten();
         let walked = Arc::new(Walked::now(subject, before.as_deref()));
         self.figures.walked(&walked);
+        match lock(&self.entries).get_mut(&name) {
+            Some(entry) => entry.last = Some(walked.clone()),
+            // It has left the file meanwhile.
+            None => return,
+        }
+        self.figures.walked_last(&walked);
         let now = walked.verdict();
         match before.map(|before| before.verdict()) {
             Some(verdict) if verdict == now => {}
             Some(verdict) => log::line(format_args!("{name}: {now}, was {verdict}")),
             None => log::line(format_args!("{name}: {now}")),
-        }
-        if let Some(entry) = lock(&self.entries).get_mut(&name) {
-            entry.last = Some(walked.clone());
         }
         if let Some(store) = &self.store {
             store.write(&walked);

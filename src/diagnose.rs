@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use nssight_nss::library;
@@ -224,6 +225,15 @@ pub(crate) fn tool() -> Tool {
         nspr: library::nspr_version(),
         openssl: openssl::version::version().split_whitespace().nth(1).unwrap_or("unknown").to_owned(),
     }
+}
+
+/// What `--version` prints after the name; the libraries' versions are those that this process has loaded.
+pub(crate) fn versions() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let Tool { version, nss, nspr, openssl } = tool();
+        format!("{version}\nNSS {nss}\nNSPR {nspr}\nOpenSSL {openssl}")
+    });
+    &TEXT
 }
 
 /// Where the report goes, and what is collected for it on the way.

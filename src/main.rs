@@ -14,6 +14,7 @@ mod explain;
 mod exporter;
 mod lab;
 mod lines;
+mod manual;
 mod password;
 mod process_model;
 mod report;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         Command::Bundle(options) => bundle::run(&options),
         Command::Trace(options) => trace::run(&options),
         Command::Triage(options) => triage::run(&options),
+        Command::Manual(options) => manual::run(&options.share),
         Command::Worker => worker::run(),
         Command::Model => process_model::run::run(),
     }

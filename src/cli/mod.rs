@@ -25,7 +25,7 @@ pub(crate) use trace::TraceOptions;
 
 /// Walk every layer of a mutual TLS connection over NSS and name the one that fails.
 #[derive(Parser)]
-#[command(version, max_term_width = 100, args_override_self = true)]
+#[command(version, long_version = crate::diagnose::versions(), max_term_width = 100, args_override_self = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -67,6 +67,9 @@ pub(crate) enum Command {
     Causes(CausesOptions),
     /// Print the JSON Schema of a document
     Schema(SchemaOptions),
+    /// Write man pages and completions; packages are made with it
+    #[command(hide = true)]
+    Manual(ManualOptions),
     /// Do the NSS work of a diagnosis; started by nssight itself
     #[command(hide = true)]
     Worker,
@@ -89,6 +92,13 @@ pub(crate) struct CausesOptions {
     /// Write a page a cause into this directory, in Markdown
     #[arg(long, value_name = "DIR")]
     pub(crate) pages: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct ManualOptions {
+    /// The directory that has man, bash-completion, zsh and fish in it, such as /usr/local/share
+    #[arg(value_name = "DIR")]
+    pub(crate) share: PathBuf,
 }
 
 #[derive(Args)]

@@ -1,9 +1,9 @@
 # demo: see it work · test: everything that must pass · bench: figures · fuzz: hostile bytes · deps: what all of that needs
-# · build-deps: what building needs
+# · build-deps: what building needs · deb, rpm: packages · package-test: packages tried on a clean root
 
 CARGO ?= cargo
 
-.PHONY: all demo test bench deps build-deps fuzz lint
+.PHONY: all demo test bench deps build-deps package-deps deb rpm package-test fuzz lint
 
 all: build-deps
 	$(CARGO) build --release
@@ -17,6 +17,15 @@ demo: build-deps
 ## The tests, with real peers: NSS's own tools, python3-nss and OpenSSL.
 test: deps
 	$(CARGO) test --workspace --quiet
+
+## Packages, in target/package. With PROFILE=dev they hold the program that the tests have built.
+deb rpm: package-deps
+	@scripts/package $@
+
+## PACKAGES=deb leaves the other out.
+PACKAGES ?= deb rpm
+package-test: package-deps
+	@scripts/package-test $(PACKAGES)
 
 ## Whole-process figures against tstclnt and python-nss, as ratios of the same run.
 bench: deps
@@ -51,3 +60,6 @@ deps:
 
 build-deps:
 	@scripts/deps build
+
+package-deps:
+	@scripts/deps package

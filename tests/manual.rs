@@ -147,3 +147,12 @@ fn the_version_tells_the_libraries_that_a_report_tells() {
     assert_eq!(run(binary().arg("--version")).stdout, expected);
     assert_eq!(run(binary().arg("-V")).stdout, concat!("nssight ", env!("CARGO_PKG_VERSION"), "\n"));
 }
+
+#[test]
+fn what_ships_names_the_version_of_the_program() {
+    for path in ["deploy/kubernetes/cronjob.yaml", "deploy/kubernetes/deployment.yaml"] {
+        let text = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
+        let image = concat!("image: nssight:", env!("CARGO_PKG_VERSION"), "\n");
+        assert!(text.contains(image) && text.matches("image:").count() == 1, "{path} does not name {image}");
+    }
+}

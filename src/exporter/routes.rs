@@ -1,6 +1,7 @@
 //! What is answered: `/probe`, `/report`, `/sd`, `/metrics`, `/healthz` and `/`.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 use super::figures::Figures;
 use super::negotiation::{Dialect, patience};
@@ -30,6 +32,8 @@ const HTML_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script
 struct App {
     walks: Arc<Walks>,
     figures: Arc<Figures>,
+    /// One page at a time is written, so that whoever asks for many holds up other readers of pages and no scrape.
+    pages: Arc<Semaphore>,
 }
 
 /// The name of a target. There is no way to give a host and a port: only what the file names is walked.
@@ -52,7 +56,7 @@ pub(super) fn router(walks: Arc<Walks>, figures: Arc<Figures>) -> Router {
                 "there are /, /probe?target=NAME, /report?target=NAME, /sd, /metrics and /healthz\n",
             )
         })
-        .with_state(App { walks, figures })
+        .with_state(App { walks, figures, pages: Arc::new(Semaphore::new(1)) })
 }
 
 async fn probe(State(app): State<App>, headers: HeaderMap, wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
@@ -137,18 +141,16 @@ async fn last_report(State(app): State<App>, wanted: Result<Query<Wanted>, Query
     let Some(walked) = last else {
         return text(StatusCode::NOT_FOUND, "this target has not been walked yet; /probe?target=NAME walks it\n");
     };
-    let mut page = Vec::new();
-    match report::write(Format::Html, std::slice::from_ref(&walked.subject), &mut page) {
-        Ok(()) => html(page),
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("the report could not be written: {error}\n")),
-    }
+    let write = move || {
+        let mut page = Vec::new();
+        report::write(Format::Html, std::slice::from_ref(&walked.subject), &mut page).map(|()| page)
+    };
+    app.page(write).await
 }
 
 async fn overview(State(app): State<App>) -> Response {
-    match page::write(&app.walks.overview()) {
-        Ok(page) => html(page.into_bytes()),
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("the page could not be written: {error}\n")),
-    }
+    let targets = app.walks.overview();
+    app.page(move || page::write(&targets).map(String::into_bytes).map_err(io::Error::other)).await
 }
 
 fn html(page: Vec<u8>) -> Response {
@@ -163,6 +165,19 @@ fn html(page: Vec<u8>) -> Response {
 }
 
 impl App {
+    /// Has a page written on a thread of its own: the event loop answers scrapes.
+    async fn page(&self, write: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static) -> Response {
+        let turn = self.pages.clone().acquire_owned().await;
+        let written = tokio::task::spawn_blocking(move || {
+            let _held = turn;
+            write()
+        });
+        match written.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            Ok(page) => html(page),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("the page could not be written: {error}\n")),
+        }
+    }
+
     fn unknown(&self) -> Response {
         self.figures.asked_for_unknown();
         text(StatusCode::NOT_FOUND, "no target of this name is in the file, and nothing else is walked\n")

@@ -4,6 +4,9 @@ mod check;
 mod clients;
 mod db;
 mod exporter;
+mod lab;
+mod lists;
+mod output;
 mod support;
 mod trace;
 
@@ -11,7 +14,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use nssight_probes::Layer;
 use nssight_probes::settings::{BRIDGE_PORT, Overrides};
 use nssight_probes::target::{Endpoint, TlsVersion};
@@ -20,6 +23,9 @@ pub(crate) use check::{CheckFormat, CheckOptions, CheckOutputOptions, CheckWalkO
 pub(crate) use clients::{ClientsOptions, ProcessModelOptions};
 pub(crate) use db::{CompareOptions, DbCommand, InspectOptions};
 pub(crate) use exporter::ExporterOptions;
+pub(crate) use lab::{DbFormatOption, LabCommand, SelftestOptions};
+pub(crate) use lists::{CausesOptions, Document, ListOptions, ManualOptions, SchemaOptions};
+pub(crate) use output::{Colour, Format, OutputOptions, TableFormat, TableOptions};
 pub(crate) use support::{BundleOptions, ExplainOptions, ReportsOptions, TriageOptions};
 pub(crate) use trace::TraceOptions;
 
@@ -76,167 +82,6 @@ pub(crate) enum Command {
     /// Try one process model; started by nssight itself
     #[command(hide = true)]
     Model,
-}
-
-#[derive(Args)]
-pub(crate) struct ListOptions {
-    /// List them; it is what happens anyway
-    #[arg(long)]
-    list: bool,
-}
-
-#[derive(Args)]
-pub(crate) struct CausesOptions {
-    #[command(flatten)]
-    list: ListOptions,
-    /// Write a page a cause into this directory, in Markdown
-    #[arg(long, value_name = "DIR")]
-    pub(crate) pages: Option<PathBuf>,
-}
-
-#[derive(Args)]
-pub(crate) struct ManualOptions {
-    /// The directory that has man, bash-completion, zsh and fish in it, such as /usr/local/share
-    #[arg(value_name = "DIR")]
-    pub(crate) share: PathBuf,
-}
-
-#[derive(Args)]
-pub(crate) struct SchemaOptions {
-    /// Whose document
-    #[arg(value_enum, default_value_t = Document::Report)]
-    pub(crate) document: Document,
-}
-
-/// A document that has a schema.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Document {
-    /// nssight/report/1, of `nssight diagnose`
-    Report,
-    /// nssight/check/1, of `nssight check`: the document, and each line of ndjson
-    Check,
-    /// nssight/db-inspect/1, of `nssight db inspect`
-    DbInspect,
-    /// nssight/compare/1, of `nssight compare`
-    Compare,
-    /// nssight/db-compare/1, of `nssight db compare`
-    DbCompare,
-    /// nssight/clients/1, of `nssight clients`
-    Clients,
-    /// nssight/explain/1, of `nssight explain`
-    Explain,
-    /// nssight/process-model/1, of `nssight process-model`
-    ProcessModel,
-    /// nssight/trace/1, of `nssight trace`
-    Trace,
-    /// nssight/trace-against/1, of `nssight diagnose --trace-against`
-    TraceAgainst,
-    /// nssight/triage/1, of `nssight triage`
-    Triage,
-}
-
-/// How a result that is no walk is written.
-#[derive(Args)]
-#[command(next_help_heading = "Output")]
-pub(crate) struct TableOptions {
-    /// How to write the result
-    #[arg(long, value_enum, default_value_t = TableFormat::Human)]
-    pub(crate) format: TableFormat,
-    /// Show every detail
-    #[arg(short, long)]
-    pub(crate) verbose: bool,
-    /// When to use colours
-    #[arg(long, value_enum, default_value_t = Colour::Auto)]
-    pub(crate) color: Colour,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum LabCommand {
-    /// Start the lab, diagnose it, and stop it
-    Run {
-        /// A fault to order; several are had together
-        #[arg(long = "fault", value_name = "ID")]
-        faults: Vec<String>,
-        #[command(flatten)]
-        output: OutputOptions,
-    },
-    /// Start the lab and leave it running until Ctrl-C
-    Up {
-        /// A fault to order; several are had together
-        #[arg(long = "fault", value_name = "ID")]
-        faults: Vec<String>,
-        /// Put everything into this directory, which stays
-        #[arg(long, value_name = "DIR")]
-        dir: Option<PathBuf>,
-        /// Keep the temporary directory
-        #[arg(long)]
-        keep: bool,
-        /// Format of the databases
-        #[arg(long, value_enum, default_value_t = DbFormatOption::Cert9)]
-        db_format: DbFormatOption,
-    },
-    /// List the faults that can be ordered
-    List,
-}
-
-/// A format of NSS's databases.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DbFormatOption {
-    /// cert9.db and key4.db
-    Cert9,
-    /// cert8.db and key3.db
-    Cert8,
-}
-
-#[derive(Args)]
-pub(crate) struct SelftestOptions {
-    /// Only these faults
-    #[arg(long, value_name = "ID")]
-    pub(crate) only: Vec<String>,
-    /// How to write the result
-    #[arg(long, value_enum, default_value_t = TableFormat::Human)]
-    pub(crate) format: TableFormat,
-}
-
-/// How the report of a walk is written.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For a terminal
-    Human,
-    /// One JSON document
-    Json,
-    /// JUnit XML: a suite a target, a case a layer
-    Junit,
-    /// Markdown, for a ticket
-    Markdown,
-    /// One web page that stands alone
-    Html,
-    /// A line of a monitoring plugin, and its exit codes
-    Nagios,
-    /// Metrics for Prometheus
-    Openmetrics,
-    /// Annotations of GitHub Actions, and the step summary
-    Github,
-}
-
-/// How a result that is no walk is written.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TableFormat {
-    /// For a terminal
-    Human,
-    /// One JSON document
-    Json,
-}
-
-/// When colours are used.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Colour {
-    /// On a terminal, unless NO_COLOR is set
-    Auto,
-    /// Also into a pipe
-    Always,
-    /// Nowhere
-    Never,
 }
 
 #[derive(Args)]
@@ -361,32 +206,6 @@ pub(crate) struct WalkOptions {
     pub(crate) dry_run: bool,
 }
 
-#[derive(Args)]
-#[command(next_help_heading = "Output")]
-pub(crate) struct OutputOptions {
-    /// How to write the report
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub(crate) format: Format,
-    /// Write the report to a file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-    /// Show what was seen in every layer
-    #[arg(short, long)]
-    pub(crate) verbose: bool,
-    /// Show the verdict only
-    #[arg(short, long, conflicts_with = "verbose")]
-    pub(crate) quiet: bool,
-    /// Show the verdict in one line
-    #[arg(long, conflicts_with_all = ["verbose", "quiet"])]
-    pub(crate) short: bool,
-    /// When to use colours
-    #[arg(long, value_enum, default_value_t = Colour::Auto)]
-    pub(crate) color: Colour,
-    /// Exit 1 for warnings too
-    #[arg(long)]
-    pub(crate) strict: bool,
-}
-
 impl TargetOptions {
     fn overrides(&self, connect: bool) -> Overrides {
         Overrides {
@@ -400,23 +219,6 @@ impl TargetOptions {
             connect,
         }
     }
-}
-
-impl OutputOptions {
-    /// The same options as words of a command line.
-    pub(crate) fn words(&self) -> Vec<OsString> {
-        let mut words = vec!["--format".into(), name(self.format), "--color".into(), name(self.color)];
-        words.extend(self.output.iter().flat_map(|path| ["--output".into(), path.into()]));
-        let flags =
-            [(self.verbose, "--verbose"), (self.quiet, "--quiet"), (self.short, "--short"), (self.strict, "--strict")];
-        words.extend(flags.into_iter().filter(|(given, _)| *given).map(|(_, flag)| flag.into()));
-        words
-    }
-}
-
-/// How the command line spells a choice.
-fn name(choice: impl ValueEnum) -> OsString {
-    choice.to_possible_value().map(|value| value.get_name().into()).unwrap_or_default()
 }
 
 impl WalkedOptions {

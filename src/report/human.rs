@@ -152,7 +152,8 @@ impl<W: Write> Human<W> {
         self.table(rows)
     }
 
-    fn wire(&mut self, report: &Report) -> io::Result<()> {
+    /// What went over the wire.
+    pub(crate) fn wire(&mut self, report: &Report) -> io::Result<()> {
         writeln!(self.out)?;
         self.heading("On the wire")?;
         let rows = report.wire.iter().map(|event| {

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use colored::{Color, Colorize};
 use nssight_probes::trace::{ProcessSummary, TimelineEntry, TraceReport};
-use nssight_probes::{Layer, Status};
+use nssight_probes::{Layer, Outcome, Status};
 
 use crate::report::human::{Detail, Human};
 use crate::terminal::{item, paragraph, printable};
@@ -23,7 +23,13 @@ pub(super) fn write(out: &mut dyn Write, report: &TraceReport, width: usize) -> 
 
 /// All but the layers and the timeline.
 pub(super) fn story(out: &mut dyn Write, report: &TraceReport, width: usize) -> io::Result<()> {
-    Human::new(&mut *out, width, Detail::Normal).verdict(&super::as_walk(report))?;
+    let walk = super::as_walk(report);
+    let mut human = Human::new(&mut *out, width, Detail::Normal);
+    human.verdict(&walk)?;
+    // Of a walk that passes nobody wants to see the records, and here they were asked for.
+    if report.verdict.status == Outcome::Pass && !walk.wire.is_empty() {
+        human.wire(&walk)?;
+    }
     if let Some(failed) = &report.first_failure {
         writeln!(out, "\n{}", "The call that failed".bold())?;
         let error = failed.error.as_ref().map(|error| format!(" with {}", error.name)).unwrap_or_default();

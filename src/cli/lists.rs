@@ -1,0 +1,62 @@
+//! `nssight checks`, `causes`, `schema` and `manual`: what nssight tells of itself.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+#[derive(Args)]
+pub(crate) struct ListOptions {
+    /// List them; it is what happens anyway
+    #[arg(long)]
+    list: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct CausesOptions {
+    #[command(flatten)]
+    list: ListOptions,
+    /// Write a page a cause into this directory, in Markdown
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pages: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct ManualOptions {
+    /// The directory that has man, bash-completion, zsh and fish in it, such as /usr/local/share
+    #[arg(value_name = "DIR")]
+    pub(crate) share: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct SchemaOptions {
+    /// Whose document
+    #[arg(value_enum, default_value_t = Document::Report)]
+    pub(crate) document: Document,
+}
+
+/// A document that has a schema.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Document {
+    /// nssight/report/1, of `nssight diagnose`
+    Report,
+    /// nssight/check/1, of `nssight check`: the document, and each line of ndjson
+    Check,
+    /// nssight/db-inspect/1, of `nssight db inspect`
+    DbInspect,
+    /// nssight/compare/1, of `nssight compare`
+    Compare,
+    /// nssight/db-compare/1, of `nssight db compare`
+    DbCompare,
+    /// nssight/clients/1, of `nssight clients`
+    Clients,
+    /// nssight/explain/1, of `nssight explain`
+    Explain,
+    /// nssight/process-model/1, of `nssight process-model`
+    ProcessModel,
+    /// nssight/trace/1, of `nssight trace`
+    Trace,
+    /// nssight/trace-against/1, of `nssight diagnose --trace-against`
+    TraceAgainst,
+    /// nssight/triage/1, of `nssight triage`
+    Triage,
+}

@@ -187,8 +187,14 @@ impl Story {
             (Some(code), _) if code != 0 => {
                 (Cause::RequestRejected, Confidence::Certain, "the server answered with an error")
             }
+            // It is told by what the program did next, which may have had another reason.
             (_, true) => {
-                (Cause::ReplyTampered, Confidence::Likely, "the reply came whole, and the program did not take it")
+                notes.add("alternative", "the program took the reply and failed at something else afterwards");
+                (
+                    Cause::ReplyTampered,
+                    Confidence::Possible,
+                    "the reply came whole, and the program did not end well after it",
+                )
             }
             (_, false) if hung => (Cause::ServerStalled, Confidence::Likely, "the reply did not come in time"),
             (_, false) => (Cause::ReplyTruncated, Confidence::Likely, "the reply ended before it was whole"),

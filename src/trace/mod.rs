@@ -15,7 +15,7 @@ use std::time::Duration;
 use nssight_probes::report::Report;
 use nssight_probes::settings::Overrides;
 use nssight_probes::trace::{Ending, Program, Story, TraceReport, merge};
-use nssight_probes::{Confidence, Layer, Outcome, Plan, Settings, Status, Verdict, diagnose as judge};
+use nssight_probes::{Confidence, Finding, Layer, Outcome, Plan, Settings, Status, Verdict, diagnose as judge};
 
 use crate::cli::{PasswordOptions, TraceOptions};
 use crate::worker::{self, Passwords};
@@ -104,11 +104,20 @@ impl Prepared<'_> {
         let settings = configuration(self.order.config, self.name, self.arguments);
         let plan = Plan { until: Layer::Resolve, excluded: Vec::new() };
         let target = diagnose::summary_of(settings.as_ref().map(|(settings, _)| settings), &plan);
-        if let (Some((settings, passwords)), true) = (settings, ending.is_bad() && !story.is_server()) {
-            let walked = diagnose::quietly(&settings, &plan, passwords, 0);
+        let is_bad = story.of_the_client(ending).is_bad();
+        if let (Some((settings, passwords)), true) = (settings, is_bad && !story.is_server()) {
+            let mut walked = diagnose::quietly(&settings, &plan, passwords, 0);
+            if story.is_empty() {
+                before_nss(&mut walked.probes);
+            }
             layers = merge(layers, &walked.probes);
         }
-        let verdict = verdict(&story, &layers, judge(&layers, &target), ending.is_bad());
+        if events_lost > 0 {
+            // What was not seen may have been the answer.
+            let failed = layers.iter_mut().filter(|finding| finding.status == Status::Fail);
+            failed.for_each(|finding| finding.confidence = Some(Confidence::Possible));
+        }
+        let verdict = verdict(&story, &layers, judge(&layers, &target), ending);
         TraceReport {
             schema: "nssight/trace/1".to_owned(),
             tool: diagnose::tool(),
@@ -134,8 +143,17 @@ impl Prepared<'_> {
     }
 }
 
+/// What a walk may say of a program that did not come to call NSS at all: that it could not get over its configuration.
+fn before_nss(walked: &mut Vec<Finding>) {
+    let is_setting = |finding: &Finding| {
+        finding.layer == Layer::Config || finding.cause == Some(nssight_probes::Cause::PasswordMissing)
+    };
+    walked.retain(|finding| finding.status == Status::Fail && is_setting(finding));
+    walked.iter_mut().for_each(|finding| finding.confidence = Some(Confidence::Likely));
+}
+
 /// Where the calls prove nothing, nothing is said.
-fn verdict(story: &Story, layers: &[nssight_probes::Finding], judged: Verdict, is_bad: bool) -> Verdict {
+fn verdict(story: &Story, layers: &[Finding], judged: Verdict, ending: Ending) -> Verdict {
     let failed = layers.iter().any(|finding| finding.status == Status::Fail);
     let others = story.other_libraries();
     let summary = match (failed, story.is_empty()) {
@@ -147,10 +165,19 @@ fn verdict(story: &Story, layers: &[nssight_probes::Finding], judged: Verdict, i
         (false, false) if story.is_server() => {
             "a server: its clients' sessions are listed, and none is judged".to_owned()
         }
-        (false, false) if is_bad => {
-            "the program ended badly, and none of the calls that were seen is the reason".to_owned()
-        }
-        (false, false) => return judged,
+        // A layer that was looked at, and proves nothing, has something to say all the same.
+        (false, false) => match layers.iter().find(|finding| {
+            finding.status == Status::Skip && finding.skipped_because.is_none() && !finding.evidence.is_empty()
+        }) {
+            Some(finding) => finding.summary.clone(),
+            None if story.of_the_client(ending).is_bad() => {
+                "the program ended badly, and none of the calls that were seen is the reason".to_owned()
+            }
+            None if ending.is_bad() => {
+                "what spoke TLS ended well; the program ended badly for another reason".to_owned()
+            }
+            None => return judged,
+        },
     };
     let status = Outcome::Inconclusive;
     Verdict {
@@ -183,12 +210,13 @@ fn configuration(config: Option<&Path>, name: &OsString, arguments: &[OsString])
     Some((settings, Passwords { database, admin: None }))
 }
 
-/// `-c FILE`, `--config FILE` or `--config-file FILE`, when the file has a section about NSS.
+/// `-c FILE`, `--config FILE` or `--config-file FILE`, when the file is one of Sigul's.
 fn of_arguments(arguments: &[OsString]) -> Option<PathBuf> {
     const LONGEST: u64 = 1024 * 1024;
-    let flag = arguments.iter().position(|word| word == "-c" || word == "--config" || word == "--config-file");
-    let spelled =
-        arguments.iter().filter_map(|word| word.to_str()).find_map(|word| word.strip_prefix("--config-file="));
+    // As with most programs the last one counts.
+    let flag = arguments.iter().rposition(|word| word == "-c" || word == "--config" || word == "--config-file");
+    let mut words = arguments.iter().rev().filter_map(|word| word.to_str());
+    let spelled = words.find_map(|word| word.strip_prefix("--config-file="));
     let path = match (flag, spelled) {
         (Some(flag), _) => PathBuf::from(arguments.get(flag + 1)?),
         (None, Some(path)) => PathBuf::from(path),
@@ -196,7 +224,10 @@ fn of_arguments(arguments: &[OsString]) -> Option<PathBuf> {
     };
     let length = std::fs::metadata(&path).ok().filter(|file| file.is_file() && file.len() < LONGEST);
     let text = length.and_then(|_| std::fs::read(&path).ok())?;
-    text.split(|byte| *byte == b'\n').any(|line| line.trim_ascii() == b"[nss]").then_some(path)
+    let has = |section: &[u8]| text.split(|byte| *byte == b'\n').any(|line| line.trim_ascii() == section);
+    // Others have a section [nss], too: sssd, for one.
+    let is_sigul = [&b"[client]"[..], b"[server]", b"[bridge]"].into_iter().any(has);
+    (has(b"[nss]") && is_sigul).then_some(path)
 }
 
 fn write(report: &TraceReport, options: &TraceOptions, output: Option<File>) -> io::Result<()> {

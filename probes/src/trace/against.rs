@@ -93,7 +93,12 @@ fn conclude(reference: &Report, trace: &TraceReport) -> (Option<Layer>, String) 
         _ if walk.status == Outcome::Inconclusive => {
             (None, format!("The walk itself could not be finished: {}.", walk.summary))
         }
-        (None, None) if ended_well => (None, "Both get through.".to_owned()),
+        (None, None) if ended_well && trace.verdict.status == Outcome::Pass => (None, "Both get through.".to_owned()),
+        (None, None) if ended_well => {
+            let text =
+                "A correct client gets through. The program says that it did well, which its calls do not bear out: ";
+            (None, format!("{text}{}.", trace.verdict.summary))
+        }
         (None, None) => {
             let text = "A correct client gets through. The program did not end well, and none of its calls that were seen is \
                         the reason: look at what it does besides TLS.";

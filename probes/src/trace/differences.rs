@@ -37,7 +37,11 @@ impl Story {
                 Some(false) if session.has_client_auth => {
                     add("client-auth-hook-gave-nothing", "the peer asked for a certificate, and the hook gave none");
                 }
-                _ if tried && !session.has_client_auth && session.log.summary().certificate_request.is_some() => {
+                _ if tried
+                    && session.gave_certificate != Some(true)
+                    && !session.has_client_auth
+                    && session.log.summary().certificate_request.is_some() =>
+                {
                     add("no-client-auth-hook", "the peer asked for a certificate, and no hook was set to give one");
                 }
                 _ => {}

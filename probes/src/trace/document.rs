@@ -130,7 +130,7 @@ pub struct SessionSummary {
     pub peer: Option<String>,
     /// Host name that was set.
     pub host: Option<String>,
-    /// `not tried`, `begun`, `done`, `failed` or `never came back`
+    /// `not tried`, `begun`, `done`, `failed`, `never came back`, `abandoned` or `ended in a hook`
     pub handshake: &'static str,
     /// The error of the handshake.
     pub error: Option<ErrorInfo>,
@@ -281,6 +281,8 @@ impl Story {
                     Handshake::Done => "done",
                     Handshake::Failed(..) => "failed",
                     Handshake::Hangs(_) => "never came back",
+                    Handshake::Abandoned(_) => "abandoned",
+                    Handshake::EndedInHook(_) => "ended in a hook",
                 },
                 error: session.error().as_ref().map(ErrorInfo::from),
                 bytes_sent: wire.bytes_sent,

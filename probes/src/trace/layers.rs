@@ -15,12 +15,13 @@ use crate::probe::{inner_handshake, outer_handshake};
 use crate::session_notes::FailedSession;
 use crate::vocabulary::{Confidence, Layer, Status};
 
-/// SIGALRM, SIGTERM, SIGINT and SIGKILL (signal(7)): somebody's patience ended.
-const PATIENCE: [i32; 4] = [14, 15, 2, 9];
+/// Who has waited for less cannot say that nobody answers.
+const WORTH_WAITING: Duration = Duration::from_secs(1);
 
 impl Story {
     /// A finding a layer, in the order of a walk.
     pub fn findings(&self, ending: Ending) -> Vec<Finding> {
+        let ending = self.of_the_client(ending);
         let mut findings: Vec<Finding> = Vec::new();
         for layer in Layer::ALL.iter().copied() {
             let failed = findings.iter().find(|finding| finding.status == Status::Fail).map(|finding| finding.layer);
@@ -48,10 +49,23 @@ impl Story {
         })
     }
 
+    /// How the process that speaks TLS ended, where that is known: a script may end badly after a client that did well.
+    pub fn of_the_client(&self, ending: Ending) -> Ending {
+        let session = self.inner().or_else(|| self.outer());
+        let process = session.and_then(|session| self.processes.get(session.process));
+        let is_root = process.map(|process| process.pid) == self.processes.first().map(|root| root.pid);
+        match process {
+            Some(process) if !is_root && process.status == Some(0) => Ending { exit: Some(0), signal: None },
+            _ => ending,
+        }
+    }
+
     fn on(&self, layer: Layer, ending: Ending) -> Option<Outcome> {
+        let is_up = || self.outer().is_some_and(|outer| outer.handshake == Handshake::Done);
         match layer {
             Layer::Config | Layer::Environment => None,
             Layer::OuterHandshake => self.handshake(self.outer()?, layer, ending),
+            Layer::Bridge | Layer::InnerHandshake | Layer::Request if !is_up() => None,
             Layer::Bridge => self.bridge(ending),
             Layer::InnerHandshake => self.handshake(self.inner()?, layer, ending),
             Layer::Request => self.request(ending),
@@ -60,9 +74,12 @@ impl Story {
         }
     }
 
-    /// The session to a peer that is none of the traced processes. The last one: earlier ones were tried again.
+    /// The session to a peer outside. The last one, as earlier ones were tried again; but one that the program itself gave up
+    /// only where there is no other.
     pub(super) fn outer(&self) -> Option<&Session> {
-        self.sessions.iter().rev().find(|session| !self.is_inner(session) && !session.is_server)
+        let mut outer = self.sessions.iter().rev().filter(|session| !session.is_server && !self.is_inner(session));
+        let given_up = |session: &&Session| !matches!(session.handshake, Handshake::Abandoned(_) | Handshake::NotTried);
+        outer.clone().find(given_up).or_else(|| outer.next())
     }
 
     /// The session through a socket between two traced processes.
@@ -70,8 +87,24 @@ impl Story {
         self.sessions.iter().rev().find(|session| self.is_inner(session) && !session.is_server)
     }
 
+    /// Whether the peer is a socket of the program's own without TLS on it, and there is another session that may carry this
+    /// one. A client of a server in the same tree has a peer of the program's own, too, and is nobody's inner session.
     pub(super) fn is_inner(&self, session: &Session) -> bool {
+        self.has_own_peer(session)
+            && !self.sessions.iter().any(|other| other.is_server && other.ends.own == session.ends.peer)
+            && self.sessions.iter().any(|other| !other.is_server && !self.has_own_peer(other))
+    }
+
+    fn has_own_peer(&self, session: &Session) -> bool {
         session.ends.is_local || session.ends.peer.is_some_and(|peer| self.own_addresses.contains(&peer))
+    }
+
+    /// How long nothing had gone over a session when it ended, or come through the one that carries it: what goes there is
+    /// also that the program leaves.
+    fn silence(&self, session: &Session) -> Duration {
+        let carrier = self.outer().filter(|_| self.is_inner(session)).and_then(|outer| outer.last_received_ns);
+        let last = session.last_wire_ns.max(carrier).unwrap_or(session.began_ns);
+        Duration::from_nanos(self.until(session).saturating_sub(last))
     }
 
     fn handshake(&self, session: &Session, layer: Layer, ending: Ending) -> Option<Outcome> {
@@ -80,33 +113,62 @@ impl Story {
         if let Some(peer) = session.ends.peer {
             notes.add("peer", peer);
         }
-        match (&session.host, session.error()) {
+        let waited = self.silence(session).as_millis();
+        match (session.handshake, session.error()) {
+            (Handshake::NotTried, _) => Some(notes.skip("the program did not begin the handshake")),
+            (Handshake::Abandoned(function), _) => Some(notes.skip(format!(
+                "the program itself closed the session ({function}) before its handshake was done, {waited} ms after the last \
+                 byte"
+            ))),
+            (Handshake::EndedInHook(function), _) => {
+                Some(notes.skip(format!("the program ended inside of its own hook ({function}), in the middle of the handshake")))
+            }
             (_, None) => {
-                if session.handshake == Handshake::NotTried {
-                    return Some(notes.skip("the program did not begin the handshake"));
-                }
                 // TLS 1.3 tells the client last that its certificate was refused (RFC 8446, 4.4.2.4).
                 let refused = session.later_failure.filter(|_| session.moved[1] == 0 && session.reply_code.is_none());
                 match refused.filter(|(_, code)| is_alert(*code) && ending.is_bad()) {
                     Some((function, code)) => {
-                        Some(self.failed(session, layer, &NssError::of(function.name(), code), notes))
+                        Some(self.failed(session, layer, &NssError::of(function.name(), code), notes, ending))
                     }
                     None => Some(notes.pass("the handshake was done")),
                 }
             }
-            (_, Some(_)) if !ending.is_bad() => Some(notes.pass("the program got over a handshake that failed")),
-            (_, Some(error)) => Some(self.failed(session, layer, &error, notes)),
+            (_, Some(error)) if !ending.is_bad() => {
+                let text = format!("the handshake failed with {}, and the program ended well all the same", error.name);
+                Some(notes.skip(text))
+            }
+            (_, Some(error)) => Some(self.failed(session, layer, &error, notes, ending)),
         }
     }
 
-    fn failed(&self, session: &Session, layer: Layer, error: &NssError, mut notes: Notes) -> Outcome {
+    fn failed(&self, session: &Session, layer: Layer, error: &NssError, mut notes: Notes, ending: Ending) -> Outcome {
         let is_inner = layer == Layer::InnerHandshake;
+        let wire = session.log.summary();
+        if wire.bytes_sent > 0 && wire.client_hello.is_none() {
+            return notes.skip("the program sent something else than a ClientHello, so it began no handshake");
+        }
+        if session.refused_by_program && matches!(session.decision, Some(Err(_))) {
+            return notes
+                .skip("the program's own hook refused the peer's certificate; NSS was not asked, or had accepted it");
+        }
+        let silence = self.silence(session);
+        let is_cut = matches!(error.code, ErrorCode::PR_END_OF_FILE_ERROR | ErrorCode::PR_CONNECT_RESET_ERROR);
+        if is_inner && is_cut && ending.is_interrupted() && silence < WORTH_WAITING {
+            return notes.skip("somebody ended the program in the middle of the inner handshake");
+        }
         let peer = if is_inner { "the server" } else { "the bridge" };
         let facts = session.facts(error);
         let took = Duration::from_nanos(self.until(session).saturating_sub(session.began_ns));
         let host = session.host.as_deref().unwrap_or("a name that was not set");
         let log = &session.log;
         let judged = FailedSession { peer, host, error, facts: &facts, log, took, our_cas: &[] }.judge(&mut notes);
+        if matches!(judged.trouble, Trouble::Silent | Trouble::Stalled) && silence < WORTH_WAITING {
+            let text = format!(
+                "the program gave up {} ms after the last byte, too soon to say that nobody answers",
+                silence.as_millis()
+            );
+            return notes.skip(text);
+        }
         if session.host.is_none() && judged.trouble == Trouble::PeerName {
             let summary = "the program set no name to compare the peer's certificate with";
             return notes.fail(Cause::HostNameNotSet, Confidence::Certain, summary).error(error);
@@ -154,6 +216,9 @@ impl Story {
         if wire.bytes_received > 0 || outer.inner_chunks > 0 || outer.inner_ends > 0 {
             return Some(notes.pass("something of the inner session came through"));
         }
+        if ending.is_interrupted() && self.silence(inner) < WORTH_WAITING {
+            return Some(notes.skip("somebody ended the program before the server could answer"));
+        }
         let summary = match inner.log.end {
             Some(End::Closed | End::Reset) => {
                 "the outer session came up, and the inner one ended before the server said anything"
@@ -177,9 +242,12 @@ impl Story {
         if !ending.is_bad() {
             return Some(notes.pass("the program was content with the reply"));
         }
-        let hung = ending.signal.is_some_and(|signal| PATIENCE.contains(&signal))
-            && outer.outer_ends == 0
-            && outer.log.end.is_none();
+        let is_silent = outer.outer_ends == 0 && outer.log.end.is_none();
+        let silence = outer.last_received_ns.map_or(0, |last| self.until_ns.saturating_sub(last));
+        let hung = is_silent && Duration::from_nanos(silence) >= WORTH_WAITING;
+        if is_silent && !hung && ending.is_interrupted() && !outer.reply_whole {
+            return Some(notes.skip("somebody ended the program before the reply was whole"));
+        }
         let (cause, confidence, summary) = match (outer.reply_code, outer.reply_whole) {
             (Some(3), _) => {
                 (Cause::RequestAuthFailed, Confidence::Certain, "the server answered that authentication failed")
@@ -206,64 +274,4 @@ impl Story {
 /// SSL_ERROR_*_ALERT: an alert that the peer sent.
 fn is_alert(code: ErrorCode) -> bool {
     (0..=u8::MAX).any(|alert| ErrorCode::of_alert(alert) == Some(code))
-}
-
-/// Puts what a walk of the same configuration found without a connection under what the calls show. A walk sees why, the
-/// calls see what: where the walk fails at or before the calls do, its finding stands, with theirs as evidence.
-pub fn merge(trace: Vec<Finding>, walked: &[Finding]) -> Vec<Finding> {
-    let trace = warned(trace, walked);
-    let passed = |layer| trace.iter().any(|finding| finding.layer == layer && finding.status == Status::Pass);
-    let failing = |findings: &[Finding]| findings.iter().position(|finding| finding.status == Status::Fail);
-    let Some(reason) = failing(walked).map(|index| &walked[index]) else { return untrusted(trace, walked) };
-    let call = failing(&trace).map(|index| &trace[index]);
-    let is_later = call.is_some_and(|call| call.layer < reason.layer);
-    // What the peer has taken in a handshake is good enough, whatever a walk makes of it.
-    let was_taken = passed(Layer::OuterHandshake);
-    if is_later || was_taken || (reason.layer == Layer::Password && passed(Layer::Password)) {
-        return trace;
-    }
-    let mut reason = reason.clone();
-    if let Some(call) = call {
-        reason.evidence.extend(call.evidence.iter().cloned());
-        reason.error = reason.error.or_else(|| call.error.clone());
-    }
-    let layer = reason.layer;
-    trace
-        .into_iter()
-        .map(|finding| match finding.layer.cmp(&layer) {
-            std::cmp::Ordering::Less => finding,
-            std::cmp::Ordering::Equal => reason.clone(),
-            std::cmp::Ordering::Greater => Finding::skipped(finding.layer, Some(layer), format!("{layer} failed")),
-        })
-        .collect()
-}
-
-/// What a walk warns of before the layer that fails may be the reason for that.
-fn warned(mut trace: Vec<Finding>, walked: &[Finding]) -> Vec<Finding> {
-    let fine = |finding: &&mut Finding| {
-        finding.status == Status::Pass || finding.status == Status::Skip && finding.skipped_because.is_none()
-    };
-    for finding in trace.iter_mut().filter(fine) {
-        let warning = walked.iter().find(|walked| walked.layer == finding.layer && walked.status == Status::Warn);
-        if let Some(warning) = warning {
-            let calls = std::mem::replace(finding, warning.clone());
-            finding.evidence.extend(calls.evidence);
-        }
-    }
-    trace
-}
-
-/// A peer is not trusted for want of a CA at home more often than for a fault of its own.
-fn untrusted(mut trace: Vec<Finding>, walked: &[Finding]) -> Vec<Finding> {
-    let home = walked.iter().find(|finding| matches!(finding.cause, Some(Cause::CaMissing | Cause::CaUntrusted)));
-    let Some(home) = home else { return trace };
-    let outer = trace.iter_mut().find(|finding| finding.cause == Some(Cause::BridgeCertUntrusted));
-    if let Some(outer) = outer {
-        outer.cause = home.cause;
-        outer.evidence.extend(home.evidence.iter().cloned());
-        if let Some(place) = trace.iter_mut().find(|finding| finding.layer == home.layer) {
-            *place = home.clone();
-        }
-    }
-    trace
 }

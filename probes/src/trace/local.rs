@@ -1,9 +1,10 @@
 //! The calls before the first byte of TLS: database, password, certificate, key, name, connection.
 
 use nssight_nss::{ErrorCode, NssError};
-use nssight_tracer::event::{Event, Function, Library, Phase};
+use nssight_tracer::event::{Event, Function, Phase};
 
 use super::address;
+use super::overcome::is_overcome;
 use super::process::Nss;
 use super::story::{Call, Story, is_exec};
 use crate::catalogue::Cause;
@@ -88,14 +89,20 @@ pub(super) fn finding(story: &Story, layer: Layer, is_bad: bool) -> Option<Outco
     let calls: Vec<&Call> = story.calls.iter().filter(|call| self::layer(call.event.function) == Some(layer)).collect();
     let last = calls.iter().rev().find(|call| call.event.phase != Phase::Note && counts(&call.event))?;
     let failed =
-        calls.iter().rev().find(|call| call.failed() && counts(&call.event) && !is_overcome(story, &calls, call));
+        calls.iter().rev().find(|call| call.failed() && counts(&call.event) && !is_overcome(story, layer, call));
     if let (Some(failed), true) = (failed, is_bad) {
         return Some(judge(story, layer, failed));
     }
     let mut notes = Notes::default();
     notes.add("calls", calls.iter().map(|call| call.count).sum::<u64>());
     notes.add("last call", describe(story, last));
-    Some(notes.pass(format!("{} came back well", last.event.function)))
+    Some(match last.event.phase {
+        Phase::Failed if last.failed() => {
+            notes.pass(format!("{} came back with nothing, and the program went on", last.event.function))
+        }
+        Phase::Failed => notes.pass(format!("{} did not wait, as the program wants it", last.event.function)),
+        _ => notes.pass(format!("{} came back well", last.event.function)),
+    })
 }
 
 /// Time in the calls of a layer that the program itself made, in nanoseconds.
@@ -114,23 +121,6 @@ pub(super) fn counts(event: &Event) -> bool {
         Function::NSS_Shutdown | Function::NSS_ShutdownContext => false,
         _ => true,
     }
-}
-
-/// The same was tried again and worked, or a session came up all the same.
-fn is_overcome(story: &Story, calls: &[&Call], failed: &Call) -> bool {
-    let later = |at_ns: u64| at_ns > failed.event.at_ns;
-    let same = calls.iter().any(|call| {
-        let names_the_same = failed.event.length == 0 || call.event.text() == failed.event.text();
-        let is_its_own =
-            failed.event.function.library() == Library::System || call.event.function == failed.event.function;
-        later(call.event.at_ns)
-            && call.event.phase == Phase::Done
-            && call.process == failed.process
-            && is_its_own
-            && (names_the_same || self::layer(failed.event.function) == Some(Layer::Tcp))
-    });
-    let carried = story.sessions.iter().any(|session| session.process == failed.process && later(session.began_ns));
-    same || carried
 }
 
 fn judge(story: &Story, layer: Layer, failed: &Call) -> Outcome {

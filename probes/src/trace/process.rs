@@ -25,6 +25,8 @@ pub(super) struct Process {
     pub(super) programs: Vec<String>,
     /// What the kernel said when its parent waited for it.
     pub(super) status: Option<i32>,
+    /// When its parent was told so.
+    pub(super) reaped_ns: Option<u64>,
     /// NSS was started by this process, or by one that it was forked from.
     pub(super) nss: Nss,
     /// The thread that set the password callback.
@@ -64,6 +66,7 @@ impl Process {
             from_ns: event.at_ns,
             programs: Vec::new(),
             status: None,
+            reaped_ns: None,
             nss: Nss::No,
             callback_set_by: None,
             calls: 0,

@@ -4,12 +4,14 @@ use std::time::{Duration, Instant};
 
 use nssight_nss::transport::End;
 use nssight_nss::{ErrorCode, HandshakeFacts, NssError};
-use nssight_tracer::event::{Event, Function, Phase};
+use nssight_tracer::event::{Event, Function, Library, Phase};
 use nssight_wire::{AlertLevel, Direction};
 
 use super::address::{self, Ends};
 use crate::wire::{Session as Place, SessionLog, WireEvent};
 
+/// SECWouldBlock (seccomon.h).
+const WOULD_BLOCK: i64 = -2;
 /// SSL_HANDSHAKE_AS_SERVER (ssl.h).
 const AS_SERVER: i64 = 6;
 /// Bytes in one event that are not told; a record is shorter.
@@ -28,6 +30,10 @@ pub(super) enum Handshake {
     Failed(Function, ErrorCode),
     /// This call never came back.
     Hangs(Function),
+    /// The program itself closed its end before it was done.
+    Abandoned(Function),
+    /// The program ended inside of its own hook.
+    EndedInHook(Function),
 }
 
 /// One session.
@@ -61,8 +67,12 @@ pub(super) struct Session {
     pub(super) outer_ends: u32,
     pub(super) reply_code: Option<u8>,
     pub(super) reply_whole: bool,
-    /// A call on it has not come back.
-    pub(super) waits: Option<Function>,
+    /// The program's own hook refused the peer's certificate, and not NSS.
+    pub(super) refused_by_program: bool,
+    /// When bytes last went over its wire.
+    pub(super) last_wire_ns: Option<u64>,
+    /// When the peer last sent some.
+    pub(super) last_received_ns: Option<u64>,
     /// Bytes of it are not told any more.
     cut: bool,
     first_wire: Option<u64>,
@@ -93,7 +103,9 @@ impl Session {
             outer_ends: 0,
             reply_code: None,
             reply_whole: false,
-            waits: None,
+            refused_by_program: false,
+            last_wire_ns: None,
+            last_received_ns: None,
             cut: false,
             first_wire: None,
         }
@@ -121,13 +133,20 @@ impl Session {
         match event.function {
             Function::SSL_SetURL => self.host = Some(String::from_utf8_lossy(event.text()).into_owned()),
             Function::SSL_OptionSet if event.number == AS_SERVER => self.is_server = event.extra != 0,
-            Function::SSL_ResetHandshake => self.is_server = event.number != 0,
+            Function::SSL_ResetHandshake => {
+                self.is_server = event.number != 0;
+                self.begin_anew();
+            }
             Function::SSL_ConfigSecureServer | Function::SSL_ConfigServerCert => self.is_server = true,
             Function::SSL_GetClientAuthDataHook => self.has_client_auth = event.number != 0,
             Function::client_auth_hook => self.gave_certificate = Some(!failed && event.number != 0),
             Function::NSS_GetClientAuthData => self.gave_certificate = Some(!failed),
-            Function::SSL_AuthCertificate | Function::auth_certificate_hook => {
-                self.decision = Some(if event.phase == Phase::Failed { Err(code) } else { Ok(()) });
+            // SECWouldBlock: it will say so later.
+            Function::SSL_AuthCertificate | Function::auth_certificate_hook if event.result == WOULD_BLOCK => {}
+            Function::SSL_AuthCertificate => self.decision = Some(if failed { Err(code) } else { Ok(()) }),
+            Function::auth_certificate_hook => {
+                self.refused_by_program = failed && !matches!(self.decision, Some(Err(_)));
+                self.decision = Some(if failed { Err(code) } else { Ok(()) });
             }
             // The program takes a certificate that NSS does not.
             Function::bad_certificate_hook if !failed => self.decision = Some(Ok(())),
@@ -153,7 +172,43 @@ impl Session {
         }
     }
 
+    /// What went before in the clear, to a proxy or before STARTTLS, is not the session's.
+    fn begin_anew(&mut self) {
+        self.handshake = Handshake::NotTried;
+        self.log = SessionLog::new(Place::Outer, Instant::now());
+        (self.moved, self.cut) = ([0; 2], false);
+        (self.first_wire, self.last_wire_ns, self.decision, self.peer_was_gone) = (None, None, None, false);
+    }
+
+    /// The program is about to close its end, or to shut it down in both directions.
+    pub(super) fn closes(&mut self, event: &Event) {
+        if self.handshake != Handshake::Begun {
+            return;
+        }
+        match self.decision {
+            // A program that checks the certificate beside the handshake leaves when it does not like it.
+            Some(Err(code)) => self.settle(event, Handshake::Failed(Function::SSL_AuthCertificate, code)),
+            _ if self.is_done_by_wire() => self.settle(event, Handshake::Done),
+            _ if self.log.end.is_none() => self.settle(event, Handshake::Abandoned(event.function)),
+            _ => {}
+        }
+    }
+
+    /// One that reads at once, without a callback, is not told that the handshake in between is done; the wire shows it.
+    fn is_done_by_wire(&self) -> bool {
+        let wire = self.log.summary();
+        let encrypts = wire.encrypted_records_sent > 0 && wire.encrypted_records_received > 0;
+        // In TLS 1.3 the client's first encrypted record is the flight that ends with its Finished, or an alert, with which
+        // the handshake has failed by now.
+        wire.handshake_complete.unwrap_or(encrypts) && self.log.end.is_none()
+    }
+
     fn settle(&mut self, event: &Event, how: Handshake) {
+        // A call that comes back well before anything was connected has done nothing.
+        let has_begun = self.first_wire.is_some() || self.ends.peer.is_some();
+        if how == Handshake::Done && !has_begun {
+            return;
+        }
         if matches!(self.handshake, Handshake::NotTried | Handshake::Begun) {
             self.handshake = how;
             self.settled_ns = event.at_ns;
@@ -169,30 +224,37 @@ impl Session {
         }
     }
 
-    /// The program is over. One that reads at once, without a callback, is not told that the handshake in between is done;
-    /// the wire shows it.
+    /// The program is over.
     pub(super) fn end(&mut self) {
-        let wire = self.log.summary();
-        let encrypts = wire.encrypted_records_sent > 0 && wire.encrypted_records_received > 0;
-        // In TLS 1.3 the client's first encrypted record is the flight that ends with its Finished, or an alert, with which
-        // the handshake has failed by now.
-        let is_done = wire.handshake_complete.unwrap_or(encrypts);
-        if self.handshake == Handshake::Begun && is_done && self.log.end.is_none() {
-            self.handshake = Handshake::Done;
+        match self.decision {
+            Some(Err(code)) if self.handshake == Handshake::Begun => {
+                self.handshake = Handshake::Failed(Function::SSL_AuthCertificate, code);
+            }
+            _ if self.handshake == Handshake::Begun && self.is_done_by_wire() => self.handshake = Handshake::Done,
+            _ => {}
         }
     }
 
     /// The program ended while this call was under way.
     pub(super) fn never_came_back(&mut self, event: &Event) {
-        match self.handshake {
-            Handshake::NotTried | Handshake::Begun => self.handshake = Handshake::Hangs(event.function),
-            _ => self.waits = Some(event.function),
+        let is_open = matches!(self.handshake, Handshake::NotTried | Handshake::Begun | Handshake::Hangs(_));
+        if is_open {
+            self.handshake = match event.function.library() {
+                Library::Program => Handshake::EndedInHook(event.function),
+                _ => Handshake::Hangs(event.function),
+            };
         }
     }
 
     /// Bytes of it were seen, or that there were some, or that there will be no more.
     pub(super) fn wire(&mut self, event: &Event) {
         let first = *self.first_wire.get_or_insert(event.at_ns);
+        if event.function != Function::wire_end {
+            self.last_wire_ns = Some(event.at_ns);
+            if event.extra != 0 {
+                self.last_received_ns = Some(event.at_ns);
+            }
+        }
         let at = Duration::from_nanos(event.at_ns.saturating_sub(first));
         let direction = if event.extra == 0 { Direction::Sent } else { Direction::Received };
         match event.function {
@@ -220,6 +282,16 @@ impl Session {
             Direction::Sent => self.log.sent_at(at, bytes),
             Direction::Received => self.log.received_at(at, bytes),
         }
+    }
+
+    /// Whether bytes went over its wire after that.
+    pub(super) fn was_used_after(&self, at_ns: u64) -> bool {
+        self.last_wire_ns.is_some_and(|last| last > at_ns)
+    }
+
+    /// Whether its handshake had begun by then.
+    pub(super) fn had_begun_by(&self, at_ns: u64) -> bool {
+        self.first_wire.is_some_and(|first| first < at_ns)
     }
 
     /// What was on its wire, from the story's first event on.
@@ -263,7 +335,7 @@ impl Session {
                 };
                 Some(NssError::of("handshake", code))
             }
-            Handshake::NotTried | Handshake::Done => None,
+            Handshake::NotTried | Handshake::Done | Handshake::Abandoned(_) | Handshake::EndedInHook(_) => None,
         }
     }
 

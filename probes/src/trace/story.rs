@@ -8,7 +8,7 @@ use nssight_tracer::event::{Event, Function, Library, Phase};
 
 use super::address::{self, Ends};
 use super::process::{Birth, Nss, Process};
-use super::session::Session;
+use super::session::{Handshake, Session};
 
 /// Calls kept for the timeline; the first half and the last.
 const CALLS: usize = 20_000;
@@ -57,6 +57,12 @@ fn is_not_now(event: &Event) -> bool {
         Library::System => matches!(event.os_error, AGAIN | IN_PROGRESS),
         _ => matches!(ErrorCode(event.error), ErrorCode::PR_WOULD_BLOCK_ERROR | ErrorCode::PR_IN_PROGRESS_ERROR),
     }
+}
+
+/// CLOCK_MONOTONIC, by which events are timed.
+fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec)).unwrap_or_default()
 }
 
 /// execve and its kin: the process becomes another program.
@@ -128,6 +134,7 @@ impl Story {
         if self.left_out > 0 {
             self.lose(format!("{} calls of the timeline, in its middle", self.left_out));
         }
+        self.until_ns = self.until_ns.max(now_ns());
         self.sessions.iter_mut().for_each(Session::end);
         for (process, event) in open {
             let session = self.session_of(&event, process);
@@ -227,6 +234,27 @@ impl Story {
         if let Some(session) = session.and_then(|index| self.sessions.get_mut(index)) {
             session.enters(event);
         }
+        self.closing(event, process);
+    }
+
+    /// The program leaves one of its sessions; a child that closes what it has inherited leaves nobody.
+    fn closing(&mut self, event: &Event, process: usize) {
+        /// SHUT_WR (socket(7)) and PR_SHUTDOWN_SEND (prio.h): there will be answers still.
+        const SENDING: i64 = 1;
+        let session = match event.function {
+            Function::PR_Close => self.session_of(event, process),
+            Function::PR_Shutdown if event.number != SENDING => self.session_of(event, process),
+            Function::close => self.processes[process].descriptors.get(&event.number).copied(),
+            Function::shutdown if event.extra != SENDING => {
+                self.processes[process].descriptors.get(&event.number).copied()
+            }
+            _ => None,
+        };
+        if let Some(session) = session.and_then(|index| self.sessions.get_mut(index))
+            && session.process == process
+        {
+            session.closes(event);
+        }
     }
 
     fn leave(&mut self, event: &Event, process: usize) {
@@ -245,8 +273,14 @@ impl Story {
         if !owner.threads.contains(&event.tid) && owner.threads.len() < THREADS {
             owner.threads.push(event.tid);
         }
-        self.learn(event, process);
         let session = self.session_of(event, process);
+        self.closing(event, process);
+        self.learn(event, process);
+        let session = match event.function {
+            // Known only now; the address may have been another's before.
+            Function::SSL_ImportFD => self.session_of(event, process),
+            _ => session,
+        };
         if let Some(session) = session.and_then(|index| self.sessions.get_mut(index)) {
             session.call(event, event.phase == Phase::Failed && !is_not_now(event));
         }
@@ -279,16 +313,29 @@ impl Story {
                     self.own_addresses.push(own);
                 }
                 let session = self.processes[process].descriptors.get(&event.number).copied();
-                if let (Some(session), Some(ends)) = (session, address::ends(event.text())) {
-                    self.sessions[session].ends = ends;
+                let session = session.and_then(|index| self.sessions.get_mut(index));
+                if let (Some(session), Some(ends)) = (session, address::ends(event.text()))
+                    && matches!(session.handshake, Handshake::NotTried)
+                {
+                    session.ends = ends;
                 }
                 return;
             }
             Function::fork if well => return self.announce(event),
+            // The same number and the same address may be another socket's next.
+            Function::close => {
+                self.processes[process].descriptors.remove(&event.number);
+            }
+            Function::PR_Close => {
+                self.processes[process].handles.remove(&event.handle);
+            }
             Function::waitpid | Function::wait | Function::wait4 if well && event.extra == 1 => {
                 let child = u32::try_from(event.result).ok().and_then(|pid| self.live.get(&pid)).copied();
                 if let Some(child) = child.and_then(|index| self.processes.get_mut(index)) {
                     child.status = Some(event.number as i32);
+                    child.reaped_ns = Some(event.at_ns);
+                    // A program that forks for years has no use for what its dead children had open.
+                    (child.handles, child.descriptors) = Default::default();
                 }
                 return;
             }

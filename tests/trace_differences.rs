@@ -30,7 +30,7 @@ fn careless_at(mistake: &str, port: u16) -> Value {
         command
     });
     let report: Value = serde_json::from_str(&std::fs::read_to_string(case.path("report")).unwrap()).unwrap();
-    assert_eq!(report["program"]["exit"], output.status.code().unwrap(), "{output:?}");
+    assert_eq!(report["program"]["exit"].as_i64(), output.status.code().map(i64::from), "{output:?}");
     report
 }
 
@@ -91,6 +91,72 @@ fn a_handshake_with_somebody_who_has_left_is_told_from_one_that_is_cut() {
     let cut = careless("none", well().behaving(Behaviour::Answer(Vec::new(), Leave::Close)));
     assert_eq!(said(&cut), ("fail", Some("outer-handshake"), Some("peer-closed-in-handshake")), "{cut:#}");
     assert_eq!(differences(&cut), Vec::<&str>::new(), "{cut:#}");
+}
+
+/// What a program does itself is nobody else's fault, and what proves nothing is said to prove nothing.
+#[test]
+fn nobody_is_blamed_for_what_the_program_did_itself() {
+    let silent = || well().behaving(Behaviour::Answer(Vec::new(), Leave::Stall));
+    let expected = [
+        ("closes-early", silent(), "the program itself closed the session"),
+        ("gives-up-soon", silent(), "too soon to say that nobody answers"),
+        ("hook-crashes", well(), "ended inside of its own hook"),
+        ("own-check-refuses", well(), "the program's own hook refused the peer's certificate"),
+        ("fails-afterwards", well(), "none of the calls that were seen is the reason"),
+        ("optional-nickname", well(), "none of the calls that were seen is the reason"),
+        ("optional-connection", well(), "none of the calls that were seen is the reason"),
+        ("ignores-failure", well().behaving(Behaviour::Answer(Vec::new(), Leave::Close)), "ended well all the same"),
+    ];
+    for (mistake, peer, summary) in expected {
+        let report = careless(mistake, peer);
+        assert_eq!(said(&report), ("inconclusive", None, None), "{mistake}: {report:#}");
+        assert!(report["verdict"]["summary"].as_str().unwrap().contains(summary), "{mistake}: {report:#}");
+    }
+}
+
+/// A client that does well in a script that does not.
+#[test]
+fn a_script_that_fails_after_its_client_accuses_nobody() {
+    let (directory, healthy) = lab(Change::default());
+    let script = directory.path().join("then.sh");
+    std::fs::write(&script, "\"$@\"\nexit 9\n").unwrap();
+    for shell in ["sh", "bash"] {
+        let mut program = vec![shell.to_owned(), script.to_str().unwrap().to_owned()];
+        program.extend(client(&healthy, &["--timeout", "4"], "list-users"));
+        let mut traced = binary();
+        let report = directory.path().join("report");
+        traced.args(["trace", "--json", "--output"]).arg(&report).arg("--").args(program);
+        assert_eq!(to_its_end(traced).status.code(), Some(9));
+        let report: Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
+        assert_eq!(said(&report), ("inconclusive", None, None), "{shell}: {report:#}");
+        assert_eq!(
+            report["verdict"]["summary"],
+            "what spoke TLS ended well; the program ended badly for another reason"
+        );
+    }
+}
+
+/// Both ends of one session in one tree are a client and its server, and nothing inner.
+#[test]
+fn a_client_and_its_server_in_one_script_are_no_double_session() {
+    let case = Case::new();
+    let database = case.database(DbFormat::Sql);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let script = r#"cd "$1" || exit 9
+        selfserv -d "$2" -n "$4" -f "$3" -p "$5" -i pid -V tls1.2:tls1.2 >/dev/null 2>&1 & server=$!
+        try=0; until [ -s pid ] || [ $try -gt 50 ]; do sleep 0.1; try=$((try+1)); done
+        timeout 3 tstclnt -4 -Q -h localhost -p "$5" -d "$2" -w none </dev/null; status=$?
+        kill $server; exit $status"#;
+    let mut traced = binary();
+    traced.args(["trace", "--json", "--output"]).arg(case.path("report")).args(["--", "bash", "-c", script, "bash"]);
+    traced.arg(case.dir.path()).arg(DbFormat::Sql.directory(&database)).arg(case.password_file());
+    to_its_end({
+        traced.args([NICKNAME, &port]);
+        traced
+    });
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(case.path("report")).unwrap()).unwrap();
+    // The server shows a client's certificate, which is not made out to its name.
+    assert_eq!(said(&report).1, Some("outer-handshake"), "{report:#}");
 }
 
 fn against(lab: &Deployment, program: &[String]) -> (Option<i32>, Value, String) {

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
-"""A client of python-nss that makes one mistake, each of them made in the field.
+"""A client of python-nss that makes one mistake, or does one thing that looks like one.
 
 Usage: careless_client.py MISTAKE DATABASE NICKNAME PORT PASSWORD_FILE
 """
 import os
 import select
+import signal
 import sys
 import threading
 
@@ -44,7 +45,20 @@ def handshake():
         connection.set_hostname("localhost")
     if mistake != "no-client-auth":
         connection.set_client_auth_data_callback(lambda ca_names, *rest: mistake != "hook-gives-nothing" and own)
+    if mistake == "hook-crashes":
+        connection.set_client_auth_data_callback(lambda ca_names, *rest: os.abort())
+    if mistake == "own-check-refuses":
+        connection.set_auth_certificate_callback(lambda *rest: False)
     connection.connect(address)
+    if mistake == "gives-up-soon":
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+    if mistake == "closes-early":
+        connection.set_socket_option(io.PR_SockOpt_Nonblocking, True)
+        try:
+            connection.force_handshake()
+        except nss_error.NSPRError:
+            connection.close()
+            sys.exit(1)
     if mistake == "peer-was-gone":
         # Until the peer has closed its end: a client that is slow to begin.
         descriptor = connection.fileno()
@@ -78,12 +92,22 @@ def main():
         thread.join()
         return len(failed)
     authenticate()
+    if mistake == "optional-nickname":
+        try:
+            nss.find_cert_from_nickname("a-better-one", None)
+        except nss_error.NSPRError:
+            pass
     handshake()
-    return 0
+    if mistake == "optional-connection":
+        try:
+            io.Socket(io.PR_AF_INET).connect(io.NetworkAddress(io.PR_IpAddrLoopback, 1))
+        except nss_error.NSPRError:
+            pass
+    return 3 if mistake in ("fails-afterwards", "optional-nickname", "optional-connection") else 0
 
 
 try:
     sys.exit(main())
 except nss_error.NSPRError as failure:
     print(failure, file=sys.stderr)
-    sys.exit(1)
+    sys.exit(0 if mistake == "ignores-failure" else 1)

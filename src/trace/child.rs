@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use nssight_probes::trace::{Ending, Story};
 use nssight_tracer::reader::Reader;
 use nssight_tracer::ring::VARIABLE;
+use nssight_tracer::spawn::keep_ignored;
+use nssight_tracer::witness::Witness;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, kill_process, pidfd_open, setrlimit};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, getpgid, kill_process, pidfd_open, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-use signal_hook::iterator::SignalsInfo;
-use signal_hook::iterator::exfiltrator::WithOrigin;
-use signal_hook::low_level::siginfo::Cause;
+use signal_hook::iterator::Signals;
 
 /// The tracer, as it was built with this binary.
 const LIBRARY: &[u8] = include_bytes!(env!("NSSIGHT_TRACER"));
@@ -26,6 +26,8 @@ const LIBRARY: &[u8] = include_bytes!(env!("NSSIGHT_TRACER"));
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 /// A writer that is in the middle of an event is given so long.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+/// Between a signal to nssight and the same one to its group: timeout(1) sends them one after the other.
+const SIGNALS_APART: Duration = Duration::from_millis(20);
 
 /// What came of a run.
 pub(crate) struct Run {
@@ -64,14 +66,15 @@ pub(crate) fn run(path: &Path, name: &OsString, arguments: &[OsString], how: How
     if how.aside {
         command.stdout(io::stderr());
     }
-    let mut signals = SignalsInfo::<WithOrigin>::new([SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGINT, SIGQUIT])?;
+    keep_ignored(&mut command);
+    let mut signals = Forwarding::new()?;
     let started = Instant::now();
     let mut child = command.spawn()?;
     let mut story = Story::default();
     let ending = watch(&mut child, &mut reader, &mut story, &mut signals)?;
     let took = started.elapsed();
     while how.follow && story.unfinished().iter().any(|(pid, _)| *pid != child.id() && is_running(*pid)) {
-        if signals.pending().any(|signal| matches!(signal.signal, SIGINT | SIGTERM | SIGQUIT)) {
+        if signals.come.pending().any(|signal| matches!(signal, SIGINT | SIGTERM | SIGQUIT)) {
             break;
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -95,12 +98,50 @@ fn in_memory() -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-fn watch(
-    child: &mut Child,
-    reader: &mut Reader,
-    story: &mut Story,
-    signals: &mut SignalsInfo<WithOrigin>,
-) -> io::Result<Ending> {
+/// The signals that are passed on to the program: those that were sent to nssight alone. What was sent to the whole process
+/// group, by a terminal, a shell or timeout(1), the program in it has got by itself. In doubt it gets a signal twice rather
+/// than never.
+struct Forwarding {
+    come: Signals,
+    witness: Witness,
+    /// Not yet judged, and since when.
+    waiting: Vec<i32>,
+    since: Instant,
+}
+
+impl Forwarding {
+    fn new() -> io::Result<Self> {
+        let come = Signals::new([SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGINT, SIGQUIT])?;
+        Ok(Self { come, witness: Witness::new()?, waiting: Vec::new(), since: Instant::now() })
+    }
+
+    fn pass_on(&mut self, program: Pid) -> io::Result<()> {
+        for signal in self.come.pending() {
+            if self.waiting.is_empty() {
+                self.since = Instant::now();
+            }
+            if !self.waiting.contains(&signal) {
+                self.waiting.push(signal);
+            }
+        }
+        if self.waiting.is_empty() || self.since.elapsed() < SIGNALS_APART {
+            return Ok(());
+        }
+        let in_our_group = getpgid(Some(program)).ok() == getpgid(None).ok();
+        for number in self.waiting.drain(..) {
+            let has_it = in_our_group && self.witness.has(number);
+            if let (false, Some(signal)) = (has_it, Signal::from_named_raw(number)) {
+                // It may have just ended, which the next look shows.
+                let _ = kill_process(program, signal);
+            }
+        }
+        // What this one has seen is done with.
+        self.witness = Witness::new()?;
+        Ok(())
+    }
+}
+
+fn watch(child: &mut Child, reader: &mut Reader, story: &mut Story, signals: &mut Forwarding) -> io::Result<Ending> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
     let handle = pidfd_open(pid, PidfdFlags::empty())?;
     loop {
@@ -110,14 +151,7 @@ fn watch(
             Err(error) => return Err(error.into()),
         };
         reader.drain(|event| story.take(event));
-        for origin in signals.pending() {
-            // What the terminal sends reaches the program by itself.
-            let by_terminal = matches!(origin.signal, SIGINT | SIGQUIT) && !matches!(origin.cause, Cause::Sent(_));
-            if let (false, Some(signal)) = (by_terminal, Signal::from_named_raw(origin.signal)) {
-                // It may have just ended, which the next look shows.
-                let _ = kill_process(pid, signal);
-            }
-        }
+        signals.pass_on(pid)?;
         if ended {
             let status = child.wait()?;
             return Ok(Ending { exit: status.code(), signal: status.signal() });

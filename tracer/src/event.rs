@@ -59,9 +59,10 @@ functions! {
         SECMOD_OpenUserDB SECMOD_CloseUserDB SECMOD_FindModule SECMOD_AddNewModule;
     Ssl: SSL_ImportFD SSL_OptionSet SSL_OptionSetDefault SSL_VersionRangeSet SSL_VersionRangeSetDefault SSL_SetURL
         SSL_GetClientAuthDataHook SSL_AuthCertificateHook SSL_BadCertHook SSL_HandshakeCallback SSL_AuthCertificate
+        SSL_AuthCertificateComplete
         NSS_GetClientAuthData SSL_ForceHandshake SSL_ForceHandshakeWithTimeout SSL_ResetHandshake SSL_ReHandshake
         SSL_ConfigSecureServer SSL_ConfigServerCert;
-    Nspr: PR_Connect PR_ConnectContinue PR_Accept PR_Read PR_Recv PR_Write PR_Send PR_Close PR_Shutdown PR_Poll
+    Nspr: PR_Connect PR_ConnectContinue PR_GetConnectStatus PR_Accept PR_Read PR_Recv PR_Write PR_Send PR_Close PR_Shutdown PR_Poll
         PR_GetAddrInfoByName PR_GetHostByName;
     System: fork vfork posix_spawn posix_spawnp execve execv execvp execvpe execveat fexecve execl execlp execle
         waitpid wait wait4 pthread_create connect accept accept4 socketpair shutdown close;

@@ -5,15 +5,17 @@ use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use super::system::{
-    LoadedObject, MAP_FAILED, MAP_SHARED, O_RDWR_CLOEXEC, PROT_READ_WRITE, Stat, dl_iterate_phdr, fstat, getenv,
-    getpid, getppid, gettid, mmap, open, pthread_atfork, pthread_getspecific, pthread_key_create, pthread_setspecific,
-    readlink,
+    LoadedObject, MADV_WIPEONFORK, MAP_FAILED, MAP_PRIVATE_ANONYMOUS, MAP_SHARED, O_RDWR_CLOEXEC, PAGE,
+    PROT_READ_WRITE, Stat, dl_iterate_phdr, fstat, getenv, getpid, getppid, gettid, madvise, mmap, open,
+    pthread_atfork, pthread_getspecific, pthread_key_create, pthread_setspecific, readlink,
 };
 use crate::event::{Event, Function, Phase, TEXT};
 use crate::ring::{BYTES, Ring};
 
 static RING: AtomicPtr<Ring> = AtomicPtr::new(ptr::null_mut());
 static PID: AtomicU32 = AtomicU32::new(0);
+/// The same number on a page that is empty in a new process (MADV_WIPEONFORK): `_Fork` and clone(2) call no handler.
+static OWN_PID: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
 /// Of the thread's value: its number above, how deep it is in watched calls below.
 static KEY: AtomicU32 = AtomicU32::new(0);
 static HAS_KEY: AtomicBool = AtomicBool::new(false);
@@ -37,7 +39,9 @@ extern "C" fn at_load() {
         KEY.store(key, Ordering::Release);
         HAS_KEY.store(true, Ordering::Release);
     }
+    super::scratch::prepare();
     PID.store(getpid() as u32, Ordering::Relaxed);
+    keep_pid_on_a_page();
     // SAFETY: a function of this library, which is never unloaded.
     unsafe { pthread_atfork(None, None, Some(in_child)) };
     // SAFETY: a constant name; what it gives is read before anything can change it.
@@ -77,7 +81,43 @@ fn tls_libraries() -> i64 {
 
 /// glibc calls it in the child of every fork, its own ones included.
 unsafe extern "C" fn in_child() {
-    PID.store(getpid() as u32, Ordering::Relaxed);
+    if pid() != getpid() as u32 {
+        is_new();
+    }
+}
+
+fn keep_pid_on_a_page() {
+    // SAFETY: a new mapping, at an address of the kernel's choice.
+    let page = unsafe { mmap(ptr::null_mut(), PAGE, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0) };
+    // SAFETY: a page of our own; a kernel before 4.14 says that it does not know the advice.
+    if page == MAP_FAILED || unsafe { madvise(page, PAGE, MADV_WIPEONFORK) } != 0 {
+        return;
+    }
+    let page = page.cast::<AtomicU32>();
+    // SAFETY: as above; it is never unmapped.
+    unsafe { &*page }.store(PID.load(Ordering::Relaxed), Ordering::Relaxed);
+    OWN_PID.store(page, Ordering::Release);
+}
+
+/// This process, or the one that has lent it its memory.
+fn pid() -> u32 {
+    // SAFETY: null, or a page that stays.
+    if let Some(page) = unsafe { OWN_PID.load(Ordering::Acquire).as_ref() }
+        && page.load(Ordering::Relaxed) == 0
+    {
+        is_new();
+    }
+    PID.load(Ordering::Relaxed)
+}
+
+/// This is a child that has just been forked.
+fn is_new() {
+    let own = getpid() as u32;
+    PID.store(own, Ordering::Relaxed);
+    // SAFETY: as above.
+    if let Some(page) = unsafe { OWN_PID.load(Ordering::Acquire).as_ref() } {
+        page.store(own, Ordering::Relaxed);
+    }
     forget_thread();
     let mut event = Event::new(Function::forked, Phase::Note);
     event.number = i64::from(getppid());
@@ -143,6 +183,11 @@ impl<'a> Place<'a> {
     }
 }
 
+/// Whether a variable's value says where a ring is.
+pub(crate) fn is_place(value: &[u8]) -> bool {
+    Place::parse(value).is_some()
+}
+
 fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = text.iter().position(|byte| *byte == b':')?;
     Some((text.get(..at)?, text.get(at.checked_add(1)?..)?))
@@ -182,6 +227,7 @@ fn forget_thread() {
 
 /// One watched call deeper; says how deep it was before.
 pub(crate) fn deeper() -> u8 {
+    pid();
     let value = thread();
     let depth = value & DEPTH;
     if depth < DEPTH {
@@ -198,8 +244,8 @@ pub(crate) fn back_at(depth: u8) {
 /// Writes an event of this process and thread.
 pub(crate) fn emit(mut event: Event) {
     let Some(ring) = ring() else { return };
+    event.pid = pid();
     let thread = thread();
-    event.pid = PID.load(Ordering::Relaxed);
     event.tid = (thread >> 8) as u32;
     if event.at_ns == 0 {
         event.at_ns = super::system::now_ns();
@@ -220,5 +266,5 @@ pub(crate) fn emit_truly(mut event: Event) {
 
 /// Whether this memory is its own, and not lent to a child between vfork and exec.
 pub(crate) fn is_itself() -> bool {
-    getpid() as u32 == PID.load(Ordering::Relaxed)
+    getpid() as u32 == pid()
 }

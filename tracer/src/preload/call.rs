@@ -50,7 +50,8 @@ impl Call {
     pub(crate) unsafe fn text(&mut self, text: *const c_char) {
         if self.watched && !text.is_null() {
             // SAFETY: as promised; the real function reads it as well.
-            self.bytes(unsafe { CStr::from_ptr(text) }.to_bytes());
+            let text = unsafe { CStr::from_ptr(text) }.to_bytes();
+            self.event.length = copy_without_pin(text, &mut self.event.text) as u16;
         }
     }
 
@@ -121,6 +122,33 @@ impl Call {
             set_errno(after);
         }
     }
+}
+
+/// Copies as much of a name as there is room for, and says how much. A nickname may be a PKCS #11 URI with a PIN, or the place
+/// of one, in its query (RFC 7512, 2.4): what is behind these names stays where it is.
+fn copy_without_pin(text: &[u8], room: &mut [u8]) -> usize {
+    const SECRET: [&[u8]; 2] = [b"pin-value=", b"pin-source="];
+    let mut hidden = false;
+    let mut count = 0usize;
+    let mut rest = text;
+    while let [byte, after @ ..] = rest {
+        // Whatever else may stand in a value, `&` ends it.
+        hidden &= *byte != b'&';
+        let name = SECRET.iter().find(|name| rest.get(..name.len()).is_some_and(|at| at.eq_ignore_ascii_case(name)));
+        let (shown, later) = match (hidden, name) {
+            (true, _) => (&[][..], after),
+            (false, Some(name)) => {
+                hidden = true;
+                rest.split_at(name.len())
+            }
+            (false, None) => rest.split_at(1),
+        };
+        let Some(place) = room.get_mut(count..count.saturating_add(shown.len())) else { break };
+        place.copy_from_slice(shown);
+        count = count.saturating_add(shown.len());
+        rest = later;
+    }
+    count
 }
 
 /// The error of the call that has just failed in this thread. Only then: before NSPR knows the thread it would be started.

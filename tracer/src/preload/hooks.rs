@@ -3,7 +3,7 @@
 use core::ffi::{c_char, c_int, c_void};
 use core::mem::transmute;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use super::attach::emit;
 use super::call::{Call, forward};
@@ -33,6 +33,12 @@ impl Pair {
 
 /// Pairs are never given up, since NSS copies them from socket to socket; a program has few.
 static PAIRS: [Pair; 1024] = [Pair::EMPTY; 1024];
+/// Stands for a hook while its argument is being written; no function is there.
+const TAKEN: usize = 1;
+/// That there is no more room was said.
+static SAID: AtomicBool = AtomicBool::new(false);
+/// SECWouldBlock of seccomon.h: the program decides later, and goes on with the handshake then.
+const LATER: c_int = -2;
 
 /// The pair's place. `None` if there is no more room; then the hook is set as it is, and not watched.
 fn pair(hook: *mut c_void, argument: *mut c_void) -> Option<&'static Pair> {
@@ -44,11 +50,15 @@ fn pair(hook: *mut c_void, argument: *mut c_void) -> Option<&'static Pair> {
         if there == hook && pair.argument.load(Ordering::Acquire) == argument {
             return Some(pair);
         }
-        // An argument is written once, before anybody else hears of the pair.
-        if there == 0 && pair.hook.compare_exchange(0, hook, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        // The argument is there before anybody can know the pair by its hook.
+        if there == 0 && pair.hook.compare_exchange(0, TAKEN, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             pair.argument.store(argument, Ordering::Release);
+            pair.hook.store(hook, Ordering::Release);
             return Some(pair);
         }
+    }
+    if SAID.swap(true, Ordering::Relaxed) {
+        return None;
     }
     let mut event = Event::new(Function::lost, Phase::Note);
     let why = b"a hook of the program";
@@ -125,7 +135,8 @@ unsafe extern "C" fn client_auth_hook(
     // SAFETY: NSS's out-parameters, which it reads next.
     let gave = result == 0 && unsafe { !(*certificate).is_null() && !(*key).is_null() };
     call.number(c_int::from(gave));
-    call.end(result, result != 0);
+    call.extra(c_int::from(result == LATER));
+    call.end(result, result != 0 && result != LATER);
     result
 }
 
@@ -141,7 +152,8 @@ unsafe extern "C" fn auth_certificate_hook(argument: Opaque, socket: Opaque, che
     call.forward();
     // SAFETY: NSS's own arguments, and the program's.
     let result = unsafe { hook(pair.argument(), socket, check, server) };
-    call.end(result, result != 0);
+    call.extra(c_int::from(result == LATER));
+    call.end(result, result != 0 && result != LATER);
     result
 }
 
@@ -156,7 +168,8 @@ unsafe extern "C" fn bad_certificate_hook(argument: Opaque, socket: Opaque) -> c
     call.forward();
     // SAFETY: NSS's own arguments, and the program's.
     let result = unsafe { hook(pair.argument(), socket) };
-    call.end(result, result != 0);
+    call.extra(c_int::from(result == LATER));
+    call.end(result, result != 0 && result != LATER);
     result
 }
 

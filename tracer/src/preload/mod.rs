@@ -11,6 +11,7 @@ mod nss;
 mod process;
 mod real;
 mod records;
+mod scratch;
 mod socket;
 mod ssl;
 mod system;

@@ -30,6 +30,16 @@ unsafe fn is_socket(socket: Opaque) -> bool {
     kind == SOCKET_TCP || kind == LAYERED
 }
 
+/// PRPollDesc of prio.h begins with the socket.
+#[repr(C)]
+struct Asked {
+    socket: Opaque,
+    flags: [i16; 2],
+}
+
+/// PR_MSG_PEEK of prio.h: what is looked at stays for the next call.
+const PEEK: c_int = 2;
+
 fn no(status: c_int) -> bool {
     status != 0
 }
@@ -40,6 +50,10 @@ forward! {
         call.waits();
     }
     Nspr fn PR_ConnectContinue(socket: Opaque, flags: i16) -> c_int = -1, fails no; |call| { call.handle(socket) }
+    Nspr fn PR_GetConnectStatus(asked: *const Asked) -> c_int = -1, fails no; |call| {
+        // SAFETY: what PR_Poll has filled in, by the function's contract.
+        call.handle(unsafe { asked.as_ref() }.map_or(ptr::null_mut(), |asked| asked.socket));
+    }
     Nspr fn PR_Close(socket: Opaque) -> c_int = -1, fails no; |call| {
         call.handle(socket);
         // SAFETY: an open PRFileDesc, by the function's contract.
@@ -108,7 +122,7 @@ unsafe extern "C" fn PR_Accept(socket: Opaque, address: Opaque, timeout: u32) ->
 
 /// Functions that move bytes: (socket, buffer, length, …).
 macro_rules! moving {
-    ($($name:ident($($more:ident: $ty:ty),*) $way:ident;)*) => {$(
+    ($($name:ident($($more:ident: $ty:ty),*) $way:ident, takes $takes:expr;)*) => {$(
         /// # Safety
         /// As the function of the same name.
         #[unsafe(no_mangle)]
@@ -134,7 +148,7 @@ macro_rules! moving {
             // SAFETY: the caller's own arguments.
             let moved = unsafe { real(socket, buffer, length $(, $more)*) };
             call.end(moved, moved < 0);
-            if moved > 0 && call.is_outermost() {
+            if moved > 0 && moved <= length && !buffer.is_null() && $takes && call.is_outermost() {
                 // SAFETY: so many bytes of the caller's buffer have been moved.
                 watch::moved(socket, Way::$way, unsafe { core::slice::from_raw_parts(buffer, moved as usize) });
             }
@@ -144,8 +158,8 @@ macro_rules! moving {
 }
 
 moving! {
-    PR_Read() Received;
-    PR_Recv(flags: c_int, timeout: u32) Received;
-    PR_Write() Sent;
-    PR_Send(flags: c_int, timeout: u32) Sent;
+    PR_Read() Received, takes true;
+    PR_Recv(flags: c_int, timeout: u32) Received, takes flags & PEEK == 0;
+    PR_Write() Sent, takes true;
+    PR_Send(flags: c_int, timeout: u32) Sent, takes true;
 }

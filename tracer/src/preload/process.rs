@@ -6,7 +6,7 @@ use core::mem::transmute;
 
 use super::attach::emit_truly;
 use super::call::{Call, forward};
-use super::environment::{own, with_ours};
+use super::environment::{drop_if_unloadable, own, with_ours};
 use super::real::Real;
 use super::system::{errno, getppid, set_errno};
 use crate::event::{Event, Function, Library, Phase, TEXT};
@@ -202,6 +202,32 @@ macro_rules! spawning {
 }
 
 spawning! { posix_spawn posix_spawnp }
+
+/// Functions that execute a shell: the C library does it without calling a function that could be stood in front of.
+macro_rules! shelling {
+    ($($name:ident($($arg:ident),*) -> $ret:ty = $missing:expr;)*) => {$(
+        /// # Safety
+        /// As the function of the same name.
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name($($arg: *const c_char),*) -> $ret {
+            static REAL: Real = Real::new(
+                Library::System,
+                // SAFETY: it ends in the one NUL that is put there.
+                unsafe { core::ffi::CStr::from_bytes_with_nul_unchecked(concat!(stringify!($name), "\0").as_bytes()) },
+            );
+            let Some(real) = REAL.get() else { return $missing };
+            drop_if_unloadable();
+            // SAFETY: the signature is that of the C library's header, and the arguments are the caller's own.
+            unsafe { transmute::<Opaque, unsafe extern "C" fn($(shelling!(word $arg)),*) -> $ret>(real)($($arg),*) }
+        }
+    )*};
+    (word $arg:ident) => { *const c_char };
+}
+
+shelling! {
+    system(command) -> c_int = -1;
+    popen(command, mode) -> Opaque = core::ptr::null_mut();
+}
 
 /// The real function, after it was told that it is called. For functions that cannot be called from here: vfork comes back
 /// twice, and what execl takes nobody knows but execl.

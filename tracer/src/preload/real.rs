@@ -4,14 +4,14 @@ use core::ffi::{CStr, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use super::system::{RTLD_LAZY_NOLOAD, RTLD_NEXT, dlopen, dlsym, errno, set_errno};
+use super::system::{Found, RTLD_LAZY_NOLOAD, RTLD_NEXT, RTLD_NODELETE, dladdr, dlopen, dlsym, errno, set_errno};
 use crate::event::Library;
 
 /// A real function, looked up once.
 ///
 /// The next one in the order of look-up is it. Where there is none, NSS may have been loaded with `RTLD_LOCAL`, as Python
 /// loads its extensions and all that they need: then its library is loaded, and is asked itself. That also keeps it loaded,
-/// so that what was found stays valid. None of the functions that are watched has more than one symbol version in NSS and
+/// so that what was found stays valid; a library that was found as the next one is kept by [`pin`]. None of the functions that are watched has more than one symbol version in NSS and
 /// NSPR; of the C library's, the default one is taken.
 pub(crate) struct Real {
     library: Library,
@@ -48,6 +48,9 @@ impl Real {
         // SAFETY: a constant name that ends in NUL; RTLD_NEXT is meant for this very use.
         let next = unsafe { dlsym(RTLD_NEXT, self.name.as_ptr()) };
         if !next.is_null() {
+            if self.library != Library::System {
+                pin(next);
+            }
             return next;
         }
         let library = match self.library {
@@ -63,5 +66,16 @@ impl Real {
         }
         // SAFETY: an open handle and a constant name.
         unsafe { dlsym(handle, self.name.as_ptr()) }
+    }
+}
+
+/// Keeps the library that an address is in. A plugin may have brought it along with `RTLD_GLOBAL`, and would take it away again
+/// with what was remembered of it.
+fn pin(address: *mut c_void) {
+    let mut found = Found::empty();
+    // SAFETY: any address may be asked about; the answer is ours.
+    if unsafe { dladdr(address, &mut found) } != 0 && !found.file.is_null() {
+        // SAFETY: the loader's own name of a library that is loaded.
+        unsafe { dlopen(found.file, RTLD_LAZY_NOLOAD | RTLD_NODELETE) };
     }
 }

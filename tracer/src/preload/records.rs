@@ -29,6 +29,8 @@ pub(super) struct Records {
     /// It is no TLS, or no longer.
     lost: AtomicBool,
     foreign: AtomicU32,
+    /// A whole header of a record came: whoever speaks this way speaks TLS.
+    spoke: AtomicBool,
     /// Bytes went this way.
     pub(super) began: AtomicBool,
     pub(super) ended: AtomicBool,
@@ -43,6 +45,7 @@ impl Records {
             told: AtomicU32::new(0),
             lost: AtomicBool::new(false),
             foreign: AtomicU32::new(0),
+            spoke: AtomicBool::new(false),
             began: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         }
@@ -50,7 +53,7 @@ impl Records {
 
     pub(super) fn reset(&self) {
         [&self.have, &self.left, &self.told, &self.foreign].iter().for_each(|number| number.store(0, RELAXED));
-        [&self.lost, &self.began, &self.ended].iter().for_each(|flag| flag.store(false, RELAXED));
+        [&self.lost, &self.spoke, &self.began, &self.ended].iter().for_each(|flag| flag.store(false, RELAXED));
     }
 
     pub(super) fn cut(&self, descriptor: c_int, way: Way, bytes: &[u8]) {
@@ -82,18 +85,29 @@ impl Records {
             if have == 5 {
                 let (major, length) = ((header >> 24) as u8, header as u32 & 0xffff);
                 match major == 3 && length <= RECORD {
-                    true => self.left.store(length, RELAXED),
+                    true => {
+                        self.left.store(length, RELAXED);
+                        self.spoke.store(true, RELAXED);
+                    }
                     false => self.lost.store(true, RELAXED),
                 }
             }
         }
         let room = FOREIGN.saturating_sub(self.foreign.load(RELAXED)) as usize;
-        // What the program sends in the clear is its own business.
-        let shown = if way == Way::Received { room.min(rest.len()) } else { 0 };
+        // What the program sends in the clear is its own business, and so is what comes once the session is over.
+        let says_who_it_is = way == Way::Received && !self.spoke.load(RELAXED);
+        let shown = if says_who_it_is { room.min(rest.len()) } else { 0 };
         self.foreign.fetch_add(shown as u32, RELAXED);
         let (shown, hidden) = rest.split_at(shown);
         tell(descriptor, way, shown);
         skip(descriptor, way, hidden.len(), true);
+    }
+
+    /// Bytes went that nobody could look at: where the next record begins is not known any more.
+    pub(super) fn lose_track(&self, descriptor: c_int, way: Way, count: usize) {
+        self.spoke.store(true, RELAXED);
+        self.lost.store(true, RELAXED);
+        skip(descriptor, way, count, true);
     }
 
     /// Tells bytes of the handshake, as long as there are not absurdly many.

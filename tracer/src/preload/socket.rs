@@ -157,7 +157,9 @@ macro_rules! moving {
             let Some(real) = REAL.get() else { return -1 };
             // SAFETY: the signature is that of sys/socket.h.
             let real: unsafe extern "C" fn(c_int, $buffer, usize, c_int) -> isize = unsafe { transmute::<Opaque, _>(real) };
-            if Way::$way == Way::Sent && watch::is_watched(descriptor) {
+            // What it is now, and not when the call comes back, is what the bytes go over.
+            let watched = watch::is_watched(descriptor);
+            if Way::$way == Way::Sent && watched {
                 let before = super::system::errno();
                 watch::about_to_send(descriptor);
                 super::system::set_errno(before);
@@ -165,10 +167,12 @@ macro_rules! moving {
             // SAFETY: the caller's own arguments.
             let $moved = unsafe { real(descriptor, buffer, length, flags) };
             // Looking without taking leaves the bytes for the next call.
-            if watch::is_watched(descriptor) && flags & MSG_PEEK == 0 {
+            if watched && watch::is_still_watched(descriptor) && flags & MSG_PEEK == 0 {
                 let before = super::system::errno();
-                if $moved > 0 {
-                    // SAFETY: so many bytes of the caller's buffer have been moved.
+                if $moved > 0 && (flags & MSG_TRUNC != 0 || buffer.is_null() || $moved as usize > length) {
+                    watch::unseen(descriptor, Way::$way, $moved as usize);
+                } else if $moved > 0 {
+                    // SAFETY: so many bytes of the caller's buffer have been moved, which has room for them.
                     let bytes = unsafe { core::slice::from_raw_parts(buffer.cast::<u8>(), $moved as usize) };
                     watch::bytes(descriptor, Way::$way, bytes);
                 } else if $ends && length > 0 {
@@ -182,6 +186,8 @@ macro_rules! moving {
 }
 
 const MSG_PEEK: c_int = 2;
+/// Of a stream, bytes are thrown away and not copied (tcp(7)).
+const MSG_TRUNC: c_int = 0x20;
 
 moving! {
     send(*const c_void) Sent, ends |moved| moved < 0;

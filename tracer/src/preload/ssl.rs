@@ -66,6 +66,13 @@ forward! {
     Ssl fn SSL_ResetHandshake(socket: Opaque, server: c_int) -> c_int = -1, fails no; |call| {
         call.handle(socket);
         call.number(server);
+        // What went over it before was in the clear, to a proxy or as STARTTLS has it, and is no part of the session.
+        watch::restart(socket);
+    }
+    Ssl fn SSL_AuthCertificateComplete(socket: Opaque, error: c_int) -> c_int = -1, fails no; |call| {
+        call.handle(socket);
+        call.number(error);
+        call.waits();
     }
     Ssl fn SSL_ReHandshake(socket: Opaque, flush: c_int) -> c_int = -1, fails no; |call| {
         call.handle(socket);

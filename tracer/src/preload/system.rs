@@ -1,12 +1,17 @@
 //! What the tracer itself needs of the C library.
 
 use core::ffi::{c_char, c_int, c_long, c_short, c_uint, c_ulong, c_void};
+use core::ptr;
 
 pub(crate) const RTLD_NEXT: *mut c_void = -1isize as *mut c_void;
 pub(crate) const RTLD_LAZY_NOLOAD: c_int = 0x1 | 0x4;
+pub(crate) const RTLD_NODELETE: c_int = 0x1000;
 pub(crate) const CLOCK_MONOTONIC: c_int = 1;
 pub(crate) const PROT_READ_WRITE: c_int = 3;
 pub(crate) const MAP_SHARED: c_int = 1;
+pub(crate) const MAP_PRIVATE_ANONYMOUS: c_int = 0x2 | 0x20;
+pub(crate) const MADV_WIPEONFORK: c_int = 18;
+pub(crate) const PAGE: usize = 4096;
 pub(crate) const MAP_FAILED: *mut c_void = -1isize as *mut c_void;
 pub(crate) const O_RDWR_CLOEXEC: c_int = 0o2 | 0o2_000_000;
 pub(crate) const AT_FDCWD: c_int = -100;
@@ -25,6 +30,7 @@ pub(crate) struct Timespec {
 unsafe extern "C" {
     pub(crate) safe fn abort() -> !;
     pub(crate) fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
+    pub(crate) fn dladdr(address: *const c_void, found: *mut Found) -> c_int;
     pub(crate) fn dlopen(name: *const c_char, flags: c_int) -> *mut c_void;
     pub(crate) fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int;
     pub(crate) safe fn __errno_location() -> *mut c_int;
@@ -41,6 +47,10 @@ unsafe extern "C" {
         fd: c_int,
         offset: i64,
     ) -> *mut c_void;
+    pub(crate) fn munmap(at: *mut c_void, length: usize) -> c_int;
+    pub(crate) fn madvise(at: *mut c_void, length: usize, advice: c_int) -> c_int;
+    pub(crate) fn setenv(name: *const c_char, value: *const c_char, replace: c_int) -> c_int;
+    pub(crate) fn unsetenv(name: *const c_char) -> c_int;
     pub(crate) fn fstat(fd: c_int, status: *mut Stat) -> c_int;
     pub(crate) fn faccessat(directory: c_int, path: *const c_char, mode: c_int, flags: c_int) -> c_int;
     pub(crate) fn poll(descriptors: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int;
@@ -108,6 +118,21 @@ pub(crate) fn now_ns() -> u64 {
 pub(crate) fn gettid() -> u32 {
     // SAFETY: gettid(2) takes nothing and cannot fail.
     (unsafe { syscall(SYS_GETTID) }) as u32
+}
+
+/// `Dl_info`.
+#[repr(C)]
+pub(crate) struct Found {
+    pub(crate) file: *const c_char,
+    base: *mut c_void,
+    name: *const c_char,
+    address: *mut c_void,
+}
+
+impl Found {
+    pub(crate) const fn empty() -> Self {
+        Self { file: ptr::null(), base: ptr::null_mut(), name: ptr::null(), address: ptr::null_mut() }
+    }
 }
 
 /// `struct dl_phdr_info`: address and name are its first two words.

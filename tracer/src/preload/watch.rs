@@ -6,16 +6,17 @@
 //! of a double TLS stream are told: their lengths, the number at the front of the reply, and how far the reply came.
 
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::attach::{emit, is_itself};
 use super::chunks::Chunks;
 use super::records::{Records, note};
-use super::system::{POLL_ENDED, PollFd, poll};
+use super::system::{POLL_ENDED, PollFd, Stat, errno, fstat, poll, set_errno};
 use crate::event::{Event, Function, Phase};
 
 /// Descriptors above it are not watched.
 const DESCRIPTORS: usize = 4096;
+
 /// Which way bytes go, seen from the program.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -30,6 +31,9 @@ pub(super) const RELAXED: Ordering = Ordering::Relaxed;
 struct Watched {
     on: AtomicBool,
     session: AtomicUsize,
+    /// Device and inode of what the descriptor was when the session began.
+    device: AtomicU64,
+    inode: AtomicU64,
     records: [Records; 2],
     chunks: [Chunks; 2],
 }
@@ -39,6 +43,8 @@ impl Watched {
     const EMPTY: Self = Self {
         on: AtomicBool::new(false),
         session: AtomicUsize::new(0),
+        device: AtomicU64::new(0),
+        inode: AtomicU64::new(0),
         records: [const { Records::new() }; 2],
         chunks: [const { Chunks::new() }; 2],
     };
@@ -64,18 +70,65 @@ static HIGHEST: AtomicUsize = AtomicUsize::new(0);
 /// A session is put over a socket.
 pub(crate) fn begin(descriptor: c_int, session: *mut c_void) {
     let Some(socket) = socket(descriptor) else {
-        let mut event = Event::new(Function::lost, Phase::Note);
-        event.number = i64::from(descriptor);
-        return emit(event);
+        return lose(descriptor);
     };
+    let Some((device, inode)) = identity(descriptor) else { return lose(descriptor) };
     socket.records.iter().for_each(Records::reset);
     socket.chunks.iter().for_each(Chunks::reset);
+    socket.device.store(device, RELAXED);
+    socket.inode.store(inode, RELAXED);
     socket.session.store(session as usize, RELAXED);
     socket.on.store(true, RELAXED);
     HIGHEST.fetch_max(descriptor as usize, RELAXED);
 }
 
+/// What a descriptor is, whatever its number.
+fn identity(descriptor: c_int) -> Option<(u64, u64)> {
+    let before = errno();
+    let mut status = Stat::empty();
+    // SAFETY: a buffer that is long enough; a bad descriptor is an error and nothing else.
+    let known = unsafe { fstat(descriptor, &mut status) } == 0;
+    set_errno(before);
+    known.then_some((status.device, status.inode))
+}
+
+/// A session is there whose wire is not watched.
+fn lose(descriptor: c_int) {
+    const WHAT: &[u8] = b"the wire of a session on descriptor ";
+    let mut event = Event::new(Function::lost, Phase::Note);
+    event.number = i64::from(descriptor);
+    let mut digits = [0u8; 10];
+    let (mut left, mut first) = (descriptor.unsigned_abs(), digits.len());
+    while let Some(digit) = first.checked_sub(1).and_then(|at| digits.get_mut(at)) {
+        *digit = b'0' | (left % 10) as u8;
+        (left, first) = (left / 10, first.saturating_sub(1));
+        if left == 0 {
+            break;
+        }
+    }
+    let sign: &[u8] = if descriptor < 0 { b"-" } else { b"" };
+    let said = WHAT.iter().chain(sign).chain(digits.get(first..).unwrap_or_default());
+    for (room, byte) in event.text.iter_mut().zip(said) {
+        *room = *byte;
+        event.length = event.length.saturating_add(1);
+    }
+    emit(event);
+}
+
+/// Whether there is a session on a descriptor. It is not enough that there was one: dup2, close_range, fclose or a system call
+/// without the C library may have put something else there, and its bytes are none of ours.
 pub(crate) fn is_watched(descriptor: c_int) -> bool {
+    let Some(socket) = socket(descriptor).filter(|socket| socket.on.load(RELAXED)) else { return false };
+    let known = (socket.device.load(RELAXED), socket.inode.load(RELAXED));
+    let same = identity(descriptor) == Some(known);
+    if !same {
+        end(descriptor);
+    }
+    same
+}
+
+/// Whether nobody has ended the watch on a descriptor meanwhile.
+pub(crate) fn is_still_watched(descriptor: c_int) -> bool {
     socket(descriptor).is_some_and(|socket| socket.on.load(RELAXED))
 }
 
@@ -87,6 +140,14 @@ pub(crate) fn is_session(session: *mut c_void) -> bool {
 pub(crate) fn end(descriptor: c_int) {
     if let Some(socket) = socket(descriptor).filter(|_| is_itself()) {
         socket.on.store(false, RELAXED);
+    }
+}
+
+/// A session begins anew, on a socket over which something else may have gone before.
+pub(crate) fn restart(session: *mut c_void) {
+    if let Some(socket) = of_session(session) {
+        socket.records.iter().for_each(Records::reset);
+        socket.chunks.iter().for_each(Chunks::reset);
     }
 }
 
@@ -102,6 +163,14 @@ pub(crate) fn bytes(descriptor: c_int, way: Way, bytes: &[u8]) {
     if let Some(records) = socket(descriptor).and_then(|socket| socket.records.get(way as usize)) {
         records.began.store(true, RELAXED);
         records.cut(descriptor, way, bytes);
+    }
+}
+
+/// Bytes went over a watched socket, and where they are now nobody knows.
+pub(crate) fn unseen(descriptor: c_int, way: Way, count: usize) {
+    if let Some(records) = socket(descriptor).and_then(|socket| socket.records.get(way as usize)) {
+        records.began.store(true, RELAXED);
+        records.lose_track(descriptor, way, count);
     }
 }
 

@@ -1,0 +1,51 @@
+//! Lets a program begin with the signals that it would have without nssight.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{mem, ptr};
+
+/// Rust's start-up code ignores SIGPIPE before `main`, and its [`Command`] sets it to the default in every child: how it was
+/// before that, nobody could say any more.
+static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_START: extern "C" fn() = at_start;
+
+extern "C" fn at_start() {
+    PIPE_WAS_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
+}
+
+/// Signals are numbered up to this one.
+const LAST: libc::c_int = 64;
+
+fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: a plain structure of the C library, for which all zero is a valid value.
+    let mut now: libc::sigaction = unsafe { mem::zeroed() };
+    // SAFETY: asks and sets nothing; a number that is no signal is an error and nothing else.
+    (unsafe { libc::sigaction(signal, ptr::null(), &mut now) }) == 0 && now.sa_sigaction == libc::SIG_IGN
+}
+
+/// What whoever started nssight had ignored (`nohup`, a shell's `trap ''`) is ignored by the program as well. To be called
+/// before nssight handles signals itself.
+///
+/// nssight itself no longer ignores the end of its children then, or it could not know how they ended.
+pub fn keep_ignored(command: &mut Command) {
+    let was_ignored = |signal: &libc::c_int| match *signal {
+        libc::SIGPIPE => PIPE_WAS_IGNORED.load(Ordering::Relaxed),
+        other => is_ignored(other),
+    };
+    let ignored: Vec<libc::c_int> = (1..=LAST).filter(was_ignored).collect();
+    // SAFETY: sets a disposition that no other code of nssight touches.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    let restore = move || {
+        for signal in &ignored {
+            // SAFETY: signal(2) may be called between fork and exec (signal-safety(7)).
+            unsafe { libc::signal(*signal, libc::SIG_IGN) };
+        }
+        Ok(())
+    };
+    // SAFETY: it reads memory that is the child's own, allocates nothing, and calls only what may be called after fork.
+    unsafe { command.pre_exec(restore) };
+}

@@ -65,7 +65,7 @@ functions! {
     Nspr: PR_Connect PR_ConnectContinue PR_GetConnectStatus PR_Accept PR_Read PR_Recv PR_Write PR_Send PR_Close PR_Shutdown PR_Poll
         PR_GetAddrInfoByName PR_GetHostByName;
     System: fork vfork posix_spawn posix_spawnp execve execv execvp execvpe execveat fexecve execl execlp execle
-        waitpid wait wait4 pthread_create connect accept accept4 socketpair shutdown close;
+        waitpid wait wait3 wait4 pthread_create connect accept accept4 socketpair shutdown close;
     Program: password_callback client_auth_hook auth_certificate_hook bad_certificate_hook handshake_callback;
     Tracer: started forked accepted wire_bytes wire_skipped wire_end chunk reply lost;
 }

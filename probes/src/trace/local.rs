@@ -59,6 +59,7 @@ pub(super) fn layer(function: Function) -> Option<Layer> {
         | F::posix_spawnp
         | F::waitpid
         | F::wait
+        | F::wait3
         | F::wait4
         | F::pthread_create
         | F::SECMOD_RestartModules => Layer::ProcessModel,

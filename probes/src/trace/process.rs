@@ -94,6 +94,20 @@ impl Process {
         self.libraries = parent.libraries;
     }
 
+    /// Its parent was told how it ended.
+    pub(super) fn reap(&mut self, event: &Event) {
+        /// What wait(2) says of a child that is stopped, and not gone (WIFSTOPPED).
+        const STOPPED: i64 = 0x7f;
+        let knows_status = event.extra == 1;
+        if knows_status && event.number & 0xff == STOPPED {
+            return;
+        }
+        self.status = knows_status.then_some(event.number as i32);
+        self.reaped_ns = Some(event.at_ns);
+        // A program that forks for years has no use for what its dead children had open.
+        (self.handles, self.descriptors) = Default::default();
+    }
+
     /// A new program in an old process: nothing of the old one is left but its sockets.
     pub(super) fn becomes(&mut self, event: &Event) {
         self.programs.push(String::from_utf8_lossy(event.text()).into_owned());

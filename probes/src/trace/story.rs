@@ -329,13 +329,10 @@ impl Story {
             Function::PR_Close => {
                 self.processes[process].handles.remove(&event.handle);
             }
-            Function::waitpid | Function::wait | Function::wait4 if well && event.extra == 1 => {
+            Function::waitpid | Function::wait | Function::wait3 | Function::wait4 if well => {
                 let child = u32::try_from(event.result).ok().and_then(|pid| self.live.get(&pid)).copied();
                 if let Some(child) = child.and_then(|index| self.processes.get_mut(index)) {
-                    child.status = Some(event.number as i32);
-                    child.reaped_ns = Some(event.at_ns);
-                    // A program that forks for years has no use for what its dead children had open.
-                    (child.handles, child.descriptors) = Default::default();
+                    child.reap(event);
                 }
                 return;
             }

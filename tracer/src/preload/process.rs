@@ -78,6 +78,7 @@ macro_rules! waiting {
 waiting! {
     waitpid(child: c_int, status: *mut c_int, options: c_int) status status, patient options & NO_HANG == 0;
     wait(status: *mut c_int) status status, patient true;
+    wait3(status: *mut c_int, options: c_int, usage: Opaque) status status, patient options & NO_HANG == 0;
     wait4(child: c_int, status: *mut c_int, options: c_int, usage: Opaque) status status, patient options & NO_HANG == 0;
 }
 

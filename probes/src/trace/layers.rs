@@ -173,12 +173,24 @@ impl Story {
             let summary = "the program set no name to compare the peer's certificate with";
             return notes.fail(Cause::HostNameNotSet, Confidence::Certain, summary).error(error);
         }
+        // Which of both sides is at fault, the own database and the own clock would say.
+        let confidence = match judged.trouble {
+            Trouble::PeerUntrusted => {
+                notes.add("alternative", "ca-missing or ca-untrusted, in the program's own database");
+                at_most_likely(judged.confidence)
+            }
+            Trouble::PeerExpired => {
+                notes.add("alternative", "clock-skew, on this host");
+                at_most_likely(judged.confidence)
+            }
+            _ => judged.confidence,
+        };
         if !is_inner {
-            return notes.fail(outer_handshake::cause(judged.trouble), judged.confidence, judged.summary).error(error);
+            return notes.fail(outer_handshake::cause(judged.trouble), confidence, judged.summary).error(error);
         }
         let alert = facts.alerts.iter().any(|alert| !alert.sent && alert.description != 0);
         match inner_handshake::cause(judged.trouble, alert) {
-            Some(cause) => notes.fail(cause, judged.confidence, judged.summary).error(error),
+            Some(cause) => notes.fail(cause, confidence, judged.summary).error(error),
             None => {
                 let summary = "the server's side went away in the middle of the inner handshake";
                 notes.fail(Cause::InnerClosed, Confidence::Likely, summary).error(error)
@@ -274,4 +286,8 @@ impl Story {
 /// SSL_ERROR_*_ALERT: an alert that the peer sent.
 fn is_alert(code: ErrorCode) -> bool {
     (0..=u8::MAX).any(|alert| ErrorCode::of_alert(alert) == Some(code))
+}
+
+fn at_most_likely(confidence: Confidence) -> Confidence {
+    if confidence == Confidence::Certain { Confidence::Likely } else { confidence }
 }

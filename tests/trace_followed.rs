@@ -1,14 +1,18 @@
 //! Programs that make it hard: they crash, fork a thousand times, close everything, drop their rights, or become a program
 //! that nobody can look into. They are followed as far as possible, and what was lost is said.
 
+#[path = "trace_followed/becoming.rs"]
+mod becoming;
 mod common;
+#[path = "trace_followed/wire.rs"]
+mod wire;
 
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::Case;
@@ -16,6 +20,7 @@ use common::lab::{client, words};
 use nssight_fixtures::deployment::{ADMIN_PASSWORD, Deployment, NICKNAME, PASSWORD};
 use nssight_fixtures::fault::Change;
 use nssight_fixtures::nssdb::DbFormat;
+use nssight_tracer::event::Event;
 use nssight_tracer::reader::Reader;
 use nssight_tracer::ring::VARIABLE;
 use serde_json::Value;
@@ -286,39 +291,44 @@ open({done:?}, 'w').close()
     assert!(report["events_lost"].as_u64().unwrap() > 100_000, "{report:#}");
 }
 
-/// Everything that the tracer writes down, and not only what a report shows of it.
-#[test]
-fn no_secret_is_in_an_event() {
-    let directory = tempfile::tempdir().unwrap();
-    let lab = Deployment::start(directory.path(), &Change::default(), DbFormat::Sql).unwrap();
+/// Runs a program with the tracer in front of it: how it ended, everything that the tracer wrote down, and how much was lost.
+fn watched(mut command: Command) -> (ExitStatus, Vec<Event>, u64) {
     let mut reader = Reader::new().unwrap();
     let own = std::process::id();
     let ring = std::os::fd::AsRawFd::as_raw_fd(&reader.descriptor());
     let library = env!("NSSIGHT_TRACER");
     let variable = format!("{ring}:{}:/proc/{own}/fd/{ring}:{library}", reader.inode().unwrap());
-    let mut command = words(&[], &client(&lab, &["--timeout", "10"], "list-users"));
-    let mut child = command.env("LD_PRELOAD", library).env(VARIABLE, variable).stdout(Stdio::null()).spawn().unwrap();
-    let (mut all, mut events) = (Vec::new(), 0u32);
-    let mut take = |reader: &mut Reader| {
-        reader.drain(|event| {
-            events += 1;
-            all.extend_from_slice(event.text());
-            for word in event.words() {
-                all.extend_from_slice(&word.to_le_bytes());
-                all.extend_from_slice(&word.to_be_bytes());
-            }
-        })
-    };
+    let mut child =
+        command.env("LD_PRELOAD", library).env(VARIABLE, variable).spawn().expect("it must be installed (make deps)");
+    let mut events = Vec::new();
     let status = loop {
-        take(&mut reader);
+        reader.drain(|event| events.push(*event));
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
         std::thread::sleep(Duration::from_millis(1));
     };
-    take(&mut reader);
-    assert!(status.success() && events > 200, "{status} {events}");
-    assert_eq!(reader.lost(), 0);
+    reader.drain(|event| events.push(*event));
+    (status, events, reader.lost())
+}
+
+/// Everything that the tracer writes down, and not only what a report shows of it.
+#[test]
+fn no_secret_is_in_an_event() {
+    let directory = tempfile::tempdir().unwrap();
+    let lab = Deployment::start(directory.path(), &Change::default(), DbFormat::Sql).unwrap();
+    let mut command = words(&[], &client(&lab, &["--timeout", "10"], "list-users"));
+    command.stdout(Stdio::null());
+    let (status, events, lost) = watched(command);
+    assert!(status.success() && events.len() > 200 && lost == 0, "{status} {} {lost}", events.len());
+    let mut all = Vec::new();
+    for event in &events {
+        all.extend_from_slice(event.text());
+        for word in event.words() {
+            all.extend_from_slice(&word.to_le_bytes());
+            all.extend_from_slice(&word.to_be_bytes());
+        }
+    }
     let found = |secret: &[u8]| all.windows(secret.len()).any(|bytes| bytes == secret);
     // What is told is found, or nothing would be proven by not finding the rest.
     assert!(found(NICKNAME.as_bytes()));

@@ -134,10 +134,11 @@ fn a_decision_that_is_put_off_is_no_failure() {
     let directory = tempfile::tempdir().unwrap();
     let lab = Deployment::start(directory.path(), &Change::default(), DbFormat::Sql).unwrap();
     let settings = Settings::of(&lab);
-    let database = DbFormat::Sql.directory(&directory.path().join("client"));
-    let mut command = Command::new("tstclnt");
-    command.args(["-h", "localhost", "-p", &settings.port, "-d"]).arg(database);
-    command.args(["-n", &settings.nickname, "-W", &settings.password_file(&lab), "-V", "tls1.2:tls1.2", "-Q"]);
+    // It would wait for a server that speaks first.
+    let mut command = Command::new("timeout");
+    command.args(["2", "tstclnt", "-4", "-Q", "-V", "tls1.2:tls1.2", "-d", &settings.database]);
+    command.args(["-W", &settings.password_file(&lab), "-n", &settings.nickname]);
+    command.args(["-h", &settings.host, "-p", &settings.port]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let (_, events, _) = watched(command);
     let asked: Vec<_> = events

@@ -53,13 +53,14 @@ fn programs_are_executed_on_small_stacks() {
 fn a_library_that_a_plugin_takes_along_and_brings_back_is_used_again() {
     let script = "
 import _ctypes, ctypes, mmap
+kept = []
 for turn in range(3):
     nspr = ctypes.CDLL('libnspr4.so', mode=ctypes.RTLD_GLOBAL)
     find = ctypes.CDLL(None).PR_GetAddrInfoByName
     find.restype, find.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_uint16, ctypes.c_int)
     assert find(b'localhost', 0, 0x20)
     _ctypes.dlclose(nspr._handle)
-    mmap.mmap(-1, 1 << 20)
+    kept += [mmap.mmap(-1, 1 << 16) for _ in range(64)]
 ";
     let trace = Trace::of(&["/usr/bin/python3", "-c", script], &[]);
     assert_eq!((trace.code(), trace.calls("PR_GetAddrInfoByName")), (Some(0), 3), "{:?}", trace.output);

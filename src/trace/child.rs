@@ -70,6 +70,7 @@ pub(crate) fn run(path: &Path, name: &OsString, arguments: &[OsString], how: How
     let mut signals = Forwarding::new()?;
     let started = Instant::now();
     let mut child = command.spawn()?;
+    signals.begin();
     let mut story = Story::default();
     let ending = watch(&mut child, &mut reader, &mut story, &mut signals)?;
     let took = started.elapsed();
@@ -103,7 +104,8 @@ fn in_memory() -> io::Result<OwnedFd> {
 /// than never.
 struct Forwarding {
     come: Signals,
-    witness: Witness,
+    /// From when the program has begun on, so that it does not wait for it. Without one a signal may come twice.
+    witness: Option<Witness>,
     /// Not yet judged, and since when.
     waiting: Vec<i32>,
     since: Instant,
@@ -112,7 +114,11 @@ struct Forwarding {
 impl Forwarding {
     fn new() -> io::Result<Self> {
         let come = Signals::new([SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGINT, SIGQUIT])?;
-        Ok(Self { come, witness: Witness::new()?, waiting: Vec::new(), since: Instant::now() })
+        Ok(Self { come, witness: None, waiting: Vec::new(), since: Instant::now() })
+    }
+
+    fn begin(&mut self) {
+        self.witness = Witness::new().ok();
     }
 
     fn pass_on(&mut self, program: Pid) -> io::Result<()> {
@@ -129,14 +135,14 @@ impl Forwarding {
         }
         let in_our_group = getpgid(Some(program)).ok() == getpgid(None).ok();
         for number in self.waiting.drain(..) {
-            let has_it = in_our_group && self.witness.has(number);
+            let has_it = in_our_group && self.witness.as_ref().is_some_and(|witness| witness.has(number));
             if let (false, Some(signal)) = (has_it, Signal::from_named_raw(number)) {
                 // It may have just ended, which the next look shows.
                 let _ = kill_process(program, signal);
             }
         }
         // What this one has seen is done with.
-        self.witness = Witness::new()?;
+        self.begin();
         Ok(())
     }
 }

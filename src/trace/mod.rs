@@ -101,11 +101,11 @@ impl Prepared<'_> {
     fn report(&self, run: child::Run) -> TraceReport {
         let child::Run { ending, mut story, took, events_lost } = run;
         let mut layers = story.findings(ending);
-        let settings = configuration(self.order.config, self.name, self.arguments);
         let plan = Plan { until: Layer::Resolve, excluded: Vec::new() };
+        let is_of_interest = story.of_the_client(ending).is_bad() && !story.is_server();
+        let settings = is_of_interest.then(|| configuration(self.order.config, self.name, self.arguments)).flatten();
         let target = diagnose::summary_of(settings.as_ref().map(|(settings, _)| settings), &plan);
-        let is_bad = story.of_the_client(ending).is_bad();
-        if let (Some((settings, passwords)), true) = (settings, is_bad && !story.is_server()) {
+        if let Some((settings, passwords)) = settings {
             let mut walked = diagnose::quietly(&settings, &plan, passwords, 0);
             if story.is_empty() {
                 before_nss(&mut walked.probes);

@@ -39,6 +39,10 @@ pub fn keep_ignored(command: &mut Command) {
     let ignored: Vec<libc::c_int> = (1..=LAST).filter(was_ignored).collect();
     // SAFETY: sets a disposition that no other code of nssight touches.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    if ignored.is_empty() {
+        // A child that has nothing to do before it becomes the program is started without a copy of this process.
+        return;
+    }
     let restore = move || {
         for signal in &ignored {
             // SAFETY: signal(2) may be called between fork and exec (signal-safety(7)).

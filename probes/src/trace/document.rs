@@ -25,7 +25,7 @@ pub struct TraceReport {
     pub tool: Tool,
     /// What was traced.
     pub program: Program,
-    /// What it was traced against.
+    /// What its configuration says, where the program failed and that was looked at.
     pub target: TargetSummary,
     /// One finding a layer.
     pub layers: Vec<Finding>,

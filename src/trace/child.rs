@@ -166,8 +166,11 @@ fn watch(child: &mut Child, reader: &mut Reader, story: &mut Story, signals: &mu
 }
 
 fn is_running(pid: u32) -> bool {
-    // A zombie has an empty command line.
-    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+    // The state comes after the name, which may have anything in it (proc(5)). A command line would be empty also while the
+    // process becomes another program.
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(|byte| *byte == b')').next().and_then(|rest| rest.trim_ascii_start().first());
+    state.is_some_and(|state| !matches!(state, b'Z' | b'X' | b'x'))
 }
 
 /// Ends this process as the program ended.

@@ -86,7 +86,6 @@ causes! {
     BridgeCertUntrusted = "bridge-cert-untrusted",
     BridgeCertExpired = "bridge-cert-expired",
     BridgeCertName = "bridge-cert-name",
-    HostNameNotSet = "host-name-not-set",
     ClientCertRejected = "client-cert-rejected",
     ClientCertExpiredAtPeer = "client-cert-expired-at-peer",
     ClientCertNotSent = "client-cert-not-sent",
@@ -131,6 +130,7 @@ causes! {
     PeerAlert = "peer-alert",
     BridgeGarbled = "bridge-garbled",
     BareConnections = "bare-connections",
+    HostNameNotSet = "host-name-not-set",
 }
 
 impl Cause {

@@ -1,6 +1,6 @@
 //! From a stream of events to what happened: processes, sessions, and the calls in order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use nssight_nss::ErrorCode;
@@ -81,7 +81,7 @@ pub struct Story {
     /// What the tracer could not follow.
     lost: Vec<String>,
     /// Local addresses of the sockets that the traced processes have.
-    pub(super) own_addresses: Vec<SocketAddr>,
+    pub(super) own_addresses: HashSet<SocketAddr>,
     processes_left_out: u64,
     pub(super) from_ns: u64,
     /// The last event.
@@ -310,7 +310,7 @@ impl Story {
                 if let Some(Ends { own: Some(own), .. }) = address::ends(event.text())
                     && self.own_addresses.len() < 10_000
                 {
-                    self.own_addresses.push(own);
+                    self.own_addresses.insert(own);
                 }
                 let session = self.processes[process].descriptors.get(&event.number).copied();
                 let session = session.and_then(|index| self.sessions.get_mut(index));

@@ -2,11 +2,13 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::copies::Place;
 use crate::lines;
 use crate::worker::{self, Message, Passwords, Task};
 
@@ -23,6 +25,8 @@ const WALKS_AT_MOST: u32 = 256;
 pub(crate) struct Worker {
     /// Taken when it is buried.
     child: Option<Child>,
+    /// Where it makes private copies; what it leaves there goes when it is buried.
+    place: Option<Place>,
     stdin: Option<ChildStdin>,
     /// What it says.
     pub(crate) messages: Receiver<Message>,
@@ -44,7 +48,7 @@ impl Worker {
         if kept {
             command.env("NSS_DISABLE_UNLOAD", "1");
         }
-        let mut child = command.spawn()?;
+        let (mut child, place) = Place::spawn(&mut command)?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(mut stderr)) = (stdin, stdout, stderr) else {
             return Err(io::Error::other("the worker has no pipes"));
@@ -57,7 +61,14 @@ impl Worker {
             String::from_utf8_lossy(&text).into_owned()
         });
         let messages = lines::receive(stdout, LINE_AT_MOST);
-        Ok(Self { child: Some(child), stdin: Some(stdin), messages, stderr: Some(stderr), walks: 0 })
+        Ok(Self {
+            child: Some(child),
+            place: Some(place),
+            stdin: Some(stdin),
+            messages,
+            stderr: Some(stderr),
+            walks: 0,
+        })
     }
 
     /// Gives it a walk; unless it is kept it is told that there will be no other.
@@ -77,6 +88,11 @@ impl Worker {
         }
     }
 
+    /// Where it makes private copies.
+    pub(crate) fn place(&self) -> PathBuf {
+        self.place.as_ref().map(|place| place.path().to_owned()).unwrap_or_default()
+    }
+
     /// The process.
     pub(crate) fn child(&self) -> Option<&Child> {
         self.child.as_ref()
@@ -86,9 +102,11 @@ impl Worker {
     pub(crate) fn kill(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         let _ = child.kill();
+        let place = self.place.take();
         let (done, buried) = mpsc::channel();
         thread::spawn(move || {
             let _ = child.wait();
+            drop(place);
             let _ = done.send(());
         });
         let _ = buried.recv_timeout(BURIAL);
@@ -100,6 +118,7 @@ impl Worker {
             let _ = child.kill();
             child.wait().ok()
         });
+        self.place = None;
         (status, self.stderr.take().and_then(|reader| reader.join().ok()).unwrap_or_default())
     }
 }

@@ -23,7 +23,7 @@ use crate::report::human::{self, Detail, Human};
 use crate::report::{self as formats, Subject, json};
 use crate::supervisor::Limits;
 use crate::worker::Passwords;
-use crate::{exit, password, retries, settings, supervisor, terminal, trace, worker};
+use crate::{copies, exit, password, retries, settings, supervisor, terminal, trace, worker};
 
 pub(crate) fn run(options: &DiagnoseOptions) -> ExitCode {
     let format = options.output.format;
@@ -38,6 +38,9 @@ pub(crate) fn run(options: &DiagnoseOptions) -> ExitCode {
         return trace::against::run(&plan, options);
     }
     worker::protect();
+    if let Err(error) = copies::clear_on_signals(&copies::ENDING) {
+        return exit::usage_in(format, format!("signals cannot be waited for: {error}"));
+    }
     let (settings, passwords) = match prepare(&options.walked, &plan) {
         Ok(prepared) => prepared,
         Err(error) => return exit::usage_in(format, error),
@@ -203,6 +206,8 @@ pub(crate) fn summary_of(settings: Option<&Settings>, plan: &Plan) -> TargetSumm
 
 /// A walk whose report is for another document: nothing is shown on the way.
 pub(crate) fn quietly(settings: &Settings, plan: &Plan, passwords: Passwords, retries: u32) -> Report {
+    // Without it a copy of the database may wait for the next start.
+    let _ = copies::clear_on_signals(&copies::ENDING);
     with_retries(settings, plan, passwords, &mut Output::nowhere(), retries).0
 }
 

@@ -6,6 +6,7 @@ mod check;
 mod cli;
 mod clients;
 mod compare;
+mod copies;
 mod crew;
 mod db;
 mod diagnose;

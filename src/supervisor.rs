@@ -52,7 +52,8 @@ pub(crate) fn walk(
     let keep = spare.is_some();
     if let Some(mut worker) = spare.as_mut().and_then(|spare| spare.take()) {
         // It may have died since; then it says nothing, and another does the walk.
-        if worker.give(&task(target, plan, &passwords, limits), passwords.again(), keep).is_ok()
+        let task = task(&worker, target, plan, &passwords, limits);
+        if worker.give(&task, passwords.again(), keep).is_ok()
             && walk.follow(&mut worker, target, plan, observer, limits) != End::Silent
         {
             walk.keep(worker, spare);
@@ -65,7 +66,8 @@ pub(crate) fn walk(
         _ => None,
     };
     let started = Worker::start(limits.secret_variables.iter().chain(hidden), keep).and_then(|mut worker| {
-        worker.give(&task(target, plan, &passwords, limits), passwords, keep)?;
+        let task = task(&worker, target, plan, &passwords, limits);
+        worker.give(&task, passwords, keep)?;
         Ok(worker)
     });
     match started {
@@ -89,11 +91,12 @@ pub(crate) fn walk(
     walk.findings
 }
 
-fn task(target: &Target, plan: &Plan, passwords: &Passwords, limits: &Limits<'_>) -> Task {
+fn task(worker: &Worker, target: &Target, plan: &Plan, passwords: &Passwords, limits: &Limits<'_>) -> Task {
     Task {
         target: target.clone(),
         until: plan.until,
         excluded: plan.excluded.clone(),
+        copy_to: worker.place(),
         // The worker ends a layer in good order, with its cause; only what hangs is cut from here.
         time: limits.left().map(|left| left.saturating_sub(ORDERLY.min(left / 10))),
         password: passwords.database.as_ref().map(announced),

@@ -28,6 +28,8 @@ pub(crate) struct Task {
     pub(crate) target: Target,
     pub(crate) until: Layer,
     pub(crate) excluded: Vec<Layer>,
+    /// Where a private copy of the database is made, if one is needed; the parent removes what is left there.
+    pub(crate) copy_to: PathBuf,
     /// Time left for the whole walk.
     pub(crate) time: Option<Duration>,
     /// Form and length of the password that follows the task.
@@ -80,8 +82,9 @@ pub(crate) const PASSWORD_AT_MOST: usize = nssight_probes::password_file::READ_A
 
 pub(crate) fn run() -> ExitCode {
     protect();
-    // Dies with its parent, whatever ends that one.
-    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    if !die_with_parent() {
+        return ExitCode::SUCCESS;
+    }
     loop {
         let (task, passwords) = match receive() {
             Ok(Some(received)) => received,
@@ -99,6 +102,7 @@ fn walk(task: Task, passwords: Passwords) -> Result<(), PlanError> {
     let settings = Settings::of(task.target);
     let mut walk = Walk::new(&settings, passwords.database);
     walk.admin_password = passwords.admin;
+    walk.copy_to = task.copy_to;
     walk.end = task.time.map(|time| Instant::now() + time);
     walk.run(&plan, |layer| layer != Layer::Config, &mut Pipe);
     drop(walk);
@@ -121,6 +125,14 @@ fn only_own_module(target: &Target) -> bool {
     };
     // The list of the old format is no text; who has one gets fresh processes.
     listed && !directory.join("secmod.db").exists()
+}
+
+/// Dies with its parent, whatever ends that one. False if that one has ended already: nobody reads what is said here.
+pub(crate) fn die_with_parent() -> bool {
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    let mut out = [PollFd::from_borrowed_fd(rustix::stdio::stdout(), PollFlags::empty())];
+    let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+    !matches!(rustix::event::poll(&mut out, Some(&now)), Ok(1..))
 }
 
 /// No core dump, and no look into the memory for other processes of the same user.

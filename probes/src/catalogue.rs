@@ -131,6 +131,8 @@ causes! {
     BridgeGarbled = "bridge-garbled",
     BareConnections = "bare-connections",
     HostNameNotSet = "host-name-not-set",
+    ModuleForeign = "module-foreign",
+    ToolNoCopy = "tool-no-copy",
 }
 
 impl Cause {

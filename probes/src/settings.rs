@@ -50,6 +50,8 @@ pub struct Overrides {
     pub tls_max: Option<TlsVersion>,
     /// `--connect`
     pub connect: bool,
+    /// `--load-modules`
+    pub load_modules: bool,
 }
 
 /// Why there is no target.
@@ -298,6 +300,7 @@ fn build(request: &Request<'_>, files: Files) -> Result<(Target, Option<Password
         password,
         timeout: request.timeout,
         no_network: no_network.map(str::to_owned),
+        load_modules: flags.load_modules,
     };
     Ok((target, bytes))
 }

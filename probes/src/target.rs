@@ -191,6 +191,8 @@ pub struct Target {
     pub timeout: Duration,
     /// Why the walk must not use the network, if it must not.
     pub no_network: Option<String>,
+    /// Modules are loaded also where another user can say which.
+    pub load_modules: bool,
 }
 
 /// The target as a report shows it.

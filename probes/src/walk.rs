@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use crate::catalogue::Cause;
 use crate::certificates::SeenCertificate;
 use crate::finding::{Finding, Notes};
 use crate::plan::{Plan, Probe};
+use crate::private_copy::{self, PrivateCopy};
 use crate::secret::Password;
 use crate::settings::Settings;
 use crate::target::{Role, Target};
@@ -110,7 +112,9 @@ pub struct Walk<'a> {
     /// What went over the wire, a log a TLS session.
     pub sessions: Vec<Rc<RefCell<SessionLog>>>,
     /// A private copy of the database that must live as long as NSS has it open.
-    pub private_copy: Option<tempfile::TempDir>,
+    pub private_copy: Option<PrivateCopy>,
+    /// Where it is made, if one is needed; whoever chose the place removes what is left there.
+    pub copy_to: PathBuf,
 }
 
 impl<'a> Walk<'a> {
@@ -138,6 +142,7 @@ impl<'a> Walk<'a> {
             connections: 0,
             sessions: Vec::new(),
             private_copy: None,
+            copy_to: private_copy::place(),
         }
     }
 

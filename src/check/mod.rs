@@ -26,7 +26,7 @@ use crate::crew::Spare;
 use crate::report::Subject;
 use crate::stop::Stop;
 use crate::targets::{self, CheckTarget, Next, Tries};
-use crate::{exit, terminal, worker};
+use crate::{copies, exit, terminal, worker};
 use results::Results;
 use schedule::{Job, Schedule};
 use signals::{Interrupted, Signals};
@@ -81,6 +81,7 @@ fn walk(
     results: &mut Results<'_>,
 ) -> io::Result<()> {
     let (stop, signals) = (Stop::default(), Signals::new()?);
+    copies::clear_on_signals(&[copies::HANGUP, copies::QUIT])?;
     let handle = signals.handle();
     let schedule = Schedule::of(jobs(targets));
     let jobs = options.walks.jobs.map(usize::from);

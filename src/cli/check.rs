@@ -57,6 +57,9 @@ pub(crate) struct CheckWalkOptions {
     /// Time between two tries, instead of the file's (5)
     #[arg(long, value_name = "SECONDS", value_parser = spacing)]
     pub(crate) retry_spacing: Option<Duration>,
+    /// As root, load the modules that a database names also where another user can say which
+    #[arg(long)]
+    pub(crate) load_modules: bool,
     /// Say what would be walked and how many connections that takes, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -139,6 +139,9 @@ pub(crate) struct TargetOptions {
     /// Highest TLS version to offer
     #[arg(long, value_name = "VERSION")]
     tls_max: Option<TlsVersion>,
+    /// As root, load the modules that the database names also where another user can say which
+    #[arg(long)]
+    load_modules: bool,
 }
 
 /// Where the database password comes from; it is never given on the command line itself.
@@ -217,6 +220,7 @@ impl TargetOptions {
             tls_min: self.tls_min,
             tls_max: self.tls_max,
             connect,
+            load_modules: self.load_modules,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What one client came to.
 
+use std::ffi::OsStr;
 use std::time::Duration;
 
 use nssight_probes::Target;
@@ -13,6 +14,9 @@ pub(super) const LISTEN: Duration = Duration::from_millis(400);
 /// What all clients are given.
 pub(super) struct Job<'a> {
     pub(super) target: &'a Target,
+    /// What clients open that leave a database and its directory not as they were, or load what is in it: the database, or a
+    /// copy of it.
+    pub(super) database: &'a OsStr,
     pub(super) host: &'a str,
     pub(super) port: u16,
     pub(super) password: Option<&'a Zeroizing<Vec<u8>>>,

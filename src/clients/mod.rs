@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cli::{ClientsOptions, TableFormat};
-use crate::{exit, password, settings, terminal, worker};
+use crate::{copies, exit, password, settings, terminal, worker};
 
 use attempt::{Attempt, Job, Outcome};
 use pattern::Pattern;
@@ -60,7 +60,17 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
         return exit::usage("there is no peer to connect to: name one with --bridge");
     };
     let password = password.as_ref().and_then(password::bytes);
-    let job = Job { target, host: &bridge.value.host, port: bridge.value.port, password: password.as_ref() };
+    let opened = match copies::open_for_others(&target.database.value.argument, target.load_modules) {
+        Ok(opened) => opened,
+        Err(code) => return code,
+    };
+    let job = Job {
+        target,
+        database: opened.argument(),
+        host: &bridge.value.host,
+        port: bridge.value.port,
+        password: password.as_ref(),
+    };
 
     let python = options.python.as_deref().unwrap_or(Path::new(PYTHON));
     let mut clients: Vec<Try<'_>> = vec![
@@ -69,7 +79,11 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
         Box::new(|job| tstclnt::attempt(job, None)),
         Box::new(|job| python::attempt(job, python)),
     ];
-    if let (Some(config), Some(admin)) = (&options.config, &options.admin_password_file) {
+    if opened.is_copy() && options.admin_password_file.is_some() {
+        eprintln!(
+            "the double-TLS client is left out: it opens the database itself, and only a copy may be opened here"
+        );
+    } else if let (Some(config), Some(admin)) = (&options.config, &options.admin_password_file) {
         clients.push(Box::new(|job| double_tls::attempt(job, python, config, admin)));
     }
     if let Some(file) = &options.tstclnt_w {

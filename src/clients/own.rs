@@ -15,6 +15,7 @@ pub(super) fn attempt(job: &Job<'_>) -> io::Result<Attempt> {
     command.arg(&target.database.value.argument).args(["--bridge", &target_of(job)]);
     command.args(["--timeout", &target.timeout.as_secs_f64().to_string(), "--connect"]);
     command.args(["--tls-min", &target.tls.value.0.to_string(), "--tls-max", &target.tls.value.1.to_string()]);
+    command.args(target.load_modules.then_some("--load-modules"));
     if let Some(nickname) = &target.nickname {
         command.arg(format!("--nickname={}", nickname.value));
     }

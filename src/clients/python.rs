@@ -31,7 +31,7 @@ pub(super) fn attempt(job: &Job<'_>, python: &Path) -> io::Result<Attempt> {
     let mut attempt = Attempt::new("python-nss", true, "nss_init", "callback");
     let (low, high) = job.target.tls.value;
     let task = json!({
-        "database": job.target.database.value.argument.to_string_lossy(),
+        "database": job.database.to_string_lossy(),
         "nickname": job.target.nickname.as_ref().map(|nickname| &nickname.value),
         "host": job.host,
         "port": job.port,

@@ -1,6 +1,5 @@
 //! `tstclnt`, which comes with NSS.
 
-use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::ToSocketAddrs;
@@ -34,7 +33,7 @@ pub(super) fn attempt(job: &Job<'_>, literal: Option<&Path>) -> io::Result<Attem
         password.write_all(b"\n")?;
     }
     let mut command = Command::new("tstclnt");
-    command.args(["-v", "-h", job.host, "-p", &job.port.to_string(), "-d"]).arg(database(job));
+    command.args(["-v", "-h", job.host, "-p", &job.port.to_string(), "-d"]).arg(job.database);
     let (low, high) = job.target.tls.value;
     command.args(["-V", &format!("{low}:{high}")]);
     // By itself it takes the unspecified address for some names.
@@ -93,9 +92,4 @@ fn agreed(line: &str) -> String {
         },
         None => text.to_owned(),
     }
-}
-
-/// With the kind that NSS would choose for a bare directory left to it.
-fn database(job: &Job<'_>) -> OsString {
-    OsStr::new(&job.target.database.value.argument).to_owned()
 }

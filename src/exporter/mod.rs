@@ -28,7 +28,7 @@ use tokio::sync::watch;
 
 use crate::cli::ExporterOptions;
 use crate::targets::TargetsFile;
-use crate::{exit, worker};
+use crate::{copies, exit, worker};
 use figures::Figures;
 use http::Connections;
 use store::Store;
@@ -60,6 +60,7 @@ pub(crate) fn run(options: &ExporterOptions) -> ExitCode {
 fn serve(options: &ExporterOptions, file: &Path, targets: TargetsFile) -> io::Result<()> {
     // A limit on the size of files (setrlimit(2)) is met as a full disk is, and not as a signal that kills.
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+    copies::clear_on_signals(&[copies::QUIT])?;
     let figures = Arc::new(Figures::new());
     let store = match &options.state {
         Some(directory) => {
@@ -91,6 +92,7 @@ fn serve(options: &ExporterOptions, file: &Path, targets: TargetsFile) -> io::Re
     });
     // Whatever is still there has had its time.
     runtime.shutdown_background();
+    copies::clear_before_the_end();
     result
 }
 

@@ -23,7 +23,7 @@ use nssight_probes::{Layer, Target};
 use zeroize::Zeroizing;
 
 use crate::cli::{ProcessModelOptions, TableFormat};
-use crate::{exit, lines, password, settings, terminal, worker};
+use crate::{copies, exit, lines, password, settings, terminal, worker};
 
 use matrix::{Matrix, Row};
 use model::{Ending, Line, Task};
@@ -58,10 +58,16 @@ struct Subject {
 
 pub(crate) fn run(options: &ProcessModelOptions) -> ExitCode {
     worker::protect();
-    let subject = match subject(options) {
+    let mut subject = match subject(options) {
         Ok(subject) => subject,
         Err(code) => return code,
     };
+    let database = subject.subject.database.clone();
+    let opened = match copies::open_for_others(&database, subject.load_modules) {
+        Ok(opened) => opened,
+        Err(code) => return code,
+    };
+    opened.argument().clone_into(&mut subject.subject.database);
     terminal::choose_colours(options.output.color, io::stdout().is_terminal());
     let wanted = |model: &&Model| options.only.is_empty() || options.only.contains(model);
     let models = || Model::ALL.iter().filter(wanted);
@@ -101,9 +107,9 @@ pub(crate) fn run(options: &ProcessModelOptions) -> ExitCode {
         (None, true) => return exit::usage("--password-channels needs a password to try: name its source"),
         (_, false) => Vec::new(),
     };
-    let Given { subject, source } = subject;
+    let Given { subject, source, .. } = subject;
     let form = source.map(|source| source.form);
-    let database = subject.database.to_string_lossy().into_owned();
+    let database = database.to_string_lossy().into_owned();
     let matrix = Matrix::new(library::nss_version(), database, subject.nickname, rows, channels, form);
     let written = match options.output.format {
         TableFormat::Json => terminal::json(&matrix),
@@ -122,6 +128,7 @@ pub(crate) fn run(options: &ProcessModelOptions) -> ExitCode {
 struct Given {
     subject: Subject,
     source: Option<Password>,
+    load_modules: bool,
 }
 
 fn untried(error: &io::Error) -> ExitCode {
@@ -141,7 +148,7 @@ fn subject(options: &ProcessModelOptions) -> Result<Given, ExitCode> {
         password: password.as_ref().and_then(password::bytes),
         network: options.connect.then(|| target.clone()),
     };
-    Ok(Given { subject, source: password })
+    Ok(Given { subject, source: password, load_modules: target.load_modules })
 }
 
 /// Through what NSS is used.

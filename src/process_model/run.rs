@@ -25,7 +25,9 @@ const BUSY_THREADS: usize = 3;
 /// The hidden subcommand.
 pub(crate) fn run() -> ExitCode {
     worker::protect();
-    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    if !worker::die_with_parent() {
+        return ExitCode::SUCCESS;
+    }
     let received = receive();
     match received {
         Ok((task, password)) => Trial { task, password }.run(),

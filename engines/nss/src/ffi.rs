@@ -125,6 +125,7 @@ pub const PR_SHUTDOWN_SEND: PRIntn = 1;
 pub const NSS_INIT_READONLY: PRUint32 = 0x1;
 pub const NSS_INIT_NOCERTDB: PRUint32 = 0x2;
 pub const NSS_INIT_NOMODDB: PRUint32 = 0x4;
+pub const NSS_INIT_NOROOTINIT: PRUint32 = 0x10;
 
 pub const certificateUsageSSLClient: i64 = 0x0001;
 pub const certificateUsageSSLServer: i64 = 0x0002;

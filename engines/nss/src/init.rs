@@ -39,12 +39,14 @@ pub struct InitOptions<'a> {
     pub access: Access,
     /// `NSS_InitContext` instead of `NSS_Initialize`.
     pub context: bool,
+    /// Load NSS's own module and nothing else: neither the list of modules in the directory nor root certificates in it.
+    pub own_module_only: bool,
 }
 
 impl<'a> InitOptions<'a> {
     /// Read-only, without prefix, by `NSS_Initialize`, as most clients do.
     pub fn read_only(database: &'a OsStr) -> Self {
-        Self { database, prefix: "", access: Access::ReadOnly, context: false }
+        Self { database, prefix: "", access: Access::ReadOnly, context: false, own_module_only: false }
     }
 }
 
@@ -78,6 +80,10 @@ impl Nss {
         let flags = match options.access {
             Access::ReadOnly => ffi::NSS_INIT_READONLY,
             Access::ReadWrite => 0,
+        };
+        let flags = match options.own_module_only {
+            true => flags | ffi::NSS_INIT_NOMODDB | ffi::NSS_INIT_NOROOTINIT,
+            false => flags,
         };
         let (directory, glue, module): (*const c_char, _, _) = (database.as_ptr(), prefix.as_ptr(), secmod.as_ptr());
         let context = if options.context {

@@ -83,6 +83,35 @@ pub(crate) fn load(dir: &Path, prefix: &str) -> Result<Database, Error> {
     Ok(database)
 }
 
+/// The libraries in a list of modules, `secmod.db` (`lg_DecodeSecMod` in lib/softoken/legacydb/pk11db.c).
+///
+/// # Errors
+/// Also for a list that can be read in part only: what is missing may be a library.
+pub(crate) fn libraries(path: &Path) -> Result<Vec<String>, Error> {
+    let mut problems = Problems::of(file::name(path));
+    read(path, &mut problems, |contents, _| {
+        let all = contents.pairs.iter().map(|pair| library(&pair.value)).collect::<Option<Vec<_>>>();
+        all.filter(|_| contents.complete)
+    })?
+    .map(|all| all.into_iter().filter(|library| !library.is_empty()).collect())
+    .ok_or_else(|| {
+        let what = "the list of modules can be read in part only".to_owned();
+        Error::Corrupt(Problem { file: file::name(path), place: Place::File, what })
+    })
+}
+
+/// The library of a record: its third field says where the name stands, and the library stands behind that. The own module
+/// has none.
+fn library(record: &[u8]) -> Option<String> {
+    let mut head = bytes::Fields::new(record);
+    head.take(2)?;
+    let mut fields = bytes::Fields::new(record.get(head.length()?..)?);
+    let name = fields.length()?;
+    fields.take(name)?;
+    let library = fields.length()?;
+    Some(String::from_utf8_lossy(fields.take(library)?).into_owned())
+}
+
 fn state(complete: bool) -> FileState {
     if complete { FileState::Read } else { FileState::Partial }
 }

@@ -19,6 +19,7 @@ mod file;
 mod join;
 mod keys;
 mod model;
+pub mod modules;
 mod pairing;
 mod problems;
 mod sql;

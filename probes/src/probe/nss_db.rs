@@ -17,7 +17,9 @@ use nssight_nssdb::{Database, Format, Inventory, Pairing};
 
 use crate::catalogue::Cause;
 use crate::finding::{Notes, Outcome};
+use crate::modules::Modules;
 use crate::plan::Probe;
+use crate::private_copy::{PrivateCopy, Trouble};
 use crate::shell;
 use crate::vocabulary::{Confidence, Layer};
 use crate::walk::Walk;
@@ -39,6 +41,8 @@ pub const PROBE: Probe = Probe {
         Cause::DbLocked,
         Cause::DbHotJournal,
         Cause::NssInitFailed,
+        Cause::ModuleForeign,
+        Cause::ToolNoCopy,
     ],
     run,
 };
@@ -88,7 +92,23 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     if let Some(outcome) = directory_trouble(&look, &mut notes) {
         return outcome;
     }
-    let argument = match private_copy(&look) {
+    let modules = Modules::of(&look.argument, look.choice.asked);
+    modules.describe(&mut notes);
+    if let Some(error) = modules.not_regular() {
+        return notes.fail(Cause::DbUnreadable, Confidence::Certain, error.to_string());
+    }
+    let load = walk.target().load_modules;
+    if let Some(summary) = modules.refusal().filter(|_| !load) {
+        return notes.fail(Cause::ModuleForeign, Confidence::Certain, summary);
+    }
+    let own_module_only = match modules.changeable().filter(|_| !load) {
+        Some(why) => {
+            notes.add("list of modules", format!("left out, with what else is in it, since {why}"));
+            true
+        }
+        None => false,
+    };
+    let argument = match private_copy(&look, &walk.copy_to) {
         Ok(None) => look.argument.clone(),
         Ok(Some(copy)) => {
             notes.add("opened from", "a private copy, since opening a database in WAL mode creates files beside it");
@@ -98,12 +118,21 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             argument
         }
         Err(error) => {
-            let summary = format!("the database is in WAL mode and could not be copied: {error}");
-            return notes.fail(Cause::DbUnreadable, Confidence::Likely, summary).error(&error);
+            let cause = match error {
+                Trouble::Original { .. } => Cause::DbUnreadable,
+                Trouble::Place { .. } | Trouble::TooLarge => Cause::ToolNoCopy,
+            };
+            let summary = format!("the database is in WAL mode, which NSS is given a copy of: {error}");
+            let outcome = notes.fail(cause, Confidence::Certain, summary);
+            return match error.source() {
+                Some(source) => outcome.error(source),
+                None => outcome,
+            };
         }
     };
     let started = Instant::now();
-    match Nss::open(&InitOptions::read_only(&argument)).and_then(|nss| Ok((Slot::internal_key(&nss)?, nss))) {
+    let options = InitOptions { own_module_only, ..InitOptions::read_only(&argument) };
+    match Nss::open(&options).and_then(|nss| Ok((Slot::internal_key(&nss)?, nss))) {
         Ok((slot, nss)) => {
             notes.add("opened by NSS in", format!("{} ms", started.elapsed().as_millis()));
             let outcome = opened(&look, &slot, notes);
@@ -352,17 +381,43 @@ fn not_a_pair(look: &Look, database: &Database, notes: &mut Notes) -> Option<Out
 }
 
 /// A database in WAL mode makes `-wal` and `-shm` files when it is opened, also for reading. NSS gets a copy of it.
-fn private_copy(look: &Look) -> std::io::Result<Option<tempfile::TempDir>> {
+fn private_copy(look: &Look, at: &Path) -> Result<Option<PrivateCopy>, Trouble> {
+    needs_copy(look).then(|| PrivateCopy::make(&look.directory, at)).transpose()
+}
+
+fn needs_copy(look: &Look) -> bool {
     let wal = |file: &FileEntry| matches!(file.magic, Some(Magic::SqliteDb { wal: true }));
-    if look.choice.reads != Some(Format::Sql) || !look.pair(Format::Sql).any(wal) {
-        return Ok(None);
+    look.choice.reads == Some(Format::Sql) && look.pair(Format::Sql).any(wal)
+}
+
+/// What other programs of NSS are to open instead of a database.
+pub enum Instead {
+    /// Nothing: the database itself will do.
+    Itself,
+    /// This copy of it.
+    Copy(PrivateCopy),
+}
+
+/// Looks at a database before other programs of NSS, which nobody can tell to leave its modules out and its directory as
+/// it is, are let at it.
+///
+/// # Errors
+/// Why they must not be, and whose fault that is.
+pub fn before_others(argument: &OsStr, load_modules: bool, at: &Path) -> Result<Instead, (Cause, String)> {
+    let look = Look::at(argument);
+    let modules = Modules::of(argument, look.choice.asked);
+    if let Some(summary) = modules.refusal().filter(|_| !load_modules) {
+        return Err((Cause::ModuleForeign, summary));
     }
-    // 0700, as tempfile makes them.
-    let copy = tempfile::tempdir()?;
-    for file in look.inventory.files.iter().filter(|file| file.is_readable() && !file.name.ends_with("-shm")) {
-        fs::copy(look.directory.join(&file.name), copy.path().join(&file.name))?;
+    // Whoever could add a module while they run adds it to the original.
+    let changeable = !load_modules && modules.changeable().is_some();
+    if !needs_copy(&look) && !(changeable && look.choice.reads == Some(Format::Sql)) {
+        return Ok(Instead::Itself);
     }
-    Ok(Some(copy))
+    PrivateCopy::make(&look.directory, at).map(Instead::Copy).map_err(|error| match error {
+        Trouble::Original { .. } => (Cause::DbUnreadable, error.to_string()),
+        Trouble::Place { .. } | Trouble::TooLarge => (Cause::ToolNoCopy, error.to_string()),
+    })
 }
 
 /// A rollback journal that SQLite would roll back: not empty, and not zeroed at its start (SQLite file format, 3).

@@ -1,0 +1,136 @@
+//! Which libraries a database directory asks NSS to load, read without loading any.
+//!
+//! For a judgement before NSS is let at the directory, so nothing that NSS may see as a library is left out, whatever
+//! quoting or splitting of lines hides it (`lib/util/utilmod.c` and `utilpars.c` of NSS). What is listed too much is only
+//! named too much.
+
+use std::path::Path;
+
+use crate::{Error, Format, dbm, file};
+
+/// A list is a page at most; nothing larger is read.
+const LIST_AT_MOST: u64 = 1024 * 1024;
+/// NSS reads a list in pieces of 2047 bytes, and what follows in a longer line is no longer part of a comment.
+const COMMENT_AT_MOST: usize = 1024;
+/// Where NSS looks for root certificates without being told.
+const ROOTS: &str = "libnssckbi.so";
+
+/// A library that the directory names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// As it is named: a path, or a name for the loader to look up.
+    pub library: String,
+    /// File name of the list, or of the library itself where NSS takes it without a list.
+    pub list: &'static str,
+}
+
+/// Every library but NSS's own module that NSS would load for a directory when it is asked for a format.
+///
+/// # Errors
+/// When the list is there and cannot be read: not permitted, no regular file, too large, or damaged.
+pub fn listed(directory: &Path, asked: Format) -> Result<Vec<Listed>, Error> {
+    let mut all = match asked {
+        Format::Sql => match text_list(directory) {
+            // A new database beside an old list: NSS looks for that, and may take over what is in it.
+            Err(Error::Missing { .. }) => legacy_list(directory),
+            list => list,
+        },
+        Format::Dbm => legacy_list(directory),
+    }?;
+    let roots = directory.join(ROOTS);
+    if std::fs::symlink_metadata(&roots).is_ok() {
+        all.push(Listed { library: roots.display().to_string(), list: ROOTS });
+    }
+    Ok(all)
+}
+
+fn text_list(directory: &Path) -> Result<Vec<Listed>, Error> {
+    const LIST: &str = "pkcs11.txt";
+    let (bytes, _) = file::read(&directory.join(LIST), LIST_AT_MOST)?;
+    Ok(libraries(&bytes).into_iter().map(|library| Listed { library, list: LIST }).collect())
+}
+
+fn legacy_list(directory: &Path) -> Result<Vec<Listed>, Error> {
+    const LIST: &str = "secmod.db";
+    match dbm::libraries(&directory.join(LIST)) {
+        Err(Error::Missing { .. }) => Ok(Vec::new()),
+        found => Ok(found?.into_iter().map(|library| Listed { library, list: LIST }).collect()),
+    }
+}
+
+/// What stands behind every `library=`, wherever in a line, and every request for a list in another place.
+fn libraries(list: &[u8]) -> Vec<String> {
+    let mut all = Vec::new();
+    let lines = list.split(|byte| *byte == b'\n');
+    for line in lines.filter(|line| !line.starts_with(b"#") || line.len() > COMMENT_AT_MOST) {
+        let lower = line.to_ascii_lowercase();
+        for at in found(&lower, b"library=") {
+            let value = value(&line[at + b"library=".len()..], at == 0);
+            if !value.is_empty() {
+                all.push(String::from_utf8_lossy(value).into_owned());
+            }
+        }
+        if found(&lower, b"moduledb").next().is_some() {
+            all.push("(a list of modules in another place)".to_owned());
+        }
+    }
+    all
+}
+
+fn found<'a>(line: &'a [u8], wanted: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+    line.windows(wanted.len()).enumerate().filter(move |(_, window)| *window == wanted).map(|(at, _)| at)
+}
+
+/// A value with its quotes taken off: one that has a line to itself may hold blanks.
+fn value(rest: &[u8], whole_line: bool) -> &[u8] {
+    let until = |end: u8, rest: &'_ [u8]| rest.iter().position(|byte| *byte == end).unwrap_or(rest.len());
+    let end = match rest.first() {
+        Some(quote @ (b'"' | b'\'')) => Some(*quote),
+        Some(b'(') => Some(b')'),
+        Some(b'{') => Some(b'}'),
+        Some(b'[') => Some(b']'),
+        Some(b'<') => Some(b'>'),
+        _ => None,
+    };
+    match end {
+        Some(end) => &rest[1..1 + until(end, &rest[1..])],
+        None if whole_line => rest.trim_ascii(),
+        None => rest[..rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len())].trim_ascii(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_way_to_name_a_library_is_missed() {
+        let long = format!("#{}library=/x.so", "A".repeat(2046));
+        for list in [
+            "library=/x.so",
+            "library=\nname=NSS\n\nlibrary=/x.so\nname=X",
+            "LIBRARY=/x.so\r\n",
+            "name=\"x\" library=/x.so other=1",
+            "odd library=/x.so",
+            "library=\"/x.so\"",
+            "library={/x.so}",
+            "library='/x.so",
+            &long,
+        ] {
+            assert_eq!(libraries(list.as_bytes()), ["/x.so"], "{list}");
+        }
+        assert_eq!(libraries(b"library=/a b.so"), ["/a b.so"]);
+    }
+
+    #[test]
+    fn the_own_module_and_comments_are_no_libraries() {
+        let own = "library=\nname=NSS Internal PKCS #11 Module\nparameters=configdir='sql:/d' certPrefix='' flags= \n\
+            NSS=Flags=internal,critical trustOrder=75 cipherOrder=100\n\n#library=/x.so\nlibrary=\"\"\n\nname=Policy\nconfig=\"x\"\n";
+        assert_eq!(libraries(own.as_bytes()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_list_elsewhere_counts_as_a_library() {
+        assert_eq!(libraries(b"library=\nNSS=\"flags=internal,moduleDB\"").len(), 1);
+    }
+}

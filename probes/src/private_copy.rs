@@ -1,0 +1,206 @@
+//! A private copy of a database, for NSS to open where opening the original would change its directory.
+//!
+//! Whoever starts a process that makes one chooses its place, and so can remove it whatever becomes of that process. The
+//! maker holds a lock on the directory: one without is an orphan, which the next start removes.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+/// Of the directory's name; [`RANDOM`] hexadecimal digits follow.
+const PREFIX: &str = "nssight-copy-";
+/// Nobody can know the name beforehand.
+const RANDOM: usize = 16;
+/// A database of a client has some hundred kilobytes.
+pub const COPIED_AT_MOST: u64 = 256 * 1024 * 1024;
+/// What NSS reads of a database in the new format. SQLite makes the index of a write-ahead log (`-shm`) anew.
+const FILES: [&str; 7] =
+    ["cert9.db", "cert9.db-wal", "cert9.db-journal", "key4.db", "key4.db-wal", "key4.db-journal", "pkcs11.txt"];
+/// Of a directory for temporary files, so many names are looked at for orphans.
+const NAMES_AT_MOST: usize = 100_000;
+/// The remover of orphans may take a directory away in the moment before it is locked.
+const ATTEMPTS: usize = 8;
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// A file of the original.
+    #[error("{file} cannot be read: {source}")]
+    Original {
+        /// Its path.
+        file: String,
+        /// The kernel's word.
+        source: io::Error,
+    },
+    /// The directory for temporary files, which TMPDIR names.
+    #[error("the private copy could not be written to {place} (TMPDIR): {source}")]
+    Place {
+        /// Its path.
+        place: String,
+        /// The kernel's word.
+        source: io::Error,
+    },
+    /// More than anybody's database.
+    #[error("it has more than {COPIED_AT_MOST} bytes, and no more than that is copied")]
+    TooLarge,
+}
+
+impl Trouble {
+    /// What the kernel said, if it was asked.
+    pub fn source(&self) -> Option<&io::Error> {
+        match self {
+            Self::Original { source, .. } | Self::Place { source, .. } => Some(source),
+            Self::TooLarge => None,
+        }
+    }
+}
+
+/// The copy. Dropping it removes it.
+#[derive(Debug)]
+pub struct PrivateCopy {
+    path: PathBuf,
+    /// Locked for as long as it lives.
+    directory: File,
+}
+
+impl PrivateCopy {
+    /// Copies a database in the new format. The directory has mode 0700 and the files 0600, whatever the umask.
+    ///
+    /// # Errors
+    /// What was in the way; nothing is left then.
+    pub fn make(database: &Path, at: &Path) -> Result<Self, Trouble> {
+        let trouble = |source| Trouble::Place { place: at.parent().unwrap_or(at).display().to_string(), source };
+        let copy = Self { path: at.to_owned(), directory: directory(at).map_err(trouble)? };
+        let mut left = COPIED_AT_MOST;
+        for name in FILES {
+            copy_file(&database.join(name), &copy, name, &mut left, &trouble)?;
+        }
+        Ok(copy)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for PrivateCopy {
+    fn drop(&mut self) {
+        remove(&self.path);
+    }
+}
+
+/// A place for a copy that does not exist yet.
+pub fn place() -> PathBuf {
+    let mut random = [0; RANDOM / 2];
+    // Without randomness the name is taken already, which is said when the copy is made.
+    let _ = openssl::rand::rand_bytes(&mut random);
+    let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    std::env::temp_dir().join(format!("{PREFIX}{digits}"))
+}
+
+/// Makes the directory and locks it.
+fn directory(at: &Path) -> io::Result<File> {
+    for _ in 0..ATTEMPTS {
+        rustix::fs::mkdir(at, Mode::RWXU)?;
+        let directory = match open_directory(at) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            directory => directory?,
+        };
+        rustix::fs::flock(&directory, FlockOperation::LockExclusive)?;
+        rustix::fs::fchmod(&directory, Mode::RWXU)?;
+        if rustix::fs::fstat(&directory)?.st_nlink > 0 && at.exists() {
+            return Ok(directory);
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
+fn open_directory(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+fn copy_file(
+    from: &Path,
+    copy: &PrivateCopy,
+    name: &str,
+    left: &mut u64,
+    trouble: &impl Fn(io::Error) -> Trouble,
+) -> Result<(), Trouble> {
+    let unread = |source| Trouble::Original { file: from.display().to_string(), source };
+    // Not blocking, since the name may have become a FIFO's.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut original = match rustix::fs::open(from, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(unread(error.into())),
+    };
+    let seen = original.metadata().map_err(unread)?;
+    if !seen.is_file() {
+        return Err(unread(io::Error::other("no regular file")));
+    }
+    // Before a byte of it is written: a file with holes takes more room in the copy.
+    if seen.len() > *left {
+        return Err(Trouble::TooLarge);
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    let written = rustix::fs::openat(&copy.directory, name, flags, mode).map_err(|error| trouble(error.into()))?;
+    rustix::fs::fchmod(&written, mode).map_err(|error| trouble(error.into()))?;
+    let mut written = File::from(written);
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        let count = original.read(&mut piece).map_err(unread)?;
+        if count == 0 {
+            return Ok(());
+        }
+        *left = left.checked_sub(count as u64).ok_or(Trouble::TooLarge)?;
+        written.write_all(&piece[..count]).map_err(trouble)?;
+    }
+}
+
+/// Removes a copy, if it is there and ours. A copy has no directories in it, so nothing is ever walked into, and a link
+/// is removed and not followed.
+pub fn remove(path: &Path) {
+    if let Ok(directory) = open_directory(path) {
+        remove_opened(&directory, path);
+    }
+}
+
+fn remove_opened(directory: &File, path: &Path) {
+    // Whoever is still at work in it may make another file in between.
+    for _ in 0..ATTEMPTS {
+        let Ok(entries) = Dir::read_from(directory) else { return };
+        for entry in entries.flatten() {
+            let _ = rustix::fs::unlinkat(directory, entry.file_name(), AtFlags::empty());
+        }
+        if rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR) != Err(Errno::NOTEMPTY) {
+            return;
+        }
+    }
+}
+
+/// Removes what processes of this user left that were killed: directories of ours by name, owner and mode, which nobody
+/// holds a lock on.
+pub fn remove_orphans() {
+    let Ok(names) = std::fs::read_dir(std::env::temp_dir()) else { return };
+    for entry in names.take(NAMES_AT_MOST).flatten().filter(|entry| is_ours(&entry.file_name())) {
+        let path = entry.path();
+        let Ok(directory) = open_directory(&path) else { continue };
+        let ours = rustix::fs::fstat(&directory)
+            .is_ok_and(|seen| seen.st_uid == rustix::process::geteuid().as_raw() && seen.st_mode & 0o077 == 0);
+        if ours && rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            remove_opened(&directory, &path);
+        }
+    }
+}
+
+fn is_ours(name: &OsStr) -> bool {
+    let digits = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+    digits.is_some_and(|digits| digits.len() == RANDOM && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}

@@ -11,7 +11,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use nssight_nss::library;
+use nssight_nssdb::Format;
 use nssight_nssdb::directory::parse_argument;
+use nssight_nssdb::modules::listed;
 use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::wire::WireEvent;
 use nssight_probes::{Finding, Layer, Observer, Plan, PlanError, SeenCertificate, Settings, Target, Walk};
@@ -116,14 +118,8 @@ fn walk(task: Task, passwords: Passwords) -> Result<(), PlanError> {
 fn only_own_module(target: &Target) -> bool {
     let (_, directory) = parse_argument(&target.database.value.argument);
     let directory = PathBuf::from(directory);
-    let mut list = Vec::new();
-    let read = File::open(directory.join("pkcs11.txt")).and_then(|file| file.take(TASK_AT_MOST).read_to_end(&mut list));
-    let own = |line: &str| line.trim().strip_prefix("library=").is_none_or(str::is_empty);
-    let listed = match read {
-        Ok(_) => String::from_utf8_lossy(&list).lines().all(own),
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
-    };
-    // The list of the old format is no text; who has one gets fresh processes.
+    let listed = listed(&directory, Format::Sql).is_ok_and(|all| all.is_empty());
+    // Whatever the format that NSS chooses: who has a list of the old one gets fresh processes.
     listed && !directory.join("secmod.db").exists()
 }
 

@@ -157,6 +157,32 @@ fn wait_for_end(child: &Child) {
     send(child, Signal::TERM);
 }
 
+/// A command with a use of its own for some of the signals.
+#[test]
+fn nothing_is_left_when_a_check_is_ended() {
+    let (wal, endpoint) = (Wal::new(), silent());
+    let text = format!(
+        "[[target]]\nname = 'a'\ndb = '{}'\nnickname = '{NICKNAME}'\npassword-file = '{}'\nbridge = 'localhost:{}'\n",
+        wal.database.display(),
+        wal.case.password_file().display(),
+        endpoint.port()
+    );
+    let targets = wal.case.file("targets.toml", text);
+    for round in 0..12u32 {
+        for signals in
+            [&[Signal::TERM][..], &[Signal::INT], &[Signal::HUP], &[Signal::QUIT], &[Signal::INT, Signal::INT]]
+        {
+            let mut command = binary();
+            command.args(["check", "--timeout", "20"]).arg(&targets).env("TMPDIR", &wal.temporary);
+            let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(Duration::from_micros(u64::from(round) * 6000));
+            signals.iter().for_each(|signal| send(&child, *signal));
+            child.wait_with_output().unwrap();
+            assert_eq!(wal.left(), Vec::<PathBuf>::new(), "round {round}: {signals:?}");
+        }
+    }
+}
+
 /// A stopped worker is as deaf as one that hangs in a C function.
 #[test]
 fn nothing_is_left_when_a_worker_hangs() {

@@ -411,7 +411,8 @@ pub fn before_others(argument: &OsStr, load_modules: bool, at: &Path) -> Result<
     }
     // Whoever could add a module while they run adds it to the original.
     let changeable = !load_modules && modules.changeable().is_some();
-    if !needs_copy(&look) && !(changeable && look.choice.reads == Some(Format::Sql)) {
+    let copies = needs_copy(&look) || changeable && look.choice.reads == Some(Format::Sql);
+    if !copies {
         return Ok(Instead::Itself);
     }
     PrivateCopy::make(&look.directory, at).map(Instead::Copy).map_err(|error| match error {

@@ -277,6 +277,21 @@ fn root_loads_no_module_out_of_secmod_db() {
     refused(&trap, &sql.diagnose(&[]));
 }
 
+/// What no copy can be made of is not given to programs that look for modules themselves.
+#[test]
+fn other_programs_are_kept_from_a_list_that_somebody_can_change() {
+    if !is_root() {
+        return;
+    }
+    let trap = Trap::new(DbFormat::Dbm, "trap.so").of_somebody();
+    let directory = DbFormat::Dbm.directory(&trap.database);
+    let refused = run(&mut trap.with("process-model", Path::new(&directory), &["--only", "fresh-process"]));
+    assert!(refused.code == Some(1) && refused.stderr.contains("module-foreign"), "{refused:#?}");
+    let sql = Trap::new(DbFormat::Sql, "trap.so").of_somebody();
+    let copied = run(&mut sql.with("process-model", &sql.database, &["--only", "fresh-process"]));
+    assert_eq!(copied.code, Some(0), "{copied:#?}");
+}
+
 #[test]
 fn other_commands_refuse_them_too() {
     if !is_root() {

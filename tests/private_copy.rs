@@ -3,11 +3,14 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::exporter::Exporter;
 use common::{Case, NICKNAME, PKI, binary, fingerprint, run};
 use nssight_fixtures::endpoint::{Behaviour, Endpoint, Leave, Options};
 use nssight_fixtures::nssdb::DbFormat;
@@ -56,6 +59,17 @@ impl Wal {
     fn held(&self, mut command: Command, endpoint: &Endpoint) -> Child {
         command.args(["--timeout", "20", "--bridge", &format!("localhost:{}", endpoint.port())]);
         command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// A targets file with a walk that never ends.
+    fn targets(&self, endpoint: &Endpoint) -> PathBuf {
+        let text = format!(
+            "[[target]]\nname = 'a'\ndb = '{}'\nnickname = '{NICKNAME}'\npassword-file = '{}'\nbridge = 'localhost:{}'\n",
+            self.database.display(),
+            self.case.password_file().display(),
+            endpoint.port()
+        );
+        self.case.file("targets.toml", text)
     }
 
     fn left(&self) -> Vec<PathBuf> {
@@ -161,13 +175,7 @@ fn wait_for_end(child: &Child) {
 #[test]
 fn nothing_is_left_when_a_check_is_ended() {
     let (wal, endpoint) = (Wal::new(), silent());
-    let text = format!(
-        "[[target]]\nname = 'a'\ndb = '{}'\nnickname = '{NICKNAME}'\npassword-file = '{}'\nbridge = 'localhost:{}'\n",
-        wal.database.display(),
-        wal.case.password_file().display(),
-        endpoint.port()
-    );
-    let targets = wal.case.file("targets.toml", text);
+    let targets = wal.targets(&endpoint);
     for round in 0..12u32 {
         for signals in
             [&[Signal::TERM][..], &[Signal::INT], &[Signal::HUP], &[Signal::QUIT], &[Signal::INT, Signal::INT]]
@@ -180,6 +188,24 @@ fn nothing_is_left_when_a_check_is_ended() {
             child.wait_with_output().unwrap();
             assert_eq!(wal.left(), Vec::<PathBuf>::new(), "round {round}: {signals:?}");
         }
+    }
+}
+
+#[test]
+fn nothing_is_left_when_an_exporter_is_ended() {
+    let (wal, endpoint) = (Wal::new(), silent());
+    let targets = wal.targets(&endpoint);
+    for (round, signal) in [Signal::TERM, Signal::INT, Signal::QUIT].into_iter().enumerate() {
+        let mut command = binary();
+        command.args(["exporter", "--listen", "127.0.0.1:0"]).arg(&targets).env("TMPDIR", &wal.temporary);
+        let mut exporter = Exporter::spawn(&mut command);
+        let mut asking = TcpStream::connect(exporter.address).unwrap();
+        asking.write_all(b"GET /probe?target=a HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        wait_for("no connection came", || endpoint.connections() == round + 1);
+        assert_eq!(wal.left().len(), 1);
+        exporter.signal(signal);
+        assert!(exporter.wait(Duration::from_secs(20)).is_some(), "{signal:?}");
+        assert_eq!(wal.left(), Vec::<PathBuf>::new(), "{signal:?}");
     }
 }
 

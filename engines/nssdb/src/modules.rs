@@ -12,6 +12,9 @@ use crate::{Error, Format, dbm, file};
 const LIST_AT_MOST: u64 = 1024 * 1024;
 /// NSS reads a list in pieces of 2047 bytes, and what follows in a longer line is no longer part of a comment.
 const COMMENT_AT_MOST: usize = 1024;
+/// A section that is read for its policy and loads nothing, as crypto-policies writes it. Only word for word: a flag like these
+/// elsewhere may be part of a name.
+const POLICY_ONLY: &[u8] = b"nss=flags=policyonly,moduledb";
 /// Where NSS looks for root certificates without being told.
 const ROOTS: &str = "libnssckbi.so";
 
@@ -70,7 +73,7 @@ fn libraries(list: &[u8]) -> Vec<String> {
                 all.push(String::from_utf8_lossy(value).into_owned());
             }
         }
-        if found(&lower, b"moduledb").next().is_some() {
+        if lower.trim_ascii() != POLICY_ONLY && found(&lower, b"moduledb").next().is_some() {
             all.push("(a list of modules in another place)".to_owned());
         }
     }
@@ -132,5 +135,8 @@ mod tests {
     #[test]
     fn a_list_elsewhere_counts_as_a_library() {
         assert_eq!(libraries(b"library=\nNSS=\"flags=internal,moduleDB\"").len(), 1);
+        assert_eq!(libraries(b"library=\nNSS=\"flags=moduleDB x=policyOnly,moduleDB\"").len(), 1);
+        let policy = b"library=\nname=Policy\nNSS=flags=policyOnly,moduleDB\nconfig=\"disallow=ALL allow=SHA256\"\n";
+        assert_eq!(libraries(policy), Vec::<String>::new());
     }
 }

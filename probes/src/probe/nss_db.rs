@@ -410,9 +410,16 @@ pub fn before_others(argument: &OsStr, load_modules: bool, at: &Path) -> Result<
         return Err((Cause::ModuleForeign, summary));
     }
     // Whoever could add a module while they run adds it to the original.
-    let changeable = !load_modules && modules.changeable().is_some();
-    let copies = needs_copy(&look) || changeable && look.choice.reads == Some(Format::Sql);
-    if !copies {
+    let changeable = modules.changeable().filter(|_| !load_modules);
+    let is_sql = look.choice.reads == Some(Format::Sql);
+    if let Some(why) = changeable.filter(|_| !is_sql) {
+        let summary = format!(
+            "{why}, so modules may appear in it at any moment, and a database of this format is not copied: as root \
+             nssight lets no other program at it; --load-modules does it all the same"
+        );
+        return Err((Cause::ModuleForeign, summary));
+    }
+    if changeable.is_none() && !needs_copy(&look) {
         return Ok(Instead::Itself);
     }
     PrivateCopy::make(&look.directory, at).map(Instead::Copy).map_err(|error| match error {

@@ -4,6 +4,8 @@
 #[path = "trace_followed/becoming.rs"]
 mod becoming;
 mod common;
+#[path = "trace_followed/reuse.rs"]
+mod reuse;
 #[path = "trace_followed/wire.rs"]
 mod wire;
 
@@ -21,6 +23,7 @@ use nssight_fixtures::deployment::{ADMIN_PASSWORD, Deployment, NICKNAME, PASSWOR
 use nssight_fixtures::fault::Change;
 use nssight_fixtures::nssdb::DbFormat;
 use nssight_tracer::event::Event;
+use nssight_tracer::place::Place;
 use nssight_tracer::reader::Reader;
 use nssight_tracer::ring::VARIABLE;
 use serde_json::Value;
@@ -294,12 +297,9 @@ open({done:?}, 'w').close()
 /// Runs a program with the tracer in front of it: how it ended, everything that the tracer wrote down, and how much was lost.
 fn watched(mut command: Command) -> (ExitStatus, Vec<Event>, u64) {
     let mut reader = Reader::new().unwrap();
-    let own = std::process::id();
-    let ring = std::os::fd::AsRawFd::as_raw_fd(&reader.descriptor());
-    let library = env!("NSSIGHT_TRACER");
-    let variable = format!("{ring}:{}:/proc/{own}/fd/{ring}:{library}", reader.inode().unwrap());
-    let mut child =
-        command.env("LD_PRELOAD", library).env(VARIABLE, variable).spawn().expect("it must be installed (make deps)");
+    let place = Place::new(&fs::read(env!("NSSIGHT_TRACER")).unwrap()).unwrap();
+    command.env("LD_PRELOAD", place.library()).env(VARIABLE, place.variable(&reader).unwrap());
+    let mut child = command.spawn().expect("it must be installed (make deps)");
     let mut events = Vec::new();
     let status = loop {
         reader.drain(|event| events.push(*event));

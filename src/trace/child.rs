@@ -1,21 +1,19 @@
 //! Runs the program with the tracer in front of it, and reads what the tracer tells.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use nssight_probes::trace::{Ending, Story};
+use nssight_tracer::place::Place;
 use nssight_tracer::reader::Reader;
 use nssight_tracer::ring::VARIABLE;
 use nssight_tracer::spawn::keep_ignored;
 use nssight_tracer::witness::Witness;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, getpgid, kill_process, pidfd_open, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
@@ -48,16 +46,13 @@ pub(crate) struct How {
 
 /// Runs `path` under the name `name`, with everything of ours passed through.
 pub(crate) fn run(path: &Path, name: &OsString, arguments: &[OsString], how: How) -> io::Result<Run> {
+    let mut place = Place::new(LIBRARY)?;
+    // It goes before the library: whoever finds the ring closed does not have the library loaded any more.
     let mut reader = Reader::new()?;
-    let library = in_memory()?;
-    let own = std::process::id();
-    let of = |descriptor: i32| format!("/proc/{own}/fd/{descriptor}");
-    let (ring, preload) = (reader.descriptor().as_raw_fd(), of(library.as_raw_fd()));
-    let variable = format!("{ring}:{}:{}:{preload}", reader.inode()?, of(ring));
     let mut command = Command::new(path);
     std::os::unix::process::CommandExt::arg0(&mut command, name);
-    command.args(arguments).env(VARIABLE, variable);
-    let mut all = OsString::from(&preload);
+    command.args(arguments).env(VARIABLE, place.variable(&reader)?);
+    let mut all = OsString::from(place.library());
     if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
         all.push(":");
         all.push(others);
@@ -85,18 +80,15 @@ pub(crate) fn run(path: &Path, name: &OsString, arguments: &[OsString], how: How
     while reader.drain(|event| story.take(event)) > 0 || reader.is_waiting() && Instant::now() < until {}
     for (pid, program) in story.unfinished() {
         if pid != child.id() && is_running(pid) {
-            story.lose(format!("process {pid} ({program}) still runs, and is not followed further"));
+            place.stay();
+            story.lose(format!(
+                "process {pid} ({program}) still runs, and is not followed further: the tracer's library stays in it, and \
+                 what it executes runs without"
+            ));
         }
     }
     story.end();
     Ok(Run { ending, story, took, events_lost: reader.lost() })
-}
-
-/// The library in a file that has no name and goes with this process.
-fn in_memory() -> io::Result<OwnedFd> {
-    let mut file = File::from(memfd_create("nssight-tracer", MemfdFlags::CLOEXEC)?);
-    file.write_all(LIBRARY)?;
-    Ok(file.into())
 }
 
 /// The signals that are passed on to the program: those that were sent to nssight alone. What was sent to the whole process

@@ -55,12 +55,12 @@ impl Reader {
         self.file.as_fd()
     }
 
-    /// Its inode, by which a traced process knows it again.
+    /// Its device and inode, by which a traced process knows it again.
     ///
     /// # Errors
     /// As fstat(2).
-    pub fn inode(&self) -> io::Result<u64> {
-        self.file.metadata().map(|metadata| metadata.ino())
+    pub fn identity(&self) -> io::Result<(u64, u64)> {
+        self.file.metadata().map(|metadata| (metadata.dev(), metadata.ino()))
     }
 
     /// Gives all events that are there to `take`, at most as many as the ring has room for, and says how many they were.

@@ -14,7 +14,8 @@ pub const WORDS: usize = 32;
 pub const SLOTS: usize = 1 << 15;
 /// Bytes of the whole.
 pub const BYTES: usize = size_of::<Ring>();
-/// The variable that tells a traced process where the ring is: descriptor, inode and path.
+/// The variable that tells a traced process where the ring is, by what it knows it, and by what it knows its own library:
+/// `RING:DEVICE:INODE:DEVICE:INODE:LENGTH:LIBRARY`, the first and the last being paths.
 pub const VARIABLE: &str = "NSSIGHT_TRACE";
 
 /// Layout 1.

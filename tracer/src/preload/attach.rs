@@ -5,12 +5,12 @@ use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use super::system::{
-    LoadedObject, MADV_WIPEONFORK, MAP_FAILED, MAP_PRIVATE_ANONYMOUS, MAP_SHARED, O_RDWR_CLOEXEC, PAGE,
-    PROT_READ_WRITE, Stat, dl_iterate_phdr, fstat, getenv, getpid, getppid, gettid, madvise, mmap, open,
-    pthread_atfork, pthread_getspecific, pthread_key_create, pthread_setspecific, readlink,
+    LoadedObject, MADV_WIPEONFORK, MAP_FAILED, MAP_PRIVATE_ANONYMOUS, PAGE, PROT_READ_WRITE, dl_iterate_phdr, getenv,
+    getpid, getppid, gettid, madvise, mmap, pthread_atfork, pthread_getspecific, pthread_key_create,
+    pthread_setspecific, readlink,
 };
 use crate::event::{Event, Function, Phase, TEXT};
-use crate::ring::{BYTES, Ring};
+use crate::ring::Ring;
 
 static RING: AtomicPtr<Ring> = AtomicPtr::new(ptr::null_mut());
 static PID: AtomicU32 = AtomicU32::new(0);
@@ -46,9 +46,8 @@ extern "C" fn at_load() {
     unsafe { pthread_atfork(None, None, Some(in_child)) };
     // SAFETY: a constant name; what it gives is read before anything can change it.
     let Some(variable) = (unsafe { text(getenv(c"NSSIGHT_TRACE".as_ptr())) }) else { return };
-    let Some(place) = Place::parse(variable) else { return };
-    if let Some(ring) = place.map() {
-        super::environment::remember(variable, place.library);
+    let Some(own) = super::place::remember(variable) else { return };
+    if let Some(ring) = own.map() {
         RING.store(ring.cast_mut(), Ordering::Release);
         let mut event = Event::new(Function::started, Phase::Note);
         event.number = i64::from(getppid());
@@ -131,74 +130,6 @@ fn is_new() {
 unsafe fn text(pointer: *const c_char) -> Option<&'static [u8]> {
     // SAFETY: as promised.
     (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) }.to_bytes()).filter(|text| text.len() < 4096)
-}
-
-/// Where the ring is: `DESCRIPTOR:INODE:PATH:LIBRARY`, the last being the path of this library.
-struct Place<'a> {
-    descriptor: c_int,
-    inode: u64,
-    path: &'a [u8],
-    library: &'a [u8],
-}
-
-impl<'a> Place<'a> {
-    fn parse(text: &'a [u8]) -> Option<Self> {
-        let (descriptor, rest) = split(text)?;
-        let (inode, rest) = split(rest)?;
-        let (path, library) = split(rest)?;
-        Some(Self { descriptor: number(descriptor)? as c_int, inode: number(inode)?, path, library })
-    }
-
-    /// By the inherited descriptor if it still is what it was, or by its path.
-    fn map(&self) -> Option<*const Ring> {
-        if self.is_it(self.descriptor) {
-            return self.map_descriptor(self.descriptor);
-        }
-        let mut path = [0u8; 128];
-        path.get_mut(..self.path.len()).filter(|room| room.len() < 128)?.copy_from_slice(self.path);
-        // SAFETY: a path that ends in NUL, since the buffer is longer.
-        let descriptor = unsafe { open(path.as_ptr().cast(), O_RDWR_CLOEXEC) };
-        let ring = self.is_it(descriptor).then(|| self.map_descriptor(descriptor)).flatten();
-        if descriptor >= 0 {
-            super::socket::close_own(descriptor);
-        }
-        ring
-    }
-
-    fn is_it(&self, descriptor: c_int) -> bool {
-        let mut status = Stat::empty();
-        // SAFETY: a buffer that is long enough; a bad descriptor is an error and nothing else.
-        descriptor >= 0 && unsafe { fstat(descriptor, &mut status) } == 0 && status.inode == self.inode
-    }
-
-    fn map_descriptor(&self, descriptor: c_int) -> Option<*const Ring> {
-        // SAFETY: a new mapping, at an address of the kernel's choice.
-        let at = unsafe { mmap(ptr::null_mut(), BYTES, PROT_READ_WRITE, MAP_SHARED, descriptor, 0) };
-        if at == MAP_FAILED {
-            return None;
-        }
-        let ring: *const Ring = at.cast_const().cast();
-        // SAFETY: a mapping of the size of a ring, which nobody can cut short: nssight has sealed it.
-        unsafe { &*ring }.is_open().then_some(ring)
-    }
-}
-
-/// Whether a variable's value says where a ring is.
-pub(crate) fn is_place(value: &[u8]) -> bool {
-    Place::parse(value).is_some()
-}
-
-fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = text.iter().position(|byte| *byte == b':')?;
-    Some((text.get(..at)?, text.get(at.checked_add(1)?..)?))
-}
-
-fn number(text: &[u8]) -> Option<u64> {
-    let digit = |sum: u64, byte: &u8| {
-        let digit = u64::from(byte.checked_sub(b'0').filter(|digit| *digit < 10)?);
-        sum.checked_mul(10)?.checked_add(digit)
-    };
-    (!text.is_empty()).then(|| text.iter().try_fold(0, digit)).flatten()
 }
 
 fn thread() -> usize {

@@ -1,60 +1,20 @@
 //! The environment of programs that are executed: it must have the library in it, or they are not followed.
 
-use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char};
 use core::ptr;
 
-use super::attach::{emit_truly, ring};
+use super::attach::emit_truly;
+use super::place::{self, Own, is_place};
 use super::scratch;
-use super::system::{AT_EACCESS, AT_FDCWD, R_OK, environ, errno, faccessat, set_errno, setenv, unsetenv};
+use super::system::{environ, errno, set_errno, setenv, unsetenv};
 use crate::event::{Event, Function, Phase};
 
 const PRELOAD: &[u8] = b"LD_PRELOAD=";
-const TRACE: &[u8] = b"NSSIGHT_TRACE=";
-const NAME: &CStr = c"LD_PRELOAD";
-
-/// Longest text of ours.
-const LONGEST: usize = 2048;
-
-/// A text with a NUL at its end.
-struct Text {
-    bytes: [u8; LONGEST],
-    length: usize,
-}
-
-impl Text {
-    const EMPTY: Self = Self { bytes: [0; LONGEST], length: 0 };
-
-    /// Adds a piece if there is room for it and a NUL.
-    fn add(&mut self, piece: &[u8]) -> Option<()> {
-        let end = self.length.checked_add(piece.len()).filter(|end| *end < LONGEST)?;
-        self.bytes.get_mut(self.length..end)?.copy_from_slice(piece);
-        self.length = end;
-        Some(())
-    }
-
-    fn get(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-}
-
-/// `NSSIGHT_TRACE=…`, and the library's path.
-struct Own(UnsafeCell<[Text; 2]>);
-
-// SAFETY: written once, while the library is loaded and the process has one thread; only read after that.
-unsafe impl Sync for Own {}
-
-static OWN: Own = Own(UnsafeCell::new([Text::EMPTY; 2]));
-
-/// Keeps what children need. To be called while the library is loaded.
-pub(crate) fn remember(variable: &[u8], library: &[u8]) {
-    // SAFETY: no other thread yet, and nobody has a reference to it.
-    let [trace, path] = unsafe { &mut *OWN.0.get() };
-    let kept = trace.add(TRACE).and_then(|()| trace.add(variable)).and_then(|()| path.add(library));
-    if kept.is_none() {
-        (trace.length, path.length) = (0, 0);
-    }
-}
+pub(crate) const TRACE: &[u8] = b"NSSIGHT_TRACE=";
+const PRELOAD_NAME: &CStr = c"LD_PRELOAD";
+const TRACE_NAME: &CStr = c"NSSIGHT_TRACE";
+/// How often an environment is copied that another thread changes meanwhile.
+const ATTEMPTS: usize = 3;
 
 /// What there is in an environment, and how much room a changed copy of it takes.
 #[derive(Default)]
@@ -70,7 +30,7 @@ struct Found {
     foreign: bool,
 }
 
-/// Calls `execute` with an environment that has the library in it, as far as possible.
+/// Calls `execute` with an environment that has the library in it, as far as possible; or without it, when nssight has gone.
 ///
 /// It may be called on a stack of a few KiB, after vfork, and in a signal handler: what has to be put together is put into
 /// memory from the kernel.
@@ -81,49 +41,49 @@ pub(crate) unsafe fn with_ours<R>(
     variables: *const *const c_char,
     execute: impl FnOnce(*const *const c_char) -> R,
 ) -> R {
-    // SAFETY: written before any call that comes here.
-    let [trace, path] = unsafe { &*OWN.0.get() };
-    if ring().is_none() || path.length == 0 || variables.is_null() {
-        return execute(variables);
-    }
+    let Some(own) = place::own().filter(|_| !variables.is_null()) else { return execute(variables) };
+    let may = own.may_load();
     // SAFETY: as promised.
-    let found = unsafe { look(variables, trace, path) };
-    let may = may_load(path);
+    let mut found = unsafe { look(variables, own) };
     if found.foreign {
         lost(b"a program that a trace of its own follows");
     } else if !may {
         lost(b"a program that runs as somebody who may not load the tracer");
-    } else if found.loads > 0 && found.ours == 1 {
-        return execute(variables);
     }
-    let pointers = found.variables.saturating_add(3).saturating_mul(size_of::<usize>());
-    // Its name, a colon for each library, of which there are no more than bytes, and a NUL.
-    let text = found.preload.saturating_add(path.length).saturating_add(PRELOAD.len() + 2);
-    let Some(room) = scratch::take(pointers.saturating_add(text)) else {
-        lost(b"a program for whose environment there was no memory");
-        return execute(variables);
-    };
-    // SAFETY: room of our own, aligned to a page, with so many bytes for the list and the rest for the text.
-    let list = unsafe {
-        let list = room.bytes().cast::<*const c_char>();
-        let ours = (may && !found.foreign).then_some((trace, path));
-        fill(list, room.bytes().add(pointers), variables, path, ours);
-        list.cast_const()
-    };
-    let result = execute(list);
-    let before = errno();
-    room.give_back();
-    set_errno(before);
-    result
-}
-
-/// Who may not read the library cannot load it, and the loader would say so on the program's standard error.
-fn may_load(path: &Text) -> bool {
-    let before = errno();
-    // SAFETY: a text with a NUL at its end.
-    let may = unsafe { faccessat(AT_FDCWD, path.bytes.as_ptr().cast(), R_OK, AT_EACCESS) } == 0;
-    set_errno(before);
-    may
+    for _ in 0..ATTEMPTS {
+        let ours = Some(own).filter(|_| may && !found.foreign);
+        let as_it_should_be = match ours {
+            Some(_) => found.loads > 0 && found.ours == 1,
+            None => found.loads == 0 && found.ours == 0,
+        };
+        if as_it_should_be {
+            return execute(variables);
+        }
+        let Some((pointers, text)) = found.room(own) else { break };
+        let Some(room) =
+            pointers.checked_mul(size_of::<usize>()).and_then(|list| scratch::take(list.checked_add(text)?))
+        else {
+            break;
+        };
+        // SAFETY: room of our own, aligned to a page, with so many pointers and after them so many bytes.
+        let (list, filled) = unsafe {
+            let list = room.bytes().cast::<*const c_char>();
+            let text = Bytes { at: list.add(pointers).cast(), length: 0, room: text };
+            (list.cast_const(), fill(Pointers { at: list, length: 0, room: pointers }, text, variables, own, ours))
+        };
+        if filled.is_some() {
+            let result = execute(list);
+            let before = errno();
+            room.give_back();
+            set_errno(before);
+            return result;
+        }
+        room.give_back();
+        // SAFETY: as promised.
+        found = unsafe { look(variables, own) };
+    }
+    lost(b"a program for whose environment there was no memory");
+    execute(variables)
 }
 
 /// The strings of an environment.
@@ -152,130 +112,175 @@ fn libraries(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// # Safety
 /// As [`with_ours`].
-unsafe fn look(variables: *const *const c_char, trace: &Text, path: &Text) -> Found {
+unsafe fn look(variables: *const *const c_char, own: &Own) -> Found {
     let mut found = Found::default();
     // SAFETY: as promised.
     for (_, text) in unsafe { each(variables) } {
         found.variables = found.variables.saturating_add(1);
         if let Some(value) = text.strip_prefix(PRELOAD) {
             found.preload = found.preload.saturating_add(value.len()).saturating_add(1);
-            found.loads = found.loads.saturating_add(libraries(value).filter(|name| *name == path.get()).count());
-        } else if text == trace.get() {
+            found.loads =
+                found.loads.saturating_add(libraries(value).filter(|name| *name == own.library.get()).count());
+        } else if text == own.trace.get() {
             found.ours = found.ours.saturating_add(1);
         } else if let Some(value) = text.strip_prefix(TRACE) {
-            found.foreign |= super::attach::is_place(value);
+            found.foreign |= is_place(value);
         }
     }
     found
 }
 
-/// Copies an environment, without our library in `LD_PRELOAD`, and with `ours` in front if there is any.
+impl Found {
+    /// Pointers and bytes that a changed copy takes: two more variables and a null; the name of `LD_PRELOAD`, a colon for each
+    /// library, of which there are no more than bytes, and a NUL.
+    fn room(&self, own: &Own) -> Option<(usize, usize)> {
+        let text = self.preload.checked_add(own.library.get().len())?.checked_add(PRELOAD.len() + 2)?;
+        Some((self.variables.checked_add(3)?, text))
+    }
+}
+
+/// Bytes that are filled one after the other. Another thread may change the environment after its length was reckoned, so
+/// nothing is written beyond the end.
+struct Bytes {
+    at: *mut u8,
+    length: usize,
+    room: usize,
+}
+
+impl Bytes {
+    fn add(&mut self, piece: &[u8]) -> Option<()> {
+        let end = self.length.checked_add(piece.len()).filter(|end| *end <= self.room)?;
+        // SAFETY: it ends within the room.
+        unsafe { ptr::copy_nonoverlapping(piece.as_ptr(), self.at.add(self.length), piece.len()) };
+        self.length = end;
+        Some(())
+    }
+
+    /// Adds the libraries of a value of `LD_PRELOAD` that are not ours.
+    fn add_others(&mut self, value: &[u8], own: &Own, any: &mut bool) -> Option<()> {
+        for name in libraries(value).filter(|name| *name != own.library.get()) {
+            if core::mem::replace(any, true) {
+                self.add(b":")?;
+            }
+            self.add(name)?;
+        }
+        Some(())
+    }
+}
+
+/// The same with pointers.
+struct Pointers {
+    at: *mut *const c_char,
+    length: usize,
+    room: usize,
+}
+
+impl Pointers {
+    fn add(&mut self, variable: *const c_char) -> Option<()> {
+        let end = self.length.checked_add(1).filter(|end| *end <= self.room)?;
+        // SAFETY: it is within the room.
+        unsafe { *self.at.add(self.length) = variable };
+        self.length = end;
+        Some(())
+    }
+}
+
+/// Copies an environment, without our library in `LD_PRELOAD`, and with `ours` in front if there is any. `None` if there is more
+/// than was reckoned.
 ///
 /// # Safety
-/// As [`with_ours`]; `list` and `text` have the room that was reckoned for them.
+/// As [`with_ours`]; `list` and `text` have the room that they say.
 unsafe fn fill(
-    list: *mut *const c_char,
-    text: *mut u8,
+    mut list: Pointers,
+    mut text: Bytes,
     variables: *const *const c_char,
-    path: &Text,
-    ours: Option<(&'static Text, &'static Text)>,
-) {
-    let (mut count, mut length) = (0usize, 0usize);
-    // SAFETY: no more is put there than was reckoned.
-    let mut put = |variable: *const c_char| unsafe {
-        *list.add(count) = variable;
-        count = count.wrapping_add(1);
-    };
-    // SAFETY: as above.
-    let mut add = |piece: &[u8]| unsafe {
-        ptr::copy_nonoverlapping(piece.as_ptr(), text.add(length), piece.len());
-        length = length.wrapping_add(piece.len());
-    };
-    add(PRELOAD);
+    own: &Own,
+    ours: Option<&'static Own>,
+) -> Option<()> {
+    let preload = text.at.cast_const().cast();
+    text.add(PRELOAD)?;
     let mut any = false;
-    if let Some((_, path)) = ours {
-        add(path.get());
+    if let Some(ours) = ours {
+        text.add(ours.library.get())?;
         any = true;
     }
     // SAFETY: as promised.
     for (variable, string) in unsafe { each(variables) } {
         if let Some(value) = string.strip_prefix(PRELOAD) {
-            for name in libraries(value).filter(|name| *name != path.get()) {
-                if any {
-                    add(b":");
-                }
-                add(name);
-                any = true;
-            }
-        } else if !string.starts_with(TRACE) || ours.is_none() && !is_ours(string) {
-            put(variable);
+            text.add_others(value, own, &mut any)?;
+        } else if !string.starts_with(TRACE) || ours.is_none() && string != own.trace.get() {
+            list.add(variable)?;
         }
     }
-    add(b"\0");
+    text.add(b"\0")?;
     if any {
-        put(text.cast_const().cast());
+        list.add(preload)?;
     }
-    if let Some((trace, _)) = ours {
-        put(trace.bytes.as_ptr().cast());
+    if let Some(ours) = ours {
+        list.add(ours.trace.bytes.as_ptr().cast())?;
     }
-    put(ptr::null());
-}
-
-fn is_ours(variable: &[u8]) -> bool {
-    // SAFETY: written before any call that comes here.
-    let [trace, _] = unsafe { &*OWN.0.get() };
-    variable == trace.get()
+    list.add(ptr::null())
 }
 
 /// The program's own environment.
-pub(crate) fn own() -> *const *const c_char {
+pub(crate) fn environment() -> *const *const c_char {
     // SAFETY: a pointer that glibc keeps; whoever changes the environment while it executes has a race of its own.
     unsafe { environ }
 }
 
-/// Takes the library out of the program's own environment when it cannot be loaded any more: nssight has gone, or the process
-/// has given up its rights. For the functions that execute a shell inside the C library.
+/// Takes library and variable out of the program's own environment when the library is not to be loaded any more: nssight has
+/// gone, or the process has given up its rights. For the functions that execute a shell inside the C library.
 pub(crate) fn drop_if_unloadable() {
-    // SAFETY: written before any call that comes here.
-    let [trace, path] = unsafe { &*OWN.0.get() };
-    let variables = own();
-    if ring().is_none() || path.length == 0 || variables.is_null() || may_load(path) {
+    let Some(own) = place::own().filter(|_| !environment().is_null()) else { return };
+    if own.may_load() {
         return;
     }
     // SAFETY: the program's own environment.
-    let found = unsafe { look(variables, trace, path) };
-    if found.loads == 0 {
+    let mut found = unsafe { look(environment(), own) };
+    if found.loads == 0 && found.ours == 0 {
         return;
     }
     lost(b"a program that runs as somebody who may not load the tracer");
     let before = errno();
-    if let Some(room) = scratch::take(found.preload.saturating_add(2)) {
-        let mut length = 0usize;
-        // SAFETY: as above.
-        for value in unsafe { each(variables) }.filter_map(|(_, text)| text.strip_prefix(PRELOAD)) {
-            for name in libraries(value).filter(|name| *name != path.get()) {
-                // SAFETY: no more than all values together and a colon for each.
-                unsafe {
-                    if length > 0 {
-                        *room.bytes().add(length) = b':';
-                        length = length.wrapping_add(1);
-                    }
-                    ptr::copy_nonoverlapping(name.as_ptr(), room.bytes().add(length), name.len());
-                }
-                length = length.wrapping_add(name.len());
-            }
-        }
-        // SAFETY: the C library's own way of changing the environment, with constant names and a text with a NUL at its end.
-        unsafe {
-            *room.bytes().add(length) = 0;
-            match length {
-                0 => unsetenv(NAME.as_ptr()),
-                _ => setenv(NAME.as_ptr(), room.bytes().cast_const().cast(), 1),
-            };
-        }
+    if found.ours > 0 {
+        // SAFETY: the C library's own way of changing the environment, with a constant name.
+        unsafe { unsetenv(TRACE_NAME.as_ptr()) };
+    }
+    for _ in 0..ATTEMPTS {
+        let Some(room) = scratch::take(found.preload.saturating_add(2)) else { break };
+        // SAFETY: room for so many bytes.
+        let done = unsafe {
+            replace_preload(Bytes { at: room.bytes(), length: 0, room: found.preload.saturating_add(2) }, own)
+        };
         room.give_back();
+        if done.is_some() {
+            break;
+        }
+        // SAFETY: as above.
+        found = unsafe { look(environment(), own) };
     }
     set_errno(before);
+}
+
+/// Leaves only others' libraries in the program's own `LD_PRELOAD`. `None` if there is more than was reckoned.
+///
+/// # Safety
+/// `text` has the room that it says.
+unsafe fn replace_preload(mut text: Bytes, own: &Own) -> Option<()> {
+    let mut any = false;
+    // SAFETY: the program's own environment.
+    for value in unsafe { each(environment()) }.filter_map(|(_, string)| string.strip_prefix(PRELOAD)) {
+        text.add_others(value, own, &mut any)?;
+    }
+    text.add(b"\0")?;
+    // SAFETY: the C library's own way of changing the environment, with a constant name and a text with a NUL at its end.
+    unsafe {
+        match any {
+            false => unsetenv(PRELOAD_NAME.as_ptr()),
+            true => setenv(PRELOAD_NAME.as_ptr(), text.at.cast_const().cast(), 1),
+        };
+    }
+    Some(())
 }
 
 fn lost(what: &[u8]) {

@@ -8,6 +8,7 @@ mod environment;
 mod hooks;
 mod nspr;
 mod nss;
+mod place;
 mod process;
 mod real;
 mod records;

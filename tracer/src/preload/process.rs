@@ -6,7 +6,7 @@ use core::mem::transmute;
 
 use super::attach::emit_truly;
 use super::call::{Call, forward};
-use super::environment::{drop_if_unloadable, own, with_ours};
+use super::environment::{drop_if_unloadable, environment as own_environment, with_ours};
 use super::real::Real;
 use super::system::{errno, getppid, set_errno};
 use crate::event::{Event, Function, Library, Phase, TEXT};
@@ -152,8 +152,8 @@ macro_rules! executing {
 
 executing! {
     execve(path: *const c_char, words: Words, environment: Words) path path, as execve(path, words) with environment;
-    execv(path: *const c_char, words: Words) path path, as execve(path, words) with own();
-    execvp(file: *const c_char, words: Words) path file, as execvpe(file, words) with own();
+    execv(path: *const c_char, words: Words) path path, as execve(path, words) with own_environment();
+    execvp(file: *const c_char, words: Words) path file, as execvpe(file, words) with own_environment();
     execvpe(file: *const c_char, words: Words, environment: Words) path file, as execvpe(file, words) with environment;
     fexecve(file: c_int, words: Words, environment: Words) path core::ptr::null(), as fexecve(file, words)
         with environment;

@@ -41,14 +41,6 @@ pub(crate) fn native(socket: Opaque) -> c_int {
     unsafe { real(socket) }
 }
 
-/// Closes a descriptor of the tracer's own.
-pub(crate) fn close_own(descriptor: c_int) {
-    if let Some(real) = CLOSE.get() {
-        // SAFETY: close(2), for a descriptor that nobody else knows.
-        unsafe { transmute::<Opaque, unsafe extern "C" fn(c_int) -> c_int>(real)(descriptor) };
-    }
-}
-
 fn bad(status: c_int) -> bool {
     status < 0
 }

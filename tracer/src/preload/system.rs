@@ -13,11 +13,25 @@ pub(crate) const MAP_PRIVATE_ANONYMOUS: c_int = 0x2 | 0x20;
 pub(crate) const MADV_WIPEONFORK: c_int = 18;
 pub(crate) const PAGE: usize = 4096;
 pub(crate) const MAP_FAILED: *mut c_void = -1isize as *mut c_void;
-pub(crate) const O_RDWR_CLOEXEC: c_int = 0o2 | 0o2_000_000;
+/// Read and write; never waits, and never makes a terminal the process's own.
+pub(crate) const O_RING: c_int = 0o2 | 0o400 | 0o4000 | 0o2_000_000;
+/// A directory and no link to one, to be read.
+pub(crate) const O_PLACE: c_int =
+    (if cfg!(target_arch = "x86_64") { 0o200_000 | 0o400_000 } else { 0o40_000 | 0o100_000 }) | 0o2_000_000;
+pub(crate) const AT_SYMLINK_NOFOLLOW: c_int = 0x100;
+pub(crate) const LOCK_SHARED_NOW: c_int = 1 | 4;
+pub(crate) const F_GET_SEALS: c_int = 1034;
+/// F_SEAL_SEAL, F_SEAL_SHRINK and F_SEAL_GROW: as long as it is now, for ever.
+pub(crate) const SEALS: c_int = 1 | 2 | 4;
+pub(crate) const EACCES: c_int = 13;
+pub(crate) const EMFILE: c_int = 24;
+pub(crate) const ENFILE: c_int = 23;
 pub(crate) const AT_FDCWD: c_int = -100;
 pub(crate) const AT_EACCESS: c_int = 0x200;
 pub(crate) const R_OK: c_int = 4;
 pub(crate) const SYS_GETTID: c_long = if cfg!(target_arch = "x86_64") { 186 } else { 178 };
+const SYS_OPENAT: c_long = if cfg!(target_arch = "x86_64") { 257 } else { 56 };
+const SYS_CLOSE: c_long = if cfg!(target_arch = "x86_64") { 3 } else { 57 };
 
 /// `struct timespec` where long has 64 bits.
 #[repr(C)]
@@ -38,7 +52,6 @@ unsafe extern "C" {
     pub(crate) safe fn getppid() -> c_int;
     pub(crate) fn syscall(number: c_long, ...) -> c_long;
     pub(crate) fn getenv(name: *const c_char) -> *const c_char;
-    pub(crate) fn open(path: *const c_char, flags: c_int, ...) -> c_int;
     pub(crate) fn mmap(
         at: *mut c_void,
         length: usize,
@@ -52,6 +65,9 @@ unsafe extern "C" {
     pub(crate) fn setenv(name: *const c_char, value: *const c_char, replace: c_int) -> c_int;
     pub(crate) fn unsetenv(name: *const c_char) -> c_int;
     pub(crate) fn fstat(fd: c_int, status: *mut Stat) -> c_int;
+    pub(crate) fn fstatat(directory: c_int, path: *const c_char, status: *mut Stat, flags: c_int) -> c_int;
+    pub(crate) fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
+    pub(crate) fn flock(fd: c_int, operation: c_int) -> c_int;
     pub(crate) fn faccessat(directory: c_int, path: *const c_char, mode: c_int, flags: c_int) -> c_int;
     pub(crate) fn poll(descriptors: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int;
     pub(crate) fn readlink(path: *const c_char, buffer: *mut c_char, length: usize) -> isize;
@@ -83,17 +99,43 @@ pub(crate) struct PollFd {
 /// POLLRDHUP, POLLERR and POLLHUP: whoever is at the other end says nothing more.
 pub(crate) const POLL_ENDED: c_short = 0x2000 | 0x8 | 0x10;
 
-/// `struct stat`: device and inode are its first two words on every 64-bit Linux; 144 bytes are the longest of them.
+/// `struct stat`: device and inode are its first two words on every 64-bit Linux, and the length is its seventh; 144 bytes are
+/// the longest of them.
 #[repr(C, align(8))]
 pub(crate) struct Stat {
     pub(crate) device: u64,
     pub(crate) inode: u64,
-    rest: [u64; 16],
+    middle: [u32; 8],
+    pub(crate) length: u64,
+    rest: [u64; 11],
 }
 
 impl Stat {
     pub(crate) const fn empty() -> Self {
-        Self { device: 0, inode: 0, rest: [0; 16] }
+        Self { device: 0, inode: 0, middle: [0; 8], length: 0, rest: [0; 11] }
+    }
+
+    /// The owner: after links and mode on x86-64, where the links take eight bytes, and after mode and links elsewhere.
+    pub(crate) const fn owner(&self) -> u32 {
+        let [_, _, arm, x86, ..] = self.middle;
+        if cfg!(target_arch = "x86_64") { x86 } else { arm }
+    }
+}
+
+/// Opens a file, without being a point where a thread may be cancelled.
+///
+/// # Safety
+/// A path that ends in NUL.
+pub(crate) unsafe fn open_quietly(path: *const c_char, flags: c_int) -> c_int {
+    // SAFETY: openat(2), as promised.
+    (unsafe { syscall(SYS_OPENAT, AT_FDCWD, path, flags, 0) }) as c_int
+}
+
+/// Closes a descriptor of the tracer's own, without being such a point either.
+pub(crate) fn close_quietly(descriptor: c_int) {
+    if descriptor >= 0 {
+        // SAFETY: close(2), for a descriptor that nobody else knows.
+        unsafe { syscall(SYS_CLOSE, descriptor) };
     }
 }
 

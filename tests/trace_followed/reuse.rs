@@ -1,0 +1,183 @@
+//! What becomes of a trace's library and ring when nssight is gone: somebody else may get its process number, and the files
+//! that it had open must not be found there.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use nssight_tracer::ring::BYTES;
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+
+use super::*;
+
+/// The library of somebody who got the number. Whoever loads it leaves its user's number.
+const STRANGER: &str = r#"
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+__attribute__((constructor)) static void loaded(void) {
+    int mark = open(MARK, O_WRONLY | O_CREAT | O_APPEND, 0666);
+    dprintf(mark, "%d\n", (int)geteuid());
+    close(mark);
+}
+"#;
+
+/// The traced program: it outlives nssight, and then executes others in every way.
+const DAEMON: &str = "
+import ctypes, os, platform, sys, time
+place, how = sys.argv[1:]
+path = lambda name: os.path.join(place, name)
+if how == 'ended' and os.fork(): os._exit(0)
+open(path('ready'), 'w').close()
+while not os.path.exists(path('go')): time.sleep(0.005)
+output, errors = (os.open(path(name), os.O_WRONLY | os.O_CREAT | os.O_APPEND) for name in ('printed', 'said'))
+os.dup2(output, 1); os.dup2(errors, 2)
+def raw():
+    words = (ctypes.c_char_p * 2)(b'true')
+    c = ctypes.CDLL(None)
+    c.syscall(59 if platform.machine() == 'x86_64' else 221, b'/bin/true', words, ctypes.c_void_p.in_dll(c, 'environ'))
+ways = (lambda: os.execv('/usr/bin/env', ['env']), lambda: os.execve('/usr/bin/env', ['env'], dict(os.environ)),
+        lambda: os.execlp('sh', 'sh', '-c', 'env; env'), lambda: os.system('env'), raw)
+for way in ways:
+    child = os.fork()
+    if child == 0:
+        way()
+        os._exit(0)
+    os.waitpid(child, 0)
+os.posix_spawn('/usr/bin/env', ['env'], os.environ)
+os.wait()
+os.rename(path('printed'), path('done'))
+";
+
+/// As process 1 of a namespace: runs nssight, ends it, and gives its number to somebody without rights.
+const NAMESPACE: &str = "
+import os, signal, subprocess, sys, time
+nssight, daemon, place, library, how = sys.argv[1:]
+path = lambda name: os.path.join(place, name)
+def come(name):
+    until = time.monotonic() + 20
+    while not os.path.exists(path(name)):
+        if time.monotonic() > until: sys.exit(name + ' did not come')
+        time.sleep(0.005)
+command = [nssight, 'trace', '--output', path('report'), '--', '/usr/bin/python3', '-c', daemon, place, how]
+tracer = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+come('ready')
+if how == 'killed': tracer.kill()
+tracer.wait()
+for turn in range(1000):
+    with open('/proc/sys/kernel/ns_last_pid', 'w') as last: last.write(str(tracer.pid - 1))
+    child = os.fork()
+    if child == 0:
+        if os.getpid() != tracer.pid: os._exit(1)
+        os.setgroups([]); os.setgid(65534); os.setuid(65534)
+        stolen = os.open(library, os.O_RDONLY)
+        for number in range(3, 30):
+            if number != stolen: os.dup2(stolen, number)
+        open(path('stolen'), 'w').close()
+        while True: signal.pause()
+    if child == tracer.pid: break
+    os.waitpid(child, 0)
+else:
+    sys.exit('nobody got the number')
+come('stolen')
+open(path('go'), 'w').close()
+come('done')
+os.kill(child, signal.SIGKILL)
+";
+
+#[test]
+fn nothing_is_loaded_from_whoever_gets_the_number_of_nssight() {
+    assert!(rustix::process::geteuid().is_root(), "only root can make a namespace and drop its rights");
+    for how in ["ended", "killed"] {
+        let case = Case::new();
+        let (place, source, library) =
+            (case.path("place"), case.file("stranger.c", STRANGER), case.path("stranger.so"));
+        fs::create_dir(&place).unwrap();
+        for (path, mode) in [(case.dir.path(), 0o755), (&place, 0o777)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let mark = place.join("mark");
+        let mut compiler = Command::new("gcc");
+        compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(format!("-DMARK={mark:?}")).arg(source);
+        assert!(compiler.status().expect("gcc must be installed (make deps)").success());
+
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc", "/usr/bin/python3", "-c", NAMESPACE]);
+        command.args([env!("CARGO_BIN_EXE_nssight"), DAEMON]).arg(&place).arg(&library).arg(how);
+        let output = command.output().expect("util-linux must be installed");
+        assert!(output.status.success(), "{how}: {output:?}");
+        let loaded = fs::read_to_string(&mark).unwrap_or_default();
+        assert_eq!(loaded, "", "{how}: users whose programs loaded it");
+        // What the survivor executes knows nothing of the tracer, and nobody complains that it is not there.
+        let printed = fs::read_to_string(place.join("done")).unwrap();
+        assert!(printed.matches("PATH=").count() >= 6, "{how}: {printed}");
+        assert!(!printed.contains("LD_PRELOAD") && !printed.contains(&format!("{VARIABLE}=")), "{how}: {printed}");
+        assert_eq!(fs::read_to_string(place.join("said")).unwrap(), "", "{how}");
+        if how == "ended" {
+            let report = fs::read_to_string(place.join("report")).unwrap();
+            assert!(report.contains("still runs"), "{report}");
+        }
+    }
+}
+
+/// Runs a program whose variable says of some file that it is the ring, and gives what it printed.
+fn with_ring(file: &File, place: &Place, reader: &Reader) -> Output {
+    let variable = place.variable(reader).unwrap();
+    let status = file.metadata().unwrap();
+    let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+    let (_, library_is) = variable.match_indices(':').nth(2).map(|(at, _)| variable.split_at(at)).unwrap();
+    let variable = format!("{path}:{}:{}{library_is}", status.dev(), status.ino());
+    let mut command = Command::new("/bin/echo");
+    command.arg("unharmed").env("LD_PRELOAD", place.library()).env(VARIABLE, variable);
+    command.output().unwrap()
+}
+
+/// Whatever is taken for the ring by its number alone ends the program, or is told what it does.
+#[test]
+fn only_what_is_as_long_and_sealed_and_owned_as_the_ring_is_taken_for_it() {
+    assert!(rustix::process::geteuid().is_root(), "only root can give a file away");
+    let place = Place::new(&fs::read(env!("NSSIGHT_TRACER")).unwrap()).unwrap();
+    let reader = Reader::new().unwrap();
+    let unharmed = |file: &File| {
+        let output = with_ring(file, &place, &reader);
+        assert_eq!(
+            (output.status.code(), output.stdout.as_slice(), output.stderr.as_slice()),
+            (Some(0), &b"unharmed\n"[..], &b""[..]),
+            "{output:?}"
+        );
+    };
+    let contents = File::from(reader.descriptor().try_clone_to_owned().unwrap());
+    let head = |file: &File| {
+        let mut head = [0; 4096];
+        contents.read_exact_at(&mut head, 0).unwrap();
+        file.write_all_at(&head, 0).unwrap();
+    };
+    unharmed(&tempfile::tempfile_in("/dev/shm").unwrap());
+
+    // As long, and the same inside; it could be cut short at any moment.
+    let unsealed = File::from(memfd_create("unsealed", MemfdFlags::ALLOW_SEALING).unwrap());
+    unsealed.set_len(BYTES as u64).unwrap();
+    head(&unsealed);
+    unharmed(&unsealed);
+    assert_eq!(events(&unsealed), 0);
+
+    let sealed = |owner: Option<u32>| {
+        let file = File::from(memfd_create("sealed", MemfdFlags::ALLOW_SEALING).unwrap());
+        file.set_len(BYTES as u64).unwrap();
+        head(&file);
+        fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL).unwrap();
+        std::os::unix::fs::fchown(&file, owner, None).unwrap();
+        unharmed(&file);
+        events(&file)
+    };
+    assert_eq!(sealed(Some(65534)), 0);
+    // Nothing else was wrong with it.
+    assert!(sealed(None) > 0);
+}
+
+/// How many events were written into a ring: the head is in its second line.
+fn events(file: &File) -> u64 {
+    let mut head = [0; 8];
+    file.read_exact_at(&mut head, 64).unwrap();
+    u64::from_ne_bytes(head)
+}

@@ -1,0 +1,234 @@
+//! Where the library is while anybody may load it: in a directory of its own, which nobody else can make, rename or replace.
+//!
+//! A traced process may outlive nssight, and its environment names the library for as long as it runs. So the name must never
+//! come to mean another file. A process number and a descriptor would: both are given to others when nssight is gone.
+//!
+//! nssight holds a lock on the directory. The kernel takes it away from whoever ends, killed or not. So traced processes, and
+//! the next nssight, see that nobody reads the ring any more.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::ptr;
+
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, fstat, openat, unlinkat};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::process::geteuid;
+
+use crate::reader::Reader;
+
+/// What the directories' names begin with.
+const PREFIX: &str = "nssight-trace-";
+/// The library's name in its directory.
+const NAME: &str = "libnssight_tracer.so";
+/// A directory may be taken for one that was left behind, before it is locked: then another one is made.
+const ATTEMPTS: usize = 8;
+
+/// A directory with the library in it, for one trace. It goes with this value.
+#[derive(Debug)]
+pub struct Place {
+    directory: PathBuf,
+    /// The directory, locked.
+    locked: OwnedFd,
+    library: PathBuf,
+    /// Device, inode and length of the library.
+    identity: (u64, u64, u64),
+    stays: bool,
+}
+
+impl Place {
+    /// Puts the library where only this user can reach it, and removes what killed traces have left there.
+    ///
+    /// # Errors
+    /// The last reason why no directory would do.
+    pub fn new(library: &[u8]) -> io::Result<Self> {
+        let mut why = io::Error::from(io::ErrorKind::NotFound);
+        for base in bases() {
+            match Self::within(&base, library) {
+                Ok(place) => return Ok(place),
+                Err(error) => why = io::Error::new(error.kind(), format!("{}: {error}", base.display())),
+            }
+        }
+        Err(io::Error::new(why.kind(), format!("there is no directory for the tracer's library: {why}")))
+    }
+
+    /// The same, in one directory.
+    ///
+    /// # Errors
+    /// When others could replace what is in it, when the loader would not take its name, or when nothing can be mapped from
+    /// it as a program.
+    pub fn within(base: &Path, library: &[u8]) -> io::Result<Self> {
+        let base = fs::canonicalize(base)?;
+        check(&base)?;
+        remove_orphans(&base);
+        for _ in 0..ATTEMPTS {
+            let mut builder = tempfile::Builder::new();
+            let made = builder.prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir_in(&base)?;
+            // Whatever the umask takes away.
+            fs::set_permissions(made.path(), Permissions::from_mode(0o700))?;
+            let Some(locked) = lock_own(made.path())? else { continue };
+            let identity = match put(&locked, library) {
+                Ok(identity) => identity,
+                // It was taken for one that was left behind.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    let _ = unlinkat(&locked, NAME, AtFlags::empty());
+                    return Err(error);
+                }
+            };
+            let directory = made.keep();
+            return Ok(Self { library: directory.join(NAME), directory, locked, identity, stays: false });
+        }
+        Err(io::ErrorKind::ResourceBusy.into())
+    }
+
+    /// The library's path. There is nothing in it that would mean something in `LD_PRELOAD`.
+    pub fn library(&self) -> &Path {
+        &self.library
+    }
+
+    /// What a traced process has to be told in [`crate::ring::VARIABLE`] to find this ring, and to know that it is it.
+    ///
+    /// # Errors
+    /// As fstat(2).
+    pub fn variable(&self, reader: &Reader) -> io::Result<String> {
+        let (ring_device, ring_inode) = reader.identity()?;
+        let (device, inode, length) = self.identity;
+        let (own, descriptor) = (std::process::id(), reader.descriptor().as_raw_fd());
+        let library = self.library.display();
+        Ok(format!("/proc/{own}/fd/{descriptor}:{ring_device}:{ring_inode}:{device}:{inode}:{length}:{library}"))
+    }
+
+    /// Leaves the directory for processes that still run, have its name in their environment, and would complain of a library
+    /// that is not there. The next trace removes it when they have ended.
+    pub fn stay(&mut self) {
+        self.stays = true;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.stays {
+            remove(&self.locked, &self.directory);
+        }
+    }
+}
+
+/// Directories that may do, the best first.
+fn bases() -> Vec<PathBuf> {
+    let shared = ["/dev/shm", "/tmp", "/var/tmp"].map(PathBuf::from);
+    let own = match geteuid().is_root() {
+        true => Some(PathBuf::from("/run")),
+        false => std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute()),
+    };
+    own.into_iter().chain(shared).collect()
+}
+
+/// Whether nobody but root and this user can rename or replace what this user makes there, and the loader takes the name as it
+/// is (ld.so(8)).
+fn check(base: &Path) -> io::Result<()> {
+    let refuse = |path: &Path, why: &str| {
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{} {why}", path.display())))
+    };
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
+    if !base.as_os_str().as_bytes().iter().all(plain) {
+        return refuse(base, "has characters in its name that the loader does not take");
+    }
+    // From the root on: what was looked at cannot be replaced by the time when what is in it is looked at.
+    let mut above: Vec<&Path> = base.ancestors().collect();
+    above.reverse();
+    for path in above {
+        let status = fs::symlink_metadata(path)?;
+        if !status.is_dir() {
+            return refuse(path, "is no directory");
+        }
+        if status.uid() != 0 && status.uid() != geteuid().as_raw() {
+            return refuse(path, "belongs to somebody else");
+        }
+        if status.mode() & 0o022 != 0 && status.mode() & 0o1000 == 0 {
+            return refuse(path, "can be written by others");
+        }
+    }
+    Ok(())
+}
+
+/// Opens a directory without following a link. Whoever cannot be looked into is left alone.
+fn open(directory: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(CWD, directory, flags, Mode::empty())?)
+}
+
+/// The directory that was just made, locked. `None` if somebody has taken it for one that was left behind.
+fn lock_own(directory: &Path) -> io::Result<Option<OwnedFd>> {
+    let opened = match open(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    match flock(&opened, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(opened)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes the library into its directory, and says what it is: device, inode and length.
+fn put(directory: &OwnedFd, library: &[u8]) -> io::Result<(u64, u64, u64)> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(openat(directory, NAME, flags, Mode::RUSR | Mode::XUSR)?);
+    file.set_permissions(Permissions::from_mode(0o500))?;
+    file.write_all(library)?;
+    may_run(&file, library.len())?;
+    let status = file.metadata()?;
+    Ok((status.dev(), status.ino(), status.len()))
+}
+
+/// Whether the system lets a program be mapped from there: it may be mounted noexec, or a policy may be against it.
+fn may_run(file: &File, length: usize) -> io::Result<()> {
+    // SAFETY: a fresh mapping that nothing refers to, and that is not looked into.
+    unsafe {
+        let at = mmap(ptr::null_mut(), length, ProtFlags::READ | ProtFlags::EXEC, MapFlags::PRIVATE, file, 0)?;
+        munmap(at, length)?;
+    }
+    Ok(())
+}
+
+fn remove(opened: &OwnedFd, directory: &Path) {
+    let _ = unlinkat(opened, NAME, AtFlags::empty());
+    let _ = unlinkat(CWD, directory, AtFlags::REMOVEDIR);
+}
+
+/// Removes directories whose nssight is gone and whose library no process has in use.
+fn remove_orphans(base: &Path) {
+    let named = |name: &OsStr| name.as_bytes().starts_with(PREFIX.as_bytes());
+    let entries = fs::read_dir(base).into_iter().flatten().flatten();
+    let mut orphans: Vec<(OwnedFd, PathBuf)> = entries
+        .filter(|entry| named(&entry.file_name()))
+        .filter_map(|entry| Some((open(&entry.path()).ok()?, entry.path())))
+        .filter(|(opened, _)| fstat(opened).is_ok_and(|status| status.st_uid == geteuid().as_raw()))
+        // Whoever made it would have it locked. Two that clean up do not keep each other from it.
+        .filter(|(opened, _)| flock(opened, FlockOperation::NonBlockingLockShared).is_ok())
+        .collect();
+    if orphans.is_empty() {
+        return;
+    }
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        if !process.file_name().as_bytes().iter().all(u8::is_ascii_digit) {
+            continue;
+        }
+        // Who has it loaded, and who would hand it on: a program without a loader does.
+        for of_it in ["maps", "environ"] {
+            let text = fs::read(process.path().join(of_it)).unwrap_or_default();
+            orphans.retain(|(_, path)| !contains(&text, path.as_os_str().as_bytes()));
+        }
+    }
+    orphans.iter().for_each(|(opened, path)| remove(opened, path));
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|bytes| bytes == part)
+}

@@ -153,6 +153,7 @@ fn copy_without_pin(text: &[u8], room: &mut [u8]) -> usize {
 
 /// The error of the call that has just failed in this thread. Only then: before NSPR knows the thread it would be started.
 fn nspr_error() -> i32 {
+    #[unsafe(link_section = "nssight_real")]
     static REAL: Real = Real::new(Library::Nspr, c"PR_GetError");
     let Some(real) = REAL.get() else { return 0 };
     // SAFETY: `PRErrorCode PR_GetError(void)` of prerror.h.
@@ -206,6 +207,7 @@ macro_rules! forward {
         /// As the function of the same name.
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
+            #[unsafe(link_section = "nssight_real")]
             static REAL: $crate::preload::real::Real = $crate::preload::real::Real::new(
                 $crate::event::Library::$library,
                 // SAFETY: it ends in the one NUL that is put there.

@@ -77,6 +77,7 @@ macro_rules! setters {
         /// As the function of the same name.
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $name(socket: Opaque, hook: Opaque, argument: Opaque) -> c_int {
+            #[unsafe(link_section = "nssight_real")]
             static REAL: Real = Real::new(
                 Library::Ssl,
                 // SAFETY: it ends in the one NUL that is put there.
@@ -193,6 +194,7 @@ static PASSWORD_CALLBACK: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 /// As the function of the same name.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn PK11_SetPasswordFunc(callback: Opaque) {
+    #[unsafe(link_section = "nssight_real")]
     static REAL: Real = Real::new(Library::Nss, c"PK11_SetPasswordFunc");
     let Some(real) = REAL.get() else { return };
     // SAFETY: the signature is that of pk11pub.h.

@@ -92,6 +92,7 @@ forward! {
 /// As the function of the same name.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn PR_Accept(socket: Opaque, address: Opaque, timeout: u32) -> Opaque {
+    #[unsafe(link_section = "nssight_real")]
     static REAL: Real = Real::new(Library::Nspr, c"PR_Accept");
     let Some(real) = REAL.get() else { return ptr::null_mut() };
     // SAFETY: the signature is that of prio.h.
@@ -127,6 +128,7 @@ macro_rules! moving {
         /// As the function of the same name.
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $name(socket: Opaque, buffer: *const u8, length: i32 $(, $more: $ty)*) -> i32 {
+            #[unsafe(link_section = "nssight_real")]
             static REAL: Real = Real::new(
                 Library::Nspr,
                 // SAFETY: it ends in the one NUL that is put there.

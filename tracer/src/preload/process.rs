@@ -25,6 +25,7 @@ forward! {
 /// As the function of the same name.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn fork() -> c_int {
+    #[unsafe(link_section = "nssight_real")]
     static REAL: Real = Real::new(Library::System, c"fork");
     let Some(real) = REAL.get() else { return -1 };
     // SAFETY: the signature is that of unistd.h.
@@ -46,6 +47,7 @@ macro_rules! waiting {
         /// As the function of the same name.
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $name($($arg: $ty),*) -> c_int {
+            #[unsafe(link_section = "nssight_real")]
             static REAL: Real = Real::new(
                 Library::System,
                 // SAFETY: it ends in the one NUL that is put there.
@@ -119,6 +121,7 @@ macro_rules! executing {
         /// As the function of the same name.
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $name($($arg: $ty),*) -> c_int {
+            #[unsafe(link_section = "nssight_real")]
             static REAL: Real = Real::new(
                 Library::System,
                 // SAFETY: it ends in the one NUL that is put there.
@@ -175,6 +178,7 @@ macro_rules! spawning {
             words: Words,
             environment: Words,
         ) -> c_int {
+            #[unsafe(link_section = "nssight_real")]
             static REAL: Real = Real::new(
                 Library::System,
                 // SAFETY: it ends in the one NUL that is put there.
@@ -211,6 +215,7 @@ macro_rules! shelling {
         /// As the function of the same name.
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $name($($arg: *const c_char),*) -> $ret {
+            #[unsafe(link_section = "nssight_real")]
             static REAL: Real = Real::new(
                 Library::System,
                 // SAFETY: it ends in the one NUL that is put there.
@@ -233,9 +238,13 @@ shelling! {
 /// The real function, after it was told that it is called. For functions that cannot be called from here: vfork comes back
 /// twice, and what execl takes nobody knows but execl.
 unsafe extern "C" fn tell(path: *const c_char, which: usize) -> *mut c_void {
+    #[unsafe(link_section = "nssight_real")]
     static VFORK: Real = Real::new(Library::System, c"vfork");
+    #[unsafe(link_section = "nssight_real")]
     static EXECL: Real = Real::new(Library::System, c"execl");
+    #[unsafe(link_section = "nssight_real")]
     static EXECLP: Real = Real::new(Library::System, c"execlp");
+    #[unsafe(link_section = "nssight_real")]
     static EXECLE: Real = Real::new(Library::System, c"execle");
     let (function, real) = match which {
         1 => (Function::execl, &EXECL),

@@ -7,12 +7,14 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use super::system::{Found, RTLD_LAZY_NOLOAD, RTLD_NEXT, RTLD_NODELETE, dladdr, dlopen, dlsym, errno, set_errno};
 use crate::event::Library;
 
-/// A real function, looked up once.
+/// A real function, looked up once. Each lies in a section of its own kind, where [`look_up_the_system`] finds those of the C
+/// library: they are called after fork, in signal handlers and on small stacks, where there is neither the loader's lock to be
+/// had nor room for what the loader does.
 ///
 /// The next one in the order of look-up is it. Where there is none, NSS may have been loaded with `RTLD_LOCAL`, as Python
 /// loads its extensions and all that they need: then its library is loaded, and is asked itself. That also keeps it loaded,
-/// so that what was found stays valid; a library that was found as the next one is kept by [`pin`]. None of the functions that are watched has more than one symbol version in NSS and
-/// NSPR; of the C library's, the default one is taken.
+/// so that what was found stays valid; a library that was found as the next one is kept by [`pin`]. None of the functions that
+/// are watched has more than one symbol version in NSS and NSPR; of the C library's, the default one is taken.
 pub(crate) struct Real {
     library: Library,
     name: &'static CStr,
@@ -66,6 +68,27 @@ impl Real {
         }
         // SAFETY: an open handle and a constant name.
         unsafe { dlsym(handle, self.name.as_ptr()) }
+    }
+}
+
+unsafe extern "C" {
+    /// Where the section begins and ends, as the linker says for every section with such a name.
+    #[link_name = "__start_nssight_real"]
+    static START: u8;
+    #[link_name = "__stop_nssight_real"]
+    static STOP: u8;
+}
+
+/// Looks up every function of the C library. To be called while the library is loaded.
+pub(crate) fn look_up_the_system() {
+    let (mut at, end) = (ptr::addr_of!(START).cast::<Real>(), ptr::addr_of!(STOP).cast::<Real>());
+    while at < end {
+        // SAFETY: there is nothing in the section but values of this type, one after the other, which live for ever.
+        let real = unsafe { &*at };
+        if real.library == Library::System {
+            real.get();
+        }
+        at = at.wrapping_add(1);
     }
 }
 

@@ -33,6 +33,7 @@ pub(crate) fn names(descriptor: c_int) -> [u8; 2 * ADDRESS] {
 
 /// The descriptor under a layered PRFileDesc, or -1.
 pub(crate) fn native(socket: Opaque) -> c_int {
+    #[unsafe(link_section = "nssight_real")]
     static REAL: Real = Real::new(Library::Nspr, c"PR_FileDesc2NativeHandle");
     let Some(real) = REAL.get() else { return -1 };
     // SAFETY: `PROsfd PR_FileDesc2NativeHandle(PRFileDesc *)` of pprio.h, where PROsfd is an int here.
@@ -57,6 +58,7 @@ macro_rules! named {
         /// As the function of the same name.
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $name($($arg: $ty),*) -> c_int {
+            #[unsafe(link_section = "nssight_real")]
             static REAL: Real = Real::new(
                 Library::System,
                 // SAFETY: it ends in the one NUL that is put there.
@@ -89,6 +91,7 @@ named! {
     accept4(socket: c_int, address: *mut c_void, length: *mut c_uint, flags: c_int) named |result| result;
 }
 
+#[unsafe(link_section = "nssight_real")]
 static CLOSE: Real = Real::new(Library::System, c"close");
 
 /// # Safety
@@ -116,6 +119,7 @@ unsafe extern "C" fn close(descriptor: c_int) -> c_int {
 /// As the function of the same name.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn shutdown(descriptor: c_int, how: c_int) -> c_int {
+    #[unsafe(link_section = "nssight_real")]
     static REAL: Real = Real::new(Library::System, c"shutdown");
     let Some(real) = REAL.get() else { return -1 };
     // SAFETY: the signature is that of sys/socket.h.
@@ -141,6 +145,7 @@ macro_rules! moving {
         /// As the function of the same name.
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $name(descriptor: c_int, buffer: $buffer, length: usize, flags: c_int) -> isize {
+            #[unsafe(link_section = "nssight_real")]
             static REAL: Real = Real::new(
                 Library::System,
                 // SAFETY: it ends in the one NUL that is put there.

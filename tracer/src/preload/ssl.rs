@@ -88,6 +88,7 @@ forward! {
 /// As the function of the same name.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn SSL_ImportFD(model: Opaque, socket: Opaque) -> Opaque {
+    #[unsafe(link_section = "nssight_real")]
     static REAL: Real = Real::new(Library::Ssl, c"SSL_ImportFD");
     let Some(real) = REAL.get() else { return ptr::null_mut() };
     // SAFETY: the signature is that of ssl.h.

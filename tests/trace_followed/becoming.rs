@@ -37,16 +37,59 @@ int main(int count, char **arguments) {
 #[test]
 fn programs_are_executed_on_small_stacks() {
     let case = Case::new();
-    let (source, program) = (case.file("small.c", SMALL), case.path("small"));
-    let made =
-        Command::new("gcc").arg("-o").arg(&program).arg(source).output().expect("gcc must be installed (make deps)");
-    assert!(made.status.success(), "{made:?}");
+    let program = compiled(&case, SMALL);
     for size in ["4096", "16384"] {
         let trace = Trace::of(&[program.to_str().unwrap(), size], &[]);
         assert_eq!(trace.code(), Some(0), "{size}: {:?}", trace.output);
-        let became = trace.processes().iter().filter(|process| process["programs"].to_string().contains("true"));
+        let became = trace.processes().iter().filter(|process| process["programs"].to_string().contains("/bin/true"));
         assert_eq!((became.count(), trace.lost()), (20, String::new()), "{:#}", trace.report);
     }
+}
+
+/// Executes what is not there, over and over, with an environment that another thread makes longer and shorter. Each turn has a
+/// thread of its own, in which the tracer has no room yet that would happen to be long enough.
+const CHANGING: &str = r#"
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+static char *words[] = {"none", 0}, shorter[] = "LD_PRELOAD=", longer[1 << 18] = "LD_PRELOAD=", *volatile given[2];
+static volatile int done;
+static void *change(void *unused) {
+    while (!done) { given[0] = longer; given[0] = shorter; }
+    return 0;
+}
+static void *use(void *unused) {
+    return execve("/none", words, (char **)given) == -1 ? 0 : words;
+}
+int main() {
+    memset(longer + strlen(shorter), 'x', sizeof longer - strlen(shorter) - 1);
+    given[0] = shorter;
+    pthread_t changing, using;
+    if (pthread_create(&changing, 0, change, 0)) return 1;
+    for (int turn = 0; turn < 1000; turn++) {
+        void *wrong;
+        if (pthread_create(&using, 0, use, 0) || pthread_join(using, &wrong) || wrong) return 2;
+    }
+    done = 1;
+    return pthread_join(changing, 0);
+}
+"#;
+
+#[test]
+fn an_environment_that_another_thread_changes_meanwhile_does_no_harm() {
+    let case = Case::new();
+    let program = compiled(&case, CHANGING);
+    let trace = Trace::of(&[program.to_str().unwrap()], &[]);
+    assert_eq!(trace.code(), Some(0), "{:?}", trace.output);
+}
+
+fn compiled(case: &Case, source: &str) -> PathBuf {
+    let (source, program) = (case.file("source.c", source), case.path("program"));
+    let mut compiler = Command::new("gcc");
+    let made = compiler.args(["-pthread", "-o"]).arg(&program).arg(source).output();
+    let made = made.expect("gcc must be installed (make deps)");
+    assert!(made.status.success(), "{made:?}");
+    program
 }
 
 #[test]

@@ -102,7 +102,10 @@ fn nothing_is_loaded_from_whoever_gets_the_number_of_nssight() {
         assert!(compiler.status().expect("gcc must be installed (make deps)").success());
 
         let mut command = Command::new("unshare");
-        command.args(["--pid", "--fork", "--mount-proc", "/usr/bin/python3", "-c", NAMESPACE]);
+        // With a /run of its own: from in there nobody sees who else uses what other tests leave behind.
+        let own_run = "mount -t tmpfs -o mode=0755 own /run && exec \"$@\"";
+        command.args(["--pid", "--fork", "--mount-proc", "sh", "-c", own_run, "sh"]);
+        command.args(["/usr/bin/python3", "-c", NAMESPACE]);
         command.args([env!("CARGO_BIN_EXE_nssight"), DAEMON]).arg(&place).arg(&library).arg(how);
         let output = command.output().expect("util-linux must be installed");
         assert!(output.status.success(), "{how}: {output:?}");
@@ -180,4 +183,80 @@ fn events(file: &File) -> u64 {
     let mut head = [0; 8];
     file.read_exact_at(&mut head, 64).unwrap();
     u64::from_ne_bytes(head)
+}
+
+/// The directory stays for a program that outlives nssight, and goes when the next trace finds nobody in it.
+#[test]
+fn the_library_stays_for_survivors_and_is_removed_after_them() {
+    let case = Case::new();
+    let (name, go) = (case.path("name"), case.path("go"));
+    let script = format!(
+        "
+import os, sys, time
+if os.fork():
+    while not os.path.exists({name:?}): time.sleep(0.005)
+    os._exit(0)
+os.setsid()
+with open({name:?} + '.new', 'w') as name: name.write(os.environ['LD_PRELOAD'])
+os.rename({name:?} + '.new', {name:?})
+while not os.path.exists({go:?}): time.sleep(0.005)
+"
+    );
+    let output = tracing(&case, &["/usr/bin/python3", "-c", &script], &[]).stdout(Stdio::null()).status().unwrap();
+    assert!(output.success());
+    let library = PathBuf::from(fs::read_to_string(&name).unwrap());
+    let directory = library.parent().unwrap();
+    let status = fs::metadata(directory).unwrap();
+    assert_eq!((status.uid(), status.mode() & 0o777), (rustix::process::geteuid().as_raw(), 0o700));
+    assert!(library.exists());
+    let report = read(&case);
+    assert!(report["lost"].to_string().contains("what it executes runs without"), "{report:#}");
+
+    // Another trace leaves it alone as long as somebody is in it.
+    assert_eq!(Trace::of(&["true"], &[]).code(), Some(0));
+    assert!(library.exists());
+    fs::write(go, "").unwrap();
+    // The last word of a process is not its end: only the kernel knows when it has let go of the library.
+    wait_for(|| {
+        assert_eq!(Trace::of(&["true"], &[]).code(), Some(0));
+        !directory.exists()
+    });
+}
+
+/// Runs a program without rights, in a file system of its own where `prepare` was done, and gives the report and `LD_PRELOAD`.
+fn elsewhere(prepare: &str, user: &str) -> (Value, String) {
+    let case = Case::new();
+    fs::set_permissions(case.dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let own = case.path("nssight");
+    fs::copy(env!("CARGO_BIN_EXE_nssight"), &own).unwrap();
+    let inner = format!("{NSS}nss.NSS_NoDB_Init(None); print(os.environ['LD_PRELOAD'])");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &format!("{prepare}\nexec setpriv {user} \"$@\""), "sh"]).arg(own);
+    command.args(["trace", "--json", "--timeline", "--output"]).arg(case.path("report"));
+    command.args(["--", "/usr/bin/python3", "-c", &inner]);
+    let output = command.output().expect("util-linux must be installed");
+    assert!(output.status.success(), "{output:?}");
+    (read(&case), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn a_directory_is_chosen_that_is_safe_and_from_which_programs_can_be_run() {
+    assert!(rustix::process::geteuid().is_root(), "only root can mount, and drop its rights");
+    const NOBODY: &str = "--reuid 65534 --regid 65534 --clear-groups";
+    const OWN: &str = "mount -t tmpfs -o mode=0700,uid=65534 own /mnt; export XDG_RUNTIME_DIR=/mnt";
+    for (prepare, user, place) in [
+        ("mount -t tmpfs -o mode=0755 own /run", "", "/run/"),
+        ("mount -t tmpfs -o mode=0755,noexec own /run", "", "/dev/shm/"),
+        ("mount -t tmpfs -o mode=0777 own /run", "", "/dev/shm/"),
+        (OWN, NOBODY, "/mnt/"),
+        // Of somebody who has become root with it.
+        (OWN, "", "/run/"),
+        ("export XDG_RUNTIME_DIR=/run", NOBODY, "/dev/shm/"),
+        ("mount -t tmpfs -o mode=1777,noexec own /dev/shm; unset XDG_RUNTIME_DIR", NOBODY, "/tmp/"),
+    ] {
+        let (report, preload) = elsewhere(prepare, user);
+        assert!(preload.starts_with(place), "{prepare} {user}: {preload}");
+        let timeline = report["timeline"].to_string();
+        assert!(timeline.contains("NSS_NoDB_Init"), "{prepare} {user}: {report:#}");
+    }
 }

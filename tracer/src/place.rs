@@ -45,16 +45,16 @@ impl Place {
     /// Puts the library where only this user can reach it, and removes what killed traces have left there.
     ///
     /// # Errors
-    /// The last reason why no directory would do.
+    /// When no directory will do, and why.
     pub fn new(library: &[u8]) -> io::Result<Self> {
-        let mut why = io::Error::from(io::ErrorKind::NotFound);
+        let mut why = Vec::new();
         for base in bases() {
             match Self::within(&base, library) {
                 Ok(place) => return Ok(place),
-                Err(error) => why = io::Error::new(error.kind(), format!("{}: {error}", base.display())),
+                Err(error) => why.push(format!("{}: {error}", base.display())),
             }
         }
-        Err(io::Error::new(why.kind(), format!("there is no directory for the tracer's library: {why}")))
+        Err(io::Error::other(format!("there is no directory for the tracer's library ({})", why.join("; "))))
     }
 
     /// The same, in one directory.
@@ -231,4 +231,97 @@ fn remove_orphans(base: &Path) {
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|bytes| bytes == part)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    fn base(mode: u32) -> tempfile::TempDir {
+        let base = tempfile::tempdir().unwrap();
+        fs::set_permissions(base.path(), Permissions::from_mode(mode)).unwrap();
+        base
+    }
+
+    fn entries(base: &Path) -> usize {
+        fs::read_dir(base).unwrap().count()
+    }
+
+    #[test]
+    fn only_its_user_can_change_what_is_there_and_it_goes_with_the_value() {
+        for mode in [0o700, 0o755, 0o1777] {
+            let base = base(mode);
+            let place = Place::within(base.path(), b"library").unwrap();
+            assert_eq!(fs::read(place.library()).unwrap(), b"library");
+            let modes = [place.library(), place.library().parent().unwrap()];
+            assert_eq!(modes.map(|path| fs::metadata(path).unwrap().mode() & 0o7777), [0o500, 0o700]);
+            drop(place);
+            assert_eq!(entries(base.path()), 0);
+        }
+    }
+
+    #[test]
+    fn a_directory_in_which_others_can_replace_things_is_refused() {
+        let refused = |path: &Path, why: &str| {
+            let error = Place::within(path, b"library").unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+            assert_eq!(entries(path), 0);
+        };
+        for mode in [0o777, 0o770, 0o757] {
+            refused(base(mode).path(), "can be written by others");
+        }
+        let open = base(0o777);
+        let below = open.path().join("below");
+        fs::create_dir(&below).unwrap();
+        refused(&below, "can be written by others");
+        for name in ["a:b", "a b", "$ORIGIN", "a;b"] {
+            let own = base(0o700);
+            let path = own.path().join(name);
+            fs::create_dir(&path).unwrap();
+            refused(&path, "characters");
+        }
+        if geteuid().is_root() {
+            let given = base(0o755);
+            std::os::unix::fs::chown(given.path(), Some(65534), None).unwrap();
+            refused(given.path(), "belongs to somebody else");
+        }
+        // A link to a directory is looked at where it leads.
+        let (own, open) = (base(0o700), base(0o777));
+        let link = own.path().join("link");
+        std::os::unix::fs::symlink(open.path(), &link).unwrap();
+        refused(&link, "can be written by others");
+    }
+
+    #[test]
+    fn what_was_left_behind_is_removed_when_nobody_has_it_in_use() {
+        let base = base(0o700);
+        let live = Place::within(base.path(), b"library").unwrap();
+        let left = |program: Option<&str>| {
+            let mut place = Place::within(base.path(), b"library").unwrap();
+            let path = place.library().to_owned();
+            let user = program.map(|name| {
+                let mut command = Command::new(name);
+                // Not its own name: the loader would try to load it.
+                command.stdin(Stdio::piped()).env("NAMED_HERE", &path).spawn().unwrap()
+            });
+            place.stay();
+            (path, user)
+        };
+        let (unused, _) = left(None);
+        let (used, user) = left(Some("cat"));
+        assert!(!unused.exists());
+        // Two that are gone, and one that somebody still hands on.
+        let (unused, _) = left(None);
+        drop(Place::within(base.path(), b"library").unwrap());
+        assert_eq!([&unused, &used].map(|path| path.exists()), [false, true]);
+        let mut user = user.unwrap();
+        drop(user.stdin.take());
+        user.wait().unwrap();
+        drop(Place::within(base.path(), b"library").unwrap());
+        assert!(!used.exists() && live.library().exists());
+        drop(live);
+        assert_eq!(entries(base.path()), 0);
+    }
 }

@@ -82,7 +82,7 @@ pub(crate) unsafe fn with_ours<R>(
         // SAFETY: as promised.
         found = unsafe { look(variables, own) };
     }
-    lost(b"a program for whose environment there was no memory");
+    lost(b"a program whose environment could not be copied");
     execute(variables)
 }
 

@@ -23,7 +23,6 @@ pub(crate) const LOCK_SHARED_NOW: c_int = 1 | 4;
 pub(crate) const F_GET_SEALS: c_int = 1034;
 /// F_SEAL_SEAL, F_SEAL_SHRINK and F_SEAL_GROW: as long as it is now, for ever.
 pub(crate) const SEALS: c_int = 1 | 2 | 4;
-pub(crate) const EACCES: c_int = 13;
 pub(crate) const EMFILE: c_int = 24;
 pub(crate) const ENFILE: c_int = 23;
 pub(crate) const AT_FDCWD: c_int = -100;

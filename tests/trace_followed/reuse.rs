@@ -246,12 +246,13 @@ fn a_directory_is_chosen_that_is_safe_and_from_which_programs_can_be_run() {
     const OWN: &str = "mount -t tmpfs -o mode=0700,uid=65534 own /mnt; export XDG_RUNTIME_DIR=/mnt";
     for (prepare, user, place) in [
         ("mount -t tmpfs -o mode=0755 own /run", "", "/run/"),
-        ("mount -t tmpfs -o mode=0755,noexec own /run", "", "/dev/shm/"),
-        ("mount -t tmpfs -o mode=0777 own /run", "", "/dev/shm/"),
+        ("mount -t tmpfs -o mode=0755,noexec own /run", "", "/var/cache/"),
+        ("mount -t tmpfs -o mode=0777 own /run", "", "/var/cache/"),
         (OWN, NOBODY, "/mnt/"),
         // Of somebody who has become root with it.
         (OWN, "", "/run/"),
         ("export XDG_RUNTIME_DIR=/run", NOBODY, "/dev/shm/"),
+        ("mount -t tmpfs -o mode=0700,uid=65534 own /mnt; export XDG_CACHE_HOME=/mnt", NOBODY, "/mnt/"),
         ("mount -t tmpfs -o mode=1777,noexec own /dev/shm; unset XDG_RUNTIME_DIR", NOBODY, "/tmp/"),
     ] {
         let (report, preload) = elsewhere(prepare, user);

@@ -38,6 +38,8 @@ pub struct Place {
     library: PathBuf,
     /// Device, inode and length of the library.
     identity: (u64, u64, u64),
+    /// When it is gone, others can make one of the same name.
+    shared: bool,
     stays: bool,
 }
 
@@ -64,7 +66,7 @@ impl Place {
     /// it as a program.
     pub fn within(base: &Path, library: &[u8]) -> io::Result<Self> {
         let base = fs::canonicalize(base)?;
-        check(&base)?;
+        let shared = is_shared(&base)?;
         remove_orphans(&base);
         for _ in 0..ATTEMPTS {
             let mut builder = tempfile::Builder::new();
@@ -82,7 +84,7 @@ impl Place {
                 }
             };
             let directory = made.keep();
-            return Ok(Self { library: directory.join(NAME), directory, locked, identity, stays: false });
+            return Ok(Self { library: directory.join(NAME), directory, locked, identity, shared, stays: false });
         }
         Err(io::ErrorKind::ResourceBusy.into())
     }
@@ -113,25 +115,35 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if !self.stays {
+        let is_needed = self.stays || self.shared && is_used(&self.directory);
+        if !is_needed {
             remove(&self.locked, &self.directory);
         }
     }
 }
 
-/// Directories that may do, the best first.
+/// Directories that may do, the best first: those in which nobody else can make anything, and then those of everybody.
 fn bases() -> Vec<PathBuf> {
-    let shared = ["/dev/shm", "/tmp", "/var/tmp"].map(PathBuf::from);
-    let own = match geteuid().is_root() {
-        true => Some(PathBuf::from("/run")),
-        false => std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute()),
+    let mut bases = match geteuid().is_root() {
+        // On some systems nothing can be run from the first one.
+        true => ["/run", "/var/cache", "/var/lib"].map(PathBuf::from).to_vec(),
+        false => {
+            let named = |name: &str| std::env::var_os(name).map(PathBuf::from);
+            let cache = named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache")));
+            let session = PathBuf::from(format!("/run/user/{}", geteuid().as_raw()));
+            [named("XDG_RUNTIME_DIR"), Some(session), cache].into_iter().flatten().collect()
+        }
     };
-    own.into_iter().chain(shared).collect()
+    bases.retain(|path| path.is_absolute());
+    bases.extend(["/dev/shm", "/tmp", "/var/tmp"].map(PathBuf::from));
+    bases
 }
 
-/// Whether nobody but root and this user can rename or replace what this user makes there, and the loader takes the name as it
-/// is (ld.so(8)).
-fn check(base: &Path) -> io::Result<()> {
+/// Whether others can make things of their own there, as in /tmp.
+///
+/// An error if they could rename or replace what this user makes there, or the loader would not take the name as it is
+/// (ld.so(8)).
+fn is_shared(base: &Path) -> io::Result<bool> {
     let refuse = |path: &Path, why: &str| {
         Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{} {why}", path.display())))
     };
@@ -154,7 +166,7 @@ fn check(base: &Path) -> io::Result<()> {
             return refuse(path, "can be written by others");
         }
     }
-    Ok(())
+    Ok(fs::symlink_metadata(base)?.mode() & 0o022 != 0)
 }
 
 /// Opens a directory without following a link. Whoever cannot be looked into is left alone.
@@ -206,38 +218,38 @@ fn remove(opened: &OwnedFd, directory: &Path) {
 fn remove_orphans(base: &Path) {
     let named = |name: &OsStr| name.as_bytes().starts_with(PREFIX.as_bytes());
     let entries = fs::read_dir(base).into_iter().flatten().flatten();
-    let mut orphans: Vec<(OwnedFd, PathBuf)> = entries
+    entries
         .filter(|entry| named(&entry.file_name()))
         .filter_map(|entry| Some((open(&entry.path()).ok()?, entry.path())))
         .filter(|(opened, _)| fstat(opened).is_ok_and(|status| status.st_uid == geteuid().as_raw()))
         // Whoever made it would have it locked. Two that clean up do not keep each other from it.
         .filter(|(opened, _)| flock(opened, FlockOperation::NonBlockingLockShared).is_ok())
-        .collect();
-    if orphans.is_empty() {
-        return;
-    }
-    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        if !process.file_name().as_bytes().iter().all(u8::is_ascii_digit) {
-            continue;
-        }
-        // Who has it loaded, and who would hand it on: a program without a loader does.
-        for of_it in ["maps", "environ"] {
-            let text = fs::read(process.path().join(of_it)).unwrap_or_default();
-            orphans.retain(|(_, path)| !contains(&text, path.as_os_str().as_bytes()));
-        }
-    }
-    orphans.iter().for_each(|(opened, path)| remove(opened, path));
+        .filter(|(_, path)| !is_used(path))
+        .for_each(|(opened, path)| remove(&opened, &path));
 }
 
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|bytes| bytes == part)
+/// Whether a process has the library of this directory loaded, or would hand its name on: a program without a loader does.
+fn is_used(directory: &Path) -> bool {
+    let name = directory.as_os_str().as_bytes();
+    let has = |file: PathBuf| fs::read(file).is_ok_and(|text| text.windows(name.len()).any(|bytes| bytes == name));
+    let is_number = |name: &OsStr| name.as_bytes().iter().all(u8::is_ascii_digit);
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut processes = entries.filter(|entry| is_number(&entry.file_name())).map(|entry| entry.path());
+    processes.any(|process| has(process.join("maps")) || has(process.join("environ")))
 }
 
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
+    use std::sync::{Mutex, MutexGuard, PoisonError};
 
     use super::*;
+
+    /// One test at a time: what one begins has the other's locks until it is another program.
+    fn alone() -> MutexGuard<'static, ()> {
+        static TURN: Mutex<()> = Mutex::new(());
+        TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     fn base(mode: u32) -> tempfile::TempDir {
         let base = tempfile::tempdir().unwrap();
@@ -294,8 +306,25 @@ mod tests {
         refused(&link, "can be written by others");
     }
 
+    /// In a directory of everybody, somebody else could make one of the same name as soon as it is gone.
+    #[test]
+    fn where_others_could_take_its_name_it_stays_while_anybody_uses_it() {
+        let _turn = alone();
+        let base = base(0o1777);
+        let place = Place::within(base.path(), b"library").unwrap();
+        let mut command = Command::new("cat");
+        let mut user = command.stdin(Stdio::piped()).env("NAMED_HERE", place.library()).spawn().unwrap();
+        drop(place);
+        assert_eq!(entries(base.path()), 1);
+        drop(user.stdin.take());
+        user.wait().unwrap();
+        drop(Place::within(base.path(), b"library").unwrap());
+        assert_eq!(entries(base.path()), 0);
+    }
+
     #[test]
     fn what_was_left_behind_is_removed_when_nobody_has_it_in_use() {
+        let _turn = alone();
         let base = base(0o700);
         let live = Place::within(base.path(), b"library").unwrap();
         let left = |program: Option<&str>| {

@@ -5,8 +5,10 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use nssight_probes::trace::{Against, TraceReport};
-use nssight_probes::{Cause, PROBES};
+use nssight_diagnosis::signal::{CODES, NOTES, Signal, TEXTS};
+use nssight_diagnosis::{Cause, Layer};
+use nssight_probes::PROBES;
+use nssight_trace::{Against, TraceReport};
 use schemars::schema_for;
 
 use crate::check::Output as CheckOutput;
@@ -18,11 +20,20 @@ use crate::exit;
 use crate::explain::Document as ExplainDocument;
 use crate::process_model::MatrixDocument;
 
+/// A page names so many messages at most.
+const SPELLINGS: usize = 12;
+
 pub(crate) fn checks() -> ExitCode {
     print(PROBES.iter().map(|probe| {
-        let causes: Vec<&str> = probe.causes.iter().map(|cause| cause.id()).collect();
+        let causes: Vec<&str> = causes_of(probe.layer).map(Cause::id).collect();
         format!("{:<16} {}", probe.layer, causes.join(" "))
     }))
+}
+
+/// Causes that live at a layer, or show at it.
+fn causes_of(layer: Layer) -> impl Iterator<Item = Cause> {
+    let shows = move |cause: &Cause| cause.entry().rules.shows.iter().any(|row| row.layers.contains(&layer));
+    Cause::ALL.iter().copied().filter(move |cause| cause.entry().layer == layer || shows(cause))
 }
 
 pub(crate) fn causes(pages: Option<&Path>) -> ExitCode {
@@ -35,36 +46,70 @@ pub(crate) fn causes(pages: Option<&Path>) -> ExitCode {
     }
     print(Cause::ALL.iter().map(|cause| {
         let entry = cause.entry();
-        format!("{:<28} {:<16} {:<14} {}", entry.id, entry.layer, entry.component, entry.title)
+        format!("{:<28} {:<16} {:<14} {}", entry.id, entry.layer, entry.component(), entry.title)
     }))
 }
 
 /// The page of a cause, in Markdown.
 fn page(cause: Cause) -> String {
     let entry = cause.entry();
-    let mut text =
-        format!("# {}\n\n{}\n\nLayer `{}`, component `{}`.\n\n", entry.id, entry.title, entry.layer, entry.component);
+    let components: Vec<String> = entry.faults.iter().map(|fault| format!("`{}`", fault.component)).collect();
+    let components = components.join(" or ");
+    let mut text = format!("# {}\n\n{}\n\nLayer `{}`, component {components}.\n\n", entry.id, entry.title, entry.layer);
     text += &format!("## Why it looks like this\n\n{}\n", entry.why.trim());
-    for (title, steps) in [("How to be sure", &entry.confirm), ("What to do", &entry.fix)] {
+    for (title, steps) in [("How to be sure", entry.confirm), ("What to do", entry.fix)] {
         text += &format!("\n## {title}\n\n");
         for step in steps {
             text += &format!("- {}\n", step.text);
-            if let Some(command) = &step.command {
+            if let Some(command) = step.command {
                 text += &format!("\n  ```sh\n  {command}\n  ```\n\n");
             }
         }
     }
-    if !entry.symptoms.is_empty() {
+    let spellings = spellings(cause);
+    if !spellings.is_empty() {
         text += "\n## Messages under which it shows\n\n";
-        entry.symptoms.iter().for_each(|symptom| text += &format!("- `{symptom}`\n"));
+        spellings.iter().for_each(|spelling| text += &format!("- `{spelling}`\n"));
     }
-    if !entry.see_also.is_empty() {
+    let similar: Vec<_> = entry.see_also.iter().chain(entry.rules.tell_apart).collect();
+    if !similar.is_empty() {
         text += "\n## What looks similar\n\n";
-        for other in &entry.see_also {
+        for other in similar {
             text += &format!("- [{0}]({0}.md): {1}\n", other.cause.id(), other.how);
         }
     }
     text
+}
+
+/// Names of errors and words of programs under which a cause shows: something of each signal before more of any.
+fn spellings(cause: Cause) -> Vec<&'static str> {
+    let mut signals: Vec<Signal> = Vec::new();
+    for signal in cause.entry().rules.shows.iter().flat_map(|row| row.signals) {
+        if !signals.contains(signal) {
+            signals.push(*signal);
+        }
+    }
+    let mut open: Vec<_> = signals.into_iter().map(|signal| spellings_of(signal).into_iter()).collect();
+    let mut found = Vec::new();
+    while found.len() < SPELLINGS && !open.is_empty() {
+        open.retain_mut(|spellings| spellings.next().map(|spelling| found.push(spelling)).is_some());
+    }
+    found.truncate(SPELLINGS);
+    found
+}
+
+/// Every spelling of a signal: the names of errors, what needs an explanation, and the rest.
+fn spellings_of(signal: Signal) -> Vec<&'static str> {
+    let codes = CODES.iter().filter(|code| code.signal == signal).map(|code| code.name);
+    let notes = NOTES.iter().filter(|note| note.signal == signal).map(|note| note.text);
+    let texts = TEXTS.iter().filter(|(_, of)| *of == signal).map(|(text, _)| *text);
+    let mut all: Vec<&'static str> = Vec::new();
+    for spelling in codes.chain(notes).chain(texts) {
+        if !all.iter().any(|known| known.eq_ignore_ascii_case(spelling)) {
+            all.push(spelling);
+        }
+    }
+    all
 }
 
 pub(crate) fn schema(document: Document) -> ExitCode {
@@ -79,7 +124,7 @@ pub(crate) fn schema(document: Document) -> ExitCode {
         Document::ProcessModel => schema_for!(MatrixDocument).into(),
         Document::Trace => schema_for!(TraceReport).into(),
         Document::TraceAgainst => schema_for!(Against).into(),
-        Document::Triage => nssight_probes::triage::schema(),
+        Document::Triage => nssight_triage::schema(),
     };
     print([format!("{schema:#}")].into_iter())
 }

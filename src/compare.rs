@@ -7,9 +7,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use colored::Colorize;
-use nssight_probes::{Finding, Layer, Outcome, PROBES, Report, Status};
+use nssight_diagnosis::fact::{FactId, Key, fact};
+use nssight_diagnosis::vocabulary::Outcome;
+use nssight_diagnosis::{CertificateRole, Layer, Status};
+use nssight_probes::report::{SCHEMA, Tool};
+use nssight_probes::target::{Setting, TargetSummary, TlsVersion};
+use nssight_probes::{PROBES, SeenCertificate};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::{ReportsOptions, TableFormat};
 use crate::{exit, terminal};
@@ -20,8 +25,87 @@ const AT_MOST: u64 = 64 * 1024 * 1024;
 const SLOWER: u64 = 10;
 /// If it also takes at least so long, in microseconds.
 const SLOW: u64 = 200_000;
-/// Facts that differ between any two walks.
-const VOLATILE: [&str; 6] = ["clock", "local address", "opened by NSS in", "waited", "deadline", "callback"];
+/// Facts that differ between any two walks, or have a time or a place in their text: what they say beside it is compared as
+/// the target's settings, as certificates, and as what came of the layer.
+const VOLATILE: [Key; 18] = [
+    fact::BRIDGE_WAITED,
+    fact::CLOCK_NOW,
+    fact::CONFIG_BRIDGE,
+    fact::CONFIG_DATABASE,
+    fact::CONFIG_NICKNAME,
+    fact::CONFIG_PASSWORD,
+    fact::CONFIG_ROLE,
+    fact::CONFIG_SERVER,
+    fact::CONFIG_TLS_VERSIONS,
+    fact::CONFIG_USER,
+    fact::DB_OPENED_IN,
+    fact::OUR_CERTIFICATE_VALID,
+    fact::PASSWORD_CALLBACK_CALLS,
+    fact::SESSION_DEADLINE,
+    fact::SESSION_TOOK,
+    fact::SESSION_WAITED,
+    fact::TCP_ATTEMPT,
+    fact::TCP_LOCAL_ADDRESS,
+];
+
+/// The schema before the present one, whose facts are pairs of a label and a text.
+const BEFORE: &str = "nssight/report/1";
+/// Layers whose texts have times and places all over in it.
+const TIMED_BEFORE: [Layer; 2] = [Layer::Config, Layer::Tcp];
+/// What causes were called in it that have another name now.
+const RENAMED: [(&str, &str); 6] = [
+    ("bridge-cert-expired", "peer-cert-expired"),
+    ("bridge-cert-name", "peer-cert-name"),
+    ("bridge-cert-untrusted", "peer-cert-untrusted"),
+    ("bridge-cert-usage", "peer-cert-usage"),
+    ("bridge-cert-weak", "peer-cert-weak"),
+    ("bridge-stalled", "peer-silent"),
+];
+
+/// What is compared of a report, of either schema; facts and causes of other versions of nssight included.
+#[derive(Deserialize)]
+struct Report {
+    schema: String,
+    tool: Tool,
+    started: String,
+    target: TargetSummary,
+    verdict: Verdict,
+    probes: Vec<Finding>,
+    #[serde(default)]
+    certificates: Vec<SeenCertificate>,
+}
+
+#[derive(Deserialize)]
+struct Verdict {
+    status: Outcome,
+    layer: Option<Layer>,
+    summary: String,
+}
+
+#[derive(Deserialize)]
+struct Finding {
+    layer: Layer,
+    status: Status,
+    duration_us: u64,
+    cause: Option<String>,
+    #[serde(default)]
+    facts: Vec<Fact>,
+    #[serde(default)]
+    evidence: Vec<Pair>,
+}
+
+#[derive(Deserialize)]
+struct Fact {
+    id: String,
+    text: String,
+}
+
+/// A fact of the schema before.
+#[derive(Deserialize)]
+struct Pair {
+    key: String,
+    value: String,
+}
 
 /// Whether a difference can explain why the one works and the other does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -42,6 +126,8 @@ struct Difference {
     /// The layer whose finding has it; absent for what belongs to none.
     layer: Option<Layer>,
     what: String,
+    /// The id of the fact, where it is one of the registry's.
+    fact: Option<String>,
     a: String,
     b: String,
 }
@@ -93,11 +179,13 @@ fn read(path: &Path) -> Result<Report, (String, String)> {
     let mut text = Vec::new();
     let file = File::open(path).map_err(|error| named(error.to_string()))?;
     file.take(AT_MOST).read_to_end(&mut text).map_err(|error| named(error.to_string()))?;
-    let report: Report = serde_json::from_slice(&text).map_err(|error| named(error.to_string()))?;
-    match report.schema.as_str() {
-        nssight_probes::report::SCHEMA => Ok(report),
-        other => Err(named(format!("its schema is \"{other}\""))),
+    let document: serde_json::Value = serde_json::from_slice(&text).map_err(|error| named(error.to_string()))?;
+    match document.get("schema").and_then(|schema| schema.as_str()) {
+        Some(SCHEMA | BEFORE) => {}
+        Some(other) => return Err(named(format!("its schema is \"{other}\""))),
+        None => return Err(named("it names no schema".to_owned())),
     }
+    serde_json::from_value(document).map_err(|error| named(error.to_string()))
 }
 
 impl Comparison {
@@ -106,10 +194,16 @@ impl Comparison {
             [a, b].iter().filter(|it| it.verdict.status != Outcome::Pass).filter_map(|it| it.verdict.layer).min();
         let mut differences = Vec::new();
         target(a, b, failing, &mut differences);
+        let by = match [a, b].map(|it| it.schema == BEFORE) {
+            [false, false] => By::Id,
+            [true, true] => By::Label,
+            [true, false] | [false, true] => By::CommonLabel,
+        };
         for probe in PROBES {
-            let of = |report: &'_ Report| report.probes.iter().find(|it| it.layer == probe.layer).cloned();
-            if let (Some(one), Some(other)) = (of(a), of(b)) {
-                layer(&one, &other, rank_of(probe.layer, failing), &mut differences);
+            let one = a.probes.iter().find(|finding| finding.layer == probe.layer);
+            let other = b.probes.iter().find(|finding| finding.layer == probe.layer);
+            if let (Some(one), Some(other)) = (one, other) {
+                layer(one, other, by, rank_of(probe.layer, failing), &mut differences);
             }
         }
         differences.sort_by_key(|difference| (difference.rank, difference.layer));
@@ -150,7 +244,7 @@ fn rests_on(layer: Layer) -> BTreeSet<Layer> {
 fn target(a: &Report, b: &Report, failing: Option<Layer>, differences: &mut Vec<Difference>) {
     let mut add = |rank: Rank, what: &str, a: String, b: String| {
         if a != b {
-            differences.push(Difference { rank, layer: None, what: what.to_owned(), a, b });
+            differences.push(Difference { rank, layer: None, what: what.to_owned(), fact: None, a, b });
         }
     };
     // Whatever fails may fail because of another NSS.
@@ -164,17 +258,17 @@ fn target(a: &Report, b: &Report, failing: Option<Layer>, differences: &mut Vec<
         Some(_) => Rank::Related,
         None => Rank::Other,
     };
-    let text = |value: &Option<nssight_probes::target::Setting<String>>| {
-        value.as_ref().map_or("none".to_owned(), |value| value.value.clone())
-    };
+    let text = |value: &Option<Setting<String>>| value.as_ref().map_or("none".to_owned(), |value| value.value.clone());
     let (one, other) = (&a.target, &b.target);
+    let role = |it: &TargetSummary| it.role.map_or("none".to_owned(), |role| role.to_string());
+    add(at(Layer::Config, Layer::Config), "role", role(one), role(other));
+    add(at(Layer::NssDb, Layer::NssDb), "database", text(&one.database), text(&other.database));
     add(at(Layer::Certificate, Layer::PrivateKey), "nickname", text(&one.nickname), text(&other.nickname));
     add(at(Layer::Resolve, Layer::OuterHandshake), "bridge", text(&one.bridge), text(&other.bridge));
     add(at(Layer::InnerHandshake, Layer::Request), "server", text(&one.server), text(&other.server));
     add(at(Layer::Request, Layer::Request), "user", text(&one.user), text(&other.user));
-    let range = |it: &nssight_probes::target::TargetSummary| {
-        let end =
-            |version: Option<nssight_probes::target::TlsVersion>| version.map_or("?".to_owned(), |it| it.to_string());
+    let range = |it: &TargetSummary| {
+        let end = |version: Option<TlsVersion>| version.map_or("?".to_owned(), |it| it.to_string());
         format!("{} to {}", end(it.tls_min), end(it.tls_max))
     };
     add(at(Layer::OuterHandshake, Layer::InnerHandshake), "TLS versions", range(one), range(other));
@@ -184,56 +278,89 @@ fn target(a: &Report, b: &Report, failing: Option<Layer>, differences: &mut Vec<
         one.password_source.clone(),
         other.password_source.clone(),
     );
+    if let (Some(one), Some(other)) = (own(a), own(b)) {
+        let valid = |it: &SeenCertificate| format!("{} to {}", it.not_before, it.not_after);
+        add(at(Layer::Certificate, Layer::Certificate), "our certificate is valid", valid(one), valid(other));
+    }
 }
 
-fn layer(a: &Finding, b: &Finding, rank: Rank, differences: &mut Vec<Difference>) {
-    let mut add = |rank: Rank, what: &str, one: String, other: String| {
-        differences.push(Difference { rank, layer: Some(a.layer), what: what.to_owned(), a: one, b: other });
+/// Our own certificate: the one that has our nickname and is no authority's.
+fn own(report: &Report) -> Option<&SeenCertificate> {
+    let is_own = |it: &&SeenCertificate| it.nickname.is_some() && it.role != CertificateRole::Authority;
+    report.certificates.iter().find(is_own)
+}
+
+/// By what two facts are the same one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Id,
+    Label,
+    /// What only one of two schemas tells is no difference between two hosts.
+    CommonLabel,
+}
+
+fn layer(a: &Finding, b: &Finding, by: By, rank: Rank, differences: &mut Vec<Difference>) {
+    let mut add = |rank: Rank, what: &str, fact: Option<&String>, one: String, other: String| {
+        let (what, fact) = (what.to_owned(), fact.cloned());
+        differences.push(Difference { rank, layer: Some(a.layer), what, fact, a: one, b: other });
     };
-    let state = |it: &Finding| match it.cause {
-        Some(cause) => format!("{} ({})", it.status.as_str(), cause.id()),
-        None => it.status.as_str().to_owned(),
+    let state = |it: &Finding| match &it.cause {
+        Some(cause) => format!("{} ({})", it.status, present(cause)),
+        None => it.status.to_string(),
     };
     if state(a) != state(b) {
         // What was skipped says only that something before it failed.
         let skipped = a.status == Status::Skip || b.status == Status::Skip;
-        add(if skipped { Rank::Other } else { rank }, "result", state(a), state(b));
+        add(if skipped { Rank::Other } else { rank }, "result", None, state(a), state(b));
     }
     if a.status == Status::Skip || b.status == Status::Skip {
         return;
     }
-    let (one, other) = (facts(a), facts(b));
+    let (one, other) = (facts(a, by), facts(b, by));
     let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
-    for key in keys {
+    let told = |key: &&&String| by != By::CommonLabel || one.contains_key(**key) && other.contains_key(**key);
+    for key in keys.iter().filter(told).copied() {
         let value = |facts: &BTreeMap<String, String>| facts.get(key).cloned().unwrap_or_else(|| "-".to_owned());
         if value(&one) != value(&other) {
-            add(rank, key, value(&one), value(&other));
+            match by {
+                By::Id => add(rank, label(key), Some(key), value(&one), value(&other)),
+                By::Label | By::CommonLabel => add(rank, key, None, value(&one), value(&other)),
+            }
         }
     }
     let (short, long) = (a.duration_us.min(b.duration_us), a.duration_us.max(b.duration_us));
     if long >= SLOW && long >= short.saturating_mul(SLOWER) {
         let took = |it: &Finding| format!("{:.1} ms", it.duration_us as f64 / 1000.0);
-        add(rank, "time", took(a), took(b));
+        add(rank, "time", None, took(a), took(b));
     }
 }
 
-/// Facts by key, several of one key together; without what differs between any two walks.
-fn facts(finding: &Finding) -> BTreeMap<String, String> {
-    let mut facts: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for fact in finding.evidence.iter().filter(|fact| !VOLATILE.contains(&fact.key.as_str())) {
-        // How long something took, how many days are left, and in which line it stands, is not what it is.
-        let bare = fact.key == "valid" || finding.layer == Layer::Config;
-        let value = fact.value.split(" (").next().filter(|_| bare).unwrap_or(&fact.value);
-        let value = if finding.layer == Layer::Config { without_place(value) } else { value };
-        let value = value.split(" in ").next().filter(|_| value.starts_with("connected in")).unwrap_or(value);
-        facts.entry(fact.key.clone()).or_default().push(value.to_owned());
+/// What a cause is called now.
+fn present(cause: &str) -> &str {
+    RENAMED.iter().find(|(before, _)| *before == cause).map_or(cause, |(_, now)| now)
+}
+
+/// What people read before a fact; a later version's is known by its id.
+fn label(id: &str) -> &str {
+    FactId::of(id).map_or(id, |id| id.row().label)
+}
+
+/// Facts by id or label, several of one together; without what differs between any two walks.
+fn facts(finding: &Finding, by: By) -> BTreeMap<String, String> {
+    if by != By::Id && TIMED_BEFORE.contains(&finding.layer) {
+        return BTreeMap::new();
+    }
+    let key = |fact: &'_ Fact| if by == By::Id { fact.id.clone() } else { label(&fact.id).to_owned() };
+    let told = finding.facts.iter().map(|fact| (key(fact), &fact.text));
+    let told = told.chain(finding.evidence.iter().map(|pair| (pair.key.clone(), &pair.value)));
+    let volatile = |key: &str| {
+        VOLATILE.iter().map(|fact| fact.0.row()).any(|row| key == if by == By::Id { row.id } else { row.label })
+    };
+    let mut facts: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (key, text) in told.filter(|(key, _)| !volatile(key)) {
+        facts.entry(key).or_default().push(text);
     }
     facts.into_iter().map(|(key, values)| (key, values.join("; "))).collect()
-}
-
-/// `nss-password in client.conf:3`: what, without where.
-fn without_place(text: &str) -> &str {
-    text.split(" in /").next().unwrap_or(text)
 }
 
 fn human(out: &mut dyn Write, comparison: &Comparison, verbose: bool) -> io::Result<()> {

@@ -13,9 +13,10 @@ use std::process::{Child, Command, ExitCode};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 
+use nssight_diagnosis::Component;
+use nssight_diagnosis::verdict::{Names, diagnose, judge_last};
 use nssight_probes::private_copy::{self, PrivateCopy};
-use nssight_probes::probe::nss_db::{self, Instead};
-use nssight_probes::{Cause, Component};
+use nssight_probes::probe::nss_db::{self, Forbidden, Instead};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 pub(crate) use signal_hook::consts::{SIGHUP as HANGUP, SIGQUIT as QUIT};
@@ -137,9 +138,13 @@ impl Opened {
 /// # Errors
 /// The exit code, when it has been said why they must not.
 pub(crate) fn open_for_others(argument: &OsStr, load_modules: bool) -> Result<Opened, ExitCode> {
-    let refused = |cause: Cause, summary: String| {
-        eprintln!("nssight: {cause}: {summary}");
-        let tool = cause.entry().component == Component::Tool;
+    let refused = |forbidden: Forbidden| {
+        let mut findings = vec![forbidden.into_finding()];
+        judge_last(&mut findings);
+        let verdict = diagnose(&findings, &Names::default());
+        let cause = verdict.cause.map(|cause| format!("{cause}: ")).unwrap_or_default();
+        eprintln!("nssight: {cause}{}", verdict.summary);
+        let tool = verdict.component == Some(Component::Tool);
         ExitCode::from(if tool { exit::INCONCLUSIVE } else { exit::FAILED })
     };
     if let Err(error) = clear_on_signals(&ENDING) {
@@ -154,6 +159,6 @@ pub(crate) fn open_for_others(argument: &OsStr, load_modules: bool) -> Result<Op
             argument.push(copy.path());
             Ok(Opened { argument, copy: Some((copy, place)) })
         }
-        Err((cause, summary)) => Err(refused(cause, summary)),
+        Err(forbidden) => Err(refused(forbidden)),
     }
 }

@@ -5,47 +5,45 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::LazyLock;
 use std::time::Instant;
 
-use nssight_nss::library;
-use nssight_probes::finding::Finding;
-use nssight_probes::report::{self as schema, Report, Tool};
-use nssight_probes::target::{PasswordSource, TargetSummary};
+use nssight_diagnosis::verdict::diagnose;
+use nssight_diagnosis::{Cause, Finding, Layer};
+use nssight_probes::report::{self as schema, Report};
+use nssight_probes::target::{PasswordSource, Profile, TargetSummary};
 use nssight_probes::wire::WireEvent;
-use nssight_probes::{Layer, Observer, Plan, SeenCertificate, Settings, Walk, diagnose};
+use nssight_probes::{Observer, Plan, SeenCertificate, Settings, Walk};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::cli::{DiagnoseOptions, Format, OutputOptions, WalkedOptions};
 use crate::crew::Spare;
 use crate::report::human::{self, Detail, Human};
-use crate::report::{self as formats, Subject, json};
+use crate::report::{self as formats, Subject};
 use crate::supervisor::Limits;
 use crate::worker::Passwords;
-use crate::{copies, exit, password, retries, settings, supervisor, terminal, trace, worker};
+use crate::{copies, exit, names, password, retries, settings, supervisor, terminal, version, worker};
 
-pub(crate) fn run(options: &DiagnoseOptions) -> ExitCode {
-    let format = options.output.format;
-    let plan = match Plan::new(options.walked.walk.until, options.walked.walk.exclude.clone()) {
-        Ok(plan) => plan,
-        Err(error) => return exit::usage_in(format, error),
-    };
-    if options.walked.walk.dry_run {
-        return dry_run(&plan, options.walked.walk.retries, !options.trace_against.is_empty());
+/// What is to be walked; an exit code where that is all: the command line cannot be carried out, or nothing is to be done.
+pub(crate) fn plan(options: &DiagnoseOptions) -> Result<Plan, ExitCode> {
+    let walk = &options.walked.walk;
+    let plan =
+        Plan::new(walk.until, walk.exclude.clone()).map_err(|error| exit::usage_in(options.output.format, error))?;
+    match walk.dry_run {
+        true => Err(dry_run(&plan, walk.retries, !options.trace_against.is_empty())),
+        false => Ok(plan),
     }
-    if !options.trace_against.is_empty() {
-        return trace::against::run(&plan, options);
-    }
+}
+
+pub(crate) fn run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
     worker::protect();
     if let Err(error) = copies::clear_on_signals(&copies::ENDING) {
-        return exit::usage_in(format, format!("signals cannot be waited for: {error}"));
+        return exit::usage_in(options.output.format, format!("signals cannot be waited for: {error}"));
     }
-    let (settings, passwords) = match prepare(&options.walked, &plan) {
-        Ok(prepared) => prepared,
-        Err(error) => return exit::usage_in(format, error),
-    };
-    walk(&settings, passwords, &plan, options)
+    match prepare(&options.walked, plan) {
+        Ok((settings, passwords)) => walk(&settings, passwords, plan, options),
+        Err(error) => exit::usage_in(options.output.format, error),
+    }
 }
 
 /// The settings that the options make, and the passwords.
@@ -67,7 +65,7 @@ fn walk(settings: &Settings, passwords: Passwords, plan: &Plan, options: &Diagno
     let subject = Subject { name, labels: BTreeMap::new(), report, tries, duration: started.elapsed() };
     let subjects = [subject];
     let code = exit::of(&subjects, options.output.format, options.output.strict);
-    match output.finish(&subjects) {
+    match output.finish(&subjects, options.why_not) {
         Ok(()) => code,
         // A reader that went away has seen what it wanted.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => code,
@@ -117,14 +115,13 @@ fn once(
     let started = OffsetDateTime::now_utc();
     output.before = output.connections;
     let mut findings = first_layer(settings, plan, output);
-    match &settings.target {
-        Ok(target) => findings.extend(supervisor::walk(target, plan, passwords, output, limits, spare)),
-        Err(_) => {
-            for probe in plan.probes().filter(|probe| probe.layer != Layer::Config) {
-                let finding = Finding::skipped(probe.layer, Some(Layer::Config), "config failed".to_owned());
-                output.found(&finding);
-                findings.push(finding);
-            }
+    if let Ok(target) = &settings.target {
+        findings = supervisor::walk(target, plan, findings, passwords, output, limits, spare);
+    } else {
+        for probe in plan.probes().filter(|probe| probe.layer != Layer::Config) {
+            let finding = Finding::skipped(probe.layer, Some(Layer::Config), "config failed".to_owned());
+            output.found(&finding);
+            findings.push(finding);
         }
     }
     report(settings, plan, started, findings, output)
@@ -166,10 +163,10 @@ fn report(
     output.wire.sort_by_key(|event| event.at_us);
     Report {
         schema: schema::SCHEMA.to_owned(),
-        tool: tool(),
+        tool: version::tool(),
         started: started.format(&Rfc3339).unwrap_or_else(|_| started.to_string()),
         connections_opened: output.connections,
-        verdict: diagnose(&probes, &target),
+        verdict: diagnose(&probes, &names::of(&target)),
         target,
         probes,
         wire: std::mem::take(&mut output.wire),
@@ -187,6 +184,7 @@ pub(crate) fn summary_of(settings: Option<&Settings>, plan: &Plan) -> TargetSumm
     match settings.and_then(|settings| settings.target.as_ref().ok()) {
         Some(target) => target.summary(plan.until),
         None => TargetSummary {
+            profile: Profile::default(),
             role: None,
             config_files: Vec::new(),
             database: None,
@@ -220,25 +218,6 @@ pub(crate) fn within(
     spare: Option<&mut Spare>,
 ) -> Report {
     once(settings, plan, passwords, &mut Output::nowhere(), limits, spare)
-}
-
-/// What nssight is made of.
-pub(crate) fn tool() -> Tool {
-    Tool {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        nss: library::nss_version(),
-        nspr: library::nspr_version(),
-        openssl: openssl::version::version().split_whitespace().nth(1).unwrap_or("unknown").to_owned(),
-    }
-}
-
-/// What `--version` prints after the name; the libraries' versions are those that this process has loaded.
-pub(crate) fn versions() -> &'static str {
-    static TEXT: LazyLock<String> = LazyLock::new(|| {
-        let Tool { version, nss, nspr, openssl } = tool();
-        format!("{version}\nNSS {nss}\nNSPR {nspr}\nOpenSSL {openssl}")
-    });
-    &TEXT
 }
 
 /// Where the report goes, and what is collected for it on the way.
@@ -313,14 +292,16 @@ impl Output {
         }
     }
 
-    fn finish(&mut self, subjects: &[Subject]) -> io::Result<()> {
+    fn finish(&mut self, subjects: &[Subject], why_not: Option<Cause>) -> io::Result<()> {
         match self.format {
             // The layers are there already.
             Format::Human => subjects.iter().try_for_each(|subject| {
                 self.human().verdict(&subject.report)?;
+                if let Some(cause) = why_not {
+                    self.human().why_not(&subject.report, cause)?;
+                }
                 self.human().colophon(&subject.report)
             }),
-            Format::Json => subjects.iter().try_for_each(|subject| json::report(&subject.report, &mut self.sink)),
             format => formats::write(format, subjects, &mut self.sink),
         }
     }

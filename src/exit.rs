@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use nssight_probes::{Outcome, Status, report::Report};
+use nssight_diagnosis::Status;
+use nssight_diagnosis::vocabulary::Outcome;
+use nssight_probes::Report;
 
 use crate::cli::Format;
 use crate::report::Subject;

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use colored::Colorize;
-use nssight_probes::explain::{self, Explanation};
+use nssight_diagnosis::explain::{self, Candidate, Explanation};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -123,18 +123,26 @@ fn one(out: &mut dyn Write, explanation: &Explanation, verbose: bool) -> io::Res
         &[["from".to_owned(), explanation.library.to_owned()], ["layers".to_owned(), layers.join(", ")]],
     )?;
     let shown = if verbose { explanation.causes.len() } else { CAUSES };
-    for candidate in explanation.causes.iter().take(shown) {
-        writeln!(out, "  {} ({})", candidate.cause.id().bold(), candidate.layer)?;
-        terminal::paragraph(out, "      ", 6, &candidate.title)?;
-        if let Some(check) = &candidate.check {
-            terminal::paragraph(out, "      ", 6, check)?;
-        }
-        if let Some(command) = &candidate.command {
-            writeln!(out, "        {}", command.cyan())?;
-        }
-    }
+    explanation.causes.iter().take(shown).try_for_each(|it| candidate(out, it, verbose))?;
     if explanation.causes.len() > shown {
         writeln!(out, "  and {} more causes; -v shows them", explanation.causes.len() - shown)?;
     }
     Ok(())
+}
+
+fn candidate(out: &mut dyn Write, candidate: &Candidate, verbose: bool) -> io::Result<()> {
+    writeln!(out, "  {} ({})", candidate.cause.id().bold(), candidate.layer)?;
+    terminal::paragraph(out, "      ", 6, candidate.title)?;
+    // What tells it from the first is worth more than what confirms it, and where nothing is known the two are one.
+    let shown = if verbose { candidate.tell_apart.len() } else { 1 };
+    for how in candidate.tell_apart.iter().take(shown).filter(|how| candidate.check != Some(how.as_str())) {
+        terminal::paragraph(out, "      ", 6, &format!("To tell it from the first: {how}"))?;
+    }
+    if let Some(check) = candidate.check {
+        terminal::paragraph(out, "      ", 6, check)?;
+    }
+    match candidate.command {
+        Some(command) => writeln!(out, "        {}", command.cyan()),
+        None => Ok(()),
+    }
 }

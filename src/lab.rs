@@ -7,10 +7,10 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
+use nssight_diagnosis::shell;
 use nssight_fixtures::deployment::Deployment;
 use nssight_fixtures::fault::{self, Change, Fault};
 use nssight_fixtures::nssdb::DbFormat;
-use nssight_probes::shell;
 use tempfile::TempDir;
 
 use crate::cli::{DbFormatOption, LabCommand, OutputOptions};

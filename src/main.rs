@@ -16,6 +16,8 @@ mod exporter;
 mod lab;
 mod lines;
 mod manual;
+mod models;
+mod names;
 mod password;
 mod process_model;
 mod report;
@@ -28,6 +30,7 @@ mod targets;
 mod terminal;
 mod trace;
 mod triage;
+mod version;
 mod worker;
 
 use std::process::ExitCode;
@@ -42,7 +45,11 @@ fn main() -> ExitCode {
         Err(error) => return exit::refused(&error),
     };
     match cli.command {
-        Command::Diagnose(options) => diagnose::run(&options),
+        Command::Diagnose(options) => match diagnose::plan(&options) {
+            Ok(plan) if !options.trace_against.is_empty() => trace::against::run(&plan, &options),
+            Ok(plan) => diagnose::run(&plan, &options),
+            Err(code) => code,
+        },
         Command::Check(options) => check::run(&options),
         Command::Clients(options) => clients::run(&options),
         Command::Compare(options) => compare::run(&options),

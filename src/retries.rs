@@ -1,43 +1,23 @@
-//! `--retries`: what failed in transport is tried again. Another try also tells a dead server link from a rejected request,
-//! since a dead link is used up by the first.
+//! `--retries`: what may pass by itself is tried again. What came of another try is a fact, too: it tells a dead server link
+//! from a rejected request, since a dead link is used up by the first.
 
 use std::time::Duration;
 
-use nssight_probes::{Cause, CertificateRole, Confidence, Layer, Outcome, Report};
+use nssight_diagnosis::fact::{Fact, fact};
+use nssight_diagnosis::vocabulary::Outcome;
+use nssight_diagnosis::{CertificateRole, Status, judge, verdict};
+use nssight_probes::Report;
+
+use crate::names;
 
 /// Time between two tries: a server that was refused dials again after five seconds, one that was used at once.
 pub(crate) const SPACING: Duration = Duration::from_secs(2);
 
-/// Failures of transport that may pass by themselves. A refusal is not among them, nor what may be one without saying so:
-/// it stays, and a client that is locked out or limited makes things worse.
-const PASSING: &[Cause] = &[
-    Cause::TcpRefused,
-    Cause::TcpTimeout,
-    Cause::TcpUnreachable,
-    Cause::BridgeStalled,
-    Cause::PeerStalled,
-    Cause::PeerReset,
-    Cause::PeerClosedInHandshake,
-    Cause::HandshakeTooSlow,
-    Cause::ServerAbsent,
-    Cause::ServerLinkDead,
-    Cause::ServerStalled,
-    Cause::InnerClosed,
-    Cause::ReplyTruncated,
-];
-/// A name server that cannot answer now may answer later (getaddrinfo(3)); one that knows no such name will not.
-const TRY_AGAIN: &str = "EAI_AGAIN";
-
 /// Whether another try may come out better.
 pub(crate) fn is_worth_it(report: &Report) -> bool {
+    let facts = report.probes.iter().flat_map(|finding| &finding.facts).collect();
     let verdict = &report.verdict;
-    match verdict.cause {
-        Some(Cause::NameUnresolved) => report.probes.iter().any(|finding| {
-            finding.layer == Layer::Resolve && finding.error.as_ref().is_some_and(|error| error.name == TRY_AGAIN)
-        }),
-        Some(cause) => verdict.status == Outcome::Fail && PASSING.contains(&cause),
-        None => false,
-    }
+    verdict.status == Outcome::Fail && verdict.cause.is_some_and(|cause| judge::may_pass(cause, facts))
 }
 
 /// What two tries prove together. The findings and the wire are those of the later one, unless that one could not finish, and
@@ -50,56 +30,64 @@ pub(crate) fn combine(mut first: Report, mut next: Report) -> Report {
     let met_later: Vec<CertificateRole> = next.certificates.iter().map(|certificate| certificate.role).collect();
     let only_before = first.certificates.drain(..).filter(|certificate| !met_later.contains(&certificate.role));
     next.certificates.extend(only_before);
-    let dead_link = first.verdict.cause == Some(Cause::ServerLinkDead);
-    let same_close = dead_link && closed_in_order(&first) && closed_in_order(&next);
+    let again = |came: fact::RetryNext| {
+        let came: Fact = came.into();
+        verdict::diagnose_with(&first.probes, &[came], &names::of(&first.target))
+    };
     match next.verdict.status {
         Outcome::Pass => {
-            let why = if dead_link { ", so the dead link was used up by the first" } else { "" };
-            let summary = format!("{}; the next try passed{why}", first.verdict.summary);
-            next.verdict = first.verdict;
+            next.verdict = again(fact::RetryNext::Passed);
             next.verdict.status = Outcome::Flaky;
-            next.verdict.summary = summary;
-            if dead_link {
-                next.verdict.confidence = Confidence::Certain;
-            }
+            next.verdict.summary += "; the next try passed";
         }
-        _ if same_close && next.verdict.cause == Some(Cause::ServerLinkDead) => {
-            let entry = Cause::BridgeRejectedRequest.entry();
-            next.verdict.cause = Some(Cause::BridgeRejectedRequest);
-            next.verdict.component = Some(entry.component);
-            next.verdict.confidence = Confidence::Likely;
-            next.verdict.summary = format!("{}, and did so again when tried again", next.verdict.summary);
-            next.verdict.remedies = nssight_probes::diagnosis::remedies(Cause::BridgeRejectedRequest, &next.target);
+        _ if closed_in_order(&first) && closed_in_order(&next) => {
+            next.verdict = again(fact::RetryNext::ClosedAlike);
+            next.verdict.summary += ", and did so again when tried again";
         }
         _ => {}
     }
     next
 }
 
-/// The bridge closed its session in order, and no byte came before that.
+/// The peer closed its session in order, and no byte came before that.
 fn closed_in_order(report: &Report) -> bool {
-    let finding = report.probes.iter().find(|finding| Some(finding.layer) == report.verdict.layer);
-    finding.and_then(|finding| finding.fact("first answer")).is_some_and(|fact| fact.starts_with("close_notify"))
+    let failed = report.probes.iter().find(|finding| finding.status == Status::Fail);
+    failed.is_some_and(|finding| finding.facts.has(fact::BridgeFirstAnswer::CloseNotify))
 }
 
 #[cfg(test)]
 mod tests {
-    use nssight_probes::Component;
+    use nssight_diagnosis::{Cause, Component, Layer};
 
     use super::*;
 
+    /// A refusal stays, and so does what may be one without saying so: a client that is locked out or limited makes things
+    /// worse with every try.
     #[test]
     fn nothing_that_may_be_a_refusal_is_tried_again() {
-        for cause in PASSING {
+        let passing = Cause::ALL.iter().copied().filter(|cause| {
+            let rules = &cause.entry().rules;
+            rules.transient || !rules.transient_if.is_empty()
+        });
+        let mut count = 0;
+        for cause in passing {
+            count += 1;
             let entry = cause.entry();
-            assert!(
-                matches!(entry.component, Component::Network | Component::Bridge | Component::Server),
-                "{}",
-                cause.id()
-            );
-            assert!(entry.layer >= Layer::Tcp, "{}", cause.id());
-            let refusals = ["cert", "rejected", "auth", "alert", "version", "cipher", "tampered", "name", "untrusted"];
-            assert!(!refusals.iter().any(|word| cause.id().contains(word)), "{}", cause.id());
+            let elsewhere = |component: Component| {
+                matches!(component, Component::Network | Component::Peer | Component::Bridge | Component::Server)
+            };
+            assert!(entry.layer >= Layer::Resolve && elsewhere(entry.component()), "{cause}");
+            let refusals = ["cert", "rejected", "auth", "alert", "version", "cipher", "tampered", "untrusted"];
+            assert!(!refusals.iter().any(|word| cause.id().contains(word)), "{cause}");
         }
+        assert!(count > 5, "{count}");
+    }
+
+    #[test]
+    fn a_name_server_that_cannot_answer_now_may_answer_later() {
+        let unresolved: Cause = "name-unresolved".parse().unwrap();
+        let may_pass = |state: fact::NameState| judge::may_pass(unresolved, vec![&state.into()]);
+        assert!(may_pass(fact::NameState::TryAgain) && !may_pass(fact::NameState::NotFound));
+        assert!(!judge::may_pass(unresolved, Vec::new()), "nobody looked");
     }
 }

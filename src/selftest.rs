@@ -1,5 +1,6 @@
 //! `nssight selftest`: orders every fault of the lab and compares the verdicts with those that it must get.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::process::{ExitCode, Stdio};
 use std::sync::Mutex;
@@ -8,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
+use nssight_diagnosis::Verdict;
 use nssight_fixtures::deployment::Deployment;
 use nssight_fixtures::fault::{self, Fault};
 use nssight_fixtures::nssdb::DbFormat;
@@ -20,11 +22,46 @@ use crate::{exit, lab};
 /// A layer that hangs in the lab hangs for good; nothing healthy on loopback takes this long.
 const TIMEOUT: &str = "3";
 
-/// A layer and a cause; none for a pass.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// What a verdict says; neither layer, cause nor component for a pass.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 struct Named {
     layer: Option<String>,
     cause: Option<String>,
+    component: Option<String>,
+    confidence: String,
+}
+
+impl From<&Fault> for Named {
+    fn from(fault: &Fault) -> Self {
+        Self {
+            layer: fault.layer.clone(),
+            cause: fault.cause.clone(),
+            component: fault.component.clone(),
+            confidence: fault.confidence.clone(),
+        }
+    }
+}
+
+impl From<&Verdict> for Named {
+    fn from(verdict: &Verdict) -> Self {
+        Self {
+            layer: verdict.layer.map(|layer| layer.to_string()),
+            cause: verdict.cause.map(|cause| cause.id().to_owned()),
+            component: verdict.component.map(|component| component.to_string()),
+            confidence: verdict.confidence.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.layer, &self.cause, &self.component) {
+            (Some(layer), Some(cause), Some(component)) => {
+                write!(f, "{layer} {cause} {component} {}", self.confidence)
+            }
+            _ => write!(f, "pass {}", self.confidence),
+        }
+    }
 }
 
 /// How one fault came out.
@@ -96,10 +133,10 @@ fn in_parallel(faults: &[Fault], done: impl Fn() + Sync) -> Vec<Row> {
 
 fn try_one(fault: &Fault) -> Row {
     let started = Instant::now();
-    let expected = Named { layer: fault.layer.clone(), cause: fault.cause.clone() };
+    let expected = Named::from(fault);
     let (given, trouble) = match diagnose(fault) {
         Ok((given, trouble)) => (given, trouble),
-        Err(error) => (Named { layer: None, cause: None }, Some(error.to_string())),
+        Err(error) => (Named::default(), Some(error.to_string())),
     };
     let ok = given == expected && trouble.is_none();
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -116,10 +153,7 @@ fn diagnose(fault: &Fault) -> Result<(Named, Option<String>), Failure> {
     let output = command.stdin(Stdio::null()).output()?;
     let report: Report = serde_json::from_slice(&output.stdout)
         .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))?;
-    let given = Named {
-        layer: report.verdict.layer.map(|layer| layer.to_string()),
-        cause: report.verdict.cause.map(|cause| cause.id().to_owned()),
-    };
+    let given = Named::from(&report.verdict);
     let reached = deployment.connections();
     let counted = usize::try_from(report.connections_opened)?;
     // What waits in a queue that nobody takes from was opened all the same.
@@ -136,17 +170,13 @@ fn json(faults: Vec<Row>) -> io::Result<()> {
 
 fn table(rows: &[Row], missed: usize) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let text = |named: &Named| match (&named.layer, &named.cause) {
-        (Some(layer), Some(cause)) => format!("{layer} {cause}"),
-        _ => "pass".to_owned(),
-    };
     for row in rows {
         let sign = if row.ok { "✓" } else { "✗" };
         let took = Duration::from_millis(row.duration_ms).as_secs_f64();
-        writeln!(out, "{sign} {:<34} {took:>5.1} s  {}", row.id, text(&row.expected))?;
+        writeln!(out, "{sign} {:<34} {took:>5.1} s  {}", row.id, row.expected)?;
         if !row.ok {
             let trouble = row.trouble.as_deref().unwrap_or_default();
-            writeln!(out, "  {:<34}          given: {} {trouble}", "", text(&row.given))?;
+            writeln!(out, "  {:<34}          given: {} {trouble}", "", row.given)?;
         }
     }
     writeln!(out, "{} faults, {missed} missed", rows.len())

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nssight_diagnosis::Layer;
+use nssight_probes::Settings;
 use nssight_probes::secret::Password;
 use nssight_probes::settings::{Overrides, Request};
-use nssight_probes::{Layer, Settings};
 
 use crate::cli::PasswordOptions;
 use crate::password;

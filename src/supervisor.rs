@@ -4,10 +4,13 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use nssight_probes::finding::Notes;
+use nssight_diagnosis::fact::fact;
+use nssight_diagnosis::signal::signal;
+use nssight_diagnosis::verdict::judge_last;
+use nssight_diagnosis::{Finding, Layer, Notes, Status};
 use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::target::PasswordSource;
-use nssight_probes::{Cause, Confidence, Finding, Layer, Observer, Plan, Status, Target};
+use nssight_probes::{Observer, Plan, Target};
 
 use crate::crew::{Spare, Worker};
 use crate::stop::Stop;
@@ -38,17 +41,18 @@ impl Limits<'_> {
     }
 }
 
-/// Runs the layers of a plan, all but `config`, in a worker, and tells `observer`. Every layer of the plan gets a
+/// Runs the layers of a plan that have no finding yet in a worker, and tells `observer`. Every layer of the plan gets a
 /// finding, whatever happens to the worker. With a `spare`, a worker that did well is kept there for the next walk.
 pub(crate) fn walk(
     target: &Target,
     plan: &Plan,
+    findings: Vec<Finding>,
     passwords: Passwords,
     observer: &mut dyn Observer,
     limits: &Limits<'_>,
     mut spare: Option<&mut Spare>,
 ) -> Vec<Finding> {
-    let mut walk = Supervised { findings: Vec::new(), current: None };
+    let mut walk = Supervised { findings, current: None };
     let keep = spare.is_some();
     if let Some(mut worker) = spare.as_mut().and_then(|spare| spare.take()) {
         // It may have died since; then it says nothing, and another does the walk.
@@ -79,12 +83,10 @@ pub(crate) fn walk(
             walk.keep(worker, spare);
         }
         Err(error) => {
-            let first = plan.probes().map(|probe| probe.layer).find(|layer| *layer != Layer::Config);
-            let finding = Notes::default()
-                .fail(Cause::ToolCrashed, Confidence::Certain, format!("the worker could not be started: {error}"))
-                .error(&error)
-                .into_finding(first.unwrap_or(Layer::Environment), 0);
-            walk.take(finding, observer);
+            let (layer, _) = walk.place();
+            let notes = Notes::default().with(fact::ToolState::WorkerNotStarted);
+            let outcome = notes.fail(signal::TOOL_CRASHED, format!("the worker could not be started: {error}"));
+            walk.take(outcome.error(&error).into_finding(layer, 0), observer);
         }
     }
     walk.fill_up(plan, observer);
@@ -125,9 +127,11 @@ struct Supervised {
 }
 
 impl Supervised {
+    /// A finding is judged by all that is known by now: the worker did not see the configuration's.
     fn take(&mut self, finding: Finding, observer: &mut dyn Observer) {
-        observer.found(&finding);
         self.findings.push(finding);
+        judge_last(&mut self.findings);
+        self.findings.last().into_iter().for_each(|finding| observer.found(finding));
     }
 
     fn follow(
@@ -192,48 +196,45 @@ impl Supervised {
             Some((layer, since)) => (layer, u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)),
             None => {
                 let last = self.findings.last().map(|finding| finding.layer);
-                let next = Layer::ALL.iter().copied().find(|layer| Some(*layer) > last && *layer != Layer::Config);
+                let next = Layer::ALL.iter().copied().find(|layer| Some(*layer) > last);
                 (next.unwrap_or(Layer::Environment), 0)
             }
         }
     }
 
     fn is_complete(&self, plan: &Plan) -> bool {
-        let walked = |layer| layer == Layer::Config || self.findings.iter().any(|finding| finding.layer == layer);
-        plan.probes().all(|probe| walked(probe.layer))
+        plan.probes().all(|probe| self.findings.iter().any(|finding| finding.layer == probe.layer))
     }
 
     fn cut(&self) -> Finding {
         let (layer, took) = self.place();
-        let mut notes = Notes::default();
-        notes.add("worker", "killed at the deadline of the target");
+        let notes = Notes::default().with(fact::ToolState::DeadlinePassed);
         let summary = format!("the deadline of the target passed while the worker was in {layer}");
-        notes.fail(Cause::ToolTimeout, Confidence::Certain, summary).into_finding(layer, took)
+        notes.fail(signal::TOOL_TIMEOUT, summary).into_finding(layer, took)
     }
 
     fn hung(&self, patience: Duration) -> Finding {
         let (layer, took) = self.place();
-        let mut notes = Notes::default();
-        notes.add("worker", format!("killed after {:.1} s without a word", patience.as_secs_f64()));
+        let how = format!("killed after {:.1} s without a word", patience.as_secs_f64());
+        let notes = Notes::default().with(fact::ToolState::WorkerSilent).with(fact::TOOL_ENDED_BY.text(how));
         let summary = format!("the worker did not come back from {layer} within {:.1} s", patience.as_secs_f64());
-        notes.fail(Cause::ToolTimeout, Confidence::Certain, summary).into_finding(layer, took)
+        notes.fail(signal::TOOL_TIMEOUT, summary).into_finding(layer, took)
     }
 
     fn crashed(&self, worker: &mut Worker) -> Finding {
         let (layer, took) = self.place();
         let (status, said) = worker.last_words();
-        let mut notes = Notes::default();
         let how = match status.map(|status| (status.signal(), status.code())) {
             Some((Some(signal), _)) => format!("was ended by signal {}", signal_name(signal)),
             Some((None, Some(code))) => format!("ended by itself with exit code {code}"),
             _ => "ended in an unknown way".to_owned(),
         };
-        notes.add("worker", &how);
+        let mut notes = Notes::default().with(fact::ToolState::WorkerCrashed).with(fact::TOOL_ENDED_BY.text(&how));
         for line in said.lines().filter(|line| !line.trim().is_empty()).take(3) {
-            notes.add("worker said", line);
+            notes.put(fact::TOOL_SAID.text(line));
         }
         let summary = format!("the worker {how} in {layer}");
-        notes.fail(Cause::ToolCrashed, Confidence::Certain, summary).into_finding(layer, took)
+        notes.fail(signal::TOOL_CRASHED, summary).into_finding(layer, took)
     }
 
     /// The layers that the worker never came to.
@@ -241,7 +242,7 @@ impl Supervised {
         let because = self.findings.last().map(|finding| finding.layer);
         let walked: Vec<Layer> = self.findings.iter().map(|finding| finding.layer).collect();
         let missing = plan.probes().map(|probe| probe.layer);
-        for layer in missing.filter(|layer| *layer != Layer::Config && !walked.contains(layer)) {
+        for layer in missing.filter(|layer| !walked.contains(layer)) {
             let summary = because.map_or("not walked".to_owned(), |because| format!("{because} did not end"));
             self.take(Finding::skipped(layer, because, summary), observer);
         }

@@ -10,13 +10,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use nssight_diagnosis::{Finding, Layer};
 use nssight_nss::library;
 use nssight_nssdb::Format;
 use nssight_nssdb::directory::parse_argument;
 use nssight_nssdb::modules::listed;
 use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::wire::WireEvent;
-use nssight_probes::{Finding, Layer, Observer, Plan, PlanError, SeenCertificate, Settings, Target, Walk};
+use nssight_probes::{Observer, Plan, PlanError, SeenCertificate, Settings, Target, Walk};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;

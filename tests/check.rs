@@ -266,6 +266,21 @@ fn a_password_that_cannot_be_read_is_that_targets_finding() {
 }
 
 #[test]
+fn an_administrators_password_that_cannot_be_read_is_a_fault_of_the_configuration() {
+    let case = Case::new();
+    let healthy = fault::all().unwrap().into_iter().find(|fault| fault.id == "healthy").unwrap();
+    let lab = Deployment::start(case.dir.path(), &healthy.change, DbFormat::Sql).unwrap();
+    let text =
+        format!("[[target]]\nname = 'a'\nconfig = '{}'\nadmin-password-file = 'nowhere'\n", lab.config().display());
+    let run = run(binary().args(["check", "--format", "json"]).arg(case.file("targets.toml", text)));
+    let document = Document(run.report());
+    assert_eq!(document.verdict("a"), ["fail", "config", "config-invalid"]);
+    let verdict = &document.target("a")["report"]["verdict"];
+    assert_eq!((&verdict["seen_at"], &verdict["confidence"]), (&"request".into(), &"certain".into()), "{verdict:#}");
+    assert!(verdict["summary"].as_str().unwrap().contains("nowhere"), "{verdict:#}");
+}
+
+#[test]
 fn what_cannot_be_used_is_said_in_one_line() {
     let case = Case::new();
     let nowhere = case.path("nowhere.toml");

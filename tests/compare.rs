@@ -5,7 +5,7 @@ mod common;
 use std::path::PathBuf;
 
 use common::{Case, PKI, Run, binary, diagnose, hold_to_schema, run};
-use nssight_fixtures::endpoint::{Endpoint, Options};
+use nssight_fixtures::endpoint::{Behaviour, Endpoint, Leave, Options};
 use nssight_fixtures::nssdb::DbFormat;
 use serde_json::Value;
 
@@ -113,4 +113,45 @@ fn the_document_keeps_to_its_schema() {
     let b = run(diagnose(&database, &case.file("wrong", "x"), 1).args(["--until", "private-key"]));
     let report = compare(&kept(&case, "a.json", &a), &kept(&case, "b.json", &b)).report();
     hold_to_schema("compare", &[report]);
+}
+
+/// A report as nssight wrote it before its facts had ids.
+fn of_the_schema_before(report: &Value) -> Value {
+    let mut before = report.clone();
+    before["schema"] = "nssight/report/1".into();
+    for probe in before["probes"].as_array_mut().unwrap() {
+        let probe = probe.as_object_mut().unwrap();
+        let facts = probe.remove("facts").unwrap();
+        let pair =
+            |fact: &Value| serde_json::json!({ "key": label(fact["id"].as_str().unwrap()), "value": fact["text"] });
+        let evidence: Vec<Value> = facts.as_array().unwrap().iter().map(pair).collect();
+        probe.insert("evidence".to_owned(), evidence.into());
+        if probe["cause"] == "peer-silent" {
+            probe.insert("cause".to_owned(), "bridge-stalled".into());
+        }
+    }
+    before
+}
+
+fn label(id: &str) -> &'static str {
+    nssight_diagnosis::fact::FactId::of(id).unwrap().row().label
+}
+
+#[test]
+fn a_report_of_the_schema_before_is_read_as_well() {
+    let case = Case::new();
+    let (database, password) = (case.database(DbFormat::Sql), case.password_file());
+    let silent = Options::new(&PKI.bridge, &PKI.ca).behaving(Behaviour::Answer(Vec::new(), Leave::Stall));
+    let endpoint = Endpoint::start(silent).unwrap();
+    let walked = run(diagnose(&database, &password, endpoint.port()).args(["--timeout", "1"]));
+    let report = walked.report();
+    assert_eq!(report["verdict"]["cause"], "peer-silent", "{report:#}");
+    let now = kept(&case, "now.json", &walked);
+    let before = case.file("before.json", of_the_schema_before(&report).to_string());
+    for (a, b) in [(&now, &before), (&before, &now), (&before, &before)] {
+        assert_eq!(compare(a, b).report()["differences"], serde_json::json!([]));
+    }
+    let later = case.file("later.json", walked.stdout.replace("nssight/report/2", "nssight/report/99"));
+    let refused = compare(&now, &later);
+    assert!(refused.code == Some(3) && refused.stderr.contains("nssight/report/99"), "{refused:#?}");
 }

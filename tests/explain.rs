@@ -163,20 +163,20 @@ fn pasted_messages_lead_to_their_entry_and_their_causes() {
         (
             "tstclnt: SSL_ForceHandshake failed: SSL_ERROR_BAD_CERT_DOMAIN: Unable to communicate securely with peer: requested domain name does not match the server's certificate.",
             "SSL_ERROR_BAD_CERT_DOMAIN",
-            "bridge-cert-name",
+            "peer-cert-name",
         ),
         (
             "tstclnt: write to SSL socket failed: SEC_ERROR_UNKNOWN_ISSUER: Peer's Certificate issuer is not recognized.",
             "SEC_ERROR_UNKNOWN_ISSUER",
-            "bridge-cert-untrusted",
+            "peer-cert-untrusted",
         ),
-        ("Peer's Certificate issuer is not recognized.", "SEC_ERROR_UNKNOWN_ISSUER", "bridge-cert-untrusted"),
+        ("Peer's Certificate issuer is not recognized.", "SEC_ERROR_UNKNOWN_ISSUER", "peer-cert-untrusted"),
         (
             "Peer's certificate issuer has been marked as not trusted by the user.",
             "SEC_ERROR_UNTRUSTED_ISSUER",
             "ca-untrusted",
         ),
-        ("Peer's Certificate has expired.", "SEC_ERROR_EXPIRED_CERTIFICATE", "bridge-cert-expired"),
+        ("Peer's Certificate has expired.", "SEC_ERROR_EXPIRED_CERTIFICATE", "peer-cert-expired"),
         (
             "read from socket failed: SSL_ERROR_HANDSHAKE_FAILURE_ALERT: SSL peer was unable to negotiate an acceptable set of security parameters.",
             "SSL_ERROR_HANDSHAKE_FAILURE_ALERT",
@@ -204,7 +204,7 @@ fn pasted_messages_lead_to_their_entry_and_their_causes() {
             "PR_DIRECTORY_LOOKUP_ERROR",
             "name-unresolved",
         ),
-        ("(PR_IO_TIMEOUT_ERROR) I/O operation timed out", "PR_IO_TIMEOUT_ERROR", "bridge-stalled"),
+        ("(PR_IO_TIMEOUT_ERROR) I/O operation timed out", "PR_IO_TIMEOUT_ERROR", "peer-silent"),
         (
             "error:0A000418:SSL routines:ssl3_read_bytes:tlsv1 alert unknown ca:SSL alert number 48",
             "unknown_ca",
@@ -232,11 +232,7 @@ fn pasted_messages_lead_to_their_entry_and_their_causes() {
             "unexpected eof while reading",
             "peer-closed-in-handshake",
         ),
-        (
-            "error:0A000086:SSL routines::certificate verify failed",
-            "certificate verify failed",
-            "bridge-cert-untrusted",
-        ),
+        ("error:0A000086:SSL routines::certificate verify failed", "certificate verify failed", "peer-cert-untrusted"),
         ("error:0A0000C1:SSL routines::no shared cipher", "no shared cipher", "tls-no-common-cipher"),
         (
             "error:0A0000C7:SSL routines::peer did not return a certificate",
@@ -251,9 +247,9 @@ fn pasted_messages_lead_to_their_entry_and_their_causes() {
         (
             "Verify return code: 20 (unable to get local issuer certificate)",
             "X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
-            "bridge-cert-untrusted",
+            "peer-cert-untrusted",
         ),
-        ("verify error:num=10:certificate has expired", "X509_V_ERR_CERT_HAS_EXPIRED", "bridge-cert-expired"),
+        ("verify error:num=10:certificate has expired", "X509_V_ERR_CERT_HAS_EXPIRED", "peer-cert-expired"),
         (
             "curl: (35) OpenSSL SSL_connect: Connection reset by peer in connection to bridge.example:44334",
             "connection reset by peer",
@@ -276,7 +272,7 @@ fn pasted_messages_lead_to_their_entry_and_their_causes() {
             "SEC_ERROR_PKCS11_DEVICE_ERROR",
             "fork-breaks-nss",
         ),
-        ("sqlite3.DatabaseError: file is not a database", "db-corrupt", "db-missing"),
+        ("sqlite3.DatabaseError: file is not a database", "file is not a database", "db-corrupt"),
     ];
     assert!(rows.len() >= 40);
     for (message, first, cause) in rows {

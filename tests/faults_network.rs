@@ -122,10 +122,10 @@ faults! {
     resets_after_the_client_hello: "outer-handshake", "peer-reset" => |case| {
         misbehaving(&case, Behaviour::Answer(Vec::new(), Leave::Reset))
     }
-    never_answers: "outer-handshake", "bridge-stalled" => |case| {
+    never_answers: "outer-handshake", "peer-silent" => |case| {
         misbehaving(&case, Behaviour::Answer(Vec::new(), Leave::Stall))
     }
-    never_accepts: "outer-handshake", "bridge-stalled" => |case| {
+    never_accepts: "outer-handshake", "peer-silent" => |case| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         to_host(&case, "127.0.0.1", listener.local_addr().unwrap().port())
     }
@@ -193,35 +193,35 @@ faults! {
         with_policy(&case, "allow=RSA-MIN=3072", &[])
     }
 
-    bridge_of_another_ca: "outer-handshake", "bridge-cert-untrusted" => |case| {
+    bridge_of_another_ca: "outer-handshake", "peer-cert-untrusted" => |case| {
         with_server(&case, &PKI.other_ca.issue(&localhost("bridge")).unwrap())
     }
-    bridge_self_signed: "outer-handshake", "bridge-cert-untrusted" => |case| {
+    bridge_self_signed: "outer-handshake", "peer-cert-untrusted" => |case| {
         with_server(&case, &Identity::self_signed(&localhost("bridge")).unwrap())
     }
-    bridge_without_its_intermediate: "outer-handshake", "bridge-cert-untrusted" => |case| {
+    bridge_without_its_intermediate: "outer-handshake", "peer-cert-untrusted" => |case| {
         let intermediate = PKI.ca.issue(&Spec::new("Intermediate", Usage::Authority)).unwrap();
         let options = Options { sends_chain: false, ..Options::new(&intermediate.issue(&localhost("bridge")).unwrap(), &PKI.ca) };
         against(&case, options)
     }
-    bridge_expired: "outer-handshake", "bridge-cert-expired" => |case| {
+    bridge_expired: "outer-handshake", "peer-cert-expired" => |case| {
         with_server(&case, &server(&localhost("bridge").valid(-20 * DAY, -DAY)))
     }
-    bridge_with_another_name: "outer-handshake", "bridge-cert-name" => |case| {
+    bridge_with_another_name: "outer-handshake", "peer-cert-name" => |case| {
         let run = with_server(&case, &server(&Spec::new("bridge", Usage::Server).names(&["bridge.example"])));
         assert!(run.stdout.contains("bridge.example"), "{run:#?}");
         run
     }
-    bridge_with_the_name_only_as_common_name_beside_others: "outer-handshake", "bridge-cert-name" => |case| {
+    bridge_with_the_name_only_as_common_name_beside_others: "outer-handshake", "peer-cert-name" => |case| {
         with_server(&case, &server(&Spec::new("localhost", Usage::Server).names(&["bridge.example"])))
     }
-    bridge_with_a_clients_certificate: "outer-handshake", "bridge-cert-usage" => |case| {
+    bridge_with_a_clients_certificate: "outer-handshake", "peer-cert-usage" => |case| {
         with_server(&case, &server(&Spec::new("bridge", Usage::Client).names(&["localhost"])))
     }
-    bridge_with_a_tiny_key: "outer-handshake", "bridge-cert-weak" => |case| {
+    bridge_with_a_tiny_key: "outer-handshake", "peer-cert-weak" => |case| {
         against(&case, Options::new(&server(&localhost("bridge").key(KeyKind::Rsa(768))), &PKI.ca).tls12())
     }
-    bridge_signed_over_md5: "outer-handshake", "bridge-cert-weak" => |case| {
+    bridge_signed_over_md5: "outer-handshake", "peer-cert-weak" => |case| {
         with_server(&case, &server(&localhost("bridge").digest(MessageDigest::md5())))
     }
 
@@ -289,8 +289,8 @@ mod odd_but_healthy {
         let report = run.report();
         let probes = report["probes"].as_array().unwrap();
         let handshake = probes.iter().find(|probe| probe["layer"] == "outer-handshake").unwrap();
-        let facts = handshake["evidence"].as_array().unwrap();
-        let fact = facts.iter().find(|fact| fact["key"] == "client authentication").unwrap();
+        let facts = handshake["facts"].as_array().unwrap();
+        let fact = facts.iter().find(|fact| fact["id"] == "peer.accepted-us").unwrap();
         fact["value"].as_str().unwrap().to_owned()
     }
 
@@ -299,7 +299,7 @@ mod odd_but_healthy {
         for options in [well().tls12(), well().tls13()] {
             let run = against(&Case::new(), options);
             passes(&run);
-            assert_eq!(authentication(&run), "accepted");
+            assert_eq!(authentication(&run), "yes");
         }
     }
 
@@ -307,7 +307,7 @@ mod odd_but_healthy {
     fn a_peer_that_asks_for_no_certificate() {
         let run = against(&Case::new(), Options { client_auth: ClientAuth::None, ..well() });
         passes(&run);
-        assert_eq!(authentication(&run), "not asked for");
+        assert_eq!(authentication(&run), "not-asked");
     }
 
     #[test]

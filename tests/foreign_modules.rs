@@ -87,9 +87,9 @@ fn database_finding(report: &Value) -> &Value {
     report["probes"].as_array().unwrap().iter().find(|finding| finding["layer"] == "nss-db").unwrap()
 }
 
-fn evidence(report: &Value, key: &str) -> Vec<String> {
-    let facts = database_finding(report)["evidence"].as_array().unwrap();
-    facts.iter().filter(|fact| fact["key"] == key).map(|fact| fact["value"].as_str().unwrap().to_owned()).collect()
+fn told(report: &Value, id: &str) -> Vec<String> {
+    let facts = database_finding(report)["facts"].as_array().unwrap();
+    facts.iter().filter(|fact| fact["id"] == id).map(|fact| fact["value"].as_str().unwrap().to_owned()).collect()
 }
 
 fn refused(trap: &Trap, run: &Run) {
@@ -98,7 +98,7 @@ fn refused(trap: &Trap, run: &Run) {
     assert_eq!((run.verdict(), run.code), (("nss-db".to_owned(), "module-foreign".to_owned()), Some(1)), "{report:#}");
     assert_eq!(report["verdict"]["component"], "client-db", "{report:#}");
     assert_eq!(report["verdict"]["confidence"], "certain", "{report:#}");
-    let named = evidence(&report, "foreign module");
+    let named = told(&report, "db.foreign-module");
     assert!(named.iter().any(|text| text.contains("trap") || text.contains("libnssckbi")), "{report:#}");
 }
 
@@ -172,7 +172,7 @@ fn modules_are_loaded_and_named_on_request_and_where_only_we_could_have_named_th
     let trap = Trap::new(DbFormat::Sql, "trap.so").listed("library=@\nname=Trap");
     let report = trap.diagnose(&[]).report();
     assert!(trap.is_sprung(), "{report:#}");
-    let named = evidence(&report, "foreign module");
+    let named = told(&report, "db.foreign-module");
     let path = trap.library.display().to_string();
     assert!(named.len() == 1 && named[0].contains(&path) && named[0].contains("uid 0, mode 0755"), "{named:?}");
     if !is_root() {
@@ -183,7 +183,7 @@ fn modules_are_loaded_and_named_on_request_and_where_only_we_could_have_named_th
     refused(&trap, &trap.diagnose(&[]));
     let report = trap.diagnose(&["--load-modules"]).report();
     assert!(trap.is_sprung(), "{report:#}");
-    assert_eq!(evidence(&report, "foreign module").len(), 1, "{report:#}");
+    assert_eq!(told(&report, "db.foreign-module").len(), 1, "{report:#}");
 }
 
 #[test]
@@ -203,20 +203,20 @@ fn somebody_without_rights_to_lose_loads_them_as_before() {
     fs::set_permissions(trap.case.password_file(), fs::Permissions::from_mode(0o644)).unwrap();
     let report = run(&mut command).report();
     assert_eq!(fs::read_to_string(&trap.mark).unwrap(), "uid=65534\n", "{report:#}");
-    assert_eq!(evidence(&report, "foreign module").len(), 1, "{report:#}");
+    assert_eq!(told(&report, "db.foreign-module").len(), 1, "{report:#}");
 }
 
 #[test]
 fn a_database_of_somebody_without_modules_passes_and_its_list_is_left_alone() {
     let trap = Trap::new(DbFormat::Sql, "trap.so");
-    assert_eq!(evidence(&trap.diagnose(&[]).report(), "foreign module"), Vec::<String>::new());
+    assert_eq!(told(&trap.diagnose(&[]).report(), "db.foreign-module"), Vec::<String>::new());
     if !is_root() {
         return;
     }
     let trap = trap.of_somebody();
     let run = trap.diagnose(&[]);
     assert_eq!(run.code, Some(0), "{run:#?}");
-    assert_eq!(evidence(&run.report(), "list of modules").len(), 1, "{run:#?}");
+    assert_eq!(told(&run.report(), "db.modules").len(), 1, "{run:#?}");
 }
 
 #[test]

@@ -178,6 +178,24 @@ fn a_page_of_markdown_has_the_verdict_the_layers_and_the_certificates() {
 }
 
 #[test]
+fn people_are_told_what_it_may_be_instead() {
+    // One closed session is all that is seen: a dead link and a refusal look the same.
+    let report = lab("stale-server-link", "json").report();
+    let others = report["verdict"]["alternatives"].as_array().unwrap();
+    let other = others.iter().find(|other| other["cause"] == "bridge-rejected-request").unwrap();
+    let how = other["tell_apart"][0].as_str().unwrap();
+    for format in FORMATS.into_iter().filter(|format| !["json", "openmetrics"].contains(format)) {
+        let shown = lab("stale-server-link", format).stdout;
+        let text = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains("bridge-rejected-request") && text.contains(how), "{format}: {shown}");
+    }
+    // A fault that shows at another layer than its own has both.
+    let shown = lab("db-both-formats", "human").stdout;
+    assert!(shown.contains("FAIL nss-db · db-mixed-formats") && shown.contains("It showed at certificate."), "{shown}");
+    assert!(shown.contains("More: docs/causes/db-mixed-formats.md"), "{shown}");
+}
+
+#[test]
 fn nothing_that_strangers_wrote_is_markup_in_any_format() {
     let case = Case::new();
     for (nickname, is_there) in [(present(), true), (HOSTILE.to_owned(), false)] {

@@ -60,7 +60,7 @@ fn junit_has_a_suite_a_target_and_shows_what_was_flaky() {
         "server-link-dead"
     );
     assert_eq!(value("string(//testsuite[@name='gone']//failure/@type)"), "db-missing");
-    assert_eq!(value("string(//testsuite[@name='silent']//failure/@type)"), "bridge-stalled");
+    assert_eq!(value("string(//testsuite[@name='silent']//failure/@type)"), "peer-silent");
     assert_eq!(value("string(//testsuite[5]//failure/@type)"), "cert-not-found");
     assert!(value("string(//testsuite[5]/@name)").starts_with("a<script>alert(1)</script>&amp;]]>|x `tick`"));
     assert_eq!(value("string(//property[@name='label.team']/@value)"), "releng");

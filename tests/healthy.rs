@@ -75,10 +75,10 @@ fn findings(run: &Run, case: &Case) -> Vec<(String, String, String, Vec<String>)
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().replace(&here, "DIR");
     probes
         .map(|probe| {
-            let facts = probe["evidence"].as_array().unwrap().iter();
+            let facts = probe["facts"].as_array().unwrap().iter();
             let keys = facts
-                .filter(|fact| probe["layer"] == "certificate" || fact["key"] == "trust")
-                .map(|fact| text(&fact["key"]));
+                .filter(|fact| probe["layer"] == "certificate" || fact["id"] == "our-certificate.trust")
+                .map(|fact| text(&fact["id"]));
             let summary = if probe["layer"] == "tcp" { String::new() } else { text(&probe["summary"]) };
             (text(&probe["layer"]), text(&probe["status"]), summary, keys.collect())
         })

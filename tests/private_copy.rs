@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::exporter::Exporter;
-use common::{Case, NICKNAME, PKI, binary, fingerprint, run};
+use common::{Case, NICKNAME, PKI, fingerprint, fresh, run};
 use nssight_fixtures::endpoint::{Behaviour, Endpoint, Leave, Options};
 use nssight_fixtures::nssdb::DbFormat;
 use rustix::fs::{FlockOperation, flock};
@@ -46,7 +46,7 @@ impl Wal {
     }
 
     fn diagnose(&self) -> Command {
-        self.on(binary())
+        self.on(fresh())
     }
 
     fn on(&self, mut command: Command) -> Command {
@@ -180,7 +180,7 @@ fn nothing_is_left_when_a_check_is_ended() {
         for signals in
             [&[Signal::TERM][..], &[Signal::INT], &[Signal::HUP], &[Signal::QUIT], &[Signal::INT, Signal::INT]]
         {
-            let mut command = binary();
+            let mut command = fresh();
             command.args(["check", "--timeout", "20"]).arg(&targets).env("TMPDIR", &wal.temporary);
             let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
             std::thread::sleep(Duration::from_micros(u64::from(round) * 6000));
@@ -196,7 +196,7 @@ fn nothing_is_left_when_an_exporter_is_ended() {
     let (wal, endpoint) = (Wal::new(), silent());
     let targets = wal.targets(&endpoint);
     for (round, signal) in [Signal::TERM, Signal::INT, Signal::QUIT].into_iter().enumerate() {
-        let mut command = binary();
+        let mut command = fresh();
         command.args(["exporter", "--listen", "127.0.0.1:0"]).arg(&targets).env("TMPDIR", &wal.temporary);
         let mut exporter = Exporter::spawn(&mut command);
         let mut asking = TcpStream::connect(exporter.address).unwrap();
@@ -303,7 +303,7 @@ fn a_database_without_end_is_not_copied() {
 fn process_models_leave_a_database_in_wal_mode_as_it_is() {
     let wal = Wal::new();
     let before = fingerprint(&wal.database);
-    let mut command = binary();
+    let mut command = fresh();
     command.args(["process-model", "--only", "fresh-process", "--only", "fork-after-init", "--nickname", NICKNAME]);
     command.arg("--db").arg(&wal.database).arg("--password-file").arg(wal.case.password_file());
     let run = run(command.env("TMPDIR", &wal.temporary));
@@ -316,7 +316,7 @@ fn process_models_leave_a_database_in_wal_mode_as_it_is() {
 fn clients_leave_a_database_in_wal_mode_as_it_is() {
     let (wal, endpoint) = (Wal::new(), Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap());
     let before = fingerprint(&wal.database);
-    let mut command = binary();
+    let mut command = fresh();
     command.args(["clients", "--nickname", NICKNAME, "--pause", "0.05", "--bridge"]);
     command.arg(format!("localhost:{}", endpoint.port())).arg("--db").arg(&wal.database);
     let run = run(command.arg("--password-file").arg(wal.case.password_file()).env("TMPDIR", &wal.temporary));

@@ -114,6 +114,26 @@ fn nobody_is_blamed_for_what_the_program_did_itself() {
     }
 }
 
+/// It polls for the end of its connect, and asks for it afterwards.
+#[test]
+fn a_client_that_does_not_wait_in_its_connect_is_refused_as_well() {
+    let case = Case::new();
+    let database = case.database(DbFormat::Sql);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let mut traced = binary();
+    traced.args(["trace", "--json", "--output"]).arg(case.path("report"));
+    traced.args(["--", "tstclnt", "-4", "-h", "127.0.0.1", "-p", &port, "-w", "none", "-d"]);
+    let output = to_its_end({
+        traced.arg(DbFormat::Sql.directory(&database));
+        traced
+    });
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(case.path("report")).unwrap()).unwrap();
+    assert_eq!(said(&report), ("fail", Some("tcp"), Some("tcp-refused")), "{report:#}");
+    let failed = &report["first_failure"];
+    assert_eq!((&failed["function"], &failed["layer"]), (&"PR_GetConnectStatus".into(), &"tcp".into()), "{report:#}");
+}
+
 /// A client that does well in a script that does not.
 #[test]
 fn a_script_that_fails_after_its_client_accuses_nobody() {

@@ -138,7 +138,7 @@ fn a_call_that_never_returns_ends_at_its_own_deadline() {
     let started = start("1");
     let before = Instant::now();
     let (report, code) = report(started.child);
-    assert_eq!((report["verdict"]["cause"].as_str(), code), (Some("bridge-stalled"), Some(1)), "{report:#}");
+    assert_eq!((report["verdict"]["cause"].as_str(), code), (Some("peer-silent"), Some(1)), "{report:#}");
     assert!(before.elapsed() < Duration::from_secs(4));
 }
 

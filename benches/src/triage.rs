@@ -1,4 +1,4 @@
-//! `nssight triage` against `grep -cE` with the same alternatives over the same gigabyte: once a log of a busy bridge, of
+//! `nssight triage` against `grep -ciE` with the same alternatives over the same gigabyte: once a log of a busy bridge, of
 //! which nearly every line is recognised, once a host's journal, of which one line in two hundred is.
 
 use std::fmt::Write as _;
@@ -21,10 +21,10 @@ pub(crate) fn run() -> Result<(), Failure> {
     for (name, line) in [("a bridge's log", bridge as fn(&mut String, u64)), ("a journal", journal)] {
         write(&log, line)?;
         let mut grep = Command::new("grep");
-        grep.arg("-cE").arg(alternatives.join("|")).arg(&log);
+        grep.arg("-ciE").arg(alternatives.join("|")).arg(&log);
         let mut triage = Command::new(binary("nssight"));
         triage.arg("triage").arg(&log);
-        let mut both = [Contestant::new("grep -cE", grep), Contestant::new("nssight triage", triage)];
+        let mut both = [Contestant::new("grep -ciE", grep), Contestant::new("nssight triage", triage)];
         // grep that writes to /dev/null stops at the first match.
         both[0].command.stdout(File::create(directory.path().join("count"))?);
         // The first round warms the page cache.
@@ -40,7 +40,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         let rate = |wall: f64| SIZE as f64 / wall / (1 << 20) as f64;
         let (grep_wall, triage_wall) = (grep.wall.as_secs_f64(), triage.wall.as_secs_f64());
         println!(
-            "1 GiB of {name}: grep -cE {:.0} MiB/s, nssight triage {:.0} MiB/s",
+            "1 GiB of {name}: grep -ciE {:.0} MiB/s, nssight triage {:.0} MiB/s",
             rate(grep_wall),
             rate(triage_wall)
         );

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::vocabulary::CertificateRole;
+use nssight_diagnosis::CertificateRole;
 
 /// As far as NSS itself follows a chain (seccomon.h, CERT_MAX_CERT_CHAIN); a peer may send any number.
 const CHAIN_AT_MOST: usize = 20;

@@ -9,12 +9,12 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use nssight_diagnosis::Notes;
+use nssight_diagnosis::fact::fact;
 use nssight_nss::library;
 use nssight_nssdb::directory::parse_argument;
 use nssight_nssdb::modules::listed;
 use nssight_nssdb::{Error, Format};
-
-use crate::finding::Notes;
 
 /// NSS's own modules; in the system's directories they are as trustworthy as NSS itself.
 const OWN: [&str; 4] = ["libnssckbi.so", "libsoftokn3.so", "libnssdbm3.so", "libnsssysinit.so"];
@@ -77,10 +77,10 @@ impl Modules {
                 }
                 _ => "no file of this name was found".to_owned(),
             };
-            notes.add("foreign module", format!("{} (in {}): {file}", module.library, module.list));
+            notes.put(fact::DB_FOREIGN_MODULE.text(format!("{} (in {}): {file}", module.library, module.list)));
         }
         if let Some(error) = &self.unreadable {
-            notes.add("list of modules", error);
+            notes.put(fact::DB_MODULES.text(error));
         }
     }
 

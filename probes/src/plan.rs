@@ -1,9 +1,8 @@
 //! The layers in order, what each needs, and the plan of one walk.
 
-use crate::catalogue::Cause;
-use crate::finding::Outcome;
+use nssight_diagnosis::{Layer, Outcome};
+
 use crate::probe;
-use crate::vocabulary::Layer;
 use crate::walk::Walk;
 
 /// One layer's probe.
@@ -12,8 +11,6 @@ pub struct Probe {
     pub layer: Layer,
     /// Layers that must have come out well before this one makes sense.
     pub needs: &'static [Layer],
-    /// Every cause it can give.
-    pub causes: &'static [Cause],
     /// Walks the layer.
     pub run: fn(&mut Walk<'_>) -> Outcome,
 }
@@ -115,18 +112,6 @@ mod tests {
         for (index, probe) in PROBES.iter().enumerate() {
             for need in probe.needs {
                 assert!(PROBES[..index].iter().any(|earlier| earlier.layer == *need), "{} needs {need}", probe.layer);
-            }
-        }
-    }
-
-    #[test]
-    fn every_cause_of_a_probe_is_in_the_catalogue_for_a_layer_of_the_walk() {
-        for probe in PROBES {
-            for cause in probe.causes {
-                let entry = cause.entry();
-                assert!(probe_of(entry.layer).is_some() || entry.component == crate::Component::Tool, "{}", entry.id);
-                let own = entry.layer == probe.layer || probe.needs.contains(&entry.layer);
-                assert!(own, "{} gives {}, which belongs to {}", probe.layer, entry.id, entry.layer);
             }
         }
     }

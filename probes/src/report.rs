@@ -1,17 +1,16 @@
-//! The report of a walk: one value, from which every format is rendered. Its JSON is `nssight/report/1`; fields are
+//! The report of a walk: one value, from which every format is rendered. Its JSON is `nssight/report/2`; fields are
 //! added, never renamed or reused.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::certificates::SeenCertificate;
-use crate::diagnosis::Verdict;
-use crate::finding::Finding;
 use crate::target::TargetSummary;
 use crate::wire::WireEvent;
+use nssight_diagnosis::{Finding, Verdict};
 
 /// The schema's name.
-pub const SCHEMA: &str = "nssight/report/1";
+pub const SCHEMA: &str = "nssight/report/2";
 
 /// What nssight and its libraries are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -10,15 +10,16 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nssight_diagnosis::Layer;
+use nssight_diagnosis::fact::Fact;
+use nssight_diagnosis::fact::fact::{ConfigPasswordExposed, ConfigState};
 use nssight_sigul::config::{self, ConfigError, Layered, SigulConfig, Surroundings};
 use rustix::fs::OFlags;
 use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
-use crate::catalogue::Cause;
 use crate::secret::{Password, PasswordForm};
 use crate::target::{Database, Endpoint, PasswordSource, Role, Setting, Target, TlsVersion};
-use crate::vocabulary::Layer;
 
 /// Where Sigul keeps the system's configuration.
 const SYSTEM_DIRECTORY: &str = "/etc/sigul";
@@ -58,23 +59,23 @@ pub struct Overrides {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{summary}")]
 pub struct ConfigTrouble {
-    /// Of the `config` layer.
-    pub cause: Cause,
+    /// What was seen.
+    pub state: ConfigState,
     /// One line, with file, line and key where there are any.
     pub summary: String,
 }
 
 impl ConfigTrouble {
     fn invalid(summary: impl Into<String>) -> Self {
-        Self { cause: Cause::ConfigInvalid, summary: summary.into() }
+        Self { state: ConfigState::Invalid, summary: summary.into() }
     }
 }
 
 /// A remark on a configuration that can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// Of the `config` layer.
-    pub cause: Cause,
+    /// What was seen.
+    pub fact: Fact,
     /// One sentence.
     pub summary: String,
 }
@@ -157,7 +158,7 @@ fn read_files(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<File
             paths.extend([Some(system), user].into_iter().flatten().filter(|path| path.exists()));
             if paths.is_empty() {
                 let summary = "there is neither /etc/sigul/client.conf nor ~/.sigul/client.conf, and neither -c nor --db was given";
-                return Err(ConfigTrouble { cause: Cause::ConfigMissing, summary: summary.to_owned() });
+                return Err(ConfigTrouble { state: ConfigState::Missing, summary: summary.to_owned() });
             }
         }
     }
@@ -197,7 +198,7 @@ fn add_file(layered: &mut Layered, path: &Path, warnings: &mut Vec<Warning>) -> 
     let has_password = ini.own("nss", "nss-password").is_some();
     if has_password && mode & 0o004 != 0 {
         let summary = format!("{} holds nss-password and may be read by everybody (mode {mode:04o})", path.display());
-        warnings.push(Warning { cause: Cause::ConfigWorldReadablePassword, summary });
+        warnings.push(Warning { fact: ConfigPasswordExposed::Yes.into(), summary });
     }
     layered.push(ini);
     Ok(())
@@ -212,9 +213,9 @@ fn read_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), ConfigTrouble> {
     let shown = path.display();
     let trouble = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => {
-            ConfigTrouble { cause: Cause::ConfigMissing, summary: format!("{shown} does not exist") }
+            ConfigTrouble { state: ConfigState::Missing, summary: format!("{shown} does not exist") }
         }
-        _ => ConfigTrouble { cause: Cause::ConfigUnreadable, summary: format!("{shown} cannot be read: {error}") },
+        _ => ConfigTrouble { state: ConfigState::Unreadable, summary: format!("{shown} cannot be read: {error}") },
     };
     let meta = std::fs::metadata(path).map_err(trouble)?;
     if !meta.is_file() {
@@ -369,16 +370,20 @@ fn check_port(target: &Target, request: &Request<'_>) -> Result<(), ConfigTroubl
     if target.role != Role::Client || request.overrides.connect || request.until < Layer::Tcp {
         return Ok(());
     }
-    let why = match bridge_conf_at_hand(request) {
-        Some((file, port)) if port == bridge.value.port => format!("{} gives that port to servers", file.display()),
-        _ if bridge.value.port == SERVER_PORT => "a Sigul bridge keeps that port for servers".to_owned(),
+    let (state, why) = match bridge_conf_at_hand(request) {
+        Some((file, port)) if port == bridge.value.port => {
+            (ConfigState::PortForServers, format!("{} gives that port to servers", file.display()))
+        }
+        _ if bridge.value.port == SERVER_PORT => {
+            (ConfigState::PortUsuallyForServers, "a Sigul bridge keeps that port for servers".to_owned())
+        }
         _ => return Ok(()),
     };
     let (port, origin) = (bridge.value.port, &bridge.origin);
     let summary = format!(
         "port {port} ({origin}) is not for clients: {why}. Connecting there would break the next client; --connect does it all the same"
     );
-    Err(ConfigTrouble { cause: Cause::WrongPort, summary })
+    Err(ConfigTrouble { state, summary })
 }
 
 /// The server port of a bridge.conf beside the client's configuration or in the system's directory.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::vocabulary::Layer;
+use nssight_diagnosis::Layer;
 
 /// Which part this host plays; it follows from the configuration's sections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -195,9 +195,23 @@ pub struct Target {
     pub load_modules: bool,
 }
 
+/// What the peer is, and with it which layers come after TCP and what they are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// Any TLS peer: the walk ends with the handshake.
+    Tls,
+    /// A bridge with a server behind it.
+    #[default]
+    Sigul,
+}
+
 /// The target as a report shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TargetSummary {
+    /// What the peer is. Reports of version 1 do not say.
+    #[serde(default)]
+    pub profile: Profile,
     /// Which part this host plays.
     pub role: Option<Role>,
     /// Configuration files that were read.
@@ -225,10 +239,27 @@ pub struct TargetSummary {
 }
 
 impl Target {
+    /// Any TLS peer, unless a server behind it is known or a configuration of Sigul was read.
+    pub fn profile(&self) -> Profile {
+        match self.server.is_none() && self.config_files.is_empty() {
+            true => Profile::Tls,
+            false => Profile::Sigul,
+        }
+    }
+
+    /// The peer as a subject.
+    pub fn peer(&self) -> &'static str {
+        match self.profile() {
+            Profile::Tls => "the peer",
+            Profile::Sigul => "the bridge",
+        }
+    }
+
     /// For a report.
     pub fn summary(&self, until: Layer) -> TargetSummary {
         let database = &self.database;
         TargetSummary {
+            profile: self.profile(),
             role: Some(self.role),
             config_files: self.config_files.iter().map(|path| path.display().to_string()).collect(),
             database: Some(Setting::new(database.value.argument.display().to_string(), database.origin.clone())),

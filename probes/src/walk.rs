@@ -10,16 +10,18 @@ use nssight_nss::transport::Control;
 use nssight_nss::{Certificate, ClientAuth, Nss, PrivateKey, Slot, TlsClient};
 use nssight_sigul::request::Request;
 
-use crate::catalogue::Cause;
+use nssight_diagnosis::fact::fact;
+use nssight_diagnosis::signal::signal;
+use nssight_diagnosis::verdict::judge_last;
+use nssight_diagnosis::{CertificateRole, Finding, Layer, Notes, Status};
+
 use crate::certificates::SeenCertificate;
-use crate::finding::{Finding, Notes};
 use crate::plan::{Plan, Probe};
 use crate::private_copy::{self, PrivateCopy};
 use crate::secret::Password;
 use crate::settings::Settings;
 use crate::target::{Role, Target};
 use crate::tunnel::Tunnel;
-use crate::vocabulary::{CertificateRole, Confidence, Layer, Status};
 use crate::wire::{SessionLog, WireEvent};
 use crate::x509;
 
@@ -174,8 +176,9 @@ impl<'a> Walk<'a> {
             for session in &self.sessions {
                 session.borrow_mut().take_new().iter().for_each(|event| observer.seen(event));
             }
-            observer.found(&finding);
             self.findings.push(finding);
+            judge_last(&mut self.findings);
+            self.findings.last().into_iter().for_each(|finding| observer.found(finding));
         }
         self.close();
     }
@@ -243,8 +246,8 @@ impl<'a> Walk<'a> {
         if let Some(end) = self.end {
             if end.saturating_duration_since(started) < self.settings.timeout().min(WORTH_A_TRY) {
                 let summary = format!("the time for the whole walk ended before {}", probe.layer);
-                let outcome = Notes::default().fail(Cause::ToolTimeout, Confidence::Certain, summary);
-                return outcome.into_finding(probe.layer, 0);
+                let notes = Notes::default().with(fact::ToolState::DeadlinePassed);
+                return notes.fail(signal::TOOL_TIMEOUT, summary).into_finding(probe.layer, 0);
             }
             self.deadline = self.deadline.min(end);
         }
@@ -252,9 +255,6 @@ impl<'a> Walk<'a> {
         let outcome = (probe.run)(self);
         if self.connections != before {
             observer.connected(self.connections);
-        }
-        if let Some(cause) = outcome.cause() {
-            debug_assert!(probe.causes.contains(&cause), "{} gives {} and does not say so", probe.layer, cause.id());
         }
         let duration = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         outcome.into_finding(probe.layer, duration)

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+pub use nssight_diagnosis::derive::silence::Arrivals;
 use nssight_nss::transport::{End, Tap};
-use nssight_wire::{Conversation, Direction, Summary};
+use nssight_wire::{AlertLevel, Conversation, Direction, Summary, What};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -36,8 +37,94 @@ pub struct WireEvent {
     pub session: Session,
     /// Which way.
     pub direction: Way,
+    /// What kind of thing it was. Reports of version 1 do not say.
+    #[serde(default)]
+    pub kind: EventKind,
+    /// The alert, where it is one in the clear.
+    #[serde(default)]
+    pub alert: Option<WireAlert>,
+    /// How this direction ended, where it did.
+    #[serde(default)]
+    pub end: Option<WireEnd>,
     /// What, in words.
     pub what: String,
+}
+
+/// What kind of thing was seen on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// Not told.
+    #[default]
+    Unknown,
+    /// A handshake message in the clear.
+    Handshake,
+    /// ChangeCipherSpec.
+    ChangeCipherSpec,
+    /// An alert in the clear.
+    Alert,
+    /// An encrypted record.
+    Encrypted,
+    /// What TLS does not allow at that place, or no TLS at all.
+    Foreign,
+    /// The end of a direction.
+    End,
+}
+
+/// An alert in the clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WireAlert {
+    /// It ends the session.
+    pub fatal: bool,
+    /// Its number.
+    pub description: u8,
+}
+
+/// How a direction ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WireEnd {
+    /// FIN.
+    Fin,
+    /// RST.
+    Reset,
+    /// The deadline of the watcher passed.
+    TimedOut,
+    /// The watched client closed it.
+    LocalClose,
+}
+
+fn kind(what: &What) -> EventKind {
+    match what {
+        What::ClientHello(_)
+        | What::HelloRetryRequest(_)
+        | What::ServerHello(_)
+        | What::Certificate(_)
+        | What::CertificateRequest(_)
+        | What::ServerKeyExchange { .. }
+        | What::CertificateVerify { .. }
+        | What::Handshake { .. } => EventKind::Handshake,
+        What::ChangeCipherSpec => EventKind::ChangeCipherSpec,
+        What::Alert(_) => EventKind::Alert,
+        What::Encrypted { .. } => EventKind::Encrypted,
+        What::Malformed { .. } | What::Oversized { .. } | What::Stray { .. } | What::NotTls(_) => EventKind::Foreign,
+        What::End(_) => EventKind::End,
+    }
+}
+
+fn alert(what: &What) -> Option<WireAlert> {
+    let What::Alert(alert) = what else { return None };
+    Some(WireAlert { fatal: alert.level == AlertLevel::Fatal, description: alert.description.0 })
+}
+
+fn end(what: &What) -> Option<WireEnd> {
+    let What::End(end) = what else { return None };
+    Some(match end {
+        nssight_wire::End::Fin => WireEnd::Fin,
+        nssight_wire::End::Reset => WireEnd::Reset,
+        nssight_wire::End::TimedOut => WireEnd::TimedOut,
+        nssight_wire::End::LocalClose => WireEnd::LocalClose,
+    })
 }
 
 /// The bytes of one session on their way into its story.
@@ -52,17 +139,6 @@ pub struct SessionLog {
     pub end: Option<End>,
     /// We have ended our direction.
     pub we_finished: bool,
-}
-
-/// When bytes came; tells a stall from a trickle.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Arrivals {
-    /// Since the connection came up.
-    pub first: Option<Duration>,
-    /// Since the connection came up.
-    pub last: Option<Duration>,
-    /// How many times something came.
-    pub count: u64,
 }
 
 impl SessionLog {
@@ -88,6 +164,9 @@ impl SessionLog {
                 Direction::Sent => Way::Sent,
                 Direction::Received => Way::Received,
             },
+            kind: kind(&event.what),
+            alert: alert(&event.what),
+            end: end(&event.what),
             what: event.what.to_string(),
         });
         let new: Vec<WireEvent> = new.collect();

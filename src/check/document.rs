@@ -1,12 +1,14 @@
 //! The machine formats of `nssight check`: schema `nssight/check/1`.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
-use nssight_probes::{Cause, Component, Layer, Outcome, Report};
+use nssight_diagnosis::vocabulary::Outcome;
+use nssight_probes::Report;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::tally::Tally;
+use super::tally::{CauseCount, Tally};
 use crate::report::Subject;
 
 const SCHEMA: &str = "nssight/check/1";
@@ -86,21 +88,14 @@ pub(crate) struct Summary {
     causes: Vec<CauseCount>,
 }
 
-/// Targets that came out alike.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct CauseCount {
-    pub(super) status: Outcome,
-    pub(super) layer: Option<Layer>,
-    pub(super) cause: Option<Cause>,
-    pub(super) component: Option<Component>,
-    pub(super) count: usize,
-    /// Their names, in the order of the file.
-    pub(super) targets: Vec<String>,
+/// Writes those that are done as one document.
+pub(super) fn write(subjects: &[Subject], summary: Summary, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, &Output::Document(Document::of(subjects, summary)))?;
+    writeln!(out)
 }
 
 impl<'a> Document<'a> {
-    /// Of those that are done.
-    pub(crate) fn of(subjects: &'a [Subject], summary: Summary) -> Self {
+    fn of(subjects: &'a [Subject], summary: Summary) -> Self {
         Self { schema: SCHEMA, targets: subjects.iter().map(Entry::from).collect(), summary }
     }
 }
@@ -130,14 +125,6 @@ impl From<Summary> for SummaryLine {
 }
 
 impl Summary {
-    /// Where every target was walked.
-    pub(crate) fn of_all(subjects: &[Subject]) -> Self {
-        let names: Vec<String> = subjects.iter().map(|subject| subject.name.clone()).collect();
-        let mut tally = Tally::of(names.len());
-        subjects.iter().enumerate().for_each(|(index, subject)| tally.add(index, subject));
-        Self::of(&tally, &names)
-    }
-
     /// With the names of the targets, in the order of the file.
     pub(super) fn of(tally: &Tally, names: &[String]) -> Self {
         Self {

@@ -4,10 +4,9 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use colored::{Color, Colorize};
-use nssight_probes::Outcome;
+use nssight_diagnosis::vocabulary::Outcome;
 
-use super::document::CauseCount;
-use super::tally::{Tally, warned};
+use super::tally::{CauseCount, Tally, warned};
 use crate::report::Subject;
 use crate::terminal::{printable, wrap};
 
@@ -101,7 +100,7 @@ impl Layout {
         };
         writeln!(out, "{} {}", sign.color(colour), format!("{status}{}: {count}", place.join(" · ")).bold())?;
         if let Some(entry) = cause.cause.map(|cause| cause.entry()) {
-            for line in wrap(&entry.title, width.saturating_sub(2)) {
+            for line in wrap(entry.title, width.saturating_sub(2)) {
                 writeln!(out, "  {line}")?;
             }
         }

@@ -16,10 +16,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-use nssight_probes::Outcome;
+use nssight_diagnosis::vocabulary::Outcome;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-pub(crate) use document::{Document, Output, Summary};
+pub(crate) use document::Output;
 
 use crate::cli::{CheckFormat, CheckOptions, Format};
 use crate::crew::Spare;

@@ -6,9 +6,9 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use nssight_probes::Outcome;
+use nssight_diagnosis::vocabulary::Outcome;
 
-use super::document::{Output, Summary, TargetLine};
+use super::document::{self, Output, Summary, TargetLine};
 use super::human::Layout;
 use super::signals::Interrupted;
 use super::tally::Tally;
@@ -131,7 +131,7 @@ impl<'a> Results<'a> {
                 serde_json::to_writer(&mut out, &Output::Summary(summary().into()))?;
                 writeln!(out)?;
             }
-            CheckFormat::Document(Format::Json) => report::json::document(&subjects, summary(), &mut out)?,
+            CheckFormat::Document(Format::Json) => document::write(&subjects, summary(), &mut out)?,
             CheckFormat::Document(format) => report::write(format, &subjects, &mut out)?,
         }
         out.flush()

@@ -3,10 +3,24 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use nssight_probes::{Cause, Component, Layer, Outcome, Status};
+use nssight_diagnosis::vocabulary::Outcome;
+use nssight_diagnosis::{Cause, Component, Layer, Status};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::document::CauseCount;
 use crate::report::Subject;
+
+/// Targets that came out alike.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct CauseCount {
+    pub(super) status: Outcome,
+    pub(super) layer: Option<Layer>,
+    pub(super) cause: Option<Cause>,
+    pub(super) component: Option<Component>,
+    pub(super) count: usize,
+    /// Their names, in the order of the file.
+    pub(super) targets: Vec<String>,
+}
 
 /// Targets that come out alike share one.
 type Kind = (Outcome, Option<Layer>, Option<Cause>, Option<Component>);

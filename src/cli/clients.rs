@@ -7,7 +7,7 @@ use clap::Args;
 use nssight_probes::settings::Overrides;
 
 use super::{PasswordOptions, TableOptions, TargetOptions, seconds};
-use crate::process_model::Model;
+use crate::models::Model;
 
 #[derive(Args)]
 pub(crate) struct ClientsOptions {

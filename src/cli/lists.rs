@@ -37,7 +37,7 @@ pub(crate) struct SchemaOptions {
 /// A document that has a schema.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Document {
-    /// nssight/report/1, of `nssight diagnose`
+    /// nssight/report/2, of `nssight diagnose`
     Report,
     /// nssight/check/1, of `nssight check`: the document, and each line of ndjson
     Check,

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use nssight_probes::Layer;
+use nssight_diagnosis::{Cause, Layer};
 use nssight_probes::settings::{BRIDGE_PORT, Overrides};
 use nssight_probes::target::{Endpoint, TlsVersion};
 
@@ -31,7 +31,7 @@ pub(crate) use trace::TraceOptions;
 
 /// Walk every layer of a mutual TLS connection over NSS and name the one that fails.
 #[derive(Parser)]
-#[command(version, long_version = crate::diagnose::versions(), max_term_width = 100, args_override_self = true)]
+#[command(version, long_version = crate::version::long(), max_term_width = 100, args_override_self = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -90,6 +90,9 @@ pub(crate) struct DiagnoseOptions {
     pub(crate) walked: WalkedOptions,
     #[command(flatten)]
     pub(crate) output: OutputOptions,
+    /// Say as well what keeps this cause from being the verdict, or that nothing does
+    #[arg(long, value_name = "CAUSE")]
+    pub(crate) why_not: Option<Cause>,
     /// Run this program first, traced, with all words that follow, and say where it leaves the walk; its connections come on
     /// top of the one of the walk
     #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true, help_heading = "Walk",
@@ -97,9 +100,15 @@ pub(crate) struct DiagnoseOptions {
     pub(crate) trace_against: Vec<OsString>,
 }
 
+/// Where a host alone is asked.
+const HTTPS_PORT: u16 = 443;
+
 /// What is walked, and how.
 #[derive(Args)]
 pub(crate) struct WalkedOptions {
+    /// The TLS peer: any TLS server that asks for a client certificate, or a bridge [default port: 443]
+    #[arg(value_name = "HOST[:PORT]", value_parser = peer, conflicts_with = "bridge")]
+    peer: Option<Endpoint>,
     /// Read this client.conf, server.conf or bridge.conf; without it and without --db, /etc/sigul/client.conf and
     /// ~/.sigul/client.conf
     #[arg(short = 'c', long, value_name = "FILE")]
@@ -228,12 +237,22 @@ impl TargetOptions {
 impl WalkedOptions {
     /// What the command line says about the target.
     pub(crate) fn overrides(&self) -> Overrides {
-        self.target.overrides(self.walk.connect)
+        let overrides = self.target.overrides(self.walk.connect);
+        Overrides { bridge: self.peer.clone().or(overrides.bridge.clone()), ..overrides }
     }
 }
 
-/// `HOST:PORT`, `[ADDRESS]:PORT` or a host alone.
+/// `HOST:PORT`, `[ADDRESS]:PORT` or a host alone, which is asked on the port of HTTPS.
+fn peer(text: &str) -> Result<Endpoint, String> {
+    endpoint_or(text, HTTPS_PORT)
+}
+
+/// `HOST:PORT`, `[ADDRESS]:PORT` or a host alone, which is asked on the port of a bridge.
 pub(crate) fn endpoint(text: &str) -> Result<Endpoint, String> {
+    endpoint_or(text, BRIDGE_PORT)
+}
+
+fn endpoint_or(text: &str, default: u16) -> Result<Endpoint, String> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']').ok_or("the bracket of an IPv6 address is not closed")?;
@@ -244,7 +263,7 @@ pub(crate) fn endpoint(text: &str) -> Result<Endpoint, String> {
         None => (text, None),
     };
     let port = match port {
-        None => BRIDGE_PORT,
+        None => default,
         Some(port) => {
             port.parse().ok().filter(|port| *port > 0).ok_or(format!("\"{port}\" is not a port (1 to 65535)"))?
         }

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use nssight_probes::Layer;
+use nssight_diagnosis::Layer;
 use schemars::JsonSchema;
 use serde::Serialize;
 

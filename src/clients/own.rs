@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 
-use nssight_probes::{Layer, Report, Status};
+use nssight_diagnosis::fact::fact;
+use nssight_diagnosis::{Layer, Status};
+use nssight_probes::Report;
 
 use super::attempt::{Attempt, Job, Outcome};
 
@@ -37,8 +39,8 @@ pub(super) fn attempt(job: &Job<'_>) -> io::Result<Attempt> {
     attempt.connected = passed(Layer::Tcp);
     attempt.handshake = passed(Layer::OuterHandshake);
     let handshake = report.probes.iter().find(|finding| finding.layer == Layer::OuterHandshake);
-    let agreed = handshake.and_then(|finding| finding.evidence.iter().find(|fact| fact.key == "agreed"));
-    attempt.agreed = agreed.map(|fact| fact.value.clone());
+    let agreed = handshake.and_then(|finding| finding.fact(fact::SESSION_AGREED.0));
+    attempt.agreed = agreed.map(|fact| fact.text().into_owned());
     if let Some(failed) = report.probes.iter().find(|finding| finding.status == Status::Fail) {
         let cause = failed.cause.map(|cause| cause.id()).unwrap_or_default();
         attempt.error = Some(format!("{} {cause}: {}", failed.layer, failed.summary));

@@ -16,7 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::walked::Walked;
 use super::walks::Origin;
-use crate::diagnose;
+use crate::version;
 
 /// From a walk that ends at a local file to one that ends at its deadline.
 const SECONDS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -98,7 +98,7 @@ impl Figures {
     fn register(&mut self) {
         let mut registry = Registry::default();
         let own = registry.sub_registry_with_prefix("nssight_exporter");
-        let tool = diagnose::tool();
+        let tool = version::tool();
         let versions = [("version", tool.version), ("nss", tool.nss), ("nspr", tool.nspr), ("openssl", tool.openssl)];
         own.register("build", "What this is, and what it runs with", Info::new(versions.to_vec()));
         own.register("probes", "Answers to /probe, by how they came about", self.probes.clone());

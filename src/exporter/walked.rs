@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use nssight_probes::{CertificateRole, Layer, Report, SeenCertificate, Status};
+use nssight_diagnosis::{CertificateRole, Layer, Status};
+use nssight_probes::{Report, SeenCertificate};
 
 use crate::cli::Format;
 use crate::report::{self, Subject};

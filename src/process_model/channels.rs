@@ -15,8 +15,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::model::{Model, Step};
 use super::{Binding, Subject, attempt};
+use crate::models::{Model, Step};
 
 /// One way to give a password.
 #[derive(Debug, Clone, Serialize, JsonSchema)]

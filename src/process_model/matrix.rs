@@ -2,13 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use nssight_probes::Cause;
+use nssight_diagnosis::fact::{Fact, Facts, fact};
+use nssight_diagnosis::judge::{Case, judge};
+use nssight_diagnosis::signal::{Shown, signal};
+use nssight_diagnosis::{Cause, Layer};
 use nssight_probes::secret::PasswordForm;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::channels::{self, Channel};
-use super::model::{Ending, Line, Model, Step, Trouble, Who};
+use super::model::{Ending, Line, Trouble, Who};
+use crate::models::{Model, Step};
 
 /// The document, schema `nssight/process-model/1`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -75,11 +79,29 @@ impl Cell {
 /// What follows from the rows.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Conclusion {
-    /// Id of the cause; absent where the process model is not to blame.
-    pub(crate) cause: Option<String>,
+    /// The cause; absent where the process model is not to blame.
+    pub(crate) cause: Option<Cause>,
+    /// What was compared.
+    pub(crate) facts: Facts,
     /// Models that show it.
     pub(crate) models: Vec<Model>,
     pub(crate) text: String,
+}
+
+impl Conclusion {
+    /// From what was compared; which cause that shows is for the judge to say.
+    fn of(fact: impl Into<Fact>, models: Vec<Model>, text: String) -> Self {
+        let shown = Shown::new(signal::PROCESS_MODEL).at(Layer::ProcessModel);
+        let mut facts = Facts::default();
+        facts.put(fact);
+        let judgement = judge(&Case { shown: vec![&shown], facts: facts.iter().collect() });
+        Self { cause: judgement.first().map(|first| first.cause), facts, models, text }
+    }
+
+    /// A fresh process fails, too.
+    fn no_matter_of_processes(text: String) -> Self {
+        Self { cause: None, facts: Facts::default(), models: vec![Model::FreshProcess], text }
+    }
 }
 
 impl Row {
@@ -252,7 +274,7 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
     let broken = fresh.and_then(|row| row.steps.iter().find(|cell| !cell.good()));
     if let Some(trouble) = untried.filter(|_| broken.is_none()) {
         let text = format!("the models could not be tried{through}: {trouble}");
-        conclusions.push(Conclusion { cause: None, models: vec![Model::FreshProcess], text });
+        conclusions.push(Conclusion::no_matter_of_processes(text));
         return;
     }
     if let Some(cell) = broken {
@@ -262,12 +284,9 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
             cell.step.title(),
             what(cell)
         );
-        conclusions.push(Conclusion { cause: None, models: vec![Model::FreshProcess], text });
+        conclusions.push(Conclusion::no_matter_of_processes(text));
         return;
     }
-    let mut add = |cause: Cause, models: Vec<Model>, text: String| {
-        conclusions.push(Conclusion { cause: Some(cause.id().to_owned()), models, text });
-    };
     let of = |wanted: &dyn Fn(&Row) -> bool| -> Vec<Model> {
         rows.iter().filter(|row| wanted(row)).map(|row| row.model).collect()
     };
@@ -281,7 +300,7 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
              the fork{restart}",
             names(&repeating)
         );
-        add(Cause::ForkDuplicatesRandomness, repeating, text);
+        conclusions.push(Conclusion::of(fact::ModelRandomnessRepeats::Yes, repeating, text));
     }
     let hanging = of(&|row| forks(row) && row.steps.iter().any(|cell| cell.hung > 0));
     if !hanging.is_empty() {
@@ -299,7 +318,7 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
             false => "the token itself does not come back in it. Fork before NSS is initialised",
         };
         let text = format!("a child hangs{through} ({}): {why}, or start a new program", counts.join("; "));
-        add(Cause::ForkDeadlocks, hanging, text);
+        conclusions.push(Conclusion::of(fact::ModelForkHangs::Yes, hanging, text));
     }
     let lost =
         |row: &Row| row.cell(Step::Login).error.as_ref().is_some_and(|error| error.name == "SEC_ERROR_BAD_PASSWORD");
@@ -310,7 +329,7 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
              SEC_ERROR_BAD_PASSWORD, although the password is right. Set the callback in every thread that may log in",
             names(&threads)
         );
-        add(Cause::ThreadLosesPassword, threads.clone(), text);
+        conclusions.push(Conclusion::of(fact::ModelThreadLosesPassword::Yes, threads.clone(), text));
     }
     let failing = of(&|row| {
         forks(row) && !threads.contains(&row.model) && row.steps.iter().any(|cell| cell.failed + cell.crashed > 0)
@@ -324,7 +343,7 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
             names(&failing),
             cell.map(|cell| format!("{} gives {}", cell.step.title(), what(cell))).unwrap_or_default()
         );
-        add(Cause::ForkBreaksNss, failing, text);
+        conclusions.push(Conclusion::of(fact::ModelForkFails::Yes, failing, text));
     }
 }
 
@@ -352,8 +371,7 @@ impl Matrix {
         if let Some(file) = form.and_then(|form| channels::file_format(&password_channels, form)) {
             let why = file.why.clone().unwrap_or_default();
             let text = format!("NSS's tools take another password from the file than is meant: {why}");
-            let cause = Some(Cause::PasswordFileFormat.id().to_owned());
-            conclusions.push(Conclusion { cause, models: Vec::new(), text });
+            conclusions.push(Conclusion::of(fact::PasswordState::Repairable, Vec::new(), text));
         }
         Self { schema: "nssight/process-model/1", nss, database, nickname, models, password_channels, conclusions }
     }
@@ -373,6 +391,16 @@ mod tests {
         let row = Row::of("c", Model::ForkAfterInit, &lines, false, Some(Ending::Code(0)));
         assert_eq!(row.context_differences, [["Threads", "4", "1"].map(str::to_owned)]);
         assert_eq!(row.trouble, None);
+    }
+
+    #[test]
+    fn each_difference_from_a_fresh_process_has_its_cause() {
+        let cause = |fact: Fact| Conclusion::of(fact, Vec::new(), String::new()).cause.map(Cause::id);
+        assert_eq!(cause(fact::ModelForkFails::Yes.into()), Some("fork-breaks-nss"));
+        assert_eq!(cause(fact::ModelForkHangs::Yes.into()), Some("fork-deadlocks"));
+        assert_eq!(cause(fact::ModelRandomnessRepeats::Yes.into()), Some("fork-duplicates-randomness"));
+        assert_eq!(cause(fact::ModelThreadLosesPassword::Yes.into()), Some("thread-loses-password"));
+        assert_eq!(cause(fact::PasswordState::Repairable.into()), Some("password-file-format"));
     }
 
     #[test]

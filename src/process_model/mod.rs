@@ -17,18 +17,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
+use nssight_diagnosis::Layer;
 use nssight_nss::library;
+use nssight_probes::Target;
 use nssight_probes::secret::Password;
-use nssight_probes::{Layer, Target};
 use zeroize::Zeroizing;
 
 use crate::cli::{ProcessModelOptions, TableFormat};
+use crate::models::Model;
 use crate::{copies, exit, lines, password, settings, terminal, worker};
 
 use matrix::{Matrix, Row};
 use model::{Ending, Line, Task};
-
-pub(crate) use model::Model;
 
 pub(crate) use matrix::Matrix as MatrixDocument;
 

@@ -1,64 +1,13 @@
-//! The process models and their steps, and what the process that tries one of them tells.
+//! What the process that tries a process model is told, and what it tells.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use clap::ValueEnum;
 use nssight_probes::Target;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Declares an enum whose values have a title; JSON spells them in kebab-case.
-macro_rules! named {
-    ($(#[$meta:meta])* $name:ident { $($variant:ident = $title:literal;)+ }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, ValueEnum)]
-        #[serde(rename_all = "kebab-case")]
-        pub(crate) enum $name { $(#[doc = $title] $variant,)+ }
-
-        impl $name {
-            /// All of them, in order.
-            pub(crate) const ALL: &[Self] = &[$(Self::$variant,)+];
-
-            /// In words.
-            pub(crate) fn title(self) -> &'static str {
-                match self { $(Self::$variant => $title,)+ }
-            }
-        }
-    };
-}
-
-named! {
-    /// How a client arranges its processes and threads around NSS.
-    Model {
-        FreshProcess = "a fresh process";
-        SameThread = "once more in the same thread";
-        AnotherThread = "another thread";
-        ForkBeforeInit = "fork, then initialise in each";
-        ForkAfterInit = "initialise, then fork";
-        ForkAfterLogin = "initialise and log in, then fork";
-        ForkShutdownInit = "fork, shut down and initialise in the child";
-        ForkRestartModules = "fork, restart the modules in the child";
-        ForkFromThread = "fork from a second thread";
-        ForkWhileBusy = "fork while other threads use NSS";
-        DoubleTls = "a child for the outer session, the parent for the inner one";
-    }
-}
-
-named! {
-    /// What a client does with NSS.
-    Step {
-        Init = "init";
-        Login = "login";
-        FindCertificate = "certificate";
-        FindKey = "key";
-        Sign = "sign";
-        Random = "random";
-        OuterHandshake = "outer handshake";
-        InnerHandshake = "inner handshake";
-        ParentAgain = "parent again";
-    }
-}
+use crate::models::{Model, Step};
 
 /// What the process that tries a model is told; the password's bytes follow.
 #[derive(Debug, Serialize, Deserialize)]

@@ -8,15 +8,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nssight_diagnosis::{Finding, Layer, Status};
 use nssight_nss::process::in_child;
 use nssight_nss::{Certificate, InitOptions, Login, Nss, NssError, PrivateKey, Slot, library};
 use nssight_probes::wire::WireEvent;
-use nssight_probes::{Finding, Layer, Observer, Plan, SeenCertificate, Settings, Status, Target, Walk};
+use nssight_probes::{Observer, Plan, SeenCertificate, Settings, Target, Walk};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use zeroize::Zeroizing;
 
 use super::context;
-use super::model::{Ending, Line, Model, Step, Task, Trouble, Who};
+use super::model::{Ending, Line, Task, Trouble, Who};
+use crate::models::{Model, Step};
 use crate::{exit, worker};
 
 /// Threads that keep NSS busy while the parent forks.

@@ -6,7 +6,7 @@ use colored::Colorize;
 use comfy_table::{Cell as TableCell, Color};
 
 use super::matrix::{Cell, Matrix, Row, what};
-use super::model::Step;
+use crate::models::Step;
 use crate::terminal;
 
 /// Writes the matrix.

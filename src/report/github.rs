@@ -6,7 +6,8 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 
-use nssight_probes::{Outcome, Report};
+use nssight_diagnosis::vocabulary::Outcome;
+use nssight_probes::Report;
 
 use super::words::{self, Standing};
 use super::{Subject, markdown};
@@ -44,13 +45,13 @@ fn annotate(subject: &Subject, out: &mut dyn Write) -> io::Result<()> {
     })
 }
 
-/// The verdict, and what to do, a line each.
+/// The verdict, what to do, and what else it may be, a line each.
 fn message(report: &Report) -> Vec<String> {
     let remedies = report.verdict.remedies.iter().map(|remedy| match &remedy.command {
         Some(command) => format!("→ {}: {command}", remedy.text),
         None => format!("→ {}", remedy.text),
     });
-    [report.verdict.summary.clone()].into_iter().chain(remedies).collect()
+    [report.verdict.summary.clone()].into_iter().chain(remedies).chain(words::beside(report)).collect()
 }
 
 fn command(out: &mut dyn Write, name: &str, title: &str, message: &[String]) -> io::Result<()> {

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use askama::Template;
-use nssight_probes::{Cause, Finding, Report, SeenCertificate, Status};
+use nssight_diagnosis::{Cause, Finding, Status};
+use nssight_probes::{Report, SeenCertificate};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -62,10 +63,14 @@ struct Target<'a> {
     standing: Standing,
     /// One of many that passes: only its certificates are of interest.
     brief: bool,
-    /// Layer, cause, component and confidence, each with what it is.
+    /// Layer, cause, component and confidence, each with what it is, and the layer that showed it if that is another.
     place: Vec<(&'static str, &'static str)>,
     summary: String,
-    why: &'a str,
+    also: String,
+    why: &'static str,
+    /// The page of the cause.
+    docs: &'a str,
+    alternatives: Vec<Other>,
     labels: Vec<String>,
     remedies: Vec<(String, Option<String>)>,
     rungs: Vec<Rung>,
@@ -74,6 +79,13 @@ struct Target<'a> {
     settings: Vec<(&'static str, String)>,
     time: String,
     colophon: String,
+}
+
+/// A cause that is not excluded either.
+struct Other {
+    cause: &'static str,
+    component: &'static str,
+    tell_apart: String,
 }
 
 /// One layer.
@@ -112,15 +124,24 @@ impl<'a> Target<'a> {
         let report = &subject.report;
         let verdict = &report.verdict;
         let kinds = ["layer", "cause", "component", "confidence"];
+        let seen_at = words::seen_at(report).map(|layer| ("shown at", layer.as_str()));
+        let alternatives = words::alternatives(report).map(|other| Other {
+            cause: other.cause.id(),
+            component: other.component.as_str(),
+            tell_apart: other.tell_apart.first().map(|how| printable(how)).unwrap_or_default(),
+        });
         let remedies = verdict.remedies.iter().map(|it| (printable(&it.text), it.command.as_deref().map(printable)));
         Self {
             id: format!("target-{}", index + 1),
             name: printable(&subject.name),
             standing: Standing::of(report),
             brief: many && Standing::of(report) == Standing::Pass,
-            place: kinds.into_iter().zip(words::place(report)).collect(),
+            place: kinds.into_iter().zip(words::place(report)).chain(seen_at).collect(),
             summary: printable(&verdict.summary),
-            why: verdict.cause.map(|cause| cause.entry().why.as_str()).unwrap_or_default(),
+            also: words::also(report).unwrap_or_default(),
+            why: verdict.cause.map(|cause| cause.entry().why).unwrap_or_default(),
+            docs: verdict.docs.as_deref().unwrap_or_default(),
+            alternatives: alternatives.collect(),
             labels: subject.labels.iter().map(|(name, value)| printable(&format!("{name}={value}"))).collect(),
             remedies: remedies.collect(),
             rungs: rungs(report),

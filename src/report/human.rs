@@ -4,9 +4,12 @@ use std::io::{self, Write};
 
 use colored::{Color, Colorize};
 use comfy_table::{ContentArrangement, Table};
+use nssight_diagnosis::vocabulary::Outcome;
+use nssight_diagnosis::{Cause, Confidence, Finding, Layer, Status};
+use nssight_probes::Report;
 use nssight_probes::wire::{Session, Way};
-use nssight_probes::{Confidence, Finding, Layer, Outcome, Report, Status};
 
+use super::words;
 use crate::terminal::{printable, wrap};
 
 /// How much is shown.
@@ -16,9 +19,9 @@ pub(crate) enum Detail {
     Short,
     /// The verdict with its remedies.
     Quiet,
-    /// The layers, the verdict, its evidence and its remedies.
+    /// The layers, the verdict, what it rests on and its remedies.
     Normal,
-    /// The evidence of every layer, too.
+    /// What was seen in every layer, too.
     Verbose,
 }
 
@@ -63,7 +66,7 @@ impl<W: Write> Human<W> {
             }
         }
         if self.detail == Detail::Verbose {
-            self.evidence(finding)?;
+            self.facts(finding)?;
         }
         self.out.flush()
     }
@@ -77,28 +80,37 @@ impl<W: Write> Human<W> {
         if self.detail != Detail::Quiet {
             writeln!(self.out)?;
         }
+        let status = verdict.status.as_str().to_uppercase();
         let title = match (verdict.status, verdict.layer, verdict.cause) {
-            (Outcome::Pass, ..) => "PASS".green().bold().to_string(),
-            (status, Some(layer), Some(cause)) => {
-                let word = match status {
-                    Outcome::Fail => "FAIL",
-                    Outcome::Flaky => "FLAKY",
-                    Outcome::Pass | Outcome::Inconclusive => "INCONCLUSIVE",
-                };
+            (Outcome::Pass, ..) => status.green().bold().to_string(),
+            (_, Some(layer), Some(cause)) => {
                 let component = verdict.component.map(|component| format!(" · {component}")).unwrap_or_default();
-                format!("{} {layer} · {}{component} · {}", word.red().bold(), cause.id().bold(), verdict.confidence)
+                format!("{} {layer} · {}{component} · {}", status.red().bold(), cause.id().bold(), verdict.confidence)
             }
-            (status, ..) => status.as_str().to_uppercase(),
+            (_, Some(layer), None) => format!("{} {layer}", status.red().bold()),
+            (_, None, _) => status,
         };
         writeln!(self.out, "{title}")?;
         self.paragraph(&verdict.summary, 2)?;
+        if let Some(layer) = words::seen_at(report) {
+            self.paragraph(&format!("It showed at {layer}."), 2)?;
+        }
+        if let Some(also) = words::also(report) {
+            self.paragraph(&format!("Proven as well: {also}."), 2)?;
+        }
         if let (Some(cause), true) = (verdict.cause, self.detail != Detail::Quiet) {
             writeln!(self.out)?;
             self.heading("Why it looks like this")?;
-            self.paragraph(&cause.entry().why, 2)?;
+            self.paragraph(cause.entry().why, 2)?;
+            if let Some(page) = &verdict.docs {
+                self.paragraph(&format!("More: {page}"), 2)?;
+            }
+        }
+        if self.detail != Detail::Quiet {
+            self.alternatives(report)?;
         }
         if matches!(self.detail, Detail::Normal) && verdict.status != Outcome::Pass {
-            self.evidence_of_verdict(report)?;
+            self.grounds(report)?;
         }
         if self.detail != Detail::Quiet
             && !report.wire.is_empty()
@@ -126,30 +138,43 @@ impl<W: Write> Human<W> {
         self.out.flush()
     }
 
-    fn evidence_of_verdict(&mut self, report: &Report) -> io::Result<()> {
-        let failed = report.probes.iter().filter(|finding| finding.status == Status::Fail);
-        let named = report.probes.iter().filter(|finding| Some(finding.layer) == report.verdict.layer);
-        let mut layers: Vec<&Finding> = named.chain(failed).collect();
-        layers.dedup_by_key(|finding| finding.layer);
-        if layers.is_empty() {
+    /// What is not excluded either.
+    fn alternatives(&mut self, report: &Report) -> io::Result<()> {
+        for (index, other) in words::alternatives(report).enumerate() {
+            if index == 0 {
+                writeln!(self.out)?;
+                self.heading("What it may be instead")?;
+            }
+            self.paragraph(&words::alternative(other), 2)?;
+        }
+        Ok(())
+    }
+
+    /// What the verdict rests on.
+    fn grounds(&mut self, report: &Report) -> io::Result<()> {
+        let mut findings = words::grounds(report);
+        findings.retain(|finding| !words::facts(finding).is_empty());
+        if findings.is_empty() {
             return Ok(());
         }
         writeln!(self.out)?;
         self.heading("What was seen")?;
-        layers.into_iter().try_for_each(|finding| self.evidence(finding))
+        findings.into_iter().try_for_each(|finding| self.facts(finding))
     }
 
-    fn evidence(&mut self, finding: &Finding) -> io::Result<()> {
-        if finding.evidence.is_empty() && finding.error.is_none() {
-            return Ok(());
+    /// Why another cause is not named.
+    pub(crate) fn why_not(&mut self, report: &Report, cause: Cause) -> io::Result<()> {
+        writeln!(self.out)?;
+        self.heading("Why not")?;
+        self.paragraph(&words::why_not(report, cause), 2)
+    }
+
+    fn facts(&mut self, finding: &Finding) -> io::Result<()> {
+        let rows = if self.detail == Detail::Verbose { words::all_facts(finding) } else { words::facts(finding) };
+        match rows.is_empty() {
+            true => Ok(()),
+            false => self.table(rows.iter().map(|(key, value)| [printable(key), printable(value)]).collect()),
         }
-        let mut rows: Vec<[String; 2]> =
-            finding.evidence.iter().map(|fact| [printable(&fact.key), printable(&fact.value)]).collect();
-        if let Some(error) = &finding.error {
-            let text = format!("{} ({}): {}", error.name, error.code, error.text);
-            rows.push([format!("{} error", error.library), printable(&text)]);
-        }
-        self.table(rows)
     }
 
     /// What went over the wire.

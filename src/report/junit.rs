@@ -4,7 +4,9 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use nssight_probes::{Cause, Component, Finding, Outcome, Report, Status};
+use nssight_diagnosis::vocabulary::Outcome;
+use nssight_diagnosis::{Component, Finding, Status};
+use nssight_probes::Report;
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestRerun, TestSuite};
 
 use super::Subject;
@@ -61,7 +63,9 @@ fn status(report: &Report, finding: &Finding, decisive: bool) -> TestCaseStatus 
                 true => (verdict.cause.or(finding.cause), &verdict.summary),
                 false => (finding.cause, &finding.summary),
             };
-            let mut status = TestCaseStatus::non_success(kind(cause));
+            let of_the_tool = decisive && verdict.component == Some(Component::Tool);
+            let kind = if of_the_tool { NonSuccessKind::Error } else { NonSuccessKind::Failure };
+            let mut status = TestCaseStatus::non_success(kind);
             status.set_message(printable(summary)).set_description(description(report, finding, decisive));
             if let Some(cause) = cause {
                 status.set_type(cause.id());
@@ -73,19 +77,13 @@ fn status(report: &Report, finding: &Finding, decisive: bool) -> TestCaseStatus 
             if let (Outcome::Flaky, true, Some(cause)) =
                 (verdict.status, verdict.layer == Some(finding.layer), verdict.cause)
             {
-                let mut earlier = TestRerun::new(kind(Some(cause)));
+                // What the tool itself is to blame for is not tried again.
+                let mut earlier = TestRerun::new(NonSuccessKind::Failure);
                 earlier.set_message(printable(&verdict.summary)).set_type(cause.id());
                 status.add_rerun(earlier);
             }
             status
         }
-    }
-}
-
-fn kind(cause: Option<Cause>) -> NonSuccessKind {
-    match cause {
-        Some(cause) if cause.entry().component != Component::Tool => NonSuccessKind::Failure,
-        _ => NonSuccessKind::Error,
     }
 }
 
@@ -100,7 +98,9 @@ fn description(report: &Report, finding: &Finding, decisive: bool) -> String {
         None => format!("-> {}\n", printable(&remedy.text)),
     });
     let place = words::place(report).join(" · ");
-    format!("{place}\n{}\n{grounds}{}", printable(&report.verdict.summary), remedies.collect::<String>())
+    let beside = words::beside(report).into_iter().map(|line| format!("{}\n", printable(&line)));
+    let (beside, remedies): (String, String) = (beside.collect(), remedies.collect());
+    format!("{place}\n{}\n{beside}{grounds}{remedies}", printable(&report.verdict.summary))
 }
 
 fn seen(finding: &Finding) -> String {

@@ -2,8 +2,9 @@
 
 use std::io::{self, Write};
 
+use nssight_diagnosis::Status;
+use nssight_probes::Report;
 use nssight_probes::wire::{Session, Way};
-use nssight_probes::{Report, Status};
 
 use super::Subject;
 use super::words::{self, Standing};
@@ -50,19 +51,43 @@ pub(super) fn section(subject: &Subject, out: &mut dyn Write) -> io::Result<()> 
     writeln!(out, "## {} {}\n", Standing::of(report).sign(), code(&subject.name))?;
     let place: String = words::place(report).iter().map(|word| format!(" · {}", code(word))).collect();
     writeln!(out, "**{}**{place}\n\n> {}\n", Standing::of(report).word(), text(&verdict.summary))?;
+    if let Some(layer) = words::seen_at(report) {
+        writeln!(out, "It showed at {}.\n", code(layer.as_str()))?;
+    }
+    if let Some(also) = words::also(report) {
+        writeln!(out, "Proven as well: {}.\n", text(&also))?;
+    }
     if !subject.labels.is_empty() {
         let labels = subject.labels.iter().map(|(name, value)| code(&format!("{name}={value}")));
         writeln!(out, "Labels: {}\n", labels.collect::<Vec<_>>().join(" "))?;
     }
     if let Some(cause) = verdict.cause {
-        writeln!(out, "### Why it looks like this\n\n{}\n", text(&cause.entry().why))?;
+        writeln!(out, "### Why it looks like this\n\n{}\n", text(cause.entry().why))?;
+        if let Some(page) = &verdict.docs {
+            writeln!(out, "More: {}\n", code(page))?;
+        }
     }
+    alternatives(report, out)?;
     remedies(report, out)?;
     layers(report, out)?;
-    evidence(report, out)?;
+    facts(report, out)?;
     certificates(report, out)?;
     wire(report, out)?;
     writeln!(out, "{}\n", text(&words::colophon(subject)))
+}
+
+fn alternatives(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    for (index, other) in words::alternatives(report).enumerate() {
+        if index == 0 {
+            writeln!(out, "### What it may be instead\n")?;
+        }
+        let how = other.tell_apart.first().map(|how| format!(": {}", text(how))).unwrap_or_default();
+        writeln!(out, "- {} · {}{how}", code(other.cause.id()), code(other.component.as_str()))?;
+    }
+    match report.verdict.alternatives.is_empty() {
+        true => Ok(()),
+        false => writeln!(out),
+    }
 }
 
 fn remedies(report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -93,7 +118,7 @@ fn layers(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)
 }
 
-fn evidence(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+fn facts(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     for finding in words::grounds(report) {
         let facts = words::facts(finding);
         if facts.is_empty() {

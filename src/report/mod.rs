@@ -3,7 +3,7 @@
 mod github;
 mod html;
 pub(crate) mod human;
-pub(crate) mod json;
+mod json;
 mod junit;
 mod markdown;
 pub(crate) mod nagios;

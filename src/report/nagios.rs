@@ -3,7 +3,10 @@
 
 use std::io::{self, Write};
 
-use nssight_probes::{Cause, Outcome, Report, Status};
+use nssight_diagnosis::signal::signal;
+use nssight_diagnosis::vocabulary::Outcome;
+use nssight_diagnosis::{Cause, Status};
+use nssight_probes::Report;
 
 use super::Subject;
 use super::words::{self, Standing};
@@ -41,7 +44,7 @@ impl State {
             Standing::Pass => Self::Ok,
             Standing::Warning | Standing::Flaky => Self::Warning,
             Standing::Fail => Self::Critical,
-            Standing::Inconclusive if report.verdict.cause == Some(Cause::ToolTimeout) => Self::Critical,
+            Standing::Inconclusive if ran_out_of_time(report) => Self::Critical,
             Standing::Inconclusive => Self::Unknown,
         }
     }
@@ -67,6 +70,12 @@ impl State {
     pub(crate) fn code(self) -> u8 {
         self as u8
     }
+}
+
+/// Whether a layer did not come back in time.
+fn ran_out_of_time(report: &Report) -> bool {
+    let failed = report.probes.iter().find(|finding| finding.status == Status::Fail);
+    failed.is_some_and(|finding| finding.signals.iter().any(|shown| shown.signal == signal::TOOL_TIMEOUT))
 }
 
 /// The line for a command line that cannot be carried out.
@@ -174,6 +183,9 @@ fn data_of_several(subjects: &[Subject]) -> String {
 fn details(subject: &Subject, out: &mut dyn Write) -> io::Result<()> {
     for finding in &subject.report.probes {
         let line = format!("{} {}: {}", words::sign(finding.status), finding.layer, words::outcome(finding));
+        writeln!(out, "{}", cut(&clean(&line), TEXT_AT_MOST))?;
+    }
+    for line in words::beside(&subject.report) {
         writeln!(out, "{}", cut(&clean(&line), TEXT_AT_MOST))?;
     }
     for remedy in &subject.report.verdict.remedies {

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use nssight_probes::{Cause, Layer, Outcome, Report, Status};
+use nssight_diagnosis::fact::fact;
+use nssight_diagnosis::vocabulary::Outcome;
+use nssight_diagnosis::{Cause, Layer, Status};
+use nssight_probes::Report;
 
 use super::{Subject, words};
 use crate::terminal::printable;
@@ -148,10 +151,10 @@ fn expiries(report: &Report) -> BTreeMap<(String, String, String), i64> {
     expiries
 }
 
-/// "TLS 1.2, and the suite" is what the handshake notes.
+/// That of the session with the peer that was connected to.
 fn tls_version(report: &Report) -> Option<String> {
     let finding = report.probes.iter().find(|finding| finding.layer == Layer::OuterHandshake)?;
-    finding.fact("agreed")?.split(',').next().map(str::to_owned)
+    finding.fact(fact::SESSION_AGREED_VERSION.0).map(|version| version.text().into_owned())
 }
 
 /// Label names have letters, digits and underscores, and one that begins with two of the latter is Prometheus's own. The

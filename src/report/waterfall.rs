@@ -1,8 +1,7 @@
 //! The wire story as rows of a sequence diagram: three lifelines, time downwards.
 
 use nssight_probes::Report;
-use nssight_probes::wire::{Session, Way, WireEvent};
-use nssight_wire::End;
+use nssight_probes::wire::{Session, Way, WireEnd, WireEvent};
 
 use crate::terminal::printable;
 
@@ -82,9 +81,8 @@ fn arrow(event: &WireEvent, whole: u64) -> Arrow {
     };
     let percent = format!("{:.1}", event.at_us as f64 * 100.0 / whole.max(1) as f64);
     let what = printable(&event.what);
-    let is = |end: End| what == end.to_string();
-    let awaited = is(End::TimedOut);
-    let fatal = what.starts_with("Alert fatal") || is(End::Reset);
+    let awaited = event.end == Some(WireEnd::TimedOut);
+    let fatal = event.alert.is_some_and(|alert| alert.fatal) || event.end == Some(WireEnd::Reset);
     Arrow { awaited, at: span(event.at_us), percent, session, from, to, begin, end, what, fatal }
 }
 

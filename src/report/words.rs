@@ -1,10 +1,15 @@
 //! What several formats say in the same words.
 
-use nssight_probes::{Cause, CertificateRole, Finding, Outcome, Report, SeenCertificate, Status};
+use nssight_diagnosis::vocabulary::Outcome;
+use nssight_diagnosis::{Alternative, Cause, CertificateRole, Fact, Finding, Layer, Status, verdict};
+use nssight_probes::{Report, SeenCertificate};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Subject;
+
+/// So many other causes are shown to people; the document has them all.
+const ALTERNATIVES: usize = 3;
 
 /// How a target came out; unlike the verdict's status it tells a pass with warnings from one without.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,6 +73,51 @@ pub(super) fn place(report: &Report) -> Vec<&'static str> {
     layer.into_iter().chain(verdict.cause.map(Cause::id)).chain(component).chain(confidence).collect()
 }
 
+/// The layer that showed it, where the cause lives at another one.
+pub(super) fn seen_at(report: &Report) -> Option<Layer> {
+    let verdict = &report.verdict;
+    verdict.seen_at.filter(|layer| verdict.layer != Some(*layer))
+}
+
+/// Causes that are not excluded either, the nearest first.
+pub(super) fn alternatives(report: &Report) -> impl Iterator<Item = &Alternative> {
+    report.verdict.alternatives.iter().take(ALTERNATIVES)
+}
+
+/// One of them in a line: what it is, whose fault, and what would tell it apart.
+pub(super) fn alternative(other: &Alternative) -> String {
+    let how = other.tell_apart.first().map(|how| format!(": {how}")).unwrap_or_default();
+    format!("{} ({}){how}", other.cause, other.component)
+}
+
+/// Causes that were proven beside the one that is named, in a line; nothing where there is none.
+pub(super) fn also(report: &Report) -> Option<String> {
+    let also = &report.verdict.also;
+    let also: Vec<String> = also.iter().map(|other| format!("{} ({})", other.cause, other.component)).collect();
+    (!also.is_empty()).then(|| also.join(", "))
+}
+
+/// What a reader is told of a verdict below its sentence: where it showed, what else was proven, and what it may be instead.
+pub(super) fn beside(report: &Report) -> Vec<String> {
+    let seen_at = seen_at(report).map(|layer| format!("it showed at {layer}"));
+    let also = also(report).map(|also| format!("proven as well: {also}"));
+    let others = alternatives(report).map(|other| format!("or {}", alternative(other)));
+    seen_at.into_iter().chain(also).chain(others).collect()
+}
+
+/// Why a verdict does not name this cause, in a sentence.
+pub(super) fn why_not(report: &Report, cause: Cause) -> String {
+    if report.verdict.cause == Some(cause) {
+        return format!("{cause} is the verdict.");
+    }
+    match verdict::why_not(&report.probes, cause) {
+        None => format!("{cause} is not named, since no layer failed."),
+        Some((_, Some(excluded))) => format!("{cause} is excluded: {}.", excluded.because),
+        Some((Some(_), None)) => format!("{cause} is not excluded; it is one of the alternatives."),
+        Some((None, None)) => format!("{cause} does not show what was seen here."),
+    }
+}
+
 /// The findings that deserve attention without being failures.
 pub(super) fn warnings(report: &Report) -> impl Iterator<Item = &Finding> {
     report.probes.iter().filter(|finding| finding.status == Status::Warn)
@@ -82,14 +132,24 @@ pub(super) fn grounds(report: &Report) -> Vec<&Finding> {
     grounds
 }
 
-/// What is known of a layer, in the order it was seen, the library's error last.
+/// What a reader of the verdict needs of a layer, in the order it was seen, the library's error last.
 pub(super) fn facts(finding: &Finding) -> Vec<(String, String)> {
-    let evidence = finding.evidence.iter().map(|fact| (fact.key.clone(), fact.value.clone()));
+    rows(finding, |fact| !fact.is_usual())
+}
+
+/// Everything that is known of a layer.
+pub(super) fn all_facts(finding: &Finding) -> Vec<(String, String)> {
+    rows(finding, |_| true)
+}
+
+fn rows(finding: &Finding, wanted: impl Fn(&Fact) -> bool) -> Vec<(String, String)> {
+    let facts = finding.facts.iter().filter(|fact| wanted(fact));
+    let facts = facts.map(|fact| (fact.label().to_owned(), fact.text().into_owned()));
     let error = finding
         .error
         .as_ref()
         .map(|error| (format!("{} error", error.library), format!("{} ({}): {}", error.name, error.code, error.text)));
-    evidence.chain(error).collect()
+    facts.chain(error).collect()
 }
 
 /// One sentence on a layer; for one that was not walked, why.

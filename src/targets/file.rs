@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use nssight_probes::Layer;
+use nssight_diagnosis::Layer;
 use nssight_probes::target::{Endpoint, TlsVersion};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};

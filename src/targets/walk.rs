@@ -3,9 +3,12 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use nssight_probes::finding::Notes;
+use nssight_diagnosis::fact::{Fact, fact};
+use nssight_diagnosis::signal::{Signal, signal};
+use nssight_diagnosis::verdict::{self, judge_last};
+use nssight_diagnosis::{Finding, Layer, Notes, Status};
+use nssight_probes::Report;
 use nssight_probes::target::PasswordSource;
-use nssight_probes::{Cause, Confidence, Finding, Layer, Report, Status, diagnose as verdict};
 
 use super::CheckTarget;
 use crate::crew::Spare;
@@ -13,7 +16,7 @@ use crate::report::Subject;
 use crate::stop::Stop;
 use crate::supervisor::Limits;
 use crate::worker::Passwords;
-use crate::{diagnose, password, retries};
+use crate::{diagnose, names, password, retries};
 
 /// Walks a target. Whatever happens, there is a report; nothing only if it was ended from outside.
 pub(crate) fn walk_unless_stopped(target: &CheckTarget, stop: &Stop) -> Option<Subject> {
@@ -87,11 +90,28 @@ fn once(target: &CheckTarget, limits: &Limits<'_>, spare: Option<&mut Spare>) ->
     report
 }
 
-/// A password that could not be read: the layer that wants it, and why.
+/// A password that could not be read: the layer that wants it, what that shows there, and why.
 struct Trouble {
     layer: Layer,
-    cause: Cause,
+    fact: Fact,
+    signal: Signal,
     summary: String,
+}
+
+impl Trouble {
+    fn of_database(summary: String) -> Self {
+        let fact = fact::PasswordState::SourceUnreadable.into();
+        Self { layer: Layer::Password, fact, signal: signal::PASSWORD_MISSING, summary }
+    }
+
+    fn of_admin(summary: String) -> Self {
+        Self {
+            layer: Layer::Request,
+            fact: fact::ConfigState::Invalid.into(),
+            signal: signal::CONFIG_UNUSABLE,
+            summary,
+        }
+    }
 }
 
 /// What can be read of the two passwords.
@@ -99,12 +119,12 @@ fn passwords(target: &CheckTarget) -> (Passwords, Vec<Trouble>) {
     let (mut given, mut troubles) = (Passwords::default(), Vec::new());
     match target.password.as_ref().map_or(Ok(None), |source| regular(source).and_then(|()| password::read(source))) {
         Ok(password) => given.database = password,
-        Err(summary) => troubles.push(Trouble { layer: Layer::Password, cause: Cause::PasswordMissing, summary }),
+        Err(summary) => troubles.push(Trouble::of_database(summary)),
     }
     let admin = target.admin_password.as_ref();
     match admin.map_or(Ok(None), |source| regular(source).and_then(|()| password::read_admin(source))) {
         Ok(password) => given.admin = password,
-        Err(summary) => troubles.push(Trouble { layer: Layer::Request, cause: Cause::ConfigInvalid, summary }),
+        Err(summary) => troubles.push(Trouble::of_admin(summary)),
     }
     (given, troubles)
 }
@@ -121,18 +141,19 @@ fn regular(source: &PasswordSource) -> Result<(), String> {
 
 /// The walk came to a layer without the password that was named for it, and says so in its own words; these are better.
 fn amend(report: &mut Report, trouble: Trouble) {
-    let missed = |finding: &&mut Finding| {
+    let missed = |finding: &Finding| {
         let wanted = match finding.status {
-            Status::Fail => finding.cause == Some(Cause::PasswordMissing),
+            Status::Fail => finding.facts.has(fact::PasswordState::NoneGiven),
             Status::Skip => finding.layer == Layer::Request && finding.skipped_because.is_none(),
             Status::Pass | Status::Warn => false,
         };
         finding.layer == trouble.layer && wanted
     };
-    if let Some(finding) = report.probes.iter_mut().find(missed) {
-        let took = finding.duration_us;
-        let outcome = Notes::default().fail(trouble.cause, Confidence::Certain, trouble.summary);
-        *finding = outcome.into_finding(trouble.layer, took);
-        report.verdict = verdict(&report.probes, &report.target);
+    if let Some(place) = report.probes.iter().position(missed) {
+        let took = report.probes[place].duration_us;
+        let outcome = Notes::default().with(trouble.fact).fail(trouble.signal, trouble.summary);
+        report.probes[place] = outcome.into_finding(trouble.layer, took);
+        judge_last(&mut report.probes[..=place]);
+        report.verdict = verdict::diagnose(&report.probes, &names::of(&report.target));
     }
 }

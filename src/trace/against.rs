@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use colored::Colorize;
 use comfy_table::{ContentArrangement, Table};
-use nssight_probes::trace::{Against, Side};
-use nssight_probes::{Outcome, Plan, Status};
+use nssight_diagnosis::Status;
+use nssight_diagnosis::vocabulary::Outcome;
+use nssight_probes::Plan;
+use nssight_trace::{Against, Side};
 
 use super::{Order, table};
 use crate::cli::{DiagnoseOptions, Format};

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use nssight_probes::trace::{Ending, Story};
+use nssight_trace::{Ending, Story};
 use nssight_tracer::place::Place;
 use nssight_tracer::reader::Reader;
 use nssight_tracer::ring::VARIABLE;

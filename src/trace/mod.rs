@@ -12,14 +12,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use nssight_diagnosis::fact::fact;
+use nssight_diagnosis::verdict::{self, Peer, Verdict};
+use nssight_diagnosis::{Finding, Layer, Status};
 use nssight_probes::report::Report;
 use nssight_probes::settings::Overrides;
-use nssight_probes::trace::{Ending, Program, Story, TraceReport, merge};
-use nssight_probes::{Confidence, Finding, Layer, Outcome, Plan, Settings, Status, Verdict, diagnose as judge};
+use nssight_probes::{Plan, Settings};
+use nssight_trace::{Ending, Program, Story, TraceReport, merge};
 
 use crate::cli::{PasswordOptions, TraceOptions};
 use crate::worker::{self, Passwords};
-use crate::{diagnose, exit, settings, terminal};
+use crate::{diagnose, exit, names, settings, terminal, version};
 use program::Obstacle;
 
 /// Time that a layer of the walk without a connection may take.
@@ -100,27 +103,26 @@ impl Prepared<'_> {
 
     fn report(&self, run: child::Run) -> TraceReport {
         let child::Run { ending, mut story, took, events_lost } = run;
-        let mut layers = story.findings(ending);
         let plan = Plan { until: Layer::Resolve, excluded: Vec::new() };
         let is_of_interest = story.of_the_client(ending).is_bad() && !story.is_server();
         let settings = is_of_interest.then(|| configuration(self.order.config, self.name, self.arguments)).flatten();
         let target = diagnose::summary_of(settings.as_ref().map(|(settings, _)| settings), &plan);
-        if let Some((settings, passwords)) = settings {
-            let mut walked = diagnose::quietly(&settings, &plan, passwords, 0);
-            if story.is_empty() {
-                before_nss(&mut walked.probes);
-            }
-            layers = merge(layers, &walked.probes);
+        let walked = settings.map(|(settings, passwords)| diagnose::quietly(&settings, &plan, passwords, 0));
+        let (walked, own) = walked.map(|walked| (walked.probes, walked.certificates)).unwrap_or_default();
+        let mut layers = merge(story.findings(ending, &own), &walked);
+        let mut names = names::of(&target);
+        if story.is_double() {
+            names.peer = Peer::Bridge;
         }
-        if events_lost > 0 {
-            // What was not seen may have been the answer.
-            let failed = layers.iter_mut().filter(|finding| finding.status == Status::Fail);
-            failed.for_each(|finding| finding.confidence = Some(Confidence::Possible));
+        let complete = if events_lost == 0 { fact::TraceComplete::Yes } else { fact::TraceComplete::No };
+        for failed in layers.iter_mut().filter(|finding| finding.status == Status::Fail) {
+            failed.facts.put(complete);
         }
-        let verdict = verdict(&story, &layers, judge(&layers, &target), ending);
+        let mut verdict = verdict(&story, &layers, verdict::diagnose(&layers, &names), ending);
+        verdict::doubted(&mut layers, &mut verdict);
         TraceReport {
             schema: "nssight/trace/1".to_owned(),
-            tool: diagnose::tool(),
+            tool: version::tool(),
             program: Program {
                 name: self.name.to_string_lossy().into_owned(),
                 arguments: self.arguments.len(),
@@ -143,15 +145,6 @@ impl Prepared<'_> {
     }
 }
 
-/// What a walk may say of a program that did not come to call NSS at all: that it could not get over its configuration.
-fn before_nss(walked: &mut Vec<Finding>) {
-    let is_setting = |finding: &Finding| {
-        finding.layer == Layer::Config || finding.cause == Some(nssight_probes::Cause::PasswordMissing)
-    };
-    walked.retain(|finding| finding.status == Status::Fail && is_setting(finding));
-    walked.iter_mut().for_each(|finding| finding.confidence = Some(Confidence::Likely));
-}
-
 /// Where the calls prove nothing, nothing is said.
 fn verdict(story: &Story, layers: &[Finding], judged: Verdict, ending: Ending) -> Verdict {
     let failed = layers.iter().any(|finding| finding.status == Status::Fail);
@@ -166,9 +159,7 @@ fn verdict(story: &Story, layers: &[Finding], judged: Verdict, ending: Ending) -
             "a server: its clients' sessions are listed, and none is judged".to_owned()
         }
         // A layer that was looked at, and proves nothing, has something to say all the same.
-        (false, false) => match layers.iter().find(|finding| {
-            finding.status == Status::Skip && finding.skipped_because.is_none() && !finding.evidence.is_empty()
-        }) {
+        (false, false) => match layers.iter().find(|finding| finding.facts.has(fact::TraceShows::Nothing)) {
             Some(finding) => finding.summary.clone(),
             None if story.of_the_client(ending).is_bad() => {
                 "the program ended badly, and none of the calls that were seen is the reason".to_owned()
@@ -179,16 +170,7 @@ fn verdict(story: &Story, layers: &[Finding], judged: Verdict, ending: Ending) -
             None => return judged,
         },
     };
-    let status = Outcome::Inconclusive;
-    Verdict {
-        status,
-        layer: None,
-        cause: None,
-        component: None,
-        confidence: Confidence::Possible,
-        summary,
-        remedies: Vec::new(),
-    }
+    Verdict::inconclusive(summary)
 }
 
 /// The configuration that the program was given, if it is one of Sigul's.

@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 
 use colored::{Color, Colorize};
-use nssight_probes::trace::{ProcessSummary, TimelineEntry, TraceReport};
-use nssight_probes::{Layer, Outcome, Status};
+use nssight_diagnosis::vocabulary::Outcome;
+use nssight_diagnosis::{Layer, Status};
+use nssight_trace::{ProcessSummary, TimelineEntry, TraceReport};
 
 use crate::report::human::{Detail, Human};
 use crate::terminal::{item, paragraph, printable};

@@ -7,8 +7,8 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 
-use nssight_probes::Outcome;
-use nssight_probes::triage::{self, Triage};
+use nssight_diagnosis::vocabulary::Outcome;
+use nssight_triage::{self as triage, Triage};
 
 use crate::cli::{TableFormat, TriageOptions};
 use crate::{exit, terminal};

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use nssight_probes::triage::Triage;
+use nssight_triage::Triage;
 
 /// Archives in archives.
 const DEEPEST: usize = 4;

@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use colored::Colorize;
-use nssight_probes::Outcome;
-use nssight_probes::triage::{Document, Quote};
+use nssight_diagnosis::vocabulary::Outcome;
+use nssight_triage::{Document, Quote};
 
 use crate::terminal;
 
@@ -35,14 +35,19 @@ pub(super) fn write(out: &mut dyn Write, document: &Document, verbose: bool) -> 
     for line in &document.evidence[skipped..] {
         quote(out, line)?;
     }
+    let told = document.incidents.first().into_iter().flat_map(|incident| &incident.facts);
+    for fact in told {
+        terminal::item(out, &fact.to_string())?;
+    }
     section(out, "What speaks against it", !document.against.is_empty())?;
     for text in &document.against {
         terminal::item(out, text)?;
     }
-    section(out, "What looks the same", !document.candidates.is_empty())?;
-    let shown = if verbose { document.candidates.len() } else { CANDIDATES };
-    for candidate in document.candidates.iter().take(shown) {
-        terminal::item(out, &format!("{} ({}): {}", candidate.cause, candidate.layer, candidate.how))?;
+    section(out, "What looks the same", !verdict.alternatives.is_empty())?;
+    let shown = if verbose { verdict.alternatives.len() } else { CANDIDATES };
+    for other in verdict.alternatives.iter().take(shown) {
+        let how = other.tell_apart.first().map(String::as_str).unwrap_or_default();
+        terminal::item(out, &format!("{} ({}): {how}", other.cause, other.component))?;
     }
     section(out, "What to do", !verdict.remedies.is_empty())?;
     for remedy in &verdict.remedies {

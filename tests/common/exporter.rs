@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::binary;
+use super::fresh;
 
 /// A running exporter, ended when it goes out of scope.
 pub struct Exporter {
@@ -24,7 +24,7 @@ pub struct Exporter {
 
 impl Exporter {
     pub fn start(targets: &Path, options: &[&str]) -> Self {
-        let mut command = binary();
+        let mut command = fresh();
         command.args(["exporter", "--listen", "127.0.0.1:0"]).args(options).arg(targets);
         Self::spawn(&mut command)
     }

@@ -171,6 +171,15 @@ pub fn binary() -> Command {
     command
 }
 
+/// nssight with the signals that a terminal would give it: whoever runs the tests in the background has SIGINT ignored, which every
+/// child inherits (POSIX.1-2017, XCU 2.11).
+pub fn fresh() -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP,INT,QUIT,TERM", env!("CARGO_BIN_EXE_nssight")]);
+    command.stdin(Stdio::null()).env_remove("NSS_DEFAULT_DB_TYPE").env_remove("NO_COLOR");
+    command
+}
+
 /// Runs to its end; nothing of nssight may take longer than a minute.
 pub fn run(command: &mut Command) -> Run {
     let started = Instant::now();

@@ -7,9 +7,10 @@ pub const TEXT: usize = 8 * (crate::ring::WORDS - FIRST_OF_TEXT);
 /// The words before it.
 const FIRST_OF_TEXT: usize = 10;
 
-/// Declares the functions that are watched, under their own names, and the numbers that they have in an event.
+/// Declares the functions that are watched, under their own names, and the numbers that they have in an event. Of each it
+/// says in the same row whose it is and what it is for.
 macro_rules! functions {
-    ($($library:ident: $($name:ident)*;)*) => {
+    ($($library:ident $purpose:ident: $($name:ident)*;)*) => {
         /// A function that is watched, or something else that is told.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u16)]
@@ -28,6 +29,11 @@ macro_rules! functions {
             /// Whose it is.
             pub const fn library(self) -> Library {
                 match self { $($(Self::$name => Library::$library,)*)* }
+            }
+
+            /// What it is for.
+            pub const fn purpose(self) -> Purpose {
+                match self { $($(Self::$name => Purpose::$purpose,)*)* }
             }
         }
     };
@@ -50,24 +56,63 @@ pub enum Library {
     Tracer,
 }
 
+/// What a function is for, which is also what has failed when it fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// NSS starts on a database
+    Start,
+    /// NSS ends
+    End,
+    /// A module is put into the database, or taken out
+    Module,
+    /// A password is asked for, given or tried
+    Password,
+    /// A certificate is looked for in the database
+    Certificate,
+    /// A private key is looked for, or signs
+    Key,
+    /// A name is looked up
+    Name,
+    /// A connection is made
+    Connection,
+    /// A TLS session is set up, used or ended; which one its handle says
+    Session,
+    /// A process or thread begins, or is waited for
+    Process,
+    /// The process becomes another program
+    Execute,
+    /// Sockets in general, and what the tracer tells of a session's bytes
+    Socket,
+    /// Something that could not be followed
+    Lost,
+}
+
 functions! {
-    Nss: NSS_Init NSS_InitReadWrite NSS_Initialize NSS_InitWithMerge NSS_InitContext NSS_NoDB_Init NSS_Shutdown
-        NSS_ShutdownContext PK11_SetPasswordFunc PK11_Authenticate PK11_CheckUserPassword PK11_InitPin
-        PK11_FindCertFromNickname PK11_FindCertsFromNickname PK11_FindKeyByAnyCert PK11_FindPrivateKeyFromCert
-        PK11_FindKeyByDERCert PK11_Sign PK11_SignWithMechanism CERT_FindCertByNickname CERT_FindCertByNicknameOrEmailAddr
-        CERT_FindUserCertByUsage SECMOD_LoadModule SECMOD_LoadUserModule SECMOD_UnloadUserModule SECMOD_RestartModules
-        SECMOD_OpenUserDB SECMOD_CloseUserDB SECMOD_FindModule SECMOD_AddNewModule;
-    Ssl: SSL_ImportFD SSL_OptionSet SSL_OptionSetDefault SSL_VersionRangeSet SSL_VersionRangeSetDefault SSL_SetURL
+    Nss Start: NSS_Init NSS_InitReadWrite NSS_Initialize NSS_InitWithMerge NSS_InitContext NSS_NoDB_Init;
+    Nss End: NSS_Shutdown NSS_ShutdownContext;
+    Nss Password: PK11_SetPasswordFunc PK11_Authenticate PK11_CheckUserPassword PK11_InitPin;
+    Nss Certificate: PK11_FindCertFromNickname PK11_FindCertsFromNickname CERT_FindCertByNickname
+        CERT_FindCertByNicknameOrEmailAddr CERT_FindUserCertByUsage;
+    Nss Key: PK11_FindKeyByAnyCert PK11_FindPrivateKeyFromCert PK11_FindKeyByDERCert PK11_Sign PK11_SignWithMechanism;
+    Nss Module: SECMOD_LoadModule SECMOD_LoadUserModule SECMOD_UnloadUserModule SECMOD_OpenUserDB SECMOD_CloseUserDB
+        SECMOD_FindModule SECMOD_AddNewModule;
+    Nss Process: SECMOD_RestartModules;
+    Ssl Session: SSL_ImportFD SSL_OptionSet SSL_OptionSetDefault SSL_VersionRangeSet SSL_VersionRangeSetDefault SSL_SetURL
         SSL_GetClientAuthDataHook SSL_AuthCertificateHook SSL_BadCertHook SSL_HandshakeCallback SSL_AuthCertificate
-        SSL_AuthCertificateComplete
-        NSS_GetClientAuthData SSL_ForceHandshake SSL_ForceHandshakeWithTimeout SSL_ResetHandshake SSL_ReHandshake
-        SSL_ConfigSecureServer SSL_ConfigServerCert;
-    Nspr: PR_Connect PR_ConnectContinue PR_GetConnectStatus PR_Accept PR_Read PR_Recv PR_Write PR_Send PR_Close PR_Shutdown PR_Poll
-        PR_GetAddrInfoByName PR_GetHostByName;
-    System: fork vfork posix_spawn posix_spawnp execve execv execvp execvpe execveat fexecve execl execlp execle
-        waitpid wait wait3 wait4 pthread_create connect accept accept4 socketpair shutdown close;
-    Program: password_callback client_auth_hook auth_certificate_hook bad_certificate_hook handshake_callback;
-    Tracer: started forked accepted wire_bytes wire_skipped wire_end chunk reply lost;
+        SSL_AuthCertificateComplete NSS_GetClientAuthData SSL_ForceHandshake SSL_ForceHandshakeWithTimeout
+        SSL_ResetHandshake SSL_ReHandshake SSL_ConfigSecureServer SSL_ConfigServerCert;
+    Nspr Connection: PR_Connect PR_ConnectContinue PR_GetConnectStatus;
+    Nspr Session: PR_Accept PR_Read PR_Recv PR_Write PR_Send PR_Close PR_Shutdown PR_Poll;
+    Nspr Name: PR_GetAddrInfoByName PR_GetHostByName;
+    System Process: fork vfork posix_spawn posix_spawnp waitpid wait wait3 wait4 pthread_create;
+    System Execute: execve execv execvp execvpe execveat fexecve execl execlp execle;
+    System Connection: connect;
+    System Socket: accept accept4 socketpair shutdown close;
+    Program Password: password_callback;
+    Program Session: client_auth_hook auth_certificate_hook bad_certificate_hook handshake_callback;
+    Tracer Process: started forked;
+    Tracer Socket: accepted wire_bytes wire_skipped wire_end chunk reply;
+    Tracer Lost: lost;
 }
 
 impl Function {

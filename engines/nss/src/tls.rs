@@ -77,6 +77,9 @@ pub struct HandshakeFacts {
     pub alerts: Vec<SeenAlert>,
 }
 
+/// The step that fails when the crypto policy allows none of the versions asked for.
+pub const SET_VERSIONS: &str = "set the range of TLS versions";
+
 /// What was agreed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Channel {
@@ -129,7 +132,7 @@ impl TlsClient {
         unsafe {
             // One connection a diagnosis: nothing to resume, now or later.
             ok(SSL_OptionSet(fd, SSL_NO_CACHE, 1), "turn the session cache off")?;
-            ok(SSL_VersionRangeSet(fd, &range), "set the range of TLS versions")?;
+            ok(SSL_VersionRangeSet(fd, &range), SET_VERSIONS)?;
             ok(SSL_SetURL(fd, host.as_ptr()), "set the host name")?;
             ok(SSL_AuthCertificateHook(fd, Some(judge_peer), arg), "set the certificate hook")?;
             status(ffi::SSL_GetClientAuthDataHook(fd, Some(answer_request), arg), "set the client certificate hook")?;

@@ -7,39 +7,22 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
+use nssight_diagnosis::fact::{Hop, fact};
+use nssight_diagnosis::signal::{Signal, signal};
+use nssight_diagnosis::{Layer, Notes, Outcome};
 use nssight_nss::{ErrorCode, NssError, TlsClient, TlsOptions};
 use nssight_sigul::chunk::Stream;
 use nssight_sigul::request::Request;
 
-use crate::catalogue::Cause;
-use crate::finding::{Notes, Outcome};
+use crate::error_info;
 use crate::plan::Probe;
-use crate::probe::outer_handshake;
-use crate::session_notes::FailedSession;
+use crate::session_facts::{FailedSession, Policy};
 use crate::tunnel::{Arrival, InnerTransport, Tunnel};
-use crate::vocabulary::{Confidence, Layer};
 use crate::walk::{InnerSession, OuterSession, Walk};
 use crate::wire::{Session, SessionLog};
 
 /// Everything up to here must have come out well.
-pub const PROBE: Probe = Probe {
-    layer: Layer::Bridge,
-    needs: &[Layer::Config, Layer::OuterHandshake],
-    causes: &[
-        Cause::ServerLinkDead,
-        Cause::BridgeRejectedRequest,
-        Cause::BridgeGarbled,
-        Cause::ClientCertRejected,
-        Cause::ClientCertExpiredAtPeer,
-        Cause::ClientCertRevokedAtPeer,
-        Cause::ClientCertNotSent,
-        Cause::ClientCaNotAcceptable,
-        Cause::PeerAlert,
-        Cause::TlsPolicyBlocked,
-        Cause::ConfigInvalid,
-    ],
-    run,
-};
+pub const PROBE: Probe = Probe { layer: Layer::Bridge, needs: &[Layer::Config, Layer::OuterHandshake], run };
 
 /// Used where neither flag nor configuration names a user; a bridge looks at its form only.
 const NOBODY: &str = "nssight";
@@ -58,10 +41,13 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         Ok(request) => request,
         Err(error) => {
             let summary = format!("no request can be made for the user name given: {error}");
-            return notes.fail(Cause::ConfigInvalid, Confidence::Certain, summary);
+            notes.put(fact::ConfigState::Invalid);
+            return notes.fail(signal::CONFIG_UNUSABLE, summary);
         }
     };
-    notes.add("request", format!("list-users by {user}, protocol version 1"));
+    notes.put(fact::REQUEST_MADE.text(format!("list-users by {user}, protocol version 1")));
+    // `Request` makes no other.
+    notes.put(fact::RequestForm::Valid);
     let OuterSession { client, control, log: outer_log, began } = outer;
     control.set_deadline(walk.deadline);
     let tunnel = Rc::new(RefCell::new(Tunnel::new(client, control)));
@@ -69,8 +55,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let asked = Instant::now();
     let sent = tunnel.borrow_mut().send(Stream::Outer, &request.outer());
     if let Err(error) = sent {
-        notes.add("first answer", &error.name);
-        return dead_link(notes, "the connection broke while the bridge was given the request").error(&error);
+        return broken(notes, &error, "the connection broke while the bridge was given the request");
     }
     let log = Rc::new(RefCell::new(SessionLog::new(Session::Inner, began)));
     walk.sessions.push(log.clone());
@@ -88,67 +73,79 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         Ok(client) => client,
         Err(error) if is_local(&error) => {
             let summary = format!("the inner session could not begin: {}", error.name);
-            return notes.fail(Cause::TlsPolicyBlocked, Confidence::Certain, summary).error(&error);
+            notes.put(fact::SessionPosition::BeforeHello);
+            let shown = match error.step {
+                nssight_nss::tls::SET_VERSIONS => signal::VERSIONS_BLOCKED,
+                _ => Signal::of_nss(error.code.0),
+            };
+            return notes.fail(shown, summary).error(error_info::of(&error));
         }
         // A bridge that goes away at once is noticed here already, by the write of the ClientHello.
         Err(error) => {
-            notes.add("first answer", &error.name);
-            return dead_link(notes, "the connection broke after the request, before any byte of a server")
-                .error(&error);
+            return broken(notes, &error, "the connection broke after the request, before any byte of a server");
         }
     };
     walk.inner = Some(InnerSession { client, waits, log, began: asked, request });
     let arrival = wait_for_the_server(&mut tunnel.borrow_mut());
     let took = asked.elapsed();
-    notes.add("waited", format!("{:.1} ms after the request", took.as_secs_f64() * 1000.0));
+    notes.put(fact::BRIDGE_WAITED.number(took.as_micros()));
     match arrival {
         Arrival::Something => {
-            notes.add("first answer", "bytes of the inner stream: a live server is behind the bridge");
+            notes.put(fact::BridgeFirstAnswer::ServerBytes);
             notes.pass("the bridge took the request and passes on what a server says")
         }
         Arrival::Ended { in_order } => {
-            notes.add(
-                "first answer",
-                if in_order { "close_notify, and no byte before it" } else { "FIN without close_notify" },
-            );
-            dead_link(notes, "the bridge took our session and closed it after the request, before any byte of a server")
+            notes.put(if in_order { fact::BridgeFirstAnswer::CloseNotify } else { fact::BridgeFirstAnswer::Fin });
+            let summary = "the bridge took our session and closed it after the request, before any byte of a server";
+            notes.fail(signal::ENDED, summary)
         }
         Arrival::Garbled(what) => {
-            notes.add("first answer", &what);
-            let summary = format!("what the bridge sends are no chunks: {what}");
-            notes.fail(Cause::BridgeGarbled, Confidence::Certain, summary)
+            notes.put(fact::BridgeFirstAnswer::NoChunks);
+            notes.put(fact::BRIDGE_FIRST_ANSWER_DETAIL.text(&what));
+            notes.fail(signal::CHUNKS_GARBLED, format!("what the bridge sends are no chunks: {what}"))
         }
         Arrival::Failed(error) if error.code == ErrorCode::PR_IO_TIMEOUT_ERROR => {
-            notes.add("first answer", format!("none within {:.1} s", took.as_secs_f64()));
-            dead_link(
-                notes,
-                "the bridge took the request and nothing came back: what stands in the server's place is silent",
-            )
-            .error(&error)
+            notes.put(fact::BridgeFirstAnswer::Silence);
+            let summary =
+                "the bridge took the request and nothing came back: what stands in the server's place is silent";
+            notes.fail(signal::SILENCE, summary).error(error_info::of(&error))
         }
         Arrival::Failed(error) => {
             let tunnel = tunnel.borrow();
             let facts = tunnel.outer().facts();
             let refused = facts.alerts.iter().any(|alert| !alert.sent && alert.description != 0);
             if refused {
-                let (log, our_cas) = (outer_log.borrow(), walk.our_cas());
                 let failed = FailedSession {
                     peer: "the bridge",
-                    host: "the bridge",
+                    host: Some("the bridge"),
                     error: &error,
                     facts: &facts,
-                    log: &log,
+                    log: &outer_log.borrow(),
                     took: began.elapsed(),
-                    our_cas: &our_cas,
+                    our_cas: &walk.our_cas(),
+                    policy: Some(Policy::of_this_process()),
                 };
-                let judgement = failed.judge(&mut notes);
-                let cause = outer_handshake::cause(judgement.trouble);
-                return notes.fail(cause, judgement.confidence, judgement.summary).error(&error);
+                let mut seen = failed.seen();
+                seen.facts.place(Hop::Peer);
+                notes.extend(seen.facts);
+                notes.put(fact::BridgeFirstAnswer::Alert);
+                return notes.fail(seen.signal, seen.summary).error(error_info::of(&error));
             }
-            notes.add("first answer", &error.name);
-            dead_link(notes, "the connection broke after the request, before any byte of a server").error(&error)
+            broken(notes, &error, "the connection broke after the request, before any byte of a server")
         }
     }
+}
+
+/// The outer session broke without an answer.
+fn broken(mut notes: Notes, error: &NssError, summary: &str) -> Outcome {
+    notes.put(fact::BridgeFirstAnswer::Broken);
+    notes.put(fact::BRIDGE_FIRST_ANSWER_DETAIL.text(&error.name));
+    // Whatever the write or the read called it, the session has ended.
+    let shown = match Signal::of_nss(error.code.0) {
+        signal::RESET => signal::RESET,
+        _ => signal::ENDED,
+    };
+    notes.fail(shown, summary).error(error_info::of(error))
 }
 
 /// Trouble of our own, before a byte of the inner session was sent.
@@ -167,20 +164,4 @@ fn wait_for_the_server(tunnel: &mut Tunnel) -> Arrival {
             other => return other,
         }
     }
-}
-
-/// On the wire a dead server link and a rejected request look the same (measured on a real bridge). Ours is valid by
-/// construction, so one of them is likely and the other is named.
-fn dead_link(mut notes: Notes, what: &str) -> Outcome {
-    notes.add(
-        "how that comes about",
-        "a bridge takes whatever connects to its server port for the server and keeps it in its queue; a health probe, a \
-         scan or a client on that port leaves a dead connection there, which the next client meets",
-    );
-    notes.add(
-        "alternative",
-        "bridge-rejected-request: a bridge closes in the same way when it does not like the user name, the protocol \
-         version or the operation; another try tells them apart, since a dead link is used up by the first",
-    );
-    notes.fail(Cause::ServerLinkDead, Confidence::Likely, what)
 }

@@ -1,38 +1,36 @@
 //! `config`: is the configuration readable, complete and consistent?
 
-use crate::catalogue::Cause;
-use crate::finding::{Notes, Outcome};
+use nssight_diagnosis::fact::fact;
+use nssight_diagnosis::signal::signal;
+use nssight_diagnosis::{Layer, Notes, Outcome};
+
 use crate::plan::Probe;
 use crate::target::{Setting, Target};
-use crate::vocabulary::{Confidence, Layer};
 use crate::walk::Walk;
 
 /// The first layer.
-pub const PROBE: Probe = Probe {
-    layer: Layer::Config,
-    needs: &[],
-    causes: &[
-        Cause::ConfigMissing,
-        Cause::ConfigInvalid,
-        Cause::ConfigUnreadable,
-        Cause::ConfigWorldReadablePassword,
-        Cause::WrongPort,
-    ],
-    run,
-};
+pub const PROBE: Probe = Probe { layer: Layer::Config, needs: &[], run };
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
     let target = match &walk.settings.target {
         Ok(target) => target,
-        Err(trouble) => return notes.fail(trouble.cause, Confidence::Certain, trouble.summary.clone()),
+        Err(trouble) => {
+            notes.put(trouble.state);
+            return notes.fail(signal::CONFIG_UNUSABLE, trouble.summary.clone());
+        }
     };
+    notes.put(fact::ConfigState::Usable);
     note_values(target, &mut notes);
     if let [first, rest @ ..] = walk.settings.warnings.as_slice() {
         for warning in rest {
-            notes.add("also", &warning.summary);
+            notes.put(fact::CONFIG_REMARK.text(&warning.summary));
         }
-        return notes.warn(first.cause, first.summary.clone());
+        notes.put(first.fact.clone());
+        return notes.warn(signal::CONFIG_REMARK, first.summary.clone());
+    }
+    if !target.config_files.is_empty() {
+        notes.put(fact::ConfigPasswordExposed::No);
     }
     notes.pass(match target.config_files.as_slice() {
         [] => "everything needed was given by flags".to_owned(),
@@ -45,22 +43,22 @@ fn note_values(target: &Target, notes: &mut Notes) {
     fn line<T>(value: impl ToString, setting: &Setting<T>) -> String {
         format!("{} ({})", value.to_string(), setting.origin)
     }
-    notes.add("role", target.role);
-    notes.add("database", line(target.database.value.argument.display(), &target.database));
+    notes.put(fact::CONFIG_ROLE.text(target.role));
+    notes.put(fact::CONFIG_DATABASE.text(line(target.database.value.argument.display(), &target.database)));
     match &target.nickname {
-        Some(nickname) => notes.add("nickname", line(&nickname.value, nickname)),
-        None => notes.add("nickname", "not given: no client certificate is used"),
+        Some(nickname) => notes.put(fact::CONFIG_NICKNAME.text(line(&nickname.value, nickname))),
+        None => notes.put(fact::CONFIG_NICKNAME.text("not given: no client certificate is used")),
     }
     if let Some(bridge) = &target.bridge {
-        notes.add("bridge", line(&bridge.value, bridge));
+        notes.put(fact::CONFIG_BRIDGE.text(line(&bridge.value, bridge)));
     }
     if let Some(server) = &target.server {
-        notes.add("server", line(&server.value, server));
+        notes.put(fact::CONFIG_SERVER.text(line(&server.value, server)));
     }
     if let Some(user) = &target.user {
-        notes.add("user", line(&user.value, user));
+        notes.put(fact::CONFIG_USER.text(line(&user.value, user)));
     }
     let (low, high) = target.tls.value;
-    notes.add("TLS versions", line(format!("{low} to {high}"), &target.tls));
-    notes.add("password", &target.password);
+    notes.put(fact::CONFIG_TLS_VERSIONS.text(line(format!("{low} to {high}"), &target.tls)));
+    notes.put(fact::CONFIG_PASSWORD.text(&target.password));
 }

@@ -3,20 +3,19 @@
 use std::fs;
 use std::io::Read;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
+use nssight_diagnosis::derive::dates;
+use nssight_diagnosis::fact::{Key, fact};
+use nssight_diagnosis::signal::signal;
+use nssight_diagnosis::{Layer, Notes, Outcome};
 use nssight_nss::library;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
-use crate::catalogue::Cause;
-use crate::finding::{Notes, Outcome};
 use crate::plan::Probe;
-use crate::vocabulary::Layer;
 use crate::walk::Walk;
 
 /// Nothing is needed: a broken configuration does not hide the host.
-pub const PROBE: Probe = Probe { layer: Layer::Environment, needs: &[], causes: &[Cause::ClockSkew], run };
+pub const PROBE: Probe = Probe { layer: Layer::Environment, needs: &[], run };
 
 /// Variables that change what NSS, NSPR or a Sigul client do. Values are shown; none of them holds a secret.
 const VARIABLES: &[&str] = &[
@@ -49,24 +48,25 @@ const CRYPTO_POLICY_NSS: &str = "/etc/crypto-policies/back-ends/nss.config";
 
 fn run(_walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
-    notes.add("nss", library::nss_version());
-    notes.add("nspr", library::nspr_version());
+    notes.put(fact::NSS_VERSION.text(library::nss_version()));
+    notes.put(fact::NSPR_VERSION.text(library::nspr_version()));
     if library::ssl_version() != library::nss_version() {
-        notes.add("libssl3", format!("{}, which is not NSS's own version", library::ssl_version()));
+        let version = library::ssl_version();
+        notes.put(fact::LIBSSL3_VERSION.text(format!("{version}, which is not NSS's own version")));
     }
     for (name, path) in library::paths() {
-        notes.add(format!("library {name}"), path.display());
+        notes.put(fact::NSS_LIBRARY.text(format!("{name}: {}", path.display())));
     }
     for name in VARIABLES {
         if let Some(value) = std::env::var_os(name) {
-            notes.add(format!("${name}"), value.display());
+            notes.put(fact::HOST_VARIABLE.text(format!("{name}={}", value.display())));
         }
     }
     if let Some(policy) = first_line(CRYPTO_POLICY) {
-        notes.add("crypto policy", policy);
+        notes.put(fact::HOST_CRYPTO_POLICY.text(policy));
     }
     if Path::new(CRYPTO_POLICY_NSS).exists() {
-        notes.add("crypto policy for NSS", CRYPTO_POLICY_NSS);
+        notes.put(fact::HOST_CRYPTO_POLICY_FILE.text(CRYPTO_POLICY_NSS));
     }
     process(&mut notes);
     clock(notes)
@@ -75,28 +75,30 @@ fn run(_walk: &mut Walk<'_>) -> Outcome {
 /// The kernel's word on this process (proc(5)).
 fn process(notes: &mut Notes) {
     let status = read_small("/proc/self/status").unwrap_or_default();
-    let wanted = [
-        ("Uid", "uid (real effective saved fs)"),
-        ("Gid", "gid (real effective saved fs)"),
-        ("Groups", "groups"),
-        ("CapEff", "capabilities"),
-        ("NoNewPrivs", "no_new_privs"),
-        ("Seccomp", "seccomp mode"),
+    let wanted: [(&str, Key); 6] = [
+        ("Uid", fact::PROCESS_UID),
+        ("Gid", fact::PROCESS_GID),
+        ("Groups", fact::PROCESS_GROUPS),
+        ("CapEff", fact::PROCESS_CAPABILITIES),
+        ("NoNewPrivs", fact::PROCESS_NO_NEW_PRIVS),
+        ("Seccomp", fact::PROCESS_SECCOMP),
     ];
     for (field, key) in wanted {
         let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         if let Some(value) = value {
-            notes.add(key, value.split_whitespace().collect::<Vec<_>>().join(" "));
+            notes.put(key.text(value.split_whitespace().collect::<Vec<_>>().join(" ")));
         }
     }
     if let Some(label) = first_line("/proc/self/attr/current") {
-        notes.add("security label", label.trim_end_matches('\0'));
+        notes.put(fact::PROCESS_SECURITY_LABEL.text(label.trim_end_matches('\0')));
     }
     let limits = read_small("/proc/self/limits").unwrap_or_default();
-    for name in ["Max open files", "Max locked memory"] {
+    for (name, key) in
+        [("Max open files", fact::PROCESS_MAX_OPEN_FILES), ("Max locked memory", fact::PROCESS_MAX_LOCKED_MEMORY)]
+    {
         let values = limits.lines().find_map(|line| line.strip_prefix(name));
         if let Some(soft) = values.and_then(|values| values.split_whitespace().next()) {
-            notes.add(name.to_lowercase(), soft);
+            notes.put(key.text(soft));
         }
     }
 }
@@ -104,16 +106,20 @@ fn process(notes: &mut Notes) {
 /// A clock that stands before the day this NSS was in use cannot judge a certificate.
 fn clock(mut notes: Notes) -> Outcome {
     let now = OffsetDateTime::now_utc();
-    notes.add("clock", now.format(&Rfc3339).unwrap_or_else(|_| now.to_string()));
+    notes.put(fact::CLOCK_NOW.number(now.unix_timestamp()));
     // The library's file cannot be younger than now.
     let installed = library::paths().into_iter().filter_map(|(_, path)| fs::metadata(path).ok()?.modified().ok()).max();
-    match installed {
-        Some(installed) if installed > SystemTime::now() + Duration::from_secs(24 * 3600) => {
-            let installed = OffsetDateTime::from(installed).date();
-            notes.add("NSS installed", installed);
-            notes.warn(Cause::ClockSkew, format!("the clock says {}, before NSS itself was installed", now.date()))
+    let installed = installed.map(|installed| OffsetDateTime::from(installed).unix_timestamp());
+    let state = dates::clock(now.unix_timestamp(), installed);
+    notes.put(state);
+    match state {
+        fact::ClockState::BeforeInstallation => {
+            installed.into_iter().for_each(|installed| notes.put(fact::NSS_INSTALLED.number(installed)));
+            notes.warn(signal::HOST_REMARK, format!("the clock says {}, before NSS itself was installed", now.date()))
         }
-        _ => notes.pass(format!("NSS {}, NSPR {}", library::nss_version(), library::nspr_version())),
+        fact::ClockState::Plausible => {
+            notes.pass(format!("NSS {}, NSPR {}", library::nss_version(), library::nspr_version()))
+        }
     }
 }
 

@@ -2,35 +2,22 @@
 
 use std::time::{Duration, Instant};
 
+use nssight_diagnosis::fact::{Facts, Hop, fact};
+use nssight_diagnosis::signal::signal;
+use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
 use nssight_nss::{ErrorCode, HandshakeFacts, NssError};
 
-use crate::catalogue::Cause;
-use crate::finding::{Notes, Outcome};
-use crate::handshake::{Judgement, Trouble};
+use crate::error_info;
 use crate::plan::Probe;
-use crate::session_notes::{FailedSession, note_peer, note_request};
+use crate::probe::outer_handshake::agreed;
+use crate::session_facts::{self, FailedSession, Policy};
 use crate::target::TlsVersion;
-use crate::vocabulary::{CertificateRole, Confidence, Layer};
 use crate::walk::{InnerSession, Walk};
 
 /// The session was begun by `bridge`.
 pub const PROBE: Probe = Probe {
     layer: Layer::InnerHandshake,
     needs: &[Layer::Config, Layer::PrivateKey, Layer::OuterHandshake, Layer::Bridge],
-    causes: &[
-        Cause::ServerCertUntrusted,
-        Cause::ServerCertExpired,
-        Cause::ServerCertName,
-        Cause::ServerCertUsage,
-        Cause::ServerCertWeak,
-        Cause::InnerClientCertRejected,
-        Cause::InnerTlsVersion,
-        Cause::InnerClosed,
-        Cause::InnerNotTls,
-        Cause::ServerStalled,
-        Cause::TlsPolicyBlocked,
-        Cause::KeyUnusable,
-    ],
     run,
 };
 
@@ -60,15 +47,17 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     match (result, inner.client.channel()) {
         (Ok(()), Some(channel)) => {
             let version = TlsVersion::name_of(channel.version);
-            notes.add("agreed", format!("{version}, {}", channel.suite_name));
-            note_peer(&facts, &mut notes);
-            note_request(&facts, &walk.our_cas(), &mut notes);
+            agreed(&channel, &mut notes);
+            let mut seen = Facts::default();
+            session_facts::peer(&facts, &mut seen);
+            session_facts::request(&facts, &walk.our_cas(), &inner.log.borrow().summary(), &mut seen);
+            seen.put(fact::SessionOutcome::Done);
+            seen.place(Hop::Server);
+            notes.extend(seen);
             walk.inner = Some(inner);
             notes.pass(format!("{version} with {host} through the bridge, trusted in both directions"))
         }
-        (Ok(()), None) => {
-            notes.fail(Cause::InnerClosed, Confidence::Possible, "the inner handshake ended without a session")
-        }
+        (Ok(()), None) => notes.fail(signal::SSL_ERROR, "the inner handshake ended without a session"),
         (Err(error), _) => failed(walk, &inner, &host, &error, &facts, notes),
     }
 }
@@ -91,44 +80,20 @@ fn failed(
     facts: &HandshakeFacts,
     mut notes: Notes,
 ) -> Outcome {
-    notes.add(
-        "outer session",
-        "passed with the same certificate, key, password and database: none of them is to blame here",
-    );
+    notes.put(fact::OuterSessionState::Passed);
     let log = inner.log.borrow();
-    let our_cas = walk.our_cas();
-    let took = inner.began.elapsed();
-    let failed = FailedSession { peer: "the server", host, error, facts, log: &log, took, our_cas: &our_cas };
-    let Judgement { trouble, confidence, summary } = failed.judge(&mut notes);
-    let alert = facts.alerts.iter().any(|alert| !alert.sent && alert.description != 0);
-    match cause(trouble, alert) {
-        Some(cause) => notes.fail(cause, confidence, summary).error(error),
-        None => {
-            notes.add("alternative", "inner-client-cert-rejected, by a server that ends without an alert");
-            let summary = "the server's side went away in the middle of the inner handshake";
-            notes.fail(Cause::InnerClosed, Confidence::Likely, summary).error(error)
-        }
-    }
-}
-
-/// The cause of a failed inner handshake. A server that refuses a certificate says so in an alert, and the bridge passes it
-/// on: an end without one, which is `None`, means that the server's side went away, whatever it came after.
-pub(crate) fn cause(trouble: Trouble, alert: bool) -> Option<Cause> {
-    Some(match trouble {
-        Trouble::PeerUntrusted => Cause::ServerCertUntrusted,
-        Trouble::PeerExpired => Cause::ServerCertExpired,
-        Trouble::PeerName => Cause::ServerCertName,
-        Trouble::PeerUsage => Cause::ServerCertUsage,
-        Trouble::PeerWeak => Cause::ServerCertWeak,
-        Trouble::PolicyBlocked => Cause::TlsPolicyBlocked,
-        Trouble::KeyUnusable => Cause::KeyUnusable,
-        Trouble::NoCommonCipher | Trouble::VersionMismatch => Cause::InnerTlsVersion,
-        Trouble::NotTls | Trouble::Garbled => Cause::InnerNotTls,
-        Trouble::Silent | Trouble::Stalled | Trouble::TooSlow => Cause::ServerStalled,
-        Trouble::CertificateExpired | Trouble::CertificateRevoked => Cause::InnerClientCertRejected,
-        Trouble::CertificateRejected | Trouble::CertificateNotSent | Trouble::CaNotAcceptable => {
-            return alert.then_some(Cause::InnerClientCertRejected);
-        }
-        Trouble::OtherAlert | Trouble::Closed | Trouble::Reset => Cause::InnerClosed,
-    })
+    let failed = FailedSession {
+        peer: "the server",
+        host: Some(host),
+        error,
+        facts,
+        log: &log,
+        took: inner.began.elapsed(),
+        our_cas: &walk.our_cas(),
+        policy: Some(Policy::of_this_process()),
+    };
+    let mut seen = failed.seen();
+    seen.facts.place(Hop::Server);
+    notes.extend(seen.facts);
+    notes.fail(seen.signal, seen.summary).error(error_info::of(error))
 }

@@ -9,47 +9,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use nssight_diagnosis::fact::fact::{self, DbState};
+use nssight_diagnosis::signal::signal;
+use nssight_diagnosis::{Finding, Layer, Notes, Outcome, shell};
 use nssight_nss::{ErrorCode, InitOptions, Nss, NssError, Slot, library};
 use nssight_nssdb::directory::{
     Access, Choice, DirectoryState, FileEntry, FileKind, LockKind, Magic, Question, TypePrefix, parse_argument,
 };
 use nssight_nssdb::{Database, Format, Inventory, Pairing};
 
-use crate::catalogue::Cause;
-use crate::finding::{Notes, Outcome};
+use crate::error_info;
 use crate::modules::Modules;
 use crate::plan::Probe;
 use crate::private_copy::{PrivateCopy, Trouble};
-use crate::shell;
-use crate::vocabulary::{Confidence, Layer};
 use crate::walk::Walk;
 
 /// Only the configuration says where the database is.
-pub const PROBE: Probe = Probe {
-    layer: Layer::NssDb,
-    needs: &[Layer::Config],
-    causes: &[
-        Cause::DbMissing,
-        Cause::DbUnreadable,
-        Cause::DbCorrupt,
-        Cause::DbLegacyUnsupported,
-        Cause::DbTypeMismatch,
-        Cause::DbPairMismatch,
-        Cause::DbMixedFormats,
-        Cause::DbHalfUpgraded,
-        Cause::DbUninitialised,
-        Cause::DbLocked,
-        Cause::DbHotJournal,
-        Cause::NssInitFailed,
-        Cause::ModuleForeign,
-        Cause::ToolNoCopy,
-    ],
-    run,
-};
+pub const PROBE: Probe = Probe { layer: Layer::NssDb, needs: &[Layer::Config], run };
 
 const HALF_UPGRADED_MEANS: &str =
     "cert9.db and key4.db were created beside cert8.db and key3.db and wait for a login with write access to be filled";
-const READS: &str = "format read by NSS";
 
 /// What the files show, and what NSS is expected to make of them.
 struct Look {
@@ -95,15 +74,15 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let modules = Modules::of(&look.argument, look.choice.asked);
     modules.describe(&mut notes);
     if let Some(error) = modules.not_regular() {
-        return notes.fail(Cause::DbUnreadable, Confidence::Certain, error.to_string());
+        return unusable(notes, DbState::NotARegularFile, error.to_string());
     }
     let load = walk.target().load_modules;
     if let Some(summary) = modules.refusal().filter(|_| !load) {
-        return notes.fail(Cause::ModuleForeign, Confidence::Certain, summary);
+        return unusable(notes, DbState::ModuleForeign, summary);
     }
     let own_module_only = match modules.changeable().filter(|_| !load) {
         Some(why) => {
-            notes.add("list of modules", format!("left out, with what else is in it, since {why}"));
+            notes.put(fact::DB_MODULES.text(format!("left out, with what else is in it, since {why}")));
             true
         }
         None => false,
@@ -111,19 +90,18 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let argument = match private_copy(&look, &walk.copy_to) {
         Ok(None) => look.argument.clone(),
         Ok(Some(copy)) => {
-            notes.add("opened from", "a private copy, since opening a database in WAL mode creates files beside it");
+            notes.put(
+                fact::DB_OPENED_FROM
+                    .text("a private copy, since opening a database in WAL mode creates files beside it"),
+            );
             let mut argument = OsString::from("sql:");
             argument.push(copy.path());
             walk.private_copy = Some(copy);
             argument
         }
         Err(error) => {
-            let cause = match error {
-                Trouble::Original { .. } => Cause::DbUnreadable,
-                Trouble::Place { .. } | Trouble::TooLarge => Cause::ToolNoCopy,
-            };
             let summary = format!("the database is in WAL mode, which NSS is given a copy of: {error}");
-            let outcome = notes.fail(cause, Confidence::Certain, summary);
+            let outcome = unusable(notes, uncopied(&error), summary);
             return match error.source() {
                 Some(source) => outcome.error(source),
                 None => outcome,
@@ -134,18 +112,18 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let options = InitOptions { own_module_only, ..InitOptions::read_only(&argument) };
     match Nss::open(&options).and_then(|nss| Ok((Slot::internal_key(&nss)?, nss))) {
         Ok((slot, nss)) => {
-            notes.add("opened by NSS in", format!("{} ms", started.elapsed().as_millis()));
+            notes.put(fact::DB_OPENED_IN.number(started.elapsed().as_micros()));
             let outcome = opened(&look, &slot, notes);
             walk.slot = Some(slot);
             walk.nss = Some(nss);
             outcome
         }
-        Err(error) => refused(&look, &error, notes).error(&error),
+        Err(error) => refused(&look, &error, notes).error(error_info::of(&error)),
     }
 }
 
 fn describe(look: &Look, notes: &mut Notes) {
-    notes.add("directory", look.directory.display());
+    notes.put(fact::DB_DIRECTORY.text(look.directory.display()));
     for file in look.inventory.files.iter().filter(|file| file.exists()) {
         let kind = match (&file.magic, file.kind) {
             (Some(Magic::SqliteDb { wal: true }), _) => "SQLite in WAL mode".to_owned(),
@@ -161,34 +139,34 @@ fn describe(look: &Look, notes: &mut Notes) {
             },
         };
         let owner = format!("mode {:04o}, uid {}, gid {}", file.mode, file.uid, file.gid);
-        notes.add(&file.name, format!("{kind}, {} bytes, {owner}", file.size));
+        notes.put(fact::DB_FILE.text(format!("{}: {kind}, {} bytes, {owner}", file.name, file.size)));
     }
-    notes.add("format NSS asks for", format!("{}: {}", look.choice.asked, look.choice.reason));
+    notes.put(fact::DB_FORMAT_ASKED.text(format!("{}: {}", look.choice.asked, look.choice.reason)));
     if let Some(reads) = look.choice.reads {
-        notes.add(READS, reads);
+        notes.put(fact::DB_FORMAT_READ.text(reads));
     }
 }
 
 /// The directory itself, or nothing in it.
 fn directory_trouble(look: &Look, notes: &mut Notes) -> Option<Outcome> {
     let path = look.directory.display();
-    let fail = |notes: &mut Notes, cause, summary: String| {
-        Some(std::mem::take(notes).fail(cause, Confidence::Certain, summary))
-    };
+    let fail = |notes: &mut Notes, state, summary: String| Some(unusable(std::mem::take(notes), state, summary));
     match &look.inventory.directory {
-        DirectoryState::Missing => fail(notes, Cause::DbMissing, format!("the directory {path} does not exist")),
+        DirectoryState::Missing => {
+            fail(notes, DbState::DirectoryMissing, format!("the directory {path} does not exist"))
+        }
         DirectoryState::NotADirectory { kind } => fail(
             notes,
-            Cause::DbMissing,
+            DbState::NotADirectory,
             format!("{path} is not a directory but a {kind}: name the directory around it"),
         ),
         DirectoryState::NotSearchable(error) => {
             let summary = format!("{path} cannot be entered as {}: {error}", who());
-            fail(notes, Cause::DbUnreadable, summary)
+            fail(notes, DbState::DirectoryUnreadable, summary)
         }
         DirectoryState::NotListable(_) | DirectoryState::Usable => {
             let none = !look.inventory.has_any(Format::Sql) && !look.inventory.has_any(Format::Dbm);
-            none.then(|| fail(notes, Cause::DbMissing, format!("there is no NSS database in {path}")))?
+            none.then(|| fail(notes, DbState::NoDatabase, format!("there is no NSS database in {path}")))?
         }
     }
 }
@@ -200,7 +178,7 @@ fn refused(look: &Look, error: &NssError, mut notes: Notes) -> Outcome {
     let legacy = look.inventory.has_usable(Format::Dbm);
     if look.prefix == TypePrefix::MultiAccess {
         let summary = "multiaccess: needs a database library of its own, which this NSS does not find";
-        return notes.fail(Cause::DbTypeMismatch, Confidence::Certain, summary);
+        return unusable(notes, DbState::Multiaccess, summary);
     }
     if !look.inventory.has_any(asked) && look.inventory.has_any(look.other()) {
         return match (asked, legacy) {
@@ -212,8 +190,8 @@ fn refused(look: &Look, error: &NssError, mut notes: Notes) -> Outcome {
             }
         };
     }
-    if let Some((cause, summary)) = look.pair(asked).find_map(|file| file_trouble(look, file)) {
-        return notes.fail(cause, Confidence::Certain, summary);
+    if let Some((state, summary)) = look.pair(asked).find_map(|file| file_trouble(look, file)) {
+        return unusable(notes, state, summary);
     }
     if asked == Format::Dbm && error.code == ErrorCode::SEC_ERROR_LEGACY_DATABASE {
         return legacy_unsupported(look, notes);
@@ -228,52 +206,67 @@ fn refused(look: &Look, error: &NssError, mut notes: Notes) -> Outcome {
     if let Some((file, lock)) = locked {
         let holder = lock.pid.map_or_else(|| "another process".to_owned(), process);
         let summary = format!("{} is locked for writing by {holder}", file.name);
-        return notes.fail(Cause::DbLocked, Confidence::Certain, summary);
+        notes.put(fact::DB_LOCK_HOLDER.text(&holder));
+        return unusable(notes, DbState::Locked, summary);
     }
     if let Some(journal) = hot_journal(look) {
         let summary = format!("{journal} is left from a write that did not end; a reader may not roll it back");
-        return notes.fail(Cause::DbHotJournal, Confidence::Certain, summary);
+        return unusable(notes, DbState::HotJournal, summary);
     }
     match Database::open(&look.directory, asked) {
         Ok(database) => {
             for problem in database.problems.iter().take(5) {
-                notes.add("damage", problem);
+                notes.put(fact::DB_DAMAGE.text(problem));
             }
             if database.partial {
                 let summary = format!("the {asked}: files in {path} can be read in part only");
-                return notes.fail(Cause::DbCorrupt, Confidence::Certain, summary);
+                return unusable(notes, DbState::PartlyDamaged, summary);
             }
-            notes.add("second opinion", format!("read without NSS: {} certificates", database.certificates.len()));
+            let found = database.certificates.len();
+            notes.put(fact::DB_SECOND_OPINION.text(format!("read without NSS: {found} certificates")));
             let summary = format!("NSS refuses the database in {path} ({}), yet its files read well", error.name);
-            notes.fail(Cause::NssInitFailed, Confidence::Possible, summary)
+            unusable(notes, DbState::RefusedThoughReadable, summary)
         }
         Err(trouble) => {
-            notes.add("second opinion", &trouble);
-            let cause = match trouble {
-                nssight_nssdb::Error::Busy { .. } => Cause::DbLocked,
-                nssight_nssdb::Error::Unreadable { .. } => Cause::DbUnreadable,
-                _ => Cause::DbCorrupt,
+            notes.put(fact::DB_SECOND_OPINION.text(&trouble));
+            let state = match trouble {
+                nssight_nssdb::Error::Busy { .. } => DbState::Locked,
+                nssight_nssdb::Error::Unreadable { .. } => DbState::FileUnreadable,
+                _ => DbState::Damaged,
             };
-            notes.fail(cause, Confidence::Certain, trouble.to_string())
+            unusable(notes, state, trouble.to_string())
         }
     }
 }
 
+/// The database cannot be used, and this is what was seen of it.
+fn unusable(mut notes: Notes, state: DbState, summary: impl Into<String>) -> Outcome {
+    notes.put(state);
+    notes.fail(signal::DATABASE_UNUSABLE, summary)
+}
+
+fn uncopied(error: &Trouble) -> DbState {
+    match error {
+        Trouble::Original { .. } => DbState::FileUnreadable,
+        Trouble::Place { .. } | Trouble::TooLarge => DbState::Uncopied,
+    }
+}
+
 /// What is wrong with one of the two files, as far as its first bytes and its mode tell.
-fn file_trouble(look: &Look, file: &FileEntry) -> Option<(Cause, String)> {
+fn file_trouble(look: &Look, file: &FileEntry) -> Option<(DbState, String)> {
     let path = look.directory.join(&file.name);
     let path = path.display();
     if let Some(error) = &file.open_error {
         let owner = format!("mode {:04o}, owner {}, group {}", file.mode, file.uid, file.gid);
-        return Some((Cause::DbUnreadable, format!("{path} ({owner}) cannot be read as {}: {error}", who())));
+        return Some((DbState::FileUnreadable, format!("{path} ({owner}) cannot be read as {}: {error}", who())));
     }
     match (file.kind, &file.magic) {
         (FileKind::Absent, _) => {
-            Some((Cause::DbMissing, format!("{path} is missing, the other half of the pair is there")))
+            Some((DbState::HalfMissing, format!("{path} is missing, the other half of the pair is there")))
         }
-        (FileKind::Regular, Some(Magic::Empty)) => Some((Cause::DbCorrupt, format!("{path} has no byte in it"))),
+        (FileKind::Regular, Some(Magic::Empty)) => Some((DbState::FileEmpty, format!("{path} has no byte in it"))),
         (FileKind::Regular, Some(Magic::Truncated { expected })) => {
-            Some((Cause::DbCorrupt, format!("{path} is cut short: {} bytes of {expected}", file.size)))
+            Some((DbState::FileCut, format!("{path} is cut short: {} bytes of {expected}", file.size)))
         }
         (FileKind::Regular, Some(magic)) => {
             let format = match magic {
@@ -283,27 +276,52 @@ fn file_trouble(look: &Look, file: &FileEntry) -> Option<(Cause, String)> {
             };
             match format {
                 Some(format) if format == look.choice.asked => None,
-                Some(format) => Some((Cause::DbTypeMismatch, format!("{path} is a {format}: file under another name"))),
-                None => Some((Cause::DbCorrupt, format!("{path} is not a database: {magic:?}"))),
+                Some(format) => {
+                    Some((DbState::OtherFormatUnderName, format!("{path} is a {format}: file under another name")))
+                }
+                None => Some((DbState::FileGarbage, format!("{path} is not a database: {}", shown(magic)))),
             }
         }
         (FileKind::Regular, None) => None,
-        (kind, _) => Some((Cause::DbUnreadable, format!("{path} is no regular file but a {kind:?}").to_lowercase())),
+        (kind, _) => Some((DbState::NotARegularFile, format!("{path} is no regular file but {}", kind_of_file(kind)))),
+    }
+}
+
+/// What a file is instead of a database.
+fn shown(magic: &Magic) -> &'static str {
+    match magic {
+        Magic::Text => "it is text",
+        _ => "its first bytes are those of no database",
+    }
+}
+
+fn kind_of_file(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Directory => "a directory",
+        FileKind::Fifo => "a named pipe",
+        FileKind::Socket => "a socket",
+        FileKind::Device => "a device",
+        FileKind::BrokenLink => "a link that leads nowhere",
+        FileKind::Regular | FileKind::Absent | FileKind::Unknown => "something that cannot be looked at",
     }
 }
 
 fn legacy_unsupported(look: &Look, mut notes: Notes) -> Outcome {
-    notes.add(
-        "legacy support",
-        legacy_library().map_or("libnssdbm3.so is not there".to_owned(), |path| path.display().to_string()),
+    notes.put(
+        fact::DB_LEGACY_LIBRARY
+            .text(legacy_library().map_or("libnssdbm3.so is not there".to_owned(), |path| path.display().to_string())),
     );
     let summary = format!("{} holds cert8.db and key3.db, which this NSS cannot open", look.directory.display());
-    notes.fail(Cause::DbLegacyUnsupported, Confidence::Certain, summary)
+    unusable(notes, DbState::LegacyUnsupported, summary)
 }
 
 fn type_mismatch(look: &Look, notes: Notes, summary: String) -> Outcome {
     let from_environment = look.prefix == TypePrefix::None && std::env::var_os("NSS_DEFAULT_DB_TYPE").is_some();
-    let outcome = notes.fail(Cause::DbTypeMismatch, Confidence::Certain, summary);
+    let state = match from_environment {
+        true => DbState::EnvironmentAsksOtherFormat,
+        false => DbState::OtherFormatAsked,
+    };
+    let outcome = unusable(notes, state, summary);
     if from_environment {
         return outcome.remedy(
             "Take NSS_DEFAULT_DB_TYPE out of the client's environment",
@@ -320,35 +338,38 @@ fn opened(look: &Look, slot: &Slot, mut notes: Notes) -> Outcome {
     if slot.needs_user_init() {
         if look.inventory.half_upgraded {
             let summary = format!("{path} is half upgraded: {HALF_UPGRADED_MEANS}");
-            return notes.fail(Cause::DbHalfUpgraded, Confidence::Certain, summary);
+            return unusable(notes, DbState::HalfUpgraded, summary);
         }
         let summary =
             format!("the key database in {path} was never given a password, not even an empty one: it holds no keys");
-        return notes.fail(Cause::DbUninitialised, Confidence::Certain, summary);
+        return unusable(notes, DbState::Uninitialised, summary);
     }
     if look.inventory.half_upgraded {
-        notes.add("half upgraded", HALF_UPGRADED_MEANS);
+        notes.put(fact::DB_HALF_UPGRADED.text(HALF_UPGRADED_MEANS));
+        notes.put(DbState::HalfUpgradedInUse);
         return notes
-            .warn(Cause::DbHalfUpgraded, format!("{path} is half upgraded, NSS still reads cert8.db and key3.db"));
+            .warn(signal::DATABASE_REMARK, format!("{path} is half upgraded, NSS still reads cert8.db and key3.db"));
     }
     if let Some(format) = reads {
         match Database::open(&look.directory, format) {
             Ok(database) => {
-                notes.add("certificates", database.certificates.len());
-                notes.add("private keys", database.private_keys.len());
+                notes.put(fact::DB_CERTIFICATES.number(database.certificates.len() as u64));
+                notes.put(fact::DB_PRIVATE_KEYS.number(database.private_keys.len() as u64));
                 if let Some(outcome) = not_a_pair(look, &database, &mut notes) {
                     return outcome;
                 }
             }
             // NSS is the judge here; the second opinion is only told.
-            Err(trouble) => notes.add("second opinion", trouble),
+            Err(trouble) => notes.put(fact::DB_SECOND_OPINION.text(trouble)),
         }
     }
     if look.inventory.has_any(Format::Sql) && look.inventory.has_any(Format::Dbm) {
         let read = reads.map_or_else(|| "one of them".to_owned(), |format| format!("the {format}: files"));
         let summary = format!("{path} holds both formats; NSS reads {read} ({})", look.choice.reason);
-        return notes.warn(Cause::DbMixedFormats, summary);
+        notes.put(DbState::BothFormats);
+        return notes.warn(signal::DATABASE_REMARK, summary);
     }
+    notes.put(DbState::Works);
     notes.pass(match reads {
         Some(format) => format!("NSS opens the {format}: database in {path}"),
         None => format!("NSS opens the database in {path}"),
@@ -363,21 +384,21 @@ fn not_a_pair(look: &Look, database: &Database, notes: &mut Notes) -> Option<Out
     // this key database is signed in it: either shows that the two belong together, whatever else is missing.
     let related = database.public_keys.iter().any(|public| keys.contains(public.cka_id.as_slice()))
         || report.objects_with_signature > 0;
-    let confidence = match report.pairing {
-        Pairing::SignaturesForeign => Confidence::Certain,
-        Pairing::NoKeyMatches if !related => Confidence::Certain,
-        Pairing::KeyDbEmpty if !related && report.signed_objects > 0 => Confidence::Likely,
+    let state = match report.pairing {
+        Pairing::SignaturesForeign => DbState::KeysForeign,
+        Pairing::NoKeyMatches if !related => DbState::KeysForeign,
+        Pairing::KeyDbEmpty if !related && report.signed_objects > 0 => DbState::KeysPerhapsForeign,
         _ => return None,
     };
     let (certificate_file, key_file) = (database.format.certificate_file(), database.format.key_file());
-    notes.add("certificates with their key", report.certificates_with_key);
-    notes.add("keys without certificate", report.orphan_keys);
-    notes.add(
-        "signed trust rows",
-        format!("{}, {} of them signed in {key_file}", report.signed_objects, report.objects_with_signature),
+    notes.put(fact::DB_CERTIFICATES_WITH_KEY.number(report.certificates_with_key as u64));
+    notes.put(fact::DB_KEYS_WITHOUT_CERTIFICATE.number(report.orphan_keys as u64));
+    notes.put(
+        fact::DB_SIGNED_TRUST
+            .text(format!("{}, {} of them signed in {key_file}", report.signed_objects, report.objects_with_signature)),
     );
     let summary = format!("{key_file} in {} belongs to another {certificate_file}", look.directory.display());
-    Some(std::mem::take(notes).fail(Cause::DbPairMismatch, confidence, summary))
+    Some(unusable(std::mem::take(notes), state, summary))
 }
 
 /// A database in WAL mode makes `-wal` and `-shm` files when it is opened, also for reading. NSS gets a copy of it.
@@ -388,6 +409,21 @@ fn private_copy(look: &Look, at: &Path) -> Result<Option<PrivateCopy>, Trouble> 
 fn needs_copy(look: &Look) -> bool {
     let wal = |file: &FileEntry| matches!(file.magic, Some(Magic::SqliteDb { wal: true }));
     look.choice.reads == Some(Format::Sql) && look.pair(Format::Sql).any(wal)
+}
+
+/// Why other programs of NSS must not be let at a database.
+pub struct Forbidden {
+    /// What was seen of it.
+    pub state: DbState,
+    /// In a sentence.
+    pub summary: String,
+}
+
+impl Forbidden {
+    /// As the finding of this layer.
+    pub fn into_finding(self) -> Finding {
+        unusable(Notes::default(), self.state, self.summary).into_finding(Layer::NssDb, 0)
+    }
 }
 
 /// What other programs of NSS are to open instead of a database.
@@ -403,11 +439,11 @@ pub enum Instead {
 ///
 /// # Errors
 /// Why they must not be, and whose fault that is.
-pub fn before_others(argument: &OsStr, load_modules: bool, at: &Path) -> Result<Instead, (Cause, String)> {
+pub fn before_others(argument: &OsStr, load_modules: bool, at: &Path) -> Result<Instead, Forbidden> {
     let look = Look::at(argument);
     let modules = Modules::of(argument, look.choice.asked);
     if let Some(summary) = modules.refusal().filter(|_| !load_modules) {
-        return Err((Cause::ModuleForeign, summary));
+        return Err(Forbidden { state: DbState::ModuleForeign, summary });
     }
     // Whoever could add a module while they run adds it to the original.
     let changeable = modules.changeable().filter(|_| !load_modules);
@@ -417,15 +453,14 @@ pub fn before_others(argument: &OsStr, load_modules: bool, at: &Path) -> Result<
             "{why}, so modules may appear in it at any moment, and a database of this format is not copied: as root \
              nssight lets no other program at it; --load-modules does it all the same"
         );
-        return Err((Cause::ModuleForeign, summary));
+        return Err(Forbidden { state: DbState::ModuleForeign, summary });
     }
     if changeable.is_none() && !needs_copy(&look) {
         return Ok(Instead::Itself);
     }
-    PrivateCopy::make(&look.directory, at).map(Instead::Copy).map_err(|error| match error {
-        Trouble::Original { .. } => (Cause::DbUnreadable, error.to_string()),
-        Trouble::Place { .. } | Trouble::TooLarge => (Cause::ToolNoCopy, error.to_string()),
-    })
+    PrivateCopy::make(&look.directory, at)
+        .map(Instead::Copy)
+        .map_err(|error| Forbidden { state: uncopied(&error), summary: error.to_string() })
 }
 
 /// A rollback journal that SQLite would roll back: not empty, and not zeroed at its start (SQLite file format, 3).
@@ -492,14 +527,26 @@ pub(crate) fn other_format_has(walk: &Walk<'_>, nickname: &str) -> Option<String
     there.then(|| format!("it is in {} beside it", other.certificate_file()))
 }
 
+/// What is in the rows of a file is not found through its index: NSS searches an index, the second opinion reads the rows.
+/// Nothing else was seen to make the two disagree, but the tool cannot look into NSS's search.
+pub(crate) fn index_remedy(file: &str, outcome: Outcome) -> Outcome {
+    match file {
+        "cert9.db" | "key4.db" => outcome.remedy(
+            format!("On a copy of the directory, let SQLite build the indexes of {file} anew, and diagnose the copy"),
+            Some(format!("sqlite3 COPY/{file} REINDEX")),
+        ),
+        _ => outcome,
+    }
+}
+
 /// Which keys there are, when the wanted one is not.
 pub(crate) fn note_keys(database: Option<&Database>, notes: &mut Notes) {
     let Some(database) = database else { return };
-    notes.add("private keys in the database", database.private_keys.len());
+    notes.put(fact::PRIVATE_KEY_IN_DATABASE.number(database.private_keys.len() as u64));
     for key in database.private_keys.iter().take(10) {
         let owner = database.certificates.iter().find(|entry| entry.cka_id == key.cka_id);
         let owner =
             owner.and_then(|entry| entry.nicknames.first()).map_or("no certificate here", |name| name.text.as_str());
-        notes.add("key", format!("{:?}, belongs to {owner}", key.kind));
+        notes.put(fact::PRIVATE_KEY_KIND.text(format!("{:?}, belongs to {owner}", key.kind)));
     }
 }

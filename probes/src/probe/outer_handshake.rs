@@ -1,88 +1,30 @@
-//! `outer-handshake`: TLS between client and bridge, in both directions of trust.
+//! `outer-handshake`: TLS between client and peer, in both directions of trust.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use nssight_diagnosis::fact::{Facts, Hop, fact};
+use nssight_diagnosis::signal::signal;
+use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
 use nssight_nss::tls::Channel;
 use nssight_nss::transport::Control;
 use nssight_nss::{ErrorCode, HandshakeFacts, Nss, NssError, TcpTransport, TlsClient, TlsOptions};
 
-use crate::catalogue::Cause;
-use crate::finding::{Notes, Outcome};
-use crate::handshake::{Judgement, Trouble};
+use crate::error_info;
 use crate::plan::Probe;
-use crate::session_notes::{FailedSession, note_peer, note_request};
+use crate::session_facts::{self, FailedSession, Policy};
 use crate::target::{Role, TlsVersion};
-use crate::vocabulary::{CertificateRole, Confidence, Layer};
 use crate::walk::{OuterSession, Walk};
 use crate::wire::{Session, SessionLog};
-use crate::x509;
 
 /// The one connection, and both halves of our identity.
-pub const PROBE: Probe = Probe {
-    layer: Layer::OuterHandshake,
-    needs: &[Layer::Certificate, Layer::PrivateKey, Layer::Tcp],
-    causes: &[
-        Cause::BridgeStalled,
-        Cause::PeerStalled,
-        Cause::HandshakeTooSlow,
-        Cause::HandshakeGarbled,
-        Cause::NotTls,
-        Cause::TlsVersionMismatch,
-        Cause::TlsNoCommonCipher,
-        Cause::TlsPolicyBlocked,
-        Cause::BridgeCertUntrusted,
-        Cause::BridgeCertExpired,
-        Cause::BridgeCertName,
-        Cause::BridgeCertUsage,
-        Cause::BridgeCertWeak,
-        Cause::ClientCertRejected,
-        Cause::ClientCertExpiredAtPeer,
-        Cause::ClientCertRevokedAtPeer,
-        Cause::ClientCertNotSent,
-        Cause::ClientCaNotAcceptable,
-        Cause::PeerClosedInHandshake,
-        Cause::PeerReset,
-        Cause::PeerAlert,
-        Cause::KeyUnusable,
-        Cause::CaMissing,
-        Cause::CaUntrusted,
-    ],
-    run,
-};
+pub const PROBE: Probe =
+    Probe { layer: Layer::OuterHandshake, needs: &[Layer::Certificate, Layer::PrivateKey, Layer::Tcp], run };
 
 /// Both parts of the wait for a word on our TLS 1.3 certificate.
 const LEAST_PATIENCE: Duration = Duration::from_millis(150);
 const MOST_PATIENCE: Duration = Duration::from_secs(2);
-
-/// What each trouble means between client and bridge.
-pub(crate) fn cause(trouble: Trouble) -> Cause {
-    match trouble {
-        Trouble::PeerUntrusted => Cause::BridgeCertUntrusted,
-        Trouble::PeerExpired => Cause::BridgeCertExpired,
-        Trouble::PeerName => Cause::BridgeCertName,
-        Trouble::PeerUsage => Cause::BridgeCertUsage,
-        Trouble::PeerWeak => Cause::BridgeCertWeak,
-        Trouble::PolicyBlocked => Cause::TlsPolicyBlocked,
-        Trouble::CertificateRejected => Cause::ClientCertRejected,
-        Trouble::CertificateExpired => Cause::ClientCertExpiredAtPeer,
-        Trouble::CertificateRevoked => Cause::ClientCertRevokedAtPeer,
-        Trouble::CertificateNotSent => Cause::ClientCertNotSent,
-        Trouble::CaNotAcceptable => Cause::ClientCaNotAcceptable,
-        Trouble::NoCommonCipher => Cause::TlsNoCommonCipher,
-        Trouble::VersionMismatch => Cause::TlsVersionMismatch,
-        Trouble::NotTls => Cause::NotTls,
-        Trouble::Garbled => Cause::HandshakeGarbled,
-        Trouble::OtherAlert => Cause::PeerAlert,
-        Trouble::Silent => Cause::BridgeStalled,
-        Trouble::Stalled => Cause::PeerStalled,
-        Trouble::TooSlow => Cause::HandshakeTooSlow,
-        Trouble::Closed => Cause::PeerClosedInHandshake,
-        Trouble::Reset => Cause::PeerReset,
-        Trouble::KeyUnusable => Cause::KeyUnusable,
-    }
-}
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
@@ -100,10 +42,10 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let log = Rc::new(RefCell::new(SessionLog::new(Session::Outer, started)));
     walk.sessions.push(log.clone());
     let control = Control::until(walk.deadline);
-    let doubt = walk.finding(Layer::Certificate).and_then(|finding| finding.cause);
     let role = target.role;
     let goes_on = walk.goes_on && target.server.is_some();
-    let mut attempt = Attempt { goes_on, doubt, nss, host, started, log, control, our_cas, connect_time };
+    let peer = target.peer();
+    let mut attempt = Attempt { goes_on, peer, nss, host, started, log, control, our_cas, connect_time };
     let options = TlsOptions {
         host: &attempt.host,
         versions: (target.tls.value.0.wire(), target.tls.value.1.wire()),
@@ -113,7 +55,8 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         Ok(transport) => transport,
         Err(error) => {
             let summary = format!("the connection was lost before TLS began: {error}");
-            return notes.fail(Cause::PeerReset, Confidence::Likely, summary).error(&error);
+            notes.put(fact::SessionEnd::Reset);
+            return notes.fail(signal::RESET, summary).error(&error);
         }
     };
     let session = TlsClient::new(&attempt.nss, Box::new(transport), options);
@@ -127,7 +70,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     walk.meet_peer(CertificateRole::Bridge, &facts.peer_chain);
     let outcome = match (result, client.channel()) {
         (Ok(word), Some(channel)) => attempt.passed(&client, &channel, word, role, notes),
-        (Ok(_), None) => notes.fail(Cause::PeerAlert, Confidence::Possible, "the handshake ended without a session"),
+        (Ok(_), None) => notes.fail(signal::SSL_ERROR, "the handshake ended without a session"),
         (Err(error), _) => attempt.failed(&error, &facts, notes),
     };
     if attempt.goes_on {
@@ -141,12 +84,13 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
 fn note_versions(client: &TlsClient, asked: (TlsVersion, TlsVersion), notes: &mut Notes) {
     let offered = client.versions();
     let range = |(low, high): (u16, u16)| format!("{} to {}", TlsVersion::name_of(low), TlsVersion::name_of(high));
-    notes.add("versions offered", range(offered));
-    if offered != (asked.0.wire(), asked.1.wire()) {
-        notes.add(
-            "versions asked for",
-            format!("{}, cut by the crypto policy", range((asked.0.wire(), asked.1.wire()))),
-        );
+    notes.put(fact::SESSION_VERSIONS_OFFERED.text(range(offered)));
+    let asked = (asked.0.wire(), asked.1.wire());
+    if offered == asked {
+        notes.put(fact::OfferVersions::AsAsked);
+    } else {
+        notes.put(fact::OfferVersions::CutByPolicy);
+        notes.put(fact::SESSION_VERSIONS_ASKED.text(range(asked)));
     }
 }
 
@@ -164,8 +108,8 @@ enum Word {
 struct Attempt {
     /// The session is needed after the handshake.
     goes_on: bool,
-    /// What `certificate` already had against the chain to our own CA.
-    doubt: Option<Cause>,
+    /// Who the peer is, as a subject.
+    peer: &'static str,
     nss: Nss,
     host: String,
     started: Instant,
@@ -190,7 +134,7 @@ impl Attempt {
         }
         let took = self.started.elapsed();
         let patience = (self.connect_time * 4).max(took * 2).clamp(LEAST_PATIENCE, MOST_PATIENCE);
-        notes.add("waited for a word on our certificate", format!("up to {} ms", patience.as_millis()));
+        notes.put(fact::SESSION_WAITED.number(patience.as_micros()));
         self.control.set_deadline(Instant::now() + patience);
         if let Some(word) = self.listen(client)? {
             return Ok(word);
@@ -230,17 +174,18 @@ impl Attempt {
     fn passed(&self, client: &TlsClient, channel: &Channel, word: Word, role: Role, mut notes: Notes) -> Outcome {
         let facts = client.facts();
         let version = TlsVersion::name_of(channel.version);
-        notes.add("agreed", format!("{version}, {}", channel.suite_name));
-        note_peer(&facts, &mut notes);
-        note_request(&facts, &self.our_cas, &mut notes);
-        notes.add(
-            "client authentication",
-            match word {
-                Word::Accepted => "accepted",
-                Word::NotAsked => "not asked for",
-                Word::Unconfirmed => "unconfirmed: the peer has said nothing since our certificate",
-            },
-        );
+        agreed(channel, &mut notes);
+        let mut seen = Facts::default();
+        session_facts::peer(&facts, &mut seen);
+        session_facts::request(&facts, &self.our_cas, &self.log.borrow().summary(), &mut seen);
+        seen.put(match word {
+            Word::Accepted => fact::PeerAcceptedUs::Yes,
+            Word::NotAsked => fact::PeerAcceptedUs::NotAsked,
+            Word::Unconfirmed => fact::PeerAcceptedUs::Unconfirmed,
+        });
+        seen.put(fact::SessionOutcome::Done);
+        seen.place(Hop::Peer);
+        notes.extend(seen);
         let summary = format!("{version} with {}, trusted in both directions", self.host);
         match word {
             Word::Accepted => notes.pass(summary),
@@ -257,36 +202,25 @@ impl Attempt {
     fn failed(&self, error: &NssError, facts: &HandshakeFacts, mut notes: Notes) -> Outcome {
         let log = self.log.borrow();
         let failed = FailedSession {
-            peer: "the bridge",
-            host: &self.host,
+            peer: self.peer,
+            host: Some(&self.host),
             error,
             facts,
             log: &log,
             took: self.started.elapsed(),
             our_cas: &self.our_cas,
+            policy: Some(Policy::of_this_process()),
         };
-        let Judgement { trouble, confidence, summary } = failed.judge(&mut notes);
-        if trouble == Trouble::Silent {
-            notes.add(
-                "likely reason",
-                "server-absent: a bridge without a server takes connections into its queue and answers none; or it is \
-                 busy with another client, or hangs",
-            );
-        }
-        match self.doubt {
-            Some(doubt @ (Cause::CaMissing | Cause::CaUntrusted))
-                if trouble == Trouble::PeerUntrusted && self.same_ca(&facts.peer_chain) =>
-            {
-                let what = if doubt == Cause::CaMissing { "is not in our database" } else { "is not trusted there" };
-                let summary = format!("{summary}; it comes from the same CA as ours, which {what}");
-                notes.fail(doubt, Confidence::Certain, summary).error(error)
-            }
-            _ => notes.fail(cause(trouble), confidence, summary).error(error),
-        }
+        let mut seen = failed.seen();
+        seen.facts.place(Hop::Peer);
+        notes.extend(seen.facts);
+        notes.fail(seen.signal, seen.summary).error(error_info::of(error))
     }
+}
 
-    /// Whether the peer's chain leads to an issuer of our own certificate.
-    fn same_ca(&self, peer_chain: &[Vec<u8>]) -> bool {
-        peer_chain.iter().filter_map(|der| x509::issuer(der)).any(|issuer| self.our_cas.contains(&issuer))
-    }
+/// What two peers agreed to.
+pub(crate) fn agreed(channel: &Channel, notes: &mut Notes) {
+    let version = TlsVersion::name_of(channel.version);
+    notes.put(fact::SESSION_AGREED.text(format!("{version}, {}", channel.suite_name)));
+    notes.put(fact::SESSION_AGREED_VERSION.text(version));
 }

@@ -1,32 +1,21 @@
 //! `password`: does the password from this source unlock the key database?
 
+use nssight_diagnosis::fact::fact::{self, PasswordState as State};
+use nssight_diagnosis::signal::signal;
+use nssight_diagnosis::{Layer, Notes, Outcome, shell};
 use nssight_nss::{Login, Slot};
 use nssight_nssdb::{Database, Format, PasswordCheck, PasswordState};
 
-use crate::catalogue::Cause;
-use crate::finding::{Notes, Outcome};
+use crate::error_info;
 use crate::password_file::{self, READ_AT_MOST, Reading, Repair, Secret};
 use crate::plan::Probe;
 use crate::probe::nss_db;
 use crate::secret::{Password, PasswordForm};
 use crate::target::PasswordSource;
-use crate::vocabulary::{Confidence, Layer};
 use crate::walk::Walk;
 
 /// The key database must be open.
-pub const PROBE: Probe = Probe {
-    layer: Layer::Password,
-    needs: &[Layer::Config, Layer::NssDb],
-    causes: &[
-        Cause::PasswordWrong,
-        Cause::PasswordMissing,
-        Cause::PasswordFileFormat,
-        Cause::PasswordSaltTooNew,
-        Cause::DbCorrupt,
-        Cause::NssInitFailed,
-    ],
-    run,
-};
+pub const PROBE: Probe = Probe { layer: Layer::Password, needs: &[Layer::Config, Layer::NssDb], run };
 
 /// A global salt of this length is hashed with SHA-384, which NSS before 3.118 does not do.
 const SALT_OF_3_118: usize = 48;
@@ -35,9 +24,9 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
     let given = walk.password.take();
     let source = &walk.target().password;
-    notes.add("password source", source);
+    notes.put(fact::PASSWORD_SOURCE.text(source));
     let Some(slot) = walk.slot.take() else {
-        return notes.fail(Cause::NssInitFailed, Confidence::Possible, "NSS gave no key slot");
+        return refused(notes, State::NoSlot, "NSS gave no key slot");
     };
     let outcome = unlock(walk, &slot, given.as_ref(), source, notes);
     walk.slot = Some(slot);
@@ -52,19 +41,20 @@ fn unlock(
     mut notes: Notes,
 ) -> Outcome {
     let token = slot.token_name();
-    notes.add("token", &token);
+    notes.put(fact::PASSWORD_TOKEN.text(&token));
     if slot.is_fips() {
-        notes.add("FIPS mode", "on");
+        notes.put(fact::PASSWORD_FIPS.text("on"));
     }
     if !slot.needs_login() {
         if given.is_some_and(|given| !given.expose().is_empty()) {
-            notes.add("given password", "not needed, the key database has the empty password");
+            notes.put(fact::PASSWORD_GIVEN_FOR_NOTHING.text("not needed, the key database has the empty password"));
         }
+        notes.put(State::NotNeeded);
         return notes.pass("the key database has the empty password");
     }
     let Some(given) = given else {
         let summary = "the key database needs a password and none was given";
-        return notes.fail(Cause::PasswordMissing, Confidence::Certain, summary).remedy(
+        return refused(notes, State::NoneGiven, summary).remedy(
             "Give the password by a file, a descriptor, or at a prompt",
             Some("nssight diagnose … --password-prompt".to_owned()),
         );
@@ -73,23 +63,44 @@ fn unlock(
         Reading::Password(password) => password,
         Reading::NoData => {
             let summary = format!("the password source is empty ({source})");
-            return notes.fail(Cause::PasswordMissing, Confidence::Certain, summary);
+            return refused(notes, State::SourceEmpty, summary);
         }
     };
     let (login, asked) = slot.authenticate(Some(&password));
-    notes.add("callback", format!("asked {} times, {} of them again after a wrong answer", asked.times, asked.retries));
+    notes.put(fact::PASSWORD_CALLBACK_CALLS.text(format!(
+        "called {}, {} of these after a wrong answer",
+        times(asked.times.into()),
+        asked.retries
+    )));
     match login {
-        Login::Done => notes.pass(format!("the password from {source} unlocks \"{token}\"")),
+        Login::Done => {
+            notes.put(State::Right);
+            notes.pass(format!("the password from {source} unlocks \"{token}\""))
+        }
         Login::Wrong => wrong(walk, given, &token, source, notes),
         Login::NotGiven => {
             // An answer was at hand, so NSS asked in a way that never reached it.
             let summary = "NSS asked for the password and did not take the answer";
-            notes.fail(Cause::PasswordMissing, Confidence::Possible, summary)
+            refused(notes, State::NotTaken, summary)
         }
         Login::Failed(error) => {
             let summary = format!("the key database could not be unlocked: {}", error.name);
-            notes.fail(Cause::NssInitFailed, Confidence::Possible, summary).error(&error)
+            refused(notes, State::LoginFailed, summary).error(error_info::of(&error))
         }
+    }
+}
+
+/// The key database stays locked, and this is what was seen of it.
+fn refused(mut notes: Notes, state: State, summary: impl Into<String>) -> Outcome {
+    notes.put(state);
+    notes.fail(signal::LOGIN_FAILED, summary)
+}
+
+fn times(count: u64) -> String {
+    match count {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        many => format!("{many} times"),
     }
 }
 
@@ -106,54 +117,60 @@ fn taken(given: &Password, token: &str) -> Reading {
 
 /// NSS tried the password and it does not fit. Why not?
 fn wrong(walk: &Walk<'_>, given: &Password, token: &str, source: &PasswordSource, mut notes: Notes) -> Outcome {
-    notes.add("NSS", "tried the password and refused it (PK11_Authenticate gave -2)");
+    notes.put(fact::PASSWORD_NSS_SAYS.text("tried the password and refused it (PK11_Authenticate gave -2)"));
     let native = nss_db::open_natively(walk);
     if let Some(database) = native.as_ref().filter(|database| database.format == Format::Sql)
         && let PasswordState::Set { salt_length, .. } = &database.password
     {
-        notes.add("global salt", format!("{salt_length} bytes"));
+        notes.put(fact::PASSWORD_SALT.text(format!("{salt_length} bytes")));
         if *salt_length == SALT_OF_3_118 && !nss_db::nss_is_at_least((3, 118)) {
             return salt_too_new(database, given, token, notes);
         }
     }
-    let fits = |secret: &[u8]| match &native {
-        Some(database) => matches!(database.check_password(secret), PasswordCheck::Right),
-        None => false,
+    let check = |secret: &[u8]| native.as_ref().map(|database| database.check_password(secret));
+    let first = match taken(given, token) {
+        Reading::Password(password) => check(&password),
+        Reading::NoData => None,
     };
-    if let Reading::Password(password) = taken(given, token)
-        && fits(&password)
-    {
+    let compared = first == Some(PasswordCheck::Wrong);
+    if first == Some(PasswordCheck::Right) {
         // The independent reading of the files and NSS disagree: nobody must change a password for that.
         let summary = "NSS refuses the password, yet it fits the key database as it lies on disk";
-        notes.add("second opinion", "the password fits the check value in the key database");
-        return notes.fail(Cause::DbCorrupt, Confidence::Possible, summary);
+        let opinion = "the password fits the check value in the key database";
+        notes.put(fact::PASSWORD_SECOND_OPINION.text(opinion));
+        return refused(notes, State::FitsOnDisk, summary);
     }
     let candidates = password_file::repairs(given.expose(), token);
-    let repair = candidates.into_iter().find(|(_, secret)| fits(secret)).map(|(repair, _)| repair);
+    let repair = candidates
+        .into_iter()
+        .find(|(_, secret)| check(secret) == Some(PasswordCheck::Right))
+        .map(|(repair, _)| repair);
     match (repair, source) {
         (Some(repair), PasswordSource::File(path)) if given.form == PasswordForm::File => {
-            notes.add("what would fit", repair.describe());
+            notes.put(fact::PASSWORD_REPAIR.text(repair.describe()));
             let summary = format!("the password is in {}, but {}", path.display(), repair.describe());
-            notes.fail(Cause::PasswordFileFormat, Confidence::Certain, summary).remedy(
+            refused(notes, State::Repairable, summary).remedy(
                 "Write the password alone on the last line of the file, without a byte order mark, blanks or quotes",
                 fix_command(repair, &path.display().to_string()),
             )
         }
         (Some(repair), _) => {
-            notes.add("what would fit", repair.describe());
+            notes.put(fact::PASSWORD_REPAIR.text(repair.describe()));
             let summary = format!("the password from {source} does not fit as it stands: {}", repair.describe());
-            notes.fail(Cause::PasswordFileFormat, Confidence::Certain, summary)
+            refused(notes, State::Repairable, summary)
         }
         (None, _) => {
             if given.form == PasswordForm::File && given.expose().len() >= READ_AT_MOST {
-                notes.add("file size", "NSS reads the first 4096 bytes of a password file, and it is longer than that");
+                let size = "NSS reads the first 4096 bytes of a password file, and it is longer than that";
+                notes.put(fact::PASSWORD_FILE_SIZE.text(size));
             }
-            notes.add(
-                "repairs tried",
-                "byte order mark, blanks, quotes, other lines, token names, character sets: none fits",
-            );
             let summary = format!("the password from {source} is not the one of this key database");
-            notes.fail(Cause::PasswordWrong, Confidence::Certain, summary)
+            if !compared {
+                return refused(notes, State::WrongUnchecked, summary);
+            }
+            let tried = "byte order mark, blanks, quotes, other lines, token names, character sets: none fits";
+            notes.put(fact::PASSWORD_REPAIRS_TRIED.text(tried));
+            refused(notes, State::Wrong, summary)
         }
     }
 }
@@ -163,14 +180,14 @@ fn salt_too_new(database: &Database, given: &Password, token: &str, mut notes: N
         Reading::Password(password) => matches!(database.check_password(&password), PasswordCheck::Right),
         Reading::NoData => false,
     };
-    notes.add("second opinion", if right { "the password is right" } else { "the password does not fit either way" });
+    let opinion = if right { "the password is right" } else { "the password does not fit either way" };
+    notes.put(fact::PASSWORD_SECOND_OPINION.text(opinion));
     let summary = "the password was set by NSS 3.118 or later, and this NSS cannot check it";
-    let confidence = if right { Confidence::Certain } else { Confidence::Likely };
-    notes.fail(Cause::PasswordSaltTooNew, confidence, summary)
+    refused(notes, if right { State::SaltTooNew } else { State::SaltTooNewUnverified }, summary)
 }
 
 fn fix_command(repair: Repair, path: &str) -> Option<String> {
-    let path = crate::shell::quote(path);
+    let path = shell::quote(path);
     match repair {
         Repair::ByteOrderMark => Some(format!("sed -i '1s/^\\xEF\\xBB\\xBF//' {path}")),
         Repair::Blanks => Some(format!("sed -i 's/^[[:blank:]]*//; s/[[:blank:]]*$//' {path}")),

@@ -1,23 +1,20 @@
 //! `private-key`: is the key of our certificate there, does it match, can it sign now?
 
+use nssight_diagnosis::fact::fact::{self, PrivateKeyState};
+use nssight_diagnosis::signal::signal;
+use nssight_diagnosis::{Layer, Notes, Outcome};
 use nssight_nss::PrivateKey;
 use nssight_nss::key::KeyKind;
 use nssight_nssdb::{Database, KeyMatch};
 
-use crate::catalogue::Cause;
-use crate::finding::{Notes, Outcome};
+use crate::error_info;
 use crate::plan::Probe;
-use crate::probe::{certificate, nss_db};
-use crate::vocabulary::{Confidence, Layer};
+use crate::probe::nss_db;
 use crate::walk::Walk;
 
 /// Without a login NSS does not show private keys.
-pub const PROBE: Probe = Probe {
-    layer: Layer::PrivateKey,
-    needs: &[Layer::Config, Layer::NssDb, Layer::Password, Layer::Certificate],
-    causes: &[Cause::KeyMissing, Cause::KeyMismatch, Cause::KeyUnusable, Cause::DbPairMismatch, Cause::DbCorrupt],
-    run,
-};
+pub const PROBE: Probe =
+    Probe { layer: Layer::PrivateKey, needs: &[Layer::Config, Layer::NssDb, Layer::Password, Layer::Certificate], run };
 
 /// The key file, if it holds the private key of this certificate, going by its public value.
 fn has_key_of(native: &Database, der: &[u8]) -> Option<&'static str> {
@@ -28,23 +25,28 @@ fn has_key_of(native: &Database, der: &[u8]) -> Option<&'static str> {
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
     let Some(nickname) = walk.target().nickname.as_ref().map(|nickname| nickname.value.as_str()) else {
+        notes.put(PrivateKeyState::NotWanted);
         return notes.pass("no client certificate is used, so no key is needed");
     };
     let Some(certificate) = &walk.certificate else {
-        return notes.fail(Cause::KeyMissing, Confidence::Possible, "there is no certificate to look a key up for");
+        return notes.fail(signal::KEY_UNUSABLE, "there is no certificate to look a key up for");
     };
     let key = match PrivateKey::find(certificate) {
         Ok(key) => key,
         Err(error) => {
             let native = nss_db::open_natively(walk);
             if let Some(file) = native.as_ref().and_then(|native| has_key_of(native, &certificate.der())) {
-                notes.add("second opinion", format!("read without NSS, {file} has the key of this certificate"));
+                let opinion = format!("read without NSS, {file} has the key of this certificate");
+                notes.put(fact::PRIVATE_KEY_SECOND_OPINION.text(opinion));
+                notes.put(PrivateKeyState::IndexStale);
                 let summary = format!("the private key of \"{nickname}\" is in {file}, yet NSS does not find it");
-                return certificate::index_trouble(file, summary, notes).error(&error);
+                let outcome = notes.fail(signal::KEY_UNUSABLE, summary).error(error_info::of(&error));
+                return nss_db::index_remedy(file, outcome);
             }
             let summary = format!("\"{nickname}\" has no private key in this database");
             nss_db::note_keys(native.as_ref(), &mut notes);
-            return notes.fail(Cause::KeyMissing, Confidence::Certain, summary).error(&error);
+            notes.put(PrivateKeyState::Missing);
+            return notes.fail(signal::KEY_UNUSABLE, summary).error(error_info::of(&error));
         }
     };
     let kind = match key.kind() {
@@ -53,22 +55,26 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         KeyKind::Ec => "EC".to_owned(),
         KeyKind::Other(number) => format!("kind {number}"),
     };
-    notes.add("key", format!("{kind}, {} bits", certificate.key_bits()));
+    notes.put(fact::PRIVATE_KEY_KIND.text(format!("{kind}, {} bits", certificate.key_bits())));
     // A copy that cannot be made says nothing about the key: the stored one is then tried itself.
     let key = walk.slot.as_ref().and_then(|slot| key.in_session(slot).ok()).unwrap_or(key);
     let outcome = match key.proves(certificate) {
         Ok(true) => {
-            notes.add("challenge", "signed with the private key, verified with the certificate");
+            notes.put(fact::PRIVATE_KEY_CHALLENGE.text("signed with the private key, verified with the certificate"));
+            notes.put(PrivateKeyState::Signs);
             notes.pass(format!("the {kind} key of \"{nickname}\" is there and signs"))
         }
         Ok(false) => {
             let summary = format!("the private key that NSS finds for \"{nickname}\" is not the certificate's own");
-            notes.add("challenge", "signed with the private key, not verified with the certificate");
-            notes.fail(Cause::KeyMismatch, Confidence::Certain, summary)
+            let challenge = "signed with the private key, not verified with the certificate";
+            notes.put(fact::PRIVATE_KEY_CHALLENGE.text(challenge));
+            notes.put(PrivateKeyState::Mismatch);
+            notes.fail(signal::KEY_UNUSABLE, summary)
         }
         Err(error) => {
             let summary = format!("the private key of \"{nickname}\" is there and cannot sign: {}", error.name);
-            notes.fail(Cause::KeyUnusable, Confidence::Likely, summary).error(&error)
+            notes.put(PrivateKeyState::CannotSign);
+            notes.fail(signal::KEY_UNUSABLE, summary).error(error_info::of(&error))
         }
     };
     walk.key = Some(key);

@@ -3,34 +3,23 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use nssight_diagnosis::fact::fact;
+use nssight_diagnosis::signal::{Signal, signal};
+use nssight_diagnosis::{Layer, Notes, Outcome};
 use nssight_nss::{ErrorCode, NssError, library};
 use nssight_sigul::chunk::Stream;
 use nssight_sigul::header::Header;
 use nssight_sigul::reply::{self, Decoder, Event, ReplyError, ReplyKeys};
 use zeroize::Zeroizing;
 
-use crate::catalogue::Cause;
-use crate::finding::{Notes, Outcome};
+use crate::error_info;
 use crate::plan::Probe;
 use crate::tunnel::{Arrival, Tunnel};
-use crate::vocabulary::{Confidence, Layer};
 use crate::walk::{InnerSession, Walk};
 
 /// The inner session carries the password.
-pub const PROBE: Probe = Probe {
-    layer: Layer::Request,
-    needs: &[Layer::OuterHandshake, Layer::Bridge, Layer::InnerHandshake],
-    causes: &[
-        Cause::RequestAuthFailed,
-        Cause::RequestRejected,
-        Cause::ReplyTampered,
-        Cause::ReplyTruncated,
-        Cause::ServerStalled,
-        Cause::InnerClosed,
-        Cause::InnerClientCertRejected,
-    ],
-    run,
-};
+pub const PROBE: Probe =
+    Probe { layer: Layer::Request, needs: &[Layer::OuterHandshake, Layer::Bridge, Layer::InnerHandshake], run };
 
 /// A list of users is no longer than this.
 const REPLY_AT_MOST: u64 = 1024 * 1024;
@@ -47,15 +36,19 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let keys = match send_secrets(&mut inner, password.expose()) {
         Ok(keys) => keys,
         Err(error) => {
-            let refused = inner.client.facts().alerts.iter().any(|alert| !alert.sent && alert.description != 0);
-            let cause = if refused { Cause::InnerClientCertRejected } else { Cause::InnerClosed };
+            let facts = inner.client.facts();
+            let refused = facts.alerts.iter().find(|alert| !alert.sent && alert.description != 0);
+            let shown = refused.map_or(Signal::of_nss(error.code.0), |alert| Signal::of_alert(alert.description));
+            let said = if refused.is_some() { fact::PeerSaidAlert::Yes } else { fact::PeerSaidAlert::No };
+            let notes =
+                notes.with(said).with(fact::SessionPosition::AfterHandshake).with(fact::ReplyState::SessionBroke);
             let summary = format!("the inner session broke before the request was authenticated: {}", error.name);
-            return notes.fail(cause, Confidence::Likely, summary).error(&error);
+            return notes.fail(shown, summary).error(error_info::of(&error));
         }
     };
     drop(password);
     let answer = receive(&tunnel, keys);
-    judge(answer, notes)
+    outcome(answer, notes)
 }
 
 /// Keys for the reply, and the password, in the inner stream; then its end.
@@ -125,61 +118,60 @@ fn receive(tunnel: &Rc<RefCell<Tunnel>>, keys: ReplyKeys) -> Answer {
     }
 }
 
-fn judge(answer: Answer, mut notes: Notes) -> Outcome {
+fn outcome(answer: Answer, mut notes: Notes) -> Outcome {
     match answer {
-        Answer::Complete { code, header, payload } if code.is_ok() => {
-            notes.add("reply", "error code 0, both authentication codes are right");
-            match reply::user_names(&header, &payload) {
-                Ok(names) => {
-                    notes.pass(format!("the server answered an authenticated list-users with {} users", names.len()))
-                }
-                Err(error) => {
-                    let summary = format!("the reply is authentic, but is no list of users: {error}");
-                    notes.fail(Cause::RequestRejected, Confidence::Possible, summary)
-                }
+        Answer::Complete { code, header, payload } if code.is_ok() => match reply::user_names(&header, &payload) {
+            Ok(names) => {
+                notes.put(fact::ReplyState::Ok);
+                notes.pass(format!("the server answered an authenticated list-users with {} users", names.len()))
             }
-        }
+            Err(error) => {
+                notes.put(fact::ReplyState::NoList);
+                let summary = format!("the reply is authentic, but is no list of users: {error}");
+                notes.fail(signal::REPLY_UNEXPECTED, summary)
+            }
+        },
         Answer::Complete { code, .. } if code == reply::ErrorCode::AUTHENTICATION_FAILED => {
-            notes.add("reply", "error code 3, authentic");
+            notes.put(fact::ReplyState::RefusedAuthentication);
             let summary = "the server refused user name or password; it does not say which of the two";
-            notes.fail(Cause::RequestAuthFailed, Confidence::Certain, summary)
+            notes.fail(signal::REQUEST_AUTHENTICATION_FAILED, summary)
         }
         Answer::Complete { code, .. } => {
             let name = code.name().unwrap_or("unknown");
-            notes.add("reply", format!("error code {} ({name}), authentic", code.0));
+            notes.put(fact::ReplyState::Refused);
+            notes.put(fact::REPLY_CODE.number(code.0));
             let summary = format!("the server refused the request: {name}, {}", code.meaning());
-            notes.fail(Cause::RequestRejected, Confidence::Certain, summary)
+            notes.fail(signal::REQUEST_REFUSED, summary)
         }
         Answer::Bad(error) => bad(&error, notes),
-        Answer::Silent(error) => notes
-            .fail(Cause::ServerStalled, Confidence::Certain, "the server took the request and gave no reply")
-            .error(&error),
+        Answer::Silent(error) => {
+            notes.put(fact::ReplyState::Silent);
+            let summary = "the server took the request and gave no reply";
+            notes.fail(signal::SILENCE, summary).error(error_info::of(&error))
+        }
         Answer::Broken { error, how } => {
-            notes.add(
-                "end of the session",
-                match how {
-                    Arrival::Ended { in_order: true } => "in order".to_owned(),
-                    Arrival::Ended { in_order: false } => "FIN without close_notify".to_owned(),
-                    Arrival::Failed(error) => error.name,
-                    Arrival::Garbled(what) => what,
-                    Arrival::Something => String::new(),
-                },
-            );
+            notes.put(fact::REPLY_SESSION_END.text(match how {
+                Arrival::Ended { in_order: true } => "in order".to_owned(),
+                Arrival::Ended { in_order: false } => "FIN without close_notify".to_owned(),
+                Arrival::Failed(error) => error.name,
+                Arrival::Garbled(what) => what,
+                Arrival::Something => String::new(),
+            }));
             bad(&error, notes)
         }
     }
 }
 
 fn bad(error: &ReplyError, mut notes: Notes) -> Outcome {
-    notes.add("reply", error);
+    notes.put(fact::REPLY_DETAIL.text(error));
     match error {
         ReplyError::Truncated { .. } => {
-            notes.fail(Cause::ReplyTruncated, Confidence::Certain, format!("the reply was cut short: {error}"))
+            notes.put(fact::ReplyState::Cut);
+            notes.fail(signal::REPLY_CUT, format!("the reply was cut short: {error}"))
         }
-        _ => notes.fail(
-            Cause::ReplyTampered,
-            Confidence::Certain,
-            format!("the reply is not what the server sent: {error}"),
-        ),
+        _ => {
+            notes.put(fact::ReplyState::NotAuthentic);
+            notes.fail(signal::REPLY_NOT_AUTHENTIC, format!("the reply is not what the server sent: {error}"))
+        }
     }
 }

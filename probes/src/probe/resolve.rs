@@ -8,20 +8,16 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use crate::catalogue::Cause;
-use crate::finding::{ErrorInfo, Notes, Outcome};
+use nssight_diagnosis::fact::fact::{self, NameSource, NameState};
+use nssight_diagnosis::signal::{Signal, signal};
+use nssight_diagnosis::{ErrorInfo, Layer, Notes, Outcome};
+
 use crate::plan::Probe;
 use crate::target::Endpoint;
-use crate::vocabulary::{Confidence, Layer};
 use crate::walk::Walk;
 
 /// Names are looked up whatever the database says.
-pub const PROBE: Probe = Probe {
-    layer: Layer::Resolve,
-    needs: &[Layer::Config],
-    causes: &[Cause::NameUnresolved, Cause::NameStaleHosts],
-    run,
-};
+pub const PROBE: Probe = Probe { layer: Layer::Resolve, needs: &[Layer::Config], run };
 
 const HOSTS: &str = "/etc/hosts";
 /// The second opinion from DNS may take this long.
@@ -38,31 +34,42 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let Endpoint { host, port } = &bridge.value;
     if let Ok(address) = host.parse::<IpAddr>() {
         walk.addresses = vec![SocketAddr::new(address, *port)];
-        notes.add("address", address);
+        notes.put(fact::NAME_ADDRESS.text(address));
+        notes.put(NameState::IsAddress);
+        notes.put(NameSource::NotAsked);
         return notes.pass(format!("{address} is an address, there is no name to look up"));
     }
     match look_up(host, *port, walk.remaining()) {
         Ok(addresses) if !addresses.is_empty() => {
             for address in &addresses {
-                notes.add("address", address.ip());
+                notes.put(fact::NAME_ADDRESS.text(address.ip()));
             }
             walk.addresses = addresses;
+            notes.put(NameState::Resolved);
             judge_source(host, &walk.addresses, notes)
         }
-        Ok(_) => notes.fail(Cause::NameUnresolved, Confidence::Certain, format!("{host} has no address")),
+        Ok(_) => {
+            notes.put(NameState::NoAddress);
+            notes.fail(signal::NAME_NOT_FOUND, format!("{host} has no address"))
+        }
         Err(Trouble::NoAnswer) => {
             let summary = format!("the resolver gave no answer for {host} before the deadline");
-            notes.fail(Cause::NameUnresolved, Confidence::Certain, summary)
+            notes.put(NameState::NoAnswer);
+            notes.fail(signal::NAME_TRY_AGAIN, summary)
         }
         Err(Trouble::Refused(error)) => {
             let text = error.to_string();
             let library = "resolver".to_owned();
             let code = i64::from(error.raw_os_error().unwrap_or(0));
-            // What getaddrinfo(3) says of a name server that cannot answer now; std keeps the words only.
-            let name = if text.contains("Temporary failure") { "EAI_AGAIN" } else { "getaddrinfo" }.to_owned();
-            let info = ErrorInfo { library, code, name, text };
+            // Of what getaddrinfo(3) says std keeps the words only.
+            let (shown, state, name) = match Signal::in_line(&text.to_lowercase()) {
+                Some(signal::NAME_TRY_AGAIN) => (signal::NAME_TRY_AGAIN, NameState::TryAgain, "EAI_AGAIN"),
+                _ => (signal::NAME_NOT_FOUND, NameState::NotFound, "getaddrinfo"),
+            };
+            notes.put(state);
+            let info = ErrorInfo { library, code, name: name.to_owned(), text };
             let summary = format!("{host} has no address: {error}");
-            notes.fail(Cause::NameUnresolved, Confidence::Certain, summary).error(info)
+            notes.fail(shown, summary).error(info)
         }
     }
 }
@@ -98,28 +105,32 @@ fn judge_source(host: &str, addresses: &[SocketAddr], mut notes: Notes) -> Outco
     let summary = format!("{host} is {}", addresses.iter().map(|a| a.ip().to_string()).collect::<Vec<_>>().join(", "));
     let hosts = in_hosts_file(host);
     if hosts.is_empty() {
-        notes.add("source", "not from the hosts file");
+        notes.put(NameSource::Dns);
         return notes.pass(summary);
     }
     for (line, address) in &hosts {
-        notes.add("source", format!("{HOSTS}:{line} says {address}"));
+        notes.put(fact::NAME_HOSTS_ENTRY.text(format!("{HOSTS}:{line} says {address}")));
     }
     if hosts.iter().all(|(_, address)| address.is_loopback()) {
+        notes.put(NameSource::HostsLoopback);
         return notes.pass(summary);
     }
     match ask_dns(host) {
         Some(dns) if !dns.is_empty() => {
             let list = dns.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
-            notes.add("DNS", &list);
+            notes.put(fact::NAME_DNS.text(&list));
             if hosts.iter().any(|(_, address)| dns.contains(address)) {
+                notes.put(NameSource::HostsSameAsDns);
                 return notes.pass(summary);
             }
             let (line, address) = &hosts[0];
             let summary = format!("{HOSTS}:{line} says {host} is {address}, DNS says {list}");
-            notes.warn(Cause::NameStaleHosts, summary)
+            notes.put(NameSource::HostsDiffers);
+            notes.warn(signal::NAME_REMARK, summary)
         }
         _ => {
-            notes.add("DNS", "no answer, so the hosts entry cannot be compared");
+            notes.put(fact::NAME_DNS.text("no answer, so the hosts entry cannot be compared"));
+            notes.put(NameSource::HostsOnly);
             notes.pass(summary)
         }
     }

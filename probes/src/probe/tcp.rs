@@ -4,10 +4,12 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::catalogue::Cause;
-use crate::finding::{Notes, Outcome};
+use nssight_diagnosis::derive::connect::{Attempt, connect as state_of};
+use nssight_diagnosis::fact::fact::{self, TcpState};
+use nssight_diagnosis::signal::{Library, Signal, signal};
+use nssight_diagnosis::{Layer, Notes, Outcome};
+
 use crate::plan::Probe;
-use crate::vocabulary::{Confidence, Layer};
 use crate::walk::Walk;
 
 /// Everything that could fail without the network must have come out well: a connection that is not used hurts the
@@ -15,7 +17,6 @@ use crate::walk::Walk;
 pub const PROBE: Probe = Probe {
     layer: Layer::Tcp,
     needs: &[Layer::Config, Layer::NssDb, Layer::Password, Layer::Certificate, Layer::PrivateKey, Layer::Resolve],
-    causes: &[Cause::TcpRefused, Cause::TcpTimeout, Cause::TcpUnreachable],
     run,
 };
 
@@ -34,30 +35,39 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         let took = started.elapsed();
         match result {
             Ok(stream) => {
-                notes.add(address.to_string(), format!("connected in {}", millis(took)));
+                notes.put(fact::TCP_ATTEMPT.text(format!("{address}: connected in {}", millis(took))));
+                notes.put(TcpState::Connected);
                 if let Ok(local) = stream.local_addr() {
-                    notes.add("local address", local);
+                    notes.put(fact::TCP_LOCAL_ADDRESS.text(local));
                 }
                 walk.connections += 1;
                 walk.connection = Some((stream, took));
                 return notes.pass(format!("connected to {address} in {}", millis(took)));
             }
             Err(error) => {
-                notes.add(address.to_string(), format!("{} after {}", words(&error), millis(took)));
+                notes.put(fact::TCP_ATTEMPT.text(format!("{address}: {} after {}", words(&error), millis(took))));
                 errors.push((*address, error));
             }
         }
     }
-    let (cause, what) = judge(&errors);
+    let attempts: Vec<Attempt> = errors.iter().map(|(_, error)| attempt(shown(error))).collect();
+    let state = state_of(&attempts);
+    notes.put(state);
+    // The last of those that decide.
+    let Some((_, (_, error))) = attempts.iter().zip(&errors).rfind(|(attempt, _)| attempt.state() == state) else {
+        return notes.fail(signal::NAME_NOT_FOUND, "there is no address to connect to");
+    };
+    let what = match state {
+        TcpState::NoAnswer => "no answer before the deadline".to_owned(),
+        TcpState::Refused => "connection refused, nobody listens there".to_owned(),
+        TcpState::Unreachable => "no way there".to_owned(),
+        _ => error.to_string(),
+    };
     let summary = match errors.as_slice() {
         [(address, _)] => format!("{address}: {what}"),
         many => format!("none of {} addresses took the connection: {what}", many.len()),
     };
-    let outcome = notes.fail(cause, Confidence::Certain, summary);
-    match errors.last() {
-        Some((_, error)) => outcome.error(error),
-        None => outcome,
-    }
+    notes.fail(shown(error), summary).error(error)
 }
 
 /// A connect to a free port of this very host can meet itself (simultaneous open, RFC 9293, 3.5); nobody listens then.
@@ -72,23 +82,33 @@ fn connect(address: &SocketAddr, patience: Duration) -> io::Result<TcpStream> {
     }
 }
 
-/// Silence says more than a refusal, and a refusal more than a missing route.
-fn judge(errors: &[(SocketAddr, io::Error)]) -> (Cause, &'static str) {
-    let any = |kind: ErrorKind| errors.iter().any(|(_, error)| error.kind() == kind);
-    if any(ErrorKind::TimedOut) || any(ErrorKind::WouldBlock) {
-        (Cause::TcpTimeout, "no answer before the deadline")
-    } else if any(ErrorKind::ConnectionRefused) {
-        (Cause::TcpRefused, "connection refused, nobody listens there")
-    } else {
-        (Cause::TcpUnreachable, "no way there")
+/// What a failed connect shows: its error number, where the system gave one.
+fn shown(error: &io::Error) -> Signal {
+    let known = error.raw_os_error().and_then(|number| Signal::of_code(Library::Errno, i64::from(number)));
+    match (known, error.kind()) {
+        // What this host's own packet filter says (connect(2)); no connection was tried.
+        (_, ErrorKind::PermissionDenied) => signal::UNREACHABLE,
+        (Some(known), _) => known,
+        (None, ErrorKind::TimedOut) => signal::CONNECT_TIMEOUT,
+        (None, ErrorKind::ConnectionRefused) => signal::REFUSED,
+        (None, _) => signal::SYSTEM_ERROR,
+    }
+}
+
+fn attempt(shown: Signal) -> Attempt {
+    match shown {
+        signal::CONNECT_TIMEOUT => Attempt::NoAnswer,
+        signal::REFUSED => Attempt::Refused,
+        signal::UNREACHABLE => Attempt::Unreachable,
+        _ => Attempt::Other,
     }
 }
 
 fn words(error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::TimedOut | ErrorKind::WouldBlock => "no answer".to_owned(),
-        ErrorKind::ConnectionRefused => "refused".to_owned(),
-        _ => error.to_string(),
+    match attempt(shown(error)) {
+        Attempt::NoAnswer => "no answer".to_owned(),
+        Attempt::Refused => "refused".to_owned(),
+        Attempt::Unreachable | Attempt::Other => error.to_string(),
     }
 }
 

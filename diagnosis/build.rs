@@ -1,0 +1,52 @@
+//! Turns the data of this crate into static tables: facts, signals, and one file for each cause. Nothing is parsed when
+//! nssight starts. Whatever contradicts itself in the data fails the build, with the file that says it.
+
+mod build {
+    pub(crate) mod causes;
+    pub(crate) mod facts;
+    pub(crate) mod signals;
+    pub(crate) mod write;
+}
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+fn main() {
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    let (facts, signals) = (root.join("facts"), root.join("signals.toml"));
+    let mut causes = vec![root.join("causes")];
+    // A profile brings causes of its own.
+    let profiles = root.join("../profiles");
+    causes.extend(listed(&profiles).into_iter().map(|profile| profile.join("causes")).filter(|causes| causes.is_dir()));
+    for path in [&facts, &signals, &profiles, &root.join("build.rs"), &root.join("build")].into_iter().chain(&causes) {
+        println!("cargo:rerun-if-changed={}", path.display());
+    }
+    let facts = build::facts::read(&files(&facts));
+    let signals = build::signals::read(&signals);
+    let causes = build::causes::read(&causes.iter().flat_map(|directory| files(directory)).collect::<Vec<_>>());
+    let put = |name: &str, text: String| fs::write(out.join(name), text).expect("the build directory takes files");
+    put("facts.rs", build::facts::generate(&facts));
+    put("signals.rs", build::signals::generate(&signals));
+    put("causes.rs", build::causes::generate(&causes, &facts, &signals));
+}
+
+fn listed(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("a directory can be listed").path()).collect();
+    paths.sort();
+    paths
+}
+
+/// Every TOML file of a directory, in the order of their names, with its content.
+fn files(directory: &Path) -> Vec<(PathBuf, String)> {
+    let is_toml = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
+    listed(directory)
+        .into_iter()
+        .filter(is_toml)
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            (path, text)
+        })
+        .collect()
+}

@@ -1,0 +1,282 @@
+//! `causes/*.toml`: one file for each cause.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::facts::{self, Fact};
+use super::signals::{self, Signal};
+use super::write::{OneOrMore, camel, option, slice};
+
+/// The name by which a condition speaks of the signal itself.
+const SIGNAL: &str = "signal.name";
+
+type Conditions = BTreeMap<String, OneOrMore>;
+
+/// A cause, as its file has it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cause {
+    pub(crate) id: String,
+    pub(crate) layer: String,
+    prior: u8,
+    #[serde(default = "stops")]
+    effect: String,
+    #[serde(default)]
+    transient: bool,
+    #[serde(default)]
+    transient_if: Conditions,
+    #[serde(default)]
+    rare: bool,
+    #[serde(default = "home")]
+    at: String,
+    title: String,
+    why: String,
+    confirm: Vec<Step>,
+    fix: Vec<Step>,
+    #[serde(default)]
+    see_also: Vec<SeeAlso>,
+    component: Vec<Component>,
+    #[serde(default)]
+    shows: Vec<Shows>,
+    #[serde(default)]
+    needs: Conditions,
+    #[serde(default)]
+    excluded_by: Vec<Block>,
+    #[serde(default)]
+    supported_by: Vec<Block>,
+    #[serde(default)]
+    proved_by: Vec<Block>,
+    #[serde(default)]
+    tell_apart: Vec<TellApart>,
+}
+
+fn stops() -> String {
+    "stops".to_owned()
+}
+
+fn home() -> String {
+    "home".to_owned()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    text: String,
+    command: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SeeAlso {
+    cause: String,
+    how: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Component {
+    is: String,
+    #[serde(default)]
+    supported_by: Vec<Block>,
+    #[serde(default)]
+    excluded_by: Vec<Block>,
+    #[serde(default)]
+    rare: bool,
+    tell: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shows {
+    signal: OneOrMore,
+    layer: Option<OneOrMore>,
+    #[serde(default)]
+    facts: Conditions,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Block {
+    facts: Conditions,
+    #[serde(default)]
+    say: String,
+    grade: Option<String>,
+    component: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TellApart {
+    from: String,
+    #[serde(rename = "do")]
+    what: String,
+}
+
+/// The order of the layers, which is the order in which causes are listed.
+const LAYERS: [&str; 13] = [
+    "config",
+    "environment",
+    "nss-db",
+    "password",
+    "certificate",
+    "private-key",
+    "resolve",
+    "tcp",
+    "outer-handshake",
+    "bridge",
+    "inner-handshake",
+    "request",
+    "process-model",
+];
+
+pub(crate) fn read(files: &[(PathBuf, String)]) -> Vec<Cause> {
+    let mut all = Vec::new();
+    for (path, text) in files {
+        let cause: Cause = toml::from_str(text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let stem = path.file_stem().and_then(|stem| stem.to_str());
+        assert_eq!(stem, Some(cause.id.as_str()), "{}: a file has the name of its cause", path.display());
+        assert!(!cause.component.is_empty(), "{}: a cause is somebody's fault", path.display());
+        all.push(cause);
+    }
+    let place = |cause: &Cause| {
+        LAYERS.iter().position(|layer| *layer == cause.layer).unwrap_or_else(|| panic!("{}: no such layer", cause.id))
+    };
+    all.sort_by_key(|cause| (place(cause), cause.id.clone()));
+    let ids: BTreeSet<&str> = all.iter().map(|cause| cause.id.as_str()).collect();
+    assert_eq!(ids.len(), all.len(), "two causes have the same id");
+    for cause in &all {
+        let named =
+            cause.see_also.iter().map(|other| &other.cause).chain(cause.tell_apart.iter().map(|other| &other.from));
+        for other in named {
+            assert!(ids.contains(other.as_str()), "{}: there is no cause {other}", cause.id);
+        }
+        let own: BTreeSet<&str> = cause.component.iter().map(|component| component.is.as_str()).collect();
+        assert_eq!(own.len(), cause.component.len(), "{}: a component is said twice", cause.id);
+        for component in cause.proved_by.iter().filter_map(|block| block.component.as_deref()) {
+            assert!(own.contains(component), "{}: {component} is none of its components", cause.id);
+        }
+    }
+    all
+}
+
+struct Tables<'a> {
+    facts: &'a [Fact],
+    signals: &'a [Signal],
+}
+
+impl Tables<'_> {
+    fn conditions(&self, conditions: &Conditions, place: &str) -> String {
+        slice(conditions.iter().map(|(id, values)| {
+            if id == SIGNAL {
+                let signals = values.all().into_iter().map(|value| self.signal(value, place));
+                return format!("Condition::Signal({})", slice(signals));
+            }
+            let pairs: Vec<(usize, usize)> =
+                values.all().into_iter().map(|value| facts::find(self.facts, id, value, place)).collect();
+            let (fact, words) = (pairs[0].0, slice(pairs.iter().map(|(_, word)| word.to_string())));
+            assert!(!self.facts[fact].many, "{place}: {id} may be told several times, so no rule can rest on it");
+            format!("Condition::Fact(FactId({fact}), {words})")
+        }))
+    }
+
+    fn signal(&self, id: &str, place: &str) -> String {
+        format!("Signal({})", signals::find(self.signals, id, place))
+    }
+
+    fn blocks(&self, blocks: &[Block], place: &str) -> String {
+        slice(blocks.iter().map(|block| {
+            let grade = match block.grade.as_deref() {
+                None | Some("observation") => "Observation",
+                Some("inference") => "Inference",
+                Some(other) => panic!("{place}: {other} is no grade"),
+            };
+            let component =
+                block.component.as_ref().map_or("None".to_owned(), |it| format!("Some(Component::{})", camel(it)));
+            format!(
+                "Block {{ facts: {}, say: {:?}, grade: Grade::{grade}, component: {component} }}",
+                self.conditions(&block.facts, place),
+                block.say
+            )
+        }))
+    }
+
+    fn shows(&self, shows: &[Shows], place: &str) -> String {
+        slice(shows.iter().map(|row| {
+            let signals = row.signal.all().into_iter().map(|id| self.signal(id, place));
+            let layers = row.layer.iter().flat_map(OneOrMore::all).map(|layer| format!("Layer::{}", camel(layer)));
+            format!(
+                "Shows {{ signals: {}, layers: {}, facts: {} }}",
+                slice(signals),
+                slice(layers),
+                self.conditions(&row.facts, place)
+            )
+        }))
+    }
+
+    fn components(&self, components: &[Component], place: &str) -> String {
+        slice(components.iter().map(|component| {
+            format!(
+                "Fault {{ component: Component::{}, supported_by: {}, excluded_by: {}, rare: {}, tell: {} }}",
+                camel(&component.is),
+                self.blocks(&component.supported_by, place),
+                self.blocks(&component.excluded_by, place),
+                component.rare,
+                option(&component.tell)
+            )
+        }))
+    }
+}
+
+fn steps(steps: &[Step]) -> String {
+    slice(steps.iter().map(|step| format!("Step {{ text: {:?}, command: {} }}", step.text, option(&step.command))))
+}
+
+pub(crate) fn generate(causes: &[Cause], facts: &[Fact], signals: &[Signal]) -> String {
+    let tables = Tables { facts, signals };
+    let mut out = String::from("causes! {\n");
+    for cause in causes {
+        writeln!(out, " {} = {:?},", camel(&cause.id), cause.id).expect("a string takes it");
+    }
+    out += "}\n/// The entries, in the order of the causes.\npub static ENTRIES: &[Entry] = &[\n";
+    for cause in causes {
+        let see_also = cause
+            .see_also
+            .iter()
+            .map(|other| format!("SeeAlso {{ cause: Cause::{}, how: {:?} }}", camel(&other.cause), other.how));
+        let tell_apart = cause
+            .tell_apart
+            .iter()
+            .map(|other| format!("SeeAlso {{ cause: Cause::{}, how: {:?} }}", camel(&other.from), other.what));
+        writeln!(
+            out,
+            " Entry {{ id: Cause::{}, layer: Layer::{}, faults: {}, title: {:?}, why: {:?}, confirm: {}, fix: {}, see_also: {}, rules: Rules {{ \
+             prior: {}, effect: Effect::{}, transient: {}, transient_if: {}, rare: {}, at: At::{}, shows: {}, needs: {}, \
+             excluded_by: {}, supported_by: {}, proved_by: {}, tell_apart: {} }} }},",
+            camel(&cause.id),
+            camel(&cause.layer),
+            tables.components(&cause.component, &cause.id),
+            cause.title,
+            cause.why,
+            steps(&cause.confirm),
+            steps(&cause.fix),
+            slice(see_also),
+            cause.prior,
+            camel(&cause.effect),
+            cause.transient,
+            tables.conditions(&cause.transient_if, &cause.id),
+            cause.rare,
+            camel(&cause.at),
+            tables.shows(&cause.shows, &cause.id),
+            tables.conditions(&cause.needs, &cause.id),
+            tables.blocks(&cause.excluded_by, &cause.id),
+            tables.blocks(&cause.supported_by, &cause.id),
+            tables.blocks(&cause.proved_by, &cause.id),
+            slice(tell_apart),
+        )
+        .expect("as above");
+    }
+    out + "];\n"
+}

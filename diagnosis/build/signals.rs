@@ -1,0 +1,114 @@
+//! `signals.toml`: every spelling of everything that a failing step shows.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::write::{camel, option, screaming};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    signal: Vec<Signal>,
+}
+
+/// A row of the table.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Signal {
+    pub(crate) id: String,
+    pub(crate) says: String,
+    pub(crate) family: String,
+    pub(crate) about: String,
+    pub(crate) closed: Option<String>,
+    pub(crate) alert: Option<u8>,
+    pub(crate) alert_name: Option<String>,
+    #[serde(default)]
+    pub(crate) codes: Vec<(String, i64, String, String)>,
+    #[serde(default)]
+    pub(crate) texts: Vec<String>,
+    #[serde(default)]
+    pub(crate) notes: Vec<Note>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Note {
+    pub(crate) text: String,
+    pub(crate) says: String,
+}
+
+pub(crate) fn read(path: &Path) -> Vec<Signal> {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let file: File = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let ids: BTreeSet<&str> = file.signal.iter().map(|signal| signal.id.as_str()).collect();
+    assert_eq!(ids.len(), file.signal.len(), "two signals have the same id");
+    let mut phrases = BTreeSet::new();
+    for signal in &file.signal {
+        for phrase in signal.texts.iter().chain(signal.notes.iter().map(|note| &note.text)) {
+            assert!(phrases.insert(phrase), "\"{phrase}\" is said twice, the second time by {}", signal.id);
+            assert_eq!(*phrase, phrase.to_lowercase(), "{}: phrases are sought in lower case", signal.id);
+        }
+    }
+    file.signal
+}
+
+/// Its number.
+pub(crate) fn find(signals: &[Signal], id: &str, place: &str) -> usize {
+    signals.iter().position(|signal| signal.id == id).unwrap_or_else(|| panic!("{place}: there is no signal {id}"))
+}
+
+pub(crate) fn generate(signals: &[Signal]) -> String {
+    let mut rows =
+        String::from("/// Every signal, in the order of the table.\npub static SIGNALS: &[SignalRow] = &[\n");
+    let mut names = String::from("/// The signals as names.\npub mod signal {\n use super::Signal;\n");
+    let (mut codes, mut texts, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, signal) in signals.iter().enumerate() {
+        writeln!(
+            rows,
+            " SignalRow {{ id: {:?}, says: {:?}, family: Family::{}, about: About::{}, closed: {}, alert: {}, alert_name: {} }},",
+            signal.id,
+            signal.says,
+            camel(&signal.family),
+            camel(&signal.about),
+            option(&signal.closed),
+            signal.alert.map_or("None".to_owned(), |alert| format!("Some({alert})")),
+            option(&signal.alert_name),
+        )
+        .expect("a string takes it");
+        writeln!(names, "/// {}\npub const {}: Signal = Signal({index});", signal.says, screaming(&signal.id))
+            .expect("as above");
+        for (library, number, name, text) in &signal.codes {
+            codes.push((library.clone(), *number, name.clone(), text.clone(), index));
+        }
+        texts.extend(signal.texts.iter().map(|text| (text.clone(), index)));
+        for note in &signal.notes {
+            texts.push((note.text.clone(), index));
+            notes.push(format!(" Note {{ text: {:?}, says: {:?}, signal: Signal({index}) }},\n", note.text, note.says));
+        }
+    }
+    // Two spellings of one number stay in their order: the library's own comes first.
+    codes.sort_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));
+    // The longest phrase is the most telling one.
+    texts.sort_by(|one, other| (other.0.len(), &one.0).cmp(&(one.0.len(), &other.0)));
+    let mut out =
+        rows + "];\n" + &names + "}\n/// Every code, by library and number.\npub static CODES: &[Code] = &[\n";
+    for (library, number, name, text, signal) in codes {
+        let library = camel(&library);
+        writeln!(
+            out,
+            " Code {{ library: Library::{library}, number: {number}, name: {name:?}, text: {text:?}, signal: Signal({signal}) }},"
+        )
+        .expect("as above");
+    }
+    out += "];\n/// Phrases, the longest first.\npub static TEXTS: &[(&str, Signal)] = &[\n";
+    for (text, signal) in texts {
+        writeln!(out, " ({text:?}, Signal({signal})),").expect("as above");
+    }
+    out + "];\n/// What a program means by a phrase of its own.\npub static NOTES: &[Note] = &[\n"
+        + &notes.concat()
+        + "];\n"
+}

@@ -1,0 +1,104 @@
+//! A certificate and its issuers against a clock, and the clock against what was there before.
+
+use crate::fact::fact::{ClockState, OurCertificateState};
+
+/// Between zones and mirrors a file may be dated this much ahead, in seconds.
+const DAY: i64 = 24 * 3600;
+
+/// When a certificate is valid, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// From this second on.
+    pub from: i64,
+    /// Until this second.
+    pub until: i64,
+}
+
+/// What is wrong with the dates of a certificate at `now`, if anything; an issuer without dates that can be read is `None`.
+/// A whole chain from the future, or a clock that is known to be early, says more about the clock than about certificates.
+pub fn dates(
+    certificate: Validity,
+    issuers: &[Option<Validity>],
+    now: i64,
+    clock: ClockState,
+) -> Option<OurCertificateState> {
+    if now > certificate.until {
+        return Some(OurCertificateState::Expired);
+    }
+    if now >= certificate.from {
+        return None;
+    }
+    let chain_is_early = !issuers.is_empty() && issuers.iter().all(|issuer| issuer.is_some_and(|it| now < it.from));
+    Some(match chain_is_early || clock == ClockState::BeforeInstallation {
+        true => OurCertificateState::NotYetValidByClock,
+        false => OurCertificateState::NotYetValid,
+    })
+}
+
+/// The place of the first issuer that is out of date at `now`.
+pub fn first_expired(issuers: &[Option<Validity>], now: i64) -> Option<usize> {
+    issuers.iter().position(|issuer| issuer.is_some_and(|issuer| now > issuer.until))
+}
+
+/// A clock that stands before the day on which what it runs was installed cannot be right.
+pub fn clock(now: i64, installed: Option<i64>) -> ClockState {
+    match installed {
+        Some(installed) if installed > now.saturating_add(DAY) => ClockState::BeforeInstallation,
+        _ => ClockState::Plausible,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn of(from: i64, until: i64) -> Validity {
+        Validity { from, until }
+    }
+    const PAST: Validity = of(0, 10);
+    const PRESENT: Validity = of(0, 100);
+    const FUTURE: Validity = of(60, 100);
+
+    #[test]
+    fn a_whole_chain_from_the_future_speaks_of_the_clock() {
+        let at = |certificate, issuers: &[Option<Validity>]| dates(certificate, issuers, 50, ClockState::Plausible);
+        assert_eq!(at(PAST, &[]), Some(OurCertificateState::Expired));
+        assert_eq!(at(PRESENT, &[Some(FUTURE)]), None);
+        assert_eq!(at(FUTURE, &[Some(PRESENT)]), Some(OurCertificateState::NotYetValid));
+        assert_eq!(at(FUTURE, &[Some(FUTURE), Some(PRESENT)]), Some(OurCertificateState::NotYetValid));
+        assert_eq!(at(FUTURE, &[None]), Some(OurCertificateState::NotYetValid));
+        assert_eq!(at(FUTURE, &[]), Some(OurCertificateState::NotYetValid));
+        assert_eq!(at(FUTURE, &[Some(FUTURE)]), Some(OurCertificateState::NotYetValidByClock));
+    }
+
+    #[test]
+    fn the_first_and_the_last_second_are_valid() {
+        let at = |now| dates(of(10, 20), &[], now, ClockState::Plausible);
+        assert_eq!([at(9), at(10)], [Some(OurCertificateState::NotYetValid), None]);
+        assert_eq!([at(20), at(21)], [None, Some(OurCertificateState::Expired)]);
+        assert_eq!(first_expired(&[Some(of(10, 20))], 20), None);
+        assert_eq!(first_expired(&[Some(of(10, 20))], 21), Some(0));
+    }
+
+    #[test]
+    fn a_clock_that_is_early_is_blamed_for_what_is_not_valid_yet_and_for_nothing_else() {
+        let at = |certificate| dates(certificate, &[Some(PRESENT)], 50, ClockState::BeforeInstallation);
+        assert_eq!(at(FUTURE), Some(OurCertificateState::NotYetValidByClock));
+        assert_eq!(at(PAST), Some(OurCertificateState::Expired));
+        assert_eq!(at(PRESENT), None);
+    }
+
+    #[test]
+    fn the_first_issuer_that_is_out_of_date_is_named() {
+        assert_eq!(first_expired(&[], 50), None);
+        assert_eq!(first_expired(&[None, Some(PRESENT), Some(PAST), Some(PAST)], 50), Some(2));
+    }
+
+    #[test]
+    fn a_clock_may_be_a_day_behind_what_was_installed() {
+        assert_eq!(clock(1_000_000, None), ClockState::Plausible);
+        assert_eq!(clock(1_000_000, Some(900_000)), ClockState::Plausible);
+        assert_eq!(clock(1_000_000, Some(1_000_000 + DAY)), ClockState::Plausible);
+        assert_eq!(clock(1_000_000, Some(1_000_001 + DAY)), ClockState::BeforeInstallation);
+    }
+}

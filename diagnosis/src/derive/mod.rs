@@ -1,0 +1,8 @@
+//! Pure functions from what was seen to facts that rules may rest on: order, arithmetic, joins and distances. Every rule
+//! that is no plain comparison is here, and none of these names a cause.
+
+pub mod close;
+pub mod connect;
+pub mod dates;
+pub mod nickname;
+pub mod silence;

@@ -1,0 +1,55 @@
+//! A wait that ended at a deadline: nothing came, it stopped, or it went on too slowly.
+
+use std::time::Duration;
+
+use crate::fact::fact::SilenceKind;
+
+/// Bytes that came in a session before its deadline passed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Arrivals {
+    /// The first ones, since the session began.
+    pub first: Option<Duration>,
+    /// The last ones.
+    pub last: Option<Duration>,
+    /// How many times some came.
+    pub count: u64,
+}
+
+/// NSS gives up on handshake messages longer than this (ssl3con.c, MAX_HANDSHAKE_MSG_LEN).
+const LONGEST_MESSAGE: u32 = 0x1_ffff;
+
+/// What kind of silence it was, `took` after the session began; `announced` is the length of a message that began to come.
+pub fn silence(arrivals: Arrivals, took: Duration, announced: Option<u32>) -> SilenceKind {
+    let Some(last) = arrivals.last else { return SilenceKind::FromTheStart };
+    if announced.is_some_and(|length| length > LONGEST_MESSAGE) {
+        return SilenceKind::EndlessMessage;
+    }
+    let quiet = took.saturating_sub(last);
+    // Bytes that are spread over the time are a trickle; a long silence after the last one is a stall.
+    let spread = last.saturating_sub(arrivals.first.unwrap_or_default());
+    match arrivals.count >= 3 && quiet < took / 2 && spread >= took / 4 {
+        true => SilenceKind::Trickle,
+        false => SilenceKind::Stalled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stall_is_no_trickle() {
+        let at = |first: u64, last: u64, count| Arrivals {
+            first: Some(Duration::from_millis(first)),
+            last: Some(Duration::from_millis(last)),
+            count,
+        };
+        let took = Duration::from_secs(3);
+        assert_eq!(silence(Arrivals::default(), took, None), SilenceKind::FromTheStart);
+        assert_eq!(silence(at(1, 20, 9), took, None), SilenceKind::Stalled);
+        assert_eq!(silence(at(1, 2900, 2), took, None), SilenceKind::Stalled);
+        assert_eq!(silence(at(1, 2900, 30), took, None), SilenceKind::Trickle);
+        assert_eq!(silence(at(1, 2900, 30), took, Some(0x2_0000)), SilenceKind::EndlessMessage);
+        assert_eq!(silence(at(1, 20, 1), took, Some(0x1_ffff)), SilenceKind::Stalled);
+    }
+}

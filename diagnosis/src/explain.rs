@@ -1,0 +1,310 @@
+//! What an error code, a name, an alert, or a pasted message means, and which causes show it: the judge with nothing but a
+//! signal.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::cause::Cause;
+use crate::judge::{self, tell_apart};
+use crate::signal::{CODES, Code, Family, Library, NOTES, Note, SIGNALS, Signal, TEXTS, signal};
+use crate::vocabulary::Layer;
+
+/// What was explained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A cause of the catalogue.
+    Cause,
+    /// A message of a program.
+    Message,
+    /// An error of NSPR (prerr.h).
+    Nspr,
+    /// An error of NSS (secerr.h).
+    Nss,
+    /// An error of libssl3 (sslerr.h).
+    Ssl,
+    /// A TLS alert.
+    Alert,
+    /// A verify code of OpenSSL.
+    Verify,
+    /// An error code in a reply of a Sigul server.
+    Sigul,
+    /// An error of OpenSSL.
+    Openssl,
+    /// An error of the system, or of its resolver.
+    System,
+}
+
+/// A cause that shows a symptom, and how to be sure of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Candidate {
+    /// Its id.
+    pub cause: Cause,
+    /// The layer that it belongs to.
+    pub layer: Layer,
+    /// In a sentence.
+    pub title: &'static str,
+    /// What to look at, to confirm it.
+    pub check: Option<&'static str>,
+    /// What to run for that.
+    pub command: Option<&'static str>,
+    /// What tells it from the first candidate.
+    pub tell_apart: Vec<String>,
+}
+
+/// One thing explained.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Explanation {
+    /// What kind of thing it is.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Its number, where it has one.
+    pub code: Option<i64>,
+    /// What it is, and when it is raised.
+    pub meaning: String,
+    /// Who raises it.
+    pub library: &'static str,
+    /// What it shows; a cause shows none.
+    pub signal: Option<Signal>,
+    /// Layers that it can come from.
+    pub layers: Vec<Layer>,
+    /// Causes that show it, in the judge's order.
+    pub causes: Vec<Candidate>,
+}
+
+fn kind(library: Library) -> Kind {
+    match library {
+        Library::Nspr => Kind::Nspr,
+        Library::Nss => Kind::Nss,
+        Library::Ssl => Kind::Ssl,
+        Library::Verify => Kind::Verify,
+        Library::Sigul => Kind::Sigul,
+        Library::Openssl => Kind::Openssl,
+        Library::Errno | Library::Resolver => Kind::System,
+    }
+}
+
+/// Signals that are alerts, with name and number.
+fn alerts() -> impl Iterator<Item = (Signal, &'static str, u8)> {
+    Signal::all().filter_map(|signal| {
+        let row = signal.row();
+        Some((signal, row.alert_name?, row.alert?))
+    })
+}
+
+/// Names of everything that can be explained.
+pub fn names() -> Vec<(Kind, String, Option<i64>)> {
+    let causes = Cause::ALL.iter().map(|cause| (Kind::Cause, cause.id().to_owned(), None));
+    let codes = CODES.iter().map(|code| (kind(code.library), code.name.to_owned(), Some(code.number)));
+    let alerts = alerts().map(|(_, name, number)| (Kind::Alert, name.to_owned(), Some(i64::from(number))));
+    causes.chain(codes).chain(alerts).collect()
+}
+
+/// Everything that a text names or shows, the most telling first; nothing where it is not known.
+pub fn explain(text: &str) -> Vec<Explanation> {
+    let text = text.trim();
+    if let Ok(number) = text.parse::<i64>() {
+        return by_number(number);
+    }
+    let whole = by_name(text);
+    if !whole.is_empty() {
+        return whole;
+    }
+    in_message(text)
+}
+
+/// Numbers that stand alone: NSS's, TLS's, OpenSSL's verify codes, Sigul's. An errno is too small to be told from them.
+fn by_number(number: i64) -> Vec<Explanation> {
+    let wanted = |library: Library| {
+        let rows = CODES.iter().filter(move |code| code.library == library && code.number == number);
+        rows.take(1).map(of_code)
+    };
+    let mut found: Vec<Explanation> =
+        [Library::Nspr, Library::Nss, Library::Ssl].into_iter().flat_map(wanted).collect();
+    found.extend(alerts().filter(|(_, _, alert)| i64::from(*alert) == number).map(of_alert));
+    found.extend([Library::Verify, Library::Sigul].into_iter().flat_map(wanted));
+    found
+}
+
+/// A word that is the name of something.
+fn by_name(text: &str) -> Vec<Explanation> {
+    if let Ok(cause) = text.parse::<Cause>() {
+        return vec![of_cause(cause)];
+    }
+    let named = |code: &&Code| code.name.eq_ignore_ascii_case(text) && code.signal != signal::NOTHING_WRONG;
+    let verify_ok = |code: &&Code| code.library == Library::Verify && code.name.eq_ignore_ascii_case(text);
+    let mut found: Vec<Explanation> = CODES.iter().filter(|code| named(code) || verify_ok(code)).map(of_code).collect();
+    found.extend(alerts().filter(|(_, name, _)| name.eq_ignore_ascii_case(text)).map(of_alert));
+    // What is written just so comes first: TLS and OpenSSL have the same names in small and in capital letters.
+    found.sort_by_key(|explanation| explanation.name != text);
+    found
+}
+
+/// What a message is made of: programs' own words, names and numbers in it, the libraries' sentences, alerts as OpenSSL
+/// writes them.
+fn in_message(text: &str) -> Vec<Explanation> {
+    let lower = text.to_lowercase();
+    let mut found: Vec<Explanation> = Vec::new();
+    found.extend(NOTES.iter().filter(|note| lower.contains(note.text)).map(of_note));
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !"_-".contains(c));
+    for word in words.filter(|word| word.len() > 3) {
+        // A bare number in a message may be a port, a line or a date; only those of errors are long and negative.
+        let named = match word.parse::<i64>() {
+            Ok(number) if number < -5000 => by_number(number),
+            Ok(_) => Vec::new(),
+            Err(_) if word.contains(['_', '-']) => by_name(word),
+            Err(_) => Vec::new(),
+        };
+        found.extend(named);
+    }
+    found.extend(CODES.iter().filter(|code| says(code, &lower)).map(of_code));
+    found.extend(alert_in(&lower));
+    found.extend(verify_in(&lower));
+    if found.is_empty() {
+        found
+            .extend(TEXTS.iter().find(|(text, _)| lower.contains(text)).map(|(text, signal)| of_phrase(text, *signal)));
+    }
+    let mut seen = BTreeSet::new();
+    found.retain(|explanation| seen.insert((explanation.kind, explanation.name.clone())));
+    found
+}
+
+/// Whether a line has the library's own sentence for a code of NSS, in lower case. Short ones stand in other texts, too.
+fn says(code: &Code, lower: &str) -> bool {
+    let own = matches!(code.library, Library::Nspr | Library::Nss | Library::Ssl);
+    own && code.text.len() > 12 && lower.contains(code.text.trim_end_matches('.').to_lowercase().as_str())
+}
+
+/// `tlsv1 alert unknown ca`, `SSL alert number 48`.
+fn alert_in(lower: &str) -> Option<Explanation> {
+    if let Some((_, rest)) = lower.split_once("alert number ") {
+        let number: u8 = leading(rest)?;
+        return alerts().find(|(_, _, alert)| *alert == number).map(of_alert);
+    }
+    let (_, rest) = lower.split_once("alert ")?;
+    // The longest name that fits: "certificate unknown" and not "certificate".
+    let fits = alerts().filter(|(_, name, _)| rest.starts_with(name.replace('_', " ").as_str()));
+    fits.max_by_key(|(_, name, _)| name.len()).map(of_alert)
+}
+
+/// `Verify return code: 20 (…)`, `verify error:num=20:`.
+fn verify_in(lower: &str) -> Option<Explanation> {
+    let rest = ["verify return code: ", "verify error:num=", "verification error: "]
+        .iter()
+        .find_map(|mark| lower.split_once(mark).map(|(_, rest)| rest))?;
+    let number: i64 = leading(rest)?;
+    CODES.iter().find(|code| code.library == Library::Verify && code.number == number).map(of_code)
+}
+
+/// The number at the beginning of a text.
+fn leading<N: std::str::FromStr>(text: &str) -> Option<N> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    text.get(..end)?.parse().ok()
+}
+
+fn explanation(kind: Kind, name: &str, code: Option<i64>, meaning: String, signal: Signal) -> Explanation {
+    let causes = of_signal(signal);
+    let layers: BTreeSet<Layer> = causes.iter().map(|candidate| candidate.layer).collect();
+    let layers = if layers.is_empty() { usual_layers(kind) } else { layers.into_iter().collect() };
+    let library = match kind {
+        Kind::Nspr => "NSPR, below TLS: sockets, files, names",
+        Kind::Nss => "NSS: databases, tokens, certificates",
+        Kind::Ssl => "libssl3 of NSS, in a handshake or a session",
+        Kind::Alert => "TLS: sent by one of the two peers, about the other",
+        Kind::Verify => "OpenSSL, verifying a chain",
+        Kind::Sigul => "the Sigul server, in an authenticated reply",
+        Kind::Openssl => "OpenSSL",
+        Kind::System => "the system",
+        Kind::Message => "a program, in its own words",
+        Kind::Cause => "nssight's catalogue",
+    };
+    Explanation { kind, name: name.to_owned(), code, meaning, library, signal: Some(signal), layers, causes }
+}
+
+fn of_code(code: &Code) -> Explanation {
+    let text = match (code.library, code.text.trim_end()) {
+        (Library::Verify, text) => format!("In verifying the peer's certificate: {}", sentence(text)),
+        (Library::Sigul, text) => format!("In a Sigul server's reply: {}", sentence(text)),
+        (_, text) => sentence(text),
+    };
+    // A program's note on the same signal says what misleads about it.
+    let mut meaning = text;
+    let says_more = matches!(code.library, Library::Nspr | Library::Nss | Library::Ssl);
+    if let Some(note) = NOTES.iter().find(|note| says_more && note.text == code.name.to_lowercase()) {
+        meaning = format!("{meaning} {}", note.says);
+    }
+    explanation(kind(code.library), code.name, Some(code.number), meaning, code.signal)
+}
+
+fn sentence(text: &str) -> String {
+    match text {
+        "" => "The library has no text for it.".to_owned(),
+        text if text.ends_with('.') => text.to_owned(),
+        text => format!("{text}."),
+    }
+}
+
+fn of_alert((signal, name, number): (Signal, &'static str, u8)) -> Explanation {
+    explanation(Kind::Alert, name, Some(number.into()), signal.row().says.to_owned(), signal)
+}
+
+fn of_note(note: &Note) -> Explanation {
+    explanation(Kind::Message, note.text, None, note.says.to_owned(), note.signal)
+}
+
+fn of_phrase(text: &str, signal: Signal) -> Explanation {
+    explanation(Kind::Message, text, None, signal.row().says.to_owned(), signal)
+}
+
+fn of_cause(cause: Cause) -> Explanation {
+    let entry = cause.entry();
+    Explanation {
+        kind: Kind::Cause,
+        name: cause.id().to_owned(),
+        code: None,
+        meaning: format!("{} {}", entry.title, entry.why),
+        library: "nssight's catalogue",
+        signal: None,
+        layers: vec![entry.layer],
+        causes: entry.see_also.iter().map(|other| candidate(other.cause, Some(cause))).collect(),
+    }
+}
+
+fn usual_layers(kind: Kind) -> Vec<Layer> {
+    match kind {
+        Kind::Nspr | Kind::Message | Kind::System => {
+            vec![Layer::Resolve, Layer::Tcp, Layer::OuterHandshake, Layer::Bridge, Layer::InnerHandshake]
+        }
+        Kind::Nss => vec![Layer::NssDb, Layer::Password, Layer::Certificate, Layer::PrivateKey, Layer::OuterHandshake],
+        Kind::Sigul => vec![Layer::Request],
+        _ => vec![Layer::OuterHandshake, Layer::InnerHandshake],
+    }
+}
+
+/// Causes that show a signal, in the judge's order.
+pub fn of_signal(signal: Signal) -> Vec<Candidate> {
+    let found = judge::of_signal(signal);
+    let first = found.first().map(|first| first.cause);
+    found.iter().map(|it| candidate(it.cause, first.filter(|first| *first != it.cause))).collect()
+}
+
+fn candidate(cause: Cause, beside: Option<Cause>) -> Candidate {
+    let entry = cause.entry();
+    let first = entry.confirm.first();
+    Candidate {
+        cause,
+        layer: entry.layer,
+        title: entry.title,
+        check: first.map(|step| step.text),
+        command: first.and_then(|step| step.command),
+        tell_apart: beside.map(|first| tell_apart(first, cause)).unwrap_or_default(),
+    }
+}
+
+/// Every signal that is not routine, for tests and generated pages.
+pub fn signals() -> impl Iterator<Item = Signal> {
+    Signal::all().filter(|signal| SIGNALS[usize::from(signal.0)].family != Family::Log)
+}

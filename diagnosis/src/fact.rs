@@ -1,0 +1,355 @@
+//! Facts: what was observed, as ids of one registry with typed values. The registry is `facts/*.toml`.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::de::Deserializer;
+use serde::ser::{SerializeStruct, Serializer};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// A row of the registry, by its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FactId(pub(crate) u16);
+
+/// What kind of value a fact has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of the registry")]
+pub enum Kind {
+    Word,
+    Text,
+    Count,
+    Duration,
+    Time,
+    Version,
+    Certificate,
+    Address,
+    Alert,
+    Path,
+    Flags,
+}
+
+/// What the registry says of a fact.
+#[derive(Debug)]
+pub struct FactRow {
+    /// Its id, as reports write it.
+    pub id: &'static str,
+    /// What people read before its value.
+    pub label: &'static str,
+    /// The kind of its value.
+    pub kind: Kind,
+    /// Of a word, every value and how it is shown.
+    pub values: &'static [(&'static str, &'static str)],
+    /// It may be told several times.
+    pub many: bool,
+    /// It is made from others, by `derive`.
+    pub derived: bool,
+    /// Values that are for those who want to see everything; `*` for all of them.
+    pub usual: &'static [&'static str],
+    /// What it means.
+    pub doc: &'static str,
+}
+
+impl FactId {
+    /// What the registry says of it.
+    pub fn row(self) -> &'static FactRow {
+        &FACTS[usize::from(self.0)]
+    }
+
+    /// The fact of this id.
+    pub fn of(id: &str) -> Option<Self> {
+        let place = FACTS.binary_search_by_key(&id, |row| row.id).ok()?;
+        u16::try_from(place).ok().map(Self)
+    }
+}
+
+/// A value of a fact that is a word: one of a few, which rules may rest on.
+pub trait Word: Copy {
+    /// Whose value it is.
+    const FACT: FactId;
+    /// Its place among the values.
+    fn index(self) -> u8;
+}
+
+/// A fact that is no word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key(pub FactId);
+
+impl Key {
+    /// With this text, rendered as it is.
+    pub fn text(self, text: impl ToString) -> Fact {
+        Fact::new(self.0, Value::Text(text.to_string()))
+    }
+
+    /// With this number: of a count itself, of a duration microseconds, of a time seconds since 1970.
+    pub fn number(self, number: impl TryInto<i64>) -> Fact {
+        Fact::new(self.0, Value::Number(number.try_into().unwrap_or(i64::MAX)))
+    }
+}
+
+/// The value of a fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// One of the words of the registry, by its place.
+    Word(u8),
+    /// A text, also of a version, an address, a path.
+    Text(String),
+    /// A number; the registry says of what.
+    Number(i64),
+}
+
+/// Who saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SeenBy {
+    /// nssight itself.
+    #[default]
+    Us,
+    /// The peer, in its own words.
+    Peer,
+    /// A program that was traced.
+    Program,
+    /// A line of a log.
+    Log,
+}
+
+/// Which of two sessions, one inside the other, it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hop {
+    /// The session with the peer that we connect to.
+    Peer,
+    /// The one through it, with the server behind.
+    Server,
+}
+
+/// One observed fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fact {
+    /// Which.
+    pub id: FactId,
+    /// Its value.
+    pub value: Value,
+    /// Who saw it.
+    pub seen_by: SeenBy,
+    /// On which hop, where it belongs to one.
+    pub hop: Option<Hop>,
+}
+
+impl Fact {
+    fn new(id: FactId, value: Value) -> Self {
+        Self { id, value, seen_by: SeenBy::Us, hop: None }
+    }
+
+    /// What people read before the value.
+    pub fn label(&self) -> &'static str {
+        self.id.row().label
+    }
+
+    /// The value as people read it.
+    pub fn text(&self) -> Cow<'_, str> {
+        let row = self.id.row();
+        match (&self.value, row.kind) {
+            (Value::Word(word), _) => row.values.get(usize::from(*word)).map_or("", |(_, shown)| *shown).into(),
+            (Value::Text(text), _) => text.as_str().into(),
+            (Value::Number(number), Kind::Duration) => duration(*number).into(),
+            (Value::Number(number), Kind::Time) => time(*number).into(),
+            (Value::Number(number), _) => number.to_string().into(),
+        }
+    }
+
+    /// Whether it is for those only who want to see everything.
+    pub fn is_usual(&self) -> bool {
+        let usual = self.id.row().usual;
+        usual.contains(&"*") || self.word().is_some_and(|word| usual.contains(&word))
+    }
+
+    /// The word of the registry, of a fact that is one.
+    pub fn word(&self) -> Option<&'static str> {
+        let Value::Word(word) = self.value else { return None };
+        self.id.row().values.get(usize::from(word)).map(|(word, _)| *word)
+    }
+}
+
+/// Microseconds, in the unit that fits.
+fn duration(micros: i64) -> String {
+    match micros {
+        ..1_000_000 => format!("{:.1} ms", micros as f64 / 1e3),
+        _ => format!("{:.1} s", micros as f64 / 1e6),
+    }
+}
+
+/// Seconds since 1970, as RFC 3339 has a time in UTC.
+fn time(seconds: i64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|time| time.format(&Rfc3339).ok());
+    time.unwrap_or_else(|| format!("{seconds} s since 1970"))
+}
+
+impl<W: Word> From<W> for Fact {
+    fn from(word: W) -> Self {
+        Self::new(W::FACT, Value::Word(word.index()))
+    }
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.label(), self.text())
+    }
+}
+
+/// A fact as reports write it.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "Fact")]
+#[allow(dead_code, reason = "the text is for readers")]
+struct Document {
+    /// Its id in the registry of facts.
+    id: String,
+    /// The value: a word of the registry, a text, or a number (a count, microseconds, or seconds since 1970).
+    value: Plain,
+    /// The value as people read it.
+    text: String,
+    /// Who saw it.
+    #[serde(default)]
+    seen_by: SeenBy,
+    /// Which session it is about.
+    #[serde(default)]
+    hop: Option<Hop>,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+enum Plain {
+    Number(i64),
+    Text(String),
+}
+
+impl Serialize for Fact {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut document = serializer.serialize_struct("Fact", 5)?;
+        document.serialize_field("id", self.id.row().id)?;
+        match &self.value {
+            Value::Number(number) => document.serialize_field("value", number)?,
+            Value::Text(text) => document.serialize_field("value", text)?,
+            Value::Word(_) => document.serialize_field("value", self.word().unwrap_or_default())?,
+        }
+        document.serialize_field("text", &self.text())?;
+        document.serialize_field("seen_by", &self.seen_by)?;
+        document.serialize_field("hop", &self.hop)?;
+        document.end()
+    }
+}
+
+/// Facts of one observation, in the order in which they were seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts(Vec<Fact>);
+
+impl Facts {
+    /// Adds a fact.
+    pub fn put(&mut self, fact: impl Into<Fact>) {
+        self.0.push(fact.into());
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> std::slice::Iter<'_, Fact> {
+        self.0.iter()
+    }
+
+    /// The first one of this id.
+    pub fn get(&self, id: FactId) -> Option<&Fact> {
+        self.0.iter().find(|fact| fact.id == id)
+    }
+
+    /// Whether this word was observed.
+    pub fn has(&self, word: impl Word) -> bool {
+        let fact = Fact::from(word);
+        self.0.iter().any(|own| own.id == fact.id && own.value == fact.value)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them belong to this hop, but for those that belong to another.
+    pub fn place(&mut self, hop: Hop) {
+        self.0.iter_mut().for_each(|fact| {
+            fact.hop.get_or_insert(hop);
+        });
+    }
+
+    /// All of them were seen by this one.
+    pub fn seen_by(&mut self, who: SeenBy) {
+        self.0.iter_mut().for_each(|fact| fact.seen_by = who);
+    }
+
+    /// Keeps those that `keep` wants.
+    pub fn retain(&mut self, keep: impl FnMut(&Fact) -> bool) {
+        self.0.retain(keep);
+    }
+}
+
+impl Extend<Fact> for Facts {
+    fn extend<T: IntoIterator<Item = Fact>>(&mut self, facts: T) {
+        self.0.extend(facts);
+    }
+}
+
+impl IntoIterator for Facts {
+    type Item = Fact;
+    type IntoIter = std::vec::IntoIter<Fact>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Facts {
+    type Item = &'a Fact;
+    type IntoIter = std::slice::Iter<'a, Fact>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+impl Serialize for Facts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+/// Facts that this version does not know are left out.
+impl<'de> Deserialize<'de> for Facts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let documents = Vec::<Document>::deserialize(deserializer)?;
+        let known = |document: Document| {
+            let id = FactId::of(&document.id)?;
+            let row = id.row();
+            let value = match (document.value, row.kind) {
+                (Plain::Text(text), Kind::Word) => {
+                    let place = row.values.iter().position(|(word, _)| *word == text)?;
+                    Value::Word(u8::try_from(place).ok()?)
+                }
+                (Plain::Text(text), _) => Value::Text(text),
+                (Plain::Number(_), Kind::Word) => return None,
+                (Plain::Number(number), _) => Value::Number(number),
+            };
+            Some(Fact { id, value, seen_by: document.seen_by, hop: document.hop })
+        };
+        Ok(Self(documents.into_iter().filter_map(known).collect()))
+    }
+}
+
+impl JsonSchema for Facts {
+    fn schema_name() -> Cow<'static, str> {
+        "Facts".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        generator.subschema_for::<Vec<Document>>()
+    }
+}
+
+include!(concat!(env!("OUT_DIR"), "/facts.rs"));

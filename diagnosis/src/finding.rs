@@ -1,0 +1,207 @@
+//! What was found out about one layer.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cause::{Cause, Step};
+use crate::fact::{Fact, FactId, Facts};
+use crate::signal::{Shown, Signal};
+use crate::vocabulary::{Confidence, Layer, Status};
+
+/// An error as the library that raised it names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorInfo {
+    /// "NSS", "NSPR", "system", "resolver", …
+    pub library: String,
+    /// The number.
+    pub code: i64,
+    /// The symbolic name.
+    pub name: String,
+    /// The library's own sentence.
+    pub text: String,
+}
+
+/// Something to do, with the command that does it where there is one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Remedy {
+    /// What to do.
+    pub text: String,
+    /// A command to copy, with the target's own names in it.
+    pub command: Option<String>,
+}
+
+/// As the catalogue says it, with placeholders in place of names.
+impl From<&Step> for Remedy {
+    fn from(step: &Step) -> Self {
+        Self { text: step.text.to_owned(), command: step.command.map(str::to_owned) }
+    }
+}
+
+/// How a layer came out, with everything that was seen on the way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Finding {
+    /// The layer.
+    pub layer: Layer,
+    /// How it came out.
+    pub status: Status,
+    /// Time spent in it, in microseconds.
+    pub duration_us: u64,
+    /// The layer whose failure made this one pointless; `None` with status `skip` means that it was not asked for.
+    pub skipped_because: Option<Layer>,
+    /// The cause, for a failure or a warning; the judge fills it in.
+    pub cause: Option<Cause>,
+    /// How sure the cause is.
+    pub confidence: Option<Confidence>,
+    /// One sentence on how it came out.
+    pub summary: String,
+    /// What was seen, in the order it was seen.
+    pub facts: Facts,
+    /// What the step that failed showed, the earliest first.
+    #[serde(default)]
+    pub signals: Vec<Shown>,
+    /// The library's error, where one was raised.
+    pub error: Option<ErrorInfo>,
+    /// What to do, more exactly than the catalogue can say it.
+    pub remedies: Vec<Remedy>,
+}
+
+impl Finding {
+    /// A layer that was not walked because of another.
+    pub fn skipped(layer: Layer, because: Option<Layer>, summary: String) -> Self {
+        Self { skipped_because: because, ..Outcome::skip(summary).into_finding(layer, 0) }
+    }
+
+    /// The first fact of this id.
+    pub fn fact(&self, id: FactId) -> Option<&Fact> {
+        self.facts.get(id)
+    }
+}
+
+/// Facts gathered while a probe works.
+#[derive(Debug, Clone, Default)]
+pub struct Notes {
+    facts: Facts,
+    signals: Vec<Shown>,
+}
+
+impl Notes {
+    /// Adds a fact.
+    pub fn put(&mut self, fact: impl Into<Fact>) {
+        self.facts.put(fact);
+    }
+
+    /// Adds a fact, and goes on.
+    #[must_use]
+    pub fn with(mut self, fact: impl Into<Fact>) -> Self {
+        self.put(fact);
+        self
+    }
+
+    /// Adds facts.
+    pub fn extend(&mut self, facts: Facts) {
+        self.facts.extend(facts);
+    }
+
+    /// What was gathered so far.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn end(self, status: Status, summary: impl Into<String>) -> Outcome {
+        let (error, remedies, summary) = (None, Vec::new(), summary.into());
+        Outcome { status, summary, facts: self.facts, signals: self.signals, error, remedies }
+    }
+
+    /// The layer works.
+    pub fn pass(self, summary: impl Into<String>) -> Outcome {
+        self.end(Status::Pass, summary)
+    }
+
+    /// It works, and something about it shows this signal.
+    pub fn warn(mut self, signal: Signal, summary: impl Into<String>) -> Outcome {
+        self.signals.push(Shown::new(signal));
+        self.end(Status::Warn, summary)
+    }
+
+    /// It does not work, and shows this signal.
+    pub fn fail(mut self, signal: Signal, summary: impl Into<String>) -> Outcome {
+        self.signals.push(Shown::new(signal));
+        self.end(Status::Fail, summary)
+    }
+
+    /// Ends without an answer, for a reason that is no failure.
+    pub fn skip(self, summary: impl Into<String>) -> Outcome {
+        self.end(Status::Skip, summary)
+    }
+}
+
+/// What a probe gives back; the walk adds layer and time, and the judge the cause.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    status: Status,
+    summary: String,
+    facts: Facts,
+    signals: Vec<Shown>,
+    error: Option<ErrorInfo>,
+    remedies: Vec<Remedy>,
+}
+
+impl Outcome {
+    fn skip(summary: String) -> Self {
+        Notes::default().skip(summary)
+    }
+
+    /// With the library's error.
+    #[must_use]
+    pub fn error(mut self, error: impl Into<ErrorInfo>) -> Self {
+        self.error = Some(error.into());
+        self
+    }
+
+    /// With one more fact.
+    #[must_use]
+    pub fn fact(mut self, fact: impl Into<Fact>) -> Self {
+        self.facts.put(fact);
+        self
+    }
+
+    /// With something to do that the catalogue cannot know.
+    #[must_use]
+    pub fn remedy(mut self, text: impl Into<String>, command: Option<String>) -> Self {
+        self.remedies.push(Remedy { text: text.into(), command });
+        self
+    }
+
+    /// How it came out.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// As the finding on a layer, which nobody has judged yet.
+    pub fn into_finding(self, layer: Layer, duration_us: u64) -> Finding {
+        let mut signals = self.signals;
+        for shown in &mut signals {
+            shown.layer.get_or_insert(layer);
+        }
+        Finding {
+            layer,
+            status: self.status,
+            duration_us,
+            skipped_because: None,
+            cause: None,
+            confidence: None,
+            summary: self.summary,
+            facts: self.facts,
+            signals,
+            error: self.error,
+            remedies: self.remedies,
+        }
+    }
+}
+
+impl From<&std::io::Error> for ErrorInfo {
+    fn from(error: &std::io::Error) -> Self {
+        let code = i64::from(error.raw_os_error().unwrap_or(0));
+        Self { library: "system".to_owned(), code, name: format!("{:?}", error.kind()), text: error.to_string() }
+    }
+}

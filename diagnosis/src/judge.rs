@@ -1,0 +1,301 @@
+//! The judge: from a signal and facts to the causes that are left, in order, with a confidence that is computed.
+//!
+//! A fact is true, false or not looked at. What was not looked at excludes nothing and supports nothing. A cause is a
+//! candidate when it shows the signal at that place; it is out when an observed fact contradicts it; what is left is
+//! ranked by the strongest support that it has, never by how many.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cause::{Block, Cause, Condition, Entry, Fault, Rules, Shows};
+use crate::fact::{Fact, Hop, Value};
+use crate::signal::{Shown, Signal};
+use crate::vocabulary::{Component, Confidence, Layer};
+
+/// How strongly facts speak for a cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grade {
+    /// Nothing does.
+    Nothing,
+    /// What usually goes with it.
+    Inference,
+    /// Something was observed that it brings about.
+    Observation,
+    /// It was compared, parsed or read.
+    Proof,
+}
+
+/// What is to be judged: what was shown, in order, and everything that was observed.
+#[derive(Debug, Clone, Default)]
+pub struct Case<'a> {
+    /// What failing steps showed.
+    pub shown: Vec<&'a Shown>,
+    /// What was observed.
+    pub facts: Vec<&'a Fact>,
+}
+
+/// A cause that was not excluded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The cause.
+    pub cause: Cause,
+    /// Whose fault it is, or would usually be.
+    pub component: Component,
+    /// How strongly facts speak for it.
+    pub grade: Grade,
+    /// Whose fault it may be as well, where that is open.
+    pub others: Vec<&'static Fault>,
+    /// The conditions that do.
+    support: Vec<&'static Condition>,
+}
+
+/// A cause that was excluded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Excluded {
+    /// The cause.
+    pub cause: Cause,
+    /// What excluded it, in words.
+    pub because: String,
+}
+
+/// A cause that is left beside the first one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Alternative {
+    /// The cause.
+    pub cause: Cause,
+    /// Whose fault it would be.
+    pub component: Component,
+    /// What would tell it apart.
+    pub tell_apart: Vec<String>,
+}
+
+/// What is left, and how sure the first of it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// The signal that was judged.
+    pub shown: Option<Shown>,
+    /// Candidates, the first one first.
+    pub candidates: Vec<Candidate>,
+    /// Causes that show the signal, and that facts contradict.
+    pub excluded: Vec<Excluded>,
+    /// How sure the first one is.
+    pub confidence: Confidence,
+}
+
+impl Judgement {
+    /// The first candidate.
+    pub fn first(&self) -> Option<&Candidate> {
+        self.candidates.first()
+    }
+
+    /// Other causes whose own proof was observed: they are there as well.
+    pub fn also(&self) -> impl Iterator<Item = &Candidate> {
+        self.candidates.iter().skip(1).filter(|other| other.grade == Grade::Proof)
+    }
+
+    /// What was not excluded beside the first one, with what would tell it apart.
+    pub fn alternatives(&self) -> Vec<Alternative> {
+        let Some(first) = self.first() else { return Vec::new() };
+        let whose = first.others.iter().map(|other| Alternative {
+            cause: first.cause,
+            component: other.component,
+            tell_apart: other.tell.map(str::to_owned).into_iter().collect(),
+        });
+        let others = self.candidates.iter().skip(1).filter(|other| other.grade != Grade::Proof);
+        let others = others.map(|other| Alternative {
+            cause: other.cause,
+            component: other.component,
+            tell_apart: tell_apart(first.cause, other.cause),
+        });
+        whose.chain(others).collect()
+    }
+}
+
+/// What the catalogue knows to tell one cause from another, from either side; else how to confirm the other one.
+pub fn tell_apart(one: Cause, other: Cause) -> Vec<String> {
+    let of = |entry: &'static Entry, cause: Cause| {
+        let both = entry.rules.tell_apart.iter().chain(entry.see_also);
+        both.filter(move |it| it.cause == cause).map(|it| it.how.to_owned())
+    };
+    let mut how: Vec<String> = of(one.entry(), other).collect();
+    if how.is_empty() {
+        how.extend(of(other.entry(), one));
+    }
+    if how.is_empty() {
+        how.extend(other.entry().confirm.first().map(|step| step.text.to_owned()));
+    }
+    how
+}
+
+/// Judges a case.
+pub fn judge(case: &Case<'_>) -> Judgement {
+    judge_those(case, |_| true)
+}
+
+/// Judges a case by the causes whose rules are `wanted`.
+pub fn judge_those(case: &Case<'_>, wanted: impl Fn(&Rules) -> bool) -> Judgement {
+    let open: Vec<&Shown> = case.shown.iter().copied().filter(|shown| shown.recovered != Some(true)).collect();
+    let Some(first) = open.first() else {
+        return Judgement {
+            shown: None,
+            candidates: Vec::new(),
+            excluded: Vec::new(),
+            confidence: Confidence::Possible,
+        };
+    };
+    // What explains all of it goes before what explains its beginning.
+    let whole = candidates(&open, case, &wanted);
+    let (candidates, excluded) =
+        if whole.0.is_empty() && open.len() > 1 { candidates(&open[..1], case, &wanted) } else { whole };
+    let confidence = confidence(&candidates, first.signal);
+    Judgement { shown: Some((*first).clone()), candidates, excluded, confidence }
+}
+
+/// Whether what a cause brought about may pass by itself, as far as the facts tell.
+pub fn may_pass(cause: Cause, facts: Vec<&Fact>) -> bool {
+    let rules = &cause.entry().rules;
+    let case = Case { shown: Vec::new(), facts };
+    let place = Place { shown: None, case: &case };
+    let holds = |condition: &Condition| place.holds(condition) == Some(true);
+    rules.transient || !rules.transient_if.is_empty() && rules.transient_if.iter().all(holds)
+}
+
+/// The causes that show a signal, with nothing else known, in order.
+pub fn of_signal(signal: Signal) -> Vec<Candidate> {
+    let shown = Shown::new(signal);
+    judge(&Case { shown: vec![&shown], facts: Vec::new() }).candidates
+}
+
+fn candidates(shown: &[&Shown], case: &Case<'_>, wanted: impl Fn(&Rules) -> bool) -> (Vec<Candidate>, Vec<Excluded>) {
+    let (mut left, mut excluded) = (Vec::new(), Vec::new());
+    for cause in Cause::ALL.iter().copied() {
+        let rules = &cause.entry().rules;
+        if !wanted(rules) || !shown.iter().all(|shown| rules.shows.iter().any(|row| shows(row, shown, case))) {
+            continue;
+        }
+        let place = Place { shown: shown.first().copied(), case };
+        match exclusion(rules, &place) {
+            Some(because) => excluded.push(Excluded { cause, because }),
+            None => left.push(weigh(cause, rules, &place)),
+        }
+    }
+    left.sort_by_key(|candidate| {
+        let rules = &candidate.cause.entry().rules;
+        (std::cmp::Reverse(candidate.grade), rules.rare, rules.prior, candidate.cause)
+    });
+    (left, excluded)
+}
+
+fn shows(row: &Shows, shown: &Shown, case: &Case<'_>) -> bool {
+    let here = shown.layer.is_none_or(|layer| row.layers.is_empty() || row.layers.contains(&layer));
+    let place = Place { shown: Some(shown), case };
+    row.signals.contains(&shown.signal) && here && row.facts.iter().all(|it| place.holds(it) != Some(false))
+}
+
+/// The signal that is judged, and the facts around it.
+struct Place<'a> {
+    shown: Option<&'a Shown>,
+    case: &'a Case<'a>,
+}
+
+impl Place<'_> {
+    /// The session that the signal belongs to.
+    fn hop(&self) -> Option<Hop> {
+        match self.shown?.layer? {
+            Layer::OuterHandshake | Layer::Bridge => Some(Hop::Peer),
+            Layer::InnerHandshake | Layer::Request => Some(Hop::Server),
+            _ => None,
+        }
+    }
+
+    /// Whether a condition holds: yes, no, or nobody looked. The last word on a fact counts, and a fact of another session
+    /// is none of this one.
+    fn holds(&self, condition: &Condition) -> Option<bool> {
+        match condition {
+            Condition::Signal(signals) => self.shown.map(|shown| signals.contains(&shown.signal)),
+            Condition::Fact(id, words) => {
+                let hop = self.hop();
+                let here = |fact: &&&Fact| fact.id == *id && (fact.hop.is_none() || hop.is_none() || fact.hop == hop);
+                match self.case.facts.iter().rev().find(here)?.value {
+                    Value::Word(word) => Some(words.contains(&word)),
+                    _ => None,
+                }
+            }
+        }
+    }
+
+    fn all(&self, block: &Block) -> bool {
+        block.facts.iter().all(|condition| self.holds(condition) == Some(true))
+    }
+
+    /// The facts of a condition, as people read them.
+    fn said(&self, condition: &Condition) -> String {
+        match condition {
+            Condition::Signal(_) => self.shown.map_or_else(String::new, |shown| shown.signal.row().says.to_owned()),
+            Condition::Fact(id, _) => {
+                let hop = self.hop();
+                let here = |fact: &&&Fact| fact.id == *id && (fact.hop.is_none() || hop.is_none() || fact.hop == hop);
+                self.case.facts.iter().rev().find(here).map_or_else(String::new, |fact| fact.to_string())
+            }
+        }
+    }
+}
+
+fn exclusion(rules: &Rules, place: &Place<'_>) -> Option<String> {
+    if let Some(condition) = rules.needs.iter().find(|condition| place.holds(condition) == Some(false)) {
+        return Some(place.said(condition));
+    }
+    let block = rules.excluded_by.iter().find(|block| place.all(block))?;
+    Some(match block.say {
+        "" => block.facts.iter().map(|condition| place.said(condition)).collect::<Vec<_>>().join(", "),
+        say => say.to_owned(),
+    })
+}
+
+fn weigh(cause: Cause, rules: &'static Rules, place: &Place<'_>) -> Candidate {
+    let proofs: Vec<&Block> = rules.proved_by.iter().filter(|block| place.all(block)).collect();
+    let supports: Vec<&'static Block> = rules.supported_by.iter().filter(|block| place.all(block)).collect();
+    let strongest = supports.iter().map(|block| block.grade).max().unwrap_or(Grade::Nothing);
+    let grade = if proofs.is_empty() { strongest } else { Grade::Proof };
+    let support = supports.iter().filter(|block| block.grade == strongest).flat_map(|block| block.facts).collect();
+    let proven = proofs.iter().find_map(|block| block.component);
+    let (component, others) = match proven {
+        Some(component) => (component, Vec::new()),
+        None => fault(cause.entry().faults, place),
+    };
+    Candidate { cause, component, others, grade, support }
+}
+
+/// Whose fault it is, as far as facts tell, and whose it may be as well.
+fn fault(faults: &'static [Fault], place: &Place<'_>) -> (Component, Vec<&'static Fault>) {
+    let mut left: Vec<&'static Fault> =
+        faults.iter().filter(|fault| !fault.excluded_by.iter().any(|block| place.all(block))).collect();
+    let support = |fault: &Fault| {
+        let held = fault.supported_by.iter().filter(|block| place.all(block)).map(|block| block.grade);
+        held.max().unwrap_or(Grade::Nothing)
+    };
+    // Among equals the first of the file is the usual one.
+    left.sort_by_key(|fault| (fault.rare, std::cmp::Reverse(support(fault))));
+    let mut left = left.into_iter();
+    let first = left.next().or(faults.first());
+    (first.map_or(Component::Tool, |fault| fault.component), left.collect())
+}
+
+fn confidence(candidates: &[Candidate], signal: Signal) -> Confidence {
+    let Some((first, others)) = candidates.split_first() else { return Confidence::Possible };
+    let rivals = || others.iter().filter(|other| other.grade != Grade::Proof && !other.cause.entry().rules.rare);
+    let stands_alone = rivals().next().is_none();
+    let settled = first.others.iter().all(|other| other.rare);
+    let eliminated = signal.row().closed.is_some() && others.is_empty();
+    if (first.grade == Grade::Proof || eliminated) && stands_alone && settled {
+        return Confidence::Certain;
+    }
+    // Support that no other has: a stronger one, or one of the same strength that rests on something else.
+    let equals = others.iter().filter(|other| other.grade == first.grade);
+    let shared: Vec<&Condition> = equals.flat_map(|other| &other.support).copied().collect();
+    let own = first.support.iter().any(|condition| !shared.contains(condition));
+    match first.grade == Grade::Proof || first.grade > Grade::Nothing && own {
+        true => Confidence::Likely,
+        false => Confidence::Possible,
+    }
+}

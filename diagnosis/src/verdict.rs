@@ -1,0 +1,288 @@
+//! From the findings of a walk to its verdict.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cause::{Cause, Effect};
+use crate::fact::{Fact, fact};
+use crate::finding::{Finding, Remedy};
+use crate::judge::{self, Alternative, Candidate, Case, Excluded, Judgement};
+use crate::shell;
+use crate::vocabulary::{Component, Confidence, Layer, Outcome, Status};
+
+/// Which layer fails, whose fault it is, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Verdict {
+    /// How the walk came out.
+    pub status: Outcome,
+    /// The layer where the cause lives.
+    pub layer: Option<Layer>,
+    /// The layer that showed it.
+    #[serde(default)]
+    pub seen_at: Option<Layer>,
+    /// Why, from the catalogue; nothing where no cause is known that fits.
+    pub cause: Option<Cause>,
+    /// Whose fault it is.
+    pub component: Option<Component>,
+    /// How sure the cause is.
+    pub confidence: Confidence,
+    /// One or two sentences.
+    pub summary: String,
+    /// What to do, most specific first.
+    pub remedies: Vec<Remedy>,
+    /// Causes that are not excluded either, and what would tell them apart.
+    #[serde(default)]
+    pub alternatives: Vec<Alternative>,
+    /// Causes that were proven beside this one.
+    #[serde(default)]
+    pub also: Vec<Also>,
+    /// The page of the cause in the documentation.
+    #[serde(default)]
+    pub docs: Option<String>,
+}
+
+/// A cause that is there as well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Also {
+    /// The cause.
+    pub cause: Cause,
+    /// Whose fault it is.
+    pub component: Component,
+}
+
+/// Whether the peer is the end of the way, or a bridge to a server behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Peer {
+    /// Any TLS peer.
+    #[default]
+    Plain,
+    /// A bridge.
+    Bridge,
+}
+
+/// The target's own names, to put into what the catalogue advises.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// The database, as it is given to NSS.
+    pub database: Option<String>,
+    /// The nickname of our certificate.
+    pub nickname: Option<String>,
+    /// The peer's host.
+    pub host: Option<String>,
+    /// The peer's port.
+    pub port: Option<String>,
+    /// What the peer is.
+    pub peer: Peer,
+}
+
+impl Verdict {
+    /// Without a cause.
+    pub fn inconclusive(summary: String) -> Self {
+        Self {
+            status: Outcome::Inconclusive,
+            layer: None,
+            seen_at: None,
+            cause: None,
+            component: None,
+            confidence: Confidence::Possible,
+            summary,
+            remedies: Vec::new(),
+            alternatives: Vec::new(),
+            also: Vec::new(),
+            docs: None,
+        }
+    }
+}
+
+/// What one finding shows, with all facts of the walk so far; itself included.
+fn case<'a>(findings: &'a [Finding], finding: &'a Finding, more: &'a [Fact]) -> Case<'a> {
+    let facts = findings.iter().flat_map(|finding| &finding.facts).chain(more);
+    Case { shown: finding.signals.iter().collect(), facts: facts.collect() }
+}
+
+fn may(effect: Effect, status: Status) -> bool {
+    match effect {
+        Effect::Either => true,
+        Effect::Warns => status == Status::Warn,
+        Effect::Stops => status == Status::Fail,
+    }
+}
+
+fn judged(findings: &[Finding], finding: &Finding, more: &[Fact]) -> Judgement {
+    let mut judgement = judge::judge_those(&case(findings, finding, more), |rules| may(rules.effect, finding.status));
+    // A layer that works with a remark is not doubted for it.
+    if finding.status == Status::Warn {
+        judgement.candidates.truncate(1);
+    }
+    judgement
+}
+
+/// Fills in the cause of the last finding.
+pub fn judge_last(findings: &mut [Finding]) {
+    let Some(last) = findings.last().filter(|last| matches!(last.status, Status::Fail | Status::Warn)) else { return };
+    let judgement = judged(findings, last, &[]);
+    let cause = judgement.first().map(|first| first.cause);
+    let confidence = (last.status == Status::Fail).then_some(judgement.confidence);
+    if let Some(last) = findings.last_mut() {
+        (last.cause, last.confidence) = (cause, confidence);
+    }
+}
+
+/// The verdict on a walk.
+pub fn diagnose(findings: &[Finding], names: &Names) -> Verdict {
+    diagnose_with(findings, &[], names)
+}
+
+/// The verdict on a walk with more facts than its findings have: what came of another try, say.
+pub fn diagnose_with(findings: &[Finding], more: &[Fact], names: &Names) -> Verdict {
+    match findings.iter().find(|finding| finding.status == Status::Fail) {
+        Some(failed) => failure(findings, failed, &judged(findings, failed, more), names),
+        None => pass(findings, more),
+    }
+}
+
+/// What excluded a cause, where something did, and what is left.
+pub fn why_not(findings: &[Finding], cause: Cause) -> Option<(Option<Candidate>, Option<Excluded>)> {
+    let failed = findings.iter().find(|finding| finding.status == Status::Fail)?;
+    let judgement = judged(findings, failed, &[]);
+    let excluded = judgement.excluded.into_iter().find(|other| other.cause == cause);
+    let left = judgement.candidates.into_iter().find(|other| other.cause == cause);
+    Some((left, excluded))
+}
+
+/// A bridge is what the peer is, where there is a server behind it.
+pub fn named(component: Component, names: &Names) -> Component {
+    match (component, names.peer) {
+        (Component::Peer, Peer::Bridge) => Component::Bridge,
+        (Component::Bridge, Peer::Plain) => Component::Peer,
+        (other, _) => other,
+    }
+}
+
+fn failure(findings: &[Finding], failed: &Finding, judgement: &Judgement, names: &Names) -> Verdict {
+    let alternatives = judgement
+        .alternatives()
+        .into_iter()
+        .map(|other| Alternative { component: named(other.component, names), ..other });
+    let unknown = Verdict {
+        status: Outcome::Fail,
+        layer: Some(failed.layer),
+        seen_at: Some(failed.layer),
+        confidence: judgement.confidence,
+        remedies: failed.remedies.clone(),
+        alternatives: alternatives.collect(),
+        ..Verdict::inconclusive(failed.summary.clone())
+    };
+    let Some(first) = judgement.first() else {
+        let contradicted = judgement.excluded.iter().map(|other| format!("{}: {}", other.cause, other.because));
+        let contradicted = contradicted.collect::<Vec<_>>().join("; ");
+        let summary = match contradicted.as_str() {
+            "" => failed.summary.clone(),
+            contradicted => format!("{}; no cause that is known fits ({contradicted})", failed.summary),
+        };
+        return Verdict { summary, ..unknown };
+    };
+    let entry = first.cause.entry();
+    let tool = first.component == Component::Tool;
+    let lives_there = entry.rules.at == crate::cause::At::Home && !tool;
+    let home =
+        findings.iter().find(|finding| lives_there && finding.layer == entry.layer && finding.layer != failed.layer);
+    let layer = home.map_or(failed.layer, |home| home.layer);
+    let home = home.filter(|home| matches!(home.status, Status::Warn | Status::Fail));
+    let summary = match home {
+        Some(home) => format!("{}; {}", failed.summary, home.summary),
+        None => failed.summary.clone(),
+    };
+    let own = failed.remedies.iter().chain(home.into_iter().flat_map(|home| &home.remedies)).cloned();
+    let also = judgement.also().map(|other| Also { cause: other.cause, component: named(other.component, names) });
+    Verdict {
+        status: if tool { Outcome::Inconclusive } else { Outcome::Fail },
+        layer: Some(layer),
+        cause: Some(first.cause),
+        component: Some(named(first.component, names)),
+        summary,
+        remedies: own.chain(remedies(first.cause, names)).collect(),
+        also: also.collect(),
+        docs: Some(page(first.cause)),
+        ..unknown
+    }
+}
+
+/// The page of a cause in the documentation.
+pub fn page(cause: Cause) -> String {
+    format!("docs/causes/{cause}.md")
+}
+
+/// What the catalogue advises, with the target's own names in it.
+pub fn remedies(cause: Cause, names: &Names) -> Vec<Remedy> {
+    let fixes = cause.entry().fix.iter().map(|step| Remedy {
+        text: names.fill_in(step.text),
+        command: step.command.map(|command| names.fill_in(command)),
+    });
+    fixes.collect()
+}
+
+fn pass(findings: &[Finding], more: &[Fact]) -> Verdict {
+    let warnings = findings.iter().filter(|finding| finding.status == Status::Warn).collect::<Vec<_>>();
+    let last = findings.iter().rev().find(|finding| matches!(finding.status, Status::Pass | Status::Warn));
+    let mut summary =
+        last.map_or("nothing was walked".to_owned(), |last| format!("every layer up to {} works", last.layer));
+    let facts = || findings.iter().flat_map(|finding| &finding.facts).chain(more);
+    let says = |wanted: Fact| facts().any(|fact| fact.id == wanted.id && fact.value == wanted.value);
+    let shook_hands = last.is_some_and(|last| last.layer >= Layer::OuterHandshake);
+    // A request that was answered went through everything before it; else the peer's own word counts.
+    let answered = says(fact::ReplyState::Ok.into());
+    let judged_us = says(fact::PeerAcceptedUs::Yes.into()) || says(fact::PeerAcceptedUs::NotAsked.into());
+    let unconfirmed = says(fact::PeerAcceptedUs::Unconfirmed.into()) && !answered;
+    if unconfirmed {
+        summary += "; client authentication: unconfirmed";
+    }
+    match warnings.as_slice() {
+        [] => {}
+        [one] => summary += &format!("; a warning at {}: {}", one.layer, one.summary),
+        many => summary += &format!("; {} warnings", many.len()),
+    }
+    let sure = !shook_hands || answered || judged_us && !unconfirmed;
+    Verdict {
+        status: Outcome::Pass,
+        confidence: if sure { Confidence::Certain } else { Confidence::Likely },
+        remedies: warnings.iter().flat_map(|finding| finding.remedies.iter().cloned()).collect(),
+        ..Verdict::inconclusive(summary)
+    }
+}
+
+impl Names {
+    /// Puts the target's own names where the catalogue has placeholders.
+    fn fill_in(&self, text: &str) -> String {
+        let database = self.database.as_deref();
+        let known = [
+            // The catalogue's commands name the kind themselves.
+            ("sql:<DIR>", database),
+            ("<DIR>", database.map(|argument| argument.trim_start_matches("sql:").trim_start_matches("dbm:"))),
+            ("<NICKNAME>", self.nickname.as_deref()),
+            ("<HOST>", self.host.as_deref()),
+            ("<PORT>", self.port.as_deref()),
+        ];
+        known.into_iter().fold(text.to_owned(), |text, (placeholder, value)| match value {
+            Some(value) => text.replace(placeholder, &shell::quote(value)),
+            None => text,
+        })
+    }
+}
+
+/// Lowers what a trace cannot say for certain: what was not read of the program may have been the answer, and that it failed
+/// for what a walk found is inferred where its calls do not show it.
+pub fn doubted(findings: &mut [Finding], verdict: &mut Verdict) {
+    let has = |word: fact::TraceComplete| findings.iter().any(|finding| finding.facts.has(word));
+    let at_most = if has(fact::TraceComplete::No) {
+        Confidence::Possible
+    } else if findings.iter().any(|finding| finding.facts.has(fact::TraceLink::Inferred)) {
+        Confidence::Likely
+    } else {
+        return;
+    };
+    // The surest comes first in the vocabulary.
+    let named = findings.iter_mut().filter_map(|finding| finding.confidence.as_mut());
+    named.for_each(|confidence| *confidence = at_most.max(*confidence));
+    verdict.confidence = at_most.max(verdict.confidence);
+}

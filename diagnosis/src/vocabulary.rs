@@ -1,0 +1,164 @@
+//! The words of a verdict: layers, components, statuses and confidence.
+//!
+//! Their ids are part of the report format: they are written and read exactly as `as_str` gives them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A word that is not in the vocabulary it was looked up in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{word}\" is not a {what}; known are: {known}")]
+pub struct UnknownWord {
+    /// What was looked for: "layer", "component", …
+    pub what: &'static str,
+    /// The word that was given.
+    pub word: String,
+    /// Every word that would have been understood.
+    pub known: String,
+}
+
+/// Declares an enum whose variants have a fixed kebab-case id, used for display, parsing and JSON.
+macro_rules! vocabulary {
+    ($(#[$meta:meta])* $name:ident, $what:literal: $($(#[$vmeta:meta])* $variant:ident = $id:literal,)+) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        pub enum $name {
+            $($(#[$vmeta])* #[serde(rename = $id)] $variant,)+
+        }
+
+        impl $name {
+            /// Every value, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The id, as reports write it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $id,)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(word: &str) -> Result<Self, UnknownWord> {
+                Self::ALL.iter().copied().find(|known| known.as_str() == word).ok_or_else(|| UnknownWord {
+                    what: $what,
+                    word: word.to_owned(),
+                    known: Self::ALL.iter().map(|known| known.as_str()).collect::<Vec<_>>().join(", "),
+                })
+            }
+        }
+    };
+}
+
+vocabulary! {
+    /// One layer between a client's configuration and the server's reply, in the order of the walk.
+    Layer, "layer":
+    /// Is the configuration readable, complete and consistent?
+    Config = "config",
+    /// Versions, policy, user, limits and clock of this host.
+    Environment = "environment",
+    /// Which database is there, is it whole, and does NSS open it?
+    NssDb = "nss-db",
+    /// Does the password from this source unlock the key database?
+    Password = "password",
+    /// Is the nickname there, in date, chained to a trusted CA, usable for a TLS client?
+    Certificate = "certificate",
+    /// Is its key there, does it match, can it sign now?
+    PrivateKey = "private-key",
+    /// Which addresses does the bridge name have?
+    Resolve = "resolve",
+    /// Does the connection come up?
+    Tcp = "tcp",
+    /// TLS between client and bridge, in both directions of trust.
+    OuterHandshake = "outer-handshake",
+    /// Does the bridge take the request and hold a live server behind it?
+    Bridge = "bridge",
+    /// TLS between client and server through the bridge.
+    InnerHandshake = "inner-handshake",
+    /// Does the server answer an authenticated request?
+    Request = "request",
+    /// Does any of the above change in a thread, after a fork, or in a fresh process?
+    ProcessModel = "process-model",
+}
+
+vocabulary! {
+    /// Whose fault it is.
+    Component, "component":
+    /// Settings of the client.
+    ClientConfig = "client-config",
+    /// The client's NSS database.
+    ClientDb = "client-db",
+    /// The client's files: certificates and keys that are not in a database.
+    ClientFiles = "client-files",
+    /// The host the client runs on.
+    ClientHost = "client-host",
+    /// What lies between the hosts.
+    Network = "network",
+    /// The TLS peer that we connect to.
+    Peer = "peer",
+    /// The peer, where it is a bridge with a server behind it.
+    Bridge = "bridge",
+    /// The signing server.
+    Server = "server",
+    /// nssight itself.
+    Tool = "tool",
+}
+
+vocabulary! {
+    /// Whose certificate it is.
+    CertificateRole, "certificate role":
+    /// A client's: as a rule our own.
+    Client = "client",
+    /// The bridge's, or that of the peer in its place.
+    Bridge = "bridge",
+    /// The signing server's.
+    Server = "server",
+    /// An issuer in the chain of one of them.
+    Authority = "authority",
+}
+
+vocabulary! {
+    /// How one layer came out.
+    Status, "status":
+    /// All that the layer asks was answered well.
+    Pass = "pass",
+    /// The layer works, and something about it deserves attention.
+    Warn = "warn",
+    /// The layer does not work.
+    Fail = "fail",
+    /// The layer was not walked.
+    Skip = "skip",
+}
+
+vocabulary! {
+    /// How the whole walk came out.
+    Outcome, "outcome":
+    /// Every layer that was walked works.
+    Pass = "pass",
+    /// A layer does not work.
+    Fail = "fail",
+    /// A layer did not work, and did when it was tried again.
+    Flaky = "flaky",
+    /// nssight itself could not finish.
+    Inconclusive = "inconclusive",
+}
+
+vocabulary! {
+    /// How far the evidence carries the verdict.
+    Confidence, "confidence":
+    /// The evidence rules out every other cause that is known.
+    Certain = "certain",
+    /// The evidence points here; the alternatives are named.
+    Likely = "likely",
+    /// One explanation among several.
+    Possible = "possible",
+}

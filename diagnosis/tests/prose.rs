@@ -1,0 +1,210 @@
+//! The catalogue's prose: what every entry must have, and what none of its commands may do.
+
+use std::collections::BTreeSet;
+
+use nssight_diagnosis::{Cause, Entry, Layer, Step};
+
+/// Programs that an administrator of Debian or Fedora has at hand.
+const PROGRAMS: &str = "
+    ausearch cat certutil chmod chown chronyc cp crlutil date df dig find fuser getent getfacl grep head id ip
+    journalctl ls lslocks mkdir mv namei nft nssight od openssl ping pk12util printenv restorecon rpm runuser ss
+    systemctl tcpdump test timedatectl timeout tstclnt update-crypto-policies uptime wc";
+
+/// Programs that run the rest of their words as a command, after this many words of their own.
+const WRAPPERS: [(&str, usize); 2] = [("runuser", 4), ("timeout", 2)];
+
+fn steps(entry: &Entry) -> impl Iterator<Item = &Step> {
+    entry.confirm.iter().chain(entry.fix)
+}
+
+/// The simple commands of a shell line, as words. Separators inside single quotes do not separate.
+fn simple_commands(line: &str) -> Vec<Vec<&str>> {
+    let mut quoted = false;
+    line.split(|c: char| {
+        quoted ^= c == '\'';
+        !quoted && matches!(c, '|' | ';' | '&')
+    })
+    .map(|part| part.split_whitespace().skip_while(|word| is_assignment(word)).collect::<Vec<_>>())
+    .filter(|words| !words.is_empty())
+    .collect()
+}
+
+fn is_assignment(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+}
+
+/// The command itself, without a wrapper that only runs it.
+fn unwrapped<'a>(words: &'a [&'a str]) -> &'a [&'a str] {
+    let own = WRAPPERS.iter().find(|(name, _)| words.first() == Some(name)).map_or(0, |(_, own)| *own);
+    words.get(own..).unwrap_or_default()
+}
+
+fn all_simple_commands(entry: &Entry) -> Vec<Vec<&str>> {
+    steps(entry).filter_map(|step| step.command.as_deref()).flat_map(simple_commands).collect()
+}
+
+#[test]
+fn an_entry_is_the_one_of_its_cause() {
+    for cause in Cause::ALL {
+        assert_eq!(cause.entry().id, *cause);
+    }
+}
+
+#[test]
+fn ids_are_unique_and_kebab_case_and_read_back() {
+    let ids: BTreeSet<&str> = Cause::ALL.iter().map(|cause| cause.id()).collect();
+    assert_eq!(ids.len(), Cause::ALL.len());
+    for cause in Cause::ALL {
+        let id = cause.id();
+        let word_is_plain =
+            |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+        assert!(id.split('-').all(word_is_plain), "{id}");
+        assert_eq!(id.parse(), Ok(*cause));
+        assert_eq!(serde_json::to_value(cause).unwrap(), id);
+        assert_eq!(serde_json::from_value::<Cause>(id.into()).unwrap(), *cause);
+    }
+}
+
+#[test]
+fn an_unknown_id_is_refused_by_name() {
+    let error = "db-msising".parse::<Cause>().unwrap_err();
+    assert!(error.to_string().contains("\"db-msising\""), "{error}");
+}
+
+#[test]
+fn titles_are_short_sentences_without_placeholders() {
+    for cause in Cause::ALL {
+        let title = &cause.entry().title;
+        assert!(title.chars().count() <= 100, "{cause}: {title}");
+        assert!(title.ends_with('.') && !title.contains(['<', '{', '\n']), "{cause}: {title}");
+    }
+}
+
+#[test]
+fn explanations_have_two_to_six_sentences_on_one_line() {
+    for cause in Cause::ALL {
+        let why = &cause.entry().why;
+        let sentences = why.split(". ").count();
+        assert!((2..=6).contains(&sentences) && why.ends_with('.'), "{cause}: {sentences} sentences");
+        assert!(!why.contains(['\n', '<']) && !why.contains("  "), "{cause}: {why}");
+    }
+}
+
+#[test]
+fn every_entry_says_how_to_confirm_and_how_to_fix() {
+    for cause in Cause::ALL {
+        let entry = cause.entry();
+        assert!(!entry.confirm.is_empty() && !entry.fix.is_empty(), "{cause}");
+        assert!(entry.confirm.iter().any(|step| step.command.is_some()), "{cause}: nothing to run");
+        for step in steps(entry) {
+            assert!(step.text.ends_with('.'), "{cause}: {}", step.text);
+        }
+    }
+}
+
+#[test]
+fn similar_causes_are_other_causes_named_once_with_the_difference() {
+    for cause in Cause::ALL {
+        let others = &cause.entry().see_also;
+        assert!(!others.is_empty(), "{cause}: nothing to tell it apart from");
+        assert!(others.iter().all(|other| other.cause != *cause && other.how.ends_with('.')), "{cause}");
+        assert_eq!(others.iter().map(|other| other.cause).collect::<BTreeSet<_>>().len(), others.len(), "{cause}");
+    }
+}
+
+#[test]
+fn commands_use_only_programs_that_an_administrator_has() {
+    let known: BTreeSet<&str> = PROGRAMS.split_whitespace().collect();
+    for cause in Cause::ALL {
+        for words in all_simple_commands(cause.entry()) {
+            let program = unwrapped(&words).first().expect("a command behind the wrapper");
+            assert!(known.contains(program) && known.contains(words[0]), "{cause}: {words:?}");
+        }
+    }
+}
+
+#[test]
+fn no_password_stands_on_a_command_line() {
+    for cause in Cause::ALL {
+        for words in all_simple_commands(cause.entry()) {
+            let words = unwrapped(&words);
+            let takes_a_literal: &[&str] = match words[0] {
+                "tstclnt" | "strsclnt" | "selfserv" | "vfyserv" => &["-w"],
+                "pk12util" => &["-K", "-W"],
+                _ => &[],
+            };
+            assert!(!words.iter().any(|word| takes_a_literal.contains(word)), "{cause}: {words:?}");
+            assert!(!words.iter().any(|word| word.contains("pass:") || *word == "<PASSWORD>"), "{cause}: {words:?}");
+        }
+        let texts = steps(cause.entry()).map(|step| step.text.to_lowercase());
+        assert!(texts.into_iter().all(|text| !text.contains("<password>")), "{cause}");
+    }
+}
+
+#[test]
+fn a_database_is_backed_up_before_it_is_changed_and_never_destroyed() {
+    for cause in Cause::ALL {
+        let entry = cause.entry();
+        let confirms = entry.confirm.iter().filter_map(|step| step.command.as_deref());
+        for words in confirms.flat_map(simple_commands) {
+            assert_eq!(changed_database(&words), None, "{cause}: to confirm must not change anything: {words:?}");
+        }
+        let mut copied = BTreeSet::new();
+        for words in entry.fix.iter().filter_map(|step| step.command.as_deref()).flat_map(simple_commands) {
+            if let ["cp", "-a", source, _] = words[..] {
+                copied.insert(source);
+            }
+            let destroys = words[0] == "certutil" && ["-D", "-F", "-T"].iter().any(|flag| words.contains(flag));
+            assert!(!destroys, "{cause}: {words:?}");
+            if let Some(directory) = changed_database(&words) {
+                assert!(directory == "<NEW_DIR>" || copied.contains(directory), "{cause}: no backup: {words:?}");
+            }
+        }
+    }
+}
+
+/// The directory whose database this command changes, if it changes one.
+fn changed_database<'a>(words: &[&'a str]) -> Option<&'a str> {
+    let changing: &[&str] = match words[0] {
+        "certutil" => &["-A", "-D", "-F", "-M", "-N", "-S", "-T", "-W", "-X", "--merge", "--rename", "--upgrade-merge"],
+        "pk12util" => &["-i"],
+        _ => &[],
+    };
+    let directory = words.iter().skip_while(|word| **word != "-d").nth(1)?;
+    let changes = words.iter().any(|word| changing.contains(word));
+    changes.then(|| directory.strip_prefix("sql:").unwrap_or(directory))
+}
+
+/// Whether this command opens a connection to the bridge.
+fn connects(words: &[&str]) -> bool {
+    let until = words.iter().skip_while(|word| **word != "--until").nth(1).and_then(|layer| layer.parse().ok());
+    match words {
+        ["nssight", "diagnose", ..] => until.is_none_or(|layer: Layer| layer >= Layer::Tcp),
+        ["nssight", "handshake" | "clients" | "check", ..] | ["openssl", "s_client", ..] => true,
+        [program, ..] => ["tstclnt", "strsclnt", "vfyserv"].contains(program),
+        [] => false,
+    }
+}
+
+#[test]
+fn a_step_that_connects_to_the_peer_says_so() {
+    for cause in Cause::ALL {
+        for step in steps(cause.entry()) {
+            let connects = step.command.iter().flat_map(|line| simple_commands(line)).any(|words| connects(&words));
+            assert_eq!(connects, step.text.contains("opens one connection"), "{cause}: {}", step.text);
+        }
+    }
+}
+
+#[test]
+fn placeholders_are_written_in_capitals() {
+    for cause in Cause::ALL {
+        for command in steps(cause.entry()).filter_map(|step| step.command.as_deref()) {
+            for rest in command.split('<').skip(1) {
+                let name = rest.split_once('>').map_or("", |(name, _)| name);
+                let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+                assert!(!name.is_empty() && name.chars().all(plain), "{cause}: {command}");
+            }
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! What a TLS session showed, as facts and one signal: for every session, whoever the peer is, and whether nssight or a
+//! traced program had it.
+//!
+//! There are three witnesses: the library's error, what its callbacks learned, and the bytes on the wire. None of them is
+//! enough: an EOF is one error whatever came before it, an alert in the clear is on the wire only when it is early, and the
+//! reason why a chain was refused is known to the callback alone. What the bytes prove comes before what a number suggests.
+
+use std::time::Duration;
+
+use nssight_diagnosis::derive::silence::silence;
+use nssight_diagnosis::fact::{Facts, fact};
+use nssight_diagnosis::signal::{Family, Signal, signal};
+use nssight_nss::tls::SeenAlert;
+use nssight_nss::transport::{End, timed_out};
+use nssight_nss::{ErrorCode, HandshakeFacts, NssError, library};
+use nssight_wire::{AlertDescription, Direction, Foreign, Protocol, RecordFault, Summary};
+
+use crate::wire::SessionLog;
+use crate::x509;
+
+/// NSS as it comes accepts RSA keys from this size on (measured on 3.87.1 and 3.123).
+const RSA_MIN_AS_IT_COMES: i32 = 1023;
+/// Hashes that NSS as it comes refuses in certificates.
+const REFUSED_AS_IT_COMES: [&str; 1] = ["MD5"];
+
+/// What the policy of the NSS that makes a session wants beyond what NSS as it comes wants.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// Least size of an RSA key, where it is stricter.
+    pub rsa_min: Option<i32>,
+    /// Hashes in certificates that it refuses as well.
+    pub hashes: Vec<&'static str>,
+}
+
+impl Policy {
+    /// That of the NSS in this process.
+    pub fn of_this_process() -> Self {
+        let refused = library::hashes_refused_in_certificates();
+        Self {
+            rsa_min: library::policy_limits().rsa_min.filter(|least| *least > RSA_MIN_AS_IT_COMES),
+            hashes: refused.into_iter().filter(|hash| !REFUSED_AS_IT_COMES.contains(hash)).collect(),
+        }
+    }
+
+    fn facts(&self, out: &mut Facts) {
+        out.put(match self.rsa_min {
+            Some(_) => fact::PolicyRsaMin::Stricter,
+            None => fact::PolicyRsaMin::AsItComes,
+        });
+        if let Some(bits) = self.rsa_min {
+            out.put(fact::POLICY_RSA_MIN_BITS.number(bits));
+        }
+        out.put(match self.hashes.is_empty() {
+            true => fact::PolicyHashes::AsItComes,
+            false => fact::PolicyHashes::Stricter,
+        });
+    }
+}
+
+/// A session that did not come up, or broke, with everything that can be asked about it.
+pub struct FailedSession<'a> {
+    /// Who the peer is, as a subject: "the bridge".
+    pub peer: &'a str,
+    /// The name that was asked for; none where the program set none.
+    pub host: Option<&'a str>,
+    /// The library's error.
+    pub error: &'a NssError,
+    /// What its callbacks learned.
+    pub facts: &'a HandshakeFacts,
+    /// What was on the wire.
+    pub log: &'a SessionLog,
+    /// Time between the first byte and the error.
+    pub took: Duration,
+    /// Issuers of our chain, as DER names.
+    pub our_cas: &'a [Vec<u8>],
+    /// The policy of the library that made the session, where it is known.
+    pub policy: Option<Policy>,
+}
+
+/// What a failed session showed.
+pub struct Seen {
+    /// The signal.
+    pub signal: Signal,
+    /// One sentence.
+    pub summary: String,
+    /// The facts around it.
+    pub facts: Facts,
+}
+
+impl FailedSession<'_> {
+    /// Collects what was seen.
+    pub fn seen(&self) -> Seen {
+        let wire = self.log.summary();
+        let mut out = Facts::default();
+        peer(self.facts, &mut out);
+        request(self.facts, self.our_cas, &wire, &mut out);
+        alerts(self.facts, &mut out);
+        out.put(fact::SESSION_WIRE.text(wire.one_line()));
+        out.put(self.position(&wire));
+        out.put(fact::SESSION_TOOK.number(micros(self.took)));
+        out.put(if self.host.is_some() { fact::HostNameSet::Yes } else { fact::HostNameSet::No });
+        if let Some(decision) = &self.facts.decision {
+            let decision = match decision {
+                Ok(()) => fact::PeerChainDecision::Accepted,
+                Err(_) => fact::PeerChainDecision::Refused,
+            };
+            out.put(decision);
+        }
+        if !self.our_cas.is_empty() && !self.facts.peer_chain.is_empty() {
+            out.put(if self.same_ca() { fact::PeerChainIssuerIsOurs::Yes } else { fact::PeerChainIssuerIsOurs::No });
+        }
+        if let Some(policy) = &self.policy {
+            policy.facts(&mut out);
+        }
+        if let Some(end) = self.end() {
+            out.put(end);
+        }
+        let (signal, summary) = self.shown(&wire, &mut out);
+        Seen { signal, summary, facts: out }
+    }
+
+    fn is(&self, code: ErrorCode) -> bool {
+        self.error.code == code
+    }
+
+    /// Whether the peer's chain leads to an issuer of our own certificate.
+    fn same_ca(&self) -> bool {
+        self.facts.peer_chain.iter().filter_map(|der| x509::issuer(der)).any(|issuer| self.our_cas.contains(&issuer))
+    }
+
+    /// How far it came. In TLS 1.2 our answer to a certificate request is visible on the wire; in TLS 1.3 it is the moment
+    /// when the callback was asked.
+    fn position(&self, wire: &Summary) -> fact::SessionPosition {
+        if self.facts.asked_for_certificate.is_some() {
+            fact::SessionPosition::AfterOurCertificate
+        } else if wire.bytes_sent == 0 {
+            fact::SessionPosition::BeforeHello
+        } else if wire.server_hello.is_some() || wire.encrypted_records_received > 0 {
+            fact::SessionPosition::AfterServerHello
+        } else {
+            fact::SessionPosition::AfterOurHello
+        }
+    }
+
+    fn end(&self) -> Option<fact::SessionEnd> {
+        let reset = self.is(ErrorCode::PR_CONNECT_RESET_ERROR) || self.log.end == Some(End::Reset);
+        let closed = self.is(ErrorCode::PR_END_OF_FILE_ERROR) || self.log.end == Some(End::Closed);
+        match (reset, last_alert(self.facts).map(|alert| alert.description)) {
+            (true, _) => Some(fact::SessionEnd::Reset),
+            (false, Some(0)) => Some(fact::SessionEnd::CloseNotify),
+            (false, _) => closed.then_some(fact::SessionEnd::Fin),
+        }
+    }
+
+    /// The signal, and what was seen in a sentence.
+    fn shown(&self, wire: &Summary, out: &mut Facts) -> (Signal, String) {
+        self.foreign(wire, out)
+            .or_else(|| self.local_step(wire))
+            .or_else(|| self.our_refusal())
+            .or_else(|| self.alert(wire))
+            .or_else(|| self.silence(wire, out))
+            .unwrap_or_else(|| self.ending(wire))
+    }
+
+    fn foreign(&self, wire: &Summary, out: &mut Facts) -> Option<(Signal, String)> {
+        let foreign = wire.foreign.as_ref()?;
+        let peer = self.peer;
+        out.put(fact::PEER_FIRST_BYTES.text(foreign));
+        if is_misframed(foreign) {
+            out.put(fact::PeerProtocol::Misframed);
+            return Some((signal::GARBLED, format!("{peer} sent what TLS does not allow: {foreign}")));
+        }
+        out.put(fact::PeerProtocol::Other);
+        Some((signal::NOT_TLS, format!("{peer} does not speak TLS: {foreign}")))
+    }
+
+    /// Trouble before or without the peer.
+    fn local_step(&self, wire: &Summary) -> Option<(Signal, String)> {
+        if self.error.step == nssight_nss::tls::SET_VERSIONS {
+            let summary = "the crypto policy of this host allows none of the TLS versions asked for".to_owned();
+            return Some((signal::VERSIONS_BLOCKED, summary));
+        }
+        if self.is(ErrorCode::SSL_ERROR_NO_SUPPORTED_SIGNATURE_ALGORITHM) && wire.bytes_sent == 0 {
+            let summary = "the crypto policy of this host leaves no signature algorithm to offer".to_owned();
+            return Some((signal::NO_SIGNATURE_ALGORITHM, summary));
+        }
+        let signs = self.is(ErrorCode::SEC_ERROR_INVALID_KEY) && self.facts.asked_for_certificate.is_some();
+        signs.then(|| (signal::KEY_CANNOT_SIGN, "our private key could not sign in the handshake".to_owned()))
+    }
+
+    /// We refused the peer's certificate.
+    fn our_refusal(&self) -> Option<(Signal, String)> {
+        let peer = self.peer;
+        if self.is(ErrorCode::SSL_ERROR_WEAK_SERVER_CERT_KEY) {
+            let summary = match self.policy.as_ref().and_then(|policy| policy.rsa_min) {
+                Some(least) => {
+                    format!("{peer}'s key is smaller than the {least} bits that this host's crypto policy wants")
+                }
+                None => format!("{peer}'s key is too small for NSS"),
+            };
+            return Some((signal::CHAIN_WEAK_KEY, summary));
+        }
+        let Some(Err(error)) = &self.facts.decision else { return None };
+        let subject = self.facts.objections.iter().find(|objection| objection.error.code == error.code);
+        let whose = match subject {
+            Some(objection) if objection.depth > 0 => format!("the CA {}", objection.subject),
+            _ => format!("{peer}'s certificate"),
+        };
+        let shown = Signal::of_nss(error.code.0);
+        let shown = if shown.row().family == Family::Chain { shown } else { signal::CHAIN_REFUSED };
+        let summary = match shown {
+            signal::CHAIN_EXPIRED | signal::CHAIN_ISSUER_EXPIRED => format!("{whose} is outside its validity"),
+            signal::CHAIN_NAME_MISMATCH => self.wrong_name(),
+            signal::CHAIN_WRONG_USAGE => format!("{whose} is not for a TLS server ({})", error.name),
+            signal::CHAIN_WEAK_SIGNATURE => match self.policy.as_ref().is_some_and(Policy::is_stricter) {
+                true => format!("{whose} is signed in a way that this host's crypto policy forbids"),
+                false => format!("{whose} is signed with an algorithm NSS refuses"),
+            },
+            _ if self.same_ca() => {
+                format!("NSS does not trust {peer}'s certificate: {}; it comes from the same CA as ours", error.name)
+            }
+            _ => format!("NSS does not trust {peer}'s certificate: {}", error.name),
+        };
+        Some((shown, summary))
+    }
+
+    fn wrong_name(&self) -> String {
+        let Some(host) = self.host else {
+            return "the program set no name to compare the peer's certificate with".to_owned();
+        };
+        let names = self.facts.peer_chain.first().map(|leaf| x509::names(leaf).join(", ")).unwrap_or_default();
+        match names.as_str() {
+            "" => format!("{}'s certificate is not for {host}", self.peer),
+            names => format!("{}'s certificate is not for {host}, but for {names}", self.peer),
+        }
+    }
+
+    /// The peer told us why, in TLS's own words. An alert that warns ends nothing.
+    fn alert(&self, wire: &Summary) -> Option<(Signal, String)> {
+        let number = last_alert(self.facts)?.description;
+        let (peer, name) = (self.peer, AlertDescription(number).name().unwrap_or("unregistered"));
+        let said = format!("{peer} answered with the alert {name} ({number})");
+        let sent_none = self.facts.asked_for_certificate.is_some() && !self.facts.gave_certificate;
+        let summary = match number {
+            0 => format!("{peer} ended the handshake with close_notify"),
+            40 | 71 if wire.server_hello.is_none() => format!("{said} to our ClientHello: nothing it can agree to"),
+            70 | 86 => format!("{said}: it does not speak the versions offered"),
+            116 => format!("{said}: it wants a certificate and got none"),
+            40..=46 | 48 | 49 | 51 if sent_none => format!("{said} after we had no certificate for it"),
+            40..=46 | 48 | 49 | 51 if self.facts.asked_for_certificate.is_some() => {
+                format!("{said} to our certificate")
+            }
+            _ => said,
+        };
+        Some((Signal::of_alert(number), summary))
+    }
+
+    fn silence(&self, wire: &Summary, out: &mut Facts) -> Option<(Signal, String)> {
+        if !timed_out(self.error) {
+            return None;
+        }
+        let message = wire.incomplete_message.filter(|message| message.direction == Direction::Received);
+        let arrivals = if wire.bytes_received == 0 { Default::default() } else { self.log.arrivals };
+        let kind = silence(arrivals, self.took, message.map(|message| message.announced));
+        out.put(kind);
+        out.put(fact::SESSION_DEADLINE.number(micros(self.took)));
+        let (peer, seconds) = (self.peer, self.took.as_secs_f64());
+        let summary = match (kind, message) {
+            (fact::SilenceKind::EndlessMessage, Some(message)) => {
+                format!("{peer} announced a {} of {} bytes", message.kind, message.announced)
+            }
+            (fact::SilenceKind::FromTheStart, _) => {
+                format!("{peer} took the connection and gave no answer to our ClientHello within {seconds:.1} s")
+            }
+            (fact::SilenceKind::Trickle, _) => {
+                format!("{peer} kept sending, {} bytes in {seconds:.1} s, and did not finish", wire.bytes_received)
+            }
+            _ => format!("{peer} fell silent in the middle of the handshake, after {}", last_received(wire)),
+        };
+        Some((signal::SILENCE, summary))
+    }
+
+    /// The connection ended without a word.
+    fn ending(&self, wire: &Summary) -> (Signal, String) {
+        let peer = self.peer;
+        if self.is(ErrorCode::SSL_ERROR_UNSUPPORTED_VERSION) {
+            return (signal::NO_COMMON_VERSION, format!("{peer} answered with a TLS version that we do not offer"));
+        }
+        let (shown, how) = match self.end() {
+            Some(fact::SessionEnd::Reset) => (signal::RESET, "reset the connection"),
+            Some(_) => (signal::ENDED, "closed the connection"),
+            None => {
+                let summary = format!("{peer} sent what NSS does not take: {}", self.error.name);
+                return (Signal::of_nss(self.error.code.0), summary);
+            }
+        };
+        let summary = match (self.facts.asked_for_certificate.is_some(), self.facts.gave_certificate) {
+            (true, false) => format!("{peer} asked for a certificate, got none, and {how}"),
+            (true, true) if our_ca_is_listed(self.facts, self.our_cas) == Some(false) => {
+                format!(
+                    "{peer} {how} right after our certificate, without an alert; its list of acceptable CAs has none of ours"
+                )
+            }
+            (true, true) => format!("{peer} {how} right after our certificate, without an alert"),
+            (false, _) if wire.bytes_received == 0 => format!("{peer} {how} after our ClientHello, without an answer"),
+            (false, _) => format!("{peer} {how} in the middle of the handshake, after {}", last_received(wire)),
+        };
+        (shown, summary)
+    }
+}
+
+impl Policy {
+    fn is_stricter(&self) -> bool {
+        self.rsa_min.is_some() || !self.hashes.is_empty()
+    }
+}
+
+/// A peer that began with TLS, or has the right idea of a record, is not some other service.
+fn is_misframed(foreign: &Foreign) -> bool {
+    foreign.after_records > 0
+        || foreign.protocol == Protocol::TlsClient
+        || matches!(foreign.fault, RecordFault::Length(_))
+}
+
+fn last_received(wire: &Summary) -> String {
+    wire.last_received.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string)
+}
+
+fn last_alert(facts: &HandshakeFacts) -> Option<&SeenAlert> {
+    let ends = |alert: &&SeenAlert| !alert.sent && (alert.level == 2 || alert.description == 0);
+    facts.alerts.iter().rfind(ends)
+}
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn alerts(facts: &HandshakeFacts, out: &mut Facts) {
+    for alert in &facts.alerts {
+        let name = AlertDescription(alert.description).name().unwrap_or("unregistered");
+        let level = if alert.level == 2 { "fatal" } else { "warning" };
+        let key = if alert.sent { fact::SESSION_ALERT_SENT } else { fact::SESSION_ALERT_RECEIVED };
+        out.put(key.text(format!("{name} ({}), {level}", alert.description)));
+    }
+    let said = facts.alerts.iter().any(|alert| !alert.sent && alert.description != 0);
+    out.put(if said { fact::PeerSaidAlert::Yes } else { fact::PeerSaidAlert::No });
+}
+
+/// The peer's chain as it was sent, and everything that NSS has against it.
+pub(crate) fn peer(facts: &HandshakeFacts, out: &mut Facts) {
+    for der in &facts.peer_chain {
+        out.put(fact::PEER_CERTIFICATE.text(x509::one_line(der)));
+    }
+    if let Some(names) = facts.peer_chain.first().map(|der| x509::names(der)) {
+        out.put(fact::PEER_NAMES.text(if names.is_empty() { "none".to_owned() } else { names.join(", ") }));
+    }
+    for objection in &facts.objections {
+        out.put(fact::PEER_CHAIN_OBJECTION.text(format!("{} to {}", objection.error.name, objection.subject)));
+    }
+    if facts.name_error.is_some() {
+        out.put(fact::PEER_CHAIN_OBJECTION.text("the certificate is not for this host name"));
+    }
+}
+
+/// What the peer asked for, and what it got.
+pub(crate) fn request(facts: &HandshakeFacts, our_cas: &[Vec<u8>], wire: &Summary, out: &mut Facts) {
+    let Some(names) = &facts.asked_for_certificate else {
+        out.put(fact::CertificateRequest::None);
+        return;
+    };
+    out.put(fact::CertificateRequest::Seen);
+    out.put(fact::CERTIFICATE_REQUEST_AUTHORITIES.number(names.len() as u64));
+    for name in names.iter().take(10) {
+        out.put(fact::CERTIFICATE_REQUEST_AUTHORITY.text(&name.text));
+    }
+    if !our_cas.is_empty() {
+        out.put(match our_ca_is_listed(facts, our_cas) {
+            Some(true) => fact::OurCaListed::Yes,
+            Some(false) => fact::OurCaListed::No,
+            None => fact::OurCaListed::NoneNamed,
+        });
+    }
+    // What is on the wire was sent, whatever the callback gave (TLS 1.2; in 1.3 it is encrypted).
+    out.put(match (wire.client_certificate_sent, facts.gave_certificate) {
+        (Some(false), true) => fact::OurCertificateSent::Empty,
+        (Some(false), false) | (None, false) => fact::OurCertificateSent::No,
+        (Some(true), _) | (None, true) => fact::OurCertificateSent::Yes,
+    });
+}
+
+/// `None` when the peer named no CAs, which means any (RFC 5246, 7.4.4).
+pub(crate) fn our_ca_is_listed(facts: &HandshakeFacts, our_cas: &[Vec<u8>]) -> Option<bool> {
+    let names = facts.asked_for_certificate.as_ref().filter(|names| !names.is_empty())?;
+    Some(names.iter().any(|name| our_cas.contains(&name.der)))
+}

@@ -1,0 +1,342 @@
+//! The document, schema `nssight/trace/1`.
+
+use nssight_diagnosis::{ErrorInfo, Finding, Layer, Verdict};
+use nssight_nss::{ErrorCode, NssError};
+use nssight_probes::error_info;
+use nssight_probes::report::Tool;
+use nssight_probes::target::TargetSummary;
+use nssight_probes::wire::WireEvent;
+use nssight_tracer::event::{Function, Phase};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::process::{Birth, Nss};
+use crate::session::Handshake;
+use crate::story::{Call, Story};
+use crate::{Ending, local};
+
+/// Everything that a trace has to say.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct TraceReport {
+    /// `nssight/trace/1`
+    pub schema: String,
+    /// What traced.
+    pub tool: Tool,
+    /// What was traced.
+    pub program: Program,
+    /// What its configuration says, where the program failed and that was looked at.
+    pub target: TargetSummary,
+    /// One finding a layer.
+    pub layers: Vec<Finding>,
+    /// The verdict; its status is `inconclusive` when there was nothing to judge.
+    pub verdict: Verdict,
+    /// The first call that failed and that nothing later made good.
+    pub first_failure: Option<FailedCall>,
+    /// What a correct client does not do.
+    pub differences: Vec<Difference>,
+    /// Its processes, in the order in which they began.
+    pub processes: Vec<ProcessSummary>,
+    /// Its TLS sessions.
+    pub sessions: Vec<SessionSummary>,
+    /// Its calls, with `--timeline`.
+    pub timeline: Vec<TimelineEntry>,
+    /// What was on the wire, with `--wire`.
+    pub wire: Vec<WireEvent>,
+    /// What could not be followed, in words.
+    pub lost: Vec<String>,
+    /// Events that were dropped because the program made them faster than they were read.
+    pub events_lost: u64,
+}
+
+/// The traced program. Its arguments are not told: people put passwords there.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Program {
+    /// As it was called.
+    pub name: String,
+    /// How many arguments it had.
+    pub arguments: usize,
+    /// Its exit status, if it ended by itself.
+    pub exit: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// How long it ran, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// A call that failed.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct FailedCall {
+    /// The function.
+    pub function: &'static str,
+    /// The layer that it belongs to.
+    pub layer: Option<Layer>,
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Milliseconds after the first event.
+    pub at_ms: f64,
+    /// The library's error.
+    pub error: Option<ErrorInfo>,
+    /// What the program made of it.
+    pub then: String,
+}
+
+/// Something that a correct client does otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Difference {
+    /// A name for it.
+    pub id: &'static str,
+    /// Where.
+    pub pid: u32,
+    /// In words.
+    pub text: String,
+}
+
+/// One process.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ProcessSummary {
+    /// Its number.
+    pub pid: u32,
+    /// Its parent's.
+    pub parent: Option<u32>,
+    /// Milliseconds after the first event.
+    pub from_ms: f64,
+    /// `started`, `forked` or `unseen`
+    pub began: &'static str,
+    /// The programs that it ran, one after the other.
+    pub programs: Vec<String>,
+    /// Threads that called something that is watched.
+    pub threads: usize,
+    /// Calls of NSS, SSL and NSPR.
+    pub calls: u64,
+    /// `not started`, `its own`, `inherited` or `inherited and used`
+    pub nss: &'static str,
+    /// The status that its parent was told, as wait(2) gives it.
+    pub status: Option<i32>,
+}
+
+/// One TLS session.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct SessionSummary {
+    /// `outer`, `inner` or `server`
+    pub place: &'static str,
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Address of the peer.
+    pub peer: Option<String>,
+    /// Host name that was set.
+    pub host: Option<String>,
+    /// `not tried`, `begun`, `done`, `failed`, `never came back`, `abandoned` or `ended in a hook`
+    pub handshake: &'static str,
+    /// The error of the handshake.
+    pub error: Option<ErrorInfo>,
+    /// Bytes on the wire that were sent.
+    pub bytes_sent: u64,
+    /// Bytes on the wire that were received.
+    pub bytes_received: u64,
+}
+
+/// One call, or several alike in a row.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct TimelineEntry {
+    /// Microseconds after the first event.
+    pub at_us: u64,
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// How many watched calls it was inside of.
+    pub depth: u8,
+    /// The function.
+    pub function: &'static str,
+    /// The layer that it belongs to.
+    pub layer: Option<Layer>,
+    /// `done`, `failed`, `not yet`, `open` or `note`; `not yet` is what a call on a socket that does not wait says
+    pub phase: &'static str,
+    /// How long it took, or all of them together.
+    pub took_us: u64,
+    /// How many.
+    pub count: u64,
+    /// The error.
+    pub error: Option<ErrorInfo>,
+    /// A nickname, a host, a directory, a program.
+    pub text: Option<String>,
+}
+
+impl Story {
+    fn ms(&self, at_ns: u64) -> f64 {
+        (at_ns.saturating_sub(self.from_ns) / 1000) as f64 / 1000.0
+    }
+
+    /// Whether anything of NSS was seen at all.
+    pub fn is_empty(&self) -> bool {
+        self.processes.iter().all(|process| process.calls == 0)
+    }
+
+    /// Other TLS libraries that a process had loaded from the start, by name.
+    pub fn other_libraries(&self) -> Vec<&'static str> {
+        let all = self.processes.iter().fold(0, |all, process| all | process.libraries);
+        let named = [(2, "OpenSSL 3"), (4, "OpenSSL 1.1"), (8, "GnuTLS")];
+        named.iter().filter(|(bit, _)| all & bit != 0).map(|(_, name)| *name).collect()
+    }
+
+    /// Whether it was a server: it has sessions, and in none of them it was the client.
+    pub fn is_server(&self) -> bool {
+        !self.sessions.is_empty() && self.sessions.iter().all(|session| session.is_server)
+    }
+
+    /// Processes that nobody waited for, which may still run: number and program.
+    pub fn unfinished(&self) -> Vec<(u32, String)> {
+        let unfinished = self.processes.iter().filter(|process| process.status.is_none());
+        unfinished.map(|process| (process.pid, process.programs.last().cloned().unwrap_or_default())).collect()
+    }
+
+    /// The layer of a call: its own, or that of its session.
+    fn layer(&self, call: &Call) -> Option<Layer> {
+        let of_session = call
+            .session
+            .and_then(|index| self.sessions.get(index))
+            .map(|session| if self.is_inner(session) { Layer::InnerHandshake } else { Layer::OuterHandshake });
+        local::layer(call.event.function).or(of_session)
+    }
+
+    /// The call that the verdict rests on, or else the first that failed, and what the program did next.
+    pub fn first_failure(&self, ending: Ending, layer: Option<Layer>) -> Option<FailedCall> {
+        if !ending.is_bad() {
+            return None;
+        }
+        let tells = |call: &&Call| {
+            let local = local::layer(call.event.function) == Some(Layer::ProcessModel)
+                || call.event.function == Function::PR_Shutdown;
+            (call.failed() && local::counts(&call.event) && !local) || call.open && call.session.is_some()
+        };
+        let here = |call: &&Call| self.layer(call).is_some() && self.layer(call) == layer;
+        let call = self.calls.iter().filter(tells).find(here).or_else(|| self.calls.iter().find(tells))?;
+        let next = self.calls.iter().find(|next| {
+            next.process == call.process && next.event.at_ns > call.event.at_ns && next.event.depth <= call.event.depth
+        });
+        let then = match next {
+            _ if call.open => "it was still waiting in it at the end".to_owned(),
+            Some(next) => format!("its next call was {}", next.event.function),
+            None => "it called nothing more".to_owned(),
+        };
+        Some(FailedCall {
+            function: call.event.function.name(),
+            layer: self.layer(call),
+            pid: call.event.pid,
+            tid: call.event.tid,
+            at_ms: self.ms(call.event.at_ns),
+            error: error(call),
+            then,
+        })
+    }
+
+    /// The processes, for a report.
+    pub fn process_summaries(&self) -> Vec<ProcessSummary> {
+        let of = |process: &crate::process::Process| ProcessSummary {
+            pid: process.pid,
+            parent: process.parent,
+            from_ms: self.ms(process.from_ns),
+            began: match process.birth {
+                Birth::Started => "started",
+                Birth::Forked => "forked",
+                Birth::Unseen => "unseen",
+            },
+            programs: process.programs.clone(),
+            threads: process.threads.len(),
+            calls: process.calls,
+            nss: match process.nss {
+                Nss::No => "not started",
+                Nss::Own => "its own",
+                Nss::Inherited { used: false } => "inherited",
+                Nss::Inherited { used: true } => "inherited and used",
+            },
+            status: process.status,
+        };
+        self.processes.iter().map(of).collect()
+    }
+
+    /// The sessions, for a report.
+    pub fn session_summaries(&self) -> Vec<SessionSummary> {
+        let of = |session: &crate::session::Session| {
+            let wire = session.log.summary();
+            SessionSummary {
+                place: match (session.is_server, self.is_inner(session)) {
+                    (true, _) => "server",
+                    (false, true) => "inner",
+                    (false, false) => "outer",
+                },
+                pid: self.pid(session),
+                tid: session.tid,
+                peer: session.ends.peer.map(|peer| peer.to_string()),
+                host: session.host.clone(),
+                handshake: match session.handshake {
+                    Handshake::NotTried => "not tried",
+                    Handshake::Begun => "begun",
+                    Handshake::Done => "done",
+                    Handshake::Failed(..) => "failed",
+                    Handshake::Hangs(_) => "never came back",
+                    Handshake::Abandoned(_) => "abandoned",
+                    Handshake::EndedInHook(_) => "ended in a hook",
+                },
+                error: session.error().as_ref().map(error_info::of),
+                bytes_sent: wire.bytes_sent,
+                bytes_received: wire.bytes_received,
+            }
+        };
+        self.sessions.iter().map(of).collect()
+    }
+
+    /// The calls, for a report.
+    pub fn timeline(&self) -> Vec<TimelineEntry> {
+        let of = |call: &Call| TimelineEntry {
+            at_us: call.event.at_ns.saturating_sub(self.from_ns) / 1000,
+            pid: call.event.pid,
+            tid: call.event.tid,
+            depth: call.event.depth,
+            function: call.event.function.name(),
+            layer: self.layer(call),
+            phase: match call.event.phase {
+                _ if call.open => "open",
+                Phase::Enter | Phase::Note => "note",
+                Phase::Done => "done",
+                Phase::Failed if call.failed() => "failed",
+                Phase::Failed => "not yet",
+            },
+            took_us: call.event.took_ns / 1000,
+            count: call.count,
+            error: error(call),
+            text: has_text(call.event.function).then(|| call.text()).filter(|text| !text.is_empty()),
+        };
+        self.calls.iter().map(of).collect()
+    }
+
+    /// What was on the wire of all sessions, in order.
+    pub fn wire_events(&mut self) -> Vec<WireEvent> {
+        let places: Vec<bool> = self.sessions.iter().map(|session| self.is_inner(session)).collect();
+        let from_ns = self.from_ns;
+        let mut all: Vec<WireEvent> = Vec::new();
+        for (session, inner) in self.sessions.iter_mut().zip(places) {
+            all.extend(session.take_wire(inner, from_ns));
+        }
+        all.sort_by_key(|event| event.at_us);
+        all.truncate(2000);
+        all
+    }
+}
+
+fn error(call: &Call) -> Option<ErrorInfo> {
+    (call.event.phase == Phase::Failed && call.event.error != 0)
+        .then(|| error_info::of(&NssError::of(call.event.function.name(), ErrorCode(call.event.error))))
+}
+
+/// Functions whose text is one, and no address.
+fn has_text(function: Function) -> bool {
+    !matches!(
+        function,
+        Function::connect | Function::accept | Function::accept4 | Function::SSL_ImportFD | Function::socketpair
+    )
+}

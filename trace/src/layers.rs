@@ -1,0 +1,399 @@
+//! From a story to a finding a layer.
+
+use std::time::Duration;
+
+use nssight_diagnosis::fact::{Fact, Facts, Hop, SeenBy, Word, fact};
+use nssight_diagnosis::signal::{Library, Signal, signal};
+use nssight_diagnosis::{Finding, Layer, Notes, Outcome, Status};
+use nssight_nss::transport::End;
+use nssight_nss::{ErrorCode, NssError};
+use nssight_probes::session_facts::{FailedSession, Seen};
+use nssight_probes::{SeenCertificate, error_info};
+use nssight_wire::TlsVersion;
+
+use crate::session::{Handshake, Session};
+use crate::story::Story;
+use crate::{Ending, local};
+
+/// Who has waited for less cannot say that nobody answers.
+const WORTH_WAITING: Duration = Duration::from_secs(1);
+
+impl Story {
+    /// A finding a layer, in the order of a walk. `own` are the certificates of the program's own chain, as far as a walk of
+    /// its configuration has met them.
+    pub fn findings(&self, ending: Ending, own: &[SeenCertificate]) -> Vec<Finding> {
+        let ending = self.of_the_client(ending);
+        let mut findings: Vec<Finding> = Vec::new();
+        for layer in Layer::ALL.iter().copied() {
+            let failed = findings.iter().find(|finding| finding.status == Status::Fail).map(|finding| finding.layer);
+            let mut finding = match failed {
+                Some(failed) => Finding::skipped(layer, Some(failed), format!("{failed} failed")),
+                None => match self.on(layer, ending, own) {
+                    Some(outcome) => outcome.into_finding(layer, self.took(layer).as_micros().try_into().unwrap_or(0)),
+                    None => Finding::skipped(layer, None, "the program made no call that belongs to it".to_owned()),
+                },
+            };
+            if layer == Layer::Config && self.is_empty() {
+                finding.facts.put(fact::TraceEnded::BeforeNss);
+            }
+            finding.facts.seen_by(SeenBy::Program);
+            finding.signals.iter_mut().for_each(|shown| shown.said_by = SeenBy::Program);
+            findings.push(finding);
+        }
+        findings
+    }
+
+    /// How long the program was in a layer's calls; of a session, until its handshake was settled. Zero where that has no
+    /// meaning.
+    fn took(&self, layer: Layer) -> Duration {
+        let of = |session: &Session| self.until(session).saturating_sub(session.began_ns);
+        Duration::from_nanos(match layer {
+            Layer::OuterHandshake => self.outer().map_or(0, of),
+            Layer::InnerHandshake => self.inner().map_or(0, of),
+            Layer::ProcessModel => 0,
+            _ => local::took_ns(self, layer),
+        })
+    }
+
+    /// How the process that speaks TLS ended, where that is known: a script may end badly after a client that did well.
+    pub fn of_the_client(&self, ending: Ending) -> Ending {
+        let session = self.inner().or_else(|| self.outer());
+        let process = session.and_then(|session| self.processes.get(session.process));
+        let is_root = process.map(|process| process.pid) == self.processes.first().map(|root| root.pid);
+        match process {
+            Some(process) if !is_root && process.status == Some(0) => Ending { exit: Some(0), signal: None },
+            _ => ending,
+        }
+    }
+
+    fn on(&self, layer: Layer, ending: Ending, own: &[SeenCertificate]) -> Option<Outcome> {
+        let is_up = || self.outer().is_some_and(|outer| outer.handshake == Handshake::Done);
+        match layer {
+            Layer::Config | Layer::Environment => None,
+            Layer::OuterHandshake => self.handshake(self.outer()?, Hop::Peer, ending, own),
+            Layer::Bridge | Layer::InnerHandshake | Layer::Request if !is_up() => None,
+            Layer::Bridge => self.bridge(ending),
+            Layer::InnerHandshake => self.handshake(self.inner()?, Hop::Server, ending, own),
+            Layer::Request => self.request(ending),
+            Layer::ProcessModel => local::process_model(self),
+            _ => local::finding(self, layer, ending.is_bad()),
+        }
+    }
+
+    /// The session to a peer outside. The last one, as earlier ones were tried again; but one that the program itself gave up
+    /// only where there is no other.
+    pub(crate) fn outer(&self) -> Option<&Session> {
+        let mut outer = self.sessions.iter().rev().filter(|session| !session.is_server && !self.is_inner(session));
+        let given_up = |session: &&Session| !matches!(session.handshake, Handshake::Abandoned(_) | Handshake::NotTried);
+        outer.clone().find(given_up).or_else(|| outer.next())
+    }
+
+    /// Whether a session with a server runs through that with the peer.
+    pub fn is_double(&self) -> bool {
+        self.inner().is_some()
+    }
+
+    /// The session through a socket between two traced processes.
+    pub(crate) fn inner(&self) -> Option<&Session> {
+        self.sessions.iter().rev().find(|session| self.is_inner(session) && !session.is_server)
+    }
+
+    /// Whether the peer is a socket of the program's own without TLS on it, and there is another session that may carry this
+    /// one. A client of a server in the same tree has a peer of the program's own, too, and is nobody's inner session.
+    pub(crate) fn is_inner(&self, session: &Session) -> bool {
+        self.has_own_peer(session)
+            && !self.sessions.iter().any(|other| other.is_server && other.ends.own == session.ends.peer)
+            && self.sessions.iter().any(|other| !other.is_server && !self.has_own_peer(other))
+    }
+
+    fn has_own_peer(&self, session: &Session) -> bool {
+        session.ends.is_local || session.ends.peer.is_some_and(|peer| self.own_addresses.contains(&peer))
+    }
+
+    /// How long nothing had gone over a session when it ended, or come through the one that carries it: what goes there is
+    /// also that the program leaves.
+    fn silence(&self, session: &Session) -> Duration {
+        let carrier = self.outer().filter(|_| self.is_inner(session)).and_then(|outer| outer.last_received_ns);
+        let last = session.last_wire_ns.max(carrier).unwrap_or(session.began_ns);
+        Duration::from_nanos(self.until(session).saturating_sub(last))
+    }
+
+    fn handshake(&self, session: &Session, hop: Hop, ending: Ending, own: &[SeenCertificate]) -> Option<Outcome> {
+        let waited = self.silence(session).as_millis();
+        let says_nothing = |summary: String| Some(proves_nothing(self.facts(session, hop, Facts::default()), summary));
+        match (session.handshake, session.error()) {
+            (Handshake::NotTried, _) => says_nothing("the program did not begin the handshake".to_owned()),
+            (Handshake::Abandoned(function), _) => says_nothing(format!(
+                "the program itself closed the session ({function}) before its handshake was done, {waited} ms after the last \
+                 byte"
+            )),
+            (Handshake::EndedInHook(function), _) => says_nothing(format!(
+                "the program ended inside of its own hook ({function}), in the middle of the handshake"
+            )),
+            (_, None) => {
+                // TLS 1.3 tells the client last that its certificate was refused (RFC 8446, 4.4.2.4).
+                let refused = session.later_failure.filter(|_| session.moved[1] == 0 && session.reply_code.is_none());
+                match refused.filter(|(_, code)| is_alert(*code) && ending.is_bad()) {
+                    Some((function, code)) => {
+                        let error = NssError::of(function.name(), code);
+                        Some(self.failed(session, hop, &error, ending, own))
+                    }
+                    None => {
+                        let facts = self.facts(session, hop, self.acceptance(session, hop));
+                        Some(with(facts).pass("the handshake was done"))
+                    }
+                }
+            }
+            (_, Some(error)) if !ending.is_bad() => says_nothing(format!(
+                "the handshake failed with {}, and the program ended well all the same",
+                error.name
+            )),
+            (_, Some(error)) => Some(self.failed(session, hop, &error, ending, own)),
+        }
+    }
+
+    /// What is known of every session, before what was seen of it.
+    fn facts(&self, session: &Session, hop: Hop, seen: Facts) -> Facts {
+        let mut facts = Facts::default();
+        facts.put(fact::SESSION_PROCESS.text(format!("{}, thread {}", self.pid(session), session.tid)));
+        if let Some(peer) = session.ends.peer {
+            facts.put(fact::SESSION_PEER.text(peer));
+        }
+        facts.extend(seen);
+        facts.put(match session.handshake {
+            Handshake::NotTried => fact::SessionOutcome::NotBegun,
+            Handshake::Abandoned(_) => fact::SessionOutcome::Abandoned,
+            Handshake::Done => fact::SessionOutcome::Done,
+            Handshake::Begun | Handshake::Failed(..) | Handshake::Hangs(_) | Handshake::EndedInHook(_) => {
+                fact::SessionOutcome::Failed
+            }
+        });
+        facts.place(hop);
+        facts
+    }
+
+    /// What the peer made of the program's certificate in a handshake that was done.
+    fn acceptance(&self, session: &Session, hop: Hop) -> Facts {
+        let mut facts = Facts::default();
+        let asked = session.log.summary().certificate_request.is_some() || session.gave_certificate.is_some();
+        // The reply comes outside of the inner session, and only to a client whose inner session was taken.
+        let replied = || hop == Hop::Server && self.outer().is_some_and(|outer| outer.reply_code.is_some());
+        let word = match (asked, session.hides_handshake()) {
+            (false, true) if !session.has_client_auth => None,
+            (false, _) => Some(fact::PeerAcceptedUs::NotAsked),
+            (true, false) => Some(fact::PeerAcceptedUs::Yes),
+            (true, true) if session.moved[1] > 0 || replied() => Some(fact::PeerAcceptedUs::Yes),
+            (true, true) => Some(fact::PeerAcceptedUs::Unconfirmed),
+        };
+        facts.extend(word.map(Fact::from));
+        facts
+    }
+
+    fn failed(
+        &self,
+        session: &Session,
+        hop: Hop,
+        error: &NssError,
+        ending: Ending,
+        own: &[SeenCertificate],
+    ) -> Outcome {
+        let wire = session.log.summary();
+        let says_nothing = |summary: String| proves_nothing(self.facts(session, hop, Facts::default()), summary);
+        if wire.bytes_sent > 0 && wire.client_hello.is_none() {
+            return says_nothing(
+                "the program sent something else than a ClientHello, so it began no handshake".to_owned(),
+            );
+        }
+        if session.refused_by_program && matches!(session.decision, Some(Err(_))) {
+            return says_nothing(
+                "the program's own hook refused the peer's certificate; NSS was not asked, or had accepted it"
+                    .to_owned(),
+            );
+        }
+        let silence = self.silence(session);
+        let is_cut = matches!(error.code, ErrorCode::PR_END_OF_FILE_ERROR | ErrorCode::PR_CONNECT_RESET_ERROR);
+        if hop == Hop::Server && is_cut && ending.is_interrupted() && silence < WORTH_WAITING {
+            return says_nothing("somebody ended the program in the middle of the inner handshake".to_owned());
+        }
+        let learned = session.facts(error);
+        let seen = FailedSession {
+            peer: if hop == Hop::Server { "the server" } else { "the bridge" },
+            host: session.host.as_deref(),
+            error,
+            facts: &learned,
+            log: &session.log,
+            took: Duration::from_nanos(self.until(session).saturating_sub(session.began_ns)),
+            our_cas: &[],
+            policy: None,
+        };
+        let Seen { signal: shown, summary, facts } = seen.seen();
+        let gave_up = facts.has(fact::SilenceKind::FromTheStart) || facts.has(fact::SilenceKind::Stalled);
+        let facts = self.facts(session, hop, session.corrected(facts, own));
+        if shown == signal::SILENCE && gave_up && silence < WORTH_WAITING {
+            let text = format!(
+                "the program gave up {} ms after the last byte, too soon to say that nobody answers",
+                silence.as_millis()
+            );
+            return proves_nothing(facts, text);
+        }
+        with(facts).fail(shown, summary).error(error_info::of(error))
+    }
+
+    fn until(&self, session: &Session) -> u64 {
+        match session.handshake {
+            Handshake::Failed(..) | Handshake::Done => session.settled_ns,
+            _ => self.until_ns,
+        }
+    }
+
+    pub(crate) fn pid(&self, session: &Session) -> u32 {
+        self.processes.get(session.process).map_or(0, |process| process.pid)
+    }
+
+    /// Did anything of the inner session come through the outer one?
+    fn bridge(&self, ending: Ending) -> Option<Outcome> {
+        let (outer, inner) = (self.outer()?, self.inner()?);
+        let wire = inner.log.summary();
+        let mut notes = Notes::default();
+        notes.put(fact::INNER_BYTES_SENT.number(wire.bytes_sent));
+        notes.put(fact::INNER_BYTES_RECEIVED.number(wire.bytes_received));
+        let ends = match outer.inner_ends {
+            0 => None,
+            1 => Some(fact::BridgeInnerEnds::One),
+            _ => Some(fact::BridgeInnerEnds::Several),
+        };
+        if let Some(ends) = ends {
+            notes.put(ends);
+        }
+        if !ending.is_bad() || inner.handshake == Handshake::Done {
+            return Some(notes.pass("the inner session came through"));
+        }
+        if ends == Some(fact::BridgeInnerEnds::Several) {
+            return Some(notes.fail(signal::CHUNKS_GARBLED, "the bridge ended the inner stream more than once"));
+        }
+        // A program that waits for a whole frame has passed on nothing of one that was cut; and a bridge that ends the inner
+        // stream in order has had something to end.
+        if wire.bytes_received > 0 || outer.inner_chunks > 0 || ends.is_some() {
+            return Some(notes.pass("something of the inner session came through"));
+        }
+        if ending.is_interrupted() && self.silence(inner) < WORTH_WAITING {
+            let summary = "somebody ended the program before the server could answer";
+            return Some(proves_nothing(notes.facts().clone(), summary.to_owned()));
+        }
+        let (answer, shown, summary) = match inner.log.end {
+            Some(End::Closed) => (fact::BridgeFirstAnswer::Broken, signal::ENDED, ENDED_BEFORE_SERVER),
+            Some(End::Reset) => (fact::BridgeFirstAnswer::Broken, signal::RESET, ENDED_BEFORE_SERVER),
+            Some(End::TimedOut | End::Failed(_)) | None => (
+                fact::BridgeFirstAnswer::Silence,
+                signal::SILENCE,
+                "the outer session came up, and nothing of the server ever came through it",
+            ),
+        };
+        notes.put(answer);
+        Some(notes.fail(shown, summary))
+    }
+
+    /// What became of the reply, which comes outside of the inner session.
+    fn request(&self, ending: Ending) -> Option<Outcome> {
+        let (outer, inner) = (self.outer()?, self.inner()?);
+        if inner.handshake != Handshake::Done {
+            return None;
+        }
+        let mut notes = Notes::default();
+        notes.put(if outer.reply_whole { fact::ReplyCame::Whole } else { fact::ReplyCame::NotWhole });
+        if let Some(code) = outer.reply_code {
+            notes.put(fact::REPLY_CODE.number(code));
+        }
+        if !ending.is_bad() {
+            return Some(notes.pass("the program was content with the reply"));
+        }
+        let is_silent = outer.outer_ends == 0 && outer.log.end.is_none();
+        let silence = outer.last_received_ns.map_or(0, |last| self.until_ns.saturating_sub(last));
+        let hung = is_silent && Duration::from_nanos(silence) >= WORTH_WAITING;
+        if is_silent && !hung && ending.is_interrupted() && !outer.reply_whole {
+            let summary = "somebody ended the program before the reply was whole";
+            return Some(proves_nothing(notes.facts().clone(), summary.to_owned()));
+        }
+        // A number that is no error of Sigul's is one that this version does not know.
+        let refusal = outer.reply_code.filter(|code| *code != 0);
+        let refusal =
+            refusal.map(|code| Signal::of_code(Library::Sigul, code.into()).unwrap_or(signal::REQUEST_REFUSED));
+        let (state, shown, summary) = match refusal {
+            Some(signal::REQUEST_AUTHENTICATION_FAILED) => {
+                (None, signal::REQUEST_AUTHENTICATION_FAILED, "the server answered that authentication failed")
+            }
+            Some(shown) => (None, shown, "the server answered with an error"),
+            // It is told by what the program did next, which may have had another reason.
+            None if outer.reply_whole => (
+                Some(fact::ReplyState::WholeAndFailed),
+                signal::REPLY_UNEXPECTED,
+                "the reply came whole, and the program did not end well after it",
+            ),
+            None if hung => (Some(fact::ReplyState::Silent), signal::SILENCE, "the reply did not come in time"),
+            None => (Some(fact::ReplyState::Cut), signal::REPLY_CUT, "the reply ended before it was whole"),
+        };
+        if let Some(state) = state {
+            notes.put(state);
+        }
+        Some(notes.fail(shown, summary))
+    }
+}
+
+const ENDED_BEFORE_SERVER: &str = "the outer session came up, and the inner one ended before the server said anything";
+
+fn with(facts: Facts) -> Notes {
+    let mut notes = Notes::default();
+    notes.extend(facts);
+    notes
+}
+
+/// A layer that was looked at, and of which nothing can be said.
+fn proves_nothing(facts: Facts, summary: String) -> Outcome {
+    with(facts).with(fact::TraceShows::Nothing).skip(summary)
+}
+
+impl Session {
+    /// TLS 1.3 encrypts what is asked and sent of certificates.
+    fn hides_handshake(&self) -> bool {
+        self.log.summary().version.is_some_and(|version| version >= TlsVersion::TLS_1_3)
+    }
+
+    /// Without what does not show in another process, and with what shows only there.
+    fn corrected(&self, mut facts: Facts, own: &[SeenCertificate]) -> Facts {
+        let wire = self.log.summary();
+        if wire.certificate_request.is_none() {
+            facts.retain(|fact| fact.id != fact::CERTIFICATE_REQUEST_AUTHORITIES.0);
+        }
+        // Without a hook nobody is told whether the peer asks.
+        if self.hides_handshake() && !self.has_client_auth && self.gave_certificate.is_none() {
+            facts.retain(|fact| fact.id != fact::CertificateRequest::FACT);
+        }
+        if self.handshake == Handshake::Done {
+            facts.retain(|fact| fact.id != fact::SessionPosition::FACT);
+            facts.put(fact::SessionPosition::AfterHandshake);
+        }
+        let issuers: Vec<&str> = own.iter().map(|certificate| certificate.issuer.as_str()).collect();
+        if issuers.is_empty() {
+            return facts;
+        }
+        if let Some(chain) = &wire.server_certificates {
+            let ours =
+                chain.certificates.iter().filter_map(|link| link.issuer.as_deref()).any(|name| issuers.contains(&name));
+            facts.put(if ours { fact::PeerChainIssuerIsOurs::Yes } else { fact::PeerChainIssuerIsOurs::No });
+        }
+        if let Some(request) = &wire.certificate_request {
+            let listed = request.authorities.iter().any(|authority| issuers.contains(&authority.name.as_str()));
+            facts.put(match (request.total_authorities, listed) {
+                (0, _) => fact::OurCaListed::NoneNamed,
+                (_, true) => fact::OurCaListed::Yes,
+                (_, false) => fact::OurCaListed::No,
+            });
+        }
+        facts
+    }
+}
+
+/// SSL_ERROR_*_ALERT: an alert that the peer sent.
+fn is_alert(code: ErrorCode) -> bool {
+    (0..=u8::MAX).any(|alert| ErrorCode::of_alert(alert) == Some(code))
+}

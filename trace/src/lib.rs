@@ -1,0 +1,46 @@
+//! What a traced program did, told in the layers of a walk.
+//!
+//! Events become a story (processes, sessions, calls), and a story becomes findings with facts and signals. They are united
+//! with what a walk of the program's configuration found, and judged by the same rules.
+
+mod address;
+mod against;
+mod differences;
+mod document;
+mod layers;
+mod local;
+mod merge;
+mod overcome;
+mod process;
+mod session;
+mod story;
+
+pub use against::{Against, Pair, Side};
+pub use document::{Difference, FailedCall, ProcessSummary, Program, SessionSummary, TimelineEntry, TraceReport};
+pub use merge::merge;
+pub use story::Story;
+
+/// How the traced program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending {
+    /// Its exit status, if it ended by itself.
+    pub exit: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+}
+
+impl Ending {
+    /// Whether the program itself says that something went wrong.
+    pub fn is_bad(self) -> bool {
+        self.exit != Some(0)
+    }
+
+    /// Whether somebody ended it: SIGHUP, SIGINT, SIGQUIT, SIGKILL or SIGTERM (signal(7)), or what a shell and timeout(1)
+    /// make of that.
+    pub fn is_interrupted(self) -> bool {
+        const SIGNALS: [i32; 5] = [1, 2, 3, 9, 15];
+        const OF_TIMEOUT: i32 = 124;
+        let by = |signal: i32| SIGNALS.contains(&signal);
+        self.signal.is_some_and(by) || self.exit.is_some_and(|code| code == OF_TIMEOUT || by(code - 128))
+    }
+}

@@ -1,0 +1,237 @@
+//! The calls before the first byte of TLS: database, password, certificate, key, name, connection.
+
+use nssight_diagnosis::fact::fact;
+use nssight_diagnosis::signal::{Library, Signal, signal};
+use nssight_diagnosis::{Layer, Notes, Outcome};
+use nssight_nss::{ErrorCode, NssError};
+use nssight_probes::error_info;
+use nssight_tracer::event::{Event, Function, Phase, Purpose};
+
+use crate::address;
+use crate::overcome::is_overcome;
+use crate::process::Nss;
+use crate::story::{Call, Story};
+
+/// The layer that a call belongs to, if it belongs to one by itself; a call on a session belongs to the session's.
+pub(crate) fn layer(function: Function) -> Option<Layer> {
+    match function.purpose() {
+        Purpose::Start | Purpose::End | Purpose::Module => Some(Layer::NssDb),
+        Purpose::Password => Some(Layer::Password),
+        Purpose::Certificate => Some(Layer::Certificate),
+        Purpose::Key => Some(Layer::PrivateKey),
+        Purpose::Name => Some(Layer::Resolve),
+        Purpose::Connection => Some(Layer::Tcp),
+        Purpose::Process | Purpose::Execute => Some(Layer::ProcessModel),
+        Purpose::Session | Purpose::Socket | Purpose::Lost => None,
+    }
+}
+
+/// Whose NSS the processes use. None of the calls that begin or end processes is a layer that fails.
+pub(crate) fn process_model(story: &Story) -> Option<Outcome> {
+    let users = || story.processes.iter().filter(|process| process.nss != Nss::No);
+    users().next()?;
+    let mut notes = Notes::default();
+    let threads = users().map(|process| process.threads.len()).sum::<usize>();
+    notes.put(fact::MODEL_PROCESSES.text(format!("{} of {}", users().count(), story.processes.len())));
+    notes.put(fact::MODEL_THREADS.number(threads));
+    match users().find(|process| process.nss == (Nss::Inherited { used: true })) {
+        Some(process) => {
+            notes.put(fact::ModelNssInherited::Used);
+            let summary = format!("process {} uses NSS that was started before the fork", process.pid);
+            Some(notes.warn(signal::PROCESS_MODEL, summary))
+        }
+        None => {
+            notes.put(fact::ModelNssInherited::No);
+            Some(notes.pass("every process that uses NSS has started it itself"))
+        }
+    }
+}
+
+/// The finding on one of these layers; `None` if no call belongs to it. A failure that the program got over is none.
+pub(crate) fn finding(story: &Story, layer: Layer, is_bad: bool) -> Option<Outcome> {
+    let calls: Vec<&Call> = story.calls.iter().filter(|call| self::layer(call.event.function) == Some(layer)).collect();
+    let last = calls.iter().rev().find(|call| call.event.phase != Phase::Note && counts(&call.event))?;
+    let failed =
+        calls.iter().rev().find(|call| call.failed() && counts(&call.event) && !is_overcome(story, layer, call));
+    if let (Some(failed), true) = (failed, is_bad) {
+        return Some(failure(story, layer, failed));
+    }
+    let mut notes = Notes::default();
+    notes.put(fact::TRACE_CALLS.number(calls.iter().map(|call| call.count).sum::<u64>()));
+    notes.put(fact::TRACE_LAST_CALL.text(describe(story, last)));
+    Some(match last.event.phase {
+        Phase::Failed if last.failed() => {
+            notes.pass(format!("{} came back with nothing, and the program went on", last.event.function))
+        }
+        Phase::Failed => notes.pass(format!("{} did not wait, as the program wants it", last.event.function)),
+        _ => notes.pass(format!("{} came back well", last.event.function)),
+    })
+}
+
+/// Time in the calls of a layer that the program itself made, in nanoseconds.
+pub(crate) fn took_ns(story: &Story, layer: Layer) -> u64 {
+    let calls = story.calls.iter().filter(|call| call.event.depth == 0);
+    calls.filter(|call| self::layer(call.event.function) == Some(layer)).map(|call| call.event.took_ns).sum()
+}
+
+/// Not every call that comes back with nothing has failed.
+pub(crate) fn counts(event: &Event) -> bool {
+    match event.function.purpose() {
+        // A sandbox's socket, a name service, a log: not the connection that TLS goes over.
+        Purpose::Connection if event.function == Function::connect => {
+            address::ends(event.text()).is_some_and(|ends| !ends.is_local)
+        }
+        // python-nss and others try a module of root certificates under several names, and go on without it.
+        Purpose::Module | Purpose::End => false,
+        Purpose::Start
+        | Purpose::Password
+        | Purpose::Certificate
+        | Purpose::Key
+        | Purpose::Name
+        | Purpose::Connection
+        | Purpose::Session
+        | Purpose::Process
+        | Purpose::Execute
+        | Purpose::Socket
+        | Purpose::Lost => true,
+    }
+}
+
+/// What a call showed that failed, and that the program did not get over.
+fn failure(story: &Story, layer: Layer, failed: &Call) -> Outcome {
+    let mut notes = Notes::default();
+    notes.put(fact::TRACE_FAILED_CALL.text(describe(story, failed)));
+    if failed.event.length > 0 && failed.event.function != Function::connect {
+        notes.put(fact::TRACE_ASKED_FOR.text(failed.text()));
+    }
+    let shown = Signal::of_nss(failed.code().0);
+    let inherited = story.processes.get(failed.process).is_some_and(|process| is_inherited(process.nss));
+    match (inherited, shown == signal::DEVICE_ERROR) {
+        (true, true) => notes.put(fact::ModelNssInherited::Failed),
+        (true, false) => notes.put(fact::ModelNssInherited::Used),
+        (false, true) => notes.put(fact::ModelNssInherited::No),
+        (false, false) => {}
+    }
+    let (shown, summary) = match layer {
+        _ if inherited && shown == signal::DEVICE_ERROR => {
+            (shown, "NSS was started before the fork, and its token is dead after it")
+        }
+        Layer::NssDb => (database(shown), "NSS did not start on this database"),
+        Layer::Password => password(story, failed, shown, &mut notes),
+        Layer::Certificate => {
+            notes.put(fact::OurCertificateLookedUp::NotFound);
+            (signal::CERTIFICATE_NOT_FOUND, "the program found no certificate under the nickname it asked for")
+        }
+        Layer::PrivateKey if signs(failed.event.function) => {
+            (signal::KEY_CANNOT_SIGN, "the program's private key did not sign")
+        }
+        Layer::PrivateKey => {
+            notes.put(fact::PrivateKeyLookedUp::NotFound);
+            (signal::NO_CERTIFICATE_OR_KEY, "the program found no key for its certificate")
+        }
+        Layer::Resolve => {
+            notes.put(fact::NameState::NoAddress);
+            (signal::NAME_NOT_FOUND, "the name has no address")
+        }
+        _ => connection(failed, &mut notes),
+    };
+    let outcome = notes.fail(shown, summary);
+    if failed.event.error == 0 {
+        outcome
+    } else {
+        outcome.error(error_info::of(&NssError::of(failed.event.function.name(), failed.code())))
+    }
+}
+
+fn is_inherited(nss: Nss) -> bool {
+    match nss {
+        Nss::Inherited { .. } => true,
+        Nss::No | Nss::Own => false,
+    }
+}
+
+fn signs(function: Function) -> bool {
+    matches!(function, Function::PK11_Sign | Function::PK11_SignWithMechanism)
+}
+
+/// NSS's own error where it says something of the database, and else that it did not start.
+fn database(shown: Signal) -> Signal {
+    match shown {
+        signal::DATABASE_BAD
+        | signal::DATABASE_LEGACY
+        | signal::DATABASE_IO
+        | signal::DATABASE_READ_ONLY
+        | signal::DEVICE_ERROR
+        | signal::LIBRARY_NOT_LOADED => shown,
+        _ => signal::DATABASE_UNUSABLE,
+    }
+}
+
+/// How the connection failed that the program wanted.
+fn connection(failed: &Call, notes: &mut Notes) -> (Signal, &'static str) {
+    notes.put(fact::NameSource::Unseen);
+    let of_system = Signal::of_code(Library::Errno, i64::from(failed.event.os_error));
+    let of_nspr = (failed.event.error != 0).then(|| Signal::of_nss(failed.event.error));
+    let (state, shown, summary) = match of_nspr.or(of_system) {
+        Some(signal::REFUSED) => (fact::TcpState::Refused, signal::REFUSED, "the connection was refused"),
+        // NSPR polls for the end of a connect, and calls what it finds a reset; a reset that answers a SYN is a refusal
+        // (RFC 9293, 3.10.7.3).
+        Some(signal::RESET) => {
+            (fact::TcpState::Refused, signal::RESET, "the connection was refused, which NSPR calls a reset")
+        }
+        Some(signal::CONNECT_TIMEOUT | signal::SILENCE) => {
+            (fact::TcpState::NoAnswer, signal::CONNECT_TIMEOUT, "the connection did not come up in time")
+        }
+        Some(signal::UNREACHABLE) => {
+            (fact::TcpState::Unreachable, signal::UNREACHABLE, "the connection did not come up")
+        }
+        Some(signal::NO_LOCAL_PORT) => {
+            (fact::TcpState::FailedOtherwise, signal::NO_LOCAL_PORT, "the connection did not come up")
+        }
+        _ => (fact::TcpState::FailedOtherwise, signal::UNREACHABLE, "the connection did not come up"),
+    };
+    notes.put(state);
+    (shown, summary)
+}
+
+/// What the callback did before NSS gave up tells a wrong password from a missing one.
+fn password(story: &Story, failed: &Call, shown: Signal, notes: &mut Notes) -> (Signal, &'static str) {
+    let shown = match shown {
+        signal::BAD_PASSWORD | signal::DATABASE_IO => shown,
+        _ => signal::LOGIN_FAILED,
+    };
+    if matches!(failed.event.function, Function::PK11_CheckUserPassword | Function::PK11_InitPin) {
+        return (shown, "NSS did not take the password that the program gave it");
+    }
+    let mine = |call: &&Call| call.process == failed.process && call.event.tid == failed.event.tid;
+    let asked = story.calls.iter().filter(mine).filter(|call| call.event.function == Function::password_callback);
+    let first = asked.clone().find(|call| call.event.number == 0 && call.event.phase != Phase::Enter);
+    let gave = asked.clone().any(|call| call.event.phase == Phase::Done);
+    let said = format!("asked {} times, gave {}", asked.count(), if gave { "something" } else { "nothing" });
+    notes.put(fact::PASSWORD_CALLBACK_CALLS.text(said));
+    let set_by = story.processes.get(failed.process).and_then(|process| process.callback_set_by);
+    let (did, summary) = match (first, gave, set_by) {
+        (_, true, _) => (fact::PasswordCallback::AskedAndGave, "the callback gave a password and NSS did not take it"),
+        (Some(_), false, Some(tid)) if tid != failed.event.tid => {
+            (fact::PasswordCallback::OtherThread, "the callback gave nothing in a thread that had not set it")
+        }
+        (Some(_), ..) => (fact::PasswordCallback::AskedAndGaveNone, "the callback was asked and gave nothing"),
+        (None, ..) => (fact::PasswordCallback::NeverAsked, "a password was needed and no callback was asked for one"),
+    };
+    notes.put(did);
+    (shown, summary)
+}
+
+/// A call in a line: what, where, when, and how it came out.
+pub(crate) fn describe(story: &Story, call: &Call) -> String {
+    let event = &call.event;
+    let at = event.at_ns.saturating_sub(story.from_ns) as f64 / 1e6;
+    let how = match (event.phase, event.error, event.os_error) {
+        _ if call.open => "never came back".to_owned(),
+        (Phase::Failed, 0, 0) => "failed".to_owned(),
+        (Phase::Failed, 0, os_error) => std::io::Error::from_raw_os_error(os_error).to_string(),
+        (Phase::Failed, error, _) => NssError::of(event.function.name(), ErrorCode(error)).name.to_string(),
+        _ => "well".to_owned(),
+    };
+    format!("{} in process {}, thread {}, at {at:.1} ms: {how}", event.function, event.pid, event.tid)
+}

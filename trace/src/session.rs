@@ -1,0 +1,383 @@
+//! One TLS session of a traced program: how it was set up, what went over it, and how it came out.
+
+use std::time::{Duration, Instant};
+
+use nssight_nss::tls::CaName;
+use nssight_nss::transport::End;
+use nssight_nss::{ErrorCode, HandshakeFacts, NssError};
+use nssight_probes::wire::{Session as Place, SessionLog, WireEvent};
+use nssight_tracer::event::{Event, Function, Library, Phase};
+use nssight_wire::{AlertLevel, Direction};
+
+use crate::address::{self, Ends};
+
+/// SECWouldBlock (seccomon.h).
+const WOULD_BLOCK: i64 = -2;
+/// SSL_HANDSHAKE_AS_SERVER (ssl.h).
+const AS_SERVER: i64 = 6;
+/// Bytes in one event that are not told; a record is shorter.
+const SKIPPED: i64 = 1 << 15;
+
+/// How far the handshake came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Handshake {
+    /// Nothing was said.
+    NotTried,
+    /// It was begun, and is neither done nor failed.
+    Begun,
+    /// Both sides are done.
+    Done,
+    /// It failed in this call, with this error.
+    Failed(Function, ErrorCode),
+    /// This call never came back.
+    Hangs(Function),
+    /// The program itself closed its end before it was done.
+    Abandoned(Function),
+    /// The program ended inside of its own hook.
+    EndedInHook(Function),
+}
+
+/// One session.
+pub(crate) struct Session {
+    pub(crate) process: usize,
+    pub(crate) tid: u32,
+    pub(crate) began_ns: u64,
+    pub(crate) ends: Ends,
+    pub(crate) host: Option<String>,
+    pub(crate) is_server: bool,
+    pub(crate) handshake: Handshake,
+    /// When the handshake ended, or was last heard of.
+    pub(crate) settled_ns: u64,
+    pub(crate) log: SessionLog,
+    /// The program has a hook that gives certificate and key, or NSS's own.
+    pub(crate) has_client_auth: bool,
+    /// It was asked, and gave something.
+    pub(crate) gave_certificate: Option<bool>,
+    /// What the program, or NSS for it, decided about the peer's certificate.
+    pub(crate) decision: Option<Result<(), ErrorCode>>,
+    /// The first call that failed after the handshake.
+    pub(crate) later_failure: Option<(Function, ErrorCode)>,
+    /// The first byte was moved after the peer was gone.
+    pub(crate) peer_was_gone: bool,
+    /// Bytes of the program that went through it.
+    pub(crate) moved: [u64; 2],
+    /// Frames of the inner stream that came, other than its end.
+    pub(crate) inner_chunks: u32,
+    /// Ends of the inner stream that came.
+    pub(crate) inner_ends: u32,
+    pub(crate) outer_ends: u32,
+    pub(crate) reply_code: Option<u8>,
+    pub(crate) reply_whole: bool,
+    /// The program's own hook refused the peer's certificate, and not NSS.
+    pub(crate) refused_by_program: bool,
+    /// When bytes last went over its wire.
+    pub(crate) last_wire_ns: Option<u64>,
+    /// When the peer last sent some.
+    pub(crate) last_received_ns: Option<u64>,
+    /// Bytes of it are not told any more.
+    cut: bool,
+    first_wire: Option<u64>,
+}
+
+impl Session {
+    /// A session that SSL_ImportFD has just made.
+    pub(crate) fn new(event: &Event, process: usize) -> Self {
+        Self {
+            process,
+            tid: event.tid,
+            began_ns: event.at_ns,
+            ends: address::ends(event.text()).unwrap_or_default(),
+            host: None,
+            is_server: false,
+            handshake: Handshake::NotTried,
+            settled_ns: event.at_ns,
+            // The place is known when all sessions are; it says nothing about the log itself.
+            log: SessionLog::new(Place::Outer, Instant::now()),
+            has_client_auth: false,
+            gave_certificate: None,
+            decision: None,
+            later_failure: None,
+            peer_was_gone: false,
+            moved: [0; 2],
+            inner_chunks: 0,
+            inner_ends: 0,
+            outer_ends: 0,
+            reply_code: None,
+            reply_whole: false,
+            refused_by_program: false,
+            last_wire_ns: None,
+            last_received_ns: None,
+            cut: false,
+            first_wire: None,
+        }
+    }
+
+    /// A call on it begins.
+    pub(crate) fn enters(&mut self, event: &Event) {
+        let handshakes = matches!(
+            event.function,
+            Function::SSL_ForceHandshake
+                | Function::SSL_ForceHandshakeWithTimeout
+                | Function::PR_Read
+                | Function::PR_Recv
+                | Function::PR_Write
+                | Function::PR_Send
+        );
+        if handshakes && self.handshake == Handshake::NotTried {
+            self.handshake = Handshake::Begun;
+        }
+    }
+
+    /// A call on it came back.
+    pub(crate) fn call(&mut self, event: &Event, failed: bool) {
+        let code = ErrorCode(event.error);
+        match event.function {
+            Function::SSL_SetURL => self.host = Some(String::from_utf8_lossy(event.text()).into_owned()),
+            Function::SSL_OptionSet if event.number == AS_SERVER => self.is_server = event.extra != 0,
+            Function::SSL_ResetHandshake => {
+                self.is_server = event.number != 0;
+                self.begin_anew();
+            }
+            Function::SSL_ConfigSecureServer | Function::SSL_ConfigServerCert => self.is_server = true,
+            Function::SSL_GetClientAuthDataHook => self.has_client_auth = event.number != 0,
+            Function::client_auth_hook => self.gave_certificate = Some(!failed && event.number != 0),
+            Function::NSS_GetClientAuthData => self.gave_certificate = Some(!failed),
+            // SECWouldBlock: it will say so later.
+            Function::SSL_AuthCertificate | Function::auth_certificate_hook if event.result == WOULD_BLOCK => {}
+            Function::SSL_AuthCertificate => self.decision = Some(if failed { Err(code) } else { Ok(()) }),
+            Function::auth_certificate_hook => {
+                self.refused_by_program = failed && !matches!(self.decision, Some(Err(_)));
+                self.decision = Some(if failed { Err(code) } else { Ok(()) });
+            }
+            // The program takes a certificate that NSS does not.
+            Function::bad_certificate_hook if !failed => self.decision = Some(Ok(())),
+            Function::handshake_callback => self.settle(event, Handshake::Done),
+            Function::SSL_ForceHandshake | Function::SSL_ForceHandshakeWithTimeout => match event.phase {
+                Phase::Done => self.settle(event, Handshake::Done),
+                _ if failed => self.fail(event, code),
+                _ => {}
+            },
+            Function::PR_Read | Function::PR_Recv | Function::PR_Write | Function::PR_Send => {
+                let way = usize::from(matches!(event.function, Function::PR_Read | Function::PR_Recv));
+                if event.result > 0 {
+                    self.settle(event, Handshake::Done);
+                    self.moved[way] = self.moved[way].saturating_add(event.result.unsigned_abs());
+                } else if failed {
+                    self.fail(event, code);
+                } else if event.phase == Phase::Done && self.handshake == Handshake::Begun && way == 1 {
+                    // An end of file in place of a handshake.
+                    self.fail(event, ErrorCode::PR_END_OF_FILE_ERROR);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What went before in the clear, to a proxy or before STARTTLS, is not the session's.
+    fn begin_anew(&mut self) {
+        self.handshake = Handshake::NotTried;
+        self.log = SessionLog::new(Place::Outer, Instant::now());
+        (self.moved, self.cut) = ([0; 2], false);
+        (self.first_wire, self.last_wire_ns, self.decision, self.peer_was_gone) = (None, None, None, false);
+    }
+
+    /// The program is about to close its end, or to shut it down in both directions.
+    pub(crate) fn closes(&mut self, event: &Event) {
+        if self.handshake != Handshake::Begun {
+            return;
+        }
+        match self.decision {
+            // A program that checks the certificate beside the handshake leaves when it does not like it.
+            Some(Err(code)) => self.settle(event, Handshake::Failed(Function::SSL_AuthCertificate, code)),
+            _ if self.is_done_by_wire() => self.settle(event, Handshake::Done),
+            _ if self.log.end.is_none() => self.settle(event, Handshake::Abandoned(event.function)),
+            _ => {}
+        }
+    }
+
+    /// One that reads at once, without a callback, is not told that the handshake in between is done; the wire shows it.
+    fn is_done_by_wire(&self) -> bool {
+        let wire = self.log.summary();
+        let encrypts = wire.encrypted_records_sent > 0 && wire.encrypted_records_received > 0;
+        // In TLS 1.3 the client's first encrypted record is the flight that ends with its Finished, or an alert, with which
+        // the handshake has failed by now.
+        wire.handshake_complete.unwrap_or(encrypts) && self.log.end.is_none()
+    }
+
+    fn settle(&mut self, event: &Event, how: Handshake) {
+        // A call that comes back well before anything was connected has done nothing.
+        let has_begun = self.first_wire.is_some() || self.ends.peer.is_some();
+        if how == Handshake::Done && !has_begun {
+            return;
+        }
+        if matches!(self.handshake, Handshake::NotTried | Handshake::Begun) {
+            self.handshake = how;
+            self.settled_ns = event.at_ns;
+        }
+    }
+
+    fn fail(&mut self, event: &Event, code: ErrorCode) {
+        match self.handshake {
+            Handshake::Done => {
+                self.later_failure.get_or_insert((event.function, code));
+            }
+            _ => self.settle(event, Handshake::Failed(event.function, code)),
+        }
+    }
+
+    /// The program is over.
+    pub(crate) fn end(&mut self) {
+        match self.decision {
+            Some(Err(code)) if self.handshake == Handshake::Begun => {
+                self.handshake = Handshake::Failed(Function::SSL_AuthCertificate, code);
+            }
+            _ if self.handshake == Handshake::Begun && self.is_done_by_wire() => self.handshake = Handshake::Done,
+            _ => {}
+        }
+    }
+
+    /// The program ended while this call was under way.
+    pub(crate) fn never_came_back(&mut self, event: &Event) {
+        let is_open = matches!(self.handshake, Handshake::NotTried | Handshake::Begun | Handshake::Hangs(_));
+        if is_open {
+            self.handshake = match event.function.library() {
+                Library::Program => Handshake::EndedInHook(event.function),
+                _ => Handshake::Hangs(event.function),
+            };
+        }
+    }
+
+    /// Bytes of it were seen, or that there were some, or that there will be no more.
+    pub(crate) fn wire(&mut self, event: &Event) {
+        let first = *self.first_wire.get_or_insert(event.at_ns);
+        if event.function != Function::wire_end {
+            self.last_wire_ns = Some(event.at_ns);
+            if event.extra != 0 {
+                self.last_received_ns = Some(event.at_ns);
+            }
+        }
+        let at = Duration::from_nanos(event.at_ns.saturating_sub(first));
+        let direction = if event.extra == 0 { Direction::Sent } else { Direction::Received };
+        match event.function {
+            Function::wire_bytes if !self.cut => self.feed(direction, at, event.text()),
+            Function::wire_skipped if event.os_error != 0 => {
+                // Bytes that are no TLS, or too many of them. One more of its kind keeps the count of bytes honest enough.
+                self.cut |= direction == Direction::Received;
+            }
+            // What is in a record of application data is of no interest to the story; how much there is, is.
+            Function::wire_skipped if !self.cut => {
+                let count = usize::try_from(event.result.clamp(0, SKIPPED)).unwrap_or_default();
+                self.feed(direction, at, &vec![0; count]);
+            }
+            Function::wire_end if direction == Direction::Received => {
+                let sent_nothing = self.log.summary().bytes_sent == 0;
+                self.peer_was_gone |= sent_nothing;
+                self.log.ended_at(at, if event.result == 0 { End::Closed } else { End::Reset });
+            }
+            _ => {}
+        }
+    }
+
+    fn feed(&mut self, direction: Direction, at: Duration, bytes: &[u8]) {
+        match direction {
+            Direction::Sent => self.log.sent_at(at, bytes),
+            Direction::Received => self.log.received_at(at, bytes),
+        }
+    }
+
+    /// Whether bytes went over its wire after that.
+    pub(crate) fn was_used_after(&self, at_ns: u64) -> bool {
+        self.last_wire_ns.is_some_and(|last| last > at_ns)
+    }
+
+    /// Whether its handshake had begun by then.
+    pub(crate) fn had_begun_by(&self, at_ns: u64) -> bool {
+        self.first_wire.is_some_and(|first| first < at_ns)
+    }
+
+    /// What was on its wire, from the story's first event on.
+    pub(crate) fn take_wire(&mut self, inner: bool, from_ns: u64) -> Vec<WireEvent> {
+        let later = self.first_wire.unwrap_or(from_ns).saturating_sub(from_ns) / 1000;
+        let place = if inner { Place::Inner } else { Place::Outer };
+        let placed = self.log.take_new().into_iter().map(|event| WireEvent {
+            session: place,
+            at_us: event.at_us.saturating_add(later),
+            ..event
+        });
+        placed.collect()
+    }
+
+    /// A frame of a double TLS stream inside of it.
+    pub(crate) fn chunk(&mut self, event: &Event) {
+        let received = event.extra & 1 == 1;
+        match event.function {
+            Function::reply if event.extra == 1 => self.reply_whole = true,
+            Function::reply => self.reply_code = u8::try_from(event.number).ok(),
+            _ if !received => {}
+            _ => match (event.extra & 2 == 2, event.number) {
+                (true, 0) => self.inner_ends += 1,
+                (true, _) => self.inner_chunks += 1,
+                (false, 0) => self.outer_ends += 1,
+                (false, _) => {}
+            },
+        }
+    }
+
+    /// The error that the handshake ended with, if it did not end well.
+    pub(crate) fn error(&self) -> Option<NssError> {
+        match self.handshake {
+            Handshake::Failed(_, code) => Some(NssError::of("handshake", code)),
+            Handshake::Hangs(_) | Handshake::Begun => {
+                // The program was ended before the handshake was: by its own deadline or somebody's patience.
+                let code = match self.log.end {
+                    Some(End::Closed) => ErrorCode::PR_END_OF_FILE_ERROR,
+                    Some(End::Reset) => ErrorCode::PR_CONNECT_RESET_ERROR,
+                    _ => ErrorCode::PR_IO_TIMEOUT_ERROR,
+                };
+                Some(NssError::of("handshake", code))
+            }
+            Handshake::NotTried | Handshake::Done | Handshake::Abandoned(_) | Handshake::EndedInHook(_) => None,
+        }
+    }
+
+    /// What the program's callbacks and the wire say, as a walk would have collected it.
+    pub(crate) fn facts(&self, error: &NssError) -> HandshakeFacts {
+        let wire = self.log.summary();
+        let mut facts = HandshakeFacts::default();
+        if let Some(certificates) = &wire.server_certificates {
+            facts.peer_chain = certificates.certificates.iter().map(|certificate| certificate.der.clone()).collect();
+        }
+        // Only what NSS itself says when it gives up: a decision that the program overruled is none.
+        facts.decision = match self.decision {
+            Some(Err(code)) if code == error.code => Some(Err(NssError::of("check the peer's certificate", code))),
+            Some(Err(_)) | None => None,
+            Some(Ok(())) => Some(Ok(())),
+        };
+        let asked = wire.certificate_request.is_some() || self.gave_certificate.is_some();
+        let authorities = wire.certificate_request.iter().flat_map(|request| &request.authorities);
+        let authorities = authorities.map(|name| CaName { der: name.der.clone(), text: name.name.clone() });
+        facts.asked_for_certificate = asked.then(|| authorities.collect());
+        facts.gave_certificate = wire.client_certificate_sent.or(self.gave_certificate).unwrap_or(false);
+        let alerts = wire.alerts.iter().map(|seen| nssight_nss::tls::SeenAlert {
+            sent: seen.direction == Direction::Sent,
+            level: level(seen.alert.level),
+            description: seen.alert.description.0,
+        });
+        facts.alerts = alerts.collect();
+        // An encrypted alert is not on the wire to be read, but NSS's error says which one it was.
+        let heard = facts.alerts.iter().any(|alert| !alert.sent);
+        let alert = (0..=u8::MAX).find(|alert| ErrorCode::of_alert(*alert) == Some(error.code));
+        if let (false, Some(description)) = (heard, alert) {
+            facts.alerts.push(nssight_nss::tls::SeenAlert { sent: false, level: 2, description });
+        }
+        facts
+    }
+}
+
+fn level(level: AlertLevel) -> u8 {
+    match level {
+        AlertLevel::Warning => 1,
+        AlertLevel::Fatal => 2,
+        AlertLevel::Other(number) => number,
+    }
+}

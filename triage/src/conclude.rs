@@ -1,0 +1,241 @@
+//! From the judgements on single failures to the verdict on all of them, with its evidence and with what speaks against it.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use nssight_diagnosis::cause::At;
+use nssight_diagnosis::fact::fact;
+use nssight_diagnosis::judge::{self, Alternative, Candidate, Case, Judgement};
+use nssight_diagnosis::signal::{Family, signal};
+use nssight_diagnosis::verdict::{self, Also, Names, Peer};
+use nssight_diagnosis::vocabulary::Outcome;
+use nssight_diagnosis::{Cause, Component, Confidence, Facts, Layer, Remedy, Shown, Verdict};
+
+use crate::heartbeat::Heartbeat;
+use crate::incident::{Group, Placed};
+use crate::scan::Scanned;
+use crate::sign::Role;
+use crate::view::{View, view};
+use crate::{Document, FileSummary, Incident, Quote, SCHEMA};
+
+pub(crate) fn conclude(files: &[Scanned], groups: &[Group<'_>], heartbeats: Vec<Heartbeat>) -> Document {
+    let failures: Vec<Failure<'_>> = groups.iter().map(Failure::of).collect();
+    let mut by_cause: BTreeMap<Option<Cause>, Vec<usize>> = BTreeMap::new();
+    for (index, failure) in failures.iter().enumerate() {
+        by_cause.entry(failure.named().map(|first| first.cause)).or_default().push(index);
+    }
+    // The most frequent one, and among equals the last; of each its last failure counts.
+    let mut ranked: Vec<(&Failure<'_>, usize, usize)> = by_cause
+        .into_values()
+        .filter_map(|members| members.last().map(|last| (&failures[*last], members.len(), *last)))
+        .collect();
+    ranked.sort_by_key(|(failure, count, last)| (failure.named().is_none(), Reverse((*count, *last))));
+    let (verdict, evidence, against, next) = match ranked.first() {
+        Some((failure, count, _)) if failure.named().is_some() => failed(failure, *count, files, &heartbeats),
+        _ if !heartbeats.is_empty() => beating(&heartbeats[0]),
+        Some((failure, ..)) => unknown(failure, files),
+        None => nothing(files),
+    };
+    let incidents = ranked.iter().map(|(failure, count, _)| failure.incident(*count)).collect();
+    let summary = |file: &Scanned| FileSummary {
+        name: file.name.clone(),
+        role: file.role,
+        bytes: file.bytes,
+        events: file.count,
+        notes: file.notes.clone(),
+    };
+    let files = files.iter().map(summary).collect();
+    Document { schema: SCHEMA, verdict, evidence, against, next, incidents, heartbeats, files }
+}
+
+/// One failure, with what is made of it.
+struct Failure<'a> {
+    group: &'a Group<'a>,
+    view: View,
+    judgement: Judgement,
+    names: Names,
+}
+
+impl<'a> Failure<'a> {
+    fn of(group: &'a Group<'a>) -> Self {
+        let view = view(group);
+        let judgement = judged(view.shown.as_ref(), &view.facts);
+        let of_sigul = [Role::Client, Role::Bridge, Role::Server].into_iter().any(|role| group.heard(role));
+        let peer = if of_sigul { Peer::Bridge } else { Peer::Plain };
+        Self { group, view, judgement, names: Names { peer, ..Names::default() } }
+    }
+
+    fn seen_at(&self) -> Option<Layer> {
+        self.view.shown.as_ref()?.layer
+    }
+
+    /// The cause that its lines name. That the other side went, or said nothing, has as many causes as there are, and so has
+    /// an error of which no more than the name is known: there something else must speak for one of them.
+    fn named(&self) -> Option<&Candidate> {
+        let family = self.judgement.shown.as_ref()?.signal.row().family;
+        let tells = !matches!(family, Family::End | Family::Silence | Family::Other);
+        self.judgement.first().filter(|_| tells || self.judgement.confidence != Confidence::Possible)
+    }
+
+    /// Logs are second-hand: they are certain only where both ends say the same.
+    fn confidence(&self) -> Confidence {
+        match self.judgement.confidence {
+            Confidence::Certain if !self.view.facts.has(fact::LogsAgree::Yes) => Confidence::Likely,
+            confidence => confidence,
+        }
+    }
+
+    fn component(&self, component: Component) -> Component {
+        verdict::named(component, &self.names)
+    }
+
+    /// Every cause that is left, where none of them is named.
+    fn open(&self) -> Vec<Alternative> {
+        let Some(first) = self.judgement.first() else { return Vec::new() };
+        let of = |candidate: &Candidate| Alternative {
+            cause: candidate.cause,
+            component: self.component(candidate.component),
+            tell_apart: judge::tell_apart(first.cause, candidate.cause),
+        };
+        self.judgement.candidates.iter().map(of).collect()
+    }
+
+    /// The verdict that names this cause, with what the catalogue has for it.
+    fn verdict(&self, first: &Candidate, summary: String) -> Verdict {
+        let entry = first.cause.entry();
+        let seen_at = self.seen_at();
+        let layer = match entry.rules.at {
+            At::Home => entry.layer,
+            At::Shown => seen_at.unwrap_or(entry.layer),
+        };
+        let others = self.judgement.alternatives().into_iter();
+        let others = others.map(|other| Alternative { component: self.component(other.component), ..other });
+        let also = self.judgement.also();
+        let also = also.map(|other| Also { cause: other.cause, component: self.component(other.component) });
+        Verdict {
+            status: Outcome::Fail,
+            layer: Some(layer),
+            seen_at: seen_at.or(Some(layer)),
+            cause: Some(first.cause),
+            component: Some(self.component(first.component)),
+            confidence: self.confidence(),
+            remedies: verdict::remedies(first.cause, &self.names),
+            alternatives: others.collect(),
+            also: also.collect(),
+            docs: Some(verdict::page(first.cause)),
+            ..Verdict::inconclusive(summary)
+        }
+    }
+
+    fn incident(&self, count: usize) -> Incident {
+        let cause = self.named().map(|first| first.cause);
+        let layer = cause.map(|cause| cause.entry().layer);
+        let (shown, facts) = (self.view.shown.clone(), self.view.facts.clone());
+        Incident { cause, layer, count, shown, facts, lines: quotes(self.group) }
+    }
+}
+
+fn judged(shown: Option<&Shown>, facts: &Facts) -> Judgement {
+    judge::judge(&Case { shown: shown.into_iter().collect(), facts: facts.iter().collect() })
+}
+
+type Conclusion = (Verdict, Vec<Quote>, Vec<String>, Option<Remedy>);
+
+fn failed(failure: &Failure<'_>, count: usize, files: &[Scanned], heartbeats: &[Heartbeat]) -> Conclusion {
+    let Some(first) = failure.named() else { return unknown(failure, files) };
+    let entry = first.cause.entry();
+    let times = if count > 1 { format!(" It happened {count} times.") } else { String::new() };
+    let dead = failure.view.facts.has(fact::BridgeClose::AtOnce);
+    let beat = heartbeats.first().filter(|_| dead).map_or(String::new(), |beat| {
+        format!(
+            " {} has an end of file every {} s, {} of them: something connects there and says nothing, and that leaves dead \
+             connections in the bridge's queue.",
+            beat.file, beat.period_s, beat.count
+        )
+    });
+    let verdict = failure.verdict(first, format!("{}{times}{beat}", entry.title));
+    let mut against = Vec::new();
+    if failure.group.joined_without_time {
+        against.push("the client's lines have no times: that they belong to these of the others is assumed".to_owned());
+    }
+    let silent = [(Role::Client, "client"), (Role::Bridge, "bridge"), (Role::Server, "server")]
+        .into_iter()
+        .filter(|(role, _)| !failure.group.heard(*role));
+    for (role, name) in silent {
+        if files.iter().any(|file| file.role == role && !file.events.is_empty()) {
+            against.push(format!("the {name}'s log has nothing at that time"));
+        }
+    }
+    (verdict, quotes(failure.group), against, entry.confirm.first().map(Remedy::from))
+}
+
+/// Nothing failed but for what comes as regularly as a clock.
+fn beating(beat: &Heartbeat) -> Conclusion {
+    let group = Group::default();
+    let shown = Shown::new(signal::BARE_CONNECTIONS).at(Layer::Bridge);
+    let judgement = judged(Some(&shown), &Facts::default());
+    let names = Names { peer: Peer::Bridge, ..Names::default() };
+    let view = View { shown: Some(shown), facts: Facts::default() };
+    let failure = Failure { group: &group, view, judgement, names };
+    let summary = |title: &str| format!("{title} {}: {} times, every {} s.", beat.file, beat.count, beat.period_s);
+    let verdict = match failure.judgement.first() {
+        Some(first) => failure.verdict(first, summary(first.cause.entry().title)),
+        None => Verdict::inconclusive(summary("An end of file comes again and again.")),
+    };
+    let next = verdict.cause.and_then(|cause| cause.entry().confirm.first().map(Remedy::from));
+    (verdict, Vec::new(), Vec::new(), next)
+}
+
+/// Something failed, and the lines leave open what.
+fn unknown(failure: &Failure<'_>, files: &[Scanned]) -> Conclusion {
+    let lacks = |role: Role| !files.iter().any(|file| file.role == role && !file.events.is_empty());
+    let (what, text, command) = if lacks(Role::Bridge) {
+        (
+            "the bridge's log is not among them",
+            "Collect the bridge's log of the same minute, with -v -v; it says how far the client got.",
+            Some("journalctl -u sigul_bridge --since '15 min ago' -o short-iso"),
+        )
+    } else if lacks(Role::Client) {
+        (
+            "the client's words are not among them",
+            "Collect what the client prints with -v -v, its child's words too.",
+            Some("sigul -v -v list-users"),
+        )
+    } else if lacks(Role::Server) {
+        (
+            "the server's log is not among them",
+            "Collect the server's log of the same minute.",
+            Some("journalctl -u sigul_server --since '15 min ago' -o short-iso"),
+        )
+    } else {
+        ("more than one fault looks like this", "Walk the layers on the client's host.", Some("nssight diagnose"))
+    };
+    let verdict = Verdict {
+        seen_at: failure.seen_at(),
+        alternatives: failure.open(),
+        ..Verdict::inconclusive(format!("cannot tell: something failed, and {what}"))
+    };
+    let next = Remedy { text: text.to_owned(), command: command.map(str::to_owned) };
+    (verdict, quotes(failure.group), Vec::new(), Some(next))
+}
+
+fn nothing(files: &[Scanned]) -> Conclusion {
+    let events: u64 = files.iter().map(|file| file.count).sum();
+    let summary = match events {
+        0 => "cannot tell: no line of these logs is known to nssight",
+        _ => "cannot tell: no line of these logs says that something failed",
+    };
+    let next = Remedy {
+        text: "Walk the layers on the host where it fails.".to_owned(),
+        command: Some("nssight diagnose".to_owned()),
+    };
+    (Verdict::inconclusive(summary.to_owned()), Vec::new(), Vec::new(), Some(next))
+}
+
+/// At most so many lines of one failure are shown.
+const QUOTES: usize = 24;
+
+fn quotes(group: &Group<'_>) -> Vec<Quote> {
+    let from = group.events.len().saturating_sub(QUOTES);
+    group.events[from..].iter().map(Placed::quote).collect()
+}

@@ -1,0 +1,66 @@
+//! Ends of file that come as regularly as a clock: something connects and says nothing, a health probe on a TLS port.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::line::When;
+use crate::scan::Scanned;
+
+/// So many are needed.
+const FEWEST: usize = 5;
+/// So many of the intervals must be near the middle one.
+const REGULAR: f64 = 0.7;
+
+/// What is so near to a beat, in microseconds, is one.
+const NEAR: i64 = 1_000_000;
+
+/// A steady series of ends of file.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Heartbeat {
+    /// The log that has it.
+    pub file: String,
+    /// How many there are.
+    pub count: usize,
+    /// How far they are apart, in seconds.
+    pub period_s: f64,
+    /// Their times in order, in microseconds.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub(crate) times: Vec<i64>,
+}
+
+impl Heartbeat {
+    /// Whether an event at this time is one of its beats.
+    pub(crate) fn covers(&self, file: &str, when: When) -> bool {
+        // They are in order: only the first one that is not long before can be near.
+        let near = self.times.partition_point(|time| *time <= when.0 - NEAR);
+        self.file == file && self.times.get(near).is_some_and(|time| *time < when.0 + NEAR)
+    }
+}
+
+pub(crate) fn find(files: &[Scanned]) -> Vec<Heartbeat> {
+    files.iter().filter_map(of).collect()
+}
+
+fn of(file: &Scanned) -> Option<Heartbeat> {
+    let mut times: Vec<i64> = file.ends.iter().map(|when| when.0).collect();
+    times.sort_unstable();
+    // A bridge may write two lines for one.
+    times.dedup_by(|later, earlier| *later - *earlier < 500_000);
+    let mut gaps: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    if gaps.len() + 1 < FEWEST {
+        return None;
+    }
+    gaps.sort_unstable();
+    let middle = gaps[gaps.len() / 2];
+    let slack = (middle / 10).max(300_000);
+    let near = gaps.iter().filter(|gap| (**gap - middle).abs() <= slack).count();
+    if middle < 1_000_000 || (near as f64) < REGULAR * gaps.len() as f64 {
+        return None;
+    }
+    // A beat has a neighbour at its distance; another end of file in between is not one of them.
+    let is_beat = |at: &i64| times.iter().any(|other| ((other - at).abs() - middle).abs() <= slack);
+    let times: Vec<i64> = times.iter().copied().filter(|at| is_beat(at)).collect();
+    let period_s = (middle as f64 / 100_000.0).round() / 10.0;
+    Some(Heartbeat { file: file.name.clone(), count: times.len(), period_s, times })
+}

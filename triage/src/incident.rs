@@ -1,0 +1,169 @@
+//! Events of all files in the order of their times, and what belongs to one failure.
+
+use nssight_diagnosis::Signal;
+
+use crate::Heartbeat;
+use crate::Quote;
+use crate::line;
+use crate::scan::{Event, Scanned};
+use crate::sign::{Role, Routine};
+
+/// Lines of one failure are no further apart, in microseconds.
+const GAP: i64 = 2_000_000;
+/// What led to a failure is looked for so far before it.
+const BEFORE: i64 = 3_000_000;
+/// Of a log without times, this many lines before its last trouble are one with it.
+const NEAR: u64 = 80;
+/// Of those who met no trouble, this many lines are put beside a failure without times.
+const LATEST: usize = 8;
+/// Incidents that are judged, from the last one back.
+const MOST: usize = 500;
+
+/// An event with what is known of its file.
+#[derive(Debug, Clone)]
+pub(crate) struct Placed<'a> {
+    pub(crate) file: &'a Scanned,
+    pub(crate) role: Role,
+    pub(crate) event: &'a Event,
+}
+
+impl Placed<'_> {
+    pub(crate) fn quote(&self) -> Quote {
+        Quote {
+            file: self.file.name.clone(),
+            line: self.event.line,
+            time: self.event.when.and_then(line::shown),
+            role: self.role,
+            text: line::quote(self.event.text.as_bytes()),
+        }
+    }
+
+    /// What went wrong, in its writer's view. Words that any program may write count from a known writer only.
+    pub(crate) fn trouble(&self) -> Option<Signal> {
+        let counts = self.role != Role::Unknown || self.event.by_code || !self.event.sign.is_anybodys();
+        self.event.sign.shown().filter(|_| counts)
+    }
+
+    fn at(&self) -> i64 {
+        self.event.when.map_or(i64::MAX, |when| when.0)
+    }
+}
+
+/// The events of one failure, in the order of their times.
+#[derive(Debug, Default)]
+pub(crate) struct Group<'a> {
+    pub(crate) events: Vec<Placed<'a>>,
+    /// Lines without times were put beside lines with times.
+    pub(crate) joined_without_time: bool,
+}
+
+impl Group<'_> {
+    /// Whether this role's log has this in it.
+    pub(crate) fn has(&self, role: Role, routine: Routine) -> bool {
+        self.events.iter().any(|placed| placed.role == role && placed.event.sign.is(routine))
+    }
+
+    /// Whether this role's log has anything in it.
+    pub(crate) fn heard(&self, role: Role) -> bool {
+        self.events.iter().any(|placed| placed.role == role)
+    }
+}
+
+pub(crate) fn group<'a>(files: &'a [Scanned], heartbeats: &[Heartbeat]) -> Vec<Group<'a>> {
+    let placed = |file: &'a Scanned| {
+        file.events.iter().map(move |event| Placed { file, role: event.role.unwrap_or(file.role), event })
+    };
+    let all: Vec<Placed<'a>> = files.iter().flat_map(placed).collect();
+    let (mut timed, untimed): (Vec<_>, Vec<_>) = all.into_iter().partition(|placed| placed.event.when.is_some());
+    timed.sort_by_key(Placed::at);
+    let mut groups = by_time(&timed, heartbeats);
+    let last = last_of_each(&untimed);
+    if last.iter().any(|placed| placed.trouble().is_some()) {
+        // A client that writes no times: its last failure and the last one of the others.
+        let mut group = groups.pop().unwrap_or_default();
+        if group.events.is_empty() {
+            group.events.extend(unfinished(&timed));
+        }
+        group.joined_without_time = !group.events.is_empty();
+        group.events.extend(last);
+        groups.push(group);
+    }
+    groups
+}
+
+fn by_time<'a>(timed: &[Placed<'a>], heartbeats: &[Heartbeat]) -> Vec<Group<'a>> {
+    let is_beat = |placed: &Placed<'_>| {
+        let when = placed.event.when;
+        placed.event.sign.is_end()
+            && when.is_some_and(|when| heartbeats.iter().any(|beat| beat.covers(&placed.file.name, when)))
+    };
+    let trouble = |placed: &Placed<'_>| placed.trouble().is_some() && !is_beat(placed);
+    let mut spans: Vec<(i64, i64)> = Vec::new();
+    for placed in timed.iter().filter(|placed| trouble(placed)) {
+        match spans.last_mut() {
+            Some((_, end)) if placed.at() - *end <= GAP => *end = placed.at(),
+            _ => spans.push((placed.at(), placed.at())),
+        }
+    }
+    let skipped = spans.len().saturating_sub(MOST);
+    let within = |(start, end): (i64, i64)| {
+        let first = timed.partition_point(|placed| placed.at() < start - BEFORE);
+        let past = timed.partition_point(|placed| placed.at() <= end);
+        let events: Vec<Placed<'a>> = timed[first..past].iter().filter(|placed| !is_beat(placed)).cloned().collect();
+        Group { events: since_last_request(events, start), joined_without_time: false }
+    };
+    spans.into_iter().skip(skipped).map(within).collect()
+}
+
+/// What came before the request that failed, and after it, is another request's: times alone do not part them.
+fn since_last_request<'a>(events: Vec<Placed<'a>>, start: i64) -> Vec<Placed<'a>> {
+    let of_request = |role: Role, begins: Routine| {
+        let own = |placed: &Placed<'_>| placed.role == role;
+        let trouble = events.iter().position(|it| own(it) && it.trouble().is_some());
+        let first =
+            trouble.or_else(|| events.iter().rposition(|it| own(it) && it.at() < start)).unwrap_or(events.len());
+        let is_begin = |it: &Placed<'_>| own(it) && it.event.sign.is(begins);
+        let begin = events.iter().take(first).rposition(is_begin).unwrap_or(0);
+        // Trouble after a request's end is another one's. Who met no trouble may have ended the very request that failed.
+        let is_past = |it: &Placed<'_>| own(it) && it.event.sign.is(Routine::Finished);
+        let past = events.iter().take(trouble.unwrap_or(0)).rposition(is_past).map_or(0, |end| end + 1);
+        let from = begin.max(past);
+        let to = events.iter().skip(first).position(is_begin).map_or(events.len(), |after| first + after);
+        from..to
+    };
+    let bridge = of_request(Role::Bridge, Routine::WaitsForServer);
+    let server = of_request(Role::Server, Routine::WaitsForRequest);
+    let kept = |(index, placed): &(usize, Placed<'a>)| match placed.role {
+        Role::Bridge => bridge.contains(index),
+        Role::Server => server.contains(index),
+        _ => true,
+    };
+    events.into_iter().enumerate().filter(kept).map(|(_, placed)| placed).collect()
+}
+
+/// The last lines of those who met no trouble. A request that they have ended is not the one that failed.
+fn unfinished<'a>(timed: &[Placed<'a>]) -> Vec<Placed<'a>> {
+    let is_past = |placed: &Placed<'_>| {
+        let ends = |later: &Placed<'_>| later.role == placed.role && later.event.sign.is(Routine::Finished);
+        timed.iter().any(|later| ends(later) && later.at() >= placed.at())
+    };
+    timed.iter().rev().take(LATEST).rev().filter(|placed| !is_past(placed)).cloned().collect()
+}
+
+/// Of every file without times, its last failure.
+fn last_of_each<'a>(untimed: &[Placed<'a>]) -> Vec<Placed<'a>> {
+    let of_one_file = |events: &'_ [Placed<'a>]| {
+        let last = events.iter().filter(|placed| placed.trouble().is_some()).map(|placed| placed.event.line).max();
+        let near = |placed: &&Placed<'_>| last.is_some_and(|last| placed.event.line + NEAR >= last);
+        let kept: Vec<Placed<'a>> = events.iter().filter(near).cloned().collect();
+        // What ended an earlier run is not about this one.
+        let ends = |placed: &Placed<'_>| {
+            let event = placed.event;
+            placed.trouble().is_some() && event.text.ends_a_run() && (!event.child || event.text.names_child())
+        };
+        let earlier = |placed: &Placed<'_>| ends(placed) && Some(placed.event.line) < last;
+        let from = kept.iter().rposition(earlier).map_or(0, |end| end + 1);
+        kept[from..].to_vec()
+    };
+    untimed.chunk_by(|one, next| std::ptr::eq(one.file, next.file)).flat_map(of_one_file).collect()
+}

@@ -1,0 +1,175 @@
+//! What logs prove: events are recognised line by line, put in order across files, and joined where they belong together.
+//! Each failure gives facts and a signal, told from the client's view, and the judge says what they mean. Logs are
+//! second-hand: only what both ends of a session say alike, at the same time, proves a cause.
+
+mod conclude;
+mod heartbeat;
+mod incident;
+mod line;
+mod scan;
+mod sign;
+mod turned;
+mod view;
+
+use std::io::Read;
+
+use nssight_diagnosis::{Cause, Facts, Layer, Remedy, Shown, Verdict};
+use nssight_probes::report::{self, Report};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+pub use heartbeat::Heartbeat;
+pub use scan::patterns;
+pub use sign::Role;
+
+/// The schema's name.
+pub const SCHEMA: &str = "nssight/triage/1";
+
+/// One line that a conclusion rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Quote {
+    /// The file, as it was given.
+    pub file: String,
+    /// The line's number, from 1.
+    pub line: u64,
+    /// RFC 3339 with milliseconds where the line has a time; without a zone where the line has none.
+    pub time: Option<String>,
+    /// Who wrote it.
+    pub role: Role,
+    /// Its beginning.
+    pub text: String,
+}
+
+/// What belongs to one failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Incident {
+    /// The cause, where the lines tell one.
+    pub cause: Option<Cause>,
+    /// Its layer.
+    pub layer: Option<Layer>,
+    /// How many were like this.
+    pub count: usize,
+    /// What the last of them shows, from the client's view.
+    pub shown: Option<Shown>,
+    /// What its lines tell beside that.
+    pub facts: Facts,
+    /// The lines of the last of them.
+    pub lines: Vec<Quote>,
+}
+
+/// One thing that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FileSummary {
+    /// Its name, as it was given, with the names inside archives behind it.
+    pub name: String,
+    /// Who wrote it, as far as it shows.
+    pub role: Role,
+    /// Bytes, unpacked.
+    pub bytes: u64,
+    /// Lines that were recognised.
+    pub events: u64,
+    /// What was wrong with it.
+    pub notes: Vec<String>,
+}
+
+/// The document of `nssight triage`.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Document {
+    /// Always [`SCHEMA`].
+    pub schema: &'static str,
+    /// As in a report; `inconclusive` where the logs do not suffice.
+    pub verdict: Verdict,
+    /// The lines that it rests on.
+    pub evidence: Vec<Quote>,
+    /// What speaks against it.
+    pub against: Vec<String>,
+    /// The one thing to collect next.
+    pub next: Option<Remedy>,
+    /// Failures by cause, the most frequent first.
+    pub incidents: Vec<Incident>,
+    /// Ends of file that come as regularly as a clock.
+    pub heartbeats: Vec<Heartbeat>,
+    /// What was read.
+    pub files: Vec<FileSummary>,
+}
+
+/// Reads logs and reports, then judges.
+#[derive(Default)]
+pub struct Triage {
+    files: Vec<scan::Scanned>,
+    reports: Vec<(String, Report)>,
+}
+
+/// A report is some hundred kilobytes; no larger document is read as one.
+const REPORT_AT_MOST: usize = 16 * 1024 * 1024;
+
+impl Triage {
+    /// Reads one log, line by line and in constant memory. What goes wrong in reading is a note on the file.
+    pub fn log(&mut self, name: &str, input: impl Read) {
+        self.files.push(scan::scan(name, input));
+    }
+
+    /// Reads a document: a report of a walk counts as the verdict that it has, anything else as a log.
+    ///
+    /// # Errors
+    /// What is wrong with the input.
+    pub fn document(&mut self, name: &str, mut input: impl Read) -> std::io::Result<()> {
+        let mut bytes = Vec::new();
+        input.by_ref().take(REPORT_AT_MOST as u64).read_to_end(&mut bytes)?;
+        match serde_json::from_slice::<Report>(&bytes) {
+            Ok(report) if report.schema == report::SCHEMA => self.reports.push((name.to_owned(), report)),
+            _ => self.log(name, bytes.as_slice().chain(input)),
+        }
+        Ok(())
+    }
+
+    /// A remark on a file that could not be read, or not to its end.
+    pub fn note(&mut self, name: &str, note: String) {
+        match self.files.iter_mut().find(|file| file.name == name) {
+            Some(file) => file.notes.push(note),
+            None => self.files.push(scan::Scanned { notes: vec![note], ..scan::Scanned::new(name) }),
+        }
+    }
+
+    /// Puts everything together.
+    pub fn finish(self) -> Document {
+        let heartbeats = heartbeat::find(&self.files);
+        let incidents = incident::group(&self.files, &heartbeats);
+        let mut document = conclude::conclude(&self.files, &incidents, heartbeats);
+        // A walk has looked itself: its verdict stands, the last one where there are several, and the logs are its context.
+        if let Some((name, report)) = self.reports.iter().max_by(|one, other| one.1.started.cmp(&other.1.started)) {
+            if let Some(ours) = document.verdict.cause
+                && report.verdict.cause != Some(ours)
+            {
+                document.against.push(format!("the logs by themselves would fit {ours}, at another time perhaps"));
+            }
+            document.verdict = report.verdict.clone();
+            document.evidence.insert(0, quote_of(name, report));
+            document.next = None;
+        }
+        let of_report = |(name, _): &(String, Report)| FileSummary {
+            name: name.clone(),
+            role: Role::Nssight,
+            bytes: 0,
+            events: 1,
+            notes: Vec::new(),
+        };
+        document.files.extend(self.reports.iter().map(of_report));
+        document
+    }
+}
+
+fn quote_of(name: &str, report: &Report) -> Quote {
+    Quote {
+        file: name.to_owned(),
+        line: 1,
+        time: Some(report.started.clone()),
+        role: Role::Nssight,
+        text: report.verdict.summary.clone(),
+    }
+}
+
+/// The JSON Schema of [`Document`], from its types.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Document).to_value()
+}

@@ -1,0 +1,165 @@
+//! The head of a line: when, who, and where the message begins. Containers, the journal and Python's logging each put
+//! something before it.
+
+use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
+
+use crate::sign::Role;
+
+/// When a line was written, in microseconds since 1970; by the writer's own clock where no zone is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct When(pub(crate) i64);
+
+/// Times stand within so many bytes of a line's beginning.
+const HEAD: usize = 96;
+
+/// The first time in a line's head that can be read.
+pub(crate) fn when(line: &[u8]) -> Option<When> {
+    let head = &line[..line.len().min(HEAD)];
+    for start in memchr::memchr2_iter(b'2', b'1', head).take(12) {
+        // A date begins a word.
+        let boundary = start == 0 || !head[start - 1].is_ascii_alphanumeric();
+        if boundary && let Some(when) = iso(&line[start..]) {
+            return Some(when);
+        }
+    }
+    syslog(head)
+}
+
+fn digits(bytes: &[u8]) -> Option<u32> {
+    bytes.iter().try_fold(0_u32, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0')))
+}
+
+/// `2026-11-24 06:54:26,123`, `2026-11-24T06:54:26.123456Z`, `…+01:00`.
+fn iso(text: &[u8]) -> Option<When> {
+    if text.len() < 19 || text[4] != b'-' || text[7] != b'-' || !matches!(text[10], b' ' | b'T') || text[13] != b':' {
+        return None;
+    }
+    let date = date(digits(&text[..4])? as i32, digits(&text[5..7])?, digits(&text[8..10])?)?;
+    let (time, used) = clock(&text[11..])?;
+    let offset = zone(text.get(11 + used..).unwrap_or_default());
+    Some(micros(PrimitiveDateTime::new(date, time), offset))
+}
+
+fn date(year: i32, month: u32, day: u32) -> Option<Date> {
+    Date::from_calendar_date(year, Month::try_from(u8::try_from(month).ok()?).ok()?, u8::try_from(day).ok()?).ok()
+}
+
+/// `06:54:26`, with a fraction or without, and its length.
+fn clock(text: &[u8]) -> Option<(Time, usize)> {
+    if text.len() < 8 || text[2] != b':' || text[5] != b':' {
+        return None;
+    }
+    let part = |at: usize| digits(&text[at..at + 2]).and_then(|number| u8::try_from(number).ok());
+    let (mut micro, mut used) = (0, 8);
+    if matches!(text.get(8), Some(b'.' | b',')) {
+        let fraction = text[9..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let read = fraction.min(6);
+        micro = digits(&text[9..9 + read])? * 10_u32.pow(6 - read as u32);
+        used += 1 + fraction;
+    }
+    Some((Time::from_hms_micro(part(0)?, part(3)?, part(6)?, micro).ok()?, used))
+}
+
+fn zone(text: &[u8]) -> UtcOffset {
+    let read = || {
+        let sign = match text.first()? {
+            b'+' => 1,
+            b'-' => -1,
+            _ => return None,
+        };
+        let hours = i8::try_from(digits(text.get(1..3)?)?).ok()?;
+        let minutes = if text.get(3) == Some(&b':') { text.get(4..6)? } else { text.get(3..5)? };
+        UtcOffset::from_hms(sign * hours, sign * i8::try_from(digits(minutes)?).ok()?, 0).ok()
+    };
+    read().unwrap_or(UtcOffset::UTC)
+}
+
+const MONTHS: [&[u8]; 12] =
+    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+
+/// `Nov 24 06:54:26`, of the journal and of syslog, which leave out the year: the last one in which it is not in the future.
+fn syslog(head: &[u8]) -> Option<When> {
+    let month = MONTHS.iter().position(|month| head.starts_with(month))?;
+    let day = match head.get(4..6)? {
+        [b' ', digit] => digits(&[*digit])?,
+        two => digits(two)?,
+    };
+    let (time, _) = clock(head.get(7..)?)?;
+    let now = OffsetDateTime::now_utc();
+    let of = |year| Some(PrimitiveDateTime::new(date(year, month as u32 + 1, day)?, time));
+    let this = of(now.year()).filter(|then| then.assume_utc() <= now + time::Duration::days(1));
+    Some(micros(this.or_else(|| of(now.year() - 1))?, UtcOffset::UTC))
+}
+
+fn micros(at: PrimitiveDateTime, offset: UtcOffset) -> When {
+    When((at.assume_offset(offset).unix_timestamp_nanos() / 1000) as i64)
+}
+
+/// As RFC 3339 with milliseconds, in UTC or in the writer's own zone, which is not known.
+pub(crate) fn shown(when: When) -> Option<String> {
+    let format =
+        time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]");
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(when.0) * 1000).ok()?.format(format).ok()
+}
+
+/// Who wrote it, by the program or container that a prefix names.
+pub(crate) fn role(head: &[u8]) -> Option<Role> {
+    let head = &head[..head.len().min(HEAD)];
+    let has = |word: &[u8]| memchr::memmem::find(head, word).is_some();
+    if [&b"tstclnt: "[..], b"curl: (", b"certutil: ", b"pk12util: "].into_iter().any(has) {
+        return Some(Role::Tool);
+    }
+    if has(b"selfserv: ") {
+        return Some(Role::Peer);
+    }
+    // Only what stands before the message: `host sigul_bridge[42]: `, `sigul-bridge-1  | `.
+    let prefix = memchr::memmem::find(head, b": ").or_else(|| memchr::memmem::find(head, b" | "));
+    let prefix = &head[..prefix.unwrap_or(0)];
+    let has = |word: &[u8]| memchr::memmem::find(prefix, word).is_some();
+    match () {
+        () if has(b"sigul_bridge") || has(b"sigul-bridge") => Some(Role::Bridge),
+        () if has(b"sigul_server") || has(b"sigul-server") => Some(Role::Server),
+        () if has(b"sigul-client") || has(b"sigul[") => Some(Role::Client),
+        () => None,
+    }
+}
+
+/// The line as a quote: without control characters and cut.
+pub(crate) fn quote(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&line[..line.len().min(1200)]);
+    let text: String = text.chars().filter(|c| !c.is_control()).take(240).collect();
+    text.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_all_writers_are_read() {
+        let expected = Some("2025-11-24T06:54:26.123".to_owned());
+        for line in [
+            "2025-11-24 06:54:26,123 INFO: Unexpected EOF",
+            "2025-11-24T06:54:26.123456Z stdout F ERROR: x",
+            "2025-11-24T07:54:26.123+01:00 host sigul_bridge[42]: x",
+            "2025-11-24T01:24:26.123456789-0530 x",
+            "[2025-11-24 06:54:26.123] ERROR: x",
+            "sigul-bridge-1  | 2025-11-24 06:54:26,123 INFO: x",
+            r#"{"log":"x\n","stream":"stderr","time":"2025-11-24T06:54:26.1234Z"}"#,
+        ] {
+            assert_eq!(when(line.as_bytes()).and_then(shown), expected, "{line}");
+        }
+        assert!(when(b"Nov 24 06:54:26 host sigul_bridge[42]: INFO: x").is_some());
+        for line in ["ERROR: I/O error: Unexpected EOF in NSPR", "", "2026-99-99 06:54:26 x", "Nov 99 06:54:26", "2"] {
+            assert_eq!(when(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_names_the_writer() {
+        assert_eq!(role(b"Nov 24 06:54:26 host sigul_bridge[42]: INFO: x"), Some(Role::Bridge));
+        assert_eq!(role(b"sigul-server-1  | 2025-11-24 06:54:26,123 INFO: x"), Some(Role::Server));
+        assert_eq!(role(b"tstclnt: write to SSL socket failed"), Some(Role::Tool));
+        assert_eq!(role(b"ERROR: cannot reach sigul_bridge"), None);
+    }
+}

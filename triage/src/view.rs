@@ -1,0 +1,255 @@
+//! What the lines of one failure show, told from the client's view: facts, and the signal that counts.
+//!
+//! What a client says of its own side comes first, then the sessions from the outside in. A server's log is turned round:
+//! what it finds wrong with its client's certificate is for the client a refusal, and an alert that it heard is the client's
+//! own. An end of file says only that the other side went, so it counts where nothing else is said.
+
+use std::time::Duration;
+
+use nssight_diagnosis::derive::close::close;
+use nssight_diagnosis::fact::{Hop, SeenBy, fact};
+use nssight_diagnosis::signal::{Family, Signal, signal};
+use nssight_diagnosis::{Facts, Layer, Shown};
+
+use crate::incident::{Group, Placed};
+use crate::sign::{Role, Routine};
+use crate::turned::{Said, turned};
+
+/// What the lines of one failure show.
+pub(crate) struct View {
+    /// What counts of what went wrong.
+    pub(crate) shown: Option<Shown>,
+    pub(crate) facts: Facts,
+}
+
+/// What the lines of one failure show.
+pub(crate) fn view(group: &Group<'_>) -> View {
+    let lines = Lines::of(group);
+    let shown = lines.local().or_else(|| lines.outer()).or_else(|| lines.request());
+    let shown = shown.or_else(|| lines.inner()).or_else(|| lines.end()).or_else(|| lines.rest());
+    let mut facts = lines.facts(shown.as_ref());
+    facts.seen_by(SeenBy::Log);
+    View { shown: shown.map(|shown| Shown { said_by: SeenBy::Log, ..shown }), facts }
+}
+
+/// An error of a session, not of the program's own side, and more than its end.
+fn is_of_session(signal: Signal) -> bool {
+    matches!(signal.row().family, Family::Alert | Family::Chain | Family::Version | Family::Wire | Family::Policy)
+}
+
+fn is_end(signal: Signal) -> bool {
+    matches!(signal.row().family, Family::End | Family::Silence)
+}
+
+/// The lines of one failure, by who wrote them.
+struct Lines<'a> {
+    group: &'a Group<'a>,
+    /// The bridge's log has the client's connection, or its request.
+    accepted: bool,
+    read: bool,
+    /// The server's log has the request's beginning.
+    begun: bool,
+    /// A certificate was looked for by its nickname.
+    looked_up: bool,
+    /// What the bridge, or whoever stands in its place, says of its client.
+    of_bridge: Option<Said>,
+    /// What the server says of its client.
+    of_server: Option<Said>,
+}
+
+impl<'a> Lines<'a> {
+    fn of(group: &'a Group<'a>) -> Self {
+        let accepted = group.has(Role::Bridge, Routine::ClientConnected);
+        let looked_up = group.events.iter().any(|it| it.role.is_client() && it.event.sign.is(Routine::NicknameLookup));
+        let said = |at: fn(Role) -> bool| {
+            group.events.iter().filter(|it| at(it.role) && !it.event.child).find_map(|it| turned(it.trouble()?))
+        };
+        Self {
+            group,
+            accepted,
+            read: group.has(Role::Bridge, Routine::RequestRead),
+            begun: group.has(Role::Server, Routine::Started),
+            looked_up,
+            // Once it has taken the client, what it says of certificates is not about that one's.
+            of_bridge: said(|role| matches!(role, Role::Bridge | Role::Peer)).filter(|_| !accepted),
+            of_server: said(|role| role == Role::Server),
+        }
+    }
+
+    /// What this client, or a tool in its place, says went wrong.
+    fn own(&self) -> impl Iterator<Item = (Signal, &Placed<'a>)> {
+        let own = self.group.events.iter().filter(|placed| placed.role.is_client());
+        own.filter_map(|placed| Some((placed.trouble()?, placed)))
+    }
+
+    fn by(&self, role: Role) -> impl DoubleEndedIterator<Item = (Signal, &Placed<'a>)> {
+        let own = self.group.events.iter().filter(move |placed| placed.role == role);
+        own.filter_map(|placed| Some((placed.trouble()?, placed)))
+    }
+
+    /// The session that a client's line is about. Its child has the outer one; what its parent process says is about the
+    /// inner one, where it says so or where the bridge has read a request.
+    fn session(&self, placed: &Placed<'_>) -> Option<Layer> {
+        let speaks_of_inner = self.group.has(Role::Client, Routine::OwnContext) || self.read;
+        let alone = !self.group.heard(Role::Bridge) && !self.group.heard(Role::Peer);
+        match placed.role {
+            _ if placed.event.child => Some(Layer::OuterHandshake),
+            _ if speaks_of_inner => Some(Layer::InnerHandshake),
+            Role::Unknown if alone => None,
+            _ => Some(Layer::OuterHandshake),
+        }
+    }
+
+    /// What fails before anything is connected.
+    fn local(&self) -> Option<Shown> {
+        let counts = |signal: &Signal| match signal.row().family {
+            // It is what a successful start of NSS leaves behind (measured), so it says something after a look-up only.
+            Family::Local => *signal != signal::LIBRARY_NOT_LOADED || self.looked_up,
+            family => family == Family::Network,
+        };
+        let all = || self.own().map(|(signal, _)| signal).filter(counts);
+        // A traceback names the option that is missing in its last line only.
+        let signal = all().find(|signal| *signal == signal::PASSWORD_MISSING).or_else(|| all().next())?;
+        let found_nothing = self.found_nothing(signal);
+        Some(if found_nothing {
+            Shown::new(signal::CERTIFICATE_NOT_FOUND).at(Layer::Certificate)
+        } else {
+            Shown::new(signal)
+        })
+    }
+
+    /// Whether a look-up by nickname ended with this.
+    fn found_nothing(&self, signal: Signal) -> bool {
+        self.looked_up && [signal::LIBRARY_NOT_LOADED, signal::CERTIFICATE_NOT_FOUND].contains(&signal)
+    }
+
+    fn outer(&self) -> Option<Shown> {
+        let of_outer = |placed: &Placed<'_>| self.session(placed) != Some(Layer::InnerHandshake);
+        let mut own = self.own().filter(|(signal, placed)| is_of_session(*signal) && of_outer(placed));
+        let ours = own.next();
+        let at = Layer::OuterHandshake;
+        match (ours, self.of_bridge) {
+            // Whoever refuses knows best why.
+            (_, Some(Said::Refuses { signal, knows_why: true, .. })) => Some(Shown::new(signal).at(at)),
+            (Some((signal, placed)), _) => Some(Shown { layer: self.session(placed), ..Shown::new(signal) }),
+            (None, Some(said)) => said.signal().map(|signal| Shown::new(signal).at(at)),
+            (None, None) => None,
+        }
+    }
+
+    fn request(&self) -> Option<Shown> {
+        let of_reply = |signal: &Signal| signal.row().family == Family::Request && *signal != signal::REQUEST_INVALID;
+        let own = self.own().find(|(signal, _)| of_reply(signal));
+        let theirs = self.by(Role::Bridge).chain(self.by(Role::Server)).find(|(signal, _)| of_reply(signal));
+        let invalid = self.by(Role::Bridge).find(|(signal, _)| *signal == signal::REQUEST_INVALID);
+        let answered = own.or(theirs).map(|(signal, _)| Shown::new(signal).at(Layer::Request));
+        answered.or(invalid.map(|(signal, _)| Shown::new(signal).at(Layer::Bridge)))
+    }
+
+    fn inner(&self) -> Option<Shown> {
+        let of_inner = |placed: &Placed<'_>| self.session(placed) == Some(Layer::InnerHandshake);
+        let ours = self.own().find(|(signal, placed)| is_of_session(*signal) && of_inner(placed));
+        let signal = ours.map(|(signal, _)| signal).or(self.of_server.and_then(Said::signal))?;
+        Some(Shown::new(signal).at(Layer::InnerHandshake))
+    }
+
+    /// The last end that the bridge met in serving this client.
+    fn bridge_end(&self) -> Option<&Placed<'a>> {
+        self.by(Role::Bridge).rev().map(|(_, placed)| placed).find(|placed| placed.event.sign.is_end())
+    }
+
+    /// Nothing but an end, and how far it had come by then.
+    fn end(&self) -> Option<Shown> {
+        let own = self.own().find(|(signal, _)| is_end(*signal));
+        let (signal, layer) = match (own, self.bridge_end().filter(|_| self.read)) {
+            (Some((signal, _)), _) if self.read && self.begun => (signal, Some(Layer::InnerHandshake)),
+            (_, Some(end)) => (end.trouble()?, Some(Layer::Bridge)),
+            (Some((signal, placed)), _) if placed.event.child && !self.accepted => {
+                (signal, Some(Layer::OuterHandshake))
+            }
+            (Some((signal, placed)), _) if placed.role == Role::Tool => (signal, Some(Layer::OuterHandshake)),
+            // A parent process sees that its child went, whatever took it.
+            (Some((signal, _)), _) => (signal, None),
+            (None, None) => return None,
+        };
+        Some(Shown { layer, ..Shown::new(signal) })
+    }
+
+    /// What else the client says.
+    fn rest(&self) -> Option<Shown> {
+        self.own().last().map(|(signal, _)| Shown::new(signal))
+    }
+
+    fn facts(&self, shown: Option<&Shown>) -> Facts {
+        let mut facts = Facts::default();
+        let heard = |role: Role| self.group.heard(role);
+        let others = heard(Role::Bridge) || heard(Role::Peer) || heard(Role::Server);
+        if others && self.group.events.iter().any(|placed| placed.role.is_client()) {
+            facts.put(match self.group.joined_without_time {
+                true => fact::LogsJoined::WithoutTime,
+                false => fact::LogsJoined::ByTime,
+            });
+        }
+        if shown.is_some_and(|shown| self.found_nothing(shown.signal)) {
+            facts.put(fact::OurCertificateLookedUp::NotFound);
+        }
+        facts.extend(self.of_outer_session());
+        facts.extend(self.of_inner_session());
+        if self.agree(shown) {
+            facts.put(fact::LogsAgree::Yes);
+        }
+        facts
+    }
+
+    /// What the bridge's log has.
+    fn of_outer_session(&self) -> Facts {
+        let mut facts = self.of_bridge.map(Said::facts).unwrap_or_default();
+        if self.accepted {
+            facts.put(fact::PeerLogRefusedOurCertificate::No);
+        }
+        facts.place(Hop::Peer);
+        if self.accepted || self.by(Role::Bridge).next().is_some() {
+            facts.put(if self.accepted { fact::BridgeClient::Accepted } else { fact::BridgeClient::NotAccepted });
+            facts.put(if self.read { fact::BridgeRequest::Read } else { fact::BridgeRequest::NotRead });
+        }
+        if self.by(Role::Bridge).any(|(signal, _)| signal == signal::REQUEST_INVALID) {
+            facts.put(fact::BridgeRefusal::Said);
+        } else if let Some(end) = self.bridge_end().filter(|_| self.read) {
+            facts.put(fact::BridgeRefusal::NotSaid);
+            facts.put(if end.event.by_code { fact::BridgeEnd::NsprError } else { fact::BridgeEnd::EofError });
+            let request = self.group.events.iter().rev().find(|placed| placed.event.sign.is(Routine::RequestRead));
+            let since = request.and_then(|request| end.event.when?.0.checked_sub(request.event.when?.0));
+            if let Some(micros) = since.and_then(|since| u64::try_from(since).ok()) {
+                facts.put(close(Duration::from_micros(micros)));
+            }
+        }
+        facts
+    }
+
+    /// What the server's log has.
+    fn of_inner_session(&self) -> Facts {
+        let mut facts = self.of_server.map(Said::facts).unwrap_or_default();
+        if self.begun && self.of_server.is_none() {
+            facts.put(fact::PeerLogRefusedOurCertificate::No);
+        }
+        facts.place(Hop::Server);
+        if self.group.heard(Role::Server) {
+            facts.put(if self.begun { fact::ServerRequest::Begun } else { fact::ServerRequest::NotBegun });
+        }
+        facts
+    }
+
+    /// Whether the logs of both ends say the same.
+    fn agree(&self, shown: Option<&Shown>) -> bool {
+        let Some(shown) = shown else { return false };
+        let ours = self.own().any(|(signal, _)| signal == shown.signal);
+        let as_said = |said: Option<Said>| said.is_some_and(|said| said.signal() == Some(shown.signal));
+        let as_written = |role: Role| self.by(role).any(|(signal, _)| signal == shown.signal);
+        let theirs = match shown.layer {
+            Some(Layer::Request) => as_written(Role::Bridge) || as_written(Role::Server),
+            Some(Layer::InnerHandshake) => as_said(self.of_server),
+            _ => as_said(self.of_bridge),
+        };
+        ours && theirs
+    }
+}

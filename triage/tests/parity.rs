@@ -1,0 +1,81 @@
+//! A line that shows no writer means what `explain` says of it: one table of signals, and one judge.
+
+use nssight_diagnosis::signal::{CODES, Family, Library, SIGNALS, Signal, TEXTS, signal};
+use nssight_diagnosis::{Cause, judge};
+use nssight_triage::{Document, Triage};
+
+fn of_line(line: &str) -> Document {
+    let mut triage = Triage::default();
+    triage.log("a.log", line.as_bytes());
+    triage.finish()
+}
+
+/// The candidates of the verdict, the first one first.
+fn told(line: &str) -> Vec<Cause> {
+    let verdict = of_line(line).verdict;
+    let others = verdict.alternatives.iter().map(|other| other.cause);
+    let all = verdict.cause.into_iter().chain(verdict.also.iter().map(|other| other.cause)).chain(others);
+    // The first one may also be named for another component.
+    let mut causes: Vec<Cause> = Vec::new();
+    all.for_each(|cause| {
+        if !causes.contains(&cause) {
+            causes.push(cause)
+        }
+    });
+    causes
+}
+
+fn explained(signal: Signal) -> Vec<Cause> {
+    judge::of_signal(signal).iter().map(|candidate| candidate.cause).collect()
+}
+
+#[test]
+fn a_code_means_what_explain_says_of_it() {
+    let of_nss = |library| matches!(library, Library::Nspr | Library::Nss | Library::Ssl);
+    let codes = CODES.iter().filter(|code| of_nss(code.library) && code.signal != signal::NOTHING_WRONG);
+    let (mut names, mut numbers) = (0, 0);
+    for code in codes {
+        let expected = explained(code.signal);
+        if code.name.contains("_ERROR") {
+            assert_eq!(told(&format!("x: it failed: {}: {}", code.name, code.text)), expected, "{}", code.name);
+            names += 1;
+        }
+        assert_eq!(told(&format!("x: error ({}) unknown", code.number)), expected, "{}", code.number);
+        numbers += 1;
+    }
+    assert!(names > 400 && numbers > 400, "{names} names, {numbers} numbers");
+}
+
+#[test]
+fn a_phrase_means_what_explain_says_of_it() {
+    let mut count = 0;
+    for (text, meant) in TEXTS {
+        // Words that any program may write count from a known writer only.
+        let anybodys =
+            matches!(meant.row().family, Family::Local | Family::Network | Family::Request | Family::Silence);
+        let line = format!("x: {text}");
+        if anybodys || of_line(&line).files[0].role != nssight_triage::Role::Unknown {
+            continue;
+        }
+        // A phrase may have another one in it; the longest one counts.
+        assert_eq!(Signal::in_line(text), Some(*meant), "{text}");
+        assert_eq!(told(&line), explained(*meant), "{text}");
+        assert_eq!(told(&line.to_uppercase()), explained(*meant), "{text}");
+        count += 1;
+    }
+    assert!(count > 500, "only {count}");
+}
+
+#[test]
+fn alerts_and_verify_codes_are_read_by_their_numbers() {
+    let shown = |line: &str| of_line(line).incidents[0].shown.as_ref().map(|shown| shown.signal.id());
+    for row in SIGNALS.iter().filter(|row| row.alert.is_some()) {
+        let number = row.alert.unwrap_or_default();
+        let line = format!("error:0A000418:SSL routines::a name that is not known:SSL alert number {number}");
+        assert_eq!(shown(&line), Some(row.id));
+    }
+    for code in CODES.iter().filter(|code| code.library == Library::Verify && code.number != 0) {
+        assert_eq!(shown(&format!("Verify return code: {} (x)", code.number)), Some(code.signal.id()));
+        assert_eq!(shown(&format!("verify error:num={}:x", code.number)), Some(code.signal.id()));
+    }
+}

@@ -1,0 +1,113 @@
+//! Lines of both ends, told from the client's view.
+
+use nssight_diagnosis::fact::fact;
+use nssight_diagnosis::signal::signal;
+use nssight_diagnosis::{Cause, Confidence, Facts, Layer};
+use nssight_triage::{Document, Triage};
+
+/// Logs of these names, each line at a second of the same minute.
+fn of(logs: &[(&str, &[(u32, &str)])]) -> Document {
+    let mut triage = Triage::default();
+    for (name, lines) in logs {
+        let text: String = lines.iter().map(|(at, line)| format!("2026-11-24 05:00:{at:02},000 {line}\n")).collect();
+        triage.log(name, text.as_bytes());
+    }
+    triage.finish()
+}
+
+fn facts(document: &Document) -> &Facts {
+    &document.incidents[0].facts
+}
+
+const CONNECTED: &str = "INFO: Client with CN 'a' connected";
+const REQUEST: &str = "INFO: Request: op='list-users', user='a'";
+const ENDED: &str = "INFO: NSPR I/O error: (PR_END_OF_FILE_ERROR) Encountered end of file.";
+
+#[test]
+fn what_a_bridge_finds_is_a_refusal_for_its_client() {
+    for (line, expected, reason) in [
+        ("(SEC_ERROR_UNKNOWN_ISSUER) x", signal::ALERT_UNKNOWN_CA, fact::PeerLogReason::UnknownIssuer),
+        ("(SEC_ERROR_INADEQUATE_CERT_TYPE) x", signal::ALERT_UNSUPPORTED_CERTIFICATE, fact::PeerLogReason::Usage),
+        ("(SEC_ERROR_REVOKED_CERTIFICATE) x", signal::ALERT_CERTIFICATE_REVOKED, fact::PeerLogReason::Revoked),
+        ("(SSL_ERROR_NO_CERTIFICATE) x", signal::CERTIFICATE_NOT_GIVEN, fact::PeerLogReason::NoneGiven),
+        ("Peer's certificate has expired, rejecting x", signal::ALERT_CERTIFICATE_EXPIRED, fact::PeerLogReason::Dates),
+        ("(SEC_ERROR_BAD_SIGNATURE) x", signal::ALERT_BAD_CERTIFICATE, fact::PeerLogReason::Other),
+    ] {
+        let document = of(&[("bridge.log", &[(1, line)])]);
+        let shown = document.incidents[0].shown.as_ref().unwrap();
+        assert_eq!((shown.signal, shown.layer), (expected, Some(Layer::OuterHandshake)), "{line}");
+        assert!(
+            facts(&document).has(fact::PeerLogRefusedOurCertificate::Yes) && facts(&document).has(reason),
+            "{line}"
+        );
+    }
+    // Once it has taken the client, it is not that one's certificate.
+    let document = of(&[("bridge.log", &[(1, CONNECTED), (2, "(SEC_ERROR_UNKNOWN_ISSUER) x")])]);
+    assert_eq!(document.incidents[0].shown, None);
+    assert!(facts(&document).has(fact::PeerLogRefusedOurCertificate::No));
+    // At the server it is the inner session's.
+    let document = of(&[("server.log", &[(1, "NSPR error: (SEC_ERROR_UNKNOWN_ISSUER) x")])]);
+    let shown = document.incidents[0].shown.as_ref().unwrap();
+    assert_eq!((shown.signal, shown.layer), (signal::ALERT_UNKNOWN_CA, Some(Layer::InnerHandshake)));
+}
+
+#[test]
+fn an_alert_that_a_server_heard_is_its_clients() {
+    let document = of(&[("bridge.log", &[(1, "NSPR I/O error: (SSL_ERROR_UNKNOWN_CA_ALERT) x")])]);
+    assert_eq!(document.incidents[0].shown.as_ref().unwrap().signal, signal::CHAIN_UNKNOWN_ISSUER);
+    assert!(facts(&document).has(fact::PeerLogAlertHeard::UnknownCa));
+    // This one does not say what the client did not like.
+    let document = of(&[("bridge.log", &[(1, "NSPR I/O error: (SSL_ERROR_BAD_CERT_ALERT) x")])]);
+    assert_eq!((&document.incidents[0].shown, document.verdict.cause), (&None, None));
+}
+
+#[test]
+fn only_what_both_ends_say_at_the_same_time_proves_anything() {
+    let refused = "NSPR I/O error: (SEC_ERROR_UNKNOWN_ISSUER) x";
+    let told = "nss.error.NSPRError: (SSL_ERROR_UNKNOWN_CA_ALERT) x";
+    let both = of(&[("client.log", &[(1, told)]), ("bridge.log", &[(1, refused)])]);
+    assert!(facts(&both).has(fact::LogsAgree::Yes) && facts(&both).has(fact::LogsJoined::ByTime));
+    let alone = of(&[("client.log", &[(1, told)])]);
+    assert!(!facts(&alone).has(fact::LogsAgree::Yes) && !facts(&alone).has(fact::LogsJoined::ByTime));
+    let mut triage = Triage::default();
+    triage.log("client.log", told.as_bytes());
+    triage.log("bridge.log", format!("2026-11-24 05:00:01,000 {refused}\n").as_bytes());
+    let joined = triage.finish();
+    assert!(facts(&joined).has(fact::LogsJoined::WithoutTime) && !joined.against.is_empty());
+    // An alert of the peer's is as sure as a walk can be; a line about one is not.
+    let line = "nss.error.NSPRError: (SSL_ERROR_INTERNAL_ERROR_ALERT) x";
+    let document = of(&[("client.log", &[(1, line)])]);
+    assert_eq!((document.verdict.cause.is_some(), document.verdict.confidence), (true, Confidence::Likely));
+}
+
+#[test]
+fn an_end_is_told_by_how_far_the_request_had_come() {
+    let dead = of(&[("bridge.log", &[(1, CONNECTED), (1, REQUEST), (1, ENDED)])]);
+    assert!(facts(&dead).has(fact::BridgeClose::AtOnce) && facts(&dead).has(fact::BridgeEnd::NsprError));
+    assert!(facts(&dead).has(fact::BridgeRequest::Read) && facts(&dead).has(fact::BridgeRefusal::NotSaid));
+    assert_eq!(dead.verdict.cause.map(Cause::id), Some("server-link-dead"));
+    let late = of(&[("bridge.log", &[(1, CONNECTED), (1, REQUEST), (4, ENDED)])]);
+    assert!(late.incidents.iter().all(|incident| incident.cause.is_none()));
+    // The server had begun with it: it was no dead connection.
+    let begun: &[(u32, &str)] = &[(1, "DEBUG: Started processing a request")];
+    let bridge: &[(u32, &str)] = &[(1, CONNECTED), (1, REQUEST), (1, ENDED)];
+    let document = of(&[("bridge.log", bridge), ("server.log", begun)]);
+    assert_ne!(document.verdict.cause, dead.verdict.cause);
+    let client: &[(u32, &str)] = &[(1, "ERROR: I/O error: Unexpected EOF in NSPR")];
+    let document = of(&[("client.log", client), ("bridge.log", bridge), ("server.log", begun)]);
+    assert_eq!(document.incidents[0].shown.as_ref().unwrap().layer, Some(Layer::InnerHandshake));
+    assert!(facts(&document).has(fact::ServerRequest::Begun));
+}
+
+#[test]
+fn a_request_that_was_served_is_not_the_one_that_failed() {
+    let client = b"ERROR: I/O error: Unexpected EOF in NSPR\n";
+    let mut triage = Triage::default();
+    triage.log("client.log", &client[..]);
+    let served = [CONNECTED, REQUEST, "DEBUG: Request handling finished"];
+    let served: String = served.iter().map(|line| format!("2026-11-24 05:00:01,000 {line}\n")).collect();
+    triage.log("bridge.log", served.as_bytes());
+    let document = triage.finish();
+    assert_eq!(document.verdict.cause, None);
+    assert!(!facts(&document).has(fact::BridgeRequest::Read));
+}

@@ -72,7 +72,7 @@ pub(crate) fn find(facts: &[Fact], id: &str, value: &str, place: &str) -> (usize
 pub(crate) fn generate(facts: &[Fact]) -> String {
     let mut rows = String::from("/// Every fact, in the order of their ids.\npub static FACTS: &[FactRow] = &[\n");
     let mut keys = String::from(
-        "/// The facts as names: an enum for a word, a key for anything else.\npub mod fact {\n use super::{FactId, Key, Word};\n",
+        "/// The facts as names: an enum for a word, a key for anything else.\n#[allow(clippy::module_inception, reason = \"it is imported by its name: `fact::DbState`\")]\npub mod fact {\n use super::{FactId, Key, Word};\n",
     );
     for (index, fact) in facts.iter().enumerate() {
         let values =

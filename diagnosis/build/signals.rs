@@ -64,7 +64,9 @@ pub(crate) fn find(signals: &[Signal], id: &str, place: &str) -> usize {
 pub(crate) fn generate(signals: &[Signal]) -> String {
     let mut rows =
         String::from("/// Every signal, in the order of the table.\npub static SIGNALS: &[SignalRow] = &[\n");
-    let mut names = String::from("/// The signals as names.\npub mod signal {\n use super::Signal;\n");
+    let mut names = String::from(
+        "/// The signals as names.\n#[allow(clippy::module_inception, reason = \"it is imported by its name: `signal::ENDED`\")]\npub mod signal {\n use super::Signal;\n",
+    );
     let (mut codes, mut texts, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for (index, signal) in signals.iter().enumerate() {
         writeln!(

@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cause::{Block, Cause, Condition, Entry, Fault, Rules, Shows};
-use crate::fact::{Fact, Hop, Value};
+use crate::fact::fact::{LogsAgree, LogsJoined};
+use crate::fact::{Fact, Hop, SeenBy, Value};
 use crate::signal::{Shown, Signal};
 use crate::vocabulary::{Component, Confidence, Layer};
 
@@ -147,7 +148,13 @@ pub fn judge_those(case: &Case<'_>, wanted: impl Fn(&Rules) -> bool) -> Judgemen
     let whole = candidates(&open, case, &wanted);
     let (candidates, excluded) =
         if whole.0.is_empty() && open.len() > 1 { candidates(&open[..1], case, &wanted) } else { whole };
-    let confidence = confidence(&candidates, first.signal);
+    // A line of a log is second-hand: it makes certain only where both ends say the same, at the same time.
+    let tells = |fact: Fact| case.facts.iter().any(|it| it.id == fact.id && it.value == fact.value);
+    let agreed = || tells(LogsAgree::Yes.into()) && tells(LogsJoined::ByTime.into());
+    let confidence = match confidence(&candidates, first.signal) {
+        Confidence::Certain if first.said_by == SeenBy::Log && !agreed() => Confidence::Likely,
+        confidence => confidence,
+    };
     Judgement { shown: Some((*first).clone()), candidates, excluded, confidence }
 }
 

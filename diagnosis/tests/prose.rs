@@ -40,7 +40,7 @@ fn unwrapped<'a>(words: &'a [&'a str]) -> &'a [&'a str] {
 }
 
 fn all_simple_commands(entry: &Entry) -> Vec<Vec<&str>> {
-    steps(entry).filter_map(|step| step.command.as_deref()).flat_map(simple_commands).collect()
+    steps(entry).filter_map(|step| step.command).flat_map(simple_commands).collect()
 }
 
 #[test]
@@ -145,12 +145,12 @@ fn no_password_stands_on_a_command_line() {
 fn a_database_is_backed_up_before_it_is_changed_and_never_destroyed() {
     for cause in Cause::ALL {
         let entry = cause.entry();
-        let confirms = entry.confirm.iter().filter_map(|step| step.command.as_deref());
+        let confirms = entry.confirm.iter().filter_map(|step| step.command);
         for words in confirms.flat_map(simple_commands) {
             assert_eq!(changed_database(&words), None, "{cause}: to confirm must not change anything: {words:?}");
         }
         let mut copied = BTreeSet::new();
-        for words in entry.fix.iter().filter_map(|step| step.command.as_deref()).flat_map(simple_commands) {
+        for words in entry.fix.iter().filter_map(|step| step.command).flat_map(simple_commands) {
             if let ["cp", "-a", source, _] = words[..] {
                 copied.insert(source);
             }
@@ -199,7 +199,7 @@ fn a_step_that_connects_to_the_peer_says_so() {
 #[test]
 fn placeholders_are_written_in_capitals() {
     for cause in Cause::ALL {
-        for command in steps(cause.entry()).filter_map(|step| step.command.as_deref()) {
+        for command in steps(cause.entry()).filter_map(|step| step.command) {
             for rest in command.split('<').skip(1) {
                 let name = rest.split_once('>').map_or("", |(name, _)| name);
                 let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';

@@ -53,6 +53,8 @@ pub struct Overrides {
     pub connect: bool,
     /// `--load-modules`
     pub load_modules: bool,
+    /// `--patience`
+    pub patience: Option<Duration>,
 }
 
 /// Why there is no target.
@@ -302,6 +304,7 @@ fn build(request: &Request<'_>, files: Files) -> Result<(Target, Option<Password
         timeout: request.timeout,
         no_network: no_network.map(str::to_owned),
         load_modules: flags.load_modules,
+        patience: flags.patience,
     };
     Ok((target, bytes))
 }

@@ -193,6 +193,8 @@ pub struct Target {
     pub no_network: Option<String>,
     /// Modules are loaded also where another user can say which.
     pub load_modules: bool,
+    /// How long a peer's word on our certificate is waited for, if that was said.
+    pub patience: Option<Duration>,
 }
 
 /// What the peer is, and with it which layers come after TCP and what they are called.

@@ -206,6 +206,10 @@ pub(crate) struct WalkOptions {
     /// Time that one layer may take
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) timeout: Duration,
+    /// Time to wait for the peer to accept our certificate in TLS 1.3, at most what the layer may take [default: 2, or ten times
+    /// the handshake]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) patience: Option<Duration>,
     /// After a failure of transport try the whole walk again up to so many times, two seconds apart; a refusal is never
     /// tried again
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -230,6 +234,7 @@ impl TargetOptions {
             tls_max: self.tls_max,
             connect,
             load_modules: self.load_modules,
+            patience: None,
         }
     }
 }
@@ -238,7 +243,8 @@ impl WalkedOptions {
     /// What the command line says about the target.
     pub(crate) fn overrides(&self) -> Overrides {
         let overrides = self.target.overrides(self.walk.connect);
-        Overrides { bridge: self.peer.clone().or(overrides.bridge.clone()), ..overrides }
+        let bridge = self.peer.clone().or(overrides.bridge);
+        Overrides { bridge, patience: self.walk.patience, ..overrides }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use nssight_diagnosis::fact::fact;
+use nssight_diagnosis::fact::{Word, fact};
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{Cause, Layer, Status};
 use nssight_probes::Report;
@@ -37,6 +37,10 @@ pub(super) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
         "",
         |it| vec![(verdict(&it.report), 1)],
     )?;
+    let help = "What the peer has said about our certificate by the end of the handshake";
+    metrics.family("nssight_client_authentication", help, "", |subject| {
+        authentication(&subject.report).map(|state| (labels([("state", state)]), 1)).into_iter().collect()
+    })?;
     let help = "How a layer came out: 1 pass, 2 pass with a warning, 0 fail, -1 not walked";
     metrics.family("nssight_layer_status", help, "", |subject| {
         let probes = subject.report.probes.iter();
@@ -149,6 +153,12 @@ fn expiries(report: &Report) -> BTreeMap<(String, String, String), i64> {
         }
     }
     expiries
+}
+
+/// `yes`, `not-asked` or `unconfirmed`, where a handshake was done.
+fn authentication(report: &Report) -> Option<String> {
+    let finding = report.probes.iter().find(|finding| finding.layer == Layer::OuterHandshake)?;
+    finding.fact(fact::PeerAcceptedUs::FACT)?.word().map(str::to_owned)
 }
 
 /// That of the session with the peer that was connected to.

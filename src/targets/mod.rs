@@ -254,6 +254,7 @@ impl Source<'_> {
             tls_max: entry.tls_max.as_ref().or(defaults.tls_max.as_ref()).map(|version| version.0),
             connect: entry.connect.or(defaults.connect).unwrap_or(false),
             load_modules: entry.load_modules.or(defaults.load_modules).unwrap_or(false),
+            patience: entry.patience.or(defaults.patience).map(|seconds| seconds.0),
         };
         let own = self.password("password", &entry.password_file, &entry.password_env)?;
         let usual = self.password("password", &defaults.password_file, &defaults.password_env)?;

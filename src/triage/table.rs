@@ -43,7 +43,8 @@ pub(super) fn write(out: &mut dyn Write, document: &Document, verbose: bool) -> 
     for text in &document.against {
         terminal::item(out, text)?;
     }
-    section(out, "What looks the same", !verdict.alternatives.is_empty())?;
+    let others = if verdict.cause.is_some() { "What looks the same" } else { "What it may be" };
+    section(out, others, !verdict.alternatives.is_empty())?;
     let shown = if verbose { verdict.alternatives.len() } else { CANDIDATES };
     for other in verdict.alternatives.iter().take(shown) {
         let how = other.tell_apart.first().map(String::as_str).unwrap_or_default();

@@ -77,14 +77,6 @@ impl<'a> Failure<'a> {
         self.judgement.first().filter(|_| tells || self.judgement.confidence != Confidence::Possible)
     }
 
-    /// Logs are second-hand: they are certain only where both ends say the same.
-    fn confidence(&self) -> Confidence {
-        match self.judgement.confidence {
-            Confidence::Certain if !self.view.facts.has(fact::LogsAgree::Yes) => Confidence::Likely,
-            confidence => confidence,
-        }
-    }
-
     fn component(&self, component: Component) -> Component {
         verdict::named(component, &self.names)
     }
@@ -118,7 +110,7 @@ impl<'a> Failure<'a> {
             seen_at: seen_at.or(Some(layer)),
             cause: Some(first.cause),
             component: Some(self.component(first.component)),
-            confidence: self.confidence(),
+            confidence: self.judgement.confidence,
             remedies: verdict::remedies(first.cause, &self.names),
             alternatives: others.collect(),
             also: also.collect(),

@@ -76,6 +76,11 @@ impl Control {
         self.deadline.set(deadline);
     }
 
+    /// Time left before the deadline.
+    pub fn left(&self) -> Duration {
+        self.deadline.get().saturating_duration_since(Instant::now())
+    }
+
     /// From now on a receive gives `WouldBlock` as soon as whole records have come and nothing more is at hand:
     /// that is how an answer that carries no application data (TLS 1.3 session tickets) is noticed.
     pub fn stop_when_idle(&self, on: bool) {

@@ -22,13 +22,18 @@ use crate::wire::{Session, SessionLog};
 pub const PROBE: Probe =
     Probe { layer: Layer::OuterHandshake, needs: &[Layer::Certificate, Layer::PrivateKey, Layer::Tcp], run };
 
-/// Both parts of the wait for a word on our TLS 1.3 certificate.
-const LEAST_PATIENCE: Duration = Duration::from_millis(150);
-const MOST_PATIENCE: Duration = Duration::from_secs(2);
+/// A walk that goes on has its answer from the bridge; so long a refusal is waited for before.
+const BEFORE_GOING_ON: Duration = Duration::from_millis(150);
+/// A refusal that takes its peer longer than this is rare: a look into a directory, or at a list of revoked certificates.
+const LEAST_PATIENCE: Duration = Duration::from_secs(2);
+/// The handshake shows how slow this peer is.
+const HANDSHAKES: u32 = 10;
+/// After our own end a peer that had not read our flight yet may still refuse it.
+const AFTERWARDS: Duration = Duration::from_millis(500);
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
-    let (Some((stream, connect_time)), Some(nss)) = (walk.connection.take(), walk.nss.clone()) else {
+    let (Some((stream, _)), Some(nss)) = (walk.connection.take(), walk.nss.clone()) else {
         return notes.skip("there is no connection to speak TLS on");
     };
     let client_auth = walk.client_auth();
@@ -45,7 +50,8 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let role = target.role;
     let goes_on = walk.goes_on && target.server.is_some();
     let peer = target.peer();
-    let mut attempt = Attempt { goes_on, peer, nss, host, started, log, control, our_cas, connect_time };
+    let patience = target.patience;
+    let mut attempt = Attempt { goes_on, patience, peer, nss, host, started, log, control, our_cas };
     let options = TlsOptions {
         host: &attempt.host,
         versions: (target.tls.value.0.wire(), target.tls.value.1.wire()),
@@ -97,17 +103,19 @@ fn note_versions(client: &TlsClient, asked: (TlsVersion, TlsVersion), notes: &mu
 /// What the peer has said about our certificate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Word {
-    /// The handshake cannot end without it: TLS 1.2, or the peer answered something after our last flight.
+    /// The handshake cannot end without it (TLS 1.2), or the peer sent a session ticket after it had asked for a certificate.
     Accepted,
     /// It did not ask for one.
     NotAsked,
-    /// It has said nothing.
+    /// It has said nothing that it could not have said before it judged.
     Unconfirmed,
 }
 
 struct Attempt {
     /// The session is needed after the handshake.
     goes_on: bool,
+    /// How long a word on our certificate is waited for, if that was said.
+    patience: Option<Duration>,
     /// Who the peer is, as a subject.
     peer: &'static str,
     nss: Nss,
@@ -116,13 +124,13 @@ struct Attempt {
     log: Rc<RefCell<SessionLog>>,
     control: Rc<Control>,
     our_cas: Vec<Vec<u8>>,
-    connect_time: Duration,
 }
 
 impl Attempt {
     /// In TLS 1.3 the handshake is over for us before the peer has judged our certificate (RFC 8446, 4.4.2 and 6.2).
-    /// It is waited for: a refusal is an alert, an acceptance shows as session tickets, as data, or as an orderly
-    /// answer to our close_notify.
+    /// Its word is waited for. A refusal is an alert or an end without one. A session ticket after a certificate request is an
+    /// acceptance: OpenSSL, NSS, GnuTLS and Go make it from a handshake that is complete on their side. Data and close_notify
+    /// prove nothing, since a server may send both before it reads our flight (RFC 8446, 2).
     fn wait_for_a_word(&mut self, client: &mut TlsClient, notes: &mut Notes) -> Result<Word, NssError> {
         let facts = client.facts();
         if facts.asked_for_certificate.is_none() {
@@ -132,19 +140,23 @@ impl Attempt {
         if version < TlsVersion::Tls13.wire() {
             return Ok(Word::Accepted);
         }
-        let took = self.started.elapsed();
-        let patience = (self.connect_time * 4).max(took * 2).clamp(LEAST_PATIENCE, MOST_PATIENCE);
+        let usual = match self.goes_on {
+            true => BEFORE_GOING_ON,
+            false => LEAST_PATIENCE.max(self.started.elapsed() * HANDSHAKES),
+        };
+        // What is left of the layer's time is also for the end.
+        let left = self.control.left().saturating_sub(AFTERWARDS);
+        let patience = self.patience.unwrap_or(usual).min(left);
         notes.put(fact::SESSION_WAITED.number(patience.as_micros()));
         self.control.set_deadline(Instant::now() + patience);
         if let Some(word) = self.listen(client)? {
             return Ok(word);
         }
         if self.goes_on {
-            // The bridge's answer to the request will tell.
             return Ok(Word::Unconfirmed);
         }
         // Silence. An end in order makes the peer go through everything that we sent before it answers.
-        self.control.set_deadline(Instant::now() + patience);
+        self.control.set_deadline(Instant::now() + AFTERWARDS);
         client.finish()?;
         self.log.borrow_mut().finished();
         Ok(self.listen(client)?.unwrap_or(Word::Unconfirmed))
@@ -152,22 +164,27 @@ impl Attempt {
 
     /// Reads until something tells, or until the deadline.
     fn listen(&mut self, client: &mut TlsClient) -> Result<Option<Word>, NssError> {
-        self.control.stop_when_idle(true);
-        let mut buffer = [0u8; 4096];
-        let result = client.read(&mut buffer);
-        self.control.stop_when_idle(false);
-        let refused = client.facts().alerts.iter().any(|alert| !alert.sent && alert.description != 0);
-        let close_notify = client.facts().alerts.iter().any(|alert| !alert.sent && alert.description == 0);
-        match result {
-            Ok(0) if close_notify => Ok(Some(Word::Accepted)),
-            // An end without a word: before our own end it is the peer's judgement, after it it tells nothing.
-            Ok(0) if self.log.borrow().we_finished => Ok(None),
-            Ok(0) => Err(NssError::of("wait for a word on our certificate", ErrorCode::PR_END_OF_FILE_ERROR)),
-            Ok(_) => Ok(Some(Word::Accepted)),
-            Err(error) if error.code == ErrorCode::PR_WOULD_BLOCK_ERROR => Ok(Some(Word::Accepted)),
-            Err(error) if error.code == ErrorCode::PR_IO_TIMEOUT_ERROR => Ok(None),
-            Err(error) if refused || !self.log.borrow().we_finished => Err(error),
-            Err(_) => Ok(None),
+        loop {
+            self.control.stop_when_idle(true);
+            let mut buffer = [0u8; 4096];
+            let result = client.read(&mut buffer);
+            self.control.stop_when_idle(false);
+            let told = |sent_close: bool| {
+                client.facts().alerts.iter().any(|alert| !alert.sent && (alert.description == 0) == sent_close)
+            };
+            let ours_is_over = self.log.borrow().we_finished;
+            return match result {
+                // What it says before it has judged.
+                Ok(1..) => continue,
+                Ok(0) if told(true) || ours_is_over => Ok(None),
+                // An end without a word is the peer's judgement, or its death.
+                Ok(_) => Err(NssError::of("wait for a word on our certificate", ErrorCode::PR_END_OF_FILE_ERROR)),
+                // Records came, and nothing for the application in them: tickets.
+                Err(error) if error.code == ErrorCode::PR_WOULD_BLOCK_ERROR => Ok(Some(Word::Accepted)),
+                Err(error) if error.code == ErrorCode::PR_IO_TIMEOUT_ERROR => Ok(None),
+                Err(error) if told(false) || !ours_is_over => Err(error),
+                Err(_) => Ok(None),
+            };
         }
     }
 

@@ -1,7 +1,6 @@
 //! `nssight diagnose`: the walk.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -20,6 +19,7 @@ use crate::cli::{DiagnoseOptions, Format, OutputOptions, WalkedOptions};
 use crate::crew::Spare;
 use crate::report::human::{self, Detail, Human};
 use crate::report::{self as formats, Subject};
+use crate::sink::Sink;
 use crate::supervisor::Limits;
 use crate::worker::Passwords;
 use crate::{copies, exit, names, password, retries, settings, supervisor, terminal, version, worker};
@@ -222,7 +222,7 @@ pub(crate) fn within(
 
 /// Where the report goes, and what is collected for it on the way.
 struct Output {
-    sink: Box<dyn Write>,
+    sink: Sink,
     format: Format,
     detail: Detail,
     width: usize,
@@ -241,7 +241,7 @@ impl Output {
     /// Collects, and shows nothing.
     fn nowhere() -> Self {
         Self {
-            sink: Box::new(io::sink()),
+            sink: Sink::nowhere(),
             format: Format::Json,
             detail: Detail::Quiet,
             width: terminal::width(false),
@@ -254,11 +254,8 @@ impl Output {
     }
 
     fn open(options: &OutputOptions) -> Result<Self, String> {
-        let file = match &options.output {
-            Some(path) => Some(File::create(path).map_err(|error| format!("{}: {error}", path.display()))?),
-            None => None,
-        };
-        let on_terminal = file.is_none() && io::stdout().is_terminal();
+        let sink = Sink::open(options.output.as_deref(), io::stdout())?;
+        let on_terminal = options.output.is_none() && io::stdout().is_terminal();
         terminal::choose_colours(options.color, on_terminal);
         let detail = match options {
             OutputOptions { short: true, .. } => Detail::Short,
@@ -267,7 +264,7 @@ impl Output {
             _ => Detail::Normal,
         };
         Ok(Self {
-            sink: file.map_or_else(|| Box::new(io::stdout()) as Box<dyn Write>, |file| Box::new(file)),
+            sink,
             format: options.format,
             detail,
             width: terminal::width(on_terminal),
@@ -281,7 +278,7 @@ impl Output {
         })
     }
 
-    fn human(&mut self) -> Human<&mut Box<dyn Write>> {
+    fn human(&mut self) -> Human<&mut Sink> {
         Human::new(&mut self.sink, self.width, self.detail)
     }
 
@@ -293,6 +290,10 @@ impl Output {
     }
 
     fn finish(&mut self, subjects: &[Subject], why_not: Option<Cause>) -> io::Result<()> {
+        self.write(subjects, why_not).and_then(|()| self.sink.keep())
+    }
+
+    fn write(&mut self, subjects: &[Subject], why_not: Option<Cause>) -> io::Result<()> {
         match self.format {
             // The layers are there already.
             Format::Human => subjects.iter().try_for_each(|subject| {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use nssight_diagnosis::shell;
@@ -113,7 +113,9 @@ fn up(order: &Order, dir: Option<PathBuf>, keep: bool, format: DbFormatOption) -
     let path = match (&dir, &temporary) {
         (Some(dir), _) => {
             std::fs::create_dir_all(dir)?;
-            dir.canonicalize()?
+            let dir = dir.canonicalize()?;
+            own(&dir)?;
+            dir
         }
         (None, Some(temporary)) => temporary.path().to_owned(),
         (None, None) => return Err("there is no directory for the lab".into()),
@@ -136,6 +138,27 @@ fn up(order: &Order, dir: Option<PathBuf>, keep: bool, format: DbFormatOption) -
         println!("kept: {}", temporary.keep().display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// By this file the lab knows a directory that it has filled before.
+const MARKER: &str = ".nssight-lab";
+
+/// Takes a directory for the lab, which overwrites what it finds: one that is empty, or was the lab's before.
+fn own(dir: &Path) -> Result<(), Failure> {
+    let marker = dir.join(MARKER);
+    let known = std::fs::symlink_metadata(&marker).is_ok_and(|marker| marker.is_file());
+    if !known && std::fs::read_dir(dir)?.next().is_some() {
+        let text = format!("{} is not empty and no lab's; name another directory", dir.display());
+        return Err(text.into());
+    }
+    // What was put there since by somebody else, through a link, is not the lab's to follow.
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_symlink() {
+            return Err(format!("{} is a link, and the lab follows none", entry.path().display()).into());
+        }
+    }
+    Ok(std::fs::write(marker, "made by nssight lab\n")?)
 }
 
 /// What to type for a diagnosis of a lab that is up.

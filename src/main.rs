@@ -24,6 +24,7 @@ mod report;
 mod retries;
 mod selftest;
 mod settings;
+mod sink;
 mod stop;
 mod supervisor;
 mod targets;

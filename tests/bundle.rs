@@ -194,3 +194,41 @@ fn a_bundle_tries_again_where_it_is_asked_to() {
     let report: Value = serde_json::from_slice(report).unwrap();
     assert_eq!(report["verdict"]["status"], "flaky", "{report:#}");
 }
+
+#[test]
+fn a_bundle_overwrites_nothing_unasked_and_follows_no_link() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let bundle = |output: &Path, flags: &[&str]| {
+        run(binary().args(["bundle", "--until", "config", "-o"]).arg(output).args(flags))
+    };
+    let victim = path("victim");
+    fs::write(&victim, "mine").unwrap();
+    symlink(&victim, path("out.tar.zst")).unwrap();
+    symlink(&victim, path("out.tar.zst.partial")).unwrap();
+    let refused = bundle(&path("out.tar.zst"), &[]);
+    assert_eq!(refused.code, Some(2), "{refused:#?}");
+    assert!(refused.stderr.contains("--force"), "{refused:#?}");
+    // Forced, the link is replaced and not what it leads to.
+    assert_ne!(bundle(&path("out.tar.zst"), &["--force"]).code, Some(2));
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+    let written = fs::symlink_metadata(path("out.tar.zst")).unwrap();
+    assert!(written.is_file());
+    assert_eq!(written.permissions().mode() & 0o777, 0o600);
+    // What is packed one way is not named another.
+    let other = bundle(&path("out.tar.gz"), &[]);
+    assert_eq!((other.code, path("out.tar.gz").exists()), (Some(2), false), "{other:#?}");
+}
+
+#[test]
+fn a_bundle_without_a_name_is_named_after_host_and_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let done = run(binary().current_dir(directory.path()).args(["bundle", "--until", "config"]));
+    let names: Vec<String> = fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(names.len(), 1, "{done:#?}");
+    assert!(names[0].starts_with("nssight-") && names[0].ends_with("Z.tar.zst"), "{names:?}");
+}

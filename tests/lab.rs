@@ -170,3 +170,14 @@ fn a_lab_that_is_up_has_databases_for_all_three_and_ends_at_an_interrupt() {
         assert_eq!(lab.wait().unwrap().code(), Some(0));
     }
 }
+
+#[test]
+fn a_lab_takes_no_directory_that_is_not_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("client.conf");
+    std::fs::write(&config, "mine").unwrap();
+    let refused = run(binary().args(["lab", "up", "--dir"]).arg(directory.path()));
+    assert_ne!(refused.code, Some(0), "{refused:#?}");
+    assert!(refused.stderr.contains("not empty"), "{refused:#?}");
+    assert_eq!(std::fs::read_to_string(&config).unwrap(), "mine");
+}

@@ -48,6 +48,18 @@ pub struct Candidate {
     pub others: Vec<&'static Fault>,
     /// The conditions that do.
     support: Vec<&'static Condition>,
+    /// What proves it.
+    proof: Option<&'static Block>,
+}
+
+impl Candidate {
+    /// Whether it is there beside another cause, and no other explanation of the same: a fact proves it that does not prove the
+    /// other. A signal is one event, and has one cause.
+    fn coexists_with(&self, other: &Self) -> bool {
+        let others: &[Condition] = other.proof.map_or(&[], |proof| proof.facts);
+        let own = self.proof.map_or(&[][..], |proof| proof.facts);
+        own.iter().any(|condition| matches!(condition, Condition::Fact(..)) && !others.contains(condition))
+    }
 }
 
 /// A cause that was excluded.
@@ -91,7 +103,9 @@ impl Judgement {
 
     /// Other causes whose own proof was observed: they are there as well.
     pub fn also(&self) -> impl Iterator<Item = &Candidate> {
-        self.candidates.iter().skip(1).filter(|other| other.grade == Grade::Proof)
+        let first = self.candidates.first();
+        let beside = move |other: &&Candidate| first.is_some_and(|first| other.coexists_with(first));
+        self.candidates.iter().skip(1).filter(beside)
     }
 
     /// What was not excluded beside the first one, with what would tell it apart.
@@ -102,7 +116,7 @@ impl Judgement {
             component: other.component,
             tell_apart: other.tell.map(str::to_owned).into_iter().collect(),
         });
-        let others = self.candidates.iter().skip(1).filter(|other| other.grade != Grade::Proof);
+        let others = self.candidates.iter().skip(1).filter(|other| !other.coexists_with(first));
         let others = others.map(|other| Alternative {
             cause: other.cause,
             component: other.component,
@@ -260,17 +274,19 @@ fn exclusion(rules: &Rules, place: &Place<'_>) -> Option<String> {
 }
 
 fn weigh(cause: Cause, rules: &'static Rules, place: &Place<'_>) -> Candidate {
-    let proofs: Vec<&Block> = rules.proved_by.iter().filter(|block| place.all(block)).collect();
+    let proofs: Vec<&'static Block> = rules.proved_by.iter().filter(|block| place.all(block)).collect();
     let supports: Vec<&'static Block> = rules.supported_by.iter().filter(|block| place.all(block)).collect();
     let strongest = supports.iter().map(|block| block.grade).max().unwrap_or(Grade::Nothing);
     let grade = if proofs.is_empty() { strongest } else { Grade::Proof };
     let support = supports.iter().filter(|block| block.grade == strongest).flat_map(|block| block.facts).collect();
-    let proven = proofs.iter().find_map(|block| block.component);
+    // The proof that says whose fault it is says more.
+    let proof = proofs.iter().find(|block| block.component.is_some()).or(proofs.first()).copied();
+    let proven = proof.and_then(|block| block.component);
     let (component, others) = match proven {
         Some(component) => (component, Vec::new()),
         None => fault(cause.entry().faults, place),
     };
-    Candidate { cause, component, others, grade, support }
+    Candidate { cause, component, others, grade, support, proof }
 }
 
 /// Whose fault it is, as far as facts tell, and whose it may be as well.
@@ -290,7 +306,7 @@ fn fault(faults: &'static [Fault], place: &Place<'_>) -> (Component, Vec<&'stati
 
 fn confidence(candidates: &[Candidate], signal: Signal) -> Confidence {
     let Some((first, others)) = candidates.split_first() else { return Confidence::Possible };
-    let rivals = || others.iter().filter(|other| other.grade != Grade::Proof && !other.cause.entry().rules.rare);
+    let rivals = || others.iter().filter(|other| !other.coexists_with(first) && !other.cause.entry().rules.rare);
     let stands_alone = rivals().next().is_none();
     let settled = first.others.iter().all(|other| other.rare);
     let eliminated = signal.row().closed.is_some() && others.is_empty();

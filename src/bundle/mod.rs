@@ -3,9 +3,8 @@
 mod collect;
 mod redact;
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -64,6 +63,7 @@ impl From<io::Error> for Trouble {
 
 fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
     let usage = |trouble: String| Trouble::Usage(trouble);
+    let output = place(options).map_err(usage)?;
     let walk = &options.walked.walk;
     let plan = Plan::new(walk.until, walk.exclude.clone()).map_err(|error| usage(error.to_string()))?;
     let (settings, passwords) = diagnose::prepare(&options.walked, &plan).map_err(usage)?;
@@ -95,9 +95,10 @@ fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
         );
         return Ok(ExitCode::from(exit::PASSED));
     }
-    write(&options.output, &entries, &manifest, &redactor)?;
+    write(&output, options.force, &entries, &manifest, &redactor)?;
     show(&entries, options.verbose)?;
-    println!("{} is written; read it before you send it: tar --zstd -xf {0}", options.output.display());
+    println!("Wrote {}. Review it before you send it: tar --zstd -xf {0}", output.display());
+    println!("What was recognised as a secret is taken out; nothing else is.");
     if let Some(report) = &report {
         println!("verdict: {}", report.verdict.summary);
     }
@@ -164,30 +165,49 @@ fn show(entries: &[Entry], contents: bool) -> io::Result<()> {
     })
 }
 
-/// Writes the archive beside its place, reads it again in search of secrets, and only then gives it its name.
-fn write(path: &Path, entries: &[Entry], manifest: &[u8], redactor: &Redactor) -> Result<(), Trouble> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let result = archive(&partial, entries, manifest).map_err(Trouble::from).and_then(|()| {
-        if redactor.is_in(path.as_os_str().as_encoded_bytes()) {
-            return Err(Trouble::Usage("the bundle's own name holds a secret; choose another".to_owned()));
+/// What a bundle's name ends in.
+const SUFFIX: &str = ".tar.zst";
+
+/// Where the bundle goes. Nothing is overwritten unasked, and a name says how the file is packed.
+fn place(options: &BundleOptions) -> Result<PathBuf, String> {
+    let path = match &options.output {
+        Some(path) => path.clone(),
+        None => {
+            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
+            let time = OffsetDateTime::now_utc().format(format).map_err(|error| error.to_string())?;
+            PathBuf::from(format!("nssight-{}-{time}{SUFFIX}", host.replace('/', "_")))
         }
-        match holds_a_secret(&partial, redactor)? {
-            false => Ok(fs::rename(&partial, path)?),
-            true => {
-                Err(Trouble::Failed("a secret was found in the finished bundle, which is deleted again".to_owned()))
-            }
-        }
-    });
-    if result.is_err() {
-        let _ = fs::remove_file(&partial);
+    };
+    if !path.as_os_str().as_encoded_bytes().ends_with(SUFFIX.as_bytes()) {
+        return Err(format!("{}: a bundle is packed as {SUFFIX}; give it a name that says so", path.display()));
     }
-    result
+    match fs::symlink_metadata(&path) {
+        Ok(_) if !options.force => Err(format!("{} is there already; --force replaces it", path.display())),
+        _ => Ok(path),
+    }
 }
 
-fn archive(path: &Path, entries: &[Entry], manifest: &[u8]) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+/// Writes the archive beside its place, under a name that nobody knows, reads it again in search of secrets, and only then gives
+/// it its name. What is at that name is never opened, so no link is followed.
+fn write(path: &Path, force: bool, entries: &[Entry], manifest: &[u8], redactor: &Redactor) -> Result<(), Trouble> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // 0600, and gone again unless it is kept.
+    let mut file = tempfile::Builder::new().prefix(".nssight-bundle-").tempfile_in(directory)?;
+    archive(file.as_file(), entries, manifest)?;
+    if redactor.is_in(path.as_os_str().as_encoded_bytes()) {
+        return Err(Trouble::Usage("the bundle's own name holds a secret; choose another".to_owned()));
+    }
+    file.as_file_mut().rewind()?;
+    if holds_a_secret(file.as_file(), redactor)? {
+        return Err(Trouble::Failed("a secret was found in the finished bundle, which is deleted again".to_owned()));
+    }
+    let kept = if force { file.persist(path) } else { file.persist_noclobber(path) };
+    kept.map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn archive(file: &File, entries: &[Entry], manifest: &[u8]) -> io::Result<()> {
     let mut archive = tar::Builder::new(zstd::Encoder::new(file, 3)?);
     let all = [("MANIFEST.json", manifest)].into_iter();
     for (name, content) in all.chain(entries.iter().map(|entry| (entry.name.as_str(), entry.content.as_slice()))) {
@@ -202,8 +222,8 @@ fn archive(path: &Path, entries: &[Entry], manifest: &[u8]) -> io::Result<()> {
     file.flush()
 }
 
-fn holds_a_secret(path: &Path, redactor: &Redactor) -> io::Result<bool> {
-    let mut archive = tar::Archive::new(zstd::Decoder::new(File::open(path)?)?);
+fn holds_a_secret(file: &File, redactor: &Redactor) -> io::Result<bool> {
+    let mut archive = tar::Archive::new(zstd::Decoder::new(file)?);
     for entry in archive.entries()? {
         let mut entry = entry?;
         let mut content = Vec::new();

@@ -1,7 +1,6 @@
 //! Where results go as they come: to a person, line by line, or into a document at the end. No more is kept of them than
 //! the format needs.
 
-use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -15,6 +14,7 @@ use super::tally::Tally;
 use crate::cli::{CheckFormat, CheckOutputOptions, Format};
 use crate::report::nagios::State;
 use crate::report::{self, Subject};
+use crate::sink::Sink;
 use crate::{exit, terminal};
 
 /// The bar with what came so far.
@@ -22,7 +22,7 @@ const BAR: &str = "{bar:30} {pos}/{len}  {wide_msg}";
 
 /// The results of a run.
 pub(super) struct Results<'a> {
-    out: Box<dyn Write>,
+    out: Sink,
     format: CheckFormat,
     /// Names of all targets, in the order of the file.
     names: &'a [String],
@@ -47,11 +47,13 @@ enum Progress {
 
 impl<'a> Results<'a> {
     pub(super) fn open(options: &CheckOutputOptions, names: &'a [String]) -> Result<Self, String> {
-        let file = match &options.output {
-            Some(path) => Some(File::create(path).map_err(|error| format!("{}: {error}", path.display()))?),
-            None => None,
+        let path = options.output.as_deref();
+        let out = match options.format {
+            // Lines that come one by one are followed while they come.
+            CheckFormat::Ndjson => Sink::followed(path, io::stdout())?,
+            _ => Sink::open(path, io::stdout())?,
         };
-        let to_file = file.is_some();
+        let to_file = path.is_some();
         let on_terminal = !to_file && io::stdout().is_terminal();
         terminal::choose_colours(options.color, on_terminal);
         let progress = match options.format {
@@ -64,7 +66,7 @@ impl<'a> Results<'a> {
         };
         let width = on_terminal.then(|| terminal::width(true));
         Ok(Self {
-            out: file.map_or_else(|| Box::new(io::stdout()) as Box<dyn Write>, |file| Box::new(file)),
+            out,
             format: options.format,
             names,
             tally: Tally::of(names.len()),
@@ -134,7 +136,9 @@ impl<'a> Results<'a> {
             CheckFormat::Document(Format::Json) => document::write(&subjects, summary(), &mut out)?,
             CheckFormat::Document(format) => report::write(format, &subjects, &mut out)?,
         }
-        out.flush()
+        out.flush()?;
+        drop(out);
+        self.out.keep()
     }
 
     /// A line, in one piece and at once: somebody reads along.

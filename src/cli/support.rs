@@ -34,9 +34,12 @@ pub(crate) struct ExplainOptions {
 pub(crate) struct BundleOptions {
     #[command(flatten)]
     pub(crate) walked: WalkedOptions,
-    /// The bundle to write, readable by its owner only
-    #[arg(short, long, value_name = "FILE", default_value = "nssight-bundle.tar.zst", help_heading = "Bundle")]
-    pub(crate) output: PathBuf,
+    /// The bundle to write, readable by its owner only; its name ends in .tar.zst [default: nssight-HOST-TIME.tar.zst]
+    #[arg(short, long, value_name = "FILE", help_heading = "Bundle")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace the file if it is there already
+    #[arg(long, help_heading = "Bundle")]
+    pub(crate) force: bool,
     /// A log to put in; may be given several times
     #[arg(long, value_name = "FILE", help_heading = "Bundle")]
     pub(crate) log: Vec<PathBuf>,

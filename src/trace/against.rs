@@ -1,6 +1,5 @@
 //! `nssight diagnose --trace-against`: a program, traced, and after it the walk of a correct client.
 
-use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -13,6 +12,7 @@ use nssight_trace::{Against, Side};
 
 use super::{Order, table};
 use crate::cli::{DiagnoseOptions, Format};
+use crate::sink::Sink;
 use crate::terminal::{self, paragraph, printable};
 use crate::{diagnose, exit};
 
@@ -33,9 +33,9 @@ pub(crate) fn run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
         Ok(prepared) => prepared,
         Err(code) => return code,
     };
-    let file = match output.output.as_ref().map(File::create).transpose() {
-        Ok(file) => file,
-        Err(error) => return exit::usage(format!("the report's file: {error}")),
+    let mut out = match Sink::open(output.output.as_deref(), io::stdout()) {
+        Ok(out) => out,
+        Err(error) => return exit::usage(error),
     };
     // The program comes first: what waits for the next client is its own, and not the walk's. It also runs as it would
     // without nssight only before the process is protected for the passwords.
@@ -48,8 +48,7 @@ pub(crate) fn run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
         Err(error) => return exit::usage(error),
     };
     let against = Against::new(diagnose::quietly(&settings, plan, passwords, options.walked.walk.retries), trace);
-    let on_terminal = file.is_none() && io::stdout().is_terminal();
-    let mut out: Box<dyn Write> = file.map_or_else(|| Box::new(io::stdout()) as Box<dyn Write>, |file| Box::new(file));
+    let on_terminal = output.output.is_none() && io::stdout().is_terminal();
     let written = match output.format {
         Format::Json => serde_json::to_writer(&mut out, &against).map_err(io::Error::from).and_then(|()| writeln!(out)),
         _ => {
@@ -57,7 +56,7 @@ pub(crate) fn run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
             human(&mut out, &against, terminal::width(on_terminal))
         }
     };
-    match written.and_then(|()| out.flush()) {
+    match written.and_then(|()| out.keep()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => exit::not_written(&error),
         _ => code(&against),
     }

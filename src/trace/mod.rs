@@ -6,7 +6,6 @@ mod program;
 mod table;
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,6 +20,7 @@ use nssight_probes::{Plan, Settings};
 use nssight_trace::{Ending, Program, Story, TraceReport, merge};
 
 use crate::cli::{PasswordOptions, TraceOptions};
+use crate::sink::Sink;
 use crate::worker::{self, Passwords};
 use crate::{diagnose, exit, names, settings, terminal, version};
 use program::Obstacle;
@@ -41,9 +41,9 @@ pub(crate) fn run(options: &TraceOptions) -> ExitCode {
         Ok(prepared) => prepared,
         Err(code) => return code,
     };
-    let output = match options.output.as_ref().map(File::create).transpose() {
+    let output = match Sink::open(options.output.as_deref(), io::stderr()) {
         Ok(output) => output,
-        Err(error) => return exit::usage(format!("the report's file: {error}")),
+        Err(error) => return exit::usage(error),
     };
     let (report, ending) = match prepared.run() {
         Ok(seen) => seen,
@@ -212,21 +212,20 @@ fn of_arguments(arguments: &[OsString]) -> Option<PathBuf> {
     (has(b"[nss]") && is_sigul).then_some(path)
 }
 
-fn write(report: &TraceReport, options: &TraceOptions, output: Option<File>) -> io::Result<()> {
-    let on_terminal = output.is_none() && io::stderr().is_terminal();
-    let mut out: Box<dyn Write> = match output {
-        Some(file) => Box::new(file),
-        None if options.json => Box::new(io::stdout()),
-        None => Box::new(io::stderr()),
-    };
+fn write(report: &TraceReport, options: &TraceOptions, mut out: Sink) -> io::Result<()> {
+    let to_file = options.output.is_some();
+    let on_terminal = !to_file && io::stderr().is_terminal();
+    if options.json && !to_file {
+        out = Sink::Stream(Box::new(io::stdout()));
+    }
     if options.json {
         serde_json::to_writer(&mut out, report)?;
         writeln!(out)?;
-        return out.flush();
+        return out.keep();
     }
     terminal::choose_colours(options.color, on_terminal);
     table::write(&mut out, report, terminal::width(on_terminal))?;
-    out.flush()
+    out.keep()
 }
 
 /// The trace as a walk's report, for the parts that both show alike.

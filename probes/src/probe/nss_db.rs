@@ -3,21 +3,24 @@
 //! The files are looked at first, without NSS; then NSS opens them, read-only. Where NSS fails, what the files show says
 //! why; where it succeeds, what they show is a warning at most.
 
+mod files;
+mod others;
+
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::Path;
 use std::time::Instant;
 
 use nssight_diagnosis::fact::fact::{self, DbState};
 use nssight_diagnosis::signal::signal;
-use nssight_diagnosis::{Finding, Layer, Notes, Outcome, shell};
-use nssight_nss::{ErrorCode, InitOptions, Nss, NssError, Slot, library};
-use nssight_nssdb::directory::{
-    Access, Choice, DirectoryState, FileEntry, FileKind, LockKind, Magic, Question, TypePrefix, parse_argument,
-};
-use nssight_nssdb::{Database, Format, Inventory, Pairing};
+use nssight_diagnosis::{Layer, Notes, Outcome, shell};
+use nssight_nss::{ErrorCode, InitOptions, Nss, NssError, Slot};
+use nssight_nssdb::directory::{DirectoryState, FileEntry, LockKind, Magic, TypePrefix};
+use nssight_nssdb::{Database, Format, Pairing};
 
+pub(crate) use self::files::nss_is_at_least;
+use self::files::{Look, describe, file_trouble, hot_journal, legacy_library, process, who};
+pub use self::others::{Forbidden, Instead, before_others};
 use crate::error_info;
 use crate::modules::Modules;
 use crate::plan::Probe;
@@ -29,40 +32,6 @@ pub const PROBE: Probe = Probe { layer: Layer::NssDb, needs: &[Layer::Config], r
 
 const HALF_UPGRADED_MEANS: &str =
     "cert9.db and key4.db were created beside cert8.db and key3.db and wait for a login with write access to be filled";
-
-/// What the files show, and what NSS is expected to make of them.
-struct Look {
-    argument: OsString,
-    directory: PathBuf,
-    prefix: TypePrefix,
-    inventory: Inventory,
-    choice: Choice,
-}
-
-impl Look {
-    fn at(argument: &OsStr) -> Self {
-        let (prefix, directory) = parse_argument(argument);
-        let directory = PathBuf::from(directory);
-        let inventory = Inventory::of(&directory);
-        let default = std::env::var("NSS_DEFAULT_DB_TYPE").ok();
-        let nss = version();
-        let question = Question { prefix, default_db_type: default.as_deref(), access: Access::ReadOnly, nss };
-        let choice = inventory.choose(&question);
-        Self { argument: argument.to_owned(), directory, prefix, inventory, choice }
-    }
-
-    /// The two files of a format, in the order certificates, keys.
-    fn pair(&self, format: Format) -> impl Iterator<Item = &FileEntry> {
-        [format.certificate_file(), format.key_file()].into_iter().filter_map(|name| self.inventory.file(name))
-    }
-
-    fn other(&self) -> Format {
-        match self.choice.asked {
-            Format::Sql => Format::Dbm,
-            Format::Dbm => Format::Sql,
-        }
-    }
-}
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
@@ -119,31 +88,6 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             outcome
         }
         Err(error) => refused(&look, &error, notes).error(error_info::of(&error)),
-    }
-}
-
-fn describe(look: &Look, notes: &mut Notes) {
-    notes.put(fact::DB_DIRECTORY.text(look.directory.display()));
-    for file in look.inventory.files.iter().filter(|file| file.exists()) {
-        let kind = match (&file.magic, file.kind) {
-            (Some(Magic::SqliteDb { wal: true }), _) => "SQLite in WAL mode".to_owned(),
-            (Some(Magic::SqliteDb { .. }), _) => "SQLite".to_owned(),
-            (Some(Magic::BerkeleyHash { .. }), _) => "Berkeley DB hash".to_owned(),
-            (Some(Magic::Empty), _) => "empty".to_owned(),
-            (Some(Magic::Truncated { expected }), _) => format!("cut short, {expected} bytes promised"),
-            (Some(Magic::Text), _) => "text".to_owned(),
-            (Some(Magic::Garbage { .. }), _) => "unknown content".to_owned(),
-            (None, kind) => match &file.open_error {
-                Some(error) => format!("{kind:?}, {error}").to_lowercase(),
-                None => format!("{kind:?}").to_lowercase(),
-            },
-        };
-        let owner = format!("mode {:04o}, uid {}, gid {}", file.mode, file.uid, file.gid);
-        notes.put(fact::DB_FILE.text(format!("{}: {kind}, {} bytes, {owner}", file.name, file.size)));
-    }
-    notes.put(fact::DB_FORMAT_ASKED.text(format!("{}: {}", look.choice.asked, look.choice.reason)));
-    if let Some(reads) = look.choice.reads {
-        notes.put(fact::DB_FORMAT_READ.text(reads));
     }
 }
 
@@ -252,60 +196,6 @@ fn uncopied(error: &Trouble) -> DbState {
     }
 }
 
-/// What is wrong with one of the two files, as far as its first bytes and its mode tell.
-fn file_trouble(look: &Look, file: &FileEntry) -> Option<(DbState, String)> {
-    let path = look.directory.join(&file.name);
-    let path = path.display();
-    if let Some(error) = &file.open_error {
-        let owner = format!("mode {:04o}, owner {}, group {}", file.mode, file.uid, file.gid);
-        return Some((DbState::FileUnreadable, format!("{path} ({owner}) cannot be read as {}: {error}", who())));
-    }
-    match (file.kind, &file.magic) {
-        (FileKind::Absent, _) => {
-            Some((DbState::HalfMissing, format!("{path} is missing, the other half of the pair is there")))
-        }
-        (FileKind::Regular, Some(Magic::Empty)) => Some((DbState::FileEmpty, format!("{path} has no byte in it"))),
-        (FileKind::Regular, Some(Magic::Truncated { expected })) => {
-            Some((DbState::FileCut, format!("{path} is cut short: {} bytes of {expected}", file.size)))
-        }
-        (FileKind::Regular, Some(magic)) => {
-            let format = match magic {
-                Magic::SqliteDb { .. } => Some(Format::Sql),
-                Magic::BerkeleyHash { .. } => Some(Format::Dbm),
-                _ => None,
-            };
-            match format {
-                Some(format) if format == look.choice.asked => None,
-                Some(format) => {
-                    Some((DbState::OtherFormatUnderName, format!("{path} is a {format}: file under another name")))
-                }
-                None => Some((DbState::FileGarbage, format!("{path} is not a database: {}", shown(magic)))),
-            }
-        }
-        (FileKind::Regular, None) => None,
-        (kind, _) => Some((DbState::NotARegularFile, format!("{path} is no regular file but {}", kind_of_file(kind)))),
-    }
-}
-
-/// What a file is instead of a database.
-fn shown(magic: &Magic) -> &'static str {
-    match magic {
-        Magic::Text => "it is text",
-        _ => "its first bytes are those of no database",
-    }
-}
-
-fn kind_of_file(kind: FileKind) -> &'static str {
-    match kind {
-        FileKind::Directory => "a directory",
-        FileKind::Fifo => "a named pipe",
-        FileKind::Socket => "a socket",
-        FileKind::Device => "a device",
-        FileKind::BrokenLink => "a link that leads nowhere",
-        FileKind::Regular | FileKind::Absent | FileKind::Unknown => "something that cannot be looked at",
-    }
-}
-
 fn legacy_unsupported(look: &Look, mut notes: Notes) -> Outcome {
     notes.put(
         fact::DB_LEGACY_LIBRARY
@@ -409,101 +299,6 @@ fn private_copy(look: &Look, at: &Path) -> Result<Option<PrivateCopy>, Trouble> 
 fn needs_copy(look: &Look) -> bool {
     let wal = |file: &FileEntry| matches!(file.magic, Some(Magic::SqliteDb { wal: true }));
     look.choice.reads == Some(Format::Sql) && look.pair(Format::Sql).any(wal)
-}
-
-/// Why other programs of NSS must not be let at a database.
-pub struct Forbidden {
-    /// What was seen of it.
-    pub state: DbState,
-    /// In a sentence.
-    pub summary: String,
-}
-
-impl Forbidden {
-    /// As the finding of this layer.
-    pub fn into_finding(self) -> Finding {
-        unusable(Notes::default(), self.state, self.summary).into_finding(Layer::NssDb, 0)
-    }
-}
-
-/// What other programs of NSS are to open instead of a database.
-pub enum Instead {
-    /// Nothing: the database itself will do.
-    Itself,
-    /// This copy of it.
-    Copy(PrivateCopy),
-}
-
-/// Looks at a database before other programs of NSS, which nobody can tell to leave its modules out and its directory as
-/// it is, are let at it.
-///
-/// # Errors
-/// Why they must not be, and whose fault that is.
-pub fn before_others(argument: &OsStr, load_modules: bool, at: &Path) -> Result<Instead, Forbidden> {
-    let look = Look::at(argument);
-    let modules = Modules::of(argument, look.choice.asked);
-    if let Some(summary) = modules.refusal().filter(|_| !load_modules) {
-        return Err(Forbidden { state: DbState::ModuleForeign, summary });
-    }
-    // Whoever could add a module while they run adds it to the original.
-    let changeable = modules.changeable().filter(|_| !load_modules);
-    let is_sql = look.choice.reads == Some(Format::Sql);
-    if let Some(why) = changeable.filter(|_| !is_sql) {
-        let summary = format!(
-            "{why}, so modules may appear in it at any moment, and a database of this format is not copied: as root \
-             nssight lets no other program at it; --load-modules does it all the same"
-        );
-        return Err(Forbidden { state: DbState::ModuleForeign, summary });
-    }
-    if changeable.is_none() && !needs_copy(&look) {
-        return Ok(Instead::Itself);
-    }
-    PrivateCopy::make(&look.directory, at)
-        .map(Instead::Copy)
-        .map_err(|error| Forbidden { state: uncopied(&error), summary: error.to_string() })
-}
-
-/// A rollback journal that SQLite would roll back: not empty, and not zeroed at its start (SQLite file format, 3).
-fn hot_journal(look: &Look) -> Option<String> {
-    let hot = |file: &&FileEntry| {
-        file.name.ends_with("-journal") && file.size > 0 && !is_zeroed(&look.directory.join(&file.name))
-    };
-    look.inventory.files.iter().find(hot).map(|file| file.name.clone())
-}
-
-fn is_zeroed(path: &Path) -> bool {
-    use std::io::Read;
-    let mut start = [0u8; 8];
-    let read = fs::File::open(path).and_then(|mut file| file.read(&mut start));
-    read.is_ok_and(|count| start[..count].iter().all(|byte| *byte == 0))
-}
-
-fn legacy_library() -> Option<PathBuf> {
-    let (_, nss) = library::paths().into_iter().find(|(name, _)| *name == "nss")?;
-    let beside = nss.parent()?;
-    [beside.join("libnssdbm3.so"), beside.join("nss/libnssdbm3.so")].into_iter().find(|path| path.exists())
-}
-
-fn process(pid: u32) -> String {
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    format!("process {pid} ({})", name.trim())
-}
-
-fn who() -> String {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:")).and_then(|line| line.split_whitespace().nth(1));
-    format!("uid {}", uid.unwrap_or("?"))
-}
-
-fn version() -> (u32, u32) {
-    let text = library::nss_version();
-    let mut parts = text.split('.').map(|part| part.parse().unwrap_or(0));
-    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
-}
-
-/// Whether the NSS in use is at least this version.
-pub(crate) fn nss_is_at_least(wanted: (u32, u32)) -> bool {
-    version() >= wanted
 }
 
 /// The database that NSS reads, read without NSS; `None` where that does not work either.

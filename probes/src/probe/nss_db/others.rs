@@ -1,0 +1,65 @@
+//! Databases that other programs of NSS are about to open.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use nssight_diagnosis::fact::fact::DbState;
+use nssight_diagnosis::{Finding, Layer, Notes};
+use nssight_nssdb::Format;
+
+use super::files::Look;
+use super::{needs_copy, uncopied, unusable};
+use crate::modules::Modules;
+use crate::private_copy::PrivateCopy;
+
+/// Why other programs of NSS must not be let at a database.
+pub struct Forbidden {
+    /// What was seen of it.
+    pub state: DbState,
+    /// In a sentence.
+    pub summary: String,
+}
+
+impl Forbidden {
+    /// As the finding of this layer.
+    pub fn into_finding(self) -> Finding {
+        unusable(Notes::default(), self.state, self.summary).into_finding(Layer::NssDb, 0)
+    }
+}
+
+/// What other programs of NSS are to open instead of a database.
+pub enum Instead {
+    /// Nothing: the database itself will do.
+    Itself,
+    /// This copy of it.
+    Copy(PrivateCopy),
+}
+
+/// Looks at a database before other programs of NSS, which nobody can tell to leave its modules out and its directory as
+/// it is, are let at it.
+///
+/// # Errors
+/// Why they must not be, and whose fault that is.
+pub fn before_others(argument: &OsStr, load_modules: bool, at: &Path) -> Result<Instead, Forbidden> {
+    let look = Look::at(argument);
+    let modules = Modules::of(argument, look.choice.asked);
+    if let Some(summary) = modules.refusal().filter(|_| !load_modules) {
+        return Err(Forbidden { state: DbState::ModuleForeign, summary });
+    }
+    // Whoever could add a module while they run adds it to the original.
+    let changeable = modules.changeable().filter(|_| !load_modules);
+    let is_sql = look.choice.reads == Some(Format::Sql);
+    if let Some(why) = changeable.filter(|_| !is_sql) {
+        let summary = format!(
+            "{why}, so modules may appear in it at any moment, and a database of this format is not copied: as root \
+             nssight lets no other program at it; --load-modules does it all the same"
+        );
+        return Err(Forbidden { state: DbState::ModuleForeign, summary });
+    }
+    if changeable.is_none() && !needs_copy(&look) {
+        return Ok(Instead::Itself);
+    }
+    PrivateCopy::make(&look.directory, at)
+        .map(Instead::Copy)
+        .map_err(|error| Forbidden { state: uncopied(&error), summary: error.to_string() })
+}

@@ -316,7 +316,13 @@ fn confidence(candidates: &[Candidate], signal: Signal) -> Confidence {
     // Support that no other has: a stronger one, or one of the same strength that rests on something else.
     let equals = others.iter().filter(|other| other.grade == first.grade);
     let shared: Vec<&Condition> = equals.flat_map(|other| &other.support).copied().collect();
-    let own = first.support.iter().any(|condition| !shared.contains(condition));
+    // The signal itself is one support, whoever lists it beside which others.
+    let is_signal = |condition: &Condition| matches!(condition, Condition::Signal(_));
+    let signal_is_shared = shared.iter().any(|condition| is_signal(condition));
+    let own = first.support.iter().any(|condition| match is_signal(condition) {
+        true => !signal_is_shared,
+        false => !shared.contains(condition),
+    });
     match first.grade == Grade::Proof || first.grade > Grade::Nothing && own {
         true => Confidence::Likely,
         false => Confidence::Possible,

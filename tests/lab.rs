@@ -181,3 +181,27 @@ fn a_lab_takes_no_directory_that_is_not_its_own() {
     assert!(refused.stderr.contains("not empty"), "{refused:#?}");
     assert_eq!(std::fs::read_to_string(&config).unwrap(), "mine");
 }
+
+const TLS_13: [&str; 2] = ["--tls-max", "tls1.3"];
+
+#[test]
+fn a_server_that_has_not_said_so_has_not_accepted_us() {
+    let change =
+        Change { inner_tls: Some("tls1.3".to_owned()), bridge_tls: Some("tls1.2".to_owned()), ..Change::default() };
+    let directory = tempfile::tempdir().unwrap();
+    let deployment = Deployment::start(directory.path(), &change, DbFormat::Sql).unwrap();
+    let verdict = |run: &Run| {
+        let report = run.report();
+        let text = |name: &str| report["verdict"][name].as_str().unwrap().to_owned();
+        (text("status"), text("confidence"), text("summary"))
+    };
+    // The outer session is TLS 1.2 and proves nothing about the server behind it.
+    let (status, confidence, summary) = verdict(&diagnose(&deployment, &TLS_13));
+    assert_eq!((status.as_str(), confidence.as_str()), ("pass", "likely"), "{summary}");
+    assert!(summary.contains("client authentication: unconfirmed"), "{summary}");
+    // An answered request does.
+    let admin = deployment.admin_password_file().to_str().unwrap();
+    let answered = diagnose(&deployment, &[&TLS_13[..], &["--admin-password-file", admin]].concat());
+    let (status, confidence, summary) = verdict(&answered);
+    assert_eq!((status.as_str(), confidence.as_str()), ("pass", "certain"), "{summary}");
+}

@@ -8,13 +8,16 @@
 use std::time::Duration;
 
 use nssight_diagnosis::derive::silence::silence;
-use nssight_diagnosis::fact::{Facts, fact};
+use nssight_diagnosis::fact::{Facts, Hop, fact};
 use nssight_diagnosis::signal::{Family, Signal, signal};
-use nssight_nss::tls::SeenAlert;
+use nssight_diagnosis::{Notes, Outcome};
+use nssight_nss::tls::{Channel, SeenAlert};
 use nssight_nss::transport::{End, timed_out};
 use nssight_nss::{ErrorCode, HandshakeFacts, NssError, library};
 use nssight_wire::{AlertDescription, Direction, Foreign, Protocol, RecordFault, Summary};
 
+use crate::error_info;
+use crate::target::TlsVersion;
 use crate::wire::SessionLog;
 use crate::x509;
 
@@ -88,6 +91,14 @@ pub struct Seen {
 }
 
 impl FailedSession<'_> {
+    /// As the outcome of a probe whose session on this hop it was.
+    pub(crate) fn outcome(&self, hop: Hop, mut notes: Notes) -> Outcome {
+        let mut seen = self.seen();
+        seen.facts.place(hop);
+        notes.extend(seen.facts);
+        notes.fail(seen.signal, seen.summary).error(error_info::of(self.error))
+    }
+
     /// Collects what was seen.
     pub fn seen(&self) -> Seen {
         let wire = self.log.summary();
@@ -346,8 +357,29 @@ fn alerts(facts: &HandshakeFacts, out: &mut Facts) {
     out.put(if said { fact::PeerSaidAlert::Yes } else { fact::PeerSaidAlert::No });
 }
 
+/// The facts of a session on this hop that came up; `accepted` is what the peer has said of our certificate.
+pub(crate) fn up(
+    channel: &Channel,
+    facts: &HandshakeFacts,
+    our_cas: &[Vec<u8>],
+    wire: &Summary,
+    accepted: fact::PeerAcceptedUs,
+    hop: Hop,
+) -> Facts {
+    let mut out = Facts::default();
+    let version = TlsVersion::name_of(channel.version);
+    out.put(fact::SESSION_AGREED.text(format!("{version}, {}", channel.suite_name)));
+    out.put(fact::SESSION_AGREED_VERSION.text(version));
+    peer(facts, &mut out);
+    request(facts, our_cas, wire, &mut out);
+    out.put(accepted);
+    out.put(fact::SessionOutcome::Done);
+    out.place(hop);
+    out
+}
+
 /// The peer's chain as it was sent, and everything that NSS has against it.
-pub(crate) fn peer(facts: &HandshakeFacts, out: &mut Facts) {
+fn peer(facts: &HandshakeFacts, out: &mut Facts) {
     for der in &facts.peer_chain {
         out.put(fact::PEER_CERTIFICATE.text(x509::one_line(der)));
     }
@@ -363,7 +395,7 @@ pub(crate) fn peer(facts: &HandshakeFacts, out: &mut Facts) {
 }
 
 /// What the peer asked for, and what it got.
-pub(crate) fn request(facts: &HandshakeFacts, our_cas: &[Vec<u8>], wire: &Summary, out: &mut Facts) {
+fn request(facts: &HandshakeFacts, our_cas: &[Vec<u8>], wire: &Summary, out: &mut Facts) {
     let Some(names) = &facts.asked_for_certificate else {
         out.put(fact::CertificateRequest::None);
         return;
@@ -389,7 +421,7 @@ pub(crate) fn request(facts: &HandshakeFacts, our_cas: &[Vec<u8>], wire: &Summar
 }
 
 /// `None` when the peer named no CAs, which means any (RFC 5246, 7.4.4).
-pub(crate) fn our_ca_is_listed(facts: &HandshakeFacts, our_cas: &[Vec<u8>]) -> Option<bool> {
+fn our_ca_is_listed(facts: &HandshakeFacts, our_cas: &[Vec<u8>]) -> Option<bool> {
     let names = facts.asked_for_certificate.as_ref().filter(|names| !names.is_empty())?;
     Some(names.iter().any(|name| our_cas.contains(&name.der)))
 }

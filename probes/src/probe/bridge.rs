@@ -125,11 +125,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
                     our_cas: &walk.our_cas(),
                     policy: Some(Policy::of_this_process()),
                 };
-                let mut seen = failed.seen();
-                seen.facts.place(Hop::Peer);
-                notes.extend(seen.facts);
-                notes.put(fact::BridgeFirstAnswer::Alert);
-                return notes.fail(seen.signal, seen.summary).error(error_info::of(&error));
+                return failed.outcome(Hop::Peer, notes.with(fact::BridgeFirstAnswer::Alert));
             }
             broken(notes, &error, "the connection broke after the request, before any byte of a server")
         }

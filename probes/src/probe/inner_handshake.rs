@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use nssight_diagnosis::fact::{Facts, Hop, fact};
+use nssight_diagnosis::fact::{Hop, fact};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
+use nssight_nss::tls::Channel;
 use nssight_nss::{ErrorCode, HandshakeFacts, NssError};
 
-use crate::error_info;
 use crate::plan::Probe;
-use crate::probe::outer_handshake::agreed;
 use crate::session_facts::{self, FailedSession, Policy};
 use crate::target::TlsVersion;
 use crate::walk::{InnerSession, Walk};
@@ -47,18 +46,29 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     match (result, inner.client.channel()) {
         (Ok(()), Some(channel)) => {
             let version = TlsVersion::name_of(channel.version);
-            agreed(&channel, &mut notes);
-            let mut seen = Facts::default();
-            session_facts::peer(&facts, &mut seen);
-            session_facts::request(&facts, &walk.our_cas(), &inner.log.borrow().summary(), &mut seen);
-            seen.put(fact::SessionOutcome::Done);
-            seen.place(Hop::Server);
-            notes.extend(seen);
+            let accepted = accepted(&channel, &facts);
+            let wire = inner.log.borrow().summary();
+            notes.extend(session_facts::up(&channel, &facts, &walk.our_cas(), &wire, accepted, Hop::Server));
             walk.inner = Some(inner);
-            notes.pass(format!("{version} with {host} through the bridge, trusted in both directions"))
+            notes.pass(match accepted {
+                fact::PeerAcceptedUs::Unconfirmed => {
+                    format!("{version} with {host} through the bridge; whether it takes our certificate is unconfirmed")
+                }
+                _ => format!("{version} with {host} through the bridge, trusted in both directions"),
+            })
         }
         (Ok(()), None) => notes.fail(signal::SSL_ERROR, "the inner handshake ended without a session"),
         (Err(error), _) => failed(walk, &inner, &host, &error, &facts, notes),
+    }
+}
+
+/// What the server has said of our certificate when the handshake is over for us. In TLS 1.3 that is before it has judged
+/// (RFC 8446, 4.4.2), and only a reply to the request will tell.
+fn accepted(channel: &Channel, facts: &HandshakeFacts) -> fact::PeerAcceptedUs {
+    match (&facts.asked_for_certificate, channel.version < TlsVersion::Tls13.wire()) {
+        (None, _) => fact::PeerAcceptedUs::NotAsked,
+        (Some(_), true) => fact::PeerAcceptedUs::Yes,
+        (Some(_), false) => fact::PeerAcceptedUs::Unconfirmed,
     }
 }
 
@@ -92,8 +102,5 @@ fn failed(
         our_cas: &walk.our_cas(),
         policy: Some(Policy::of_this_process()),
     };
-    let mut seen = failed.seen();
-    seen.facts.place(Hop::Server);
-    notes.extend(seen.facts);
-    notes.fail(seen.signal, seen.summary).error(error_info::of(error))
+    failed.outcome(Hop::Server, notes)
 }

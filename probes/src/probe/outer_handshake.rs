@@ -4,14 +4,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use nssight_diagnosis::fact::{Facts, Hop, fact};
+use nssight_diagnosis::fact::{Hop, fact};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
 use nssight_nss::tls::Channel;
 use nssight_nss::transport::Control;
 use nssight_nss::{ErrorCode, HandshakeFacts, Nss, NssError, TcpTransport, TlsClient, TlsOptions};
 
-use crate::error_info;
 use crate::plan::Probe;
 use crate::session_facts::{self, FailedSession, Policy};
 use crate::target::{Role, TlsVersion};
@@ -191,18 +190,13 @@ impl Attempt {
     fn passed(&self, client: &TlsClient, channel: &Channel, word: Word, role: Role, mut notes: Notes) -> Outcome {
         let facts = client.facts();
         let version = TlsVersion::name_of(channel.version);
-        agreed(channel, &mut notes);
-        let mut seen = Facts::default();
-        session_facts::peer(&facts, &mut seen);
-        session_facts::request(&facts, &self.our_cas, &self.log.borrow().summary(), &mut seen);
-        seen.put(match word {
+        let accepted = match word {
             Word::Accepted => fact::PeerAcceptedUs::Yes,
             Word::NotAsked => fact::PeerAcceptedUs::NotAsked,
             Word::Unconfirmed => fact::PeerAcceptedUs::Unconfirmed,
-        });
-        seen.put(fact::SessionOutcome::Done);
-        seen.place(Hop::Peer);
-        notes.extend(seen);
+        };
+        let wire = self.log.borrow().summary();
+        notes.extend(session_facts::up(channel, &facts, &self.our_cas, &wire, accepted, Hop::Peer));
         let summary = format!("{version} with {}, trusted in both directions", self.host);
         match word {
             Word::Accepted => notes.pass(summary),
@@ -216,7 +210,7 @@ impl Attempt {
         }
     }
 
-    fn failed(&self, error: &NssError, facts: &HandshakeFacts, mut notes: Notes) -> Outcome {
+    fn failed(&self, error: &NssError, facts: &HandshakeFacts, notes: Notes) -> Outcome {
         let log = self.log.borrow();
         let failed = FailedSession {
             peer: self.peer,
@@ -228,16 +222,6 @@ impl Attempt {
             our_cas: &self.our_cas,
             policy: Some(Policy::of_this_process()),
         };
-        let mut seen = failed.seen();
-        seen.facts.place(Hop::Peer);
-        notes.extend(seen.facts);
-        notes.fail(seen.signal, seen.summary).error(error_info::of(error))
+        failed.outcome(Hop::Peer, notes)
     }
-}
-
-/// What two peers agreed to.
-pub(crate) fn agreed(channel: &Channel, notes: &mut Notes) {
-    let version = TlsVersion::name_of(channel.version);
-    notes.put(fact::SESSION_AGREED.text(format!("{version}, {}", channel.suite_name)));
-    notes.put(fact::SESSION_AGREED_VERSION.text(version));
 }

@@ -395,5 +395,5 @@ impl Session {
 
 /// SSL_ERROR_*_ALERT: an alert that the peer sent.
 fn is_alert(code: ErrorCode) -> bool {
-    (0..=u8::MAX).any(|alert| ErrorCode::of_alert(alert) == Some(code))
+    Signal::of_nss(code.0).row().alert.is_some_and(|alert| alert != 0)
 }

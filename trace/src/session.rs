@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use nssight_diagnosis::Signal;
 use nssight_nss::tls::CaName;
 use nssight_nss::transport::End;
 use nssight_nss::{ErrorCode, HandshakeFacts, NssError};
@@ -366,7 +367,7 @@ impl Session {
         facts.alerts = alerts.collect();
         // An encrypted alert is not on the wire to be read, but NSS's error says which one it was.
         let heard = facts.alerts.iter().any(|alert| !alert.sent);
-        let alert = (0..=u8::MAX).find(|alert| ErrorCode::of_alert(*alert) == Some(error.code));
+        let alert = Signal::of_nss(error.code.0).row().alert.filter(|alert| *alert != 0);
         if let (false, Some(description)) = (heard, alert) {
             facts.alerts.push(nssight_nss::tls::SeenAlert { sent: false, level: 2, description });
         }

@@ -7,7 +7,6 @@ pub mod cert;
 pub mod create;
 mod error;
 pub mod ffi;
-mod foreign;
 mod init;
 pub mod key;
 pub mod library;

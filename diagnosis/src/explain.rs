@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cause::Cause;
 use crate::judge::{self, tell_apart};
-use crate::signal::{CODES, Code, Family, Library, NOTES, Note, SIGNALS, Signal, TEXTS, signal};
+use crate::signal::{CODES, Code, Library, NOTES, Note, Signal, TEXTS, signal};
 use crate::vocabulary::Layer;
 
 /// What was explained.
@@ -302,9 +302,4 @@ fn candidate(cause: Cause, beside: Option<Cause>) -> Candidate {
         command: first.and_then(|step| step.command),
         tell_apart: beside.map(|first| tell_apart(first, cause)).unwrap_or_default(),
     }
-}
-
-/// Every signal that is not routine, for tests and generated pages.
-pub fn signals() -> impl Iterator<Item = Signal> {
-    Signal::all().filter(|signal| SIGNALS[usize::from(signal.0)].family != Family::Log)
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::{Block, Cause, Condition, Entry, Fault, Rules, Shows};
 use crate::fact::fact::{LogsAgree, LogsJoined};
-use crate::fact::{Fact, Hop, SeenBy, Value};
+use crate::fact::{Fact, FactId, Hop, SeenBy, Value};
 use crate::signal::{Shown, Signal};
 use crate::vocabulary::{Component, Confidence, Layer};
 
@@ -229,19 +229,21 @@ impl Place<'_> {
         }
     }
 
-    /// Whether a condition holds: yes, no, or nobody looked. The last word on a fact counts, and a fact of another session
-    /// is none of this one.
+    /// The last word on a fact; a fact of another session is none of this one.
+    fn fact(&self, id: FactId) -> Option<&Fact> {
+        let hop = self.hop();
+        let here = |fact: &&&Fact| fact.id == id && (fact.hop.is_none() || hop.is_none() || fact.hop == hop);
+        self.case.facts.iter().rev().find(here).copied()
+    }
+
+    /// Whether a condition holds: yes, no, or nobody looked.
     fn holds(&self, condition: &Condition) -> Option<bool> {
         match condition {
             Condition::Signal(signals) => self.shown.map(|shown| signals.contains(&shown.signal)),
-            Condition::Fact(id, words) => {
-                let hop = self.hop();
-                let here = |fact: &&&Fact| fact.id == *id && (fact.hop.is_none() || hop.is_none() || fact.hop == hop);
-                match self.case.facts.iter().rev().find(here)?.value {
-                    Value::Word(word) => Some(words.contains(&word)),
-                    _ => None,
-                }
-            }
+            Condition::Fact(id, words) => match self.fact(*id)?.value {
+                Value::Word(word) => Some(words.contains(&word)),
+                _ => None,
+            },
         }
     }
 
@@ -253,11 +255,7 @@ impl Place<'_> {
     fn said(&self, condition: &Condition) -> String {
         match condition {
             Condition::Signal(_) => self.shown.map_or_else(String::new, |shown| shown.signal.row().says.to_owned()),
-            Condition::Fact(id, _) => {
-                let hop = self.hop();
-                let here = |fact: &&&Fact| fact.id == *id && (fact.hop.is_none() || hop.is_none() || fact.hop == hop);
-                self.case.facts.iter().rev().find(here).map_or_else(String::new, |fact| fact.to_string())
-            }
+            Condition::Fact(id, _) => self.fact(*id).map_or_else(String::new, Fact::to_string),
         }
     }
 }

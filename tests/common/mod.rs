@@ -166,7 +166,11 @@ impl Run {
 }
 
 pub fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_nssight"));
+    plain(Command::new(env!("CARGO_BIN_EXE_nssight")))
+}
+
+/// Without input, and without variables that change what it does or shows.
+fn plain(mut command: Command) -> Command {
     command.stdin(Stdio::null()).env_remove("NSS_DEFAULT_DB_TYPE").env_remove("NO_COLOR");
     command
 }
@@ -176,8 +180,7 @@ pub fn binary() -> Command {
 pub fn fresh() -> Command {
     let mut command = Command::new("env");
     command.args(["--default-signal=HUP,INT,QUIT,TERM", env!("CARGO_BIN_EXE_nssight")]);
-    command.stdin(Stdio::null()).env_remove("NSS_DEFAULT_DB_TYPE").env_remove("NO_COLOR");
-    command
+    plain(command)
 }
 
 /// Runs to its end; nothing of nssight may take longer than a minute.

@@ -1,8 +1,8 @@
 //! A line that shows no writer means what `explain` says of it: one table of signals, and one judge.
 
 use nssight_diagnosis::signal::{CODES, Family, Library, SIGNALS, Signal, TEXTS, signal};
-use nssight_diagnosis::{Cause, judge};
-use nssight_triage::{Document, Triage};
+use nssight_diagnosis::{Cause, explain, judge};
+use nssight_triage::{Document, Role, Triage};
 
 fn of_line(line: &str) -> Document {
     let mut triage = Triage::default();
@@ -29,6 +29,19 @@ fn explained(signal: Signal) -> Vec<Cause> {
     judge::of_signal(signal).iter().map(|candidate| candidate.cause).collect()
 }
 
+/// A line that shows no writer has the causes of its signal, in their order. One that shows its writer has some of them: who wrote
+/// it says which session it is about.
+fn holds(line: &str, meant: Signal) {
+    let (causes, expected) = (told(line), explained(meant));
+    if of_line(line).files[0].role == Role::Unknown {
+        assert_eq!(causes, expected, "{line}");
+        return;
+    }
+    let mut left = expected.iter();
+    assert!(causes.iter().all(|cause| left.any(|other| other == cause)), "{line}: {causes:?} of {expected:?}");
+    assert_eq!(causes.is_empty(), expected.is_empty(), "{line}: none of {expected:?}");
+}
+
 #[test]
 fn a_code_means_what_explain_says_of_it() {
     let of_nss = |library| matches!(library, Library::Nspr | Library::Nss | Library::Ssl);
@@ -38,6 +51,9 @@ fn a_code_means_what_explain_says_of_it() {
         let expected = explained(code.signal);
         if code.name.contains("_ERROR") {
             assert_eq!(told(&format!("x: it failed: {}: {}", code.name, code.text)), expected, "{}", code.name);
+            let by_name = explain::explain(code.name);
+            let same = |it: &explain::Explanation| it.causes.iter().map(|it| it.cause).eq(expected.iter().copied());
+            assert!(by_name.iter().any(same), "{}", code.name);
             names += 1;
         }
         assert_eq!(told(&format!("x: error ({}) unknown", code.number)), expected, "{}", code.number);
@@ -54,7 +70,7 @@ fn a_phrase_means_what_explain_says_of_it() {
         let anybodys =
             matches!(meant.row().family, Family::Local | Family::Network | Family::Request | Family::Silence);
         let line = format!("x: {text}");
-        if anybodys || of_line(&line).files[0].role != nssight_triage::Role::Unknown {
+        if anybodys || of_line(&line).files[0].role != Role::Unknown {
             continue;
         }
         // A phrase may have another one in it; the longest one counts.
@@ -73,9 +89,14 @@ fn alerts_and_verify_codes_are_read_by_their_numbers() {
         let number = row.alert.unwrap_or_default();
         let line = format!("error:0A000418:SSL routines::a name that is not known:SSL alert number {number}");
         assert_eq!(shown(&line), Some(row.id));
+        // A close_notify is an end like any other.
+        if let Some(meant) = Signal::of(row.id).filter(|_| number != 0) {
+            holds(&format!("ssl error, SSL alert number {number}"), meant);
+        }
     }
     for code in CODES.iter().filter(|code| code.library == Library::Verify && code.number != 0) {
         assert_eq!(shown(&format!("Verify return code: {} (x)", code.number)), Some(code.signal.id()));
         assert_eq!(shown(&format!("verify error:num={}:x", code.number)), Some(code.signal.id()));
+        holds(&format!("verify error:num={}:x", code.number), code.signal);
     }
 }

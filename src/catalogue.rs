@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use nssight_diagnosis::signal::{CODES, NOTES, Signal, TEXTS};
 use nssight_diagnosis::{Cause, Layer};
+use nssight_inventory::compare::Comparison as ComparisonDocument;
+use nssight_inventory::views::Inspection as InspectionDocument;
 use nssight_probes::PROBES;
 use nssight_trace::{Against, TraceReport};
 use schemars::schema_for;
@@ -15,7 +17,6 @@ use crate::check::Output as CheckOutput;
 use crate::cli::Document;
 use crate::clients::Comparison as ClientsDocument;
 use crate::compare::Comparison as ReportComparison;
-use crate::db::{ComparisonDocument, InspectionDocument};
 use crate::exit;
 use crate::explain::Document as ExplainDocument;
 use crate::process_model::MatrixDocument;

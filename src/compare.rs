@@ -13,11 +13,12 @@ use nssight_diagnosis::{CertificateRole, Layer, Status};
 use nssight_probes::report::{SCHEMA, Tool};
 use nssight_probes::target::{Setting, TargetSummary, TlsVersion};
 use nssight_probes::{PROBES, SeenCertificate};
+use nssight_reports::terminal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{ReportsOptions, TableFormat};
-use crate::{exit, terminal};
+use crate::exit;
 
 /// A report is some hundred kilobytes; nothing larger is read.
 const AT_MOST: u64 = 64 * 1024 * 1024;

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use nssight_diagnosis::Status;
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_probes::Report;
+use nssight_probes::report::Subject;
+use nssight_reports::nagios::{self, State};
 
 use crate::cli::Format;
-use crate::report::Subject;
-use crate::report::nagios::{self, State};
 
 /// Every layer walked passed, warnings allowed.
 pub(crate) const PASSED: u8 = 0;

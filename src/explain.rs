@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use colored::Colorize;
 use nssight_diagnosis::explain::{self, Candidate, Explanation};
+use nssight_reports::terminal;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cli::{ExplainOptions, TableFormat};
-use crate::{exit, terminal};
+use crate::exit;
 
 /// Causes shown without `-v`.
 const CAUSES: usize = 6;

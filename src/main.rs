@@ -6,37 +6,27 @@ mod check;
 mod cli;
 mod clients;
 mod compare;
-mod copies;
-mod crew;
 mod db;
 mod diagnose;
 mod exit;
 mod explain;
 mod exporter;
 mod lab;
-mod lines;
 mod manual;
 mod models;
-mod names;
+mod others;
 mod password;
 mod process_model;
-mod report;
-mod retries;
 mod selftest;
 mod settings;
-mod sink;
-mod stop;
-mod supervisor;
-mod targets;
-mod terminal;
 mod trace;
 mod triage;
 mod version;
-mod worker;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use nssight_runner::worker;
 
 use cli::{Cli, Command};
 
@@ -67,7 +57,7 @@ fn main() -> ExitCode {
         Command::Trace(options) => trace::run(&options),
         Command::Triage(options) => triage::run(&options),
         Command::Manual(options) => manual::run(&options.share),
-        Command::Worker => worker::run(),
+        Command::Worker => worker::run().map_or_else(exit::usage, |()| ExitCode::SUCCESS),
         Command::Model => process_model::run::run(),
     }
 }

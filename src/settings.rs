@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nssight_diagnosis::Layer;
-use nssight_probes::Settings;
 use nssight_probes::secret::Password;
 use nssight_probes::settings::{Overrides, Request};
+use nssight_probes::{Plan, Settings};
+use nssight_runner::passwords::{self, Passwords};
 
-use crate::cli::PasswordOptions;
+use crate::cli::{PasswordOptions, WalkedOptions};
 use crate::password;
 
 /// Reads the password from where the options say, or out of the configuration, and the configuration under the options.
@@ -24,9 +25,16 @@ pub(crate) fn load(
     timeout: Duration,
 ) -> Result<(Settings, Option<Password>), String> {
     let source = password::source(password);
-    let given = source.as_ref().map_or(Ok(None), password::read)?;
+    let given = source.as_ref().map_or(Ok(None), passwords::read)?;
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let home = home.as_deref();
     let (settings, configured) = Settings::load(&Request { config, overrides, password: source, until, timeout, home });
     Ok((settings, given.or(configured)))
+}
+
+/// The settings that the options make, and the passwords.
+pub(crate) fn of_walk(options: &WalkedOptions, plan: &Plan) -> Result<(Settings, Passwords), String> {
+    let (config, overrides) = (options.config.as_deref(), options.overrides());
+    let (settings, database) = load(config, &overrides, &options.password, plan.until, options.walk.timeout)?;
+    Ok((settings, Passwords { database, admin: password::admin(&options.admin)? }))
 }

@@ -1,19 +1,9 @@
-//! What nssight is made of.
+//! What `nssight --version` says.
 
 use std::sync::LazyLock;
 
-use nssight_nss::library;
 use nssight_probes::report::Tool;
-
-/// Its own version, and those of the libraries that this process has loaded.
-pub(crate) fn tool() -> Tool {
-    Tool {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        nss: library::nss_version(),
-        nspr: library::nspr_version(),
-        openssl: openssl::version::version().split_whitespace().nth(1).unwrap_or("unknown").to_owned(),
-    }
-}
+use nssight_runner::tool::tool;
 
 /// What `--version` prints after the name.
 pub(crate) fn long() -> &'static str {

@@ -1,6 +1,9 @@
 //! The report of a walk: one value, from which every format is rendered. Its JSON is `nssight/report/2`; fields are
 //! added, never renamed or reused.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -53,4 +56,18 @@ pub struct Report {
 /// The JSON Schema of [`Report`], from its types.
 pub fn schema() -> serde_json::Value {
     schemars::schema_for!(Report).to_value()
+}
+
+/// One target, and what its walk gave.
+pub struct Subject {
+    /// The target's name, by which a reader knows it.
+    pub name: String,
+    /// What else the reader knows it by.
+    pub labels: BTreeMap<String, String>,
+    /// What the last try gave, judged together with those before it.
+    pub report: Report,
+    /// How many times it was walked.
+    pub tries: u32,
+    /// From the first try's begin to the last one's end.
+    pub duration: Duration,
 }

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use nssight_diagnosis::Layer;
+use nssight_diagnosis::verdict::{Names, Peer};
 
 /// Which part this host plays; it follows from the configuration's sections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -62,6 +63,32 @@ pub struct Endpoint {
     pub host: String,
     /// 1 to 65535.
     pub port: u16,
+}
+
+impl Endpoint {
+    /// Reads `HOST:PORT`, `[ADDRESS]:PORT`, or a host alone, which gets the port `default`.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn parse(text: &str, default: u16) -> Result<Self, String> {
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (host, port) = rest.split_once(']').ok_or("the bracket of an IPv6 address is not closed")?;
+                (host, port.strip_prefix(':'))
+            }
+            // More than one colon without brackets is an IPv6 address without a port.
+            None if text.matches(':').count() == 1 => text.split_once(':').map_or((text, None), |(h, p)| (h, Some(p))),
+            None => (text, None),
+        };
+        let port = match port {
+            None => default,
+            Some(port) => {
+                port.parse().ok().filter(|port| *port > 0).ok_or(format!("\"{port}\" is not a port (1 to 65535)"))?
+            }
+        };
+        crate::settings::check_host(host)?;
+        Ok(Self { host: host.to_owned(), port })
+    }
 }
 
 impl fmt::Display for Endpoint {
@@ -274,6 +301,23 @@ impl Target {
             password_source: self.password.to_string(),
             until,
             timeout_ms: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl TargetSummary {
+    /// The target's own names, for what a cause advises.
+    pub fn names(&self) -> Names {
+        let peer = self.bridge.as_ref().and_then(|bridge| bridge.value.rsplit_once(':'));
+        Names {
+            database: self.database.as_ref().map(|database| database.value.clone()),
+            nickname: self.nickname.as_ref().map(|nickname| nickname.value.clone()),
+            host: peer.map(|(host, _)| host.trim_start_matches('[').trim_end_matches(']').to_owned()),
+            port: peer.map(|(_, port)| port.to_owned()),
+            peer: match self.profile {
+                Profile::Tls => Peer::Plain,
+                Profile::Sigul => Peer::Bridge,
+            },
         }
     }
 }

@@ -8,16 +8,20 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use nssight_inventory::facts::stamp;
 use nssight_probes::Plan;
 use nssight_probes::target::TargetSummary;
+use nssight_reports::terminal;
+use nssight_runner::passwords::Passwords;
+use nssight_runner::walk;
+use nssight_runner::worker;
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use self::collect::{Collector, Entry, Source};
 use self::redact::Redactor;
 use crate::cli::BundleOptions;
-use crate::worker::{self, Passwords};
-use crate::{diagnose, exit, terminal};
+use crate::{exit, settings};
 
 #[derive(Serialize)]
 struct Manifest<'a> {
@@ -64,15 +68,15 @@ impl From<io::Error> for Trouble {
 fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
     let usage = |trouble: String| Trouble::Usage(trouble);
     let output = place(options).map_err(usage)?;
-    let walk = &options.walked.walk;
-    let plan = Plan::new(walk.until, walk.exclude.clone()).map_err(|error| usage(error.to_string()))?;
-    let (settings, passwords) = diagnose::prepare(&options.walked, &plan).map_err(usage)?;
-    let summary = diagnose::summary(&settings, &plan);
+    let wanted = &options.walked.walk;
+    let plan = Plan::new(wanted.until, wanted.exclude.clone()).map_err(|error| usage(error.to_string()))?;
+    let (settings, passwords) = settings::of_walk(&options.walked, &plan).map_err(usage)?;
+    let summary = walk::summary(Some(&settings), &plan);
     let configs: Vec<Source> = paths_of_configs(&summary, options).into_iter().map(Source::config).collect();
     let redactor = redactor(&passwords, &configs).map_err(|error| Trouble::Failed(error.to_string()))?;
 
     // A walk opens a connection: not to show what a bundle would hold.
-    let report = (!walk.dry_run).then(|| diagnose::quietly(&settings, &plan, passwords, walk.retries));
+    let report = (!wanted.dry_run).then(|| walk::quietly(&settings, &plan, passwords, wanted.retries));
     let mut collector = Collector { redactor: &redactor, entries: Vec::new() };
     if let Some(report) = &report {
         collector.report(report);
@@ -87,7 +91,7 @@ fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
     let entries = collector.entries;
     let manifest = manifest(&entries)?;
 
-    if walk.dry_run {
+    if wanted.dry_run {
         show(&entries, true)?;
         println!(
             "report.json is made by a walk, which opens {} connection, when the bundle is written",
@@ -143,7 +147,7 @@ fn manifest(entries: &[Entry]) -> Result<Vec<u8>, Trouble> {
     let manifest = Manifest {
         schema: "nssight/bundle/1",
         version: env!("CARGO_PKG_VERSION"),
-        made: crate::db::stamp(OffsetDateTime::now_utc()),
+        made: stamp(OffsetDateTime::now_utc()),
         files: files.collect(),
     };
     serde_json::to_vec_pretty(&manifest).map_err(|error| Trouble::Failed(error.to_string()))

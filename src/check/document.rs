@@ -5,11 +5,11 @@ use std::io::{self, Write};
 
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_probes::Report;
+use nssight_probes::report::Subject;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::tally::{CauseCount, Tally};
-use crate::report::Subject;
 
 const SCHEMA: &str = "nssight/check/1";
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use colored::{Color, Colorize};
 use nssight_diagnosis::vocabulary::Outcome;
+use nssight_probes::report::Subject;
+use nssight_reports::terminal::{printable, wrap};
 
 use super::tally::{CauseCount, Tally, warned};
-use crate::report::Subject;
-use crate::terminal::{printable, wrap};
 
 /// A longer name is cut on a terminal, and elsewhere pushes the rest of its line to the right.
 const NAME_AT_MOST: usize = 32;

@@ -17,16 +17,18 @@ use std::thread;
 use std::time::Instant;
 
 use nssight_diagnosis::vocabulary::Outcome;
+use nssight_probes::report::Subject;
+use nssight_reports::terminal;
+use nssight_runner::crew::Spare;
+use nssight_runner::stop::Stop;
+use nssight_runner::targets::{self, CheckTarget, Next, Tries};
+use nssight_runner::{copies, worker};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub(crate) use document::Output;
 
 use crate::cli::{CheckFormat, CheckOptions, Format};
-use crate::crew::Spare;
-use crate::report::Subject;
-use crate::stop::Stop;
-use crate::targets::{self, CheckTarget, Next, Tries};
-use crate::{copies, exit, terminal, worker};
+use crate::exit;
 use results::Results;
 use schedule::{Job, Schedule};
 use signals::{Interrupted, Signals};

@@ -6,16 +6,18 @@ use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nssight_diagnosis::vocabulary::Outcome;
+use nssight_probes::report::Subject;
+use nssight_reports as report;
+use nssight_reports::nagios::State;
+use nssight_reports::sink::Sink;
+use nssight_reports::terminal;
 
 use super::document::{self, Output, Summary, TargetLine};
 use super::human::Layout;
 use super::signals::Interrupted;
 use super::tally::Tally;
 use crate::cli::{CheckFormat, CheckOutputOptions, Format};
-use crate::report::nagios::State;
-use crate::report::{self, Subject};
-use crate::sink::Sink;
-use crate::{exit, terminal};
+use crate::exit;
 
 /// The bar with what came so far.
 const BAR: &str = "{bar:30} {pos}/{len}  {wide_msg}";

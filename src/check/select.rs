@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use globset::{Glob, GlobMatcher};
+use nssight_runner::targets::{CheckTarget, TargetsFile};
 
 use crate::cli::{CheckOptions, CheckWalkOptions, SelectionOptions};
-use crate::targets::{CheckTarget, TargetsFile};
 
 /// Below this likeness (Jaro-Winkler) a suggestion is a guess.
 const ALIKE: f64 = 0.8;

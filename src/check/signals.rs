@@ -35,7 +35,7 @@ impl Signals {
     pub(super) fn watch(mut self, interrupted: &Interrupted, stop: impl Fn()) {
         for signal in self.iterator.forever() {
             if interrupted.0.swap(signal, Ordering::SeqCst) != 0 {
-                crate::copies::clear_before_the_end();
+                nssight_runner::copies::clear_before_the_end();
                 std::process::exit(SHELL_BASE + signal);
             }
             stop();

@@ -5,10 +5,9 @@ use std::time::Instant;
 
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{Cause, Component, Layer, Status};
+use nssight_probes::report::Subject;
 use schemars::JsonSchema;
 use serde::Serialize;
-
-use crate::report::Subject;
 
 /// Targets that came out alike.
 #[derive(Serialize, JsonSchema)]

@@ -1,6 +1,7 @@
 //! Options of `nssight check`.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -94,7 +95,7 @@ pub(crate) struct CheckOutputOptions {
 pub(crate) enum CheckFormat {
     /// For people: a line a target and a summary.
     Human,
-    /// A line of JSON a target, as it finishes, and one for the summary.
+    /// One line of JSON for each target as it finishes, and one for the summary.
     Ndjson,
     /// A document of all targets at the end.
     Document(Format),
@@ -102,26 +103,23 @@ pub(crate) enum CheckFormat {
 
 impl ValueEnum for CheckFormat {
     fn value_variants<'a>() -> &'a [Self] {
-        const {
-            &[
-                Self::Human,
-                Self::Ndjson,
-                Self::Document(Format::Json),
-                Self::Document(Format::Junit),
-                Self::Document(Format::Markdown),
-                Self::Document(Format::Html),
-                Self::Document(Format::Nagios),
-                Self::Document(Format::Openmetrics),
-                Self::Document(Format::Github),
-            ]
-        }
+        static ALL: LazyLock<Vec<CheckFormat>> = LazyLock::new(|| {
+            let documents = Format::ALL.iter().filter(|format| **format != Format::Human);
+            [CheckFormat::Human, CheckFormat::Ndjson]
+                .into_iter()
+                .chain(documents.map(|format| CheckFormat::Document(*format)))
+                .collect()
+        });
+        &ALL
     }
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
         match self {
-            Self::Human => Format::Human.to_possible_value().map(|value| value.help("A line a target, and a summary")),
+            Self::Human => {
+                Format::Human.to_possible_value().map(|value| value.help("One line for each target, and a summary"))
+            }
             Self::Ndjson => {
-                let help = "A line of JSON a target, as it finishes, and one for the summary";
+                let help = "One line of JSON for each target as it finishes, and one for the summary";
                 Some(clap::builder::PossibleValue::new("ndjson").help(help))
             }
             Self::Document(format) => format.to_possible_value(),

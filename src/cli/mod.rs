@@ -248,34 +248,14 @@ impl WalkedOptions {
     }
 }
 
-/// `HOST:PORT`, `[ADDRESS]:PORT` or a host alone, which is asked on the port of HTTPS.
+/// A TLS server, which a host alone asks for on the port of HTTPS.
 fn peer(text: &str) -> Result<Endpoint, String> {
-    endpoint_or(text, HTTPS_PORT)
+    Endpoint::parse(text, HTTPS_PORT)
 }
 
-/// `HOST:PORT`, `[ADDRESS]:PORT` or a host alone, which is asked on the port of a bridge.
-pub(crate) fn endpoint(text: &str) -> Result<Endpoint, String> {
-    endpoint_or(text, BRIDGE_PORT)
-}
-
-fn endpoint_or(text: &str, default: u16) -> Result<Endpoint, String> {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (host, port) = rest.split_once(']').ok_or("the bracket of an IPv6 address is not closed")?;
-            (host, port.strip_prefix(':'))
-        }
-        // More than one colon without brackets is an IPv6 address without a port.
-        None if text.matches(':').count() == 1 => text.split_once(':').map_or((text, None), |(h, p)| (h, Some(p))),
-        None => (text, None),
-    };
-    let port = match port {
-        None => default,
-        Some(port) => {
-            port.parse().ok().filter(|port| *port > 0).ok_or(format!("\"{port}\" is not a port (1 to 65535)"))?
-        }
-    };
-    nssight_probes::settings::check_host(host)?;
-    Ok(Endpoint { host: host.to_owned(), port })
+/// A bridge, on its usual port where none is named.
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    Endpoint::parse(text, BRIDGE_PORT)
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -5,26 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-/// How the report of a walk is written.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For a terminal
-    Human,
-    /// One JSON document
-    Json,
-    /// JUnit XML: a suite a target, a case a layer
-    Junit,
-    /// Markdown, for a ticket
-    Markdown,
-    /// One web page that stands alone
-    Html,
-    /// A line of a monitoring plugin, and its exit codes
-    Nagios,
-    /// Metrics for Prometheus
-    Openmetrics,
-    /// Annotations of GitHub Actions, and the step summary
-    Github,
-}
+pub(crate) use nssight_reports::{Colour, Format};
 
 /// How a result that is no walk is written.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -33,17 +14,6 @@ pub(crate) enum TableFormat {
     Human,
     /// One JSON document
     Json,
-}
-
-/// When colours are used.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Colour {
-    /// On a terminal, unless NO_COLOR is set
-    Auto,
-    /// Also into a pipe
-    Always,
-    /// Nowhere
-    Never,
 }
 
 /// How a result that is no walk is written.

@@ -16,12 +16,13 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use nssight_diagnosis::Layer;
+use nssight_reports::terminal;
+use nssight_runner::{passwords, worker};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cli::{ClientsOptions, TableFormat};
-use crate::{copies, exit, password, settings, terminal, worker};
-
+use crate::{exit, others, settings};
 use attempt::{Attempt, Job, Outcome};
 use pattern::Pattern;
 
@@ -59,8 +60,8 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
     let Some(bridge) = &target.bridge else {
         return exit::usage("there is no peer to connect to: name one with --bridge");
     };
-    let password = password.as_ref().and_then(password::bytes);
-    let opened = match copies::open_for_others(&target.database.value.argument, target.load_modules) {
+    let password = password.as_ref().and_then(passwords::bytes);
+    let opened = match others::open_for_others(&target.database.value.argument, target.load_modules) {
         Ok(opened) => opened,
         Err(code) => return code,
     };

@@ -2,11 +2,10 @@
 
 use std::io::{self, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::path::Path;
 use std::time::Duration;
 
-use nssight_nssdb::directory::{Access, Question, parse_argument};
-use nssight_nssdb::{Database, Format, Inventory};
+use nssight_inventory::load::Loaded;
+use nssight_nssdb::Database;
 use nssight_probes::target::TlsVersion;
 use openssl::ssl::{HandshakeError, SslConnector, SslMethod, SslVersion};
 use openssl::x509::X509;
@@ -91,17 +90,7 @@ fn connector(job: &Job<'_>) -> Result<SslConnector, Failure> {
 }
 
 fn database(job: &Job<'_>) -> io::Result<Database> {
-    let (prefix, directory) = parse_argument(&job.target.database.value.argument);
-    let directory = Path::new(&directory);
-    let default = std::env::var("NSS_DEFAULT_DB_TYPE").ok();
-    let question = Question {
-        prefix,
-        default_db_type: default.as_deref(),
-        access: Access::ReadOnly,
-        nss: crate::db::nss_version(),
-    };
-    let format = Inventory::of(directory).choose(&question).reads.unwrap_or(Format::Sql);
-    Database::open(directory, format).map_err(io::Error::other)
+    Loaded::from(&job.target.database.value.argument).database.map_err(io::Error::other)
 }
 
 fn version(version: TlsVersion) -> SslVersion {

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use nssight_runner::worker;
 use serde::Deserialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::attempt::{Attempt, Job, LISTEN, Outcome};
 use super::program;
-use crate::worker;
 
 /// Over the time of a layer, for the interpreter's start.
 const GRACE: Duration = Duration::from_secs(3);

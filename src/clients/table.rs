@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use colored::Colorize;
 use comfy_table::{Cell, Color};
+use nssight_reports::terminal::{self, printable};
 
 use super::Comparison;
 use super::attempt::Outcome;
-use crate::terminal::{self, printable};
 
 /// Writes the table and what it proves.
 pub(super) fn write(out: &mut dyn Write, comparison: &Comparison) -> io::Result<()> {

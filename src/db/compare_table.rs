@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 
 use colored::Colorize;
-
-use super::compare::{Comparison, Difference, Gravity, Kind, PasswordComparison};
-use crate::terminal::{self, printable};
+use nssight_inventory::compare::{Comparison, PasswordComparison};
+use nssight_inventory::difference::{Difference, Gravity, Kind};
+use nssight_reports::terminal::{self, printable};
 
 /// Differences shown without `-v`.
 const AT_MOST: usize = 20;

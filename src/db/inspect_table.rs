@@ -4,10 +4,9 @@ use std::io::{self, Write};
 
 use colored::Colorize;
 use comfy_table::{Cell, Color, ColumnConstraint};
-
-use super::inspect::{Inspection, chain};
-use super::views::{CertificateView, KeyView};
-use crate::terminal::{self, printable};
+use nssight_inventory::facts::Names;
+use nssight_inventory::views::{CertificateView, Inspection, KeyView, chain};
+use nssight_reports::terminal::{self, printable};
 
 /// Certificates with fewer days left are shown in yellow, and those without in red.
 const SOON: i64 = 30;
@@ -253,7 +252,7 @@ fn detail(out: &mut dyn Write, inspection: &Inspection, view: &CertificateView) 
     writeln!(out, "  chain")?;
     let links = chain(inspection, view);
     let top = links.last().copied().unwrap_or(view);
-    let whole = top.names.as_ref().is_some_and(super::facts::Names::is_self_issued);
+    let whole = top.names.as_ref().is_some_and(Names::is_self_issued);
     let mut depth = 0;
     if !whole {
         writeln!(out, "    {} (not in this database)", printable(&top.issuer))?;

@@ -1,33 +1,23 @@
 //! `nssight db`: NSS databases read from their bytes, without NSS.
 
-mod compare;
 mod compare_table;
-mod facts;
-mod inspect;
 mod inspect_table;
-mod load;
-mod remarks;
-mod succession;
-mod trust;
-mod views;
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
+use nssight_inventory::compare::Comparison;
+use nssight_inventory::load::Loaded;
+use nssight_inventory::views::{CertificateView, Inspection};
+use nssight_probes::target::PasswordSource;
+use nssight_reports::terminal;
+use nssight_runner::passwords;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::cli::{CompareOptions, DbCommand, InspectOptions, TableFormat};
-use crate::{exit, password, terminal};
-
-use compare::Comparison;
-use inspect::Inspection;
-use load::Loaded;
-
-pub(crate) use compare::Comparison as ComparisonDocument;
-pub(crate) use inspect::{Inspection as InspectionDocument, stamp};
-pub(crate) use load::nss_version;
+use crate::{exit, password};
 
 pub(crate) fn run(command: &DbCommand) -> ExitCode {
     match command {
@@ -46,8 +36,8 @@ pub(crate) fn inventory(argument: &OsStr, now: OffsetDateTime) -> Result<String,
 
 fn inspect(options: &InspectOptions) -> ExitCode {
     let source = password::source(&options.password);
-    let password = match source.as_ref().map_or(Ok(None), password::read) {
-        Ok(password) => password.as_ref().and_then(password::bytes),
+    let password = match source.as_ref().map_or(Ok(None), passwords::read) {
+        Ok(password) => password.as_ref().and_then(passwords::bytes),
         Err(error) => return exit::usage(error),
     };
     let loaded = Loaded::from(&options.directory);
@@ -57,7 +47,7 @@ fn inspect(options: &InspectOptions) -> ExitCode {
     };
     let inspection =
         Inspection::of(&loaded, database, password.as_deref().map(Vec::as_slice), OffsetDateTime::now_utc());
-    let names = |view: &&views::CertificateView| {
+    let names = |view: &&CertificateView| {
         let nickname = options.nickname.as_deref();
         nickname.is_some()
             && (view.nickname.as_deref() == nickname || view.nicknames.iter().any(|it| Some(it.as_str()) == nickname))
@@ -92,11 +82,10 @@ fn inspect(options: &InspectOptions) -> ExitCode {
 fn compare(options: &CompareOptions) -> ExitCode {
     let source = password::source(&options.password);
     let read = |source| match source {
-        Some(source) => password::read(&source).map(|password| password.as_ref().and_then(password::bytes)),
+        Some(source) => passwords::read(&source).map(|password| password.as_ref().and_then(passwords::bytes)),
         None => Ok(None),
     };
-    let passwords =
-        [source, options.other_password_file.clone().map(nssight_probes::target::PasswordSource::File)].map(read);
+    let passwords = [source, options.other_password_file.clone().map(PasswordSource::File)].map(read);
     let [Ok(first), Ok(second)] = &passwords else {
         let trouble = passwords.into_iter().find_map(Result::err);
         return exit::usage(trouble.unwrap_or_default());

@@ -5,6 +5,7 @@ use std::fs;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime};
 
+use nssight_runner::tool::tool;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -16,7 +17,6 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::walked::Walked;
 use super::walks::Origin;
-use crate::version;
 
 /// From a walk that ends at a local file to one that ends at its deadline.
 const SECONDS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -98,7 +98,7 @@ impl Figures {
     fn register(&mut self) {
         let mut registry = Registry::default();
         let own = registry.sub_registry_with_prefix("nssight_exporter");
-        let tool = version::tool();
+        let tool = tool();
         let versions = [("version", tool.version), ("nss", tool.nss), ("nspr", tool.nspr), ("openssl", tool.openssl)];
         own.register("build", "What this is, and what it runs with", Info::new(versions.to_vec()));
         own.register("probes", "Answers to /probe, by how they came about", self.probes.clone());

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use crate::terminal::printable;
+use nssight_reports::terminal::printable;
 
 /// Writes a line. A log that cannot be written ends nothing.
 pub(super) fn line(text: fmt::Arguments<'_>) {

@@ -22,13 +22,14 @@ use std::sync::atomic::AtomicBool;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use nssight_runner::targets::TargetsFile;
+use nssight_runner::{copies, worker};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::ExporterOptions;
-use crate::targets::TargetsFile;
-use crate::{copies, exit, worker};
+use crate::exit;
 use figures::Figures;
 use http::Connections;
 use store::Store;

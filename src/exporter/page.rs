@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
+use nssight_reports::terminal::printable;
+use nssight_runner::targets::CheckTarget;
 
 use super::walked::Walked;
-use crate::targets::CheckTarget;
-use crate::terminal::printable;
 
 #[derive(Template)]
 #[template(path = "exporter.html")]

@@ -14,6 +14,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use nssight_reports as report;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
@@ -22,7 +23,6 @@ use super::negotiation::{Dialect, patience};
 use super::walks::{Answer, Origin, Walks};
 use super::{classic, page};
 use crate::cli::Format;
-use crate::report;
 
 /// Reports bring their style and their copy buttons with them, and nothing from elsewhere.
 const HTML_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; base-uri 'none'; \

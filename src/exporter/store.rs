@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use nssight_probes::report::Subject;
 use nssight_probes::{Report, SeenCertificate};
 use serde::{Deserialize, Serialize};
 
 use super::figures::Figures;
 use super::log;
 use super::walked::Walked;
-use crate::report::Subject;
 
 const SCHEMA: &str = "nssight/exporter-state/1";
 /// Some hundred times a usual result.

@@ -3,10 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use nssight_diagnosis::{CertificateRole, Layer, Status};
+use nssight_probes::report::Subject;
 use nssight_probes::{Report, SeenCertificate};
+use nssight_reports as report;
 
 use crate::cli::Format;
-use crate::report::{self, Subject};
 
 /// What a walk gave, and when.
 pub(super) struct Walked {

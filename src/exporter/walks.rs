@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nssight_probes::report::Subject;
+use nssight_runner::stop::Stop;
+use nssight_runner::targets::{self, CheckTarget};
 use tokio::sync::{Mutex as Turn, Semaphore, watch};
 
 use super::figures::Figures;
 use super::log;
 use super::store::Store;
 use super::walked::Walked;
-use crate::report::Subject;
-use crate::stop::Stop;
-use crate::targets::{self, CheckTarget};
 
 /// How a scrape came by its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

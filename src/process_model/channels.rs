@@ -7,8 +7,8 @@
 use std::io;
 use std::path::Path;
 
-use nssight_nssdb::directory::parse_argument;
-use nssight_nssdb::{Database, Format, PasswordCheck};
+use nssight_inventory::load::Loaded;
+use nssight_nssdb::PasswordCheck;
 use nssight_probes::password_file::{self, Reading, Repair};
 use nssight_probes::secret::{Password, PasswordForm};
 use schemars::JsonSchema;
@@ -89,7 +89,7 @@ fn channel_of(
 
 /// What is wrong with a content, if something close to it fits the key database as it lies on disk.
 fn explanation(channel: &str, subject: &Subject, given: &Password, taken: &[u8]) -> Option<String> {
-    let database = open(subject)?;
+    let database = Loaded::from(&subject.database).database.ok()?;
     let fits = |password: &[u8]| database.check_password(password) == PasswordCheck::Right;
     if taken.last().is_some_and(u8::is_ascii_whitespace) && fits(taken.trim_ascii_end()) {
         return Some("the line end is taken as a part of the password".to_owned());
@@ -102,12 +102,6 @@ fn explanation(channel: &str, subject: &Subject, given: &Password, taken: &[u8])
         Repair::NotTheLastLine if !channel.starts_with(FILE) => Some("other lines are taken with it".to_owned()),
         repair => Some(repair.describe().to_owned()),
     }
-}
-
-fn open(subject: &Subject) -> Option<Database> {
-    let (_, directory) = parse_argument(&subject.database);
-    let directory = Path::new(&directory);
-    Database::open(directory, Format::Sql).or_else(|_| Database::open(directory, Format::Dbm)).ok()
 }
 
 /// Why a password file as NSS's tools read it fails while something close to it works; for the conclusions.

@@ -21,16 +21,17 @@ use nssight_diagnosis::Layer;
 use nssight_nss::library;
 use nssight_probes::Target;
 use nssight_probes::secret::Password;
+use nssight_reports::terminal;
+use nssight_runner::{lines, passwords, worker};
 use zeroize::Zeroizing;
+
+pub(crate) use matrix::Matrix as MatrixDocument;
 
 use crate::cli::{ProcessModelOptions, TableFormat};
 use crate::models::Model;
-use crate::{copies, exit, lines, password, settings, terminal, worker};
-
+use crate::{exit, others, settings};
 use matrix::{Matrix, Row};
 use model::{Ending, Line, Task};
-
-pub(crate) use matrix::Matrix as MatrixDocument;
 
 /// A child that is not done by then hangs; a healthy one takes a tenth of a second.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -63,7 +64,7 @@ pub(crate) fn run(options: &ProcessModelOptions) -> ExitCode {
         Err(code) => return code,
     };
     let database = subject.subject.database.clone();
-    let opened = match copies::open_for_others(&database, subject.load_modules) {
+    let opened = match others::open_for_others(&database, subject.load_modules) {
         Ok(opened) => opened,
         Err(code) => return code,
     };
@@ -145,7 +146,7 @@ fn subject(options: &ProcessModelOptions) -> Result<Given, ExitCode> {
     let subject = Subject {
         database: target.database.value.argument.clone(),
         nickname: target.nickname.as_ref().map(|nickname| nickname.value.clone()),
-        password: password.as_ref().and_then(password::bytes),
+        password: password.as_ref().and_then(passwords::bytes),
         network: options.connect.then(|| target.clone()),
     };
     Ok(Given { subject, source: password, load_modules: target.load_modules })

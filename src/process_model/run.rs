@@ -13,13 +13,14 @@ use nssight_nss::process::in_child;
 use nssight_nss::{Certificate, InitOptions, Login, Nss, NssError, PrivateKey, Slot, library};
 use nssight_probes::wire::WireEvent;
 use nssight_probes::{Observer, Plan, SeenCertificate, Settings, Target, Walk};
+use nssight_runner::worker;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use zeroize::Zeroizing;
 
 use super::context;
 use super::model::{Ending, Line, Task, Trouble, Who};
+use crate::exit;
 use crate::models::{Model, Step};
-use crate::{exit, worker};
 
 /// Threads that keep NSS busy while the parent forks.
 const BUSY_THREADS: usize = 3;

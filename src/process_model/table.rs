@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use colored::Colorize;
 use comfy_table::{Cell as TableCell, Color};
+use nssight_reports::terminal;
 
 use super::matrix::{Cell, Matrix, Row, what};
 use crate::models::Step;
-use crate::terminal;
 
 /// Writes the matrix.
 pub(super) fn write(out: &mut dyn Write, matrix: &Matrix, verbose: bool) -> io::Result<()> {

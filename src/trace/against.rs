@@ -8,13 +8,15 @@ use comfy_table::{ContentArrangement, Table};
 use nssight_diagnosis::Status;
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_probes::Plan;
+use nssight_reports::human::{Detail, Human};
+use nssight_reports::sink::Sink;
+use nssight_reports::terminal::{self, paragraph, printable};
+use nssight_runner::walk;
 use nssight_trace::{Against, Side};
 
 use super::{Order, table};
 use crate::cli::{DiagnoseOptions, Format};
-use crate::sink::Sink;
-use crate::terminal::{self, paragraph, printable};
-use crate::{diagnose, exit};
+use crate::{exit, settings};
 
 pub(crate) fn run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
     let output = &options.output;
@@ -43,11 +45,11 @@ pub(crate) fn run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
         Ok(seen) => seen,
         Err(code) => return code,
     };
-    let (settings, passwords) = match diagnose::prepare(&options.walked, plan) {
+    let (settings, passwords) = match settings::of_walk(&options.walked, plan) {
         Ok(prepared) => prepared,
         Err(error) => return exit::usage(error),
     };
-    let against = Against::new(diagnose::quietly(&settings, plan, passwords, options.walked.walk.retries), trace);
+    let against = Against::new(walk::quietly(&settings, plan, passwords, options.walked.walk.retries), trace);
     let on_terminal = output.output.is_none() && io::stdout().is_terminal();
     let written = match output.format {
         Format::Json => serde_json::to_writer(&mut out, &against).map_err(io::Error::from).and_then(|()| writeln!(out)),
@@ -91,8 +93,7 @@ fn human(out: &mut dyn Write, against: &Against, width: usize) -> io::Result<()>
     table::story(out, &against.trace, width)?;
     if against.reference.verdict.status != Outcome::Pass {
         writeln!(out, "\n{}", "A correct client".bold())?;
-        crate::report::human::Human::new(&mut *out, width, crate::report::human::Detail::Normal)
-            .verdict(&against.reference)?;
+        Human::new(&mut *out, width, Detail::Normal).verdict(&against.reference)?;
     }
     Ok(())
 }

@@ -17,12 +17,16 @@ use nssight_diagnosis::{Finding, Layer, Status};
 use nssight_probes::report::Report;
 use nssight_probes::settings::Overrides;
 use nssight_probes::{Plan, Settings};
+use nssight_reports::sink::Sink;
+use nssight_reports::terminal;
+use nssight_runner::passwords::Passwords;
+use nssight_runner::tool::tool;
+use nssight_runner::walk;
+use nssight_runner::worker;
 use nssight_trace::{Ending, Program, Story, TraceReport, merge};
 
 use crate::cli::{PasswordOptions, TraceOptions};
-use crate::sink::Sink;
-use crate::worker::{self, Passwords};
-use crate::{diagnose, exit, names, settings, terminal, version};
+use crate::{exit, settings};
 use program::Obstacle;
 
 /// Time that a layer of the walk without a connection may take.
@@ -106,11 +110,11 @@ impl Prepared<'_> {
         let plan = Plan { until: Layer::Resolve, excluded: Vec::new() };
         let is_of_interest = story.of_the_client(ending).is_bad() && !story.is_server();
         let settings = is_of_interest.then(|| configuration(self.order.config, self.name, self.arguments)).flatten();
-        let target = diagnose::summary_of(settings.as_ref().map(|(settings, _)| settings), &plan);
-        let walked = settings.map(|(settings, passwords)| diagnose::quietly(&settings, &plan, passwords, 0));
+        let target = walk::summary(settings.as_ref().map(|(settings, _)| settings), &plan);
+        let walked = settings.map(|(settings, passwords)| walk::quietly(&settings, &plan, passwords, 0));
         let (walked, own) = walked.map(|walked| (walked.probes, walked.certificates)).unwrap_or_default();
         let mut layers = merge(story.findings(ending, &own), &walked);
-        let mut names = names::of(&target);
+        let mut names = target.names();
         if story.is_double() {
             names.peer = Peer::Bridge;
         }
@@ -122,7 +126,7 @@ impl Prepared<'_> {
         verdict::doubted(&mut layers, &mut verdict);
         TraceReport {
             schema: "nssight/trace/1".to_owned(),
-            tool: version::tool(),
+            tool: tool(),
             program: Program {
                 name: self.name.to_string_lossy().into_owned(),
                 arguments: self.arguments.len(),

@@ -5,10 +5,9 @@ use std::io::{self, Write};
 use colored::{Color, Colorize};
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{Layer, Status};
+use nssight_reports::human::{Detail, Human};
+use nssight_reports::terminal::{item, paragraph, printable};
 use nssight_trace::{ProcessSummary, TimelineEntry, TraceReport};
-
-use crate::report::human::{Detail, Human};
-use crate::terminal::{item, paragraph, printable};
 
 pub(super) fn write(out: &mut dyn Write, report: &TraceReport, width: usize) -> io::Result<()> {
     writeln!(out)?;

@@ -8,10 +8,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use nssight_diagnosis::vocabulary::Outcome;
+use nssight_reports::terminal;
 use nssight_triage::{self as triage, Triage};
 
 use crate::cli::{TableFormat, TriageOptions};
-use crate::{exit, terminal};
+use crate::exit;
 
 pub(crate) fn run(options: &TriageOptions) -> ExitCode {
     if options.patterns {

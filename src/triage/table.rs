@@ -4,9 +4,8 @@ use std::io::{self, Write};
 
 use colored::Colorize;
 use nssight_diagnosis::vocabulary::Outcome;
+use nssight_reports::terminal;
 use nssight_triage::{Document, Quote};
-
-use crate::terminal;
 
 /// Lines and candidates shown without `-v`.
 const LINES: usize = 10;

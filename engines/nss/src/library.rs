@@ -13,6 +13,13 @@ pub fn nss_version() -> String {
     first_word(unsafe { copy_string(ffi::NSS_GetVersion()) })
 }
 
+/// Major and minor version of NSS in use, such as (3, 87).
+pub fn nss_release() -> (u32, u32) {
+    let text = nss_version();
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 /// Version of NSPR in use.
 pub fn nspr_version() -> String {
     // SAFETY: a static string.

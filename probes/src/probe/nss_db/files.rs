@@ -25,7 +25,7 @@ impl Look {
         let directory = PathBuf::from(directory);
         let inventory = Inventory::of(&directory);
         let default = std::env::var("NSS_DEFAULT_DB_TYPE").ok();
-        let nss = version();
+        let nss = library::nss_release();
         let question = Question { prefix, default_db_type: default.as_deref(), access: Access::ReadOnly, nss };
         let choice = inventory.choose(&question);
         Self { argument: argument.to_owned(), directory, prefix, inventory, choice }
@@ -155,13 +155,7 @@ pub(super) fn who() -> String {
     format!("uid {}", uid.unwrap_or("?"))
 }
 
-fn version() -> (u32, u32) {
-    let text = library::nss_version();
-    let mut parts = text.split('.').map(|part| part.parse().unwrap_or(0));
-    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
-}
-
 /// Whether the NSS in use is at least this version.
 pub(crate) fn nss_is_at_least(wanted: (u32, u32)) -> bool {
-    version() >= wanted
+    library::nss_release() >= wanted
 }

@@ -1,0 +1,98 @@
+//! One difference between two databases, and what follows from it.
+
+use std::collections::BTreeSet;
+
+use nssight_nssdb::{Certificate, PrivateKey};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::facts::{Facts, hex};
+
+/// How much follows from a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gravity {
+    /// A connection that works with one fails with the other.
+    Grave,
+    /// It can come to that.
+    Notable,
+    /// Good to know.
+    Note,
+}
+
+/// Kind of a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A certificate that only A has.
+    OnlyInA,
+    /// A certificate that only B has.
+    OnlyInB,
+    /// The same certificate under other nicknames.
+    NicknameDiffers,
+    /// The same certificate with other trust flags.
+    TrustDiffers,
+    /// The same trust flags in another kind of object.
+    TrustObjectDiffers,
+    /// A private key that only A has.
+    KeyOnlyInA,
+    /// A private key that only B has.
+    KeyOnlyInB,
+    /// The same private key, encrypted in another way.
+    KeyEncryptionDiffers,
+    /// A has the newer certificate of a subject.
+    RenewedInA,
+    /// B has the newer certificate of a subject.
+    RenewedInB,
+    /// Another certificate in the same place.
+    CertificateDiffers,
+    /// A revocation list that only A has.
+    CrlOnlyInA,
+    /// A revocation list that only B has.
+    CrlOnlyInB,
+    /// The passwords differ.
+    PasswordDiffers,
+}
+
+/// One difference.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Difference {
+    /// What differs.
+    pub kind: Kind,
+    /// How much follows from it.
+    pub gravity: Gravity,
+    /// Nickname, or the subject where there is none.
+    pub name: String,
+    /// Fingerprint, where it is about one certificate.
+    pub sha256: Option<String>,
+    /// What A has.
+    pub a: Option<String>,
+    /// What B has.
+    pub b: Option<String>,
+    /// What follows from it, for a TLS client and for a CA.
+    pub consequence: String,
+}
+
+/// One certificate of one side.
+#[derive(Clone, Copy)]
+pub(crate) struct Held<'a> {
+    pub(crate) certificate: &'a Certificate,
+    pub(crate) key: Option<&'a PrivateKey>,
+}
+
+impl Held<'_> {
+    pub(crate) fn name(&self) -> String {
+        let nickname = self.certificate.nicknames.first().map(|nickname| nickname.text.clone());
+        nickname
+            .or_else(|| Facts::of(&self.certificate.der).map(|facts| facts.subject))
+            .unwrap_or_else(|| "an unreadable certificate".to_owned())
+    }
+
+    pub(crate) fn nicknames(&self) -> BTreeSet<&str> {
+        self.certificate.nicknames.iter().map(|nickname| nickname.text.as_str()).collect()
+    }
+
+    pub(crate) fn sha256(&self) -> String {
+        hex(&openssl::sha::sha256(&self.certificate.der))
+    }
+}

@@ -1,0 +1,11 @@
+//! What lies in NSS databases, read from their bytes: an inventory of one, what is odd about it, and how two differ.
+
+pub mod compare;
+pub mod difference;
+pub mod facts;
+pub mod inspect;
+pub mod load;
+mod remarks;
+mod succession;
+mod trust;
+pub mod views;

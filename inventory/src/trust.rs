@@ -1,0 +1,88 @@
+//! What trust letters mean, and what follows when two databases disagree about them.
+
+use nssight_nssdb::{Flags, Trust};
+
+use crate::difference::Gravity;
+
+/// What a flag of the TLS field lets happen.
+struct Meaning {
+    letter: char,
+    bits: u16,
+    /// What happens where the flag is.
+    with: &'static str,
+    /// What happens where it is not.
+    without: &'static str,
+    gravity: Gravity,
+}
+
+const TLS: [Meaning; 3] = [
+    Meaning {
+        letter: 'C',
+        bits: Flags::TRUSTED_CA,
+        with: "server certificates that it issued are accepted",
+        without: "every server certificate that it issued will be refused",
+        gravity: Gravity::Grave,
+    },
+    Meaning {
+        letter: 'T',
+        bits: Flags::TRUSTED_CLIENT_CA,
+        with: "client certificates that it issued are accepted",
+        without: "every client certificate that it issued will be refused",
+        gravity: Gravity::Grave,
+    },
+    Meaning {
+        letter: 'P',
+        bits: Flags::TRUSTED,
+        with: "it is accepted as a peer by itself",
+        without: "it is accepted only if its issuer is trusted",
+        gravity: Gravity::Grave,
+    },
+];
+
+/// What follows from different trust in A and in B, letter by letter, and how grave it is.
+pub(crate) fn consequence(a: &Trust, b: &Trust) -> (String, Gravity) {
+    let mut parts = Vec::new();
+    let mut gravity = Gravity::Note;
+    for meaning in &TLS {
+        let Some((with, without)) = sides(a.ssl.has(meaning.bits), b.ssl.has(meaning.bits)) else { continue };
+        parts.push(format!(
+            "{} only in {with}: {} there, with {without} {}",
+            meaning.letter, meaning.with, meaning.without
+        ));
+        gravity = gravity.min(meaning.gravity);
+    }
+    if let Some((with, without)) = sides(a.ssl.is_distrusted(), b.ssl.is_distrusted()) {
+        parts.push(format!(
+            "p only in {with}: it is refused there whoever issued it, with {without} its issuer decides"
+        ));
+        gravity = Gravity::Grave;
+    }
+    let plain_ca = |trust: &Trust| trust.ssl.letters().contains('c');
+    if let Some((with, without)) = sides(plain_ca(a), plain_ca(b))
+        && parts.is_empty()
+    {
+        parts.push(format!(
+            "c only in {with}: a CA there without being trusted, with {without} its own extensions decide"
+        ));
+        gravity = Gravity::Notable;
+    }
+    for (name, here, there) in [("e-mail", a.email, b.email), ("code signing", a.object_signing, b.object_signing)] {
+        if here.letters() != there.letters() {
+            parts.push(format!(
+                "{name}: \"{}\" in A, \"{}\" in B, of no account for TLS",
+                here.letters(),
+                there.letters()
+            ));
+        }
+    }
+    (parts.join("; "), gravity)
+}
+
+/// The side that has it and the side that does not, if they differ.
+fn sides(a: bool, b: bool) -> Option<(&'static str, &'static str)> {
+    match (a, b) {
+        (true, false) => Some(("A", "B")),
+        (false, true) => Some(("B", "A")),
+        _ => None,
+    }
+}

@@ -1,0 +1,263 @@
+//! The parts of an inspection's document: files, password, certificates, keys, revocation lists.
+
+use std::collections::{BTreeMap, HashSet};
+
+use nssight_nssdb::{Algorithm, KeyKind};
+use schemars::JsonSchema;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::facts::{Facts, KeyFacts, Names, stamp};
+
+/// The document, schema `nssight/db-inspect/1`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Inspection {
+    pub(crate) schema: &'static str,
+    /// Path of the directory.
+    pub directory: String,
+    /// What NSS would open here.
+    pub choice: ChoiceView,
+    /// The format that was read here: `sql` or `dbm`.
+    pub format: String,
+    /// Files of NSS in the directory.
+    pub files: Vec<FileView>,
+    /// The password of the key database.
+    pub password: PasswordView,
+    /// What the contents tell of the NSS versions that wrote them.
+    pub generation: GenerationView,
+    /// Certificates.
+    pub certificates: Vec<CertificateView>,
+    /// Private keys.
+    pub private_keys: Vec<KeyView>,
+    /// Certificate revocation lists.
+    pub crls: Vec<CrlView>,
+    /// What is odd, or would be seen differently by another NSS.
+    pub remarks: Vec<Remark>,
+    /// Signatures over trust and key attributes; absent without the password, and in the legacy format, which has none.
+    pub signatures: Option<SignaturesView>,
+    /// Objects of kinds that are not interpreted, with their number.
+    pub not_understood: BTreeMap<String, usize>,
+    /// Damage, each with its file and place.
+    pub problems: Vec<String>,
+    /// Something is missing here because a part could not be read.
+    pub partial: bool,
+}
+
+/// Something to know about a database.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Remark {
+    /// What kind of remark it is.
+    pub id: &'static str,
+    /// In words.
+    pub text: String,
+}
+
+/// What NSS would open in the directory.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ChoiceView {
+    /// The format NSS asks for.
+    pub asked: String,
+    /// The format that certificates and keys come from; absent where NSS fails or starts an empty database.
+    pub reads: Option<String>,
+    /// The error code that NSS fails with.
+    pub error: Option<i32>,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// One file of the directory.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct FileView {
+    /// Name without the directory.
+    pub name: String,
+    /// What its first bytes say.
+    pub content: String,
+    /// Bytes.
+    pub size: u64,
+    /// Permission bits, octal.
+    pub mode: String,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// RFC 3339.
+    pub modified: String,
+    /// Target, where it is a symbolic link.
+    pub link: Option<String>,
+    /// Why it cannot be read.
+    pub error: Option<String>,
+}
+
+/// The password of the key database.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PasswordView {
+    /// `none`, `empty`, `set`, or `unreadable`.
+    pub state: &'static str,
+    /// How the check value is encrypted.
+    pub encryption: Option<String>,
+    /// Iterations of the key derivation.
+    pub iterations: Option<u32>,
+    /// Bytes; 48 where NSS 3.118 or later set the password.
+    pub salt_length: Option<usize>,
+    /// `right` or `wrong`; absent where none was given.
+    pub given: Option<&'static str>,
+}
+
+/// What the contents tell of the NSS versions that wrote them.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct GenerationView {
+    /// Attribute columns of cert9.db; 0 in the legacy format.
+    pub certificate_columns: usize,
+    /// Attribute columns of key4.db; 0 in the legacy format.
+    pub key_columns: usize,
+    /// Trust objects of the class that NSS 3.114 brought.
+    pub pkcs11_trust: usize,
+    /// Databases that were merged into this one.
+    pub merged: Vec<String>,
+}
+
+/// One certificate.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CertificateView {
+    /// The first nickname; absent for a certificate without one.
+    pub nickname: Option<String>,
+    /// All nicknames, where there is more than one; otherwise empty.
+    pub nicknames: Vec<String>,
+    /// Of the DER, lower-case hexadecimal.
+    pub sha256: String,
+    /// Distinguished name of the subject.
+    pub subject: String,
+    /// Distinguished name of the issuer.
+    pub issuer: String,
+    /// Hexadecimal.
+    pub serial: String,
+    /// RFC 3339, UTC.
+    pub not_before: Option<String>,
+    /// RFC 3339, UTC.
+    pub not_after: Option<String>,
+    /// Negative once it has expired.
+    pub days_left: Option<i64>,
+    /// Kind and size of the public key.
+    pub key: Option<KeyFacts>,
+    /// Subject alternative names.
+    pub alternative_names: Vec<String>,
+    /// Absent where the certificate does not limit its usage.
+    pub extended_key_usage: Option<Vec<String>>,
+    /// The basic constraints say that it is a CA.
+    pub is_ca: bool,
+    /// As `certutil -L` prints it.
+    pub trust: String,
+    /// Kind of the object that holds it: `nss`, `pkcs11`, `dbm`, or `none`.
+    pub trust_source: &'static str,
+    /// The private key is really in the key database.
+    pub has_private_key: bool,
+    /// `none`, `matches`, `identifier-only`, or `differs`.
+    pub private_key: &'static str,
+    /// Fingerprint of the certificate in this database that issued it.
+    pub issuer_sha256: Option<String>,
+    /// Subject, issuer and key identifiers as DER.
+    #[serde(skip)]
+    pub names: Option<Names>,
+}
+
+/// One private key.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct KeyView {
+    /// CKA_ID, hexadecimal.
+    pub id: String,
+    /// Kind of the key.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// CKA_LABEL, where it has one.
+    pub nickname: Option<String>,
+    /// How the private values are encrypted.
+    pub encryption: String,
+    /// Iterations of the key derivation.
+    pub iterations: Option<u32>,
+    /// Nicknames, or subjects, of the certificates that it belongs to.
+    pub certificates: Vec<String>,
+    /// What came of decrypting it; absent without the password.
+    pub decrypted: Option<String>,
+}
+
+/// A certificate revocation list.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CrlView {
+    /// Distinguished name of the issuer.
+    pub issuer: String,
+    /// Number of revoked certificates.
+    pub revoked: usize,
+    /// RFC 3339, UTC; absent where the list does not say.
+    pub next_update: Option<String>,
+    /// Where the list came from.
+    pub url: Option<String>,
+}
+
+/// Numbers of signed attributes.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SignaturesView {
+    /// Signatures that verify.
+    pub good: usize,
+    /// Signatures that do not verify.
+    pub bad: usize,
+    /// Attributes that should have a signature and have none.
+    pub missing: usize,
+    /// Signatures that were not verified in the time there was.
+    pub unchecked: usize,
+}
+
+impl CertificateView {
+    /// Takes over what the certificate says of itself.
+    pub(crate) fn take(&mut self, facts: Facts, now: OffsetDateTime) {
+        self.not_before = Some(stamp(facts.not_before));
+        self.not_after = Some(stamp(facts.not_after));
+        self.days_left = Some(facts.days_left(now));
+        self.subject = facts.subject;
+        self.issuer = facts.issuer;
+        self.serial = facts.serial;
+        self.key = Some(facts.key);
+        self.alternative_names = facts.alternative_names;
+        self.extended_key_usage = facts.extended_key_usage;
+        self.is_ca = facts.is_ca;
+        self.names = Some(facts.names);
+    }
+
+    /// What to call it: the nickname, or the subject.
+    pub fn name(&self) -> &str {
+        self.nickname.as_deref().unwrap_or(&self.subject)
+    }
+}
+
+/// The name of a way to encrypt.
+pub fn scheme(algorithm: &Algorithm) -> String {
+    match algorithm {
+        Algorithm::Pbes2Aes256 { .. } => "PBES2, AES-256".to_owned(),
+        Algorithm::NssPbe3Des { .. } => "SHA-1, 3DES".to_owned(),
+        Algorithm::Other(name) => name.clone(),
+    }
+}
+
+/// The name of a kind of key.
+pub fn key_kind(kind: KeyKind) -> String {
+    match kind {
+        KeyKind::Rsa => "RSA".to_owned(),
+        KeyKind::Dsa => "DSA".to_owned(),
+        KeyKind::Dh => "DH".to_owned(),
+        KeyKind::Ec => "EC".to_owned(),
+        KeyKind::Other(number) => format!("CKK 0x{number:x}"),
+        KeyKind::Undisclosed => "shows when decrypted".to_owned(),
+    }
+}
+
+/// Certificates whose chain is followed from one to its last known issuer, the leaf first; a circle ends it.
+pub fn chain<'a>(inspection: &'a Inspection, leaf: &'a CertificateView) -> Vec<&'a CertificateView> {
+    let mut links = vec![leaf];
+    let mut seen = HashSet::from([leaf.sha256.as_str()]);
+    while let Some(issuer) = links.last().and_then(|last| last.issuer_sha256.as_deref())
+        && let Some(found) = inspection.certificates.iter().find(|view| view.sha256 == issuer)
+        && seen.insert(&found.sha256)
+    {
+        links.push(found);
+    }
+    links
+}

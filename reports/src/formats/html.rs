@@ -1,0 +1,223 @@
+//! One HTML page that stands alone: no network, no script needed but for the copy buttons.
+
+use std::io::{self, Write};
+
+use askama::Template;
+use nssight_diagnosis::{Cause, Finding, Status};
+use nssight_probes::report::Subject;
+use nssight_probes::{Report, SeenCertificate};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::terminal::printable;
+use crate::waterfall::{Row, Waterfall};
+use crate::words::{self, Standing};
+
+/// What the command line says of it.
+pub const HELP: &str = "One web page that stands alone";
+
+const STYLE: &str = include_str!("../../templates/report.css");
+const SCRIPT: &str = include_str!("../../templates/report.js");
+/// A certificate with fewer days left stands out.
+const SOON: i64 = 30;
+
+pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
+    let many = subjects.len() > 1;
+    let targets: Vec<Target<'_>> =
+        subjects.iter().enumerate().map(|(index, subject)| Target::of(index, subject, many)).collect();
+    let failed = targets.iter().filter(|target| !target.standing.passes()).count();
+    let title = match targets.as_slice() {
+        [one] => format!("{} · {}", one.standing.word(), one.name),
+        _ => format!("{} of {} targets pass", targets.len() - failed, targets.len()),
+    };
+    let policy = format!(
+        "default-src 'none'; style-src '{}'; script-src '{}'; img-src data:; base-uri 'none'; form-action 'none'",
+        source(STYLE),
+        source(SCRIPT)
+    );
+    let page =
+        Page { title, policy, style: STYLE, script: SCRIPT, many, top: if many { 2 } else { 1 }, failed, targets };
+    page.write_into(out).map_err(io::Error::other)
+}
+
+/// A source of a content security policy, by its hash (CSP Level 3, 2.3.1).
+fn source(text: &str) -> String {
+    format!("sha256-{}", openssl::base64::encode_block(&openssl::sha::sha256(text.as_bytes())))
+}
+
+#[derive(Template)]
+#[template(path = "report.html")]
+struct Page<'a> {
+    title: String,
+    policy: String,
+    style: &'static str,
+    script: &'static str,
+    many: bool,
+    /// Level of a target's heading.
+    top: u8,
+    failed: usize,
+    targets: Vec<Target<'a>>,
+}
+
+/// One target, ready to be set.
+struct Target<'a> {
+    id: String,
+    name: String,
+    standing: Standing,
+    /// One of many that passes: only its certificates are of interest.
+    brief: bool,
+    /// Layer, cause, component and confidence, each with what it is, and the layer that showed it if that is another.
+    place: Vec<(&'static str, &'static str)>,
+    summary: String,
+    also: String,
+    why: &'static str,
+    /// The page of the cause.
+    docs: &'a str,
+    alternatives: Vec<Other>,
+    labels: Vec<String>,
+    remedies: Vec<(String, Option<String>)>,
+    rungs: Vec<Rung>,
+    waterfall: Option<Waterfall>,
+    certificates: Vec<Card>,
+    settings: Vec<(&'static str, String)>,
+    time: String,
+    colophon: String,
+}
+
+/// A cause that is not excluded either.
+struct Other {
+    cause: &'static str,
+    component: &'static str,
+    tell_apart: String,
+}
+
+/// One layer.
+struct Rung {
+    status: &'static str,
+    sign: &'static str,
+    layer: &'static str,
+    time: String,
+    /// Its part of the walk's time, in percent.
+    share: String,
+    outcome: String,
+    cause: Option<&'static str>,
+    facts: Vec<(String, String)>,
+    /// The verdict rests on it.
+    decisive: bool,
+}
+
+/// One certificate.
+struct Card {
+    role: &'static str,
+    nickname: Option<String>,
+    subject: String,
+    issuer: String,
+    from: String,
+    until: String,
+    left: String,
+    /// "expired", "soon" or "good".
+    urgency: &'static str,
+    /// The part of its validity that is over, in percent.
+    over: String,
+    sha256: String,
+}
+
+impl<'a> Target<'a> {
+    fn of(index: usize, subject: &'a Subject, many: bool) -> Self {
+        let report = &subject.report;
+        let verdict = &report.verdict;
+        let kinds = ["layer", "cause", "component", "confidence"];
+        let seen_at = words::seen_at(report).map(|layer| ("shown at", layer.as_str()));
+        let alternatives = words::alternatives(report).map(|other| Other {
+            cause: other.cause.id(),
+            component: other.component.as_str(),
+            tell_apart: other.tell_apart.first().map(|how| printable(how)).unwrap_or_default(),
+        });
+        let remedies = verdict.remedies.iter().map(|it| (printable(&it.text), it.command.as_deref().map(printable)));
+        Self {
+            id: format!("target-{}", index + 1),
+            name: printable(&subject.name),
+            standing: Standing::of(report),
+            brief: many && Standing::of(report) == Standing::Pass,
+            place: kinds.into_iter().zip(words::place(report)).chain(seen_at).collect(),
+            summary: printable(&verdict.summary),
+            also: words::also(report).unwrap_or_default(),
+            why: verdict.cause.map(|cause| cause.entry().why).unwrap_or_default(),
+            docs: verdict.docs.as_deref().unwrap_or_default(),
+            alternatives: alternatives.collect(),
+            labels: subject.labels.iter().map(|(name, value)| printable(&format!("{name}={value}"))).collect(),
+            remedies: remedies.collect(),
+            rungs: rungs(report),
+            waterfall: Waterfall::of(report),
+            certificates: report.certificates.iter().map(|certificate| card(certificate, report)).collect(),
+            settings: settings(report),
+            time: format!("{:.1} s", subject.duration.as_secs_f64()),
+            colophon: words::colophon(subject),
+        }
+    }
+}
+
+fn rungs(report: &Report) -> Vec<Rung> {
+    let whole = report.probes.iter().map(|finding| finding.duration_us).sum::<u64>().max(1);
+    let decisive: Vec<_> = words::grounds(report).into_iter().map(|finding| finding.layer).collect();
+    let rung = |finding: &Finding| Rung {
+        status: finding.status.as_str(),
+        sign: words::sign(finding.status),
+        layer: finding.layer.as_str(),
+        time: words::time(finding),
+        share: format!("{:.1}", finding.duration_us as f64 * 100.0 / whole as f64),
+        outcome: printable(&words::outcome(finding)),
+        cause: finding.cause.filter(|_| finding.status != Status::Skip).map(Cause::id),
+        facts: words::facts(finding).iter().map(|(key, value)| (printable(key), printable(value))).collect(),
+        decisive: decisive.contains(&finding.layer),
+    };
+    report.probes.iter().map(rung).collect()
+}
+
+fn card(certificate: &SeenCertificate, report: &Report) -> Card {
+    let at = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
+    let over = (|| {
+        let (from, until, now) = (at(&certificate.not_before)?, at(&certificate.not_after)?, at(&report.started)?);
+        Some(((now - from) / (until - from)).clamp(0.0, 1.0) * 100.0)
+    })();
+    let days = words::days_left(certificate, report);
+    Card {
+        role: certificate.role.as_str(),
+        nickname: certificate.nickname.as_deref().map(printable),
+        subject: printable(&certificate.subject),
+        issuer: printable(&certificate.issuer),
+        from: printable(&certificate.not_before),
+        until: printable(&certificate.not_after),
+        left: words::time_left(certificate, report),
+        urgency: match days {
+            _ if words::is_early(certificate, report) => "expired",
+            Some(..0) => "expired",
+            Some(0..SOON) => "soon",
+            _ => "good",
+        },
+        over: format!("{:.1}", over.filter(|over| over.is_finite()).unwrap_or(100.0)),
+        sha256: printable(&certificate.sha256),
+    }
+}
+
+/// What was walked, as far as it is known.
+fn settings(report: &Report) -> Vec<(&'static str, String)> {
+    let target = &report.target;
+    let value = |setting: &Option<nssight_probes::target::Setting<String>>| {
+        setting.as_ref().map(|setting| format!("{} (from {})", setting.value, setting.origin))
+    };
+    let tls = target.tls_min.zip(target.tls_max).map(|(low, high)| format!("{low} to {high}"));
+    let configuration = (!target.config_files.is_empty()).then(|| target.config_files.join(", "));
+    let rows = [
+        ("Role", target.role.map(|role| role.to_string())),
+        ("Configuration", configuration),
+        ("Database", value(&target.database)),
+        ("Nickname", value(&target.nickname)),
+        ("Bridge", value(&target.bridge)),
+        ("Server", value(&target.server)),
+        ("User", value(&target.user)),
+        ("TLS", tls),
+        ("Password", Some(target.password_source.clone())),
+    ];
+    rows.into_iter().filter_map(|(name, value)| Some((name, printable(&value?)))).collect()
+}

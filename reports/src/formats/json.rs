@@ -1,0 +1,15 @@
+//! JSON: the document of each walk, schema `nssight/report/2`.
+
+use std::io::{self, Write};
+
+use nssight_probes::report::Subject;
+
+/// What the command line says of it.
+pub const HELP: &str = "One JSON document";
+
+pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
+    subjects.iter().try_for_each(|subject| {
+        serde_json::to_writer_pretty(&mut *out, &subject.report)?;
+        writeln!(out)
+    })
+}

@@ -1,0 +1,145 @@
+//! Where a document goes: a stream, or a file that is whole or not there.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// What a new file may have at most; the umask takes from it.
+const MODE: u32 = 0o666;
+
+/// Where a document goes.
+pub enum Sink {
+    /// As it comes.
+    Stream(Box<dyn Write>),
+    /// Beside its place, until [`Sink::keep`].
+    New(NamedTempFile, PathBuf),
+    /// It has its name.
+    Kept,
+}
+
+impl Sink {
+    /// Nothing is shown.
+    pub fn nowhere() -> Self {
+        Self::Stream(Box::new(io::sink()))
+    }
+
+    /// A file if one is named, else this stream.
+    ///
+    /// # Errors
+    /// With the file's name.
+    pub fn open(path: Option<&Path>, otherwise: impl Write + 'static) -> Result<Self, String> {
+        match path {
+            Some(path) => Self::file(path).map_err(|error| format!("{}: {error}", path.display())),
+            None => Ok(Self::Stream(Box::new(otherwise))),
+        }
+    }
+
+    /// A file, written as it comes: for lines that somebody follows.
+    ///
+    /// # Errors
+    /// With the file's name.
+    pub fn followed(path: Option<&Path>, otherwise: impl Write + 'static) -> Result<Self, String> {
+        match path {
+            Some(path) => {
+                let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+                Ok(Self::Stream(Box::new(file)))
+            }
+            None => Ok(Self::Stream(Box::new(otherwise))),
+        }
+    }
+
+    /// A terminal, a pipe or a device takes what comes, and so does a file that would change hands if it were replaced, or in a
+    /// directory that takes no other.
+    fn file(path: &Path) -> io::Result<Self> {
+        let known = fs::metadata(path).ok();
+        if known.as_ref().is_some_and(|known| !known.is_file()) {
+            return Ok(Self::Stream(Box::new(File::options().write(true).open(path)?)));
+        }
+        if known.as_ref().is_some_and(|known| known.uid() != rustix::process::geteuid().as_raw()) {
+            return Ok(Self::Stream(Box::new(File::create(path)?)));
+        }
+        // A link keeps leading to its file, which is the one that is replaced.
+        let place = if known.is_some() { path.canonicalize()? } else { path.to_owned() };
+        let directory = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mode = known.as_ref().map_or(MODE, |known| known.permissions().mode() & 0o7777);
+        let mut builder = tempfile::Builder::new();
+        match builder.prefix(".nssight-").permissions(Permissions::from_mode(mode)).tempfile_in(directory) {
+            Ok(file) => Ok(Self::New(file, place)),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && known.is_some() => {
+                Ok(Self::Stream(Box::new(File::create(path)?)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives a file its name, now that it is whole; without this it is gone with the sink.
+    ///
+    /// # Errors
+    /// As write(2) and rename(2).
+    pub fn keep(&mut self) -> io::Result<()> {
+        self.flush()?;
+        match std::mem::replace(self, Self::Kept) {
+            Self::New(file, path) => file.persist(path).map(drop).map_err(|error| error.error),
+            other => {
+                *self = other;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stream(out) => out.write(bytes),
+            Self::New(file, _) => file.write(bytes),
+            Self::Kept => Err(ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stream(out) => out.flush(),
+            Self::New(file, _) => file.flush(),
+            Self::Kept => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_whole_or_not_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("report.json");
+        let write = |text: &str| {
+            let mut sink = Sink::open(Some(&path), io::sink()).unwrap();
+            sink.write_all(text.as_bytes()).unwrap();
+            sink
+        };
+        drop(write("cut"));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        write("whole").keep().unwrap();
+        drop(write("cut"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
+        // What a link leads to is replaced, and not the link; its mode stays.
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let mut sink = Sink::open(Some(&link), io::sink()).unwrap();
+        sink.write_all(b"again").unwrap();
+        sink.keep().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "again");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        // A device takes what comes.
+        let mut sink = Sink::open(Some(Path::new("/dev/null")), io::sink()).unwrap();
+        sink.write_all(b"x").unwrap();
+        sink.keep().unwrap();
+    }
+}

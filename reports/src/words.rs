@@ -1,0 +1,244 @@
+//! What several formats say in the same words.
+
+use nssight_diagnosis::vocabulary::Outcome;
+use nssight_diagnosis::{Alternative, Cause, CertificateRole, Fact, Finding, Layer, Status, verdict};
+use nssight_probes::report::Subject;
+use nssight_probes::{Report, SeenCertificate};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// So many other causes are shown to people; the document has them all.
+const ALTERNATIVES: usize = 3;
+
+/// How a target came out; unlike the verdict's status it tells a pass with warnings from one without.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Pass,
+    Warning,
+    Flaky,
+    Fail,
+    Inconclusive,
+}
+
+impl Standing {
+    pub(crate) fn of(report: &Report) -> Self {
+        match report.verdict.status {
+            Outcome::Pass if warnings(report).next().is_some() => Self::Warning,
+            Outcome::Pass => Self::Pass,
+            Outcome::Flaky => Self::Flaky,
+            Outcome::Fail => Self::Fail,
+            Outcome::Inconclusive => Self::Inconclusive,
+        }
+    }
+
+    /// For a headline.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "PASS",
+            Self::Warning => "WARNING",
+            Self::Flaky => "FLAKY",
+            Self::Fail => "FAIL",
+            Self::Inconclusive => "INCONCLUSIVE",
+        }
+    }
+
+    /// For a style sheet.
+    pub(crate) fn class(self) -> String {
+        self.word().to_lowercase()
+    }
+
+    /// Whether nothing failed in the end.
+    pub(crate) fn passes(self) -> bool {
+        matches!(self, Self::Pass | Self::Warning | Self::Flaky)
+    }
+
+    /// For those who read it in one colour.
+    pub(crate) fn sign(self) -> &'static str {
+        match self {
+            Self::Pass => "✓",
+            Self::Warning | Self::Flaky => "!",
+            Self::Fail => "✗",
+            Self::Inconclusive => "?",
+        }
+    }
+}
+
+/// Layer, cause, component and confidence; nothing for a pass.
+pub(crate) fn place(report: &Report) -> Vec<&'static str> {
+    let verdict = &report.verdict;
+    let layer = verdict.layer.map(|layer| layer.as_str());
+    let component = verdict.component.map(|component| component.as_str());
+    let confidence = verdict.cause.map(|_| verdict.confidence.as_str());
+    layer.into_iter().chain(verdict.cause.map(Cause::id)).chain(component).chain(confidence).collect()
+}
+
+/// The layer that showed it, where the cause lives at another one.
+pub(crate) fn seen_at(report: &Report) -> Option<Layer> {
+    let verdict = &report.verdict;
+    verdict.seen_at.filter(|layer| verdict.layer != Some(*layer))
+}
+
+/// Causes that are not excluded either, the nearest first.
+pub(crate) fn alternatives(report: &Report) -> impl Iterator<Item = &Alternative> {
+    report.verdict.alternatives.iter().take(ALTERNATIVES)
+}
+
+/// One of them in a line: what it is, whose fault, and what would tell it apart.
+pub(crate) fn alternative(other: &Alternative) -> String {
+    let how = other.tell_apart.first().map(|how| format!(": {how}")).unwrap_or_default();
+    format!("{} ({}){how}", other.cause, other.component)
+}
+
+/// Causes that were proven beside the one that is named, in a line; nothing where there is none.
+pub(crate) fn also(report: &Report) -> Option<String> {
+    let also = &report.verdict.also;
+    let also: Vec<String> = also.iter().map(|other| format!("{} ({})", other.cause, other.component)).collect();
+    (!also.is_empty()).then(|| also.join(", "))
+}
+
+/// What a reader is told of a verdict below its sentence: where it showed, what else was proven, and what it may be instead.
+pub(crate) fn beside(report: &Report) -> Vec<String> {
+    let seen_at = seen_at(report).map(|layer| format!("it showed at {layer}"));
+    let also = also(report).map(|also| format!("proven as well: {also}"));
+    let others = alternatives(report).map(|other| format!("or {}", alternative(other)));
+    seen_at.into_iter().chain(also).chain(others).collect()
+}
+
+/// Why a verdict does not name this cause, in a sentence.
+pub(crate) fn why_not(report: &Report, cause: Cause) -> String {
+    if report.verdict.cause == Some(cause) {
+        return format!("{cause} is the verdict.");
+    }
+    match verdict::why_not(&report.probes, cause) {
+        None => format!("{cause} is not named, since no layer failed."),
+        Some((_, Some(excluded))) => format!("{cause} is excluded: {}.", excluded.because),
+        Some((Some(_), None)) => format!("{cause} is not excluded; it is one of the alternatives."),
+        Some((None, None)) => format!("{cause} does not show what was seen here."),
+    }
+}
+
+/// The findings that deserve attention without being failures.
+pub(crate) fn warnings(report: &Report) -> impl Iterator<Item = &Finding> {
+    report.probes.iter().filter(|finding| finding.status == Status::Warn)
+}
+
+/// The findings that a verdict rests on: that of the layer it names, then those that failed.
+pub(crate) fn grounds(report: &Report) -> Vec<&Finding> {
+    let named = report.probes.iter().filter(|finding| Some(finding.layer) == report.verdict.layer);
+    let failed = report.probes.iter().filter(|finding| finding.status == Status::Fail);
+    let mut grounds: Vec<&Finding> = named.chain(failed).collect();
+    grounds.dedup_by_key(|finding| finding.layer);
+    grounds
+}
+
+/// What a reader of the verdict needs of a layer, in the order it was seen, the library's error last.
+pub(crate) fn facts(finding: &Finding) -> Vec<(String, String)> {
+    rows(finding, |fact| !fact.is_usual())
+}
+
+/// Everything that is known of a layer.
+pub(crate) fn all_facts(finding: &Finding) -> Vec<(String, String)> {
+    rows(finding, |_| true)
+}
+
+fn rows(finding: &Finding, wanted: impl Fn(&Fact) -> bool) -> Vec<(String, String)> {
+    let facts = finding.facts.iter().filter(|fact| wanted(fact));
+    let facts = facts.map(|fact| (fact.label().to_owned(), fact.text().into_owned()));
+    let error = finding
+        .error
+        .as_ref()
+        .map(|error| (format!("{} error", error.library), format!("{} ({}): {}", error.name, error.code, error.text)));
+    facts.chain(error).collect()
+}
+
+/// One sentence on a layer; for one that was not walked, why.
+pub(crate) fn outcome(finding: &Finding) -> String {
+    match (finding.status, finding.skipped_because) {
+        (Status::Skip, Some(layer)) => format!("skipped, {layer} failed"),
+        (Status::Skip, None) => format!("skipped: {}", finding.summary),
+        _ => finding.summary.clone(),
+    }
+}
+
+/// Time spent in a layer; nothing for one that was not walked.
+pub(crate) fn time(finding: &Finding) -> String {
+    match (finding.status, finding.duration_us) {
+        (Status::Skip, _) => String::new(),
+        (_, micros @ 0..1_000_000) => format!("{:.1} ms", micros as f64 / 1000.0),
+        (_, micros) => format!("{:.1} s", micros as f64 / 1_000_000.0),
+    }
+}
+
+/// A sign for a status, for those who read it in one colour.
+pub(crate) fn sign(status: Status) -> &'static str {
+    match status {
+        Status::Pass => "✓",
+        Status::Warn => "!",
+        Status::Fail => "✗",
+        Status::Skip => "–",
+    }
+}
+
+/// What was opened and what did it.
+pub(crate) fn colophon(subject: &Subject) -> String {
+    let report = &subject.report;
+    let connections = match report.connections_opened {
+        0 => "no connection was opened".to_owned(),
+        1 => "one connection was opened".to_owned(),
+        more => format!("{more} connections were opened"),
+    };
+    let tries = if subject.tries > 1 { format!(" in {} tries", subject.tries) } else { String::new() };
+    let tool = &report.tool;
+    format!(
+        "nssight {} with NSS {}, NSPR {} and OpenSSL {}; walked at {} in {:.1} s{tries}; {connections}",
+        tool.version,
+        tool.nss,
+        tool.nspr,
+        tool.openssl,
+        report.started,
+        subject.duration.as_secs_f64()
+    )
+}
+
+/// The last second of a certificate, in seconds since 1970.
+pub(crate) fn not_after(certificate: &SeenCertificate) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(&certificate.not_after, &Rfc3339).ok()
+}
+
+/// Whole days that a certificate had left when the walk began; negative when it had expired. Not from the clock: the same
+/// report gives the same page.
+pub(crate) fn days_left(certificate: &SeenCertificate, report: &Report) -> Option<i64> {
+    let started = OffsetDateTime::parse(&report.started, &Rfc3339).ok()?;
+    Some((not_after(certificate)? - started).as_seconds_f64().div_euclid(86_400.0) as i64)
+}
+
+/// The same in words; nothing where a date is none.
+pub(crate) fn time_left(certificate: &SeenCertificate, report: &Report) -> String {
+    match days_left(certificate, report) {
+        _ if is_early(certificate, report) => "not valid yet".to_owned(),
+        None => String::new(),
+        Some(days) => in_words(days),
+    }
+}
+
+/// Whether the walk began before a certificate's first second.
+pub(crate) fn is_early(certificate: &SeenCertificate, report: &Report) -> bool {
+    let at = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
+    at(&report.started).zip(at(&certificate.not_before)).is_some_and(|(started, first)| started < first)
+}
+
+fn in_words(days: i64) -> String {
+    match days {
+        ..-1 => format!("expired {} days ago", -days),
+        -1 => "expired less than a day ago".to_owned(),
+        0 => "expires in less than a day".to_owned(),
+        1 => "1 day left".to_owned(),
+        2.. => format!("{days} days left"),
+    }
+}
+
+/// Our own certificate: the one that has our nickname and is no authority's.
+pub(crate) fn own(report: &Report) -> Option<&SeenCertificate> {
+    let is_own = |it: &&SeenCertificate| it.nickname.is_some() && it.role != CertificateRole::Authority;
+    report.certificates.iter().find(is_own)
+}

@@ -1,0 +1,150 @@
+//! Worker processes as the parent sees them: started, given a walk, kept for another, ended.
+
+use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::copies::Place;
+use crate::lines;
+use crate::passwords::Passwords;
+use crate::worker::{self, Message, Task};
+
+/// A line of the worker; the longest are findings with many certificates.
+const LINE_AT_MOST: u64 = 16 * 1024 * 1024;
+/// Of what the worker said on standard error, so much is kept.
+const STDERR_AT_MOST: u64 = 4096;
+/// A worker that was killed is gone at once, unless the kernel holds it, as it does on a dead network file system.
+const BURIAL: Duration = Duration::from_secs(1);
+/// What NSS leaks with every initialisation stays bounded.
+const WALKS_AT_MOST: u32 = 256;
+
+/// A worker process. Dropping it ends it.
+pub struct Worker {
+    /// Taken when it is buried.
+    child: Option<Child>,
+    /// Where it makes private copies; what it leaves there goes when it is buried.
+    place: Option<Place>,
+    stdin: Option<ChildStdin>,
+    /// What it says.
+    pub messages: Receiver<Message>,
+    stderr: Option<JoinHandle<String>>,
+    walks: u32,
+}
+
+impl Worker {
+    /// Starts one, without the environment variables that hold passwords. One that is kept between walks keeps NSS's
+    /// libraries loaded too: NSS unloads the softoken in its shutdown, and loading it again costs more than it does.
+    pub fn start<'a>(hidden: impl Iterator<Item = &'a String>, kept: bool) -> io::Result<Self> {
+        // The very file that runs now, also when a package manager has just replaced it.
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("nssight").arg("worker");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        hidden.for_each(|name| {
+            command.env_remove(name);
+        });
+        if kept {
+            command.env("NSS_DISABLE_UNLOAD", "1");
+        }
+        let (mut child, place) = Place::spawn(&mut command)?;
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(stdin), Some(stdout), Some(mut stderr)) = (stdin, stdout, stderr) else {
+            return Err(io::Error::other("the worker has no pipes"));
+        };
+        let stderr = thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = stderr.by_ref().take(STDERR_AT_MOST).read_to_end(&mut text);
+            // The rest is read and thrown away, so that the worker never waits for it.
+            let _ = io::copy(&mut stderr, &mut io::sink());
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        let messages = lines::receive(stdout, LINE_AT_MOST);
+        Ok(Self {
+            child: Some(child),
+            place: Some(place),
+            stdin: Some(stdin),
+            messages,
+            stderr: Some(stderr),
+            walks: 0,
+        })
+    }
+
+    /// Gives it a walk; unless it is kept it is told that there will be no other.
+    pub fn give(&mut self, task: &Task, passwords: Passwords, kept: bool) -> io::Result<()> {
+        let Some(stdin) = &mut self.stdin else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        self.walks += 1;
+        let secrets = [&passwords.database, &passwords.admin];
+        let written = worker::write_task(stdin, task)
+            .and_then(|()| secrets.into_iter().flatten().try_for_each(|password| stdin.write_all(password.expose())));
+        if !kept {
+            self.stdin = None;
+        }
+        match written {
+            // It died before it read its task; how it died is seen when it is listened to.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Where it makes private copies.
+    pub fn place(&self) -> PathBuf {
+        self.place.as_ref().map(|place| place.path().to_owned()).unwrap_or_default()
+    }
+
+    /// The process.
+    pub fn child(&self) -> Option<&Child> {
+        self.child.as_ref()
+    }
+
+    /// Kills it and waits; where the kernel does not let it go, the waiting is left to a thread.
+    pub fn kill(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        let _ = child.kill();
+        let place = self.place.take();
+        let (done, buried) = mpsc::channel();
+        thread::spawn(move || {
+            let _ = child.wait();
+            drop(place);
+            let _ = done.send(());
+        });
+        let _ = buried.recv_timeout(BURIAL);
+    }
+
+    /// How it ended, and what it said on standard error.
+    pub fn last_words(&mut self) -> (Option<ExitStatus>, String) {
+        let status = self.child.take().and_then(|mut child| {
+            let _ = child.kill();
+            child.wait().ok()
+        });
+        self.place = None;
+        (status, self.stderr.take().and_then(|reader| reader.join().ok()).unwrap_or_default())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.stdin = None;
+        self.kill();
+    }
+}
+
+/// A worker between two walks.
+#[derive(Default)]
+pub struct Spare(Option<Worker>);
+
+impl Spare {
+    /// The one at hand.
+    pub fn take(&mut self) -> Option<Worker> {
+        self.0.take()
+    }
+
+    /// Keeps one, if it can do another walk.
+    pub fn put(&mut self, worker: Worker) {
+        if worker.child.is_some() && worker.stdin.is_some() && worker.walks < WALKS_AT_MOST {
+            self.0 = Some(worker);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Lines of JSON from a child process, as they come.
+
+use std::io::{BufRead, BufReader, Read};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+
+use serde::de::DeserializeOwned;
+
+/// Reads lines of at most so many bytes until the end, or until one that is none of `T`; the receiver sees the end as a
+/// disconnection.
+pub fn receive<T: DeserializeOwned + Send + 'static>(from: impl Read + Send + 'static, at_most: u64) -> Receiver<T> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut lines = BufReader::new(from);
+        loop {
+            let mut line = Vec::new();
+            match lines.by_ref().take(at_most).read_until(b'\n', &mut line) {
+                Ok(count) if count > 0 => {}
+                _ => return,
+            }
+            let Ok(message) = serde_json::from_slice(&line) else { return };
+            if sender.send(message).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}

@@ -1,0 +1,112 @@
+//! The two passwords of a walk, and reading them from where somebody says they are.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+
+use nssight_probes::password_file::{self, READ_AT_MOST, Reading};
+use nssight_probes::secret::{Password, PasswordForm};
+use nssight_probes::target::PasswordSource;
+use rustix::fs::OFlags;
+use zeroize::Zeroizing;
+
+/// The two passwords of a walk.
+#[derive(Default)]
+pub struct Passwords {
+    /// Of the NSS database.
+    pub database: Option<Password>,
+    /// Of the Sigul administrator.
+    pub admin: Option<Password>,
+}
+
+impl Passwords {
+    /// The same once more, for another try.
+    pub fn again(&self) -> Self {
+        Self { database: self.database.as_ref().map(Password::again), admin: self.admin.as_ref().map(Password::again) }
+    }
+}
+
+/// Reads an administrator's password: a file up to its first line end, anything else as [`read`] does.
+pub fn read_admin(source: &PasswordSource) -> Result<Option<Password>, String> {
+    let PasswordSource::File(path) = source else { return read(source) };
+    let bytes = file(path).map_err(|error| format!("the administrator's password file {}: {error}", path.display()))?;
+    let line = bytes.split(|byte| matches!(byte, b'\n' | b'\r' | 0)).next().unwrap_or_default();
+    Ok(Some(Password::new(PasswordForm::Literal, line.to_vec())))
+}
+
+/// Reads the password of a source named on the command line. An unreadable source is a usage error.
+pub fn read(source: &PasswordSource) -> Result<Option<Password>, String> {
+    let bytes = match source {
+        PasswordSource::None | PasswordSource::Config(_) => return Ok(None),
+        PasswordSource::File(path) => {
+            let bytes = file(path).map_err(|error| format!("the password file {}: {error}", path.display()))?;
+            return Ok(Some(Password::new(PasswordForm::File, bytes.to_vec())));
+        }
+        PasswordSource::Env(name) => {
+            use std::os::unix::ffi::OsStringExt;
+            let value = std::env::var_os(name).ok_or(format!("there is no environment variable {name}"))?;
+            Zeroizing::new(value.into_vec())
+        }
+        PasswordSource::Fd(fd) => {
+            // Through /proc the descriptor is opened anew, so that nothing unsafe is needed to take it over.
+            let path = format!("/proc/self/fd/{fd}");
+            let mut file = File::open(&path).map_err(|error| format!("descriptor {fd}: {error}"))?;
+            to_end(&mut file).map_err(|error| format!("descriptor {fd}: {error}"))?
+        }
+        PasswordSource::Stdin => {
+            // Not through std's stdin: its buffer would keep the password.
+            let fd = rustix::stdio::stdin().try_clone_to_owned().map_err(|error| format!("standard input: {error}"))?;
+            to_end(&mut File::from(fd)).map_err(|error| format!("standard input: {error}"))?
+        }
+        PasswordSource::Prompt => {
+            let typed = rpassword::prompt_password("Password of the NSS database: ");
+            Zeroizing::new(typed.map_err(|error| format!("no terminal to ask at: {error}"))?.into_bytes())
+        }
+    };
+    Ok(Some(Password::new(PasswordForm::Literal, without_newline(&bytes).to_vec())))
+}
+
+/// The token that a password file may name; NSS calls the slot with the keys so, unless it is in FIPS mode.
+const TOKEN: &str = "NSS Certificate DB";
+
+/// A given password as the bytes that NSS would try; none from an empty file.
+pub fn bytes(password: &Password) -> Option<Zeroizing<Vec<u8>>> {
+    match password.form {
+        PasswordForm::Literal => Some(Zeroizing::new(password.expose().to_vec())),
+        PasswordForm::File => match password_file::read(password.expose(), TOKEN) {
+            Reading::Password(secret) => Some(secret),
+            Reading::NoData => None,
+        },
+    }
+}
+
+/// One read, as NSS's tools do it. Opened without blocking, so that a FIFO without a writer is an answer too.
+fn file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let kind = std::fs::metadata(path)?.file_type();
+    if kind.is_dir() {
+        return Err(io::Error::other("it is a directory"));
+    }
+    let mut buffer = Zeroizing::new(vec![0u8; READ_AT_MOST]);
+    let mut options = File::options();
+    options.read(true);
+    if !kind.is_fifo() {
+        options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    }
+    let count = options.open(path)?.read(&mut buffer)?;
+    buffer.truncate(count);
+    Ok(buffer)
+}
+
+/// Nobody has a longer password: NSS takes at most 500 bytes.
+fn to_end(source: &mut dyn Read) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(READ_AT_MOST));
+    source.take(READ_AT_MOST as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What `echo`, `printf` and here-documents leave at the end.
+fn without_newline(bytes: &[u8]) -> &[u8] {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    bytes.strip_suffix(b"\r").unwrap_or(bytes)
+}

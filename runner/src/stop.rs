@@ -1,0 +1,87 @@
+//! Ends walks from outside: on a signal no worker is left behind, and nobody waits for the next try.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::process::Child;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// Shared between those who walk and the one who may end it.
+#[derive(Default)]
+pub struct Stop {
+    state: Mutex<State>,
+    told: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    stopped: bool,
+    next: u64,
+    /// Workers at work. A descriptor, unlike a number, never comes to mean another process.
+    workers: BTreeMap<u64, OwnedFd>,
+}
+
+impl Stop {
+    /// Kills every worker at work and every one that starts afterwards.
+    pub fn stop(&self) {
+        let mut state = self.state();
+        state.stopped = true;
+        for worker in state.workers.values() {
+            let _ = pidfd_send_signal(worker, Signal::KILL);
+        }
+        drop(state);
+        self.told.notify_all();
+    }
+
+    /// Whether it was stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.state().stopped
+    }
+
+    /// Waits, but not beyond a stop.
+    pub fn sleep(&self, time: Duration) {
+        let until = Instant::now() + time;
+        let mut state = self.state();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if state.stopped || left.is_zero() {
+                return;
+            }
+            state = self.told.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Has a worker killed on a stop for as long as the guard lives.
+    pub fn watch(&self, child: Option<&Child>) -> Watched<'_> {
+        let pid = child.and_then(|child| i32::try_from(child.id()).ok()).and_then(Pid::from_raw);
+        let worker = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let mut state = self.state();
+        let key = state.next;
+        state.next += 1;
+        if let Some(worker) = worker {
+            if state.stopped {
+                let _ = pidfd_send_signal(&worker, Signal::KILL);
+            }
+            state.workers.insert(key, worker);
+        }
+        Watched { stop: self, key }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A worker that a stop would kill.
+pub struct Watched<'a> {
+    stop: &'a Stop,
+    key: u64,
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        self.stop.state().workers.remove(&self.key);
+    }
+}

@@ -1,0 +1,260 @@
+//! The parent's side of the worker: gives the task, holds the deadlines, and turns a crash or a hang into a finding.
+
+use std::os::unix::process::ExitStatusExt;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use nssight_diagnosis::fact::fact;
+use nssight_diagnosis::signal::signal;
+use nssight_diagnosis::verdict::judge_last;
+use nssight_diagnosis::{Finding, Layer, Notes, Status};
+use nssight_probes::secret::{Password, PasswordForm};
+use nssight_probes::target::PasswordSource;
+use nssight_probes::{Observer, Plan, Target};
+
+use crate::crew::{Spare, Worker};
+use crate::passwords::Passwords;
+use crate::stop::Stop;
+use crate::worker::{Message, Task};
+
+/// A probe ends by its own deadline; the worker is killed this much later.
+const GRACE: Duration = Duration::from_secs(2);
+/// Starting the worker, and the time between two layers.
+const BETWEEN_LAYERS: Duration = Duration::from_secs(10);
+/// A walk with a deadline ends by itself this long before it.
+const ORDERLY: Duration = Duration::from_millis(500);
+
+/// What may end a walk before it is done, and what it must not be told.
+#[derive(Clone, Copy, Default)]
+pub struct Limits<'a> {
+    /// When the walk is cut, wherever it is.
+    pub deadline: Option<Instant>,
+    /// Ends it from outside.
+    pub stop: Option<&'a Stop>,
+    /// Environment variables that no worker gets.
+    pub secret_variables: &'a [String],
+}
+
+impl Limits<'_> {
+    /// Time left.
+    pub fn left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// Runs the layers of a plan that have no finding yet in a worker, and tells `observer`. Every layer of the plan gets a
+/// finding, whatever happens to the worker. With a `spare`, a worker that did well is kept there for the next walk.
+pub fn walk(
+    target: &Target,
+    plan: &Plan,
+    findings: Vec<Finding>,
+    passwords: Passwords,
+    observer: &mut dyn Observer,
+    limits: &Limits<'_>,
+    mut spare: Option<&mut Spare>,
+) -> Vec<Finding> {
+    let mut walk = Supervised { findings, current: None };
+    let keep = spare.is_some();
+    if let Some(mut worker) = spare.as_mut().and_then(|spare| spare.take()) {
+        // It may have died since; then it says nothing, and another does the walk.
+        let task = task(&worker, target, plan, &passwords, limits);
+        if worker.give(&task, passwords.again(), keep).is_ok()
+            && walk.follow(&mut worker, target, plan, observer, limits) != End::Silent
+        {
+            walk.keep(worker, spare);
+            walk.fill_up(plan, observer);
+            return walk.findings;
+        }
+    }
+    let hidden = match &target.password {
+        PasswordSource::Env(name) => Some(name),
+        _ => None,
+    };
+    let started = Worker::start(limits.secret_variables.iter().chain(hidden), keep).and_then(|mut worker| {
+        let task = task(&worker, target, plan, &passwords, limits);
+        worker.give(&task, passwords, keep)?;
+        Ok(worker)
+    });
+    match started {
+        Ok(mut worker) => {
+            if walk.follow(&mut worker, target, plan, observer, limits) == End::Silent {
+                let finding = walk.crashed(&mut worker);
+                walk.take(finding, observer);
+            }
+            walk.keep(worker, spare);
+        }
+        Err(error) => {
+            let (layer, _) = walk.place();
+            let notes = Notes::default().with(fact::ToolState::WorkerNotStarted);
+            let outcome = notes.fail(signal::TOOL_CRASHED, format!("the worker could not be started: {error}"));
+            walk.take(outcome.error(&error).into_finding(layer, 0), observer);
+        }
+    }
+    walk.fill_up(plan, observer);
+    walk.findings
+}
+
+fn task(worker: &Worker, target: &Target, plan: &Plan, passwords: &Passwords, limits: &Limits<'_>) -> Task {
+    Task {
+        target: target.clone(),
+        until: plan.until,
+        excluded: plan.excluded.clone(),
+        copy_to: worker.place(),
+        // The worker ends a layer in good order, with its cause; only what hangs is cut from here.
+        time: limits.left().map(|left| left.saturating_sub(ORDERLY.min(left / 10))),
+        password: passwords.database.as_ref().map(announced),
+        admin_password: passwords.admin.as_ref().map(announced),
+    }
+}
+
+fn announced(password: &Password) -> (PasswordForm, usize) {
+    (password.form, password.expose().len())
+}
+
+/// How following a worker came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Its walk is over, and it waits for another.
+    Ready,
+    /// It is of no more use.
+    Gone,
+    /// It never said a word.
+    Silent,
+}
+
+struct Supervised {
+    findings: Vec<Finding>,
+    current: Option<(Layer, Instant)>,
+}
+
+impl Supervised {
+    /// A finding is judged by all that is known by now: the worker did not see the configuration's.
+    fn take(&mut self, finding: Finding, observer: &mut dyn Observer) {
+        self.findings.push(finding);
+        judge_last(&mut self.findings);
+        self.findings.last().into_iter().for_each(|finding| observer.found(finding));
+    }
+
+    fn follow(
+        &mut self,
+        worker: &mut Worker,
+        target: &Target,
+        plan: &Plan,
+        observer: &mut dyn Observer,
+        limits: &Limits<'_>,
+    ) -> End {
+        let _stoppable = limits.stop.map(|stop| stop.watch(worker.child()));
+        let mut silent = true;
+        loop {
+            let usual = if self.current.is_some() { target.timeout + GRACE } else { BETWEEN_LAYERS };
+            let patience = limits.left().map_or(usual, |left| left.min(usual));
+            let heard = worker.messages.recv_timeout(patience);
+            silent &= heard.is_err();
+            match heard {
+                Ok(Message::Entering(layer)) => {
+                    self.current = Some((layer, Instant::now()));
+                    observer.entering(layer);
+                }
+                Ok(Message::Found(finding)) => {
+                    self.current = None;
+                    self.take(*finding, observer);
+                }
+                Ok(Message::Wire(event)) => observer.seen(&event),
+                Ok(Message::Met(certificate)) => observer.met(&certificate),
+                Ok(Message::Connected(count)) => observer.connected(count),
+                Ok(Message::Done { reusable }) => return if reusable { End::Ready } else { End::Gone },
+                Err(RecvTimeoutError::Timeout) => {
+                    worker.kill();
+                    // One that has said everything and hangs in its farewell took nothing with it.
+                    if !self.is_complete(plan) {
+                        let finding = if patience < usual { self.cut() } else { self.hung(patience) };
+                        self.take(finding, observer);
+                    }
+                    return End::Gone;
+                }
+                Err(RecvTimeoutError::Disconnected) if silent => return End::Silent,
+                Err(RecvTimeoutError::Disconnected) => {
+                    let finding = self.crashed(worker);
+                    self.take(finding, observer);
+                    return End::Gone;
+                }
+            }
+        }
+    }
+
+    /// Keeps a worker for the next walk if nothing was odd about this one: what a fault may have left behind in NSS must not
+    /// reach another target's verdict.
+    fn keep(&self, worker: Worker, spare: Option<&mut Spare>) {
+        let well = self.findings.iter().all(|finding| finding.status != Status::Fail);
+        if let Some(spare) = spare.filter(|_| well) {
+            spare.put(worker);
+        }
+    }
+
+    /// The layer that the worker had announced, or the one after the last it finished.
+    fn place(&self) -> (Layer, u64) {
+        match self.current {
+            Some((layer, since)) => (layer, u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)),
+            None => {
+                let last = self.findings.last().map(|finding| finding.layer);
+                let next = Layer::ALL.iter().copied().find(|layer| Some(*layer) > last);
+                (next.unwrap_or(Layer::Environment), 0)
+            }
+        }
+    }
+
+    fn is_complete(&self, plan: &Plan) -> bool {
+        plan.probes().all(|probe| self.findings.iter().any(|finding| finding.layer == probe.layer))
+    }
+
+    fn cut(&self) -> Finding {
+        let (layer, took) = self.place();
+        let notes = Notes::default().with(fact::ToolState::DeadlinePassed);
+        let summary = format!("the deadline of the target passed while the worker was in {layer}");
+        notes.fail(signal::TOOL_TIMEOUT, summary).into_finding(layer, took)
+    }
+
+    fn hung(&self, patience: Duration) -> Finding {
+        let (layer, took) = self.place();
+        let how = format!("killed after {:.1} s without a word", patience.as_secs_f64());
+        let notes = Notes::default().with(fact::ToolState::WorkerSilent).with(fact::TOOL_ENDED_BY.text(how));
+        let summary = format!("the worker did not come back from {layer} within {:.1} s", patience.as_secs_f64());
+        notes.fail(signal::TOOL_TIMEOUT, summary).into_finding(layer, took)
+    }
+
+    fn crashed(&self, worker: &mut Worker) -> Finding {
+        let (layer, took) = self.place();
+        let (status, said) = worker.last_words();
+        let how = match status.map(|status| (status.signal(), status.code())) {
+            Some((Some(signal), _)) => format!("was ended by signal {}", signal_name(signal)),
+            Some((None, Some(code))) => format!("ended by itself with exit code {code}"),
+            _ => "ended in an unknown way".to_owned(),
+        };
+        let mut notes = Notes::default().with(fact::ToolState::WorkerCrashed).with(fact::TOOL_ENDED_BY.text(&how));
+        for line in said.lines().filter(|line| !line.trim().is_empty()).take(3) {
+            notes.put(fact::TOOL_SAID.text(line));
+        }
+        let summary = format!("the worker {how} in {layer}");
+        notes.fail(signal::TOOL_CRASHED, summary).into_finding(layer, took)
+    }
+
+    /// The layers that the worker never came to.
+    fn fill_up(&mut self, plan: &Plan, observer: &mut dyn Observer) {
+        let because = self.findings.last().map(|finding| finding.layer);
+        let walked: Vec<Layer> = self.findings.iter().map(|finding| finding.layer).collect();
+        let missing = plan.probes().map(|probe| probe.layer);
+        for layer in missing.filter(|layer| !walked.contains(layer)) {
+            let summary = because.map_or("not walked".to_owned(), |because| format!("{because} did not end"));
+            self.take(Finding::skipped(layer, because, summary), observer);
+        }
+    }
+}
+
+/// Number and name, as signal(7) has them.
+fn signal_name(number: i32) -> String {
+    let name = rustix::process::Signal::from_named_raw(number).map(|signal| format!("{signal:?}"));
+    match name {
+        Some(name) => format!("{number} ({name})"),
+        None => number.to_string(),
+    }
+}

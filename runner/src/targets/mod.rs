@@ -1,0 +1,316 @@
+//! Many targets: from a file in TOML, or from Sigul configurations; and the walk of each.
+
+mod file;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsString;
+use std::io::Read;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nssight_probes::settings::{Overrides, Request};
+use nssight_probes::target::PasswordSource;
+use nssight_probes::{Plan, Settings};
+use toml::Spanned;
+
+pub use walk::{Next, Tries, walk_unless_stopped};
+
+use file::{Entry, File, Parsed, Variable};
+
+/// Time that one layer may take, unless the file says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Time that a target may take, all tries together, unless the file says otherwise.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Between two tries, unless the file says otherwise: a server that was refused dials again after five seconds.
+const RETRY_SPACING: Duration = Duration::from_secs(5);
+/// A hundred thousand targets need less.
+const FILE_AT_MOST: u64 = 64 * 1024 * 1024;
+
+/// One target, as it is to be walked. Configuration and passwords are read when it is walked, and read again the next
+/// time.
+#[derive(Debug, Clone)]
+pub struct CheckTarget {
+    /// Unique among the targets of a run.
+    pub name: String,
+    /// To choose by, and handed on to reports and metrics.
+    pub labels: BTreeMap<String, String>,
+    /// A Sigul configuration.
+    pub config: Option<PathBuf>,
+    /// What wins over the configuration.
+    pub overrides: Overrides,
+    /// Where the database's password is; without one, the configuration's.
+    pub password: Option<PasswordSource>,
+    /// Where the administrator's password is.
+    pub admin_password: Option<PasswordSource>,
+    /// The layers.
+    pub plan: Plan,
+    /// Time that one layer may take.
+    pub timeout: Duration,
+    /// Time that all tries may take together.
+    pub deadline: Duration,
+    /// How often a failure that may pass by itself is tried again.
+    pub retries: u32,
+    /// Time between two tries.
+    pub retry_spacing: Duration,
+    /// Environment variables with passwords, of all targets of the file: no worker gets them.
+    secret_variables: Arc<[String]>,
+}
+
+/// The targets of a file.
+#[derive(Debug)]
+pub struct TargetsFile {
+    /// At least one; names are unique.
+    pub targets: Vec<CheckTarget>,
+}
+
+impl TargetsFile {
+    /// Reads a targets file. Relative paths in it count from its own directory.
+    ///
+    /// # Errors
+    /// One line that names file, line and key.
+    pub fn load(path: &Path) -> Result<Self, String> {
+        let origin = path.display().to_string();
+        let text = read(path).map_err(|error| format!("{origin}: {error}"))?;
+        let directory = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&origin, &text, directory)
+    }
+
+    fn parse(origin: &str, text: &str, directory: &Path) -> Result<Self, String> {
+        let File { defaults, target: entries } = file::parse(origin, text)?;
+        let file = Source { origin, text, directory };
+        if let Some(name) = &defaults.name {
+            return Err(file.at(&name.span(), "a name belongs to one [[target]], not to [defaults]"));
+        }
+        if entries.is_empty() {
+            return Err(format!("{origin}: there is no [[target]] in this file"));
+        }
+        let mut targets = Vec::with_capacity(entries.len());
+        let mut lines: HashMap<String, usize> = HashMap::new();
+        for entry in entries {
+            let span = entry.span();
+            let target = file.target(entry, &defaults)?;
+            let line = file::line(text, &span);
+            if let Some(earlier) = lines.insert(target.name.clone(), line) {
+                let message = format!(
+                    "the name {:?} is taken by the target of line {earlier}; give one of them another name",
+                    target.name
+                );
+                return Err(file.at(&span, &message));
+            }
+            targets.push(target);
+        }
+        Ok(Self { targets: hide_variables(targets) })
+    }
+
+    /// A target for each Sigul configuration, named after its file.
+    ///
+    /// # Errors
+    /// When a file is named twice.
+    pub fn of_configs(configs: &[PathBuf]) -> Result<Self, String> {
+        let mut seen = BTreeSet::new();
+        let targets = configs.iter().map(|config| {
+            let name = config.display().to_string();
+            match seen.insert(config) {
+                true => Ok(CheckTarget { config: Some(config.clone()), ..CheckTarget::bare(name) }),
+                false => Err(format!("{name} is named twice")),
+            }
+        });
+        Ok(Self { targets: targets.collect::<Result<_, _>>()? })
+    }
+}
+
+/// Every target knows all variables that hold a password: the worker of one must not have that of another.
+fn hide_variables(mut targets: Vec<CheckTarget>) -> Vec<CheckTarget> {
+    let sources = targets.iter().flat_map(|target| [&target.password, &target.admin_password]).flatten();
+    let names: BTreeSet<&String> = sources
+        .filter_map(|source| match source {
+            PasswordSource::Env(name) => Some(name),
+            _ => None,
+        })
+        .collect();
+    let names: Arc<[String]> = names.into_iter().cloned().collect();
+    targets.iter_mut().for_each(|target| target.secret_variables = names.clone());
+    targets
+}
+
+impl CheckTarget {
+    fn bare(name: String) -> Self {
+        // Every probe there is, and none left out: such a plan always holds.
+        let plan = Plan::whole();
+        Self {
+            name,
+            labels: BTreeMap::new(),
+            config: None,
+            overrides: Overrides::default(),
+            password: None,
+            admin_password: None,
+            plan,
+            timeout: TIMEOUT,
+            deadline: DEADLINE,
+            retries: 0,
+            retry_spacing: RETRY_SPACING,
+            secret_variables: Arc::default(),
+        }
+    }
+
+    /// The configuration under what the file says, read now.
+    fn settings(&self) -> (Settings, Option<nssight_probes::secret::Password>) {
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        Settings::load(&Request {
+            config: self.config.as_deref(),
+            overrides: &self.overrides,
+            password: self.password.clone(),
+            until: self.plan.until,
+            timeout: self.timeout,
+            home: home.as_deref(),
+        })
+    }
+}
+
+/// The bridge that a target's walk connects to, as `host:port`; walks with the same key must not run at the same time,
+/// since a bridge serves one client after the other. Nothing, if the walk opens no connection. Names are compared, not
+/// what they resolve to, but for `localhost`.
+pub fn queue_key(target: &CheckTarget) -> Option<String> {
+    if target.plan.connections() == 0 {
+        return None;
+    }
+    let bridge = match &target.overrides.bridge {
+        Some(bridge) => bridge.clone(),
+        None => {
+            let found = target.settings().0.target.ok()?;
+            found.no_network.is_none().then_some(found.bridge?.value)?
+        }
+    };
+    let host = bridge.host.trim_end_matches('.').to_lowercase();
+    let host = match host.parse::<IpAddr>() {
+        Ok(IpAddr::V6(address)) => address.to_canonical().to_string(),
+        Ok(address) => address.to_string(),
+        Err(_) if host == "localhost" => "127.0.0.1".to_owned(),
+        Err(_) => host,
+    };
+    Some(format!("{host}:{}", bridge.port))
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let kind = file.metadata().map_err(|error| error.to_string())?;
+    if kind.is_dir() {
+        return Err("it is a directory; name a file with targets".to_owned());
+    }
+    let mut bytes = Vec::new();
+    file.take(FILE_AT_MOST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > FILE_AT_MOST {
+        return Err(format!("it has more than {FILE_AT_MOST} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let line =
+            error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        format!("line {line} is not UTF-8, which TOML is")
+    })
+}
+
+/// The file that entries are read from.
+struct Source<'a> {
+    origin: &'a str,
+    text: &'a str,
+    directory: &'a Path,
+}
+
+impl Source<'_> {
+    fn at(&self, span: &Range<usize>, message: &str) -> String {
+        file::at(self.origin, self.text, span, message)
+    }
+
+    /// What an entry and the defaults make together; the entry wins.
+    fn target(&self, entry: Spanned<Entry>, defaults: &Entry) -> Result<CheckTarget, String> {
+        let span = entry.span();
+        let entry = entry.into_inner();
+        let config = entry.config.as_ref().or(defaults.config.as_ref());
+        let database = entry.db.as_ref().or(defaults.db.as_ref());
+        if config.is_none() && database.is_none() {
+            return Err(self.at(&span, "this target names neither a config nor a db"));
+        }
+        let bridge = entry.bridge.as_ref().or(defaults.bridge.as_ref()).map(|bridge| bridge.0.clone());
+        let named = entry.name.as_ref().map(|name| name.get_ref().0.clone());
+        // What is its own tells a target from the others; what it has from the defaults does not.
+        let own_config = entry.config.as_ref().map(|path| path.display().to_string());
+        let own_bridge = entry.bridge.as_ref().map(|bridge| bridge.0.to_string());
+        let name = named.or(own_config).or(own_bridge).or_else(|| entry.db.clone());
+        let Some(name) = name else {
+            return Err(self.at(&span, "this target has nothing of its own to be named after; give it a name"));
+        };
+        let overrides = Overrides {
+            database: database.map(|argument| self.database(argument)),
+            nickname: entry.nickname.or_else(|| defaults.nickname.clone()),
+            bridge,
+            server: entry.server.as_ref().or(defaults.server.as_ref()).map(|host| host.0.0.clone()),
+            user: entry.user.or_else(|| defaults.user.clone()),
+            tls_min: entry.tls_min.as_ref().or(defaults.tls_min.as_ref()).map(|version| version.0),
+            tls_max: entry.tls_max.as_ref().or(defaults.tls_max.as_ref()).map(|version| version.0),
+            connect: entry.connect.or(defaults.connect).unwrap_or(false),
+            load_modules: entry.load_modules.or(defaults.load_modules).unwrap_or(false),
+            patience: entry.patience.or(defaults.patience).map(|seconds| seconds.0),
+        };
+        let own = self.password("password", &entry.password_file, &entry.password_env)?;
+        let usual = self.password("password", &defaults.password_file, &defaults.password_env)?;
+        let own_admin = self.password("admin-password", &entry.admin_password_file, &entry.admin_password_env)?;
+        let usual_admin =
+            self.password("admin-password", &defaults.admin_password_file, &defaults.admin_password_env)?;
+        let until = entry.until.as_ref().or(defaults.until.as_ref());
+        let excluded = entry.exclude.as_ref().or(defaults.exclude.as_ref());
+        let excluded = excluded.into_iter().flatten().map(|layer| layer.0).collect();
+        let plan = Plan::new(until.map(|layer| layer.get_ref().0), excluded)
+            .map_err(|error| self.at(&until.map_or(span, Spanned::span), &error.to_string()))?;
+        let labels = defaults.labels.iter().chain(&entry.labels).map(|(key, value)| (key.0.clone(), value.clone()));
+        let usual_numbers = CheckTarget::bare(name);
+        Ok(CheckTarget {
+            labels: labels.collect(),
+            config: config.map(|path| self.directory.join(path)),
+            overrides,
+            password: own.or(usual),
+            admin_password: own_admin.or(usual_admin),
+            plan,
+            timeout: entry.timeout.or(defaults.timeout).map_or(TIMEOUT, |seconds| seconds.0),
+            deadline: entry.deadline.or(defaults.deadline).map_or(DEADLINE, |seconds| seconds.0),
+            retries: entry.retries.or(defaults.retries).map_or(0, |retries| retries.0),
+            retry_spacing: entry.retry_spacing.or(defaults.retry_spacing).map_or(RETRY_SPACING, |spacing| spacing.0),
+            ..usual_numbers
+        })
+    }
+
+    /// NSS's argument with its directory counted from the file's.
+    fn database(&self, argument: &str) -> OsString {
+        let prefixes = ["sql:", "dbm:", "extern:", "multiaccess:"];
+        let prefix = prefixes.into_iter().find(|prefix| argument.starts_with(prefix)).unwrap_or_default();
+        // multiaccess: is followed by a name, and no directory at all is for the config layer to object to.
+        if prefix == "multiaccess:" || argument.len() == prefix.len() {
+            return argument.into();
+        }
+        let mut whole = OsString::from(prefix);
+        whole.push(self.directory.join(&argument[prefix.len()..]));
+        whole
+    }
+
+    fn password(
+        &self,
+        key: &str,
+        path: &Option<Spanned<PathBuf>>,
+        variable: &Option<Spanned<Parsed<Variable>>>,
+    ) -> Result<Option<PasswordSource>, String> {
+        match (path, variable) {
+            (Some(_), Some(variable)) => {
+                Err(self
+                    .at(&variable.span(), &format!("{key}-file and {key}-env exclude each other; name one of them")))
+            }
+            (Some(path), None) => Ok(Some(PasswordSource::File(self.directory.join(path.get_ref())))),
+            (None, Some(variable)) => Ok(Some(PasswordSource::Env(variable.get_ref().0.0.clone()))),
+            (None, None) => Ok(None),
+        }
+    }
+}

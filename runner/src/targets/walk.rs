@@ -1,0 +1,159 @@
+//! The walk of one target: in a worker, within its deadline, tried again where that may help.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use nssight_diagnosis::fact::{Fact, fact};
+use nssight_diagnosis::signal::{Signal, signal};
+use nssight_diagnosis::verdict::{self, judge_last};
+use nssight_diagnosis::{Finding, Layer, Notes, Status};
+use nssight_probes::Report;
+use nssight_probes::report::Subject;
+use nssight_probes::target::PasswordSource;
+
+use super::CheckTarget;
+use crate::crew::Spare;
+use crate::passwords::Passwords;
+use crate::stop::Stop;
+use crate::supervisor::Limits;
+use crate::walk::{self, Nobody};
+use crate::{passwords, retries};
+
+/// Walks a target. Whatever happens, there is a report; nothing only if it was ended from outside.
+pub fn walk_unless_stopped(target: &CheckTarget, stop: &Stop) -> Option<Subject> {
+    let mut tries = Tries::of(target);
+    while !stop.is_stopped() {
+        match tries.walk(stop, None) {
+            Next::Done(subject) => return (!stop.is_stopped()).then_some(*subject),
+            Next::Again(spacing) => stop.sleep(spacing),
+        }
+    }
+    None
+}
+
+/// The tries of one target, for those who have something to do between them.
+pub struct Tries<'a> {
+    target: &'a CheckTarget,
+    started: Option<Instant>,
+    before: Option<Report>,
+    made: u32,
+}
+
+/// What comes after a try.
+pub enum Next {
+    /// Nothing; this is what the tries together gave.
+    Done(Box<Subject>),
+    /// Another one, when this time has passed.
+    Again(Duration),
+}
+
+impl<'a> Tries<'a> {
+    /// None so far.
+    pub fn of(target: &'a CheckTarget) -> Self {
+        Self { target, started: None, before: None, made: 0 }
+    }
+
+    /// Makes one. A `spare` worker does it if there is one, and one that did well is kept there.
+    pub fn walk(&mut self, stop: &Stop, spare: Option<&mut Spare>) -> Next {
+        let target = self.target;
+        let started = *self.started.get_or_insert_with(Instant::now);
+        let deadline = started.checked_add(target.deadline);
+        let limits = Limits { deadline, stop: Some(stop), secret_variables: &target.secret_variables };
+        if let Some(before) = self.before.take_if(|_| limits.left() == Some(Duration::ZERO)) {
+            return self.done(before, started);
+        }
+        let mut report = once(target, &limits, spare);
+        self.made += 1;
+        if let Some(before) = self.before.take() {
+            report = retries::combine(before, report);
+        }
+        let in_time = limits.left().is_none_or(|left| left > target.retry_spacing);
+        if self.made <= target.retries && in_time && retries::is_worth_it(&report) {
+            self.before = Some(report);
+            return Next::Again(target.retry_spacing);
+        }
+        self.done(report, started)
+    }
+
+    fn done(&self, report: Report, started: Instant) -> Next {
+        let (name, labels) = (self.target.name.clone(), self.target.labels.clone());
+        Next::Done(Box::new(Subject { name, labels, report, tries: self.made, duration: started.elapsed() }))
+    }
+}
+
+fn once(target: &CheckTarget, limits: &Limits<'_>, spare: Option<&mut Spare>) -> Report {
+    let (settings, configured) = target.settings();
+    let (given, troubles) = given(target);
+    let passwords = Passwords { database: given.database.or(configured), admin: given.admin };
+    let mut report = walk::once(&settings, &target.plan, passwords, limits, spare, &mut Nobody);
+    troubles.into_iter().for_each(|trouble| amend(&mut report, trouble));
+    report
+}
+
+/// A password that could not be read: the layer that wants it, what that shows there, and why.
+struct Trouble {
+    layer: Layer,
+    fact: Fact,
+    signal: Signal,
+    summary: String,
+}
+
+impl Trouble {
+    fn of_database(summary: String) -> Self {
+        let fact = fact::PasswordState::SourceUnreadable.into();
+        Self { layer: Layer::Password, fact, signal: signal::PASSWORD_MISSING, summary }
+    }
+
+    fn of_admin(summary: String) -> Self {
+        Self {
+            layer: Layer::Request,
+            fact: fact::ConfigState::Invalid.into(),
+            signal: signal::CONFIG_UNUSABLE,
+            summary,
+        }
+    }
+}
+
+/// What can be read of the two passwords.
+fn given(target: &CheckTarget) -> (Passwords, Vec<Trouble>) {
+    let (mut given, mut troubles) = (Passwords::default(), Vec::new());
+    match target.password.as_ref().map_or(Ok(None), |source| regular(source).and_then(|()| passwords::read(source))) {
+        Ok(password) => given.database = password,
+        Err(summary) => troubles.push(Trouble::of_database(summary)),
+    }
+    let admin = target.admin_password.as_ref();
+    match admin.map_or(Ok(None), |source| regular(source).and_then(|()| passwords::read_admin(source))) {
+        Ok(password) => given.admin = password,
+        Err(summary) => troubles.push(Trouble::of_admin(summary)),
+    }
+    (given, troubles)
+}
+
+/// A pipe gives a password once, and opening one without a writer would wait for ever.
+fn regular(source: &PasswordSource) -> Result<(), String> {
+    let PasswordSource::File(path) = source else { return Ok(()) };
+    match fs::metadata(path) {
+        Ok(meta) if !meta.is_file() => Err(format!("the password file {} is no regular file", path.display())),
+        // An error shows again when it is read.
+        _ => Ok(()),
+    }
+}
+
+/// The walk came to a layer without the password that was named for it, and says so in its own words; these are better.
+fn amend(report: &mut Report, trouble: Trouble) {
+    let missed = |finding: &Finding| {
+        let wanted = match finding.status {
+            Status::Fail => finding.facts.has(fact::PasswordState::NoneGiven),
+            Status::Skip => finding.layer == Layer::Request && finding.skipped_because.is_none(),
+            Status::Pass | Status::Warn => false,
+        };
+        finding.layer == trouble.layer && wanted
+    };
+    if let Some(place) = report.probes.iter().position(missed) {
+        let took = report.probes[place].duration_us;
+        let outcome = Notes::default().with(trouble.fact).fail(trouble.signal, trouble.summary);
+        report.probes[place] = outcome.into_finding(trouble.layer, took);
+        judge_last(&mut report.probes[..=place]);
+        report.verdict = verdict::diagnose(&report.probes, &report.target.names());
+    }
+}

@@ -1,0 +1,164 @@
+//! One walk from the configuration to the verdict: `config` here, the rest in a worker, tried again where that may help.
+
+use std::time::Duration;
+
+use nssight_diagnosis::verdict::diagnose;
+use nssight_diagnosis::{Finding, Layer};
+use nssight_probes::report::{self as schema, Report};
+use nssight_probes::target::{PasswordSource, Profile, TargetSummary};
+use nssight_probes::wire::WireEvent;
+use nssight_probes::{Observer, Plan, SeenCertificate, Settings, Walk};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::crew::Spare;
+use crate::passwords::Passwords;
+use crate::supervisor::{self, Limits};
+use crate::{copies, retries, tool};
+
+/// A report with more events than this helps nobody.
+const EVENTS_AT_MOST: usize = 2000;
+
+/// Who watches a walk while it goes on.
+pub trait Watcher {
+    /// A layer is about to be entered.
+    fn entering(&mut self, _layer: Layer) {}
+    /// A layer is done, and judged.
+    fn found(&mut self, _finding: &Finding) {}
+    /// Another try follows after `spacing`; `number` counts them from 1.
+    fn again(&mut self, _spacing: Duration, _number: u32) {}
+}
+
+/// Nobody watches.
+pub struct Nobody;
+
+impl Watcher for Nobody {}
+
+/// Walks, and tries again where that was asked for and may help. Gives the report and the number of walks.
+pub fn with_retries(
+    settings: &Settings,
+    plan: &Plan,
+    passwords: Passwords,
+    retries: u32,
+    watcher: &mut dyn Watcher,
+) -> (Report, u32) {
+    // Kept only for another try: without one, the worker has the only copy.
+    let spare = (retries > 0).then(|| passwords.again());
+    let mut report = once(settings, plan, passwords, &Limits::default(), None, watcher);
+    for number in 1..=retries {
+        let Some(passwords) = spare.as_ref().map(Passwords::again).filter(|_| retries::is_worth_it(&report)) else {
+            return (report, number);
+        };
+        watcher.again(retries::SPACING, number);
+        std::thread::sleep(retries::SPACING);
+        let next = once(settings, plan, passwords, &Limits::default(), None, watcher);
+        report = retries::combine(report, next);
+    }
+    (report, retries + 1)
+}
+
+/// A walk whose report is for another document: nothing is shown on the way.
+pub fn quietly(settings: &Settings, plan: &Plan, passwords: Passwords, retries: u32) -> Report {
+    // Without it a copy of the database may wait for the next start.
+    let _ = copies::clear_on_signals(&copies::ENDING);
+    with_retries(settings, plan, passwords, retries, &mut Nobody).0
+}
+
+/// One walk within limits, by a worker that is kept for the next if there is a place for it.
+pub fn once(
+    settings: &Settings,
+    plan: &Plan,
+    passwords: Passwords,
+    limits: &Limits<'_>,
+    spare: Option<&mut Spare>,
+    watcher: &mut dyn Watcher,
+) -> Report {
+    let started = OffsetDateTime::now_utc();
+    let mut seen = Seen { watcher, connections: 0, wire: Vec::new(), certificates: Vec::new() };
+    let mut findings = first_layer(settings, plan, &mut seen);
+    if let Ok(target) = &settings.target {
+        findings = supervisor::walk(target, plan, findings, passwords, &mut seen, limits, spare);
+    } else {
+        for probe in plan.probes().filter(|probe| probe.layer != Layer::Config) {
+            let finding = Finding::skipped(probe.layer, Some(Layer::Config), "config failed".to_owned());
+            seen.found(&finding);
+            findings.push(finding);
+        }
+    }
+    let target = summary(Some(settings), plan);
+    // The two sessions are told layer by layer; the reader wants them as they went.
+    seen.wire.sort_by_key(|event| event.at_us);
+    Report {
+        schema: schema::SCHEMA.to_owned(),
+        tool: tool::tool(),
+        started: started.format(&Rfc3339).unwrap_or_else(|_| started.to_string()),
+        connections_opened: seen.connections,
+        verdict: diagnose(&findings, &target.names()),
+        target,
+        probes: findings,
+        wire: seen.wire,
+        certificates: seen.certificates,
+    }
+}
+
+/// `config` needs no NSS and is walked here; the worker does the rest.
+fn first_layer(settings: &Settings, plan: &Plan, observer: &mut dyn Observer) -> Vec<Finding> {
+    let mut walk = Walk::new(settings, None);
+    walk.run(plan, |layer| layer == Layer::Config, observer);
+    walk.findings
+}
+
+/// What is walked, for a report; there may be no configuration at all.
+pub fn summary(settings: Option<&Settings>, plan: &Plan) -> TargetSummary {
+    match settings.and_then(|settings| settings.target.as_ref().ok()) {
+        Some(target) => target.summary(plan.until),
+        None => TargetSummary {
+            profile: Profile::default(),
+            role: None,
+            config_files: Vec::new(),
+            database: None,
+            nickname: None,
+            bridge: None,
+            server: None,
+            user: None,
+            tls_min: None,
+            tls_max: None,
+            password_source: PasswordSource::None.to_string(),
+            until: plan.until,
+            timeout_ms: settings
+                .map_or(0, |settings| u64::try_from(settings.timeout().as_millis()).unwrap_or(u64::MAX)),
+        },
+    }
+}
+
+/// What is collected for the report on the way.
+struct Seen<'a> {
+    watcher: &'a mut dyn Watcher,
+    connections: u32,
+    wire: Vec<WireEvent>,
+    certificates: Vec<SeenCertificate>,
+}
+
+impl Observer for Seen<'_> {
+    fn entering(&mut self, layer: Layer) {
+        self.watcher.entering(layer);
+    }
+
+    fn found(&mut self, finding: &Finding) {
+        self.watcher.found(finding);
+    }
+
+    fn seen(&mut self, event: &WireEvent) {
+        if self.wire.len() < EVENTS_AT_MOST {
+            self.wire.push(event.clone());
+        }
+    }
+
+    fn met(&mut self, certificate: &SeenCertificate) {
+        self.certificates.push(certificate.clone());
+    }
+
+    fn connected(&mut self, connections: u32) {
+        self.connections = connections;
+    }
+}

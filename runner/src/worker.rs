@@ -1,0 +1,239 @@
+//! The worker: a child of the same binary that does everything with NSS in it, so that a crash or a hang inside NSS
+//! is a finding and not the end of the tool.
+//!
+//! From standard input it reads the length of its task (4 bytes, big-endian), the task as JSON, and the passwords' bytes;
+//! to standard output it writes one line of JSON a message.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nssight_diagnosis::{Finding, Layer};
+use nssight_nss::library;
+use nssight_nssdb::Format;
+use nssight_nssdb::directory::parse_argument;
+use nssight_nssdb::modules::listed;
+use nssight_probes::password_file::READ_AT_MOST;
+use nssight_probes::secret::{Password, PasswordForm};
+use nssight_probes::wire::WireEvent;
+use nssight_probes::{Observer, Plan, PlanError, SeenCertificate, Settings, Target, Walk};
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::passwords::Passwords;
+
+/// What the worker is told.
+#[derive(Serialize, Deserialize)]
+pub struct Task {
+    /// What is walked.
+    pub target: Target,
+    /// The last layer of the plan.
+    pub until: Layer,
+    /// Layers that are left out.
+    pub excluded: Vec<Layer>,
+    /// Where a private copy of the database is made, if one is needed; the parent removes what is left there.
+    pub copy_to: PathBuf,
+    /// Time left for the whole walk.
+    pub time: Option<Duration>,
+    /// Form and length of the password that follows the task.
+    pub password: Option<(PasswordForm, usize)>,
+    /// Form and length of the administrator's password that comes after it.
+    pub admin_password: Option<(PasswordForm, usize)>,
+}
+
+/// What the worker tells.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Message {
+    /// Before anything is done in the layer.
+    Entering(Layer),
+    /// The layer is done.
+    Found(Box<Finding>),
+    /// Something was on the wire.
+    Wire(WireEvent),
+    /// A certificate was met.
+    Met(SeenCertificate),
+    /// So many TCP connections were opened so far.
+    Connected(u32),
+    /// The walk is over; an end of the stream without this is a crash.
+    Done {
+        /// Everything of the walk was given back, NSS included: another can be walked in this process.
+        reusable: bool,
+    },
+}
+
+/// A task is a target; its longest parts are paths.
+const TASK_AT_MOST: u64 = 1024 * 1024;
+/// A password is at most as long as the file it is read from.
+pub const PASSWORD_AT_MOST: usize = READ_AT_MOST;
+
+/// The worker's whole life: a walk for each task on standard input, until that ends.
+///
+/// # Errors
+/// In words, when standard input holds no task.
+pub fn run() -> Result<(), String> {
+    protect();
+    if !die_with_parent() {
+        return Ok(());
+    }
+    loop {
+        match receive() {
+            Ok(Some((task, passwords))) => walk(task, passwords).map_err(|error| error.to_string())?,
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(format!("the worker is started by nssight itself: {error}")),
+        }
+    }
+}
+
+fn walk(task: Task, passwords: Passwords) -> Result<(), PlanError> {
+    let plan = Plan::new(Some(task.until), task.excluded)?;
+    let settings = Settings::of(task.target);
+    let mut walk = Walk::new(&settings, passwords.database);
+    walk.admin_password = passwords.admin;
+    walk.copy_to = task.copy_to;
+    walk.end = task.time.map(|time| Instant::now() + time);
+    walk.run(&plan, |layer| layer != Layer::Config, &mut Pipe);
+    drop(walk);
+    let alone = settings.target.as_ref().is_ok_and(only_own_module);
+    Pipe.say(&Message::Done { reusable: alone && !library::is_initialised() });
+    Ok(())
+}
+
+/// Whether NSS loads nothing but its own module for this database: what another one leaves behind when it is told to end,
+/// and whether it can begin again, only a fresh process need not ask.
+fn only_own_module(target: &Target) -> bool {
+    let (_, directory) = parse_argument(&target.database.value.argument);
+    let directory = PathBuf::from(directory);
+    let listed = listed(&directory, Format::Sql).is_ok_and(|all| all.is_empty());
+    // Whatever the format that NSS chooses: who has a list of the old one gets fresh processes.
+    listed && !directory.join("secmod.db").exists()
+}
+
+/// Dies with its parent, whatever ends that one. False if that one has ended already: nobody reads what is said here.
+pub fn die_with_parent() -> bool {
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    let mut out = [PollFd::from_borrowed_fd(rustix::stdio::stdout(), PollFlags::empty())];
+    let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+    !matches!(rustix::event::poll(&mut out, Some(&now)), Ok(1..))
+}
+
+/// No core dump, and no look into the memory for other processes of the same user.
+pub fn protect() {
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
+
+/// The next walk; none when there will be no other.
+fn receive() -> io::Result<Option<(Task, Passwords)>> {
+    // Not through std's stdin: its buffer would keep the password.
+    let mut input = File::from(rustix::stdio::stdin().try_clone_to_owned()?);
+    let mut waiting = [PollFd::new(&input, PollFlags::IN)];
+    while rustix::event::poll(&mut waiting, None) == Err(Errno::INTR) {}
+    if !waiting[0].revents().contains(PollFlags::IN) {
+        return Ok(None);
+    }
+    let task: Task = read_task(&mut input)?;
+    let passwords =
+        Passwords { database: secret(&mut input, task.password)?, admin: secret(&mut input, task.admin_password)? };
+    Ok(Some((task, passwords)))
+}
+
+/// A length in 4 bytes, big-endian, and so many bytes of JSON.
+pub fn read_task<T: DeserializeOwned>(input: &mut File) -> io::Result<T> {
+    let mut length = [0; 4];
+    input.read_exact(&mut length)?;
+    let mut text = Vec::new();
+    input.take(u64::from(u32::from_be_bytes(length)).min(TASK_AT_MOST)).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// What [`read_task`] reads.
+pub fn write_task(output: &mut dyn Write, task: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_vec(task)?;
+    let length = u32::try_from(text.len()).map_err(io::Error::other)?;
+    output.write_all(&[&length.to_be_bytes()[..], &text].concat())
+}
+
+fn secret(input: &mut File, announced: Option<(PasswordForm, usize)>) -> io::Result<Option<Password>> {
+    match announced {
+        Some((form, length)) if length <= PASSWORD_AT_MOST => {
+            let mut bytes = vec![0u8; length];
+            input.read_exact(&mut bytes)?;
+            Ok(Some(Password::new(form, bytes)))
+        }
+        Some(_) => Err(io::Error::other("the password is too long")),
+        None => Ok(None),
+    }
+}
+
+struct Pipe;
+
+impl Pipe {
+    /// A parent that is gone takes the worker with it; there is nobody to tell.
+    fn say(&mut self, message: &Message) {
+        let mut out = io::stdout().lock();
+        if let Ok(mut line) = serde_json::to_vec(message) {
+            line.push(b'\n');
+            let _ = out.write_all(&line).and_then(|()| out.flush());
+        }
+    }
+}
+
+impl Observer for Pipe {
+    fn entering(&mut self, layer: Layer) {
+        self.say(&Message::Entering(layer));
+    }
+
+    fn found(&mut self, finding: &Finding) {
+        self.say(&Message::Found(Box::new(finding.clone())));
+    }
+
+    fn seen(&mut self, event: &WireEvent) {
+        self.say(&Message::Wire(event.clone()));
+    }
+
+    fn met(&mut self, certificate: &SeenCertificate) {
+        self.say(&Message::Met(certificate.clone()));
+    }
+
+    fn connected(&mut self, connections: u32) {
+        self.say(&Message::Connected(connections));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use nssight_probes::settings::{Overrides, Request};
+
+    use super::*;
+
+    #[test]
+    fn a_database_with_modules_of_others_gets_fresh_processes() {
+        let directory = tempfile::tempdir().unwrap();
+        let overrides = Overrides { database: Some(directory.path().into()), ..Overrides::default() };
+        let request = Request {
+            config: None,
+            overrides: &overrides,
+            password: None,
+            until: Layer::NssDb,
+            timeout: Duration::from_secs(1),
+            home: None,
+        };
+        let target = Settings::load(&request).0.target.unwrap();
+        assert!(only_own_module(&target), "no list at all");
+        let list = directory.path().join("pkcs11.txt");
+        fs::write(&list, "library=\nname=NSS Internal PKCS #11 Module\n\n").unwrap();
+        assert!(only_own_module(&target));
+        fs::write(&list, "library=\nname=NSS\n\nlibrary=/usr/lib/opensc-pkcs11.so\nname=OpenSC\n").unwrap();
+        assert!(!only_own_module(&target));
+        fs::write(&list, "library=\n").unwrap();
+        fs::write(directory.path().join("secmod.db"), "").unwrap();
+        assert!(!only_own_module(&target));
+    }
+}

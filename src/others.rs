@@ -1,0 +1,61 @@
+//! A database that other programs are let at.
+
+use std::ffi::{OsStr, OsString};
+use std::process::ExitCode;
+
+use nssight_diagnosis::Component;
+use nssight_diagnosis::verdict::{Names, diagnose, judge_last};
+use nssight_probes::private_copy::PrivateCopy;
+use nssight_probes::probe::nss_db::{self, Forbidden, Instead};
+use nssight_runner::copies::{ENDING, Place, clear_on_signals};
+
+use crate::exit;
+
+/// A database for programs that use NSS as they please, for as long as they do.
+pub(crate) struct Opened {
+    argument: OsString,
+    /// The copy goes before its place does.
+    copy: Option<(PrivateCopy, Place)>,
+}
+
+impl Opened {
+    /// What to give them.
+    pub(crate) fn argument(&self) -> &OsStr {
+        &self.argument
+    }
+
+    /// Whether it is a copy.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.copy.is_some()
+    }
+}
+
+/// Looks at a database before other programs are let at it, and copies it where they would not leave it as it is.
+///
+/// # Errors
+/// The exit code, when it has been said why they must not.
+pub(crate) fn open_for_others(argument: &OsStr, load_modules: bool) -> Result<Opened, ExitCode> {
+    let refused = |forbidden: Forbidden| {
+        let mut findings = vec![forbidden.into_finding()];
+        judge_last(&mut findings);
+        let verdict = diagnose(&findings, &Names::default());
+        let cause = verdict.cause.map(|cause| format!("{cause}: ")).unwrap_or_default();
+        eprintln!("nssight: {cause}{}", verdict.summary);
+        let tool = verdict.component == Some(Component::Tool);
+        ExitCode::from(if tool { exit::INCONCLUSIVE } else { exit::FAILED })
+    };
+    if let Err(error) = clear_on_signals(&ENDING) {
+        eprintln!("nssight: signals cannot be waited for: {error}");
+        return Err(ExitCode::from(exit::INCONCLUSIVE));
+    }
+    let place = Place::own();
+    match nss_db::before_others(argument, load_modules, place.path()) {
+        Ok(Instead::Itself) => Ok(Opened { argument: argument.to_owned(), copy: None }),
+        Ok(Instead::Copy(copy)) => {
+            let mut argument = OsString::from("sql:");
+            argument.push(copy.path());
+            Ok(Opened { argument, copy: Some((copy, place)) })
+        }
+        Err(forbidden) => Err(refused(forbidden)),
+    }
+}

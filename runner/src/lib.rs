@@ -9,5 +9,6 @@ pub mod stop;
 pub mod supervisor;
 pub mod targets;
 pub mod tool;
+pub mod turns;
 pub mod walk;
 pub mod worker;

@@ -3,7 +3,6 @@
 mod document;
 mod human;
 mod results;
-mod schedule;
 mod select;
 mod signals;
 mod tally;
@@ -12,16 +11,16 @@ use std::collections::BTreeMap;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, SyncSender};
 use std::thread;
-use std::time::Instant;
 
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_probes::report::Subject;
 use nssight_reports::terminal;
 use nssight_runner::crew::Spare;
 use nssight_runner::stop::Stop;
-use nssight_runner::targets::{self, CheckTarget, Next, Tries};
+use nssight_runner::targets::{self, CheckTarget, Told, Tries, Waiting};
+use nssight_runner::turns::{Job, Turns};
 use nssight_runner::{copies, worker};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -30,7 +29,6 @@ pub(crate) use document::Output;
 use crate::cli::{CheckFormat, CheckOptions, Format};
 use crate::exit;
 use results::Results;
-use schedule::{Job, Schedule};
 use signals::{Interrupted, Signals};
 
 /// Three pipes with two ends while a worker starts, its process, and a file that is read meanwhile.
@@ -54,7 +52,7 @@ pub(crate) fn run(options: &CheckOptions) -> ExitCode {
         Err(error) => return exit::usage_in(format(options), error),
     };
     let interrupted = Interrupted::default();
-    let walked = walk(&targets, options, &interrupted, &mut results);
+    let walked = walk(targets, options, &interrupted, &mut results);
     results.tally.interrupted = interrupted.name();
     let code = results.code(&interrupted, options.output.strict);
     match walked.and_then(|()| results.finish()) {
@@ -72,12 +70,9 @@ fn format(options: &CheckOptions) -> Format {
     }
 }
 
-/// One target's tries, and its place in the file.
-type Work<'a> = (usize, Tries<'a>);
-
 /// Walks all targets and hands the results on as they come.
 fn walk(
-    targets: &[CheckTarget],
+    targets: Vec<CheckTarget>,
     options: &CheckOptions,
     interrupted: &Interrupted,
     results: &mut Results<'_>,
@@ -85,35 +80,29 @@ fn walk(
     let (stop, signals) = (Stop::default(), Signals::new()?);
     copies::clear_on_signals(&[copies::HANGUP, copies::QUIT])?;
     let handle = signals.handle();
-    let schedule = Schedule::of(jobs(targets));
     let jobs = options.walks.jobs.map(usize::from);
     let jobs = jobs.or_else(|| thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+    let hands = jobs.min(targets.len());
     room_for(jobs);
-    let (schedule, stop) = (&schedule, &stop);
+    let turns = Turns::of(jobs_of(targets));
+    let (turns, stop) = (&turns, &stop);
     thread::scope(|scope| {
         scope.spawn(move || {
             signals.watch(interrupted, || {
-                schedule.close();
+                turns.close();
                 stop.stop();
             });
         });
         // A slow reader holds the walks back; results do not pile up.
         let (sender, receiver) = mpsc::sync_channel(jobs);
-        for _ in 0..jobs.min(targets.len()) {
-            let sender = sender.clone();
-            let report = move |index, subject: Box<Subject>| {
-                // Before this hand is free for another target.
-                if options.walks.fail_fast && subject.report.verdict.status == Outcome::Fail {
-                    schedule.close();
-                }
-                sender.send((index, subject)).is_ok()
-            };
-            scope.spawn(move || work(schedule, stop, report));
+        for _ in 0..hands {
+            let told = Handed { turns, fail_fast: options.walks.fail_fast, sender: sender.clone() };
+            scope.spawn(move || targets::work(turns, stop, Some(Spare::default()), &told));
         }
         drop(sender);
         let taken = receiver.into_iter().try_for_each(|(index, subject)| results.take(index, subject));
         if taken.is_err() {
-            schedule.close();
+            turns.close();
             stop.stop();
         }
         handle.close();
@@ -132,33 +121,31 @@ fn room_for(jobs: usize) {
     }
 }
 
-/// Jobs with what they must not share.
-fn jobs(targets: &[CheckTarget]) -> Vec<Job<Work<'_>>> {
+/// Jobs with what they must not share, each with its place in the file.
+fn jobs_of(targets: Vec<CheckTarget>) -> Vec<Job<Waiting<usize>>> {
     let mut known: BTreeMap<String, Arc<str>> = BTreeMap::new();
     let job = |(index, target)| {
-        let key = targets::queue_key(target);
+        let key = targets::queue_key(&target);
         let key = key.map(|key| known.entry(key).or_insert_with_key(|key| key.as_str().into()).clone());
-        Job { key, work: (index, Tries::of(target)) }
+        Job { key, work: (Tries::of(Arc::new(target)), index) }
     };
-    targets.iter().enumerate().map(job).collect()
+    targets.into_iter().enumerate().map(job).collect()
 }
 
-/// One of those who walk: with a worker of its own, as long as that does well.
-fn work(schedule: &Schedule<Work<'_>>, stop: &Stop, report: impl Fn(usize, Box<Subject>) -> bool) {
-    let mut spare = Spare::default();
-    while let Some(mut job) = schedule.next() {
-        let (index, tries) = &mut job.work;
-        match tries.walk(stop, Some(&mut spare)) {
-            _ if stop.is_stopped() => schedule.done(job.key.as_ref()),
-            Next::Again(spacing) => schedule.again(job, Instant::now() + spacing),
-            Next::Done(subject) => {
-                let heard = report(*index, subject);
-                schedule.done(job.key.as_ref());
-                if !heard {
-                    return;
-                }
-            }
+/// Hands results on.
+struct Handed<'a> {
+    turns: &'a Turns<Waiting<usize>>,
+    fail_fast: bool,
+    sender: SyncSender<(usize, Subject)>,
+}
+
+impl Told<usize> for Handed<'_> {
+    fn done(&self, index: usize, subject: Subject) -> bool {
+        // Before this hand is free for another target.
+        if self.fail_fast && subject.report.verdict.status == Outcome::Fail {
+            self.turns.close();
         }
+        self.sender.send((index, subject)).is_ok()
     }
 }
 

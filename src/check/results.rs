@@ -81,7 +81,7 @@ impl<'a> Results<'a> {
     }
 
     /// Takes the result of the target at this place in the file.
-    pub(super) fn take(&mut self, index: usize, subject: Box<Subject>) -> io::Result<()> {
+    pub(super) fn take(&mut self, index: usize, subject: Subject) -> io::Result<()> {
         self.tally.add(index, &subject);
         self.show(&subject);
         match self.format {
@@ -92,12 +92,12 @@ impl<'a> Results<'a> {
                     false => Ok(()),
                 }
             }
-            CheckFormat::Ndjson => self.say(&serde_json::to_vec(&Output::Target(TargetLine::from(&*subject)))?),
+            CheckFormat::Ndjson => self.say(&serde_json::to_vec(&Output::Target(TargetLine::from(&subject)))?),
             CheckFormat::Document(_) => {
                 if self.kept.len() <= index {
                     self.kept.resize_with(index + 1, || None);
                 }
-                self.kept[index] = Some(*subject);
+                self.kept[index] = Some(subject);
                 Ok(())
             }
         }

@@ -194,12 +194,12 @@ impl Figures {
     }
 
     /// A walk waits for as long as this lives.
-    pub(super) fn queue(&self) -> Counted<'_> {
+    pub(super) fn queue(&self) -> Counted {
         Counted::new(&self.queued, Some(&self.queue_duration))
     }
 
     /// A walk is under way for as long as this lives.
-    pub(super) fn walk(&self) -> Counted<'_> {
+    pub(super) fn walk(&self) -> Counted {
         Counted::new(&self.in_flight, None)
     }
 
@@ -228,23 +228,24 @@ impl Figures {
 }
 
 /// Counts something while it lasts.
-pub(super) struct Counted<'a> {
-    gauge: &'a Gauge,
-    duration: Option<&'a Histogram>,
+pub(super) struct Counted {
+    gauge: Gauge,
+    duration: Option<Histogram>,
     since: Instant,
 }
 
-impl<'a> Counted<'a> {
-    fn new(gauge: &'a Gauge, duration: Option<&'a Histogram>) -> Self {
+impl Counted {
+    fn new(gauge: &Gauge, duration: Option<&Histogram>) -> Self {
         gauge.inc();
-        Self { gauge, duration, since: Instant::now() }
+        // Clones count as one.
+        Self { gauge: gauge.clone(), duration: duration.cloned(), since: Instant::now() }
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.gauge.dec();
-        if let Some(duration) = self.duration {
+        if let Some(duration) = &self.duration {
             duration.observe(self.since.elapsed().as_secs_f64());
         }
     }

@@ -75,7 +75,7 @@ fn serve(options: &ExporterOptions, file: &Path, targets: TargetsFile) -> io::Re
     // Walks, and whatever else may wait for a file, have threads of their own; what is left is done in no time.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let (close, closing) = watch::channel(false);
-    let walks = Walks::new(options.cache, jobs, store, figures.clone(), closing.clone());
+    let walks = Walks::new(options.cache, jobs, store, figures.clone(), closing.clone())?;
     walks.set_targets(targets.targets);
     let result = runtime.block_on(async {
         let listener = listen(options.listen).await?;

@@ -1,16 +1,20 @@
 //! When a target is walked: at most once in a while, never twice at once, never two on one bridge, and only so many in all.
 //! Whoever asks for the same target at the same time gets the same result.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use nssight_probes::report::Subject;
 use nssight_runner::stop::Stop;
-use nssight_runner::targets::{self, CheckTarget};
-use tokio::sync::{Mutex as Turn, Semaphore, watch};
+use nssight_runner::targets::{self, CheckTarget, Told, Tries, Waiting};
+use nssight_runner::turns::{Job, Turns};
+use tokio::sync::watch;
 
-use super::figures::Figures;
+use super::figures::{Counted, Figures};
 use super::log;
 use super::store::Store;
 use super::walked::Walked;
@@ -51,6 +55,14 @@ enum Boarding {
     Flight(watch::Receiver<()>, Origin),
 }
 
+/// A walk that somebody may wait for.
+struct Flight {
+    /// Closed when this goes, however it goes.
+    _over: watch::Sender<()>,
+    /// As one that waits, and then as one under way.
+    counted: Counted,
+}
+
 struct Entry {
     target: Arc<CheckTarget>,
     last: Option<Arc<Walked>>,
@@ -62,11 +74,8 @@ struct Entry {
 pub(super) struct Walks {
     /// A result serves for so long, and so long a target has peace.
     cache: Duration,
-    jobs: Arc<Semaphore>,
-    all_jobs: u32,
     entries: Mutex<BTreeMap<String, Entry>>,
-    /// Whose turn it is on a bridge.
-    bridges: Mutex<HashMap<String, Arc<Turn<()>>>>,
+    turns: Turns<Waiting<Flight>>,
     store: Option<Store>,
     figures: Arc<Figures>,
     /// Set when the exporter is to end.
@@ -80,16 +89,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Walks {
+    /// Starts `jobs` threads that walk.
     pub(super) fn new(
         cache: Duration,
         jobs: u32,
         store: Option<Store>,
         figures: Arc<Figures>,
         closing: watch::Receiver<bool>,
-    ) -> Arc<Self> {
-        let (entries, bridges, stop) = (Mutex::default(), Mutex::default(), Stop::default());
-        let semaphore = Arc::new(Semaphore::new(jobs as usize));
-        Arc::new(Self { cache, jobs: semaphore, all_jobs: jobs, entries, bridges, store, figures, closing, stop })
+    ) -> io::Result<Arc<Self>> {
+        let (entries, turns, stop) = (Mutex::default(), Turns::open(), Stop::default());
+        let walks = Arc::new(Self { cache, entries, turns, store, figures, closing, stop });
+        for _ in 0..jobs {
+            let walks = walks.clone();
+            thread::Builder::new().name("walks".to_owned()).spawn(move || walks.work())?;
+        }
+        Ok(walks)
+    }
+
+    /// One of those who walk. A fault of nssight itself ends one walk and not the others.
+    fn work(&self) {
+        let work = || targets::work(&self.turns, &self.stop, None, self);
+        while catch_unwind(AssertUnwindSafe(work)).is_err() {
+            log::line(format_args!("a walk ended in a fault of nssight itself"));
+        }
     }
 
     /// Takes over the targets of a file. What is known of a target of the same name stays; a walk that is under way ends as it
@@ -108,9 +130,6 @@ impl Walks {
             entries.insert(entry.target.name.clone(), entry);
         }
         self.figures.set_targets(entries.iter().map(|(name, entry)| (name.as_str(), entry.last.as_deref())));
-        drop(entries);
-        // Whoever has or awaits a turn holds one more reference.
-        lock(&self.bridges).retain(|_, turn| Arc::strong_count(turn) > 1);
     }
 
     /// Names, and what is known of each.
@@ -153,44 +172,13 @@ impl Walks {
         let (over, flight) = watch::channel(());
         entry.flight = Some(flight.clone());
         let (walks, target) = (self.clone(), entry.target.clone());
-        tokio::spawn(async move {
-            // Closed when this ends, however it ends.
-            let _over = over;
-            walks.walk(&target).await;
+        let flight_of = Flight { _over: over, counted: self.figures.queue() };
+        // Its bridge may stand in a configuration on a file system that does not answer, so it is read elsewhere.
+        tokio::task::spawn_blocking(move || {
+            let key = targets::queue_key(&target).map(Arc::from);
+            walks.turns.push(Job { key, work: (Tries::of(target), flight_of) });
         });
         Some(Boarding::Flight(flight, Origin::Walked))
-    }
-
-    async fn walk(self: &Arc<Self>, target: &Arc<CheckTarget>) {
-        let queued = self.figures.queue();
-        // First the bridge, then a job: whoever waits for a bridge keeps no job from others.
-        // Its name may stand in a configuration on a file system that does not answer, so it is read elsewhere.
-        let asked = target.clone();
-        let bridge = tokio::task::spawn_blocking(move || targets::queue_key(&asked)).await;
-        let turn = match bridge.ok().flatten() {
-            Some(bridge) => {
-                let turn = lock(&self.bridges).entry(bridge).or_default().clone();
-                Some(turn.lock_owned().await)
-            }
-            None => None,
-        };
-        let Ok(job) = self.jobs.clone().acquire_owned().await else { return };
-        drop(queued);
-        if *self.closing.borrow() {
-            return;
-        }
-        let (walks, target) = (self.clone(), target.clone());
-        // Held where the walk is, so that neither is given away before it is over.
-        let walked = tokio::task::spawn_blocking(move || {
-            let _held = (turn, job);
-            let _counted = walks.figures.walk();
-            if let Some(subject) = targets::walk_unless_stopped(&target, &walks.stop) {
-                walks.record(subject);
-            }
-        });
-        if let Err(error) = walked.await {
-            log::line(format_args!("a walk ended in a fault of nssight itself: {error}"));
-        }
     }
 
     fn record(&self, subject: Subject) {
@@ -217,14 +205,27 @@ impl Walks {
 
     /// Once `closing` is set: gives the walks under way some time, and then ends them. A walk that is cut costs its bridge a
     /// client as one that ends does, and gives nothing for it.
-    pub(super) async fn finish(&self, grace: Duration, burial: Duration) {
-        let all = self.jobs.clone();
-        // All jobs together are free when no walk has one.
-        let count = self.all_jobs;
-        let idle = || all.acquire_many(count);
-        if tokio::time::timeout(grace, idle()).await.is_err() {
+    pub(super) async fn finish(self: &Arc<Self>, grace: Duration, burial: Duration) {
+        self.turns.close();
+        if !self.is_idle_within(grace).await {
             self.stop.stop();
-            let _ = tokio::time::timeout(burial, idle()).await;
+            self.is_idle_within(burial).await;
         }
+    }
+
+    async fn is_idle_within(self: &Arc<Self>, time: Duration) -> bool {
+        let walks = self.clone();
+        tokio::task::spawn_blocking(move || walks.turns.is_idle_within(time)).await.unwrap_or(true)
+    }
+}
+
+impl Told<Flight> for Walks {
+    fn begins(&self, flight: &mut Flight) {
+        flight.counted = self.figures.walk();
+    }
+
+    fn done(&self, _flight: Flight, subject: Subject) -> bool {
+        self.record(subject);
+        true
     }
 }

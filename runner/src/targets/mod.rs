@@ -19,7 +19,7 @@ use nssight_probes::target::PasswordSource;
 use nssight_probes::{Plan, Settings};
 use toml::Spanned;
 
-pub use walk::{Next, Tries, walk_unless_stopped};
+pub use walk::{Told, Tries, Waiting, work};
 
 use file::{Entry, File, Parsed, Variable};
 

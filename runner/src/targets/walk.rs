@@ -1,6 +1,7 @@
 //! The walk of one target: in a worker, within its deadline, tried again where that may help.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nssight_diagnosis::fact::{Fact, fact};
@@ -16,53 +17,73 @@ use crate::crew::Spare;
 use crate::passwords::Passwords;
 use crate::stop::Stop;
 use crate::supervisor::Limits;
+use crate::turns::Turns;
 use crate::walk::{self, Nobody};
 use crate::{passwords, retries};
 
-/// Walks a target. Whatever happens, there is a report; nothing only if it was ended from outside.
-pub fn walk_unless_stopped(target: &CheckTarget, stop: &Stop) -> Option<Subject> {
-    let mut tries = Tries::of(target);
-    while !stop.is_stopped() {
-        match tries.walk(stop, None) {
-            Next::Done(subject) => return (!stop.is_stopped()).then_some(*subject),
-            Next::Again(spacing) => stop.sleep(spacing),
-        }
-    }
-    None
+/// A target that waits for its walk, and what its user ties to it.
+pub type Waiting<T> = (Tries, T);
+
+/// What those who walk tell of a target.
+pub trait Told<T> {
+    /// A try of it begins.
+    fn begins(&self, _tie: &mut T) {}
+    /// This is what its tries gave together. False if nobody wants to know any more.
+    fn done(&self, tie: T, subject: Subject) -> bool;
 }
 
-/// The tries of one target, for those who have something to do between them.
-pub struct Tries<'a> {
-    target: &'a CheckTarget,
+/// One of those who walk, until there is nothing left to do. With a `spare`, its worker is kept for the next walk as long as it
+/// does well.
+pub fn work<T>(turns: &Turns<Waiting<T>>, stop: &Stop, mut spare: Option<Spare>, told: &impl Told<T>) {
+    while let Some((turn, (mut tries, mut tie))) = turns.next() {
+        told.begins(&mut tie);
+        match tries.walk(stop, spare.as_mut()) {
+            _ if stop.is_stopped() => {}
+            Next::Again(spacing) => turn.again((tries, tie), Instant::now() + spacing),
+            Next::Done(subject) => {
+                // Told before the turn is over.
+                let heard = told.done(tie, *subject);
+                drop(turn);
+                if !heard {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The tries of one target.
+pub struct Tries {
+    target: Arc<CheckTarget>,
     started: Option<Instant>,
     before: Option<Report>,
     made: u32,
 }
 
 /// What comes after a try.
-pub enum Next {
+enum Next {
     /// Nothing; this is what the tries together gave.
     Done(Box<Subject>),
     /// Another one, when this time has passed.
     Again(Duration),
 }
 
-impl<'a> Tries<'a> {
+impl Tries {
     /// None so far.
-    pub fn of(target: &'a CheckTarget) -> Self {
+    pub fn of(target: Arc<CheckTarget>) -> Self {
         Self { target, started: None, before: None, made: 0 }
     }
 
     /// Makes one. A `spare` worker does it if there is one, and one that did well is kept there.
-    pub fn walk(&mut self, stop: &Stop, spare: Option<&mut Spare>) -> Next {
-        let target = self.target;
+    fn walk(&mut self, stop: &Stop, spare: Option<&mut Spare>) -> Next {
+        let target = self.target.clone();
         let started = *self.started.get_or_insert_with(Instant::now);
         let deadline = started.checked_add(target.deadline);
         let limits = Limits { deadline, stop: Some(stop), secret_variables: &target.secret_variables };
         if let Some(before) = self.before.take_if(|_| limits.left() == Some(Duration::ZERO)) {
             return self.done(before, started);
         }
-        let mut report = once(target, &limits, spare);
+        let mut report = once(&target, &limits, spare);
         self.made += 1;
         if let Some(before) = self.before.take() {
             report = retries::combine(before, report);

@@ -9,7 +9,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::fact::FactId;
-use crate::judge::Grade;
 use crate::signal::Signal;
 use crate::vocabulary::{Component, Layer};
 
@@ -145,6 +144,19 @@ pub enum Condition {
     Fact(FactId, &'static [u8]),
     /// The signal is one of these.
     Signal(&'static [Signal]),
+}
+
+/// How strongly facts speak for a cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grade {
+    /// Nothing does.
+    Nothing,
+    /// What usually goes with it.
+    Inference,
+    /// Something was observed that it brings about.
+    Observation,
+    /// It was compared, parsed or read.
+    Proof,
 }
 
 /// Conditions that hold together.

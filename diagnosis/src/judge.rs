@@ -7,24 +7,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cause::{Block, Cause, Condition, Entry, Fault, Rules, Shows};
+use crate::cause::{Block, Cause, Condition, Entry, Fault, Grade, Rules, Shows};
 use crate::fact::fact::{LogsAgree, LogsJoined};
 use crate::fact::{Fact, FactId, Hop, SeenBy, Value};
 use crate::signal::{Shown, Signal};
 use crate::vocabulary::{Component, Confidence, Layer};
-
-/// How strongly facts speak for a cause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Grade {
-    /// Nothing does.
-    Nothing,
-    /// What usually goes with it.
-    Inference,
-    /// Something was observed that it brings about.
-    Observation,
-    /// It was compared, parsed or read.
-    Proof,
-}
 
 /// What is to be judged: what was shown, in order, and everything that was observed.
 #[derive(Debug, Clone, Default)]

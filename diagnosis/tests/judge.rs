@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use nssight_diagnosis::cause::Effect;
+use nssight_diagnosis::cause::{Effect, Grade};
 use nssight_diagnosis::explain;
 use nssight_diagnosis::fact::{Fact, fact};
 use nssight_diagnosis::judge::{self, Case, judge};
@@ -42,7 +42,7 @@ fn nothing_is_certain_without_a_fact() {
         for shown in places {
             let judgement = judge(&case(&shown, &[]));
             // What an observer of our own saw, and what a peer says of itself, is a fact.
-            let proven = judgement.first().is_some_and(|first| first.grade == judge::Grade::Proof);
+            let proven = judgement.first().is_some_and(|first| first.grade == Grade::Proof);
             assert!(proven || judgement.confidence != Confidence::Certain, "{shown:?}");
         }
     }

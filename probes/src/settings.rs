@@ -19,14 +19,12 @@ use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
 use crate::secret::{Password, PasswordForm};
-use crate::target::{Database, Endpoint, PasswordSource, Role, Setting, Target, TlsVersion};
+use crate::target::{self, Database, Endpoint, PasswordSource, Role, Setting, Target, TlsVersion};
 
 /// Where Sigul keeps the system's configuration.
 const SYSTEM_DIRECTORY: &str = "/etc/sigul";
 /// A configuration is a page or two; nothing larger is read.
 const CONFIG_AT_MOST: u64 = 1024 * 1024;
-/// A host name is no longer than this (RFC 1035, 2.3.4).
-const HOST_AT_MOST: usize = 253;
 /// The port that a Sigul bridge keeps for servers.
 pub const SERVER_PORT: u16 = 44333;
 /// The port that it keeps for clients.
@@ -279,7 +277,7 @@ fn build(request: &Request<'_>, files: Files) -> Result<(Target, Option<Password
         override_or(&flags.server, "server", config.as_ref().and_then(|config| config.server_hostname.as_ref()));
     let user = override_or(&flags.user, "user", config.as_ref().and_then(|config| config.user_name.as_ref()));
     for host in [bridge.as_ref().map(|b| &b.value.host), server.as_ref().map(|s| &s.value)].into_iter().flatten() {
-        check_host(host).map_err(ConfigTrouble::invalid)?;
+        target::check_host(host).map_err(ConfigTrouble::invalid)?;
     }
     let tls = tls_range(flags, config.as_ref())?;
     let (password, bytes) = password(request, config.as_mut());
@@ -399,22 +397,4 @@ fn bridge_conf_at_hand(request: &Request<'_>) -> Option<(PathBuf, u16)> {
         let port = ini.own("bridge", "server-listen-port")?.text().trim().parse().ok()?;
         Some((path, port))
     })
-}
-
-/// A host name that could exist, or an address.
-pub fn check_host(host: &str) -> Result<(), String> {
-    let shown: String = host.chars().take(40).collect();
-    if host.is_empty() {
-        return Err("the host name is empty".to_owned());
-    }
-    if host.len() > HOST_AT_MOST {
-        return Err(format!(
-            "the host name \"{shown}…\" has {} characters; at most {HOST_AT_MOST} are possible",
-            host.len()
-        ));
-    }
-    match host.chars().find(|c| c.is_whitespace() || c.is_control() || "/@\"'".contains(*c)) {
-        Some(bad) => Err(format!("the host name \"{shown}\" has the character {bad:?} in it")),
-        None => Ok(()),
-    }
 }

@@ -86,7 +86,7 @@ impl Endpoint {
                 port.parse().ok().filter(|port| *port > 0).ok_or(format!("\"{port}\" is not a port (1 to 65535)"))?
             }
         };
-        crate::settings::check_host(host)?;
+        check_host(host)?;
         Ok(Self { host: host.to_owned(), port })
     }
 }
@@ -97,6 +97,27 @@ impl fmt::Display for Endpoint {
             true => write!(f, "[{}]:{}", self.host, self.port),
             false => write!(f, "{}:{}", self.host, self.port),
         }
+    }
+}
+
+/// A host name is no longer than this (RFC 1035, 2.3.4).
+const HOST_AT_MOST: usize = 253;
+
+/// A host name that could exist, or an address.
+pub fn check_host(host: &str) -> Result<(), String> {
+    let shown: String = host.chars().take(40).collect();
+    if host.is_empty() {
+        return Err("the host name is empty".to_owned());
+    }
+    if host.len() > HOST_AT_MOST {
+        return Err(format!(
+            "the host name \"{shown}…\" has {} characters; at most {HOST_AT_MOST} are possible",
+            host.len()
+        ));
+    }
+    match host.chars().find(|c| c.is_whitespace() || c.is_control() || "/@\"'".contains(*c)) {
+        Some(bad) => Err(format!("the host name \"{shown}\" has the character {bad:?} in it")),
+        None => Ok(()),
     }
 }
 

@@ -16,7 +16,6 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::walked::Walked;
-use super::walks::Origin;
 
 /// From a walk that ends at a local file to one that ends at its deadline.
 const SECONDS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -224,6 +223,30 @@ impl Figures {
 
     pub(super) fn connections(&self, open: usize) {
         self.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+}
+
+/// How a scrape came by its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Origin {
+    /// By a walk that it began.
+    Walked,
+    /// By a walk that another scrape had begun.
+    Shared,
+    /// It was there and young enough.
+    Cached,
+    /// The walk takes longer than the scrape waits; this is the result before it, if there is one.
+    Stale,
+}
+
+impl Origin {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Walked => "walked",
+            Self::Shared => "shared",
+            Self::Cached => "cached",
+            Self::Stale => "stale",
+        }
     }
 }
 

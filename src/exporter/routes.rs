@@ -19,8 +19,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use super::figures::Figures;
+use super::figures::Origin;
 use super::negotiation::{Dialect, patience};
-use super::walks::{Answer, Origin, Walks};
+use super::walks::{Answer, Walks};
 use super::{classic, page};
 use crate::cli::Format;
 

@@ -14,34 +14,10 @@ use nssight_runner::targets::{self, CheckTarget, Told, Tries, Waiting};
 use nssight_runner::turns::{Job, Turns};
 use tokio::sync::watch;
 
-use super::figures::{Counted, Figures};
+use super::figures::{Counted, Figures, Origin};
 use super::log;
 use super::store::Store;
 use super::walked::Walked;
-
-/// How a scrape came by its result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Origin {
-    /// By a walk that it began.
-    Walked,
-    /// By a walk that another scrape had begun.
-    Shared,
-    /// It was there and young enough.
-    Cached,
-    /// The walk takes longer than the scrape waits; this is the result before it, if there is one.
-    Stale,
-}
-
-impl Origin {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Walked => "walked",
-            Self::Shared => "shared",
-            Self::Cached => "cached",
-            Self::Stale => "stale",
-        }
-    }
-}
 
 /// What a scrape gets.
 pub(super) struct Answer {

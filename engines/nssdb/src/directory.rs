@@ -9,7 +9,7 @@ pub use choice::{Access, Choice, Present, Question, TypePrefix, choose, parse_ar
 pub use entry::{FileEntry, FileKind};
 pub use locks::{Lock, LockKind};
 pub use magic::Magic;
-pub(crate) use magic::{HASH_HEADER, HASH_MAGIC, SQLITE_HEADER, SQLITE_MAGIC};
+pub(crate) use magic::{HASH_HEADER, HASH_MAGIC};
 
 use crate::{Errno, Format};
 use locks::LockTable;

@@ -207,7 +207,7 @@ impl FromStr for Host {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        nssight_probes::settings::check_host(text).map(|()| Self(text.to_owned()))
+        nssight_probes::target::check_host(text).map(|()| Self(text.to_owned()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The format of a file from its first bytes.
 
+use crate::sql::{SQLITE_HEADER, SQLITE_MAGIC};
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, Read};
@@ -36,14 +37,10 @@ pub enum Magic {
     },
 }
 
-/// "SQLite format 3" and NUL: SQLite file format, section 1.3.
-pub(crate) const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// Magic of a Berkeley DB hash file, always big-endian in files of NSS.
 pub(crate) const HASH_MAGIC: u32 = 0x0006_1561;
 /// Length of the header of a Berkeley DB hash file.
 pub(crate) const HASH_HEADER: usize = 260;
-/// Length of the header of an SQLite database.
-pub(crate) const SQLITE_HEADER: usize = 100;
 
 pub(super) fn identify(file: File, size: u64) -> io::Result<Magic> {
     let mut head = Vec::with_capacity(HASH_HEADER);

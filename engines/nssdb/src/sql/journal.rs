@@ -3,7 +3,7 @@
 //! A journal that is there holds the pages as they were before a transaction that has not ended: either its
 //! writer died, or it is still at work. In both cases the state before the transaction is the right one.
 
-use super::snapshot::{be32, page_size, put_page};
+use super::page::{be32, page_size, put_page};
 
 /// First eight bytes of a journal header.
 const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];

@@ -1,6 +1,6 @@
 //! Applies a write-ahead log to a copy of the database (SQLite file format, section 4).
 
-use super::snapshot::{be32, page_size, put_page};
+use super::page::{be32, page_size, put_page};
 
 /// Length of the log header.
 const HEADER: usize = 32;

@@ -1,35 +1,9 @@
-//! The layers in order, what each needs, and the plan of one walk.
+//! The plan of one walk: how far it goes, and what it leaves out.
 
-use nssight_diagnosis::{Layer, Outcome};
+use nssight_diagnosis::Layer;
 
-use crate::probe;
-use crate::walk::Walk;
-
-/// One layer's probe.
-pub struct Probe {
-    /// The layer it answers for.
-    pub layer: Layer,
-    /// Layers that must have come out well before this one makes sense.
-    pub needs: &'static [Layer],
-    /// Walks the layer.
-    pub run: fn(&mut Walk<'_>) -> Outcome,
-}
-
-/// Every probe, in the order of the walk.
-pub const PROBES: &[Probe] = &[
-    probe::config::PROBE,
-    probe::environment::PROBE,
-    probe::nss_db::PROBE,
-    probe::password::PROBE,
-    probe::certificate::PROBE,
-    probe::private_key::PROBE,
-    probe::resolve::PROBE,
-    probe::tcp::PROBE,
-    probe::outer_handshake::PROBE,
-    probe::bridge::PROBE,
-    probe::inner_handshake::PROBE,
-    probe::request::PROBE,
-];
+use crate::probe::PROBES;
+use crate::walk::Probe;
 
 /// What cannot be walked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

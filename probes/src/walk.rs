@@ -1,4 +1,4 @@
-//! One walk: the probes in order, what they hand on to each other, and who is told.
+//! What the probes of one walk hand on to each other.
 
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpStream};
@@ -6,29 +6,19 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use nssight_diagnosis::{CertificateRole, Finding, Layer, Outcome};
 use nssight_nss::transport::Control;
 use nssight_nss::{Certificate, ClientAuth, Nss, PrivateKey, Slot, TlsClient};
 use nssight_sigul::request::Request;
 
-use nssight_diagnosis::fact::fact;
-use nssight_diagnosis::signal::signal;
-use nssight_diagnosis::verdict::judge_last;
-use nssight_diagnosis::{CertificateRole, Finding, Layer, Notes, Status};
-
 use crate::certificates::SeenCertificate;
-use crate::plan::{Plan, Probe};
 use crate::private_copy::{self, PrivateCopy};
 use crate::secret::Password;
 use crate::settings::Settings;
 use crate::target::{Role, Target};
 use crate::tunnel::Tunnel;
-use crate::wire::{SessionLog, WireEvent};
+use crate::wire::SessionLog;
 use crate::x509;
-
-/// Saying goodbye may take this long.
-const CLOSING: Duration = Duration::from_millis(500);
-/// A peer that had less time than this cannot be blamed for silence.
-const WORTH_A_TRY: Duration = Duration::from_millis(500);
 
 /// An established outer session.
 pub struct OuterSession {
@@ -56,18 +46,14 @@ pub struct InnerSession {
     pub request: Request,
 }
 
-/// Is told what happens in a walk while it happens.
-pub trait Observer {
-    /// A layer is about to be entered. Said before anything is done in it, so that a crash has a place.
-    fn entering(&mut self, layer: Layer);
-    /// A layer is done.
-    fn found(&mut self, finding: &Finding);
-    /// Something was seen on the wire.
-    fn seen(&mut self, event: &WireEvent);
-    /// A certificate was met.
-    fn met(&mut self, certificate: &SeenCertificate);
-    /// A TCP connection was opened; the number is the count so far.
-    fn connected(&mut self, connections: u32);
+/// One layer's probe.
+pub struct Probe {
+    /// The layer it answers for.
+    pub layer: Layer,
+    /// Layers that must have come out well before this one makes sense.
+    pub needs: &'static [Layer],
+    /// Walks the layer.
+    pub run: fn(&mut Walk<'_>) -> Outcome,
 }
 
 /// What the probes have obtained so far. Everything in it stays in this process.
@@ -166,36 +152,6 @@ impl<'a> Walk<'a> {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Walks the layers of `plan` for which `chosen` is true, and tells `observer`.
-    pub fn run(&mut self, plan: &Plan, chosen: impl Fn(Layer) -> bool, observer: &mut dyn Observer) {
-        self.goes_on = plan.walks(Layer::Bridge);
-        for probe in plan.probes().filter(|probe| chosen(probe.layer)) {
-            let known = self.met.len();
-            let finding = self.step(plan, probe, observer);
-            self.met.iter().skip(known).for_each(|certificate| observer.met(certificate));
-            for session in &self.sessions {
-                session.borrow_mut().take_new().iter().for_each(|event| observer.seen(event));
-            }
-            self.findings.push(finding);
-            judge_last(&mut self.findings);
-            self.findings.last().into_iter().for_each(|finding| observer.found(finding));
-        }
-        self.close();
-    }
-
-    /// Ends what is still open, inner session first; nothing waits long for a peer that does not listen any more.
-    fn close(&mut self) {
-        if let Some(tunnel) = &self.tunnel {
-            tunnel.borrow().set_deadline(Instant::now() + CLOSING);
-        }
-        if let Some(mut inner) = self.inner.take() {
-            // close_notify and the end of the inner stream; a peer that is gone cannot be told.
-            let _ = inner.client.finish();
-        }
-        self.tunnel = None;
-        self.outer = None;
-    }
-
     /// Notes our own certificate and its issuers.
     pub(crate) fn meet_own(&mut self) {
         let role = match self.target().role {
@@ -231,45 +187,5 @@ impl<'a> Walk<'a> {
     /// Issuers of our chain, as DER names, the missing one included.
     pub(crate) fn our_cas(&self) -> Vec<Vec<u8>> {
         self.chain.iter().filter_map(|link| x509::issuer(&link.der())).collect()
-    }
-
-    fn step(&mut self, plan: &Plan, probe: &Probe, observer: &mut dyn Observer) -> Finding {
-        if !plan.walks(probe.layer) {
-            return Finding::skipped(probe.layer, None, "left out on request".to_owned());
-        }
-        if let Some((because, summary)) = self.obstacle(probe) {
-            return Finding::skipped(probe.layer, because, summary);
-        }
-        observer.entering(probe.layer);
-        let started = Instant::now();
-        self.deadline = started + self.settings.timeout();
-        if let Some(end) = self.end {
-            if end.saturating_duration_since(started) < self.settings.timeout().min(WORTH_A_TRY) {
-                let summary = format!("the time for the whole walk ended before {}", probe.layer);
-                let notes = Notes::default().with(fact::ToolState::DeadlinePassed);
-                return notes.fail(signal::TOOL_TIMEOUT, summary).into_finding(probe.layer, 0);
-            }
-            self.deadline = self.deadline.min(end);
-        }
-        let before = self.connections;
-        let outcome = (probe.run)(self);
-        if self.connections != before {
-            observer.connected(self.connections);
-        }
-        let duration = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        outcome.into_finding(probe.layer, duration)
-    }
-
-    /// The layer in the way: the one that failed, however many skipped ones lie between.
-    fn obstacle(&self, probe: &Probe) -> Option<(Option<Layer>, String)> {
-        let in_the_way = probe.needs.iter().filter_map(|need| self.finding(*need));
-        in_the_way.into_iter().find_map(|finding| match finding.status {
-            Status::Fail => Some((Some(finding.layer), format!("{} failed", finding.layer))),
-            Status::Skip => Some(match finding.skipped_because {
-                Some(root) => (Some(root), format!("{root} failed")),
-                None => (None, format!("{} was not walked: {}", finding.layer, finding.summary)),
-            }),
-            Status::Pass | Status::Warn => None,
-        })
     }
 }

@@ -15,10 +15,9 @@ use nssight_sigul::chunk::Stream;
 use nssight_sigul::request::Request;
 
 use crate::error_info;
-use crate::plan::Probe;
 use crate::session_facts::{FailedSession, Policy};
 use crate::tunnel::{Arrival, InnerTransport, Tunnel};
-use crate::walk::{InnerSession, OuterSession, Walk};
+use crate::walk::{InnerSession, OuterSession, Probe, Walk};
 use crate::wire::{Session, SessionLog};
 
 /// Everything up to here must have come out well.

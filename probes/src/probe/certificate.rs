@@ -9,10 +9,9 @@ use nssight_nss::{Certificate, ChainError, ErrorCode, Trust, Usage, library};
 use time::OffsetDateTime;
 
 use crate::error_info;
-use crate::plan::Probe;
 use crate::probe::nss_db;
 use crate::target::Role;
-use crate::walk::Walk;
+use crate::walk::{Probe, Walk};
 
 /// Certificates are readable without a login.
 pub const PROBE: Probe =

@@ -4,9 +4,8 @@ use nssight_diagnosis::fact::fact;
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{Layer, Notes, Outcome};
 
-use crate::plan::Probe;
 use crate::target::{Setting, Target};
-use crate::walk::Walk;
+use crate::walk::{Probe, Walk};
 
 /// The first layer.
 pub const PROBE: Probe = Probe { layer: Layer::Config, needs: &[], run };

@@ -11,8 +11,7 @@ use nssight_diagnosis::{Layer, Notes, Outcome};
 use nssight_nss::library;
 use time::OffsetDateTime;
 
-use crate::plan::Probe;
-use crate::walk::Walk;
+use crate::walk::{Probe, Walk};
 
 /// Nothing is needed: a broken configuration does not hide the host.
 pub const PROBE: Probe = Probe { layer: Layer::Environment, needs: &[], run };

@@ -8,10 +8,9 @@ use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
 use nssight_nss::tls::Channel;
 use nssight_nss::{ErrorCode, HandshakeFacts, NssError};
 
-use crate::plan::Probe;
 use crate::session_facts::{self, FailedSession, Policy};
 use crate::target::TlsVersion;
-use crate::walk::{InnerSession, Walk};
+use crate::walk::{InnerSession, Probe, Walk};
 
 /// The session was begun by `bridge`.
 pub const PROBE: Probe = Probe {

@@ -12,3 +12,21 @@ pub mod private_key;
 pub mod request;
 pub mod resolve;
 pub mod tcp;
+
+use crate::walk::Probe;
+
+/// Every probe, in the order of the walk.
+pub const PROBES: &[Probe] = &[
+    config::PROBE,
+    environment::PROBE,
+    nss_db::PROBE,
+    password::PROBE,
+    certificate::PROBE,
+    private_key::PROBE,
+    resolve::PROBE,
+    tcp::PROBE,
+    outer_handshake::PROBE,
+    bridge::PROBE,
+    inner_handshake::PROBE,
+    request::PROBE,
+];

@@ -23,9 +23,8 @@ use self::files::{Look, describe, file_trouble, hot_journal, legacy_library, pro
 pub use self::others::{Forbidden, Instead, before_others};
 use crate::error_info;
 use crate::modules::Modules;
-use crate::plan::Probe;
 use crate::private_copy::{PrivateCopy, Trouble};
-use crate::walk::Walk;
+use crate::walk::{Probe, Walk};
 
 /// Only the configuration says where the database is.
 pub const PROBE: Probe = Probe { layer: Layer::NssDb, needs: &[Layer::Config], run };

@@ -11,10 +11,9 @@ use nssight_nss::tls::Channel;
 use nssight_nss::transport::Control;
 use nssight_nss::{ErrorCode, HandshakeFacts, Nss, NssError, TcpTransport, TlsClient, TlsOptions};
 
-use crate::plan::Probe;
 use crate::session_facts::{self, FailedSession, Policy};
 use crate::target::{Role, TlsVersion};
-use crate::walk::{OuterSession, Walk};
+use crate::walk::{OuterSession, Probe, Walk};
 use crate::wire::{Session, SessionLog};
 
 /// The one connection, and both halves of our identity.

@@ -8,11 +8,10 @@ use nssight_nssdb::{Database, Format, PasswordCheck, PasswordState};
 
 use crate::error_info;
 use crate::password_file::{self, READ_AT_MOST, Reading, Repair, Secret};
-use crate::plan::Probe;
 use crate::probe::nss_db;
 use crate::secret::{Password, PasswordForm};
 use crate::target::PasswordSource;
-use crate::walk::Walk;
+use crate::walk::{Probe, Walk};
 
 /// The key database must be open.
 pub const PROBE: Probe = Probe { layer: Layer::Password, needs: &[Layer::Config, Layer::NssDb], run };

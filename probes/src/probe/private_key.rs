@@ -8,9 +8,8 @@ use nssight_nss::key::KeyKind;
 use nssight_nssdb::{Database, KeyMatch};
 
 use crate::error_info;
-use crate::plan::Probe;
 use crate::probe::nss_db;
-use crate::walk::Walk;
+use crate::walk::{Probe, Walk};
 
 /// Without a login NSS does not show private keys.
 pub const PROBE: Probe =

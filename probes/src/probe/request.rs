@@ -13,9 +13,8 @@ use nssight_sigul::reply::{self, Decoder, Event, ReplyError, ReplyKeys};
 use zeroize::Zeroizing;
 
 use crate::error_info;
-use crate::plan::Probe;
 use crate::tunnel::{Arrival, Tunnel};
-use crate::walk::{InnerSession, Walk};
+use crate::walk::{InnerSession, Probe, Walk};
 
 /// The inner session carries the password.
 pub const PROBE: Probe =

@@ -12,9 +12,8 @@ use nssight_diagnosis::fact::fact::{self, NameSource, NameState};
 use nssight_diagnosis::signal::{Signal, signal};
 use nssight_diagnosis::{ErrorInfo, Layer, Notes, Outcome};
 
-use crate::plan::Probe;
 use crate::target::Endpoint;
-use crate::walk::Walk;
+use crate::walk::{Probe, Walk};
 
 /// Names are looked up whatever the database says.
 pub const PROBE: Probe = Probe { layer: Layer::Resolve, needs: &[Layer::Config], run };

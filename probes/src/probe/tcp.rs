@@ -9,8 +9,7 @@ use nssight_diagnosis::fact::fact::{self, TcpState};
 use nssight_diagnosis::signal::{Library, Signal, signal};
 use nssight_diagnosis::{Layer, Notes, Outcome};
 
-use crate::plan::Probe;
-use crate::walk::Walk;
+use crate::walk::{Probe, Walk};
 
 /// Everything that could fail without the network must have come out well: a connection that is not used hurts the
 /// next client of a serial bridge.

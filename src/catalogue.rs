@@ -9,7 +9,7 @@ use nssight_diagnosis::signal::{CODES, NOTES, Signal, TEXTS};
 use nssight_diagnosis::{Cause, Layer};
 use nssight_inventory::compare::Comparison as ComparisonDocument;
 use nssight_inventory::views::Inspection as InspectionDocument;
-use nssight_probes::PROBES;
+use nssight_probes::plan::layers;
 use nssight_trace::{Against, TraceReport};
 use schemars::schema_for;
 
@@ -25,9 +25,9 @@ use crate::process_model::MatrixDocument;
 const SPELLINGS: usize = 12;
 
 pub(crate) fn checks() -> ExitCode {
-    print(PROBES.iter().map(|probe| {
-        let causes: Vec<&str> = causes_of(probe.layer).map(Cause::id).collect();
-        format!("{:<16} {}", probe.layer, causes.join(" "))
+    print(layers().map(|layer| {
+        let causes: Vec<&str> = causes_of(layer).map(Cause::id).collect();
+        format!("{layer:<16} {}", causes.join(" "))
     }))
 }
 

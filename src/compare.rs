@@ -10,9 +10,10 @@ use colored::Colorize;
 use nssight_diagnosis::fact::{FactId, Key, fact};
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{CertificateRole, Layer, Status};
+use nssight_probes::SeenCertificate;
+use nssight_probes::plan::{layers, needs_of};
 use nssight_probes::report::{SCHEMA, Tool};
 use nssight_probes::target::{Setting, TargetSummary, TlsVersion};
-use nssight_probes::{PROBES, SeenCertificate};
 use nssight_reports::terminal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -200,11 +201,11 @@ impl Comparison {
             [true, true] => By::Label,
             [true, false] | [false, true] => By::CommonLabel,
         };
-        for probe in PROBES {
-            let one = a.probes.iter().find(|finding| finding.layer == probe.layer);
-            let other = b.probes.iter().find(|finding| finding.layer == probe.layer);
+        for at in layers() {
+            let one = a.probes.iter().find(|finding| finding.layer == at);
+            let other = b.probes.iter().find(|finding| finding.layer == at);
             if let (Some(one), Some(other)) = (one, other) {
-                layer(one, other, by, rank_of(probe.layer, failing), &mut differences);
+                layer(one, other, by, rank_of(at, failing), &mut differences);
             }
         }
         differences.sort_by_key(|difference| (difference.rank, difference.layer));
@@ -235,8 +236,7 @@ fn rests_on(layer: Layer) -> BTreeSet<Layer> {
     let mut found = BTreeSet::new();
     let mut open = vec![layer];
     while let Some(layer) = open.pop() {
-        let needs = PROBES.iter().find(|probe| probe.layer == layer).map_or(&[][..], |probe| probe.needs);
-        open.extend(needs.iter().copied().filter(|need| found.insert(*need)));
+        open.extend(needs_of(layer).iter().copied().filter(|need| found.insert(*need)));
     }
     found
 }

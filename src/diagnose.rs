@@ -72,9 +72,9 @@ fn name(target: &TargetSummary, config: Option<&Path>) -> String {
 
 fn dry_run(plan: &Plan, retries: u32, has_program: bool) -> ExitCode {
     let mut out = io::stdout().lock();
-    for probe in plan.probes() {
-        let note = if plan.walks(probe.layer) { "" } else { "  left out" };
-        let _ = writeln!(out, "{}{note}", probe.layer);
+    for layer in plan.layers() {
+        let note = if plan.walks(layer) { "" } else { "  left out" };
+        let _ = writeln!(out, "{layer}{note}");
     }
     let _ = match (plan.connections(), retries) {
         (0, _) => writeln!(out, "no connection would be opened"),

@@ -2,7 +2,8 @@
 
 use nssight_diagnosis::Layer;
 
-use crate::probe::PROBES;
+use crate::probe::COMMON;
+use crate::profile::Profile;
 use crate::walk::Probe;
 
 /// What cannot be walked.
@@ -20,7 +21,7 @@ pub enum PlanError {
 }
 
 fn known() -> String {
-    PROBES.iter().map(|probe| probe.layer.as_str()).collect::<Vec<_>>().join(", ")
+    layers().map(Layer::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// The layers of one walk, checked.
@@ -33,15 +34,17 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Every layer that has a probe.
+    /// Every layer that a walk can have.
     pub fn whole() -> Self {
-        Self { until: PROBES[PROBES.len() - 1].layer, excluded: Vec::new() }
+        Self { until: Layer::Request, excluded: Vec::new() }
     }
 
     /// Checks that every layer named has a probe, and that no connection is opened for nothing.
     pub fn new(until: Option<Layer>, excluded: Vec<Layer>) -> Result<Self, PlanError> {
         let plan = Self { until: until.unwrap_or(Self::whole().until), excluded };
-        if let Some(unknown) = plan.excluded.iter().chain([&plan.until]).find(|layer| probe_of(**layer).is_none()) {
+        if let Some(unknown) =
+            plan.excluded.iter().chain([&plan.until]).find(|layer| layers().all(|known| known != **layer))
+        {
             return Err(PlanError::NoProbe(*unknown));
         }
         match plan.walks(Layer::Tcp) && !plan.walks(Layer::OuterHandshake) {
@@ -50,10 +53,16 @@ impl Plan {
         }
     }
 
-    /// The probes up to the last layer, those left out included.
-    pub fn probes(&self) -> impl Iterator<Item = &'static Probe> + use<> {
+    /// The layers up to the last one, those left out included; a profile may have fewer.
+    pub fn layers(&self) -> impl Iterator<Item = Layer> + use<> {
         let until = self.until;
-        PROBES.iter().filter(move |probe| probe.layer <= until)
+        layers().filter(move |layer| *layer <= until)
+    }
+
+    /// The probes of a profile up to the last layer, those left out included.
+    pub fn probes(&self, profile: Profile) -> impl Iterator<Item = &'static Probe> + use<> {
+        let until = self.until;
+        probes_of(profile).filter(move |probe| probe.layer <= until)
     }
 
     /// Whether a layer is walked if nothing before it fails.
@@ -67,9 +76,20 @@ impl Plan {
     }
 }
 
-/// The probe of a layer.
-pub fn probe_of(layer: Layer) -> Option<&'static Probe> {
-    PROBES.iter().find(|probe| probe.layer == layer)
+/// Every layer that a walk can have, in its order.
+pub fn layers() -> impl Iterator<Item = Layer> {
+    Layer::ALL.iter().copied().filter(|layer| *layer != Layer::ProcessModel)
+}
+
+/// The probes of a profile, in the order of the walk.
+pub fn probes_of(profile: Profile) -> impl Iterator<Item = &'static Probe> {
+    COMMON.iter().chain(profile.details().beyond)
+}
+
+/// The layers that must have passed before this one makes sense, in the profile that has it.
+pub fn needs_of(layer: Layer) -> &'static [Layer] {
+    let mut all = Profile::ALL.iter().flat_map(|profile| probes_of(*profile));
+    all.find(|probe| probe.layer == layer).map_or(&[], |probe| probe.needs)
 }
 
 #[cfg(test)]
@@ -77,15 +97,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layers_are_unique_and_in_the_order_of_the_walk() {
-        assert!(PROBES.windows(2).all(|pair| pair[0].layer < pair[1].layer));
-    }
-
-    #[test]
-    fn needs_come_first() {
-        for (index, probe) in PROBES.iter().enumerate() {
-            for need in probe.needs {
-                assert!(PROBES[..index].iter().any(|earlier| earlier.layer == *need), "{} needs {need}", probe.layer);
+    fn layers_of_a_profile_are_unique_in_order_and_after_what_they_need() {
+        for profile in Profile::ALL {
+            let probes: Vec<&Probe> = probes_of(*profile).collect();
+            assert!(probes.windows(2).all(|pair| pair[0].layer < pair[1].layer), "{profile:?}");
+            for (index, probe) in probes.iter().enumerate() {
+                for need in probe.needs {
+                    let earlier = probes[..index].iter().any(|earlier| earlier.layer == *need);
+                    assert!(earlier, "{profile:?}: {} needs {need}", probe.layer);
+                }
             }
         }
     }

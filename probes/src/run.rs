@@ -9,6 +9,8 @@ use nssight_diagnosis::{Finding, Layer, Notes, Status};
 
 use crate::certificates::SeenCertificate;
 use crate::plan::Plan;
+use crate::profile::Profile;
+use crate::target::Target;
 use crate::walk::{Probe, Walk};
 use crate::wire::WireEvent;
 
@@ -34,8 +36,9 @@ pub trait Observer {
 impl Walk<'_> {
     /// Walks the layers of `plan` for which `chosen` is true, and tells `observer`.
     pub fn run(&mut self, plan: &Plan, chosen: impl Fn(Layer) -> bool, observer: &mut dyn Observer) {
+        let profile = self.settings.target.as_ref().map_or_else(|_| Profile::default(), Target::profile);
         self.goes_on = plan.walks(Layer::Bridge);
-        for probe in plan.probes().filter(|probe| chosen(probe.layer)) {
+        for probe in plan.probes(profile).filter(|probe| chosen(probe.layer)) {
             let known = self.met.len();
             let finding = self.step(plan, probe, observer);
             self.met.iter().skip(known).for_each(|certificate| observer.met(certificate));
@@ -51,14 +54,14 @@ impl Walk<'_> {
 
     /// Ends what is still open, inner session first; nothing waits long for a peer that does not listen any more.
     fn close(&mut self) {
-        if let Some(tunnel) = &self.tunnel {
-            tunnel.borrow().set_deadline(Instant::now() + CLOSING);
+        if let Some(passage) = &self.passage {
+            passage.set_deadline(Instant::now() + CLOSING);
         }
         if let Some(mut inner) = self.inner.take() {
             // close_notify and the end of the inner stream; a peer that is gone cannot be told.
             let _ = inner.client.finish();
         }
-        self.tunnel = None;
+        self.passage = None;
         self.outer = None;
     }
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::profile::Profile;
 use nssight_diagnosis::Layer;
-use nssight_diagnosis::verdict::{Names, Peer};
+use nssight_diagnosis::verdict::Names;
 
 /// Which part this host plays; it follows from the configuration's sections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -245,17 +246,6 @@ pub struct Target {
     pub patience: Option<Duration>,
 }
 
-/// What the peer is, and with it which layers come after TCP and what they are called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Profile {
-    /// Any TLS peer: the walk ends with the handshake.
-    Tls,
-    /// A bridge with a server behind it.
-    #[default]
-    Sigul,
-}
-
 /// The target as a report shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TargetSummary {
@@ -299,10 +289,7 @@ impl Target {
 
     /// The peer as a subject.
     pub fn peer(&self) -> &'static str {
-        match self.profile() {
-            Profile::Tls => "the peer",
-            Profile::Sigul => "the bridge",
-        }
+        self.profile().details().subject
     }
 
     /// For a report.
@@ -335,10 +322,7 @@ impl TargetSummary {
             nickname: self.nickname.as_ref().map(|nickname| nickname.value.clone()),
             host: peer.map(|(host, _)| host.trim_start_matches('[').trim_end_matches(']').to_owned()),
             port: peer.map(|(_, port)| port.to_owned()),
-            peer: match self.profile {
-                Profile::Tls => Peer::Plain,
-                Profile::Sigul => Peer::Bridge,
-            },
+            peer: self.profile.details().peer,
         }
     }
 }

@@ -9,14 +9,12 @@ use std::time::{Duration, Instant};
 use nssight_diagnosis::{CertificateRole, Finding, Layer, Outcome};
 use nssight_nss::transport::Control;
 use nssight_nss::{Certificate, ClientAuth, Nss, PrivateKey, Slot, TlsClient};
-use nssight_sigul::request::Request;
 
 use crate::certificates::SeenCertificate;
 use crate::private_copy::{self, PrivateCopy};
 use crate::secret::Password;
 use crate::settings::Settings;
 use crate::target::{Role, Target};
-use crate::tunnel::Tunnel;
 use crate::wire::SessionLog;
 use crate::x509;
 
@@ -32,7 +30,15 @@ pub struct OuterSession {
     pub began: Instant,
 }
 
-/// An inner session, and the request that it belongs to.
+/// The way through the outer session to the server behind a bridge, as a profile makes it.
+pub trait Passage {
+    /// Everything that waits ends at `deadline`.
+    fn set_deadline(&self, deadline: Instant);
+    /// Asks the server something harmless in the inner session: the layer `request`.
+    fn ask(&mut self, walk: &mut Walk<'_>, inner: InnerSession) -> Outcome;
+}
+
+/// An inner session.
 pub struct InnerSession {
     /// The session.
     pub client: TlsClient,
@@ -42,8 +48,6 @@ pub struct InnerSession {
     pub log: Rc<RefCell<SessionLog>>,
     /// When it began.
     pub began: Instant,
-    /// The request that was sent outside.
-    pub request: Request,
 }
 
 /// One layer's probe.
@@ -85,10 +89,10 @@ pub struct Walk<'a> {
     pub addresses: Vec<SocketAddr>,
     /// The one connection, between `tcp` and `outer-handshake`, and the time it took to come up.
     pub connection: Option<(TcpStream, Duration)>,
-    /// The inner session, between `bridge` and `request`; it ends before the tunnel that it runs through.
+    /// The inner session, between `bridge` and `request`; it ends before the passage that it goes through.
     pub inner: Option<InnerSession>,
-    /// The two streams of the outer session, from `bridge` on.
-    pub tunnel: Option<Rc<RefCell<Tunnel>>>,
+    /// What it goes through, from `bridge` on.
+    pub passage: Option<Box<dyn Passage>>,
     /// The outer session, between `outer-handshake` and `bridge`.
     pub outer: Option<OuterSession>,
     /// The administrator's password, for `request`.
@@ -123,7 +127,7 @@ impl<'a> Walk<'a> {
             addresses: Vec::new(),
             connection: None,
             inner: None,
-            tunnel: None,
+            passage: None,
             outer: None,
             admin_password: None,
             goes_on: false,

@@ -10,7 +10,7 @@ use nssight_diagnosis::verdict::judge_last;
 use nssight_diagnosis::{Finding, Layer, Notes, Status};
 use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::target::PasswordSource;
-use nssight_probes::{Observer, Plan, Target};
+use nssight_probes::{Observer, Plan, Profile, Target};
 
 use crate::crew::{Spare, Worker};
 use crate::passwords::Passwords;
@@ -53,7 +53,7 @@ pub fn walk(
     limits: &Limits<'_>,
     mut spare: Option<&mut Spare>,
 ) -> Vec<Finding> {
-    let mut walk = Supervised { findings, current: None };
+    let mut walk = Supervised { profile: target.profile(), findings, current: None };
     let keep = spare.is_some();
     if let Some(mut worker) = spare.as_mut().and_then(|spare| spare.take()) {
         // It may have died since; then it says nothing, and another does the walk.
@@ -123,6 +123,7 @@ enum End {
 }
 
 struct Supervised {
+    profile: Profile,
     findings: Vec<Finding>,
     current: Option<(Layer, Instant)>,
 }
@@ -204,7 +205,7 @@ impl Supervised {
     }
 
     fn is_complete(&self, plan: &Plan) -> bool {
-        plan.probes().all(|probe| self.findings.iter().any(|finding| finding.layer == probe.layer))
+        plan.probes(self.profile).all(|probe| self.findings.iter().any(|finding| finding.layer == probe.layer))
     }
 
     fn cut(&self) -> Finding {
@@ -242,7 +243,7 @@ impl Supervised {
     fn fill_up(&mut self, plan: &Plan, observer: &mut dyn Observer) {
         let because = self.findings.last().map(|finding| finding.layer);
         let walked: Vec<Layer> = self.findings.iter().map(|finding| finding.layer).collect();
-        let missing = plan.probes().map(|probe| probe.layer);
+        let missing = plan.probes(self.profile).map(|probe| probe.layer);
         for layer in missing.filter(|layer| !walked.contains(layer)) {
             let summary = because.map_or("not walked".to_owned(), |because| format!("{because} did not end"));
             self.take(Finding::skipped(layer, because, summary), observer);

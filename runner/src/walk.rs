@@ -5,9 +5,9 @@ use std::time::Duration;
 use nssight_diagnosis::verdict::diagnose;
 use nssight_diagnosis::{Finding, Layer};
 use nssight_probes::report::{self as schema, Report};
-use nssight_probes::target::{PasswordSource, Profile, TargetSummary};
+use nssight_probes::target::{PasswordSource, TargetSummary};
 use nssight_probes::wire::WireEvent;
-use nssight_probes::{Observer, Plan, SeenCertificate, Settings, Walk};
+use nssight_probes::{Observer, Plan, Profile, SeenCertificate, Settings, Walk};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -79,8 +79,8 @@ pub fn once(
     if let Ok(target) = &settings.target {
         findings = supervisor::walk(target, plan, findings, passwords, &mut seen, limits, spare);
     } else {
-        for probe in plan.probes().filter(|probe| probe.layer != Layer::Config) {
-            let finding = Finding::skipped(probe.layer, Some(Layer::Config), "config failed".to_owned());
+        for layer in plan.layers().filter(|layer| *layer != Layer::Config) {
+            let finding = Finding::skipped(layer, Some(Layer::Config), "config failed".to_owned());
             seen.found(&finding);
             findings.push(finding);
         }

@@ -24,17 +24,17 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
-    let (Some(mut inner), Some(tunnel)) = (walk.inner.take(), walk.tunnel.clone()) else {
+    let (Some(mut inner), Some(passage)) = (walk.inner.take(), &walk.passage) else {
         return notes.skip("there is no inner session");
     };
     let host = walk.target().server.as_ref().map(|server| server.value.clone()).unwrap_or_default();
-    tunnel.borrow().set_deadline(walk.deadline);
+    passage.set_deadline(walk.deadline);
     inner.waits.set(true);
     let result = inner.client.handshake().and_then(|()| {
         let is_13 = inner.client.channel().is_some_and(|channel| channel.version >= TlsVersion::Tls13.wire());
         match is_13 && walk.admin_password.is_none() {
             true => {
-                tunnel.borrow().set_deadline(Instant::now() + PATIENCE);
+                passage.set_deadline(Instant::now() + PATIENCE);
                 wait_for_a_word(&mut inner)
             }
             false => Ok(()),

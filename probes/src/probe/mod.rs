@@ -1,6 +1,5 @@
 //! One probe a file. Each has one constant, `PROBE`, and one function of one signature behind it.
 
-pub mod bridge;
 pub mod certificate;
 pub mod config;
 pub mod environment;
@@ -15,8 +14,8 @@ pub mod tcp;
 
 use crate::walk::Probe;
 
-/// Every probe, in the order of the walk.
-pub const PROBES: &[Probe] = &[
+/// The probes of every walk, in its order; those behind the handshake are the profile's.
+pub const COMMON: &[Probe] = &[
     config::PROBE,
     environment::PROBE,
     nss_db::PROBE,
@@ -26,7 +25,4 @@ pub const PROBES: &[Probe] = &[
     resolve::PROBE,
     tcp::PROBE,
     outer_handshake::PROBE,
-    bridge::PROBE,
-    inner_handshake::PROBE,
-    request::PROBE,
 ];

@@ -1,176 +1,20 @@
-//! `request`: does the server answer an authenticated `list-users`?
+//! `request`: does the server behind the bridge answer a request? What is asked, and how, is the profile's.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
-use nssight_diagnosis::fact::fact;
-use nssight_diagnosis::signal::{Signal, signal};
 use nssight_diagnosis::{Layer, Notes, Outcome};
-use nssight_nss::{ErrorCode, NssError, library};
-use nssight_sigul::chunk::Stream;
-use nssight_sigul::header::Header;
-use nssight_sigul::reply::{self, Decoder, Event, ReplyError, ReplyKeys};
-use zeroize::Zeroizing;
 
-use crate::error_info;
-use crate::tunnel::{Arrival, Tunnel};
-use crate::walk::{InnerSession, Probe, Walk};
+use crate::walk::{Probe, Walk};
 
-/// The inner session carries the password.
+/// The session with the server is up.
 pub const PROBE: Probe =
     Probe { layer: Layer::Request, needs: &[Layer::OuterHandshake, Layer::Bridge, Layer::InnerHandshake], run };
 
-/// A list of users is no longer than this.
-const REPLY_AT_MOST: u64 = 1024 * 1024;
-
 fn run(walk: &mut Walk<'_>) -> Outcome {
-    let notes = Notes::default();
-    let Some(password) = walk.admin_password.take() else {
-        return notes.skip("no administrator password was given (--admin-password-file and the like)");
-    };
-    let (Some(mut inner), Some(tunnel)) = (walk.inner.take(), walk.tunnel.clone()) else {
-        return notes.skip("there is no inner session");
-    };
-    tunnel.borrow().set_deadline(walk.deadline);
-    let keys = match send_secrets(&mut inner, password.expose()) {
-        Ok(keys) => keys,
-        Err(error) => {
-            let facts = inner.client.facts();
-            let refused = facts.alerts.iter().find(|alert| !alert.sent && alert.description != 0);
-            let shown = refused.map_or(Signal::of_nss(error.code.0), |alert| Signal::of_alert(alert.description));
-            let said = if refused.is_some() { fact::PeerSaidAlert::Yes } else { fact::PeerSaidAlert::No };
-            let notes =
-                notes.with(said).with(fact::SessionPosition::AfterHandshake).with(fact::ReplyState::SessionBroke);
-            let summary = format!("the inner session broke before the request was authenticated: {}", error.name);
-            return notes.fail(shown, summary).error(error_info::of(&error));
+    match (walk.inner.take(), walk.passage.take()) {
+        (Some(inner), Some(mut passage)) => {
+            let outcome = passage.ask(walk, inner);
+            walk.passage = Some(passage);
+            outcome
         }
-    };
-    drop(password);
-    let answer = receive(&tunnel, keys);
-    outcome(answer, notes)
-}
-
-/// Keys for the reply, and the password, in the inner stream; then its end.
-fn send_secrets(inner: &mut InnerSession, password: &[u8]) -> Result<ReplyKeys, NssError> {
-    const STEP: &str = "authenticate the request";
-    let mut random = Zeroizing::new([0u8; 128]);
-    library::random(random.as_mut_slice())?;
-    let (header_key, payload_key) = random.split_at(64);
-    let exactly = |half: &[u8]| <[u8; 64]>::try_from(half).map(Zeroizing::new);
-    let (Ok(header_key), Ok(payload_key)) = (exactly(header_key), exactly(payload_key)) else {
-        return Err(NssError::of(STEP, ErrorCode(0)));
-    };
-    let keys = ReplyKeys::new(&header_key, &payload_key);
-    let secrets = inner.request.secrets(&keys, Some(password)).map_err(|_| NssError::of(STEP, ErrorCode(0)))?;
-    let encoded = secrets.encode();
-    let mut rest = encoded.as_slice();
-    while !rest.is_empty() {
-        let count = inner.client.write(rest)?;
-        rest = rest.get(count..).unwrap_or_default();
-    }
-    // The server has all it needs with the last byte of the header: it may have answered, and be gone, by now.
-    let _ = inner.client.finish();
-    inner.log.borrow_mut().finished();
-    Ok(keys)
-}
-
-/// What came in reply.
-enum Answer {
-    Complete { code: reply::ErrorCode, header: Header, payload: Vec<u8> },
-    Bad(ReplyError),
-    Silent(NssError),
-    Broken { error: ReplyError, how: Arrival },
-}
-
-fn receive(tunnel: &Rc<RefCell<Tunnel>>, keys: ReplyKeys) -> Answer {
-    let mut decoder = Decoder::new(keys, REPLY_AT_MOST);
-    let (mut head, mut payload) = (None, Vec::new());
-    let mut buffer = [0; 4096];
-    loop {
-        let (count, ended) = tunnel.borrow_mut().take(Stream::Outer, &mut buffer);
-        let mut input = &buffer[..count];
-        loop {
-            match decoder.next(&mut input) {
-                Ok(None) => break,
-                Ok(Some(Event::Head { code, header })) => head = Some((code, header)),
-                Ok(Some(Event::Payload(bytes))) => payload.extend_from_slice(bytes),
-                Ok(Some(Event::Authentic)) => {}
-                Err(error) => return Answer::Bad(error),
-            }
-        }
-        if ended {
-            return match (decoder.end_of_stream(), head) {
-                (Ok(()), Some((code, header))) => Answer::Complete { code, header, payload },
-                (Ok(()), None) => Answer::Bad(decoder.connection_closed()),
-                (Err(error), _) => Answer::Bad(error),
-            };
-        }
-        if count > 0 {
-            continue;
-        }
-        let arrival = tunnel.borrow_mut().wait();
-        match arrival {
-            Arrival::Something => {}
-            Arrival::Failed(error) if error.code == ErrorCode::PR_IO_TIMEOUT_ERROR => return Answer::Silent(error),
-            how => return Answer::Broken { error: decoder.connection_closed(), how },
-        }
-    }
-}
-
-fn outcome(answer: Answer, mut notes: Notes) -> Outcome {
-    match answer {
-        Answer::Complete { code, header, payload } if code.is_ok() => match reply::user_names(&header, &payload) {
-            Ok(names) => {
-                notes.put(fact::ReplyState::Ok);
-                notes.pass(format!("the server answered an authenticated list-users with {} users", names.len()))
-            }
-            Err(error) => {
-                notes.put(fact::ReplyState::NoList);
-                let summary = format!("the reply is authentic, but is no list of users: {error}");
-                notes.fail(signal::REPLY_UNEXPECTED, summary)
-            }
-        },
-        Answer::Complete { code, .. } if code == reply::ErrorCode::AUTHENTICATION_FAILED => {
-            notes.put(fact::ReplyState::RefusedAuthentication);
-            let summary = "the server refused user name or password; it does not say which of the two";
-            notes.fail(signal::REQUEST_AUTHENTICATION_FAILED, summary)
-        }
-        Answer::Complete { code, .. } => {
-            let name = code.name().unwrap_or("unknown");
-            notes.put(fact::ReplyState::Refused);
-            notes.put(fact::REPLY_CODE.number(code.0));
-            let summary = format!("the server refused the request: {name}, {}", code.meaning());
-            notes.fail(signal::REQUEST_REFUSED, summary)
-        }
-        Answer::Bad(error) => bad(&error, notes),
-        Answer::Silent(error) => {
-            notes.put(fact::ReplyState::Silent);
-            let summary = "the server took the request and gave no reply";
-            notes.fail(signal::SILENCE, summary).error(error_info::of(&error))
-        }
-        Answer::Broken { error, how } => {
-            notes.put(fact::REPLY_SESSION_END.text(match how {
-                Arrival::Ended { in_order: true } => "in order".to_owned(),
-                Arrival::Ended { in_order: false } => "FIN without close_notify".to_owned(),
-                Arrival::Failed(error) => error.name,
-                Arrival::Garbled(what) => what,
-                Arrival::Something => String::new(),
-            }));
-            bad(&error, notes)
-        }
-    }
-}
-
-fn bad(error: &ReplyError, mut notes: Notes) -> Outcome {
-    notes.put(fact::REPLY_DETAIL.text(error));
-    match error {
-        ReplyError::Truncated { .. } => {
-            notes.put(fact::ReplyState::Cut);
-            notes.fail(signal::REPLY_CUT, format!("the reply was cut short: {error}"))
-        }
-        _ => {
-            notes.put(fact::ReplyState::NotAuthentic);
-            notes.fail(signal::REPLY_NOT_AUTHENTIC, format!("the reply is not what the server sent: {error}"))
-        }
+        _ => Notes::default().skip("there is no inner session"),
     }
 }

@@ -16,12 +16,14 @@ use nssight_sigul::request::Request;
 
 use crate::error_info;
 use crate::session_facts::{FailedSession, Policy};
-use crate::tunnel::{Arrival, InnerTransport, Tunnel};
 use crate::walk::{InnerSession, OuterSession, Probe, Walk};
 use crate::wire::{Session, SessionLog};
 
+use super::request::Requested;
+use super::tunnel::{Arrival, InnerTransport, Tunnel};
+
 /// Everything up to here must have come out well.
-pub const PROBE: Probe = Probe { layer: Layer::Bridge, needs: &[Layer::Config, Layer::OuterHandshake], run };
+pub(super) const PROBE: Probe = Probe { layer: Layer::Bridge, needs: &[Layer::Config, Layer::OuterHandshake], run };
 
 /// Used where neither flag nor configuration names a user; a bridge looks at its form only.
 const NOBODY: &str = "nssight";
@@ -50,9 +52,9 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let OuterSession { client, control, log: outer_log, began } = outer;
     control.set_deadline(walk.deadline);
     let tunnel = Rc::new(RefCell::new(Tunnel::new(client, control)));
-    walk.tunnel = Some(tunnel.clone());
     let asked = Instant::now();
     let sent = tunnel.borrow_mut().send(Stream::Outer, &request.outer());
+    walk.passage = Some(Box::new(Requested { tunnel: tunnel.clone(), request }));
     if let Err(error) = sent {
         return broken(notes, &error, "the connection broke while the bridge was given the request");
     }
@@ -84,7 +86,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             return broken(notes, &error, "the connection broke after the request, before any byte of a server");
         }
     };
-    walk.inner = Some(InnerSession { client, waits, log, began: asked, request });
+    walk.inner = Some(InnerSession { client, waits, log, began: asked });
     let arrival = wait_for_the_server(&mut tunnel.borrow_mut());
     let took = asked.elapsed();
     notes.put(fact::BRIDGE_WAITED.number(took.as_micros()));

@@ -20,7 +20,7 @@ const HELD_AT_MOST: usize = 1024 * 1024;
 
 /// What arrived next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Arrival {
+pub(super) enum Arrival {
     /// Bytes, or an end, of one of the streams.
     Something,
     /// The outer session ended: in order (close_notify), or not.
@@ -41,44 +41,44 @@ struct Incoming {
 }
 
 /// The outer session with its two streams.
-pub struct Tunnel {
+pub(super) struct Tunnel {
     outer: TlsClient,
     control: Rc<Control>,
     splitter: Splitter,
     combiner: Combiner,
     incoming: [Incoming; 2],
     /// How the outer session ended, once it has.
-    pub ended: Option<Arrival>,
+    pub(super) ended: Option<Arrival>,
     /// Bytes of the inner stream that have come.
-    pub inner_received: u64,
+    pub(super) inner_received: u64,
 }
 
 impl Tunnel {
     /// Over an established outer session.
-    pub fn new(outer: TlsClient, control: Rc<Control>) -> Self {
+    pub(super) fn new(outer: TlsClient, control: Rc<Control>) -> Self {
         let (splitter, combiner) = (Splitter::new(), Combiner::new());
         Self { outer, control, splitter, combiner, incoming: Default::default(), ended: None, inner_received: 0 }
     }
 
     /// Everything that waits ends at `deadline`.
-    pub fn set_deadline(&self, deadline: Instant) {
+    pub(super) fn set_deadline(&self, deadline: Instant) {
         self.control.set_deadline(deadline);
     }
 
     /// The outer session, for what its callbacks learned.
-    pub fn outer(&self) -> &TlsClient {
+    pub(super) fn outer(&self) -> &TlsClient {
         &self.outer
     }
 
     /// Sends bytes on a stream.
-    pub fn send(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), NssError> {
+    pub(super) fn send(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), NssError> {
         let mut chunks = Vec::new();
         self.combiner.data(stream, bytes, &mut chunks).map_err(|_| closed("send on a stream that was ended"))?;
         self.write(&chunks)
     }
 
     /// Ends a stream in our direction.
-    pub fn end(&mut self, stream: Stream) -> Result<(), NssError> {
+    pub(super) fn end(&mut self, stream: Stream) -> Result<(), NssError> {
         let mut chunks = Vec::new();
         match self.combiner.end(stream, &mut chunks) {
             Ok(()) => self.write(&chunks),
@@ -96,7 +96,7 @@ impl Tunnel {
     }
 
     /// Waits for the next bytes of the outer session, and sorts them.
-    pub fn wait(&mut self) -> Arrival {
+    pub(super) fn wait(&mut self) -> Arrival {
         if let Some(ended) = &self.ended {
             return ended.clone();
         }
@@ -137,13 +137,13 @@ impl Tunnel {
     }
 
     /// Whether a stream has bytes at hand, or has ended.
-    pub fn has(&self, stream: Stream) -> bool {
+    pub(super) fn has(&self, stream: Stream) -> bool {
         let incoming = &self.incoming[index(stream)];
         incoming.ended || !incoming.bytes.is_empty()
     }
 
     /// Takes what is at hand of a stream; 0 and `true` when it has ended.
-    pub fn take(&mut self, stream: Stream, buffer: &mut [u8]) -> (usize, bool) {
+    pub(super) fn take(&mut self, stream: Stream, buffer: &mut [u8]) -> (usize, bool) {
         let incoming = &mut self.incoming[index(stream)];
         let count = incoming.bytes.len().min(buffer.len());
         for (place, byte) in buffer.iter_mut().zip(incoming.bytes.drain(..count)) {
@@ -165,7 +165,7 @@ fn closed(step: &'static str) -> NssError {
 }
 
 /// The inner session's transport: the inner stream of a tunnel.
-pub struct InnerTransport {
+pub(super) struct InnerTransport {
     tunnel: Rc<RefCell<Tunnel>>,
     tap: Rc<RefCell<SessionLog>>,
     /// While false, a receive gives `WouldBlock` instead of waiting.
@@ -174,7 +174,11 @@ pub struct InnerTransport {
 
 impl InnerTransport {
     /// Over this tunnel.
-    pub fn new(tunnel: Rc<RefCell<Tunnel>>, tap: Rc<RefCell<SessionLog>>, waits: Rc<std::cell::Cell<bool>>) -> Self {
+    pub(super) fn new(
+        tunnel: Rc<RefCell<Tunnel>>,
+        tap: Rc<RefCell<SessionLog>>,
+        waits: Rc<std::cell::Cell<bool>>,
+    ) -> Self {
         Self { tunnel, tap, waits }
     }
 

@@ -5,6 +5,8 @@ use nssight_diagnosis::verdict::Peer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::settings::{ConfigTrouble, Configured, Request, Warning};
+use crate::target::Target;
 use crate::walk::Probe;
 
 include!(concat!(env!("OUT_DIR"), "/profiles.rs"));
@@ -17,6 +19,25 @@ pub struct Details {
     pub subject: &'static str,
     /// The probes after the handshake with it, in the order of the walk.
     pub beyond: &'static [Probe],
+    /// Reads its own configuration, if it has one.
+    pub configuration: Option<Reader>,
+    /// Whether a target may be walked as it was configured.
+    pub allowed: Option<Check>,
+}
+
+/// Reads a configuration; remarks go to the list.
+pub type Reader = fn(&Request<'_>, &mut Vec<Warning>) -> Result<Configured, ConfigTrouble>;
+/// Finds what must not be walked.
+pub type Check = fn(&Target, &Request<'_>) -> Result<(), ConfigTrouble>;
+
+impl Details {
+    /// Whether a target may be walked as it was configured.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn allows(&self, target: &Target, request: &Request<'_>) -> Result<(), ConfigTrouble> {
+        self.allowed.map_or(Ok(()), |check| check(target, request))
+    }
 }
 
 /// Reports of version 1 do not say which; they knew one.

@@ -1,7 +1,5 @@
-//! From configuration files and flags to a [`Target`].
-//!
-//! Files are read in Sigul's own order: the system's file first, then the user's or the one named with `-c`; a later
-//! value wins. Flags win over both. Every value keeps the place it came from.
+//! From configuration files and flags to a [`Target`]. A profile reads its own configuration; flags win over it. Every value
+//! keeps the place it came from.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -12,22 +10,17 @@ use std::time::Duration;
 
 use nssight_diagnosis::Layer;
 use nssight_diagnosis::fact::Fact;
-use nssight_diagnosis::fact::fact::{ConfigPasswordExposed, ConfigState};
-use nssight_sigul::config::{self, ConfigError, Layered, SigulConfig, Surroundings};
+use nssight_diagnosis::fact::fact::ConfigState;
 use rustix::fs::OFlags;
-use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
-use crate::secret::{Password, PasswordForm};
+use crate::profile::Profile;
+use crate::secret::Password;
 use crate::target::{self, Database, Endpoint, PasswordSource, Role, Setting, Target, TlsVersion};
 
-/// Where Sigul keeps the system's configuration.
-const SYSTEM_DIRECTORY: &str = "/etc/sigul";
 /// A configuration is a page or two; nothing larger is read.
 const CONFIG_AT_MOST: u64 = 1024 * 1024;
-/// The port that a Sigul bridge keeps for servers.
-pub const SERVER_PORT: u16 = 44333;
-/// The port that it keeps for clients.
+/// The port of a bridge that none was named for.
 pub const BRIDGE_PORT: u16 = 44334;
 
 /// What the command line says; each wins over the configuration.
@@ -66,7 +59,8 @@ pub struct ConfigTrouble {
 }
 
 impl ConfigTrouble {
-    fn invalid(summary: impl Into<String>) -> Self {
+    /// It cannot be used.
+    pub fn invalid(summary: impl Into<String>) -> Self {
         Self { state: ConfigState::Invalid, summary: summary.into() }
     }
 }
@@ -124,9 +118,9 @@ impl Settings {
     /// named.
     pub fn load(request: &Request<'_>) -> (Self, Option<Password>) {
         let mut warnings = Vec::new();
-        let loaded = read_files(request, &mut warnings).and_then(|files| {
-            let (target, password) = build(request, files)?;
-            check_port(&target, request)?;
+        let loaded = configured(request, &mut warnings).and_then(|configured| {
+            let (target, password) = build(request, configured)?;
+            target.profile().details().allows(&target, request)?;
             Ok((target, password))
         });
         let timeout = request.timeout;
@@ -140,76 +134,42 @@ impl Settings {
     }
 }
 
-/// The configuration as read, with the files it came from.
-struct Files {
-    config: Option<SigulConfig>,
-    paths: Vec<PathBuf>,
+/// What a configuration says.
+pub struct Configured {
+    /// The files, in the order they were read in.
+    pub paths: Vec<PathBuf>,
+    /// Which part this host plays.
+    pub role: Role,
+    /// The database, as NSS is told it.
+    pub database: Setting<OsString>,
+    /// Nickname of the client certificate.
+    pub nickname: Option<Setting<String>>,
+    /// The peer.
+    pub peer: Option<Setting<Endpoint>>,
+    /// The host name of the server behind it.
+    pub server: Option<Setting<String>>,
+    /// The user name of the request.
+    pub user: Option<Setting<String>>,
+    /// Lowest and highest TLS version.
+    pub tls: Setting<(TlsVersion, TlsVersion)>,
+    /// The password of the database.
+    pub password: Option<Setting<Password>>,
+    /// Why the walk must not use the network, unless it was told to.
+    pub no_network: Option<&'static str>,
 }
 
-fn read_files(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<Files, ConfigTrouble> {
-    let mut paths: Vec<PathBuf> = Vec::new();
-    match request.config {
-        Some(named) => paths.push(named.to_owned()),
-        // Flags alone serve any client of NSS; a Sigul configuration that happens to be here has no say then.
-        None if request.overrides.database.is_some() => return Ok(Files { config: None, paths }),
-        None => {
-            let system = Path::new(SYSTEM_DIRECTORY).join("client.conf");
-            let user = request.home.map(|home| home.join(".sigul/client.conf"));
-            paths.extend([Some(system), user].into_iter().flatten().filter(|path| path.exists()));
-            if paths.is_empty() {
-                let summary = "there is neither /etc/sigul/client.conf nor ~/.sigul/client.conf, and neither -c nor --db was given";
-                return Err(ConfigTrouble { state: ConfigState::Missing, summary: summary.to_owned() });
-            }
-        }
+/// The configuration of the first profile that has one; none where flags are to be all.
+fn configured(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<Option<Configured>, ConfigTrouble> {
+    // Flags alone serve any client of NSS; a configuration that happens to be here has no say then.
+    if request.config.is_none() && request.overrides.database.is_some() {
+        return Ok(None);
     }
-    let mut layered = Layered::default();
-    for path in &paths {
-        add_file(&mut layered, path, warnings)?;
-    }
-    if let Some(system) = system_file(request, &layered) {
-        let mut all = Layered::default();
-        add_file(&mut all, &system, warnings)?;
-        for path in &paths {
-            add_file(&mut all, path, &mut Vec::new())?;
-        }
-        layered = all;
-        paths.insert(0, system);
-    }
-    let login = std::env::var("LOGNAME").or_else(|_| std::env::var("USER")).ok();
-    let around = Surroundings { home: request.home, login_name: login.as_deref() };
-    let config = SigulConfig::read(&layered, &around).map_err(|errors| {
-        ConfigTrouble::invalid(errors.iter().map(ConfigError::to_string).collect::<Vec<_>>().join("; "))
-    })?;
-    Ok(Files { config: Some(config), paths })
-}
-
-/// With `-c`, Sigul still reads the system's file of the same role first.
-fn system_file(request: &Request<'_>, layered: &Layered) -> Option<PathBuf> {
-    let named = request.config?;
-    let role = config::Role::of(layered).ok()?;
-    let path = Path::new(SYSTEM_DIRECTORY).join(format!("{}.conf", role.section()));
-    let same = path.canonicalize().ok()? == named.canonicalize().ok()?;
-    (!same).then_some(path)
-}
-
-fn add_file(layered: &mut Layered, path: &Path, warnings: &mut Vec<Warning>) -> Result<(), ConfigTrouble> {
-    let (bytes, mode) = read_file(path)?;
-    let ini = config::parse(path, &bytes).map_err(invalid)?;
-    let has_password = ini.own("nss", "nss-password").is_some();
-    if has_password && mode & 0o004 != 0 {
-        let summary = format!("{} holds nss-password and may be read by everybody (mode {mode:04o})", path.display());
-        warnings.push(Warning { fact: ConfigPasswordExposed::Yes.into(), summary });
-    }
-    layered.push(ini);
-    Ok(())
-}
-
-fn invalid(error: ConfigError) -> ConfigTrouble {
-    ConfigTrouble::invalid(error.to_string())
+    let mut readers = Profile::ALL.iter().filter_map(|profile| profile.details().configuration);
+    readers.next().map(|read| read(request, warnings)).transpose()
 }
 
 /// The content of a configuration file and its permission bits. Only a regular file of sane size is opened.
-fn read_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), ConfigTrouble> {
+pub(crate) fn read_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), ConfigTrouble> {
     let shown = path.display();
     let trouble = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => {
@@ -235,64 +195,44 @@ fn read_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), ConfigTrouble> {
     Ok((bytes, meta.permissions().mode() & 0o7777))
 }
 
-fn build(request: &Request<'_>, files: Files) -> Result<(Target, Option<Password>), ConfigTrouble> {
-    let (flags, mut config) = (request.overrides, files.config);
-    let flag = |name: &str| format!("--{name}");
-    let database = match (&flags.database, &config) {
-        (Some(argument), _) => Setting::new(Database { argument: argument.clone() }, flag("db")),
-        (None, Some(config)) => {
-            let argument = config.nss_dir.value.clone().into_os_string();
-            Setting::new(Database { argument }, config.nss_dir.origin.to_string())
-        }
-        (None, None) => return Err(ConfigTrouble::invalid("no database was named: give -c or --db")),
+fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Target, Option<Password>), ConfigTrouble> {
+    let flags = request.overrides;
+    let mut configured = configured;
+    let config = configured.as_ref();
+    let database = flagged(&flags.database, "db").or_else(|| config.map(|config| config.database.clone()));
+    let Some(Setting { value: argument, origin }) = database else {
+        return Err(ConfigTrouble::invalid("no database was named: give -c or --db"));
     };
-    if database.value.argument.is_empty() {
+    if argument.is_empty() {
         return Err(ConfigTrouble::invalid("the name of the database directory is empty"));
     }
-    let nickname = match (&flags.nickname, &config) {
-        (Some(nickname), _) => Some(Setting::new(nickname.clone(), flag("nickname"))),
-        (None, Some(config)) => Some(Setting::new(config.nickname.value.clone(), config.nickname.origin.to_string())),
-        // A client of NSS need not have a certificate.
-        (None, None) => None,
-    };
-    let role = config.as_ref().map_or(Role::Client, |config| role(config.role));
-    let bridge = match (&flags.bridge, &config) {
-        (Some(bridge), _) => Some(Setting::new(bridge.clone(), flag("bridge"))),
-        (None, Some(config)) => config.bridge_hostname.as_ref().map(|host| {
-            let (port, port_origin) = match &config.bridge_port {
-                Some(port) => (port.value, port.origin.to_string()),
-                None => (BRIDGE_PORT, "default".to_owned()),
-            };
-            Setting::new(Endpoint { host: host.value.clone(), port }, format!("{}, port {port_origin}", host.origin))
-        }),
-        (None, None) => None,
-    };
+    // A client of NSS need not have a certificate.
+    let nickname = flagged(&flags.nickname, "nickname").or_else(|| config?.nickname.clone());
+    let role = config.map_or(Role::Client, |config| config.role);
+    let bridge = flagged(&flags.bridge, "bridge").or_else(|| config?.peer.clone());
     let network = request.until >= Layer::Resolve;
     if bridge.is_none() && network && role == Role::Client {
         return Err(ConfigTrouble::invalid(
             "no bridge was named: give --bridge HOST:PORT, or end with --until private-key",
         ));
     }
-    let server =
-        override_or(&flags.server, "server", config.as_ref().and_then(|config| config.server_hostname.as_ref()));
-    let user = override_or(&flags.user, "user", config.as_ref().and_then(|config| config.user_name.as_ref()));
+    let server = flagged(&flags.server, "server").or_else(|| config?.server.clone());
+    let user = flagged(&flags.user, "user").or_else(|| config?.user.clone());
     for host in [bridge.as_ref().map(|b| &b.value.host), server.as_ref().map(|s| &s.value)].into_iter().flatten() {
         target::check_host(host).map_err(ConfigTrouble::invalid)?;
     }
-    let tls = tls_range(flags, config.as_ref())?;
-    let (password, bytes) = password(request, config.as_mut());
-    let no_network = match role {
-        Role::Client => None,
-        _ if flags.connect => None,
-        Role::Server => Some(
-            "as a server this host would take the place of the real one in the bridge's queue; --connect does it all the same",
-        ),
-        Role::Bridge => Some("a bridge listens and does not dial out; --connect with --bridge dials all the same"),
+    let tls = tls_range(flags, config.map(|config| &config.tls))?;
+    let no_network = config.and_then(|config| config.no_network).filter(|_| !flags.connect).map(str::to_owned);
+    let config_files = config.map(|config| config.paths.clone()).unwrap_or_default();
+    let (password, bytes) = match (&request.password, configured.as_mut().and_then(|config| config.password.take())) {
+        (Some(source), _) => (source.clone(), None),
+        (None, Some(Setting { value, origin })) => (PasswordSource::Config(origin), Some(value)),
+        (None, None) => (PasswordSource::None, None),
     };
     let target = Target {
         role,
-        config_files: files.paths,
-        database,
+        config_files,
+        database: Setting::new(Database { argument }, origin),
         nickname,
         bridge,
         server,
@@ -300,43 +240,25 @@ fn build(request: &Request<'_>, files: Files) -> Result<(Target, Option<Password
         tls,
         password,
         timeout: request.timeout,
-        no_network: no_network.map(str::to_owned),
+        no_network,
         load_modules: flags.load_modules,
         patience: flags.patience,
     };
     Ok((target, bytes))
 }
 
-fn override_or(
-    flag: &Option<String>,
-    name: &str,
-    setting: Option<&config::Setting<String>>,
-) -> Option<Setting<String>> {
-    let from_flag = flag.clone().map(|value| Setting::new(value, format!("--{name}")));
-    from_flag.or_else(|| setting.map(|setting| Setting::new(setting.value.clone(), setting.origin.to_string())))
+/// The value of a flag, if it was given.
+fn flagged<T: Clone>(flag: &Option<T>, name: &str) -> Option<Setting<T>> {
+    flag.clone().map(|value| Setting::new(value, format!("--{name}")))
 }
 
-fn role(role: config::Role) -> Role {
-    match role {
-        config::Role::Client => Role::Client,
-        config::Role::Server => Role::Server,
-        config::Role::Bridge => Role::Bridge,
-    }
-}
-
-/// Sigul speaks TLS 1.2 and nothing else unless told otherwise; a client that is given by flags alone speaks what NSS
-/// enables by itself.
+/// What NSS enables by itself, unless a configuration or a flag says otherwise.
 fn tls_range(
     flags: &Overrides,
-    config: Option<&SigulConfig>,
+    config: Option<&Setting<(TlsVersion, TlsVersion)>>,
 ) -> Result<Setting<(TlsVersion, TlsVersion)>, ConfigTrouble> {
-    let (mut low, mut high, mut origin) = match config {
-        Some(config) => {
-            let (low, high) = (&config.tls_min, &config.tls_max);
-            (version(low.value)?, version(high.value)?, format!("{}, {}", low.origin, high.origin))
-        }
-        None => (TlsVersion::Tls12, TlsVersion::Tls13, "default".to_owned()),
-    };
+    let usual = || Setting::new((TlsVersion::Tls12, TlsVersion::Tls13), "default".to_owned());
+    let Setting { value: (mut low, mut high), mut origin } = config.cloned().unwrap_or_else(usual);
     if flags.tls_min.is_some() || flags.tls_max.is_some() {
         low = flags.tls_min.unwrap_or(low.min(flags.tls_max.unwrap_or(low)));
         high = flags.tls_max.unwrap_or(high.max(low));
@@ -346,55 +268,4 @@ fn tls_range(
         true => Ok(Setting::new((low, high), origin)),
         false => Err(ConfigTrouble::invalid(format!("the lowest TLS version {low} is above the highest {high}"))),
     }
-}
-
-fn version(version: config::TlsVersion) -> Result<TlsVersion, ConfigTrouble> {
-    version.to_string().parse().map_err(ConfigTrouble::invalid)
-}
-
-fn password(request: &Request<'_>, config: Option<&mut SigulConfig>) -> (PasswordSource, Option<Password>) {
-    if let Some(source) = &request.password {
-        return (source.clone(), None);
-    }
-    match config.and_then(|config| config.nss_password.take()) {
-        Some(password) => {
-            let bytes = password.value.expose_secret().as_bytes().to_vec();
-            (PasswordSource::Config(password.origin.to_string()), Some(Password::new(PasswordForm::Literal, bytes)))
-        }
-        None => (PasswordSource::None, None),
-    }
-}
-
-/// A client on the port that the bridge keeps for servers is taken for a server, and breaks the next client.
-fn check_port(target: &Target, request: &Request<'_>) -> Result<(), ConfigTrouble> {
-    let Some(bridge) = &target.bridge else { return Ok(()) };
-    if target.role != Role::Client || request.overrides.connect || request.until < Layer::Tcp {
-        return Ok(());
-    }
-    let (state, why) = match bridge_conf_at_hand(request) {
-        Some((file, port)) if port == bridge.value.port => {
-            (ConfigState::PortForServers, format!("{} gives that port to servers", file.display()))
-        }
-        _ if bridge.value.port == SERVER_PORT => {
-            (ConfigState::PortUsuallyForServers, "a Sigul bridge keeps that port for servers".to_owned())
-        }
-        _ => return Ok(()),
-    };
-    let (port, origin) = (bridge.value.port, &bridge.origin);
-    let summary = format!(
-        "port {port} ({origin}) is not for clients: {why}. Connecting there would break the next client; --connect does it all the same"
-    );
-    Err(ConfigTrouble { state, summary })
-}
-
-/// The server port of a bridge.conf beside the client's configuration or in the system's directory.
-fn bridge_conf_at_hand(request: &Request<'_>) -> Option<(PathBuf, u16)> {
-    let beside = request.config.and_then(Path::parent).map(|directory| directory.join("bridge.conf"));
-    let system = Path::new(SYSTEM_DIRECTORY).join("bridge.conf");
-    [beside, Some(system)].into_iter().flatten().find_map(|path| {
-        let (bytes, _) = read_file(&path).ok()?;
-        let ini = config::parse(&path, &bytes).ok()?;
-        let port = ini.own("bridge", "server-listen-port")?.text().trim().parse().ok()?;
-        Some((path, port))
-    })
 }

@@ -3,6 +3,7 @@
 
 mod bridge;
 mod request;
+mod settings;
 mod tunnel;
 
 use nssight_diagnosis::verdict::Peer;
@@ -15,4 +16,6 @@ pub const DETAILS: Details = Details {
     peer: Peer::Bridge,
     subject: "the bridge",
     beyond: &[bridge::PROBE, inner_handshake::PROBE, request_layer::PROBE],
+    configuration: Some(settings::read),
+    allowed: Some(settings::check_port),
 };

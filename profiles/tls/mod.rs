@@ -5,4 +5,5 @@ use nssight_diagnosis::verdict::Peer;
 use crate::profile::Details;
 
 /// One hop.
-pub const DETAILS: Details = Details { peer: Peer::Plain, subject: "the peer", beyond: &[] };
+pub const DETAILS: Details =
+    Details { peer: Peer::Plain, subject: "the peer", beyond: &[], configuration: None, allowed: None };

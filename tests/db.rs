@@ -404,7 +404,7 @@ fn reading_needs_no_permission_to_write() {
         fs::set_permissions(&database, fs::Permissions::from_mode(0o555)).unwrap();
         // The binary may lie where others than its builder cannot come.
         let copy = case.path("nssight");
-        fs::copy(env!("CARGO_BIN_EXE_nssight"), &copy).unwrap();
+        common::copy_nssight(&copy);
         let mut command = Command::new(copy);
         command.args(["db", "inspect", "--format", "json"]).arg(&database);
         if rustix::process::geteuid().is_root() {

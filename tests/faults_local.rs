@@ -37,8 +37,7 @@ fn as_nobody(case: &Case, database: &Path) -> Run {
     let mut command = diagnose(database, &password, NOWHERE);
     if rustix::process::geteuid().is_root() {
         let copy = case.path("nssight");
-        // By another process: a file that this one has open for writing would go to whatever another test starts meanwhile.
-        common::tool("cp", [env!("CARGO_BIN_EXE_nssight").as_ref(), copy.as_os_str()]);
+        common::copy_nssight(&copy);
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
         fs::set_permissions(case.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let mut other = Command::new(copy);

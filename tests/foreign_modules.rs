@@ -196,7 +196,7 @@ fn somebody_without_rights_to_lose_loads_them_as_before() {
     let mut command = trap.with("diagnose", &trap.database, &["--format", "json", "--until", "nss-db"]);
     // Readable by the other account; the build directory need not be.
     let program = trap.case.path("nssight");
-    fs::copy(env!("CARGO_BIN_EXE_nssight"), &program).unwrap();
+    common::copy_nssight(&program);
     let mut other = Command::new("setpriv");
     other.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program).args(command.get_args());
     command = other;

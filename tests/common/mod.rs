@@ -167,6 +167,12 @@ impl Run {
     }
 }
 
+/// Another nssight, at this place. It is copied by another process: a file that this one has open for writing would go to
+/// whatever another test starts meanwhile, and could not be run until that ends.
+pub fn copy_nssight(to: &Path) {
+    tool("cp", [env!("CARGO_BIN_EXE_nssight").as_ref(), to.as_os_str()]);
+}
+
 pub fn binary() -> Command {
     plain(Command::new(env!("CARGO_BIN_EXE_nssight")))
 }

@@ -228,7 +228,7 @@ fn elsewhere(prepare: &str, user: &str) -> (Value, String) {
     let case = Case::new();
     fs::set_permissions(case.dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let own = case.path("nssight");
-    fs::copy(env!("CARGO_BIN_EXE_nssight"), &own).unwrap();
+    common::copy_nssight(&own);
     let inner = format!("{NSS}nss.NSS_NoDB_Init(None); print(os.environ['LD_PRELOAD'])");
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", &format!("{prepare}\nexec setpriv {user} \"$@\""), "sh"]).arg(own);

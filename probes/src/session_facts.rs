@@ -187,7 +187,7 @@ impl FailedSession<'_> {
 
     /// Trouble before or without the peer.
     fn local_step(&self, wire: &Summary) -> Option<(Signal, String)> {
-        if self.error.step == nssight_nss::tls::SET_VERSIONS {
+        if self.error.step == nssight_nss::Step::SetVersions {
             let summary = "the crypto policy of this host allows none of the TLS versions asked for".to_owned();
             return Some((signal::VERSIONS_BLOCKED, summary));
         }

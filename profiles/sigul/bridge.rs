@@ -10,7 +10,7 @@ use std::time::Instant;
 use nssight_diagnosis::fact::{Hop, fact};
 use nssight_diagnosis::signal::{Signal, signal};
 use nssight_diagnosis::{Layer, Notes, Outcome};
-use nssight_nss::{ErrorCode, NssError, TlsClient, TlsOptions};
+use nssight_nss::{ErrorCode, NssError, Step, TlsClient, TlsOptions};
 use nssight_sigul::chunk::Stream;
 use nssight_sigul::request::Request;
 
@@ -76,7 +76,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             let summary = format!("the inner session could not begin: {}", error.name);
             notes.put(fact::SessionPosition::BeforeHello);
             let shown = match error.step {
-                nssight_nss::tls::SET_VERSIONS => signal::VERSIONS_BLOCKED,
+                nssight_nss::Step::SetVersions => signal::VERSIONS_BLOCKED,
                 _ => Signal::of_nss(error.code.0),
             };
             return notes.fail(shown, summary).error(error_info::of(&error));
@@ -147,7 +147,7 @@ fn broken(mut notes: Notes, error: &NssError, summary: &str) -> Outcome {
 
 /// Trouble of our own, before a byte of the inner session was sent.
 fn is_local(error: &NssError) -> bool {
-    error.step != "TLS handshake" || error.code == ErrorCode::SSL_ERROR_NO_SUPPORTED_SIGNATURE_ALGORITHM
+    error.step != Step::Handshake || error.code == ErrorCode::SSL_ERROR_NO_SUPPORTED_SIGNATURE_ALGORITHM
 }
 
 /// Until the inner stream has something, or nothing more can come.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use nssight_diagnosis::fact::fact;
 use nssight_diagnosis::signal::{Signal, signal};
 use nssight_diagnosis::{Notes, Outcome};
-use nssight_nss::{ErrorCode, NssError, library};
+use nssight_nss::{ErrorCode, NssError, Step, library};
 use nssight_sigul::chunk::Stream;
 use nssight_sigul::header::Header;
 use nssight_sigul::reply::{self, Decoder, Event, ReplyError, ReplyKeys};
@@ -62,7 +62,7 @@ impl Passage for Requested {
 
 /// Keys for the reply, and the password, in the inner stream; then its end.
 fn send_secrets(inner: &mut InnerSession, request: &Request, password: &[u8]) -> Result<ReplyKeys, NssError> {
-    const STEP: &str = "authenticate the request";
+    const STEP: Step = Step::Authenticate;
     let mut random = Zeroizing::new([0u8; 128]);
     library::random(random.as_mut_slice())?;
     let (header_key, payload_key) = random.split_at(64);

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use nssight_nss::transport::{Control, End, Tap, Transport};
-use nssight_nss::{ErrorCode, NssError, TlsClient};
+use nssight_nss::{ErrorCode, NssError, Step, TlsClient};
 use nssight_sigul::chunk::{Combiner, Event, Splitter, Stream};
 
 use crate::wire::SessionLog;
@@ -73,7 +73,7 @@ impl Tunnel {
     /// Sends bytes on a stream.
     pub(super) fn send(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), NssError> {
         let mut chunks = Vec::new();
-        self.combiner.data(stream, bytes, &mut chunks).map_err(|_| closed("send on a stream that was ended"))?;
+        self.combiner.data(stream, bytes, &mut chunks).map_err(|_| closed(Step::SendAfterEnd))?;
         self.write(&chunks)
     }
 
@@ -160,7 +160,7 @@ fn index(stream: Stream) -> usize {
     }
 }
 
-fn closed(step: &'static str) -> NssError {
+fn closed(step: Step) -> NssError {
     NssError::of(step, ErrorCode::PR_SOCKET_SHUTDOWN_ERROR)
 }
 

@@ -176,7 +176,7 @@ impl Trial {
             match slot.authenticate(self.password.as_ref().map(|password| password.as_slice())).0 {
                 Login::Done => Ok(None),
                 Login::Wrong | Login::NotGiven => {
-                    Err(NssError::of("unlock the key database", nssight_nss::ErrorCode::SEC_ERROR_BAD_PASSWORD))
+                    Err(NssError::of(nssight_nss::Step::Unlock, nssight_nss::ErrorCode::SEC_ERROR_BAD_PASSWORD))
                 }
                 Login::Failed(error) => Err(error),
             }
@@ -378,7 +378,7 @@ impl Observer for Told<'_> {
 fn sign(key: &PrivateKey, certificate: &Certificate) -> Result<Option<String>, NssError> {
     match key.proves(certificate)? {
         true => Ok(None),
-        false => Err(NssError::of("verify the signature", nssight_nss::ErrorCode::SEC_ERROR_BAD_SIGNATURE)),
+        false => Err(NssError::of(nssight_nss::Step::VerifySignature, nssight_nss::ErrorCode::SEC_ERROR_BAD_SIGNATURE)),
     }
 }
 

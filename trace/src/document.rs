@@ -1,7 +1,7 @@
 //! The document, schema `nssight/trace/1`.
 
 use nssight_diagnosis::{ErrorInfo, Finding, Layer, Verdict};
-use nssight_nss::{ErrorCode, NssError};
+use nssight_nss::{ErrorCode, NssError, Step};
 use nssight_probes::error_info;
 use nssight_probes::report::Tool;
 use nssight_probes::target::TargetSummary;
@@ -330,7 +330,7 @@ impl Story {
 
 fn error(call: &Call) -> Option<ErrorInfo> {
     (call.event.phase == Phase::Failed && call.event.error != 0)
-        .then(|| error_info::of(&NssError::of(call.event.function.name(), ErrorCode(call.event.error))))
+        .then(|| error_info::of(&NssError::of(Step::Function(call.event.function.name()), ErrorCode(call.event.error))))
 }
 
 /// Functions whose text is one, and no address.

@@ -6,7 +6,7 @@ use nssight_diagnosis::fact::{Fact, Facts, Hop, SeenBy, Word, fact};
 use nssight_diagnosis::signal::{Library, Signal, signal};
 use nssight_diagnosis::{Finding, Layer, Notes, Outcome, Status};
 use nssight_nss::transport::End;
-use nssight_nss::{ErrorCode, NssError};
+use nssight_nss::{ErrorCode, NssError, Step};
 use nssight_probes::session_facts::{FailedSession, Seen};
 use nssight_probes::{SeenCertificate, error_info};
 use nssight_wire::TlsVersion;
@@ -135,7 +135,7 @@ impl Story {
                 let refused = session.later_failure.filter(|_| session.moved[1] == 0 && session.reply_code.is_none());
                 match refused.filter(|(_, code)| is_alert(*code) && ending.is_bad()) {
                     Some((function, code)) => {
-                        let error = NssError::of(function.name(), code);
+                        let error = NssError::of(Step::Function(function.name()), code);
                         Some(self.failed(session, hop, &error, ending, own))
                     }
                     None => {

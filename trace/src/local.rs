@@ -3,7 +3,7 @@
 use nssight_diagnosis::fact::fact;
 use nssight_diagnosis::signal::{Library, Signal, signal};
 use nssight_diagnosis::{Layer, Notes, Outcome};
-use nssight_nss::{ErrorCode, NssError};
+use nssight_nss::{ErrorCode, NssError, Step};
 use nssight_probes::error_info;
 use nssight_tracer::event::{Event, Function, Phase, Purpose};
 
@@ -139,7 +139,7 @@ fn failure(story: &Story, layer: Layer, failed: &Call) -> Outcome {
     if failed.event.error == 0 {
         outcome
     } else {
-        outcome.error(error_info::of(&NssError::of(failed.event.function.name(), failed.code())))
+        outcome.error(error_info::of(&NssError::of(Step::Function(failed.event.function.name()), failed.code())))
     }
 }
 
@@ -230,7 +230,9 @@ pub(crate) fn describe(story: &Story, call: &Call) -> String {
         _ if call.open => "never came back".to_owned(),
         (Phase::Failed, 0, 0) => "failed".to_owned(),
         (Phase::Failed, 0, os_error) => std::io::Error::from_raw_os_error(os_error).to_string(),
-        (Phase::Failed, error, _) => NssError::of(event.function.name(), ErrorCode(error)).name.to_string(),
+        (Phase::Failed, error, _) => {
+            NssError::of(Step::Function(event.function.name()), ErrorCode(error)).name.to_string()
+        }
         _ => "well".to_owned(),
     };
     format!("{} in process {}, thread {}, at {at:.1} ms: {how}", event.function, event.pid, event.tid)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nssight_diagnosis::Signal;
 use nssight_nss::tls::CaName;
 use nssight_nss::transport::End;
-use nssight_nss::{ErrorCode, HandshakeFacts, NssError};
+use nssight_nss::{ErrorCode, HandshakeFacts, NssError, Step};
 use nssight_probes::wire::{Session as Place, SessionLog, WireEvent};
 use nssight_tracer::event::{Event, Function, Library, Phase};
 use nssight_wire::{AlertLevel, Direction};
@@ -327,7 +327,7 @@ impl Session {
     /// The error that the handshake ended with, if it did not end well.
     pub(crate) fn error(&self) -> Option<NssError> {
         match self.handshake {
-            Handshake::Failed(_, code) => Some(NssError::of("handshake", code)),
+            Handshake::Failed(_, code) => Some(NssError::of(Step::Handshake, code)),
             Handshake::Hangs(_) | Handshake::Begun => {
                 // The program was ended before the handshake was: by its own deadline or somebody's patience.
                 let code = match self.log.end {
@@ -335,7 +335,7 @@ impl Session {
                     Some(End::Reset) => ErrorCode::PR_CONNECT_RESET_ERROR,
                     _ => ErrorCode::PR_IO_TIMEOUT_ERROR,
                 };
-                Some(NssError::of("handshake", code))
+                Some(NssError::of(Step::Handshake, code))
             }
             Handshake::NotTried | Handshake::Done | Handshake::Abandoned(_) | Handshake::EndedInHook(_) => None,
         }
@@ -350,7 +350,7 @@ impl Session {
         }
         // Only what NSS itself says when it gives up: a decision that the program overruled is none.
         facts.decision = match self.decision {
-            Some(Err(code)) if code == error.code => Some(Err(NssError::of("check the peer's certificate", code))),
+            Some(Err(code)) if code == error.code => Some(Err(NssError::of(Step::JudgePeer, code))),
             Some(Err(_)) | None => None,
             Some(Ok(())) => Some(Ok(())),
         };

@@ -8,7 +8,7 @@ use nss_sys::cert::{
 use nss_sys::cert::{CERTCertTrust, CERTCertificate};
 use nss_sys::nspr::PRTime;
 
-use crate::error::{ErrorCode, NssError, Result};
+use crate::error::{ErrorCode, NssError, Result, Step};
 use crate::ffi;
 use crate::init::Nss;
 use crate::memory::{BorrowedItem, c_string, copy_item, copy_string};
@@ -61,7 +61,7 @@ impl Certificate {
 
     /// The certificate with this nickname; `token:nickname` reaches other tokens.
     pub fn find(nickname: &str, nss: &Nss) -> Result<Self> {
-        const STEP: &str = "find the certificate by its nickname";
+        const STEP: Step = Step::FindCertificate;
         let text = c_string(nickname, STEP)?;
         // A nickname that is not there sets no error at all: without this, one of an earlier call would be taken for it.
         // SAFETY: writes thread-local numbers.
@@ -79,7 +79,7 @@ impl Certificate {
             let db = ffi::CERT_GetDefaultCertDB();
             Self::from_raw(ffi::CERT_NewTempCertificate(db, item.as_ptr(), ptr::null_mut(), 0, 1), nss)
         }
-        .ok_or_else(|| NssError::last("read a certificate"))
+        .ok_or_else(|| NssError::last(Step::ReadCertificate))
     }
 
     /// The DER encoding.
@@ -121,7 +121,7 @@ impl Certificate {
         // SAFETY: the certificate is alive; both answers have room.
         match unsafe { ffi::CERT_GetCertTimes(self.as_ptr(), &mut not_before, &mut not_after) } {
             ffi::SUCCESS => Ok((not_before, not_after)),
-            _ => Err(NssError::last("read the validity of the certificate")),
+            _ => Err(NssError::last(Step::ReadValidity)),
         }
     }
 
@@ -187,7 +187,7 @@ impl Certificate {
         unsafe {
             let arena = ffi::PORT_NewArena(512);
             if arena.is_null() {
-                return vec![self.objection(NssError::last("verify the certificate"))];
+                return vec![self.objection(NssError::last(Step::VerifyCertificate))];
             }
             let mut log = ffi::CERTVerifyLog { arena, count: 0, head: ptr::null_mut(), tail: ptr::null_mut() };
             let db = ffi::CERT_GetDefaultCertDB();
@@ -195,7 +195,7 @@ impl Certificate {
             let none = ptr::null_mut();
             let status =
                 ffi::CERT_VerifyCertificate(db, self.as_ptr(), 1, usages, now, none, &mut log, ptr::null_mut());
-            let failure = (status != ffi::SUCCESS).then(|| NssError::last("verify the certificate"));
+            let failure = (status != ffi::SUCCESS).then(|| NssError::last(Step::VerifyCertificate));
             let mut objections = Vec::new();
             let mut node = log.head;
             while !node.is_null() {
@@ -204,7 +204,7 @@ impl Certificate {
                     true => String::new(),
                     false => copy_string((*entry.cert).subjectName).unwrap_or_default(),
                 };
-                let error = NssError::of("verify the certificate", ErrorCode(entry.error as i32));
+                let error = NssError::of(Step::VerifyCertificate, ErrorCode(entry.error as i32));
                 objections.push(ChainError { depth: entry.depth, error, subject });
                 if !entry.cert.is_null() {
                     CERT_DestroyCertificate(entry.cert);
@@ -225,7 +225,7 @@ impl Certificate {
 
     /// Whether NSS accepts the certificate for this host name.
     pub fn valid_for_host(&self, host: &str) -> Result<()> {
-        const STEP: &str = "compare the host name with the certificate";
+        const STEP: Step = Step::CompareName;
         let host = c_string(host, STEP)?;
         // SAFETY: the certificate is alive, the string outlives the call.
         match unsafe { CERT_VerifyCertName(self.as_ptr(), host.as_ptr()) } {

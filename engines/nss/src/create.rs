@@ -6,7 +6,7 @@ use std::ptr;
 use nss_sys::cert::CERTCertTrust;
 
 use crate::cert::Certificate;
-use crate::error::{NssError, Result};
+use crate::error::{NssError, Result, Step};
 use crate::ffi;
 use crate::init::Nss;
 use crate::key::PrivateKey;
@@ -15,7 +15,7 @@ use crate::slot::Slot;
 
 /// Sets the first password of a database that has none; the empty one is possible.
 pub fn set_password(slot: &Slot, password: &[u8]) -> Result<()> {
-    const STEP: &str = "set the database password";
+    const STEP: Step = Step::SetPassword;
     let password = zeroize::Zeroizing::new(c_string(password, STEP)?.into_bytes_with_nul());
     // SAFETY: the slot is alive; a NULL security-officer password is what a softoken without one wants.
     match unsafe { ffi::PK11_InitPin(slot.as_ptr(), ptr::null(), password.as_ptr().cast()) } {
@@ -27,7 +27,7 @@ pub fn set_password(slot: &Slot, password: &[u8]) -> Result<()> {
 /// Stores a private key (PKCS#8 DER). `public_value` is the RSA modulus or the raw EC point, from which NSS makes the
 /// CKA_ID that later links key and certificate. The slot must be logged in.
 pub fn import_key(slot: &Slot, nss: &Nss, pkcs8: &[u8], public_value: &[u8], nickname: &str) -> Result<PrivateKey> {
-    const STEP: &str = "import a private key";
+    const STEP: Step = Step::ImportPrivateKey;
     let (mut key, mut public, mut name) =
         (BorrowedItem::new(pkcs8), BorrowedItem::new(public_value), BorrowedItem::new(nickname.as_bytes()));
     let mut handle = ptr::null_mut();
@@ -55,7 +55,7 @@ pub fn import_key(slot: &Slot, nss: &Nss, pkcs8: &[u8], public_value: &[u8], nic
 /// Stores the public key of a certificate, as `pk12util` and `certutil -S` do. NSS goes by it before the login: without
 /// it a certificate in cert9.db is a user certificate only after the login.
 pub fn import_public_key(slot: &Slot, certificate: &Certificate) -> Result<()> {
-    const STEP: &str = "import a public key";
+    const STEP: Step = Step::ImportPublicKey;
     // SAFETY: slot and certificate are alive; the key returned is ours and given back. What the token keeps stays there.
     unsafe {
         let key = ffi::CERT_ExtractPublicKey(certificate.as_ptr());
@@ -80,7 +80,7 @@ pub fn import_certificate(
     nickname: &str,
     trust: Option<&str>,
 ) -> Result<Certificate> {
-    const STEP: &str = "import a certificate";
+    const STEP: Step = Step::ImportCertificate;
     let certificate = Certificate::from_der(der, nss)?;
     let nickname: CString = c_string(nickname, STEP)?;
     // SAFETY: slot, certificate and string are alive; CK_INVALID_HANDLE means that NSS looks for the key itself.
@@ -98,7 +98,7 @@ pub fn import_certificate(
 
 /// Changes the trust of a stored certificate. The slot must be logged in, or the record gets no integrity signature.
 pub fn set_trust(certificate: &Certificate, letters: &str) -> Result<()> {
-    const STEP: &str = "set the trust of a certificate";
+    const STEP: Step = Step::SetTrust;
     let letters = c_string(letters, STEP)?;
     let mut trust = CERTCertTrust { sslFlags: 0, emailFlags: 0, objectSigningFlags: 0 };
     // SAFETY: certificate, string and struct outlive the calls.

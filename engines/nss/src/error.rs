@@ -142,11 +142,84 @@ impl fmt::Debug for ErrorCode {
     }
 }
 
+/// Declares the steps, each with its words.
+macro_rules! steps {
+    ($($name:ident = $words:literal,)+) => {
+        /// What was being done when a call failed.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Step {
+            $(#[doc = $words] $name,)+
+            /// A function, of whichever program called it.
+            Function(&'static str),
+        }
+
+        impl Step {
+            /// In words.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $words,)+
+                    Self::Function(name) => name,
+                }
+            }
+        }
+    };
+}
+
+steps! {
+    Initialise = "initialise NSS",
+    SetPassword = "set the database password",
+    CheckPassword = "check the password",
+    Unlock = "unlock the key database",
+    LogOut = "log out",
+    KeySlot = "get the internal key slot",
+    ImportPrivateKey = "import a private key",
+    ImportPublicKey = "import a public key",
+    ImportCertificate = "import a certificate",
+    SetTrust = "set the trust of a certificate",
+    FindCertificate = "find the certificate by its nickname",
+    ReadCertificate = "read a certificate",
+    ReadValidity = "read the validity of the certificate",
+    VerifyCertificate = "verify the certificate",
+    CompareName = "compare the host name with the certificate",
+    FindPrivateKey = "find the private key of the certificate",
+    SharePrivateKey = "share the private key",
+    UnwrapPrivateKey = "unwrap the private key",
+    DrawChallenge = "draw a random challenge",
+    ReadPublicKey = "read the public key of the certificate",
+    SignChallenge = "sign a challenge with the private key",
+    VerifySignature = "verify the signature",
+    DrawRandom = "draw random bytes",
+    RestartModules = "restart the modules",
+    MakeDescriptor = "make an NSPR descriptor",
+    ImportConnection = "put TLS on the connection",
+    SetVersions = "set the range of TLS versions",
+    DisableCache = "turn the session cache off",
+    SetHostName = "set the host name",
+    SetCertificateHook = "set the certificate hook",
+    SetClientAuthHook = "set the client certificate hook",
+    SetAlertCallback = "set the alert callback",
+    PrepareHandshake = "prepare the handshake",
+    Handshake = "TLS handshake",
+    Read = "read from the TLS session",
+    Write = "write to the TLS session",
+    Finish = "end the TLS session",
+    AwaitAcceptance = "wait for a word on our certificate",
+    Authenticate = "authenticate the request",
+    SendAfterEnd = "send on a stream that was ended",
+    JudgePeer = "judge the peer's certificate",
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// A failed call: what was being done, and what NSS said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NssError {
-    /// The step, in words: "open the database", "unlock the key database", …
-    pub step: &'static str,
+    /// What was being done.
+    pub step: Step,
     /// The number that `PR_GetError` gave right after the call.
     pub code: ErrorCode,
     /// The symbolic name, or the number in words when the library has none.
@@ -160,14 +233,14 @@ pub struct NssError {
 impl NssError {
     /// Reads the error of the call that has just failed. Only meaningful after a failure: a successful
     /// `NSS_Initialize` leaves PR_LOAD_LIBRARY_ERROR behind (measured on 3.87.1).
-    pub fn last(step: &'static str) -> Self {
+    pub fn last(step: Step) -> Self {
         // SAFETY: both read thread-local numbers.
         let (code, os_error) = unsafe { (PR_GetError(), PR_GetOSError()) };
         Self { os_error, ..Self::of(step, ErrorCode(code)) }
     }
 
     /// An error with this number, met at `step`.
-    pub fn of(step: &'static str, code: ErrorCode) -> Self {
+    pub fn of(step: Step, code: ErrorCode) -> Self {
         let name = match code.name() {
             Some(name) => name,
             None if code.0 == 0 => "no error code set".to_owned(),

@@ -7,7 +7,7 @@ use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::error::{ErrorCode, NssError, Result};
+use crate::error::{ErrorCode, NssError, Result, Step};
 use crate::memory::c_string;
 use crate::{ffi, password};
 
@@ -69,7 +69,7 @@ impl Nss {
     /// # Errors
     /// SEC_ERROR_BUSY while this very thread holds one. Otherwise what NSS said: SEC_ERROR_BAD_DATABASE for most troubles, SEC_ERROR_LEGACY_DATABASE for `dbm:` without support.
     pub fn open(options: &InitOptions<'_>) -> Result<Self> {
-        const STEP: &str = "initialise NSS";
+        const STEP: Step = Step::Initialise;
         if HELD_HERE.get() {
             return Err(NssError::of(STEP, ErrorCode::SEC_ERROR_BUSY));
         }

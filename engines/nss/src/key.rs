@@ -5,7 +5,7 @@ use std::ptr::{self, NonNull};
 use nss_sys::SECItem;
 
 use crate::cert::Certificate;
-use crate::error::{NssError, Result};
+use crate::error::{NssError, Result, Step};
 use crate::ffi;
 use crate::init::Nss;
 use crate::memory::BorrowedItem;
@@ -35,7 +35,7 @@ impl PrivateKey {
     pub fn find(certificate: &Certificate) -> Result<Self> {
         // SAFETY: the certificate is alive; the key returned is ours.
         let key = unsafe { ffi::PK11_FindKeyByAnyCert(certificate.as_ptr(), ptr::null_mut()) };
-        let key = NonNull::new(key).ok_or_else(|| NssError::last("find the private key of the certificate"))?;
+        let key = NonNull::new(key).ok_or_else(|| NssError::last(Step::FindPrivateKey))?;
         Ok(Self { key, nss: certificate.nss().clone() })
     }
 
@@ -43,7 +43,7 @@ impl PrivateKey {
     pub fn share(&self) -> Result<Self> {
         // SAFETY: the key is alive; the copy returned is ours.
         Self::from_raw(unsafe { ffi::SECKEY_CopyPrivateKey(self.as_ptr()) }, &self.nss)
-            .ok_or_else(|| NssError::last("share the private key"))
+            .ok_or_else(|| NssError::last(Step::SharePrivateKey))
     }
 
     pub(crate) fn from_raw(key: *mut ffi::SECKEYPrivateKey, nss: &Nss) -> Option<Self> {
@@ -57,7 +57,7 @@ impl PrivateKey {
     pub fn in_session(&self, slot: &Slot) -> Result<Self> {
         // SAFETY: slot and key are alive; the key returned is ours.
         let key = unsafe { ffi::PK11_CopyTokenPrivKeyToSessionPrivKey(slot.as_ptr(), self.as_ptr()) };
-        Self::from_raw(key, &self.nss).ok_or_else(|| NssError::last("unwrap the private key"))
+        Self::from_raw(key, &self.nss).ok_or_else(|| NssError::last(Step::UnwrapPrivateKey))
     }
 
     pub(crate) fn as_ptr(&self) -> *mut ffi::SECKEYPrivateKey {
@@ -82,7 +82,7 @@ impl PrivateKey {
         let mut challenge = [0u8; 32];
         // SAFETY: 32 writable bytes.
         if unsafe { ffi::PK11_GenerateRandom(challenge.as_mut_ptr(), challenge.len() as i32) } != ffi::SUCCESS {
-            return Err(NssError::last("draw a random challenge"));
+            return Err(NssError::last(Step::DrawChallenge));
         }
         let signature = self.sign(&challenge)?;
         let (mut challenge, mut signature) = (BorrowedItem::new(&challenge), BorrowedItem::new(&signature));
@@ -90,7 +90,7 @@ impl PrivateKey {
         unsafe {
             let public = ffi::CERT_ExtractPublicKey(certificate.as_ptr());
             if public.is_null() {
-                return Err(NssError::last("read the public key of the certificate"));
+                return Err(NssError::last(Step::ReadPublicKey));
             }
             let verified = ffi::PK11_Verify(public, signature.as_ptr(), challenge.as_ptr(), ptr::null_mut());
             ffi::SECKEY_DestroyPublicKey(public);
@@ -100,7 +100,7 @@ impl PrivateKey {
 
     /// A raw signature over 32 bytes (`PK11_Sign`: PKCS#1 type 1 without DigestInfo for RSA, the digest itself for EC).
     fn sign(&self, challenge: &[u8]) -> Result<Vec<u8>> {
-        const STEP: &str = "sign a challenge with the private key";
+        const STEP: Step = Step::SignChallenge;
         // SAFETY: the key is alive.
         let length = usize::try_from(unsafe { ffi::PK11_SignatureLen(self.as_ptr()) }).unwrap_or(0);
         if length == 0 {

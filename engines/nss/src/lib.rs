@@ -19,7 +19,7 @@ pub mod transport;
 pub mod trust;
 
 pub use cert::{Certificate, ChainError, Usage};
-pub use error::{ErrorCode, NssError, Result};
+pub use error::{ErrorCode, NssError, Result, Step};
 pub use init::{Access, InitOptions, Nss};
 pub use key::PrivateKey;
 pub use slot::{Login, Slot};

@@ -123,7 +123,7 @@ pub fn has_root_certs() -> bool {
 
 /// Fills a buffer from NSS's random number generator. Needs an open NSS.
 pub fn random(buffer: &mut [u8]) -> crate::Result<()> {
-    const STEP: &str = "draw random bytes";
+    const STEP: crate::Step = crate::Step::DrawRandom;
     let length = i32::try_from(buffer.len()).map_err(|_| crate::NssError::of(STEP, crate::ErrorCode(0)))?;
     // SAFETY: as many writable bytes as are named.
     match unsafe { ffi::PK11_GenerateRandom(buffer.as_mut_ptr(), length) } {
@@ -137,6 +137,6 @@ pub fn restart_modules(force: bool) -> crate::Result<()> {
     // SAFETY: NSS keeps its own lock; what was found before stays valid as far as NSS says so.
     match unsafe { ffi::SECMOD_RestartModules(i32::from(force)) } {
         ffi::SUCCESS => Ok(()),
-        _ => Err(crate::NssError::last("restart the modules")),
+        _ => Err(crate::NssError::last(crate::Step::RestartModules)),
     }
 }

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use nss_sys::{SECItem, SECItemType};
 
-use crate::error::{ErrorCode, NssError, Result};
+use crate::error::{ErrorCode, NssError, Result, Step};
 use crate::ffi;
 
 /// Copies a string that NSS allocated and gives the original back to it.
@@ -68,6 +68,6 @@ impl<'a> BorrowedItem<'a> {
 }
 
 /// A C string for NSS; text with a NUL inside cannot be handed on and is an invalid argument.
-pub(crate) fn c_string(text: impl Into<Vec<u8>>, step: &'static str) -> Result<CString> {
+pub(crate) fn c_string(text: impl Into<Vec<u8>>, step: Step) -> Result<CString> {
     CString::new(text).map_err(|_| NssError::of(step, ErrorCode(nss_sys::nspr::PR_INVALID_ARGUMENT_ERROR)))
 }

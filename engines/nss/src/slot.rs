@@ -5,7 +5,7 @@ use std::ptr::{self, NonNull};
 use nss_sys::PK11SlotInfo;
 
 use crate::cert::{self, Certificate};
-use crate::error::{ErrorCode, NssError, Result};
+use crate::error::{ErrorCode, NssError, Result, Step};
 use crate::ffi;
 use crate::init::Nss;
 use crate::memory::{c_string, copy_string};
@@ -35,7 +35,7 @@ impl Slot {
     pub fn internal_key(nss: &Nss) -> Result<Self> {
         // SAFETY: NSS is initialised; the reference returned is ours.
         let slot = unsafe { ffi::PK11_GetInternalKeySlot() };
-        let slot = NonNull::new(slot).ok_or_else(|| NssError::last("get the internal key slot"))?;
+        let slot = NonNull::new(slot).ok_or_else(|| NssError::last(Step::KeySlot))?;
         Ok(Self { slot, nss: nss.clone() })
     }
 
@@ -81,7 +81,7 @@ impl Slot {
             match status {
                 ffi::SUCCESS => Login::Done,
                 ffi::WOULD_BLOCK => Login::Wrong,
-                _ => match NssError::last("unlock the key database") {
+                _ => match NssError::last(Step::Unlock) {
                     error if error.code == ErrorCode::SEC_ERROR_BAD_PASSWORD => Login::NotGiven,
                     error => Login::Failed(error),
                 },
@@ -91,7 +91,7 @@ impl Slot {
 
     /// Checks a password without the callback. In FIPS mode a wrong one costs a second.
     pub fn check_password(&self, password: &str) -> Result<bool> {
-        const STEP: &str = "check the password";
+        const STEP: Step = Step::CheckPassword;
         let password = zeroize::Zeroizing::new(c_string(password, STEP)?.into_bytes_with_nul());
         // SAFETY: the slot is alive, the text NUL-terminated.
         match unsafe { ffi::PK11_CheckUserPassword(self.as_ptr(), password.as_ptr().cast()) } {
@@ -106,7 +106,7 @@ impl Slot {
         // SAFETY: the slot is alive.
         match unsafe { ffi::PK11_Logout(self.as_ptr()) } {
             ffi::SUCCESS => Ok(()),
-            _ => Err(NssError::last("log out")),
+            _ => Err(NssError::last(Step::LogOut)),
         }
     }
 

@@ -13,7 +13,7 @@ use nss_sys::{
 };
 
 use crate::cert::{self, Certificate, ChainError, Usage};
-use crate::error::{ErrorCode, NssError, Result};
+use crate::error::{ErrorCode, NssError, Result, Step};
 use crate::ffi::{self, CERTDistNames, SECKEYPrivateKey, SSLAlert, Status};
 use crate::init::Nss;
 use crate::key::PrivateKey;
@@ -77,9 +77,6 @@ pub struct HandshakeFacts {
     pub alerts: Vec<SeenAlert>,
 }
 
-/// The step that fails when the crypto policy allows none of the versions asked for.
-pub const SET_VERSIONS: &str = "set the range of TLS versions";
-
 /// What was agreed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Channel {
@@ -113,12 +110,12 @@ impl TlsClient {
     /// With the step; "set the range of TLS versions" fails without a useful number when the crypto policy forbids
     /// the whole range (measured on 3.87.1).
     pub fn new(nss: &Nss, transport: Box<dyn Transport>, options: TlsOptions<'_>) -> Result<Self> {
-        let host = c_string(options.host, "set the host name")?;
+        let host = c_string(options.host, Step::SetHostName)?;
         let bottom = descriptor(transport)?;
         // SAFETY: an open descriptor, which libssl takes over when it succeeds.
         let fd = unsafe { SSL_ImportFD(ptr::null_mut(), bottom) };
         if fd.is_null() {
-            let error = NssError::last("put TLS on the connection");
+            let error = NssError::last(Step::ImportConnection);
             // SAFETY: still ours.
             unsafe { PR_Close(bottom) };
             return Err(error);
@@ -131,14 +128,14 @@ impl TlsClient {
         // SAFETY: an open TLS descriptor; the argument of the callbacks lives in `client`, which outlives it.
         unsafe {
             // One connection a diagnosis: nothing to resume, now or later.
-            ok(SSL_OptionSet(fd, SSL_NO_CACHE, 1), "turn the session cache off")?;
-            ok(SSL_VersionRangeSet(fd, &range), SET_VERSIONS)?;
-            ok(SSL_SetURL(fd, host.as_ptr()), "set the host name")?;
-            ok(SSL_AuthCertificateHook(fd, Some(judge_peer), arg), "set the certificate hook")?;
-            status(ffi::SSL_GetClientAuthDataHook(fd, Some(answer_request), arg), "set the client certificate hook")?;
-            status(ffi::SSL_AlertReceivedCallback(fd, Some(alert_received), arg), "set the alert callback")?;
-            status(ffi::SSL_AlertSentCallback(fd, Some(alert_sent), arg), "set the alert callback")?;
-            status(ffi::SSL_ResetHandshake(fd, 0), "prepare the handshake")?;
+            ok(SSL_OptionSet(fd, SSL_NO_CACHE, 1), Step::DisableCache)?;
+            ok(SSL_VersionRangeSet(fd, &range), Step::SetVersions)?;
+            ok(SSL_SetURL(fd, host.as_ptr()), Step::SetHostName)?;
+            ok(SSL_AuthCertificateHook(fd, Some(judge_peer), arg), Step::SetCertificateHook)?;
+            status(ffi::SSL_GetClientAuthDataHook(fd, Some(answer_request), arg), Step::SetClientAuthHook)?;
+            status(ffi::SSL_AlertReceivedCallback(fd, Some(alert_received), arg), Step::SetAlertCallback)?;
+            status(ffi::SSL_AlertSentCallback(fd, Some(alert_sent), arg), Step::SetAlertCallback)?;
+            status(ffi::SSL_ResetHandshake(fd, 0), Step::PrepareHandshake)?;
         }
         Ok(client)
     }
@@ -160,7 +157,7 @@ impl TlsClient {
     /// In TLS 1.3 that is before the peer has judged our certificate (RFC 8446, 4.4.2): read once before believing it.
     pub fn handshake(&mut self) -> Result<()> {
         // SAFETY: an open TLS descriptor.
-        status(unsafe { ffi::SSL_ForceHandshake(self.fd) }, "TLS handshake")
+        status(unsafe { ffi::SSL_ForceHandshake(self.fd) }, Step::Handshake)
     }
 
     /// Reads application data; 0 at the end, with or without close_notify (see the alerts).
@@ -168,7 +165,7 @@ impl TlsClient {
         let amount = i32::try_from(buffer.len()).unwrap_or(i32::MAX);
         // SAFETY: an open TLS descriptor; the buffer has the room named.
         let count = unsafe { PR_Recv(self.fd, buffer.as_mut_ptr().cast(), amount, 0, u32::MAX) };
-        usize::try_from(count).map_err(|_| NssError::last("read from the TLS session"))
+        usize::try_from(count).map_err(|_| NssError::last(Step::Read))
     }
 
     /// Writes some application data.
@@ -176,7 +173,7 @@ impl TlsClient {
         let amount = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
         // SAFETY: an open TLS descriptor; the bytes are readable.
         let count = unsafe { PR_Send(self.fd, bytes.as_ptr().cast(), amount, 0, u32::MAX) };
-        usize::try_from(count).map_err(|_| NssError::last("write to the TLS session"))
+        usize::try_from(count).map_err(|_| NssError::last(Step::Write))
     }
 
     /// Sends close_notify and ends the sending direction.
@@ -184,7 +181,7 @@ impl TlsClient {
         // SAFETY: an open TLS descriptor.
         match unsafe { ffi::PR_Shutdown(self.fd, ffi::PR_SHUTDOWN_SEND) } {
             PRStatus::PR_SUCCESS => Ok(()),
-            PRStatus::PR_FAILURE => Err(NssError::last("end the TLS session")),
+            PRStatus::PR_FAILURE => Err(NssError::last(Step::Finish)),
         }
     }
 
@@ -226,11 +223,11 @@ impl Drop for TlsClient {
     }
 }
 
-fn ok(result: SECStatus, step: &'static str) -> Result<()> {
+fn ok(result: SECStatus, step: Step) -> Result<()> {
     status(result as Status, step)
 }
 
-fn status(result: Status, step: &'static str) -> Result<()> {
+fn status(result: Status, step: Step) -> Result<()> {
     if result == ffi::SUCCESS { Ok(()) } else { Err(NssError::last(step)) }
 }
 
@@ -260,7 +257,7 @@ unsafe extern "C" fn judge_peer(arg: *mut c_void, fd: *mut PRFileDesc, check: PR
     }
     // SAFETY: the default hook, with the argument that NSS itself gives it.
     let decision = unsafe { ffi::SSL_AuthCertificate(ffi::CERT_GetDefaultCertDB().cast(), fd, check, server) };
-    let decision = status(decision, "judge the peer's certificate");
+    let decision = status(decision, Step::JudgePeer);
     let mut facts = shared.facts.borrow_mut();
     if let Err(error) = &decision {
         facts.name_error = (error.code == ErrorCode::SSL_ERROR_BAD_CERT_DOMAIN).then(|| error.clone());

@@ -19,7 +19,7 @@ use nss_sys::nspr::{
     PRStatus,
 };
 
-use crate::error::{ErrorCode, NssError, Result};
+use crate::error::{ErrorCode, NssError, Result, Step};
 use crate::ffi;
 
 /// A byte stream below a TLS session. Blocking, with deadlines of its own.
@@ -233,7 +233,7 @@ pub(crate) fn descriptor(transport: Box<dyn Transport>) -> Result<*mut PRFileDes
     // SAFETY: the method table is static.
     let fd = unsafe { ffi::PR_CreateIOLayerStub(*identity, &methods.0) };
     if fd.is_null() {
-        return Err(NssError::last("make an NSPR descriptor"));
+        return Err(NssError::last(Step::MakeDescriptor));
     }
     // SAFETY: a fresh descriptor; `secret` is for the layer's own use and is taken back in `close`.
     unsafe { (*fd).secret = Box::into_raw(Box::new(transport)).cast() };

@@ -6,7 +6,7 @@ use nssight_diagnosis::fact::{Hop, fact};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
 use nssight_nss::tls::Channel;
-use nssight_nss::{ErrorCode, HandshakeFacts, NssError};
+use nssight_nss::{ErrorCode, HandshakeFacts, NssError, Step};
 
 use crate::session_facts::{self, FailedSession, Policy};
 use crate::target::TlsVersion;
@@ -76,7 +76,7 @@ fn wait_for_a_word(inner: &mut InnerSession) -> Result<(), NssError> {
     match inner.client.read(&mut [0; 1024]) {
         Err(error) if error.code == ErrorCode::PR_IO_TIMEOUT_ERROR => Ok(()),
         Err(error) => Err(error),
-        Ok(0) => Err(NssError::of("wait for the server's word on our certificate", ErrorCode::PR_END_OF_FILE_ERROR)),
+        Ok(0) => Err(NssError::of(Step::AwaitAcceptance, ErrorCode::PR_END_OF_FILE_ERROR)),
         Ok(_) => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
 use nssight_nss::tls::Channel;
 use nssight_nss::transport::Control;
-use nssight_nss::{ErrorCode, HandshakeFacts, Nss, NssError, TcpTransport, TlsClient, TlsOptions};
+use nssight_nss::{ErrorCode, HandshakeFacts, Nss, NssError, Step, TcpTransport, TlsClient, TlsOptions};
 
 use crate::session_facts::{self, FailedSession, Policy};
 use crate::target::{Role, TlsVersion};
@@ -176,7 +176,7 @@ impl Attempt {
                 Ok(1..) => continue,
                 Ok(0) if told(true) || ours_is_over => Ok(None),
                 // An end without a word is the peer's judgement, or its death.
-                Ok(_) => Err(NssError::of("wait for a word on our certificate", ErrorCode::PR_END_OF_FILE_ERROR)),
+                Ok(_) => Err(NssError::of(Step::AwaitAcceptance, ErrorCode::PR_END_OF_FILE_ERROR)),
                 // Records came, and nothing for the application in them: tickets.
                 Err(error) if error.code == ErrorCode::PR_WOULD_BLOCK_ERROR => Ok(Some(Word::Accepted)),
                 Err(error) if error.code == ErrorCode::PR_IO_TIMEOUT_ERROR => Ok(None),

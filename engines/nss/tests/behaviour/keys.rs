@@ -54,7 +54,7 @@ fn a_certificate_alone_has_no_key() {
         let (nss, _slot) = database.unlocked();
         let certificate = Certificate::find("alone", &nss).expect("it is there");
         let error = PrivateKey::find(&certificate).map(|_| ()).expect_err("there is no key");
-        assert_eq!(error.step, "find the private key of the certificate", "{format:?}");
+        assert_eq!(error.step, nssight_nss::Step::FindPrivateKey, "{format:?}");
     }
 }
 

@@ -1,9 +1,9 @@
-# demo: see it work · test: everything that must pass · bench: figures · fuzz: hostile bytes · deps: what all of that needs
+# demo: see it work · test: everything that must pass · bench: figures · truth: real servers · fuzz: hostile bytes · deps: what all of that needs
 # · build-deps: what building needs · deb, rpm: packages · package-test: packages tried on a clean root
 
 CARGO ?= cargo
 
-.PHONY: all demo test bench deps build-deps package-deps deb rpm package-test fuzz lint
+.PHONY: all demo test bench truth deps build-deps package-deps deb rpm package-test fuzz lint
 
 all: build-deps
 	$(CARGO) build --release
@@ -26,6 +26,12 @@ deb rpm: package-deps
 PACKAGES ?= deb rpm
 package-test: package-deps
 	@scripts/package-test $(PACKAGES)
+
+## Real servers with real faults, and what nssight says of each; makes docs/truth.md. Takes some minutes.
+truth: deps
+	@scripts/deps truth
+	$(CARGO) build --release --quiet
+	$(CARGO) run --release --quiet --package nssight-truth -- target/release/nssight --write docs/truth.md
 
 ## Whole-process figures against tstclnt and python-nss, as ratios of the same run.
 bench: deps

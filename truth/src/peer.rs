@@ -1,0 +1,308 @@
+//! Real TLS servers, each set up from the same few facts. They listen on loopback, on a port that the kernel picked.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nssight_fixtures::authority::Identity;
+use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
+
+use crate::Failure;
+use crate::case::{Asks, Tls};
+
+/// A server that does not listen by then will not.
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
+
+/// How a server is to be.
+pub(crate) struct Setup<'a> {
+    /// A directory of its own.
+    pub directory: &'a Path,
+    /// Certificate, key, and the intermediates that it sends.
+    pub identity: &'a Identity,
+    /// The CA of its clients.
+    pub client_ca: &'a Identity,
+    /// What it wants of them.
+    pub asks: Asks,
+    /// The one version that it speaks.
+    pub version: Tls,
+}
+
+/// The files that most servers read.
+struct Files {
+    /// Certificate and intermediates, PEM.
+    certificate: PathBuf,
+    /// Private key, PEM.
+    key: PathBuf,
+    /// All three in one.
+    combined: PathBuf,
+    /// The CA of the clients, PEM.
+    client_ca: PathBuf,
+}
+
+/// One kind of server.
+pub(crate) struct Peer {
+    /// As the data and the table spell it.
+    pub name: &'static str,
+    command: fn(&Setup<'_>, &Files, u16) -> Result<Command, Failure>,
+}
+
+/// All of them.
+pub(crate) const PEERS: &[Peer] = &[
+    Peer { name: "s_server", command: s_server },
+    Peer { name: "selfserv", command: selfserv },
+    Peer { name: "gnutls-serv", command: gnutls_serv },
+    Peer { name: "nginx", command: nginx },
+    Peer { name: "apache", command: apache },
+    Peer { name: "haproxy", command: haproxy },
+    Peer { name: "stunnel", command: stunnel },
+    Peer { name: "jsse", command: jsse },
+];
+
+/// A server that runs. Dropping it ends it.
+pub(crate) struct Running {
+    child: Child,
+    /// Where it listens.
+    pub port: u16,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Peer {
+    /// Starts it and waits until it listens.
+    ///
+    /// # Errors
+    /// When it is not installed or does not start; what it said is in the directory.
+    pub(crate) fn start(&self, setup: &Setup<'_>) -> Result<Running, Failure> {
+        let files = Files::write(setup)?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let said = File::create(setup.directory.join("said"))?;
+        let mut command = (self.command)(setup, &files, port)?;
+        command.current_dir(setup.directory).stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
+        let child = command.spawn().map_err(|error| format!("{}: {error}", self.name))?;
+        let mut running = Running { child, port };
+        let until = Instant::now() + STARTS_WITHIN;
+        while !listens(port)? {
+            if running.child.try_wait()?.is_some() || Instant::now() > until {
+                let said = fs::read_to_string(setup.directory.join("said"))?;
+                return Err(format!("{} does not listen: {said}", self.name).into());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(running)
+    }
+}
+
+/// Whether something listens on this port, without a connection to it.
+fn listens(port: u16) -> io::Result<bool> {
+    let wanted = format!(":{port:04X}");
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let text = fs::read_to_string(table)?;
+        // Local address, remote address, state; 0A is LISTEN (proc(5)).
+        let listening = text.lines().map(|line| line.split_whitespace().skip(1).take(3).collect::<Vec<_>>());
+        if listening.into_iter().any(|row| row.len() == 3 && row[0].ends_with(&wanted) && row[2] == "0A") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+impl Files {
+    fn write(setup: &Setup<'_>) -> Result<Self, Failure> {
+        let path = |name: &str| setup.directory.join(name);
+        let files = Self {
+            certificate: path("server.pem"),
+            key: path("server.key"),
+            combined: path("combined.pem"),
+            client_ca: path("client-ca.pem"),
+        };
+        let mut certificate = setup.identity.certificate.to_pem()?;
+        for link in &setup.identity.chain {
+            certificate.extend(link.to_pem()?);
+        }
+        let key = setup.identity.key.private_key_to_pem_pkcs8()?;
+        fs::write(&files.certificate, &certificate)?;
+        fs::write(&files.key, &key)?;
+        fs::write(&files.combined, [certificate, key].concat())?;
+        fs::write(&files.client_ca, setup.client_ca.certificate.to_pem()?)?;
+        Ok(files)
+    }
+}
+
+fn s_server(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
+    let mut command = Command::new("openssl");
+    command.args(["s_server", "-quiet", "-naccept", "1000", "-accept", &format!("127.0.0.1:{port}")]);
+    command.arg("-cert").arg(&files.certificate).arg("-key").arg(&files.key);
+    command.arg("-cert_chain").arg(&files.certificate).arg("-CAfile").arg(&files.client_ca);
+    command.arg(match setup.version {
+        Tls::V12 => "-tls1_2",
+        Tls::V13 => "-tls1_3",
+    });
+    match setup.asks {
+        Asks::Required => command.args(["-Verify", "5", "-verify_return_error"]),
+        Asks::Optional => command.args(["-verify", "5", "-verify_return_error"]),
+        Asks::Nothing => &mut command,
+    };
+    Ok(command)
+}
+
+fn selfserv(setup: &Setup<'_>, _: &Files, port: u16) -> Result<Command, Failure> {
+    let (certificate, key) = (&setup.identity.certificate, &setup.identity.key);
+    let mut builder =
+        DbBuilder::new(DbFormat::Sql).password(b"server").x509_identity("server", certificate, key, "")?;
+    for (index, link) in setup.identity.chain.iter().enumerate() {
+        builder = builder.x509(&format!("intermediate {index}"), link, ",,")?;
+    }
+    builder = builder.x509("client-ca", &setup.client_ca.certificate, "T,,")?;
+    builder.build(&setup.directory.join("db"))?;
+    let mut command = Command::new("selfserv");
+    command.args(["-d", "sql:db", "-n", "server", "-w", "server", "-p", &port.to_string()]);
+    let version = setup.version.as_str();
+    command.args(["-V", &format!("{version}:{version}")]);
+    match setup.asks {
+        Asks::Required => command.arg("-rr"),
+        Asks::Optional => command.arg("-r"),
+        Asks::Nothing => &mut command,
+    };
+    Ok(command)
+}
+
+fn gnutls_serv(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
+    let mut command = Command::new("gnutls-serv");
+    command.args(["--quiet", "--echo", "--port", &port.to_string()]);
+    command.arg("--x509certfile").arg(&files.certificate).arg("--x509keyfile").arg(&files.key);
+    command.arg("--x509cafile").arg(&files.client_ca);
+    command.arg("--priority").arg(match setup.version {
+        Tls::V12 => "NORMAL:-VERS-ALL:+VERS-TLS1.2",
+        Tls::V13 => "NORMAL:-VERS-ALL:+VERS-TLS1.3",
+    });
+    match setup.asks {
+        Asks::Required => command.args(["--require-client-cert", "--verify-client-cert"]),
+        Asks::Optional => command.arg("--verify-client-cert"),
+        Asks::Nothing => command.arg("--disable-client-cert"),
+    };
+    Ok(command)
+}
+
+fn nginx(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
+    let version = match setup.version {
+        Tls::V12 => "TLSv1.2",
+        Tls::V13 => "TLSv1.3",
+    };
+    let verify = match setup.asks {
+        Asks::Required => "on",
+        Asks::Optional => "optional",
+        Asks::Nothing => "off",
+    };
+    let directory = setup.directory.display();
+    let (certificate, key, ca) = (files.certificate.display(), files.key.display(), files.client_ca.display());
+    let text = format!(
+        "daemon off; master_process off; pid {directory}/pid; error_log stderr; events {{ }}
+http {{ access_log off; client_body_temp_path {directory}/a; proxy_temp_path {directory}/b; fastcgi_temp_path {directory}/c;
+uwsgi_temp_path {directory}/d; scgi_temp_path {directory}/e;
+server {{ listen 127.0.0.1:{port} ssl; ssl_protocols {version}; ssl_certificate {certificate}; ssl_certificate_key {key};
+ssl_client_certificate {ca}; ssl_verify_client {verify}; location / {{ return 200; }} }} }}\n"
+    );
+    let config = setup.directory.join("nginx.conf");
+    fs::write(&config, text)?;
+    let mut command = Command::new("/usr/sbin/nginx");
+    command.arg("-c").arg(config).arg("-e").arg("stderr");
+    Ok(command)
+}
+
+fn apache(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
+    let version = match setup.version {
+        Tls::V12 => "TLSv1.2",
+        Tls::V13 => "TLSv1.3",
+    };
+    let verify = match setup.asks {
+        Asks::Required => "require",
+        Asks::Optional => "optional",
+        Asks::Nothing => "none",
+    };
+    let directory = setup.directory.display();
+    let (certificate, key, ca) = (files.certificate.display(), files.key.display(), files.client_ca.display());
+    let modules = "/usr/lib/apache2/modules";
+    let text = format!(
+        "ServerRoot {directory}\nServerName localhost\nListen 127.0.0.1:{port}\nPidFile {directory}/pid\n\
+         ErrorLog /dev/stderr\nMutex file:{directory}\n\
+         LoadModule mpm_event_module {modules}/mod_mpm_event.so\nLoadModule authz_core_module {modules}/mod_authz_core.so\n\
+         LoadModule socache_shmcb_module {modules}/mod_socache_shmcb.so\nLoadModule ssl_module {modules}/mod_ssl.so\n\
+         SSLEngine on\nSSLProtocol {version}\nSSLCertificateFile {certificate}\nSSLCertificateKeyFile {key}\n\
+         SSLCACertificateFile {ca}\nSSLVerifyClient {verify}\nSSLVerifyDepth 5\nSSLSessionCache none\n"
+    );
+    let config = setup.directory.join("httpd.conf");
+    fs::write(&config, text)?;
+    let mut command = Command::new("/usr/sbin/apache2");
+    command.arg("-X").arg("-f").arg(config);
+    Ok(command)
+}
+
+fn haproxy(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
+    let version = match setup.version {
+        Tls::V12 => "TLSv1.2",
+        Tls::V13 => "TLSv1.3",
+    };
+    let verify = match setup.asks {
+        Asks::Required => "required",
+        Asks::Optional => "optional",
+        Asks::Nothing => "none",
+    };
+    let (combined, ca) = (files.combined.display(), files.client_ca.display());
+    let text = format!(
+        "global\n  maxconn 20\ndefaults\n  mode tcp\n  timeout client 30s\n  timeout server 30s\n  timeout connect 5s\n\
+         frontend tls\n  bind 127.0.0.1:{port} ssl crt {combined} ca-file {ca} verify {verify} ssl-min-ver {version} ssl-max-ver {version}\n  \
+         tcp-request inspect-delay 30s\n  tcp-request content reject if {{ req.len gt 0 }}\n"
+    );
+    let config = setup.directory.join("haproxy.cfg");
+    fs::write(&config, text)?;
+    let mut command = Command::new("/usr/sbin/haproxy");
+    command.arg("-db").arg("-f").arg(config);
+    Ok(command)
+}
+
+fn stunnel(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
+    let version = match setup.version {
+        Tls::V12 => "TLSv1.2",
+        Tls::V13 => "TLSv1.3",
+    };
+    let verify = match setup.asks {
+        Asks::Required => "verifyChain = yes\nrequireCert = yes\n",
+        Asks::Optional => "verifyChain = yes\nrequireCert = no\n",
+        Asks::Nothing => "",
+    };
+    let (certificate, key, ca) = (files.certificate.display(), files.key.display(), files.client_ca.display());
+    let text = format!(
+        "foreground = yes\npid =\ndebug = 4\n[tls]\naccept = 127.0.0.1:{port}\nexec = /bin/cat\ncert = {certificate}\nkey = {key}\n\
+         CAfile = {ca}\n{verify}sslVersion = {version}\n"
+    );
+    let config = setup.directory.join("stunnel.conf");
+    fs::write(&config, text)?;
+    let mut command = Command::new("/usr/bin/stunnel4");
+    command.arg(config);
+    Ok(command)
+}
+
+fn jsse(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
+    let mut command = Command::new("java");
+    command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]).arg("-cp").arg(crate::classes()?);
+    command.arg("Jsse").arg(port.to_string());
+    command.arg(&files.certificate).arg(&files.key).arg(&files.client_ca);
+    command.arg(match setup.version {
+        Tls::V12 => "TLSv1.2",
+        Tls::V13 => "TLSv1.3",
+    });
+    command.arg(match setup.asks {
+        Asks::Required => "required",
+        Asks::Optional => "optional",
+        Asks::Nothing => "nothing",
+    });
+    Ok(command)
+}

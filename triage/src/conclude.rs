@@ -11,12 +11,16 @@ use nssight_diagnosis::verdict::{self, Also, Names, Peer};
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{Cause, Component, Confidence, Facts, Layer, Remedy, Shown, Verdict};
 
+use crate::format::{FORMATS, Format};
 use crate::heartbeat::Heartbeat;
 use crate::incident::{Group, Placed};
 use crate::scan::Scanned;
 use crate::sign::Role;
 use crate::view::{View, view};
 use crate::{Document, FileSummary, Incident, Quote, SCHEMA};
+
+/// Who is heard in a deployment with a bridge, the one that knows most first.
+const HOPS: [Role; 3] = [Role::Bridge, Role::Client, Role::Server];
 
 pub(crate) fn conclude(files: &[Scanned], groups: &[Group<'_>], heartbeats: Vec<Heartbeat>) -> Document {
     let failures: Vec<Failure<'_>> = groups.iter().map(Failure::of).collect();
@@ -39,7 +43,8 @@ pub(crate) fn conclude(files: &[Scanned], groups: &[Group<'_>], heartbeats: Vec<
     let incidents = ranked.iter().map(|(failure, count, _)| failure.incident(*count)).collect();
     let summary = |file: &Scanned| FileSummary {
         name: file.name.clone(),
-        role: file.role,
+        role: file.role(),
+        program: file.format.map(|format| format.name),
         bytes: file.bytes,
         events: file.count,
         notes: file.notes.clone(),
@@ -60,8 +65,8 @@ impl<'a> Failure<'a> {
     fn of(group: &'a Group<'a>) -> Self {
         let view = view(group);
         let judgement = judged(view.shown.as_ref(), &view.facts);
-        let of_sigul = [Role::Client, Role::Bridge, Role::Server].into_iter().any(|role| group.heard(role));
-        let peer = if of_sigul { Peer::Bridge } else { Peer::Plain };
+        let has_bridge = HOPS.into_iter().any(|role| group.heard(role));
+        let peer = if has_bridge { Peer::Bridge } else { Peer::Plain };
         Self { group, view, judgement, names: Names { peer, ..Names::default() } }
     }
 
@@ -154,7 +159,7 @@ fn failed(failure: &Failure<'_>, count: usize, files: &[Scanned], heartbeats: &[
         .into_iter()
         .filter(|(role, _)| !failure.group.heard(*role));
     for (role, name) in silent {
-        if files.iter().any(|file| file.role == role && !file.events.is_empty()) {
+        if files.iter().any(|file| file.role() == role && !file.events.is_empty()) {
             against.push(format!("the {name}'s log has nothing at that time"));
         }
     }
@@ -180,35 +185,40 @@ fn beating(beat: &Heartbeat) -> Conclusion {
 
 /// Something failed, and the lines leave open what.
 fn unknown(failure: &Failure<'_>, files: &[Scanned]) -> Conclusion {
-    let lacks = |role: Role| !files.iter().any(|file| file.role == role && !file.events.is_empty());
-    let (what, text, command) = if lacks(Role::Bridge) {
-        (
-            "the bridge's log is not among them",
-            "Collect the bridge's log of the same minute, with -v -v; it says how far the client got.",
-            Some("journalctl -u sigul_bridge --since '15 min ago' -o short-iso"),
-        )
-    } else if lacks(Role::Client) {
-        (
-            "the client's words are not among them",
-            "Collect what the client prints with -v -v, its child's words too.",
-            Some("sigul -v -v list-users"),
-        )
-    } else if lacks(Role::Server) {
-        (
-            "the server's log is not among them",
-            "Collect the server's log of the same minute.",
-            Some("journalctl -u sigul_server --since '15 min ago' -o short-iso"),
-        )
-    } else {
-        ("more than one fault looks like this", "Walk the layers on the client's host.", Some("nssight diagnose"))
-    };
+    let (what, next) = missing(failure, files);
     let verdict = Verdict {
         seen_at: failure.seen_at(),
         alternatives: failure.open(),
         ..Verdict::inconclusive(format!("cannot tell: something failed, and {what}"))
     };
-    let next = Remedy { text: text.to_owned(), command: command.map(str::to_owned) };
     (verdict, quotes(failure.group), Vec::new(), Some(next))
+}
+
+/// What is not there of a failure, and what to collect of it next: of a deployment the first hop that is not heard, else what
+/// the program at hand can say more.
+fn missing(failure: &Failure<'_>, files: &[Scanned]) -> (String, Remedy) {
+    let of = |text: &str, command: Option<&str>| Remedy { text: text.to_owned(), command: command.map(str::to_owned) };
+    let Some(heard) = failure.group.events.iter().rev().find_map(Placed::format) else {
+        let next =
+            of("Give the whole log, or walk the layers on the client's host.", Some("nssight diagnose <HOST>:<PORT>"));
+        return ("these lines do not tell which program wrote them".to_owned(), next);
+    };
+    let is_there = |format: &Format| files.iter().any(|file| file.role() == format.role && !file.events.is_empty());
+    let lacks = |role: &Role| {
+        FORMATS.iter().find(|it| it.profile == heard.profile && it.role == *role).filter(|format| !is_there(format))
+    };
+    match heard.profile {
+        None => (format!("these lines of {} do not say what", heard.title), of(heard.next.text, heard.next.command)),
+        Some(_) => match HOPS.iter().find_map(lacks) {
+            Some(other) => {
+                (format!("the log of {} is not among them", other.title), of(other.next.text, other.next.command))
+            }
+            None => {
+                let next = of("Walk the layers on the client's host.", Some("nssight diagnose"));
+                ("more than one fault looks like this".to_owned(), next)
+            }
+        },
+    }
 }
 
 fn nothing(files: &[Scanned]) -> Conclusion {

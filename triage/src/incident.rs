@@ -4,9 +4,10 @@ use nssight_diagnosis::Signal;
 
 use crate::Heartbeat;
 use crate::Quote;
+use crate::format::Format;
 use crate::line;
 use crate::scan::{Event, Scanned};
-use crate::sign::{Role, Routine};
+use crate::sign::{Role, Step};
 
 /// Lines of one failure are no further apart, in microseconds.
 const GAP: i64 = 2_000_000;
@@ -44,6 +45,11 @@ impl Placed<'_> {
         self.event.sign.shown().filter(|_| counts)
     }
 
+    /// The format of its line, else of its file.
+    pub(crate) fn format(&self) -> Option<&'static Format> {
+        self.event.format.or(self.file.format)
+    }
+
     fn at(&self) -> i64 {
         self.event.when.map_or(i64::MAX, |when| when.0)
     }
@@ -59,8 +65,8 @@ pub(crate) struct Group<'a> {
 
 impl Group<'_> {
     /// Whether this role's log has this in it.
-    pub(crate) fn has(&self, role: Role, routine: Routine) -> bool {
-        self.events.iter().any(|placed| placed.role == role && placed.event.sign.is(routine))
+    pub(crate) fn has(&self, role: Role, step: Step) -> bool {
+        self.events.iter().any(|placed| placed.role == role && placed.event.sign.is(step))
     }
 
     /// Whether this role's log has anything in it.
@@ -71,7 +77,11 @@ impl Group<'_> {
 
 pub(crate) fn group<'a>(files: &'a [Scanned], heartbeats: &[Heartbeat]) -> Vec<Group<'a>> {
     let placed = |file: &'a Scanned| {
-        file.events.iter().map(move |event| Placed { file, role: event.role.unwrap_or(file.role), event })
+        file.events.iter().map(move |event| Placed {
+            file,
+            role: event.format.map_or(file.role(), |format| format.role),
+            event,
+        })
     };
     let all: Vec<Placed<'a>> = files.iter().flat_map(placed).collect();
     let (mut timed, untimed): (Vec<_>, Vec<_>) = all.into_iter().partition(|placed| placed.event.when.is_some());
@@ -117,22 +127,22 @@ fn by_time<'a>(timed: &[Placed<'a>], heartbeats: &[Heartbeat]) -> Vec<Group<'a>>
 
 /// What came before the request that failed, and after it, is another request's: times alone do not part them.
 fn since_last_request<'a>(events: Vec<Placed<'a>>, start: i64) -> Vec<Placed<'a>> {
-    let of_request = |role: Role, begins: Routine| {
+    let of_request = |role: Role| {
         let own = |placed: &Placed<'_>| placed.role == role;
         let trouble = events.iter().position(|it| own(it) && it.trouble().is_some());
         let first =
             trouble.or_else(|| events.iter().rposition(|it| own(it) && it.at() < start)).unwrap_or(events.len());
-        let is_begin = |it: &Placed<'_>| own(it) && it.event.sign.is(begins);
+        let is_begin = |it: &Placed<'_>| own(it) && it.event.sign.is(Step::Begins);
         let begin = events.iter().take(first).rposition(is_begin).unwrap_or(0);
         // Trouble after a request's end is another one's. Who met no trouble may have ended the very request that failed.
-        let is_past = |it: &Placed<'_>| own(it) && it.event.sign.is(Routine::Finished);
+        let is_past = |it: &Placed<'_>| own(it) && it.event.sign.is(Step::Ends);
         let past = events.iter().take(trouble.unwrap_or(0)).rposition(is_past).map_or(0, |end| end + 1);
         let from = begin.max(past);
         let to = events.iter().skip(first).position(is_begin).map_or(events.len(), |after| first + after);
         from..to
     };
-    let bridge = of_request(Role::Bridge, Routine::WaitsForServer);
-    let server = of_request(Role::Server, Routine::WaitsForRequest);
+    let bridge = of_request(Role::Bridge);
+    let server = of_request(Role::Server);
     let kept = |(index, placed): &(usize, Placed<'a>)| match placed.role {
         Role::Bridge => bridge.contains(index),
         Role::Server => server.contains(index),
@@ -144,7 +154,7 @@ fn since_last_request<'a>(events: Vec<Placed<'a>>, start: i64) -> Vec<Placed<'a>
 /// The last lines of those who met no trouble. A request that they have ended is not the one that failed.
 fn unfinished<'a>(timed: &[Placed<'a>]) -> Vec<Placed<'a>> {
     let is_past = |placed: &Placed<'_>| {
-        let ends = |later: &Placed<'_>| later.role == placed.role && later.event.sign.is(Routine::Finished);
+        let ends = |later: &Placed<'_>| later.role == placed.role && later.event.sign.is(Step::Ends);
         timed.iter().any(|later| ends(later) && later.at() >= placed.at())
     };
     timed.iter().rev().take(LATEST).rev().filter(|placed| !is_past(placed)).cloned().collect()
@@ -159,7 +169,9 @@ fn last_of_each<'a>(untimed: &[Placed<'a>]) -> Vec<Placed<'a>> {
         // What ended an earlier run is not about this one.
         let ends = |placed: &Placed<'_>| {
             let event = placed.event;
-            placed.trouble().is_some() && event.text.ends_a_run() && (!event.child || event.text.names_child())
+            placed.trouble().is_some()
+                && Format::ends_a_run(event.text.as_bytes())
+                && (!event.child || Format::names_child(event.text.as_bytes()))
         };
         let earlier = |placed: &Placed<'_>| ends(placed) && Some(placed.event.line) < last;
         let from = kept.iter().rposition(earlier).map_or(0, |end| end + 1);

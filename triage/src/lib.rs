@@ -3,6 +3,7 @@
 //! second-hand: only what both ends of a session say alike, at the same time, proves a cause.
 
 mod conclude;
+mod format;
 mod heartbeat;
 mod incident;
 mod line;
@@ -18,6 +19,7 @@ use nssight_probes::report::{self, Report};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub use format::{FORMATS, Format, Next};
 pub use heartbeat::Heartbeat;
 pub use scan::patterns;
 pub use sign::Role;
@@ -64,6 +66,8 @@ pub struct FileSummary {
     pub name: String,
     /// Who wrote it, as far as it shows.
     pub role: Role,
+    /// The format that it was read by.
+    pub program: Option<&'static str>,
     /// Bytes, unpacked.
     pub bytes: u64,
     /// Lines that were recognised.
@@ -150,6 +154,7 @@ impl Triage {
         let of_report = |(name, _): &(String, Report)| FileSummary {
             name: name.clone(),
             role: Role::Nssight,
+            program: None,
             bytes: 0,
             events: 1,
             notes: Vec::new(),

@@ -3,14 +3,12 @@
 
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
-use crate::sign::Role;
-
 /// When a line was written, in microseconds since 1970; by the writer's own clock where no zone is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct When(pub(crate) i64);
 
 /// Times stand within so many bytes of a line's beginning.
-const HEAD: usize = 96;
+pub(crate) const HEAD: usize = 96;
 
 /// The first time in a line's head that can be read.
 pub(crate) fn when(line: &[u8]) -> Option<When> {
@@ -102,28 +100,6 @@ pub(crate) fn shown(when: When) -> Option<String> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(when.0) * 1000).ok()?.format(format).ok()
 }
 
-/// Who wrote it, by the program or container that a prefix names.
-pub(crate) fn role(head: &[u8]) -> Option<Role> {
-    let head = &head[..head.len().min(HEAD)];
-    let has = |word: &[u8]| memchr::memmem::find(head, word).is_some();
-    if [&b"tstclnt: "[..], b"curl: (", b"certutil: ", b"pk12util: "].into_iter().any(has) {
-        return Some(Role::Tool);
-    }
-    if has(b"selfserv: ") {
-        return Some(Role::Peer);
-    }
-    // Only what stands before the message: `host sigul_bridge[42]: `, `sigul-bridge-1  | `.
-    let prefix = memchr::memmem::find(head, b": ").or_else(|| memchr::memmem::find(head, b" | "));
-    let prefix = &head[..prefix.unwrap_or(0)];
-    let has = |word: &[u8]| memchr::memmem::find(prefix, word).is_some();
-    match () {
-        () if has(b"sigul_bridge") || has(b"sigul-bridge") => Some(Role::Bridge),
-        () if has(b"sigul_server") || has(b"sigul-server") => Some(Role::Server),
-        () if has(b"sigul-client") || has(b"sigul[") => Some(Role::Client),
-        () => None,
-    }
-}
-
 /// The line as a quote: without control characters and cut.
 pub(crate) fn quote(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(&line[..line.len().min(1200)]);
@@ -141,25 +117,17 @@ mod tests {
         for line in [
             "2025-11-24 06:54:26,123 INFO: Unexpected EOF",
             "2025-11-24T06:54:26.123456Z stdout F ERROR: x",
-            "2025-11-24T07:54:26.123+01:00 host sigul_bridge[42]: x",
+            "2025-11-24T07:54:26.123+01:00 host program[42]: x",
             "2025-11-24T01:24:26.123456789-0530 x",
             "[2025-11-24 06:54:26.123] ERROR: x",
-            "sigul-bridge-1  | 2025-11-24 06:54:26,123 INFO: x",
+            "program-1  | 2025-11-24 06:54:26,123 INFO: x",
             r#"{"log":"x\n","stream":"stderr","time":"2025-11-24T06:54:26.1234Z"}"#,
         ] {
             assert_eq!(when(line.as_bytes()).and_then(shown), expected, "{line}");
         }
-        assert!(when(b"Nov 24 06:54:26 host sigul_bridge[42]: INFO: x").is_some());
+        assert!(when(b"Nov 24 06:54:26 host program[42]: INFO: x").is_some());
         for line in ["ERROR: I/O error: Unexpected EOF in NSPR", "", "2026-99-99 06:54:26 x", "Nov 99 06:54:26", "2"] {
             assert_eq!(when(line.as_bytes()), None, "{line}");
         }
-    }
-
-    #[test]
-    fn a_prefix_names_the_writer() {
-        assert_eq!(role(b"Nov 24 06:54:26 host sigul_bridge[42]: INFO: x"), Some(Role::Bridge));
-        assert_eq!(role(b"sigul-server-1  | 2025-11-24 06:54:26,123 INFO: x"), Some(Role::Server));
-        assert_eq!(role(b"tstclnt: write to SSL socket failed"), Some(Role::Tool));
-        assert_eq!(role(b"ERROR: cannot reach sigul_bridge"), None);
     }
 }

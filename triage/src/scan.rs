@@ -6,8 +6,9 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
+use crate::format::Format;
 use crate::line::{self, When};
-use crate::sign::{self, Mark, Reading, Role, Routine, Sign};
+use crate::sign::{self, Mark, Reading, Role, Sign, Step};
 
 /// Read at a time.
 const BUFFER: usize = 1 << 20;
@@ -24,7 +25,8 @@ const TRACEBACK: u64 = 60;
 pub(crate) struct Event {
     pub(crate) line: u64,
     pub(crate) when: Option<When>,
-    pub(crate) role: Option<Role>,
+    /// Who wrote it, by its own words.
+    pub(crate) format: Option<&'static Format>,
     /// Announced as the child's.
     pub(crate) child: bool,
     pub(crate) sign: Sign,
@@ -48,17 +50,6 @@ impl Text {
         Self { bytes, length: length as u8 }
     }
 
-    /// Whether it is the last word of a Sigul client's run: what its parent process logs, or the end of its traceback.
-    pub(crate) fn ends_a_run(&self) -> bool {
-        let last_words = [&b"ERROR: "[..], b"Error: ", b"nss.error.NSPRError"];
-        last_words.iter().any(|words| self.as_bytes().starts_with(words))
-    }
-
-    /// Whether it is the child's by its own word.
-    pub(crate) fn names_child(&self) -> bool {
-        names_child(self.as_bytes())
-    }
-
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
     }
@@ -74,7 +65,7 @@ impl std::fmt::Debug for Text {
 #[derive(Debug)]
 pub(crate) struct Scanned {
     pub(crate) name: String,
-    pub(crate) role: Role,
+    pub(crate) format: Option<&'static Format>,
     pub(crate) bytes: u64,
     pub(crate) count: u64,
     pub(crate) events: Vec<Event>,
@@ -85,30 +76,19 @@ pub(crate) struct Scanned {
 
 impl Scanned {
     pub(crate) fn new(name: &str) -> Self {
-        let role = by_name(name);
+        let format = Format::of_file(name);
         let (events, ends, notes) = (Vec::new(), Vec::new(), Vec::new());
-        Self { name: name.to_owned(), role, bytes: 0, count: 0, events, ends, notes }
+        Self { name: name.to_owned(), format, bytes: 0, count: 0, events, ends, notes }
+    }
+
+    /// Where its writer stands.
+    pub(crate) fn role(&self) -> Role {
+        self.format.map_or(Role::Unknown, |format| format.role)
     }
 }
 
 /// Ends of file whose times are kept.
 const ENDS: usize = 4096;
-
-/// Whose log a file is by its name alone: `client.log`, `sigul_bridge.log-20261124`, `1-sigul-server-1.log`. A webserver.log
-/// or client_golang.log is somebody else's.
-fn by_name(name: &str) -> Role {
-    let file = name.rsplit(['/', ':']).next().unwrap_or(name).to_lowercase();
-    let stem = file.split('.').next().unwrap_or(&file);
-    let says_nothing = |word: &&str| *word != "sigul" && !word.bytes().all(|byte| byte.is_ascii_digit());
-    let words: Vec<&str> = stem.split(['-', '_']).filter(says_nothing).collect();
-    match words.as_slice() {
-        ["bridge"] => Role::Bridge,
-        ["server"] => Role::Server,
-        ["client"] => Role::Client,
-        _ if ["tstclnt", "openssl", "s_client", "curl"].iter().any(|tool| file.contains(tool)) => Role::Tool,
-        _ => Role::Unknown,
-    }
-}
 
 /// The words that are sought, in whatever case they stand; for measuring against `grep`.
 pub fn patterns() -> Vec<&'static str> {
@@ -135,7 +115,7 @@ static SEARCH: LazyLock<Search> = LazyLock::new(|| {
 
 pub(crate) fn scan(name: &str, mut input: impl Read) -> Scanned {
     let mut scan = Scan { out: Scanned::new(name), ring: 0, line: 1, context: None, named: false, long: false };
-    scan.named = scan.out.role != Role::Unknown;
+    scan.named = scan.out.format.is_some();
     let mut buffer = vec![0; BUFFER];
     let mut held = 0;
     loop {
@@ -219,38 +199,36 @@ impl Scan {
 
     fn hit(&mut self, line: &[u8], first: Range<usize>, pattern: usize) {
         let Some(Reading { sign, by_code, .. }) = reading(line, first, pattern) else { return };
-        let announces = matches!(sign, Sign::Routine(Routine::ChildContext | Routine::OwnContext));
-        if !sign.is_trouble() && !announces && sign != Sign::Routine(Routine::NicknameLookup) {
-            return self.routine(line, sign);
+        let announces = matches!(sign, Sign::Step(Step::ChildFollows | Step::OwnFollows));
+        if !sign.is_trouble() && !announces && !sign.is(Step::LooksUp) {
+            return self.step(line, sign);
         }
         let when = line::when(line);
-        let role = line::role(line);
+        let format = Format::of_line(line);
         let own_head = when.is_some() || starts_level(line);
         if announces {
-            self.context = Some((sign == Sign::Routine(Routine::ChildContext), when, self.line + TRACEBACK));
+            self.context = Some((sign.is(Step::ChildFollows), when, self.line + TRACEBACK));
         } else if own_head {
             self.context = None;
         }
         let context = self.context.filter(|(_, _, until)| !own_head && self.line <= *until);
-        let child = context.is_some_and(|(child, _, _)| child) || names_child(line);
+        let child = context.is_some_and(|(child, _, _)| child) || Format::names_child(line);
         let when = when.or(context.and_then(|(_, when, _)| when));
         if let (Some(when), true) = (when, sign.is_end() && self.out.ends.len() < ENDS) {
             self.out.ends.push(when);
         }
-        if !self.named {
-            self.recognise(sign, role, line);
-        }
-        self.keep(Event { line: self.line, when, role, child, sign, by_code, text: Text::new(line) });
+        self.recognise(format);
+        self.keep(Event { line: self.line, when, format, child, sign, by_code, text: Text::new(line) });
     }
 
     /// What every request writes is most of a log, and most of it is overwritten: its time and writer are read at the end.
-    fn routine(&mut self, line: &[u8], sign: Sign) {
+    fn step(&mut self, line: &[u8], sign: Sign) {
         self.context = None;
         if !self.named {
-            self.recognise(sign, line::role(line), line);
+            self.recognise(Format::of_line(line));
         }
-        let (when, role, child, by_code) = (None, None, false, false);
-        self.keep(Event { line: self.line, when, role, child, sign, by_code, text: Text::new(line) });
+        let (when, format, child, by_code) = (None, None, false, false);
+        self.keep(Event { line: self.line, when, format, child, sign, by_code, text: Text::new(line) });
     }
 
     fn keep(&mut self, event: Event) {
@@ -263,11 +241,12 @@ impl Scan {
         }
     }
 
-    /// Whose log it is, by a prefix, or by what only one of them writes.
-    fn recognise(&mut self, sign: Sign, role: Option<Role>, line: &[u8]) {
-        if let Some(found) = role.or_else(|| sign::writer(sign, line)) {
-            self.out.role = found;
-            self.named = true;
+    /// Whose log it is. A program of a deployment is more than the library or the tool that it is made of.
+    fn recognise(&mut self, found: Option<&'static Format>) {
+        let is_more = |found: &&Format| self.out.format.is_none() || found.profile.is_some();
+        if let Some(found) = found.filter(|_| !self.named).filter(is_more) {
+            self.out.format = Some(found);
+            self.named = found.profile.is_some();
         }
     }
 
@@ -277,7 +256,7 @@ impl Scan {
         }
         for event in self.out.events.iter_mut().filter(|event| event.when.is_none() && !event.child) {
             event.when = line::when(event.text.as_bytes());
-            event.role = line::role(event.text.as_bytes());
+            event.format = Format::of_line(event.text.as_bytes());
         }
         if self.out.ends.len() == ENDS {
             self.out.notes.push(format!("only its first {ENDS} ends of file were looked at for a rhythm"));
@@ -292,10 +271,6 @@ impl Scan {
 
 fn starts_level(line: &[u8]) -> bool {
     [&b"ERROR: "[..], b"WARNING: ", b"INFO: ", b"DEBUG: ", b"CRITICAL: "].iter().any(|level| line.starts_with(level))
-}
-
-fn names_child(line: &[u8]) -> bool {
-    memchr::memmem::find(line, b"(child)").is_some()
 }
 
 /// What a line says: the most telling of its words.

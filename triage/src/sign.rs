@@ -1,5 +1,5 @@
 //! What a line can say, and the words by which it is recognised. What went wrong is a signal of the catalogue, in whichever
-//! of its spellings; what happens in every request is said by a few programs only, in words of their own.
+//! of its spellings; what happens in every request is said by a few programs only, in the words of their formats.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -9,21 +9,23 @@ use nssight_diagnosis::signal::{CODES, Code, Family, Library, Signal, TEXTS, sig
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::format::STEPS;
+
 /// Who wrote a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Nobody that is known.
     Unknown,
-    /// A Sigul client, or its parent process.
+    /// A client of a deployment with a bridge, or its parent process.
     Client,
     /// The bridge.
     Bridge,
-    /// The signing server.
+    /// The server behind the bridge.
     Server,
-    /// selfserv or another TLS server in the bridge's place: what it says is about its clients.
+    /// Another TLS server: what it says is about its clients.
     Peer,
-    /// tstclnt, openssl s_client, curl or another TLS client.
+    /// Another TLS client.
     Tool,
     /// A report of nssight.
     Nssight,
@@ -36,44 +38,47 @@ impl Role {
     }
 }
 
-/// What happens in every request, and what says whose lines follow.
+/// What happens in every attempt, and what says whose lines follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Routine {
-    WaitsForServer,
-    WaitsForClient,
-    ClientConnected,
-    RequestRead,
-    Finished,
-    WaitsForRequest,
-    Started,
-    /// What follows is the child's.
-    ChildContext,
-    /// What follows is the process's own.
-    OwnContext,
+pub(crate) enum Step {
+    /// Its writer begins to serve somebody.
+    Begins,
+    /// It accepted the client.
+    Accepts,
+    /// It read the request.
+    Reads,
+    /// It works on the request.
+    Starts,
     /// A certificate was looked for by its nickname.
-    NicknameLookup,
+    LooksUp,
+    /// It has done with the request.
+    Ends,
+    /// What follows is the child's.
+    ChildFollows,
+    /// What follows is the process's own.
+    OwnFollows,
 }
 
 /// What a line says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sign {
     /// Nothing that went wrong.
-    Routine(Routine),
+    Step(Step),
     /// What went wrong, in its writer's view.
     Shown(Signal),
 }
 
 impl Sign {
     /// Whether it is this.
-    pub(crate) fn is(self, routine: Routine) -> bool {
-        self == Self::Routine(routine)
+    pub(crate) fn is(self, step: Step) -> bool {
+        self == Self::Step(step)
     }
 
     /// What went wrong.
     pub(crate) fn shown(self) -> Option<Signal> {
         match self {
             Self::Shown(signal) => Some(signal),
-            Self::Routine(_) => None,
+            Self::Step(_) => None,
         }
     }
 
@@ -100,7 +105,7 @@ impl Sign {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mark {
     /// A word of this one meaning, spelled like this.
-    Routine(Routine),
+    Step(Step),
     /// A phrase of the catalogue, in any case.
     Phrase(Signal),
     /// A name around `_ERROR`.
@@ -120,52 +125,13 @@ const WORDS: &[(&str, Mark)] = &[
     ("alert number ", Mark::AlertNumber),
     ("erify return code: ", Mark::VerifyNumber),
     ("erify error:num=", Mark::VerifyNumber),
-    ("find_cert_from_nickname(", Mark::Routine(Routine::NicknameLookup)),
-    ("Waiting for the server to connect", Mark::Routine(Routine::WaitsForServer)),
-    ("Waiting for the client to connect", Mark::Routine(Routine::WaitsForClient)),
-    ("Client with CN ", Mark::Routine(Routine::ClientConnected)),
-    ("Request: ", Mark::Routine(Routine::RequestRead)),
-    ("Request handling finished", Mark::Routine(Routine::Finished)),
-    ("Waiting for a request", Mark::Routine(Routine::WaitsForRequest)),
-    ("Started processing a request", Mark::Routine(Routine::Started)),
-    ("Exception in child", Mark::Routine(Routine::ChildContext)),
-    ("ERROR: NSPR error", Mark::Routine(Routine::OwnContext)),
 ];
 
 /// Everything that is sought, and what each of it is. The catalogue's phrases are in lower case.
 pub(crate) fn marks() -> impl Iterator<Item = (&'static str, Mark)> {
     let phrases = TEXTS.iter().filter(|(_, signal)| *signal != signal::NOTHING_WRONG);
-    WORDS.iter().copied().chain(phrases.map(|(text, signal)| (*text, Mark::Phrase(*signal))))
-}
-
-/// Words of one program alone, by which a log is known that is otherwise nobody's.
-const WRITERS: &[(&[u8], Role)] = &[
-    (b"Unexpected EOF in NSPR", Role::Client),
-    (b"I/O error: NSPR connection reset", Role::Client),
-    (b"Provided NSS password is incorrect", Role::Client),
-    (b"does not contain a valid NSS database", Role::Client),
-    (b"ERROR: (child) ", Role::Client),
-    (b"Incorrect password/PIN entered", Role::Tool),
-    (b"SSL alert number ", Role::Tool),
-    (b"erify return code: ", Role::Tool),
-    (b"erify error:num=", Role::Tool),
-    (b"did not return a certificate", Role::Peer),
-    (b"no required SSL certificate", Role::Peer),
-    (b"client didn't provide a certificate", Role::Peer),
-];
-
-/// Whose log it is, by what only one of them writes.
-pub(crate) fn writer(sign: Sign, line: &[u8]) -> Option<Role> {
-    match sign {
-        Sign::Routine(Routine::WaitsForServer | Routine::WaitsForClient | Routine::ClientConnected) => {
-            Some(Role::Bridge)
-        }
-        Sign::Routine(Routine::WaitsForRequest | Routine::Started) => Some(Role::Server),
-        Sign::Routine(_) => None,
-        Sign::Shown(_) => {
-            WRITERS.iter().find(|(words, _)| memchr::memmem::find(line, words).is_some()).map(|(_, it)| *it)
-        }
-    }
+    let steps = STEPS.iter().map(|(word, step)| (*word, Mark::Step(*step)));
+    WORDS.iter().copied().chain(steps).chain(phrases.map(|(text, signal)| (*text, Mark::Phrase(*signal))))
 }
 
 /// The names that NSPR, NSS and libssl have for errors. OpenSSL has names with `_ERROR` in them that tell nothing.
@@ -199,9 +165,9 @@ pub(crate) fn read(mark: Mark, word: &str, line: &[u8], Range { start, end }: Ra
         std::str::from_utf8(&digits).ok()?.parse::<i32>().ok()
     };
     let signal = match mark {
-        Mark::Routine(routine) => {
+        Mark::Step(step) => {
             let spelled = &line[start..end] == word.as_bytes();
-            return spelled.then_some(Reading { sign: Sign::Routine(routine), by_code: false, length: word.len() });
+            return spelled.then_some(Reading { sign: Sign::Step(step), by_code: false, length: word.len() });
         }
         Mark::Phrase(signal) => {
             return Some(Reading { sign: Sign::Shown(signal), by_code: false, length: word.len() });

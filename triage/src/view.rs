@@ -12,7 +12,7 @@ use nssight_diagnosis::signal::{Family, Signal, signal};
 use nssight_diagnosis::{Facts, Layer, Shown};
 
 use crate::incident::{Group, Placed};
-use crate::sign::{Role, Routine};
+use crate::sign::{Role, Step};
 use crate::turned::{Said, turned};
 
 /// What the lines of one failure show.
@@ -59,16 +59,16 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn of(group: &'a Group<'a>) -> Self {
-        let accepted = group.has(Role::Bridge, Routine::ClientConnected);
-        let looked_up = group.events.iter().any(|it| it.role.is_client() && it.event.sign.is(Routine::NicknameLookup));
+        let accepted = group.has(Role::Bridge, Step::Accepts);
+        let looked_up = group.events.iter().any(|it| it.role.is_client() && it.event.sign.is(Step::LooksUp));
         let said = |at: fn(Role) -> bool| {
             group.events.iter().filter(|it| at(it.role) && !it.event.child).find_map(|it| turned(it.trouble()?))
         };
         Self {
             group,
             accepted,
-            read: group.has(Role::Bridge, Routine::RequestRead),
-            begun: group.has(Role::Server, Routine::Started),
+            read: group.has(Role::Bridge, Step::Reads),
+            begun: group.has(Role::Server, Step::Starts),
             looked_up,
             // Once it has taken the client, what it says of certificates is not about that one's.
             of_bridge: said(|role| matches!(role, Role::Bridge | Role::Peer)).filter(|_| !accepted),
@@ -90,7 +90,7 @@ impl<'a> Lines<'a> {
     /// The session that a client's line is about. Its child has the outer one; what its parent process says is about the
     /// inner one, where it says so or where the bridge has read a request.
     fn session(&self, placed: &Placed<'_>) -> Option<Layer> {
-        let speaks_of_inner = self.group.has(Role::Client, Routine::OwnContext) || self.read;
+        let speaks_of_inner = self.group.has(Role::Client, Step::OwnFollows) || self.read;
         let alone = !self.group.heard(Role::Bridge) && !self.group.heard(Role::Peer);
         match placed.role {
             _ if placed.event.child => Some(Layer::OuterHandshake),
@@ -217,7 +217,7 @@ impl<'a> Lines<'a> {
         } else if let Some(end) = self.bridge_end().filter(|_| self.read) {
             facts.put(fact::BridgeRefusal::NotSaid);
             facts.put(if end.event.by_code { fact::BridgeEnd::NsprError } else { fact::BridgeEnd::EofError });
-            let request = self.group.events.iter().rev().find(|placed| placed.event.sign.is(Routine::RequestRead));
+            let request = self.group.events.iter().rev().find(|placed| placed.event.sign.is(Step::Reads));
             let since = request.and_then(|request| end.event.when?.0.checked_sub(request.event.when?.0));
             if let Some(micros) = since.and_then(|since| u64::try_from(since).ok()) {
                 facts.put(close(Duration::from_micros(micros)));

@@ -1,0 +1,206 @@
+//! Turns the formats of logs into static tables: one file for each program, in `formats/` and in the folders of the profiles.
+//! Nothing is parsed when nssight starts. What contradicts itself in the data fails the build, with the file that says it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use serde::Deserialize;
+
+/// How one program's log is read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Format {
+    title: String,
+    side: Side,
+    hop: Option<Hop>,
+    known: Known,
+    #[serde(default)]
+    attempt: Attempt,
+    #[serde(default)]
+    context: Context,
+    next: Next,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Side {
+    Client,
+    Server,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Hop {
+    Client,
+    Bridge,
+    Server,
+}
+
+/// How a line or a file shows that this program wrote it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    #[serde(default)]
+    names: Vec<String>,
+    #[serde(default)]
+    heads: Vec<String>,
+    #[serde(default)]
+    words: Vec<String>,
+    #[serde(default)]
+    files: Vec<String>,
+}
+
+/// What it writes on the way through one attempt.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Attempt {
+    begins: Vec<String>,
+    accepts: Vec<String>,
+    reads: Vec<String>,
+    starts: Vec<String>,
+    looks_up: Vec<String>,
+    ends: Vec<String>,
+}
+
+/// Whose words follow or precede a line, where several processes write to one log.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Context {
+    child: Vec<String>,
+    own: Vec<String>,
+    childs: Vec<String>,
+    last: Vec<String>,
+}
+
+/// What to collect next of it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Next {
+    text: String,
+    command: Option<String>,
+}
+
+/// A file that was read.
+struct Read {
+    path: PathBuf,
+    name: String,
+    profile: Option<String>,
+    format: Format,
+}
+
+fn main() {
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let profiles = root.join("../profiles");
+    let mut folders = vec![(None, root.join("formats"))];
+    for profile in listed(&profiles) {
+        let name = profile.file_name().map(|name| name.to_string_lossy().into_owned());
+        folders.push((name, profile.join("formats")));
+    }
+    for path in [&root.join("build.rs"), &profiles].into_iter().chain(folders.iter().map(|(_, folder)| folder)) {
+        if path.exists() {
+            println!("cargo:rerun-if-changed={}", path.display());
+        }
+    }
+    let all: Vec<Read> = folders.iter().flat_map(|(profile, folder)| files(profile.as_deref(), folder)).collect();
+    check(&all);
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("formats.rs");
+    fs::write(out, generated(&all)).expect("the build directory takes files");
+}
+
+fn listed(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("a directory can be listed").path()).collect();
+    paths.sort();
+    paths
+}
+
+fn files(profile: Option<&str>, folder: &Path) -> Vec<Read> {
+    let is_toml = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let format = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let name = path.file_stem().expect("a file has a name").to_string_lossy().into_owned();
+        Read { path, name, profile: profile.map(str::to_owned), format }
+    };
+    listed(folder).into_iter().filter(is_toml).map(read).collect()
+}
+
+fn check(all: &[Read]) {
+    let (mut known, mut steps) = (BTreeMap::new(), BTreeMap::new());
+    for Read { path, profile, format, .. } in all {
+        let path = path.display();
+        let Known { names, heads, words, files } = &format.known;
+        let own: Vec<&String> = names.iter().chain(heads).chain(words).chain(files).collect();
+        assert!(!own.is_empty(), "{path}: nothing tells its lines from others'");
+        assert!(own.iter().all(|word| word.len() > 2), "{path}: so short a word stands in other lines, too");
+        assert_eq!(
+            format.hop.is_some(),
+            profile.is_some(),
+            "{path}: a profile's programs have hops, and no others have"
+        );
+        let agrees = !matches!(
+            (format.side, format.hop),
+            (Side::Server, Some(Hop::Client)) | (Side::Client, Some(Hop::Bridge | Hop::Server))
+        );
+        assert!(agrees, "{path}: its hop is at the other side");
+        for word in own {
+            let other = known.insert(word.clone(), path.to_string());
+            assert!(other.is_none(), "{path}: \"{word}\" tells {} already", other.unwrap_or_default());
+        }
+        for (step, words) in of_attempt(format) {
+            for word in words {
+                let other = steps.insert(word.clone(), step);
+                assert!(other.is_none(), "{path}: \"{word}\" says {} already", other.unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// The words of each step.
+fn of_attempt(format: &Format) -> [(&'static str, &[String]); 8] {
+    let Format { attempt, context, .. } = format;
+    [
+        ("Begins", &attempt.begins),
+        ("Accepts", &attempt.accepts),
+        ("Reads", &attempt.reads),
+        ("Starts", &attempt.starts),
+        ("LooksUp", &attempt.looks_up),
+        ("Ends", &attempt.ends),
+        ("ChildFollows", &context.child),
+        ("OwnFollows", &context.own),
+    ]
+}
+
+fn role(format: &Format) -> &'static str {
+    match (format.hop, format.side) {
+        (Some(Hop::Client), _) => "Client",
+        (Some(Hop::Bridge), _) => "Bridge",
+        (Some(Hop::Server), _) => "Server",
+        (None, Side::Client) => "Tool",
+        (None, Side::Server) => "Peer",
+    }
+}
+
+fn generated(all: &[Read]) -> String {
+    let mut out = String::from("/// Every format, those of profiles last.\npub static FORMATS: &[Format] = &[\n");
+    let mut steps =
+        String::from("];\n/// Words of a step, as they are spelled.\npub(crate) static STEPS: &[(&str, Step)] = &[\n");
+    for Read { name, profile, format, .. } in all {
+        let Format { title, known, context, next, .. } = format;
+        writeln!(
+            out,
+            " Format {{ name: {name:?}, profile: {profile:?}, title: {title:?}, role: Role::{}, names: &{:?}, heads: &{:?}, words: &{:?}, \
+             files: &{:?}, childs: &{:?}, last: &{:?}, next: Next {{ text: {:?}, command: {:?} }} }},",
+            role(format), known.names, known.heads, known.words, known.files, context.childs, context.last, next.text, next.command,
+        )
+        .expect("a string takes it");
+        for (step, words) in of_attempt(format) {
+            for word in words {
+                writeln!(steps, " ({word:?}, Step::{step}),").expect("as above");
+            }
+        }
+    }
+    out + &steps + "];\n"
+}

@@ -1,0 +1,160 @@
+//! The formats of logs: who wrote a line or a file, as `formats/` and the profiles have it in data.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
+
+use crate::sign::{Role, Step};
+
+/// How one program's log is read.
+#[derive(Debug)]
+pub struct Format {
+    /// The name of its file.
+    pub name: &'static str,
+    /// The kind of deployment that it belongs to.
+    pub profile: Option<&'static str>,
+    /// Whose log it is.
+    pub title: &'static str,
+    /// Where its writer stands.
+    pub role: Role,
+    /// What to collect next of it.
+    pub next: Next,
+    names: &'static [&'static str],
+    heads: &'static [&'static str],
+    words: &'static [&'static str],
+    files: &'static [&'static str],
+    childs: &'static [&'static str],
+    last: &'static [&'static str],
+}
+
+/// What to collect next.
+#[derive(Debug)]
+pub struct Next {
+    /// In a sentence.
+    pub text: &'static str,
+    /// The command for it.
+    pub command: Option<&'static str>,
+}
+
+/// How a word tells who wrote a line, the surest last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Tells {
+    /// Anywhere in it.
+    Word,
+    /// Before the message, where the journal, syslog, containers and pods put it.
+    Name,
+    /// Where its message begins.
+    Head,
+}
+
+/// All words that tell who wrote a line.
+struct Writers {
+    automaton: AhoCorasick,
+    words: Vec<(&'static Format, Tells)>,
+}
+
+static WRITERS: LazyLock<Writers> = LazyLock::new(|| {
+    let (mut texts, mut words): (Vec<&str>, Vec<_>) = (Vec::new(), Vec::new());
+    for format in FORMATS {
+        for (own, tells) in [(format.words, Tells::Word), (format.names, Tells::Name), (format.heads, Tells::Head)] {
+            texts.extend(own);
+            words.extend(own.iter().map(|_| (format, tells)));
+        }
+    }
+    // The words are constants; a test builds this.
+    let automaton = AhoCorasick::builder().kind(Some(AhoCorasickKind::DFA)).build(texts);
+    Writers { automaton: automaton.expect("the words can be sought"), words }
+});
+
+impl Format {
+    /// Who wrote a line, by its own words.
+    pub(crate) fn of_line(line: &[u8]) -> Option<&'static Self> {
+        let prefix = prefix(line);
+        let holds = |tells: Tells, place: Range<usize>| match tells {
+            Tells::Word => true,
+            Tells::Name => place.end <= prefix,
+            Tells::Head => place.end <= crate::line::HEAD,
+        };
+        let hits = WRITERS.automaton.find_overlapping_iter(line);
+        let hits = hits.map(|hit| (WRITERS.words[hit.pattern().as_usize()], hit.range()));
+        let hits = hits.filter(|((_, tells), place)| holds(*tells, place.clone()));
+        // Of equals the first counts.
+        let best = hits.reduce(|best, next| if next.0.1 > best.0.1 { next } else { best })?;
+        Some(best.0.0)
+    }
+
+    /// Whose log a file is by its name alone: `client.log`, `bridge.log-20261124`, `1-server-1.log`. A webserver.log or
+    /// client_golang.log is somebody else's.
+    pub(crate) fn of_file(name: &str) -> Option<&'static Self> {
+        let file = name.rsplit(['/', ':']).next().unwrap_or(name).to_lowercase();
+        let stem = file.split('.').next().unwrap_or(&file);
+        let says_nothing = |word: &str| {
+            word.bytes().all(|byte| byte.is_ascii_digit()) || FORMATS.iter().any(|it| it.profile == Some(word))
+        };
+        let words: Vec<&str> = stem.split(['-', '_']).filter(|word| !says_nothing(word)).collect();
+        let is = |format: &&Self| match format.profile {
+            Some(_) => words.len() == 1 && format.files.contains(&words[0]),
+            None => format.files.iter().any(|own| file.contains(own)),
+        };
+        // Those of a profile are the exact ones.
+        FORMATS.iter().rev().find(is)
+    }
+
+    /// Whether a line is the child's by its own word.
+    pub(crate) fn names_child(line: &[u8]) -> bool {
+        let all = FORMATS.iter().flat_map(|format| format.childs);
+        all.into_iter().any(|word| memchr::memmem::find(line, word.as_bytes()).is_some())
+    }
+
+    /// Whether a line is the last one of a run.
+    pub(crate) fn ends_a_run(line: &[u8]) -> bool {
+        FORMATS.iter().flat_map(|format| format.last).any(|words| line.starts_with(words.as_bytes()))
+    }
+}
+
+/// How long what stands before the message is: `host program[42]: `, `program-1  | `.
+fn prefix(line: &[u8]) -> usize {
+    let head = &line[..line.len().min(crate::line::HEAD)];
+    memchr::memmem::find(head, b": ").or_else(|| memchr::memmem::find(head, b" | ")).unwrap_or(0)
+}
+
+include!(concat!(env!("OUT_DIR"), "/formats.rs"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(line: &str) -> Option<&'static str> {
+        Format::of_line(line.as_bytes()).map(|format| format.name)
+    }
+
+    #[test]
+    fn a_prefix_names_the_writer() {
+        assert_eq!(of("tstclnt: write to SSL socket failed"), Some("tstclnt"));
+        for format in FORMATS {
+            for name in format.names {
+                let name = name.trim_end_matches('[');
+                assert_eq!(of(&format!("Nov 24 06:54:26 host {name}[42]: INFO: x")), Some(format.name));
+                assert_eq!(of(&format!("ERROR: cannot reach {name}")), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_is_known_by_its_name() {
+        for format in FORMATS.iter().filter(|format| format.profile.is_some()) {
+            let profile = format.profile.unwrap_or_default();
+            for file in format.files {
+                for name in [
+                    format!("{file}.log"),
+                    format!("x/{profile}_{file}.log-20261124"),
+                    format!("1-{profile}-{file}-1.log"),
+                ] {
+                    assert_eq!(Format::of_file(&name).map(|it| it.name), Some(format.name), "{name}");
+                }
+                assert!(Format::of_file(&format!("web{file}.log")).is_none());
+            }
+        }
+    }
+}

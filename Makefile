@@ -10,9 +10,9 @@ all: build-deps
 
 ## A healthy walk and one with a fault, against a lab on loopback.
 demo: build-deps
-	$(CARGO) build --release --quiet
-	target/release/nssight lab run
-	-target/release/nssight lab run --fault client-other-ca
+	$(CARGO) build --profile demo --quiet
+	target/demo/nssight lab run
+	-target/demo/nssight lab run --fault client-other-ca
 
 ## The tests, with real peers: NSS's own tools, python3-nss and OpenSSL.
 test: deps

@@ -111,3 +111,28 @@ pub fn set_trust(certificate: &Certificate, letters: &str) -> Result<()> {
     }
     Ok(())
 }
+
+/// Stores a revocation list (DER) as it is, as `crlutil -I -B` does: NSS does not look at its signature before it uses it.
+pub fn import_revocation_list(slot: &Slot, der: &[u8]) -> Result<()> {
+    const STEP: &str = "import a revocation list";
+    let mut item = BorrowedItem::new(der);
+    // SAFETY: slot and item outlive the call; without an arena NSS makes one of its own, which goes with the list
+    // returned.
+    unsafe {
+        let list = ffi::PK11_ImportCRL(
+            slot.as_ptr(),
+            item.as_ptr(),
+            ptr::null_mut(),
+            ffi::SEC_CRL_TYPE,
+            ptr::null_mut(),
+            ffi::CRL_IMPORT_BYPASS_CHECKS,
+            ptr::null_mut(),
+            ffi::CRL_DECODE_DEFAULT_OPTIONS,
+        );
+        if list.is_null() {
+            return Err(NssError::last(STEP));
+        }
+        ffi::SEC_DestroyCrl(list);
+    }
+    Ok(())
+}

@@ -140,6 +140,11 @@ pub const NSS_TLS_VERSION_MAX_POLICY: PRInt32 = 0x009;
 
 pub const KU_DIGITAL_SIGNATURE: c_uint = 0x80;
 
+/// `type`, `importOptions` and `decodeOptions` of `PK11_ImportCRL` (cert.h, secmodt.h).
+pub const SEC_CRL_TYPE: c_int = 1;
+pub const CRL_IMPORT_BYPASS_CHECKS: PRInt32 = 1;
+pub const CRL_DECODE_DEFAULT_OPTIONS: PRInt32 = 0;
+
 /// No object of a token (pkcs11t.h).
 pub const CK_INVALID_HANDLE: c_ulong = 0;
 
@@ -233,6 +238,17 @@ unsafe extern "C" {
         nickname: *const c_char,
         includeTrust: PRBool,
     ) -> Status;
+    pub fn PK11_ImportCRL(
+        slot: *mut PK11SlotInfo,
+        derCRL: *mut SECItem,
+        url: *mut c_char,
+        kind: c_int,
+        wincx: *mut c_void,
+        importOptions: PRInt32,
+        arena: *mut c_void,
+        decodeOptions: PRInt32,
+    ) -> *mut c_void;
+    pub fn SEC_DestroyCrl(crl: *mut c_void) -> Status;
     pub fn CERT_GetDefaultCertDB() -> *mut CERTCertDBHandle;
     pub fn CERT_DupCertificate(cert: *mut CERTCertificate) -> *mut CERTCertificate;
     pub fn CERT_NewTempCertificate(

@@ -1,0 +1,512 @@
+//! How our side judges a peer's chain, and our own certificate: over NSS, against a server whose TLS is OpenSSL's, which sends any
+//! chain that it is given. Each case has the cause, the component and the confidence that a diagnosis must give; what only
+//! looks odd must pass.
+
+mod common;
+
+use common::{Case, NICKNAME, PASSWORD, Run, diagnose, run_beside};
+use nssight_fixtures::authority::{DAY, Identity, Spec, Usage};
+use nssight_fixtures::crl::List;
+use nssight_fixtures::endpoint::{ClientAuth, Endpoint, Options};
+use nssight_fixtures::nssdb::{DbBuilder, DbFormat, write_trust_anew};
+use openssl::x509::X509;
+
+/// What our database holds, and whom we meet.
+struct World {
+    /// Our certificate; none is configured without it.
+    client: Option<Identity>,
+    /// Nickname, certificate and trust letters of what else is in our database.
+    stored: Vec<(String, X509, String)>,
+    lists: Vec<Vec<u8>>,
+    /// What the peer shows.
+    peer: Identity,
+    /// Whose clients it takes; the CA of our certificate as a rule.
+    takes: Vec<X509>,
+    /// Whose names it sends, where these are others.
+    advertised: Option<Vec<X509>>,
+    client_auth: ClientAuth,
+    /// It sends what is above its certificate.
+    sends_chain: bool,
+    /// The trust of this one was written by a newer NSS.
+    newer: Option<X509>,
+}
+
+/// The CA of our own certificate, which is trusted here in most worlds.
+fn home() -> Identity {
+    authority("Home CA")
+}
+
+fn authority(name: &str) -> Identity {
+    Identity::authority(name).unwrap()
+}
+
+fn localhost() -> Spec {
+    Spec::new("peer", Usage::Server).names(&["localhost"])
+}
+
+impl World {
+    /// Our own chain is in order, and the peer's certificate comes from another CA, `other`.
+    fn apart(peer: Identity) -> Self {
+        let home = home();
+        Self { peer, ..Self::together(&home, home.issue(&localhost()).unwrap()) }
+    }
+
+    /// Our certificate comes from this CA, which is trusted.
+    fn together(ca: &Identity, peer: Identity) -> Self {
+        Self {
+            client: Some(ca.issue(&Spec::new("client", Usage::Client)).unwrap()),
+            stored: vec![("own-ca".to_owned(), ca.certificate.clone(), "CT,C,C".to_owned())],
+            lists: Vec::new(),
+            peer,
+            takes: vec![ca.certificate.clone()],
+            advertised: None,
+            client_auth: ClientAuth::Require,
+            sends_chain: true,
+            newer: None,
+        }
+    }
+
+    fn store(mut self, nickname: &str, certificate: &Identity, trust: &str) -> Self {
+        self.stored.push((nickname.to_owned(), certificate.certificate.clone(), trust.to_owned()));
+        self
+    }
+
+    fn list(mut self, list: &List<'_>, authority: &Identity) -> Self {
+        self.lists.push(list.signed_by(authority).unwrap());
+        self
+    }
+
+    fn alone(mut self) -> Self {
+        self.sends_chain = false;
+        self
+    }
+
+    /// No certificate of ours, and none asked for.
+    fn anonymous(mut self) -> Self {
+        self.client = None;
+        self.client_auth = ClientAuth::None;
+        self
+    }
+
+    fn diagnosed(&self, tls13: bool) -> Run {
+        let case = Case::new();
+        let options = Options {
+            client_cas: self.takes.clone(),
+            advertised: self.advertised.clone(),
+            client_auth: self.client_auth,
+            sends_chain: self.sends_chain,
+            ..Options::new(&self.peer, &self.peer)
+        };
+        let endpoint = Endpoint::start(if tls13 { options.tls13() } else { options.tls12() }).unwrap();
+        let mut builder = DbBuilder::new(DbFormat::Sql).password(PASSWORD.as_bytes());
+        if let Some(client) = &self.client {
+            builder = builder.x509_identity(NICKNAME, &client.certificate, &client.key, "").unwrap();
+            for (place, link) in client.chain.iter().enumerate() {
+                builder = builder.x509(&format!("own-intermediate-{place}"), link, "").unwrap();
+            }
+        }
+        for (nickname, certificate, trust) in &self.stored {
+            builder = builder.x509(nickname, certificate, trust).unwrap();
+        }
+        for list in &self.lists {
+            builder = builder.revocation_list(list);
+        }
+        let database = case.path("db");
+        builder.build(&database).unwrap();
+        if let Some(newer) = &self.newer {
+            write_trust_anew(&database.join("cert9.db"), &newer.to_der().unwrap()).unwrap();
+        }
+        let password = case.password_file();
+        let mut command = match &self.client {
+            Some(_) => diagnose(&database, &password, endpoint.port()),
+            None => {
+                let mut command = common::binary();
+                command.args(["diagnose", "--format", "json", "--timeout", "3", "--db"]).arg(&database);
+                command.arg("--password-file").arg(&password);
+                command.arg("--bridge").arg(format!("localhost:{}", endpoint.port()));
+                command
+            }
+        };
+        let run = run_beside(&mut command, &database);
+        assert!(endpoint.connections() <= 1, "{run:#?}");
+        run
+    }
+}
+
+/// Cause, component and confidence; what passes has none of the first two.
+fn told(run: &Run) -> String {
+    let verdict = &run.report()["verdict"];
+    let text = |name: &str| verdict[name].as_str().unwrap_or("-").to_owned();
+    format!("{} {} {} {}", text("status"), text("cause"), text("component"), text("confidence"))
+}
+
+fn fact(run: &Run, id: &str) -> Vec<String> {
+    let report = run.report();
+    let facts =
+        report["probes"].as_array().unwrap().iter().flat_map(|probe| probe["facts"].as_array().unwrap().clone());
+    facts.filter(|fact| fact["id"] == id).map(|fact| fact["text"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Holds every world to its verdict, over both versions of TLS.
+fn hold(cases: Vec<(&str, &str, World)>) {
+    let mut missed = Vec::new();
+    for (name, wanted, world) in cases {
+        for tls13 in [false, true] {
+            let run = world.diagnosed(tls13);
+            let told = told(&run);
+            let error: Vec<String> = run.report()["probes"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter_map(|probe| Some(format!("{}:{}", probe["layer"].as_str()?, probe["error"]["name"].as_str()?)))
+                .collect();
+            println!(
+                "{name} ({}): {told} | {} | {error:?} {:?} {:?}",
+                if tls13 { "1.3" } else { "1.2" },
+                run.report()["verdict"]["summary"],
+                fact(&run, "peer-chain.objection"),
+                fact(&run, "our-certificate.objection")
+            );
+            if told != wanted {
+                missed.push(format!("{name} (tls 1.{}): {told}, not {wanted}", if tls13 { 3 } else { 2 }));
+            }
+        }
+    }
+    assert!(missed.is_empty(), "{missed:#?}");
+}
+
+#[test]
+fn our_own_trust_store() {
+    let other = authority("Other CA");
+    let peer = || other.issue(&localhost()).unwrap();
+    let with = |trust: &str| World::apart(peer()).store("peer-ca", &other, trust);
+    let sub = other.issue(&Spec::new("Sub CA", Usage::Authority)).unwrap();
+    let expired = other.renewed(&Spec::new("Other CA", Usage::Authority).valid(-40 * DAY, -DAY)).unwrap();
+    let plain = Identity::self_signed(&Spec::new("Plain CA", Usage::Authority).without_constraints()).unwrap();
+    let leaf = peer();
+    let root_sent = |ca: &Identity| {
+        let mut peer = ca.issue(&localhost()).unwrap();
+        peer.chain.push(ca.certificate.clone());
+        peer
+    };
+    hold(vec![
+        ("no letters", "fail ca-untrusted client-db certain", with(",,")),
+        ("no trust row", "fail ca-untrusted client-db certain", with("")),
+        ("T only", "fail ca-untrusted client-db certain", with("T,,")),
+        ("mail only", "fail ca-untrusted client-db certain", with(",C,")),
+        ("c only", "fail ca-untrusted client-db certain", with("c,,")),
+        ("no letters, nobody asks for ours", "fail ca-untrusted client-db certain", with(",,").anonymous()),
+        (
+            "no letters, root sent",
+            "fail ca-untrusted client-db certain",
+            World::apart(root_sent(&other)).store("peer-ca", &other, ",,"),
+        ),
+        (
+            "no letters, behind an intermediate",
+            "fail ca-untrusted client-db certain",
+            World::apart(sub.issue(&localhost()).unwrap()).store("peer-ca", &other, ",,"),
+        ),
+        (
+            "no letters, intermediate stored",
+            "fail ca-untrusted client-db certain",
+            World::apart(sub.issue(&localhost()).unwrap())
+                .alone()
+                .store("peer-ca", &other, ",,")
+                .store("sub", &sub, ",,"),
+        ),
+        ("self-signed peer stored", "fail ca-untrusted client-db certain", {
+            let own = Identity::self_signed(&localhost()).unwrap();
+            World::apart(own.clone()).store("peer", &own, ",,")
+        }),
+        ("distrusted CA", "fail peer-cert-distrusted client-db certain", with("p,,")),
+        (
+            "distrusted certificate",
+            "fail peer-cert-distrusted client-db certain",
+            World::apart(leaf.clone()).store("peer-ca", &other, "CT,C,C").store("peer", &leaf, "p,p,p"),
+        ),
+        (
+            "distrusted intermediate",
+            "fail peer-cert-distrusted client-db certain",
+            World::apart(sub.issue(&localhost()).unwrap())
+                .store("peer-ca", &other, "CT,C,C")
+                .store("sub", &sub, "p,p,p"),
+        ),
+        (
+            "expired copy",
+            "fail ca-expired client-db certain",
+            World::apart(peer()).store("peer-ca", &expired, "CT,C,C"),
+        ),
+        (
+            "expired copy, renewed one sent",
+            "fail ca-expired client-db certain",
+            World::apart(root_sent(&other)).store("peer-ca", &expired, "CT,C,C"),
+        ),
+        (
+            "trust of a newer NSS",
+            "fail trust-too-new client-db certain",
+            World { newer: Some(other.certificate.clone()), ..with("CT,C,C") },
+        ),
+        ("no CA at all", "fail ca-missing client-db certain", {
+            let own = Identity::self_signed(&Spec::new("client", Usage::Client)).unwrap();
+            World { client: Some(own), stored: Vec::new(), ..World::apart(peer()) }
+        }),
+        (
+            "no CA at all, no certificate of ours",
+            "fail ca-missing client-db certain",
+            World { stored: Vec::new(), ..World::apart(peer()) }.anonymous().store("somebody", &peer(), ",,"),
+        ),
+        (
+            "an empty database",
+            "fail ca-missing client-config likely",
+            World { stored: Vec::new(), ..World::apart(root_sent(&other)) }.anonymous(),
+        ),
+        (
+            "a CA without constraints and letters",
+            "fail ca-untrusted client-db certain",
+            World::apart(plain.issue(&localhost()).unwrap()).store("peer-ca", &plain, ",,"),
+        ),
+        (
+            "a CA without constraints and trust for clients",
+            "fail ca-untrusted client-db certain",
+            World::apart(plain.issue(&localhost()).unwrap()).store("peer-ca", &plain, "T,,"),
+        ),
+    ]);
+}
+
+#[test]
+fn a_peer_of_another_ca() {
+    let other = authority("Other CA");
+    let peer = || other.issue(&localhost()).unwrap();
+    let rebuilt = authority("Home CA");
+    let root_sent = |ca: &Identity| {
+        let mut peer = ca.issue(&localhost()).unwrap();
+        peer.chain.push(ca.certificate.clone());
+        peer
+    };
+    let full = |ca: &Identity| ca.issue(&localhost().naming_the_issuers_issuer()).unwrap();
+    hold(vec![
+        ("unknown root, not sent", "fail peer-cert-untrusted peer likely", World::apart(peer())),
+        ("unknown root, sent", "fail peer-cert-untrusted peer likely", World::apart(root_sent(&other))),
+        (
+            "unknown root, told by the key identifier",
+            "fail peer-cert-untrusted peer likely",
+            World::apart(full(&other)),
+        ),
+        (
+            "self-signed",
+            "fail peer-cert-untrusted peer likely",
+            World::apart(Identity::self_signed(&localhost()).unwrap()),
+        ),
+        (
+            "a CA of the same name with another key",
+            "fail peer-cert-untrusted peer likely",
+            World::apart(rebuilt.issue(&localhost()).unwrap()),
+        ),
+        ("the same, root sent", "fail peer-cert-untrusted peer likely", World::apart(root_sent(&rebuilt))),
+        ("nobody asks for ours", "fail peer-cert-untrusted peer likely", World::apart(peer()).anonymous()),
+    ]);
+}
+
+#[test]
+fn an_intermediate_that_is_not_sent() {
+    let home = home();
+    let behind = |sub: &Identity, spec: Spec| World::together(&home, sub.issue(&spec).unwrap()).alone();
+    let named = home.issue(&Spec::new("Home Intermediate CA", Usage::Authority)).unwrap();
+    let unnamed = home.issue(&Spec::new("Blue", Usage::Authority)).unwrap();
+    let lower = named.issue(&Spec::new("Blue", Usage::Authority)).unwrap();
+    let mut half = lower.issue(&localhost().naming_the_issuers_issuer()).unwrap();
+    half.chain.truncate(1);
+    hold(vec![
+        (
+            "told by the key identifier",
+            "fail peer-chain-incomplete peer certain",
+            behind(&unnamed, localhost().naming_the_issuers_issuer()),
+        ),
+        ("told by its name", "fail peer-chain-incomplete peer likely", behind(&named, localhost())),
+        ("the upper one of two", "fail peer-chain-incomplete peer likely", World::together(&home, half)),
+    ]);
+}
+
+#[test]
+fn a_chain_that_is_not_valid() {
+    let home = home();
+    let of = |peer: Identity| World::together(&home, peer);
+    let sub = home.issue(&Spec::new("Sub CA", Usage::Authority)).unwrap();
+    let constrained = home.issue(&Spec::new("Constrained CA", Usage::Authority).permitted("other.example")).unwrap();
+    let short = home.issue(&Spec::new("Short CA", Usage::Authority).path_length(0)).unwrap();
+    let below = short.issue(&Spec::new("Lower CA", Usage::Authority)).unwrap();
+    let critical = home.issue(&Spec::new("Critical CA", Usage::Authority).critical_extension()).unwrap();
+    let no_ca = home.issue(&Spec::new("no CA", Usage::Server)).unwrap();
+    let bare = home.issue(&Spec::new("Bare CA", Usage::Authority).without_constraints()).unwrap();
+    let leaf = home.issue(&localhost()).unwrap();
+    let mut broken_above = sub.issue(&localhost()).unwrap();
+    broken_above.chain = vec![sub.with_broken_signature().unwrap().certificate];
+    const INVALID: &str = "fail peer-cert-invalid peer certain";
+    hold(vec![
+        ("name constraints", INVALID, of(constrained.issue(&localhost()).unwrap())),
+        ("path length", INVALID, of(below.issue(&localhost()).unwrap())),
+        ("critical extension", INVALID, of(home.issue(&localhost().critical_extension()).unwrap())),
+        ("critical extension above", INVALID, of(critical.issue(&localhost()).unwrap())),
+        ("an issuer that is no CA", INVALID, of(no_ca.issue(&localhost()).unwrap())),
+        ("an intermediate without constraints", INVALID, of(bare.issue(&localhost()).unwrap())),
+        ("a broken signature", INVALID, of(leaf.with_broken_signature().unwrap())),
+        ("a broken signature above", INVALID, of(broken_above)),
+    ]);
+}
+
+#[test]
+fn revocation_lists() {
+    let home = home();
+    let leaf = home.issue(&localhost()).unwrap();
+    let sub = home.issue(&Spec::new("Sub CA", Usage::Authority)).unwrap();
+    let of = |list: List<'_>| World::together(&home, leaf.clone()).list(&list, &home);
+    let list = List { revoked: &[&leaf.certificate], updates: (-DAY, DAY), is_broken: false };
+    let none = List { revoked: &[], ..list };
+    hold(vec![
+        ("revoked", "fail peer-cert-revoked peer certain", of(list)),
+        (
+            "its CA revoked",
+            "fail peer-cert-revoked peer certain",
+            World::together(&home, sub.issue(&localhost()).unwrap())
+                .list(&List { revoked: &[&sub.certificate], ..list }, &home),
+        ),
+        ("a list without it", "pass - - certain", of(none)),
+        ("an expired list without it", "pass - - certain", of(List { updates: (-9 * DAY, -DAY), ..none })),
+        (
+            "an expired list with it",
+            "fail peer-cert-revoked peer certain",
+            of(List { updates: (-9 * DAY, -DAY), ..list }),
+        ),
+        ("a broken list without it", "fail peer-cert-revoked client-db certain", of(List { is_broken: true, ..none })),
+    ]);
+}
+
+#[test]
+fn a_serial_number_given_twice() {
+    let home = home();
+    let numbered = home.issue(&localhost().serial(7)).unwrap();
+    let again = home.issue(&Spec::new("old peer", Usage::Server).serial(7)).unwrap();
+    let client = home.issue(&Spec::new("client", Usage::Client).serial(7)).unwrap();
+    let old = Identity::self_signed(&Spec::new("Home CA", Usage::Authority).serial(1)).unwrap();
+    let new = Identity::self_signed(&Spec::new("Home CA", Usage::Authority).serial(1)).unwrap();
+    let mut rebuilt = new.issue(&localhost()).unwrap();
+    rebuilt.chain.push(new.certificate.clone());
+    hold(vec![
+        (
+            "of an old certificate in our database",
+            "fail cert-duplicate-serial peer likely",
+            World::together(&home, numbered.clone()).store("old", &again, ",,"),
+        ),
+        (
+            "of our own",
+            "fail cert-duplicate-serial peer likely",
+            World { client: Some(client), ..World::together(&home, numbered) },
+        ),
+        ("of a CA that was rebuilt", "fail cert-duplicate-serial client-db likely", World::together(&old, rebuilt)),
+    ]);
+}
+
+#[test]
+fn what_only_looks_odd_passes() {
+    let (home, other) = (home(), authority("Other CA"));
+    let leaf = other.issue(&localhost()).unwrap();
+    let crossed = home.certify(&other, &Spec::new("Other CA", Usage::Authority)).unwrap();
+    let sends = |above: &[&Identity]| {
+        let mut peer = leaf.clone();
+        peer.chain = above.iter().map(|link| link.certificate.clone()).collect();
+        peer
+    };
+    let expired = other.renewed(&Spec::new("Other CA", Usage::Authority).valid(-40 * DAY, -DAY)).unwrap();
+    let plain = Identity::self_signed(&Spec::new("Plain CA", Usage::Authority).without_constraints()).unwrap();
+    let unrelated = Identity::self_signed(&Spec::new("Old CA", Usage::Authority).valid(-40 * DAY, -DAY)).unwrap();
+    let namesake = authority("Other CA");
+    const PASS: &str = "pass - - certain";
+    let apart = |peer: Identity| World {
+        client: Some(home.issue(&Spec::new("client", Usage::Client)).unwrap()),
+        ..World::together(&home, peer)
+    };
+    hold(vec![
+        ("cross-signed, cross-certificate sent", PASS, apart(sends(&[&crossed]))),
+        (
+            "cross-signed, both stored",
+            PASS,
+            apart(leaf.clone()).store("crossed", &crossed, ",,").store("other", &other, ",,"),
+        ),
+        ("cross-signed, the untrusted root sent too", PASS, apart(sends(&[&crossed, &other]))),
+        (
+            "renewed CA beside the expired one",
+            PASS,
+            apart(leaf.clone()).store("old", &expired, "CT,C,C").store("new", &other, "CT,C,C"),
+        ),
+        ("renewed CA, expired one sent", PASS, apart(sends(&[&expired])).store("new", &other, "CT,C,C")),
+        (
+            "an expired CA that nobody uses",
+            PASS,
+            apart(leaf.clone()).store("other", &other, "CT,C,C").store("old", &unrelated, "CT,C,C"),
+        ),
+        (
+            "the same CA under two nicknames",
+            PASS,
+            apart(leaf.clone()).store("other", &other, "CT,C,C").store("other again", &other, "CT,C,C"),
+        ),
+        (
+            "a namesake with another key, not trusted",
+            PASS,
+            apart(leaf.clone()).store("namesake", &namesake, ",,").store("other", &other, "CT,C,C"),
+        ),
+        (
+            "a namesake with another key, trusted",
+            PASS,
+            apart(leaf.clone()).store("other", &other, "CT,C,C").store("namesake", &namesake, "CT,C,C"),
+        ),
+        ("a trusted peer without its CA", PASS, apart(leaf.clone()).store("peer", &leaf, "P,,")),
+        (
+            "a CA without constraints, with trust",
+            PASS,
+            apart(plain.issue(&localhost()).unwrap()).store("plain", &plain, "C,,"),
+        ),
+        ("a CA without constraints for both", PASS, World::together(&plain, plain.issue(&localhost()).unwrap())),
+        ("our own self-signed certificate", "pass - - certain", {
+            let own = Identity::self_signed(&Spec::new("client", Usage::Client)).unwrap();
+            World { takes: vec![own.certificate.clone()], client: Some(own), ..apart(leaf.clone()) }
+                .store("other", &other, "CT,C,C")
+        }),
+    ]);
+}
+
+#[test]
+fn our_own_certificate() {
+    let home = home();
+    let server = home.issue(&localhost()).unwrap();
+    let plain = Identity::self_signed(&Spec::new("Plain CA", Usage::Authority).without_constraints()).unwrap();
+    let client = |spec: Spec, ca: &Identity| ca.issue(&spec).unwrap();
+    let spec = || Spec::new("client", Usage::Client);
+    let constrained = home.issue(&Spec::new("Constrained CA", Usage::Authority).permitted("other.example")).unwrap();
+    let short = home.issue(&Spec::new("Short CA", Usage::Authority).path_length(0)).unwrap();
+    let below = short.issue(&Spec::new("Lower CA", Usage::Authority)).unwrap();
+    let of = |client: Identity| World { client: Some(client), ..World::together(&home, server.clone()) };
+    let lenient = |world: World| World { client_auth: ClientAuth::None, ..world };
+    let revoked = client(spec(), &home);
+    let list = List { revoked: &[&revoked.certificate], updates: (-DAY, DAY), is_broken: false };
+    const REJECTED: &str = "fail client-cert-rejected client-db likely";
+    hold(vec![
+        (
+            "its CA without constraints and letters",
+            "fail ca-untrusted client-db certain",
+            World {
+                stored: vec![("own-ca".to_owned(), plain.certificate.clone(), ",,".to_owned())],
+                ..World::together(&plain, plain.issue(&localhost()).unwrap())
+            },
+        ),
+        ("a broken signature", REJECTED, of(client(spec(), &home).with_broken_signature().unwrap())),
+        ("a critical extension", REJECTED, of(client(spec().critical_extension(), &home))),
+        ("name constraints", REJECTED, of(client(spec().names(&["client.example"]), &constrained))),
+        ("path length", REJECTED, of(client(spec(), &below))),
+        (
+            "a broken signature that nobody looks at",
+            "pass - - certain",
+            lenient(of(client(spec(), &home).with_broken_signature().unwrap())),
+        ),
+        ("revoked by our own list", "pass - - certain", of(revoked.clone()).list(&list, &home)),
+    ]);
+}

@@ -17,6 +17,7 @@ pub mod secret;
 pub mod session_facts;
 pub mod settings;
 pub mod target;
+pub mod trust_store;
 pub mod walk;
 pub mod wire;
 pub mod x509;

@@ -18,6 +18,7 @@ use nssight_wire::{AlertDescription, Direction, Foreign, Protocol, RecordFault, 
 
 use crate::error_info;
 use crate::target::TlsVersion;
+use crate::trust_store::Opinion;
 use crate::wire::SessionLog;
 use crate::x509;
 
@@ -78,6 +79,8 @@ pub struct FailedSession<'a> {
     pub our_cas: &'a [Vec<u8>],
     /// The policy of the library that made the session, where it is known.
     pub policy: Option<Policy>,
+    /// What our own database says of the peer's chain, where it was looked at.
+    pub store: Opinion,
 }
 
 /// What a failed session showed.
@@ -120,6 +123,7 @@ impl FailedSession<'_> {
         if !self.our_cas.is_empty() && !self.facts.peer_chain.is_empty() {
             out.put(if self.same_ca() { fact::PeerChainIssuerIsOurs::Yes } else { fact::PeerChainIssuerIsOurs::No });
         }
+        out.extend(self.store.facts.clone());
         if let Some(policy) = &self.policy {
             policy.facts(&mut out);
         }
@@ -134,8 +138,11 @@ impl FailedSession<'_> {
         self.error.code == code
     }
 
-    /// Whether the peer's chain leads to an issuer of our own certificate.
+    /// Whether the peer's chain leads to an issuer of our own certificate: by key, where that was compared.
     fn same_ca(&self) -> bool {
+        if let Some(known) = self.store.issuer_is_ours {
+            return known;
+        }
         self.facts.peer_chain.iter().filter_map(|der| x509::issuer(der)).any(|issuer| self.our_cas.contains(&issuer))
     }
 
@@ -220,17 +227,30 @@ impl FailedSession<'_> {
         let shown = Signal::of_nss(error.code.0);
         let shown = if shown.row().family == Family::Chain { shown } else { signal::CHAIN_REFUSED };
         let summary = match shown {
-            signal::CHAIN_EXPIRED | signal::CHAIN_ISSUER_EXPIRED => format!("{whose} is outside its validity"),
+            signal::CHAIN_EXPIRED => format!("{whose} is outside its validity"),
+            signal::CHAIN_ISSUER_EXPIRED if self.store.says.is_none() => {
+                format!("a CA above {peer}'s certificate is outside its validity")
+            }
             signal::CHAIN_NAME_MISMATCH => self.wrong_name(),
             signal::CHAIN_WRONG_USAGE => format!("{whose} is not for a TLS server ({})", error.name),
             signal::CHAIN_WEAK_SIGNATURE => match self.policy.as_ref().is_some_and(Policy::is_stricter) {
                 true => format!("{whose} is signed in a way that this host's crypto policy forbids"),
                 false => format!("{whose} is signed with an algorithm NSS refuses"),
             },
-            _ if self.same_ca() => {
-                format!("NSS does not trust {peer}'s certificate: {}; it comes from the same CA as ours", error.name)
+            signal::CHAIN_REVOKED => format!("{whose} is revoked by a list in the database ({})", error.name),
+            signal::CHAIN_NAME_CONSTRAINTS | signal::CHAIN_UNKNOWN_CRITICAL | signal::CHAIN_PATH_TOO_LONG => {
+                format!("the chain of {peer}'s certificate is not valid: {} to {whose}", error.name)
             }
-            _ => format!("NSS does not trust {peer}'s certificate: {}", error.name),
+            _ => match &self.store.says {
+                Some(says) => format!("NSS does not trust {peer}'s certificate ({}): {says}", error.name),
+                None if self.same_ca() => {
+                    format!(
+                        "NSS does not trust {peer}'s certificate: {}; it comes from the same CA as ours",
+                        error.name
+                    )
+                }
+                None => format!("NSS does not trust {peer}'s certificate: {}", error.name),
+            },
         };
         Some((shown, summary))
     }
@@ -301,7 +321,10 @@ impl FailedSession<'_> {
             Some(fact::SessionEnd::Reset) => (signal::RESET, "reset the connection"),
             Some(_) => (signal::ENDED, "closed the connection"),
             None => {
-                let summary = format!("{peer} sent what NSS does not take: {}", self.error.name);
+                let summary = match &self.store.says {
+                    Some(says) => format!("NSS does not take {peer}'s certificate ({}): {says}", self.error.name),
+                    None => format!("{peer} sent what NSS does not take: {}", self.error.name),
+                };
                 return (Signal::of_nss(self.error.code.0), summary);
             }
         };

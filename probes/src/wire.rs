@@ -153,6 +153,12 @@ impl SessionLog {
         self.conversation.summary()
     }
 
+    /// What the server sent for its chain, where TLS shows it: before version 1.3.
+    pub(crate) fn server_certificates(&self) -> Vec<Vec<u8>> {
+        let sent = self.summary().server_certificates;
+        sent.iter().flat_map(|sent| &sent.certificates).map(|certificate| certificate.der.clone()).collect()
+    }
+
     /// Events since the last call.
     pub fn take_new(&mut self) -> Vec<WireEvent> {
         let events = self.conversation.events();

@@ -16,6 +16,7 @@ use nssight_sigul::request::Request;
 
 use crate::error_info;
 use crate::session_facts::{FailedSession, Policy};
+use crate::trust_store;
 use crate::walk::{InnerSession, OuterSession, Probe, Walk};
 use crate::wire::{Session, SessionLog};
 
@@ -125,6 +126,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
                     took: began.elapsed(),
                     our_cas: &walk.our_cas(),
                     policy: Some(Policy::of_this_process()),
+                    store: trust_store::look(walk, &facts, &[], &error, Hop::Peer),
                 };
                 return failed.outcome(Hop::Peer, notes.with(fact::BridgeFirstAnswer::Alert));
             }

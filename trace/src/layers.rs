@@ -8,6 +8,7 @@ use nssight_diagnosis::{Finding, Layer, Notes, Outcome, Status};
 use nssight_nss::transport::End;
 use nssight_nss::{ErrorCode, NssError, Step};
 use nssight_probes::session_facts::{FailedSession, Seen};
+use nssight_probes::trust_store::Opinion;
 use nssight_probes::{SeenCertificate, error_info};
 use nssight_wire::TlsVersion;
 
@@ -225,6 +226,7 @@ impl Story {
             took: Duration::from_nanos(self.until(session).saturating_sub(session.began_ns)),
             our_cas: &[],
             policy: None,
+            store: Opinion::default(),
         };
         let Seen { signal: shown, summary, facts } = seen.seen();
         let gave_up = facts.has(fact::SilenceKind::FromTheStart) || facts.has(fact::SilenceKind::Stalled);

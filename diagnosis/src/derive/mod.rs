@@ -6,3 +6,4 @@ pub mod connect;
 pub mod dates;
 pub mod nickname;
 pub mod silence;
+pub mod trust;

@@ -10,6 +10,7 @@ use nssight_nss::{ErrorCode, HandshakeFacts, NssError, Step};
 
 use crate::session_facts::{self, FailedSession, Policy};
 use crate::target::TlsVersion;
+use crate::trust_store;
 use crate::walk::{InnerSession, Probe, Walk};
 
 /// The session was begun by `bridge`.
@@ -100,6 +101,7 @@ fn failed(
         took: inner.began.elapsed(),
         our_cas: &walk.our_cas(),
         policy: Some(Policy::of_this_process()),
+        store: trust_store::look(walk, facts, &log.server_certificates(), error, Hop::Server),
     };
     failed.outcome(Hop::Server, notes)
 }

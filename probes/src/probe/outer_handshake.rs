@@ -13,6 +13,7 @@ use nssight_nss::{ErrorCode, HandshakeFacts, Nss, NssError, Step, TcpTransport, 
 
 use crate::session_facts::{self, FailedSession, Policy};
 use crate::target::{Role, TlsVersion};
+use crate::trust_store;
 use crate::walk::{OuterSession, Probe, Walk};
 use crate::wire::{Session, SessionLog};
 
@@ -66,7 +67,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let session = TlsClient::new(&attempt.nss, Box::new(transport), options);
     let mut client = match session {
         Ok(client) => client,
-        Err(error) => return attempt.failed(&error, &HandshakeFacts::default(), notes),
+        Err(error) => return attempt.failed(walk, &error, &HandshakeFacts::default(), notes),
     };
     note_versions(&client, target.tls.value, &mut notes);
     let result = client.handshake().and_then(|()| attempt.wait_for_a_word(&mut client, &mut notes));
@@ -75,7 +76,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let outcome = match (result, client.channel()) {
         (Ok(word), Some(channel)) => attempt.passed(&client, &channel, word, role, notes),
         (Ok(_), None) => notes.fail(signal::SSL_ERROR, "the handshake ended without a session"),
-        (Err(error), _) => attempt.failed(&error, &facts, notes),
+        (Err(error), _) => attempt.failed(walk, &error, &facts, notes),
     };
     if attempt.goes_on {
         walk.outer = Some(OuterSession { client, control: attempt.control, log: attempt.log, began: attempt.started });
@@ -209,7 +210,7 @@ impl Attempt {
         }
     }
 
-    fn failed(&self, error: &NssError, facts: &HandshakeFacts, notes: Notes) -> Outcome {
+    fn failed(&self, walk: &Walk<'_>, error: &NssError, facts: &HandshakeFacts, notes: Notes) -> Outcome {
         let log = self.log.borrow();
         let failed = FailedSession {
             peer: self.peer,
@@ -220,6 +221,7 @@ impl Attempt {
             took: self.started.elapsed(),
             our_cas: &self.our_cas,
             policy: Some(Policy::of_this_process()),
+            store: trust_store::look(walk, facts, &log.server_certificates(), error, Hop::Peer),
         };
         failed.outcome(Hop::Peer, notes)
     }

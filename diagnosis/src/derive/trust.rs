@@ -1,0 +1,252 @@
+//! A peer's chain, joined by keys with what our own database has: where it leads, and what is in the way.
+
+use crate::fact::fact::{PeerChainState as State, TrustStoreIssuer as Issuer};
+
+/// What a trust record says of a certificate, as far as the NSS in use reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Letters {
+    /// `C`, or `P` on the certificate itself.
+    ForServers,
+    /// `T` without `C`.
+    ForClients,
+    /// `p`.
+    Distrusted,
+    /// `C`, in a record that only a newer NSS reads.
+    ForNewer,
+    /// None of these.
+    Plain,
+}
+
+/// A certificate that was sent, or is in our database, or both.
+#[derive(Debug, Clone, Copy)]
+pub struct Link {
+    /// Its trust, where our database has it.
+    pub stored: Option<Letters>,
+    /// Its own key verifies its signature.
+    pub is_self_signed: bool,
+    /// Basic constraints and key usage make it a CA's.
+    pub is_ca: bool,
+    /// It is valid now.
+    pub is_in_date: bool,
+}
+
+/// A CA that has the name of an issuer and not the key that signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Namesake {
+    /// The key identifiers agree: it is that key, and the signature is broken.
+    SameKey,
+    /// They differ, or the kinds of key do.
+    OtherKey,
+    /// Nothing tells.
+    Unknown,
+}
+
+/// What a certificate says of its issuer's own issuer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Above {
+    /// The issuer issued itself: a root.
+    Itself,
+    /// Somebody else did: an intermediate CA.
+    Another,
+    /// Nothing.
+    Unsaid,
+}
+
+/// A certificate whose issuer's key is nowhere.
+#[derive(Debug, Clone)]
+pub struct Loose {
+    /// CAs of the issuer's name, sent or stored.
+    pub namesakes: Vec<Namesake>,
+    /// One of them is in our database.
+    pub is_named_here: bool,
+    /// What it says of the issuer's own issuer.
+    pub above: Above,
+    /// The issuer's name, as text.
+    pub issuer: String,
+}
+
+/// The peer's certificate and everything above it.
+#[derive(Debug, Clone, Default)]
+pub struct Chain {
+    /// The peer's own certificate, and what is reached from it by signatures.
+    pub links: Vec<Link>,
+    /// Which of them signed which: certificate and issuer.
+    pub signed: Vec<(usize, usize)>,
+    /// Where no signature leads on.
+    pub loose: Vec<Loose>,
+}
+
+/// What our own database has of the peer's chain.
+pub fn issuer(chain: &Chain) -> Issuer {
+    let stored = || chain.links.iter().filter_map(|link| Some((link, link.stored?)));
+    let is = |letters: Letters| stored().any(|(_, found)| found == letters);
+    if is(Letters::Distrusted) {
+        return Issuer::Distrusted;
+    }
+    if stored().any(|(link, letters)| letters == Letters::ForServers && link.is_in_date) {
+        return Issuer::Trusted;
+    }
+    if is(Letters::ForServers) {
+        return Issuer::ExpiredCopy;
+    }
+    if is(Letters::ForNewer) {
+        return Issuer::NewerTrust;
+    }
+    let mut roots = stored().filter(|(link, _)| link.is_self_signed).peekable();
+    if roots.peek().is_some() {
+        let for_clients = roots.any(|(_, letters)| letters == Letters::ForClients);
+        return if for_clients { Issuer::ForClientsOnly } else { Issuer::WithoutTrust };
+    }
+    if chain.loose.iter().any(|loose| loose.is_named_here) {
+        return Issuer::OtherKey;
+    }
+    // The peer's own certificate leads nowhere.
+    match chain.links.iter().skip(1).any(|link| link.stored.is_some()) {
+        true => Issuer::RootMissing,
+        false => Issuer::Absent,
+    }
+}
+
+/// How the peer's chain fits together.
+pub fn state(chain: &Chain) -> State {
+    let Some(leaf) = chain.links.first() else { return State::IssuerUnsent };
+    let namesake = |kind: Namesake| chain.loose.iter().any(|loose| loose.namesakes.contains(&kind));
+    if namesake(Namesake::SameKey) {
+        return State::Broken;
+    }
+    if leaf.is_self_signed {
+        return State::SelfSigned;
+    }
+    // Trust makes a CA of what its extensions do not, and so may a root be without them (NSS, certvfy.c).
+    let may_issue = |link: &Link| link.is_ca || link.is_self_signed || link.stored == Some(Letters::ForServers);
+    let issuers = |of: usize| chain.signed.iter().filter(move |(child, _)| *child == of).map(|(_, issuer)| *issuer);
+    let stands_below_no_ca = |of: usize| {
+        let mut above = issuers(of).filter_map(|issuer| chain.links.get(issuer)).peekable();
+        above.peek().is_some() && !above.any(may_issue)
+    };
+    if (0..chain.links.len()).any(stands_below_no_ca) {
+        return State::IssuerNoCa;
+    }
+    if chain
+        .links
+        .iter()
+        .any(|link| link.is_self_signed && link.stored.is_some() || link.stored == Some(Letters::ForServers))
+    {
+        return State::Whole;
+    }
+    if chain.links.iter().any(|link| link.is_self_signed) {
+        return State::RootSent;
+    }
+    if namesake(Namesake::Unknown) {
+        return State::PerhapsBroken;
+    }
+    let says = |above: Above| chain.loose.iter().any(|loose| loose.above == above);
+    if says(Above::Another) {
+        State::IntermediateUnsent
+    } else if says(Above::Itself) {
+        State::RootUnsent
+    } else if !namesake(Namesake::OtherKey) && chain.loose.iter().any(|loose| is_named_as_intermediate(&loose.issuer)) {
+        State::PerhapsIntermediateUnsent
+    } else {
+        State::IssuerUnsent
+    }
+}
+
+/// Words that stand in the names of intermediate CAs and hardly ever in a root's.
+const NO_ROOT: [&str; 7] = ["intermediate", "issuing", "subordinate", "sub-ca", "sub ca", "subca", "signing ca"];
+
+/// Whether a CA calls itself an intermediate.
+fn is_named_as_intermediate(name: &str) -> bool {
+    let name = name.to_lowercase();
+    NO_ROOT.iter().any(|word| name.contains(word)) && !name.contains("root")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAF: Link = Link { stored: None, is_self_signed: false, is_ca: false, is_in_date: true };
+    const SUB: Link = Link { is_ca: true, ..LEAF };
+    const ROOT: Link = Link { is_self_signed: true, ..SUB };
+
+    const fn stored(link: Link, letters: Letters) -> Link {
+        Link { stored: Some(letters), ..link }
+    }
+
+    /// Each signed by the next.
+    fn line(links: &[Link]) -> Chain {
+        let signed = (1..links.len()).map(|place| (place - 1, place)).collect();
+        Chain { links: links.to_vec(), signed, loose: Vec::new() }
+    }
+
+    fn loose(links: &[Link], namesakes: &[Namesake], above: Above, issuer: &str) -> Chain {
+        let is_named_here = !namesakes.is_empty();
+        let loose = Loose { namesakes: namesakes.to_vec(), is_named_here, above, issuer: issuer.to_owned() };
+        Chain { loose: vec![loose], ..line(links) }
+    }
+
+    fn both(chain: &Chain) -> (Issuer, State) {
+        (issuer(chain), state(chain))
+    }
+
+    #[test]
+    fn the_letters_of_the_root_decide() {
+        let root = |letters| both(&line(&[LEAF, stored(ROOT, letters)]));
+        assert_eq!(root(Letters::ForServers), (Issuer::Trusted, State::Whole));
+        assert_eq!(root(Letters::ForClients), (Issuer::ForClientsOnly, State::Whole));
+        assert_eq!(root(Letters::Distrusted), (Issuer::Distrusted, State::Whole));
+        assert_eq!(root(Letters::ForNewer), (Issuer::NewerTrust, State::Whole));
+        assert_eq!(root(Letters::Plain), (Issuer::WithoutTrust, State::Whole));
+        let expired = Link { is_in_date: false, ..stored(ROOT, Letters::ForServers) };
+        assert_eq!(issuer(&line(&[LEAF, expired])), Issuer::ExpiredCopy);
+        // The peer sends the renewed one.
+        let renewed = Chain { signed: vec![(0, 1), (0, 2)], ..line(&[LEAF, expired, ROOT]) };
+        assert_eq!(both(&renewed), (Issuer::ExpiredCopy, State::Whole));
+        let also_here =
+            Chain { signed: vec![(0, 1), (0, 2)], ..line(&[LEAF, expired, stored(ROOT, Letters::ForServers)]) };
+        assert_eq!(issuer(&also_here), Issuer::Trusted);
+    }
+
+    #[test]
+    fn distrust_anywhere_comes_before_trust() {
+        let sub = stored(SUB, Letters::Distrusted);
+        assert_eq!(issuer(&line(&[LEAF, sub, stored(ROOT, Letters::ForServers)])), Issuer::Distrusted);
+        let leaf = stored(LEAF, Letters::Distrusted);
+        assert_eq!(issuer(&line(&[leaf, stored(ROOT, Letters::ForServers)])), Issuer::Distrusted);
+    }
+
+    #[test]
+    fn an_intermediate_alone_is_no_root() {
+        let sub = loose(&[LEAF, stored(SUB, Letters::Plain)], &[], Above::Unsaid, "CN=Root");
+        assert_eq!(both(&sub), (Issuer::RootMissing, State::IssuerUnsent));
+        let leaf = loose(&[stored(LEAF, Letters::Plain)], &[], Above::Unsaid, "CN=Root");
+        assert_eq!(issuer(&leaf), Issuer::Absent);
+    }
+
+    #[test]
+    fn what_was_sent_and_is_not_here() {
+        assert_eq!(both(&line(&[ROOT])), (Issuer::Absent, State::SelfSigned));
+        assert_eq!(both(&line(&[LEAF, ROOT])), (Issuer::Absent, State::RootSent));
+        assert_eq!(both(&line(&[LEAF, LEAF, stored(ROOT, Letters::ForServers)])), (Issuer::Trusted, State::IssuerNoCa));
+        let bare = Link { is_ca: false, ..stored(ROOT, Letters::Plain) };
+        assert_eq!(both(&line(&[LEAF, bare])), (Issuer::WithoutTrust, State::Whole));
+    }
+
+    #[test]
+    fn an_issuer_that_was_not_sent_is_what_the_certificate_and_its_name_say() {
+        let ends = |above, issuer| state(&loose(&[LEAF], &[], above, issuer));
+        assert_eq!(ends(Above::Another, "CN=A"), State::IntermediateUnsent);
+        assert_eq!(ends(Above::Itself, "CN=Issuing CA"), State::RootUnsent);
+        assert_eq!(ends(Above::Unsaid, "CN=A"), State::IssuerUnsent);
+        assert_eq!(ends(Above::Unsaid, "CN=Issuing CA 2"), State::PerhapsIntermediateUnsent);
+        assert_eq!(ends(Above::Unsaid, "CN=Issuing Root"), State::IssuerUnsent);
+    }
+
+    #[test]
+    fn a_namesake_is_told_from_a_broken_signature_by_its_key() {
+        let with = |namesake| both(&loose(&[LEAF], &[namesake], Above::Unsaid, "CN=A"));
+        assert_eq!(with(Namesake::SameKey), (Issuer::OtherKey, State::Broken));
+        assert_eq!(with(Namesake::OtherKey), (Issuer::OtherKey, State::IssuerUnsent));
+        assert_eq!(with(Namesake::Unknown), (Issuer::OtherKey, State::PerhapsBroken));
+    }
+}

@@ -1,0 +1,392 @@
+//! A peer's chain against our own database: every signature is verified, so that an issuer is found by its key and not only by
+//! its name. NSS says that it refuses a chain; this says what it had to judge by.
+
+use std::cell::OnceCell;
+use std::collections::VecDeque;
+
+use nssight_diagnosis::derive::trust::{self as derive, Above, Chain, Letters, Link, Loose, Namesake};
+use nssight_diagnosis::fact::fact::{
+    self, PeerChainState as State, SerialTwin as Twin, TrustStoreAnchors as Anchors, TrustStoreIssuer as Issuer,
+};
+use nssight_diagnosis::fact::{Facts, Hop};
+use nssight_nss::{Certificate, ErrorCode, HandshakeFacts, NssError, library};
+use nssight_nssdb::{Database, Flags, TrustSource};
+use nssight_wire::name_from_der;
+use openssl::nid::Nid;
+use openssl::x509::X509;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::probe::nss_db;
+use crate::walk::Walk;
+
+/// As far as NSS itself follows a chain (seccomon.h, CERT_MAX_CERT_CHAIN); a peer may send any number.
+const CHAIN_AT_MOST: usize = 20;
+/// A chain that branches more than this was made to cost time.
+const LINKS_AT_MOST: usize = 60;
+/// NSS reads records of class CKO_TRUST from this version on.
+const READS_NEWER_TRUST: (u32, u32) = (3, 114);
+
+/// What our own database says of a peer's chain.
+#[derive(Default)]
+pub struct Opinion {
+    /// The facts.
+    pub(crate) facts: Facts,
+    /// What is in the way, in words.
+    pub(crate) says: Option<String>,
+    /// Whether it leads to a CA of our own chain; not known where that CA itself is missing.
+    pub(crate) issuer_is_ours: Option<bool>,
+}
+
+/// Looks at the chain of a session that failed. `sent` is what was on the wire, for what NSS gave up before it kept it.
+pub(crate) fn look(walk: &Walk<'_>, session: &HandshakeFacts, sent: &[Vec<u8>], error: &NssError, hop: Hop) -> Opinion {
+    let chain = if session.peer_chain.is_empty() { sent } else { &session.peer_chain };
+    if error.code == ErrorCode::SEC_ERROR_REUSED_ISSUER_AND_SERIAL {
+        return same_serial(walk, chain, hop);
+    }
+    let is_refused = matches!(session.decision, Some(Err(_)));
+    let stored = match (is_refused, &walk.slot) {
+        (true, Some(slot)) => slot.certificates(),
+        // Only whose CA it is.
+        _ => walk.chain.iter().map(Certificate::share).collect(),
+    };
+    let mut known = Known::new(chain, stored);
+    let files = Files { walk, database: OnceCell::new() };
+    known.climb(&files);
+    let issuer_is_ours = known.leads_to_ours(walk);
+    let mut opinion = Opinion { issuer_is_ours, ..Opinion::default() };
+    if is_refused && !chain.is_empty() && walk.slot.is_some() {
+        known.judge(&files, &mut opinion);
+    }
+    opinion
+}
+
+/// A certificate that was sent, or is stored, or both.
+struct Entry {
+    x509: X509,
+    subject: Vec<u8>,
+    issuer: Vec<u8>,
+    stored: Option<Certificate>,
+}
+
+impl Entry {
+    fn read(der: &[u8], stored: Option<Certificate>) -> Option<Self> {
+        let x509 = X509::from_der(der).ok()?;
+        let (subject, issuer) = (x509.subject_name().to_der().ok()?, x509.issuer_name().to_der().ok()?);
+        Some(Self { x509, subject, issuer, stored })
+    }
+
+    /// Whether the key of this one made the signature of that one.
+    fn signed(&self, other: &Self) -> bool {
+        let key = self.x509.public_key();
+        key.and_then(|key| other.x509.verify(&key)).unwrap_or(false)
+    }
+
+    fn is_self_signed(&self) -> bool {
+        self.subject == self.issuer && self.signed(self)
+    }
+
+    fn key(&self) -> Option<Vec<u8>> {
+        self.x509.public_key().ok()?.public_key_to_der().ok()
+    }
+
+    /// Why this one, which has the name of that one's issuer, did not sign it.
+    fn namesake_of_issuer(&self, other: &Self) -> Namesake {
+        let ids = other.x509.authority_key_id().zip(self.x509.subject_key_id());
+        if let Some((wanted, own)) = ids {
+            return if wanted.as_slice() == own.as_slice() { Namesake::SameKey } else { Namesake::OtherKey };
+        }
+        let Ok(key) = self.x509.public_key() else { return Namesake::Unknown };
+        let by = other.x509.signature_algorithm().object().nid().signature_algorithms().map(|them| them.pkey);
+        let other_kind = by.is_some_and(|kind| kind != Nid::from_raw(key.id().as_raw()));
+        let other_length = key.rsa().is_ok() && other.x509.signature().len() != key.size();
+        if other_kind || other_length { Namesake::OtherKey } else { Namesake::Unknown }
+    }
+
+    /// What the authority key identifier says of the issuer's own issuer.
+    fn above(&self) -> Above {
+        let names = self.x509.authority_issuer().into_iter().flatten();
+        let name = names.filter_map(|name| name.directory_name()?.to_der().ok()).next();
+        match name {
+            Some(name) if name == self.issuer => Above::Itself,
+            Some(_) => Above::Another,
+            None => Above::Unsaid,
+        }
+    }
+
+    fn shown(&self) -> String {
+        let subject = name_from_der(&self.subject);
+        match &self.stored {
+            Some(stored) => {
+                let nickname = stored.nickname().map(|name| format!("\"{name}\", ")).unwrap_or_default();
+                format!("{subject} ({nickname}trust {})", stored.trust())
+            }
+            None => subject,
+        }
+    }
+}
+
+/// Everything that was sent or is stored, and what is above the peer's own certificate.
+struct Known {
+    all: Vec<Entry>,
+    /// Places in `all` of what was reached, the peer's own first.
+    reached: Vec<usize>,
+    chain: Chain,
+}
+
+impl Known {
+    fn new(sent: &[Vec<u8>], stored: Vec<Certificate>) -> Self {
+        let mut all: Vec<Entry> = sent.iter().take(CHAIN_AT_MOST).filter_map(|der| Entry::read(der, None)).collect();
+        for certificate in stored {
+            let der = certificate.der();
+            // The same one may be sent twice, and stored under two nicknames.
+            let same = all.iter_mut().find(|entry| entry.x509.to_der().is_ok_and(|known| known == der));
+            match same {
+                Some(entry) => entry.stored = Some(certificate),
+                None => all.extend(Entry::read(&der, Some(certificate))),
+            }
+        }
+        Self { all, reached: Vec::new(), chain: Chain::default() }
+    }
+
+    /// From the peer's certificate upwards, along every signature.
+    fn climb(&mut self, files: &Files<'_>) {
+        if self.all.is_empty() {
+            return;
+        }
+        let mut queue = VecDeque::from([0]);
+        self.reached.push(0);
+        while let Some(place) = queue.pop_front() {
+            let entry = &self.all[place];
+            let link = self.link(place, files);
+            self.chain.links.push(link);
+            if link.is_self_signed {
+                continue;
+            }
+            let named: Vec<usize> = (0..self.all.len())
+                .filter(|other| *other != place && self.all[*other].subject == entry.issuer)
+                .collect();
+            let (issuers, others): (Vec<usize>, Vec<usize>) =
+                named.into_iter().partition(|other| self.all[*other].signed(entry));
+            let own = self.chain.links.len() - 1;
+            for issuer in &issuers {
+                let at = self.reached.iter().position(|known| known == issuer).unwrap_or_else(|| {
+                    self.reached.push(*issuer);
+                    queue.push_back(*issuer);
+                    self.reached.len() - 1
+                });
+                self.chain.signed.push((own, at));
+            }
+            if issuers.is_empty() && link.stored != Some(Letters::ForServers) {
+                self.chain.loose.push(Loose {
+                    namesakes: others.iter().map(|other| self.all[*other].namesake_of_issuer(entry)).collect(),
+                    is_named_here: others.iter().any(|other| self.all[*other].stored.is_some()),
+                    above: entry.above(),
+                    issuer: name_from_der(&entry.issuer),
+                });
+            }
+            if self.reached.len() > LINKS_AT_MOST {
+                return;
+            }
+        }
+    }
+
+    fn link(&self, place: usize, files: &Files<'_>) -> Link {
+        let entry = &self.all[place];
+        let stored = entry.stored.as_ref().map(|stored| files.letters(stored, place == 0));
+        let is_in_date = entry.x509.to_der().ok().is_some_and(|der| is_in_date(&der));
+        let is_ca = entry.x509.to_der().ok().is_some_and(|der| is_ca(&der));
+        Link { stored, is_self_signed: entry.is_self_signed(), is_ca, is_in_date }
+    }
+
+    /// By key; by name only where our own chain ends below the CA in question.
+    fn leads_to_ours(&self, walk: &Walk<'_>) -> Option<bool> {
+        let ours: Vec<Entry> = walk.chain.iter().skip(1).filter_map(|link| Entry::read(&link.der(), None)).collect();
+        let top = walk.chain.last().filter(|top| top.is_self_issued());
+        if self.all.is_empty() || top.is_none() && ours.is_empty() {
+            return None;
+        }
+        let is_ours = |entry: &Entry| ours.iter().any(|own| own.subject == entry.subject && own.key() == entry.key());
+        let found = self.reached.iter().any(|place| is_ours(&self.all[*place]));
+        (found || top.is_some()).then_some(found)
+    }
+
+    fn judge(&self, files: &Files<'_>, opinion: &mut Opinion) {
+        let (issuer, state) = (derive::issuer(&self.chain), derive::state(&self.chain));
+        let anchors = files.anchors(issuer);
+        let out = &mut opinion.facts;
+        out.put(issuer);
+        out.put(state);
+        out.put(anchors);
+        let here = self.reached.iter().filter(|place| self.all[**place].stored.is_some());
+        for place in here.take(10) {
+            out.put(fact::TRUST_STORE_CA.text(self.all[*place].shown()));
+        }
+        if let Some(loose) = self.chain.loose.first() {
+            out.put(fact::PEER_CHAIN_MISSING_ISSUER.text(&loose.issuer));
+        }
+        opinion.says = self.says(issuer, state, anchors);
+    }
+
+    /// The certificate that has these letters, for a sentence.
+    fn with(&self, wanted: impl Fn(&Link) -> bool) -> String {
+        let links = self.chain.links.iter().zip(&self.reached);
+        let found = links.filter(|(link, _)| wanted(link)).map(|(_, place)| self.all[*place].shown());
+        found.last().unwrap_or_else(|| "a CA".to_owned())
+    }
+
+    fn says(&self, issuer: Issuer, state: State, anchors: Anchors) -> Option<String> {
+        let has = |letters: Letters| self.with(move |link| link.stored == Some(letters));
+        let missing = || self.chain.loose.first().map_or_else(|| "its issuer".to_owned(), |loose| loose.issuer.clone());
+        Some(match (issuer, state) {
+            (Issuer::Distrusted, _) => {
+                format!("{} is marked in the database as one that must not be trusted", has(Letters::Distrusted))
+            }
+            (_, State::Broken) => "a signature in it does not verify with the key of its issuer".to_owned(),
+            (_, State::PerhapsBroken) => {
+                format!("its signature does not verify with the key of the {} that is here", missing())
+            }
+            (_, State::IssuerNoCa) => "a certificate in it was issued by one that is no CA's".to_owned(),
+            (Issuer::WithoutTrust | Issuer::ForClientsOnly, _) => {
+                let root = self.with(|link| link.stored.is_some() && link.is_self_signed);
+                format!("it leads to {root}, which the database does not trust for servers")
+            }
+            (Issuer::ExpiredCopy, _) => {
+                let copy = self.with(|link| link.stored == Some(Letters::ForServers) && !link.is_in_date);
+                format!("the database has an expired copy of its CA {copy}")
+            }
+            (Issuer::NewerTrust, _) => {
+                format!("its CA {} is trusted in a way that only NSS 3.114 and later read", has(Letters::ForNewer))
+            }
+            (Issuer::Absent | Issuer::OtherKey | Issuer::RootMissing, _) if anchors == Anchors::Empty => {
+                "the database has no certificate at all".to_owned()
+            }
+            (Issuer::Absent | Issuer::OtherKey | Issuer::RootMissing, _) if anchors == Anchors::None => {
+                "the database trusts no CA for servers at all".to_owned()
+            }
+            (_, State::IntermediateUnsent) => {
+                format!("the intermediate CA {} was not sent, and is not in the database", missing())
+            }
+            (Issuer::OtherKey, _) => format!("the {} in the database has another key than its issuer", missing()),
+            (_, State::IssuerUnsent | State::RootUnsent | State::PerhapsIntermediateUnsent) => {
+                format!("its issuer {} was not sent, and is not in the database", missing())
+            }
+            (_, State::SelfSigned) => "it is signed with its own key, and not in the database".to_owned(),
+            (Issuer::Absent | Issuer::RootMissing, State::RootSent) => {
+                let root = self.with(|link| link.is_self_signed);
+                format!("the root that it leads to, {root}, is not in the database")
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// Our database, as NSS and as the reader without NSS see it.
+struct Files<'a> {
+    walk: &'a Walk<'a>,
+    /// Read once, when something asks.
+    database: OnceCell<Option<Database>>,
+}
+
+impl Files<'_> {
+    fn database(&self) -> Option<&Database> {
+        self.database.get_or_init(|| nss_db::open_natively(self.walk)).as_ref()
+    }
+
+    fn letters(&self, stored: &Certificate, is_leaf: bool) -> Letters {
+        let trust = stored.trust();
+        if trust.distrusted() {
+            Letters::Distrusted
+        } else if trust.trusts_servers() || is_leaf && trust.trusted_peer() {
+            Letters::ForServers
+        } else if self.is_trusted_by_newer(stored) {
+            Letters::ForNewer
+        } else if trust.trusts_clients() {
+            Letters::ForClients
+        } else {
+            Letters::Plain
+        }
+    }
+
+    /// Trust that is in the file, in a record that the NSS in this process does not read.
+    fn is_trusted_by_newer(&self, stored: &Certificate) -> bool {
+        if nss_db::nss_is_at_least(READS_NEWER_TRUST) {
+            return false;
+        }
+        let der = stored.der();
+        let entries = self.database().into_iter().flat_map(|database| &database.certificates);
+        let mut newer = entries.filter(|entry| entry.trust.source == TrustSource::Pkcs11Trust && entry.der == der);
+        newer.any(|entry| entry.trust.ssl.is_trusted_ca())
+    }
+
+    /// Whether anything at all is trusted; read from the file, since reading all trust through NSS costs 7 PBKDF2 runs for
+    /// each CA.
+    fn anchors(&self, issuer: Issuer) -> Anchors {
+        if issuer == Issuer::Trusted || library::has_root_certs() {
+            return Anchors::Some;
+        }
+        let Some(database) = self.database().filter(|database| !database.partial) else { return Anchors::Some };
+        let is_anchor =
+            |entry: &nssight_nssdb::Certificate| entry.trust.ssl.is_trusted_ca() || entry.trust.ssl.has(Flags::TRUSTED);
+        match database.certificates.as_slice() {
+            [] => Anchors::Empty,
+            some if some.iter().any(is_anchor) => Anchors::Some,
+            _ => Anchors::None,
+        }
+    }
+}
+
+fn is_in_date(der: &[u8]) -> bool {
+    X509Certificate::from_der(der).is_ok_and(|(_, certificate)| certificate.validity().is_valid())
+}
+
+/// By basic constraints and key usage (RFC 5280, 4.2.1.9 and 4.2.1.3).
+fn is_ca(der: &[u8]) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return false };
+    let signs = certificate.key_usage().ok().flatten().is_none_or(|usage| usage.value.key_cert_sign());
+    certificate.is_ca() && signs
+}
+
+/// Which two certificates have the same issuer and serial number (SEC_ERROR_REUSED_ISSUER_AND_SERIAL).
+fn same_serial(walk: &Walk<'_>, sent: &[Vec<u8>], hop: Hop) -> Opinion {
+    let mut opinion = Opinion::default();
+    opinion.facts.put(match hop {
+        Hop::Peer => fact::SerialSentBy::Peer,
+        Hop::Server => fact::SerialSentBy::Server,
+    });
+    let stored = walk.slot.as_ref().map(|slot| slot.certificates()).unwrap_or_default();
+    let sent = sent.iter().take(CHAIN_AT_MOST).filter_map(|der| Entry::read(der, None)).collect::<Vec<_>>();
+    let number = |entry: &Entry| entry.x509.serial_number().to_bn().map(|number| number.to_vec()).ok();
+    for certificate in stored {
+        let der = certificate.der();
+        let Some(entry) = Entry::read(&der, Some(certificate)) else { continue };
+        let is_twin = |other: &&Entry| {
+            other.issuer == entry.issuer
+                && number(other) == number(&entry)
+                && other.x509.to_der().is_ok_and(|it| it != der)
+        };
+        let Some(other) = sent.iter().find(is_twin) else { continue };
+        let is_own = walk.chain.first().is_some_and(|own| own.der() == der);
+        opinion.facts.put(match (is_own, entry.subject == entry.issuer) {
+            (true, _) => Twin::Own,
+            (false, true) => Twin::StoredCa,
+            (false, false) => Twin::Stored,
+        });
+        let serial = other
+            .x509
+            .serial_number()
+            .to_bn()
+            .ok()
+            .and_then(|number| number.to_hex_str().ok().map(|hex| hex.to_string()));
+        let serial = serial.unwrap_or_default();
+        opinion.facts.put(fact::SERIAL_CERTIFICATE.text(format!("{}, sent by the peer", other.shown())));
+        opinion.facts.put(fact::SERIAL_CERTIFICATE.text(format!("{}, in the database", entry.shown())));
+        opinion.says = Some(format!(
+            "{} has the issuer and the serial number {serial} of {} in the database, and is another certificate",
+            other.shown(),
+            entry.shown()
+        ));
+        return opinion;
+    }
+    opinion.facts.put(Twin::Unseen);
+    opinion
+}

@@ -388,5 +388,8 @@ fn same_serial(walk: &Walk<'_>, sent: &[Vec<u8>], hop: Hop) -> Opinion {
         return opinion;
     }
     opinion.facts.put(Twin::Unseen);
+    let says =
+        "a certificate in the database has the issuer and the serial number of one that was sent, and is another one";
+    opinion.says = Some(says.to_owned());
     opinion
 }

@@ -11,6 +11,15 @@ pub fn issuer(der: &[u8]) -> Option<Vec<u8>> {
     Some(parse(der)?.issuer().as_raw().to_vec())
 }
 
+/// Whether the key of the second certificate made the signature of the first one.
+pub fn is_signed_by(der: &[u8], issuer: &[u8]) -> bool {
+    let verified = || {
+        let key = openssl::x509::X509::from_der(issuer)?.public_key()?;
+        openssl::x509::X509::from_der(der)?.verify(&key)
+    };
+    verified().unwrap_or(false)
+}
+
 /// Subject, issuer and dates in a line.
 pub fn one_line(der: &[u8]) -> String {
     let Some(certificate) = parse(der) else {

@@ -12,6 +12,7 @@ use crate::error_info;
 use crate::probe::nss_db;
 use crate::target::Role;
 use crate::walk::{Probe, Walk};
+use crate::x509;
 
 /// Certificates are readable without a login.
 pub const PROBE: Probe =
@@ -52,15 +53,22 @@ fn judge(
     notes.put(fact::OUR_CERTIFICATE_CHAIN.text(chain.iter().map(link).collect::<Vec<_>>().join(" <- ")));
     let now = OffsetDateTime::now_utc();
     let issuers: Vec<Option<Validity>> = chain.iter().skip(1).map(|ca| dates(ca).map(validity)).collect();
+    let objections = objections(walk.target().role, certificate, &mut notes);
     let own = by_dates(walk, nickname, certificate, &issuers, now, &mut notes)
-        .or_else(|| by_use(walk.target().role, nickname, certificate, &mut notes));
+        .or_else(|| usage_trouble(nickname, certificate, &objections));
     // Whatever the certificate itself is: what is known of its chain excludes causes.
     let above = look_above(walk, nickname, chain, derive::first_expired(&issuers, now.unix_timestamp()), &mut notes);
+    let above = match above.state {
+        Chain::Good | Chain::SelfSigned => does_not_hold(nickname, chain, &objections).unwrap_or(above),
+        _ => above,
+    };
     notes.put(own.as_ref().map_or(State::Good, |(state, _)| *state));
     notes.put(above.state);
     match (own, above.state) {
         (Some((_, summary)), _) => notes.fail(signal::CERTIFICATE_UNUSABLE, summary),
-        (None, Chain::Good) => notes.pass(above.summary),
+        (None, Chain::Good | Chain::SelfSigned) => notes.pass(above.summary),
+        // Whoever has to accept it decides: a peer may judge by another list, or by less.
+        (None, Chain::Invalid | Chain::Revoked) => notes.warn(signal::CERTIFICATE_REMARK, above.summary),
         (None, Chain::IssuerMissing | Chain::Untrusted) => without_trust(walk, chain, above, notes),
         (None, _) => notes.fail(signal::CERTIFICATE_UNUSABLE, above.summary),
     }
@@ -99,8 +107,8 @@ fn by_dates(
     Some((state, summary))
 }
 
-/// What NSS has against the certificate itself for what this role does, whoever issued it.
-fn by_use(role: Role, nickname: &str, certificate: &Certificate, notes: &mut Notes) -> Option<(State, String)> {
+/// What NSS has against our chain for what this role does.
+fn objections(role: Role, certificate: &Certificate, notes: &mut Notes) -> Vec<ChainError> {
     let objections: Vec<_> = usages(role).iter().flat_map(|usage| certificate.verify(*usage)).collect();
     for objection in &objections {
         let place = match objection.depth {
@@ -110,7 +118,29 @@ fn by_use(role: Role, nickname: &str, certificate: &Certificate, notes: &mut Not
         let (name, subject) = (&objection.error.name, &objection.subject);
         notes.put(fact::OUR_CERTIFICATE_OBJECTION.text(format!("{name} to {place} ({subject})")));
     }
-    usage_trouble(nickname, certificate, &objections)
+    objections
+}
+
+/// A chain that reaches its root and does not hold, by NSS's own judgement. Every peer over NSS refuses it.
+fn does_not_hold(nickname: &str, chain: &[Certificate], objections: &[ChainError]) -> Option<Above> {
+    let signatures_verify = || {
+        let links = chain.iter().zip(chain.iter().skip(1));
+        links.into_iter().all(|(link, issuer)| x509::is_signed_by(&link.der(), &issuer.der()))
+    };
+    objections.iter().find_map(|objection| {
+        let state = match objection.error.code {
+            ErrorCode::SEC_ERROR_REVOKED_CERTIFICATE => Chain::Revoked,
+            ErrorCode::SEC_ERROR_UNKNOWN_CRITICAL_EXTENSION
+            | ErrorCode::SEC_ERROR_CERT_NOT_IN_NAME_SPACE
+            | ErrorCode::SEC_ERROR_PATH_LEN_CONSTRAINT_INVALID => Chain::Invalid,
+            // In FIPS mode without a login NSS says so of good ones (measured on 3.87.1).
+            ErrorCode::SEC_ERROR_BAD_SIGNATURE if !signatures_verify() => Chain::Invalid,
+            _ => return None,
+        };
+        let (name, subject) = (&objection.error.name, &objection.subject);
+        let summary = format!("the chain of \"{nickname}\" does not hold: NSS says {name} to {subject}");
+        Some(Above { state, summary, ca: None })
+    })
 }
 
 fn usages(role: Role) -> &'static [Usage] {
@@ -154,6 +184,8 @@ fn anchors(role: Role, trust: Trust) -> bool {
 struct Above {
     state: Chain,
     summary: String,
+    /// The CA that lacks trust.
+    ca: Option<Certificate>,
 }
 
 /// The CA that issued our certificate is, as a rule, the one that the peer's certificate comes from. `expired` is the place
@@ -167,7 +199,11 @@ fn look_above(
 ) -> Above {
     if let Some(expired) = expired.and_then(|place| chain.get(place + 1)) {
         let end = dates(expired).map(|(_, end)| stamp(end)).unwrap_or_default();
-        return Above { state: Chain::CaExpired, summary: format!("the CA {} expired on {end}", expired.subject()) };
+        return Above {
+            state: Chain::CaExpired,
+            summary: format!("the CA {} expired on {end}", expired.subject()),
+            ca: None,
+        };
     }
     let role = walk.target().role;
     let anchor = chain
@@ -177,9 +213,17 @@ fn look_above(
     let is_distrusted = chain.iter().any(|link| link.trust().distrusted());
     if let Some((_, anchor)) = anchor.filter(|_| !is_distrusted) {
         let summary = format!("\"{nickname}\" is in date and chains to {}", anchor.subject());
-        return Above { state: Chain::Good, summary };
+        return Above { state: Chain::Good, summary, ca: None };
     }
     let top = &chain[chain.len() - 1];
+    if chain.len() == 1 && top.is_self_issued() {
+        // Nothing above it that could be trusted, and trust would make a CA of it.
+        let summary = format!("\"{nickname}\" is in date, and signed with its own key");
+        return Above { state: Chain::SelfSigned, summary, ca: None };
+    }
+    if let Some(above) = issuer_that_is_no_ca(walk, nickname, top, notes) {
+        return above;
+    }
     if !top.is_self_issued() {
         notes.put(fact::OWN_CHAIN_TROUBLE.text(top.issuer_name()));
         let summary = format!(
@@ -187,18 +231,45 @@ fn look_above(
             top.subject(),
             top.issuer_name()
         );
-        return Above { state: Chain::IssuerMissing, summary };
+        return Above { state: Chain::IssuerMissing, summary, ca: None };
     }
     if let Some(newer) = newer_trust(walk, top, role) {
         notes.put(fact::OWN_CHAIN_TRUST_ROWS.text(newer));
         let summary = format!("{} is trusted in a way that only NSS 3.114 and later can read", top.subject());
-        return Above { state: Chain::TrustTooNew, summary };
+        return Above { state: Chain::TrustTooNew, summary, ca: None };
     }
     notes.put(fact::OWN_CHAIN_TROUBLE.text(top.subject()));
     let (flags, wanted) = (top.trust(), if role == Role::Bridge { "T" } else { "C" });
     let summary =
         format!("the CA {} is in the database with trust {flags}, without the {wanted} it needs", top.subject());
-    Above { state: Chain::Untrusted, summary }
+    Above { state: Chain::Untrusted, summary, ca: Some(top.share()) }
+}
+
+/// NSS does not find an issuer that neither its extensions nor its trust make a CA. It is here all the same.
+fn issuer_that_is_no_ca(walk: &Walk<'_>, nickname: &str, top: &Certificate, notes: &mut Notes) -> Option<Above> {
+    if top.is_self_issued() {
+        return None;
+    }
+    let (der, stored) = (top.der(), walk.slot.as_ref()?.certificates());
+    let issuer = stored
+        .iter()
+        .find(|stored| stored.subject() == top.issuer_name() && x509::is_signed_by(&der, &stored.der()))?;
+    let subject = issuer.subject();
+    notes.put(fact::OWN_CHAIN_TROUBLE.text(&subject));
+    if !issuer.is_self_issued() {
+        let summary = format!("the chain of \"{nickname}\" does not hold: its issuer {subject} is no CA's certificate");
+        return Some(Above { state: Chain::Invalid, summary, ca: None });
+    }
+    if let Some(newer) = newer_trust(walk, issuer, walk.target().role) {
+        notes.put(fact::OWN_CHAIN_TRUST_ROWS.text(newer));
+        let summary = format!("{subject} is trusted in a way that only NSS 3.114 and later can read");
+        return Some(Above { state: Chain::TrustTooNew, summary, ca: None });
+    }
+    let summary = format!(
+        "the CA {subject} is in the database with trust {}, and without basic constraints only trust makes it a CA",
+        issuer.trust()
+    );
+    Some(Above { state: Chain::Untrusted, summary, ca: Some(issuer.share()) })
 }
 
 /// A client only needs the CA of its peer. While another CA is trusted, the peer may well be judged good, and this is a
@@ -214,7 +285,7 @@ fn without_trust(walk: &Walk<'_>, chain: &[Certificate], above: Above, mut notes
         Some(other) => Some(other.subject()),
         None => library::has_root_certs().then(|| "a module with public root certificates".to_owned()),
     };
-    let (text, command) = remedy(walk, above.state, &chain[chain.len() - 1]);
+    let (text, command) = remedy(walk, above.ca.as_ref(), &chain[chain.len() - 1]);
     let outcome = match other {
         Some(other) => {
             notes.put(fact::OWN_CHAIN_OTHER_TRUSTED_CA.text(other));
@@ -225,10 +296,17 @@ fn without_trust(walk: &Walk<'_>, chain: &[Certificate], above: Above, mut notes
     outcome.remedy(text, command)
 }
 
-fn remedy(walk: &Walk<'_>, state: Chain, top: &Certificate) -> (String, Option<String>) {
+fn remedy(walk: &Walk<'_>, untrusted: Option<&Certificate>, top: &Certificate) -> (String, Option<String>) {
     let database = shell::quote(&walk.target().database.value.argument.display().to_string());
-    if state == Chain::Untrusted {
-        let nickname = shell::quote(&top.nickname().unwrap_or_else(|| top.subject()));
+    if let Some(ca) = untrusted.filter(|ca| ca.trust().distrusted()) {
+        let text = format!(
+            "{} is marked as one that must not be trusted (p): find out why before you change it",
+            ca.subject()
+        );
+        return (text, None);
+    }
+    if let Some(ca) = untrusted {
+        let nickname = shell::quote(&ca.nickname().unwrap_or_else(|| ca.subject()));
         let command = format!("certutil -M -d {database} -n {nickname} -t CT,C,C");
         return ("Trust the CA for TLS, after a copy of the database was put aside".to_owned(), Some(command));
     }

@@ -199,7 +199,7 @@ faults! {
     bridge_self_signed: "outer-handshake", "peer-cert-untrusted" => |case| {
         with_server(&case, &Identity::self_signed(&localhost("bridge")).unwrap())
     }
-    bridge_without_its_intermediate: "outer-handshake", "peer-cert-untrusted" => |case| {
+    bridge_without_its_intermediate: "outer-handshake", "peer-chain-incomplete" => |case| {
         let intermediate = PKI.ca.issue(&Spec::new("Intermediate", Usage::Authority)).unwrap();
         let options = Options { sends_chain: false, ..Options::new(&intermediate.issue(&localhost("bridge")).unwrap(), &PKI.ca) };
         against(&case, options)

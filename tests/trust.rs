@@ -4,8 +4,9 @@
 
 mod common;
 
+use common::servers::selfserv_with;
 use common::{Case, NICKNAME, PASSWORD, Run, diagnose, run_beside};
-use nssight_fixtures::authority::{DAY, Identity, Spec, Usage};
+use nssight_fixtures::authority::{DAY, Identity, KeyKind, Spec, Usage};
 use nssight_fixtures::crl::List;
 use nssight_fixtures::endpoint::{ClientAuth, Endpoint, Options};
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat, write_trust_anew};
@@ -27,6 +28,7 @@ struct World {
     client_auth: ClientAuth,
     /// It sends what is above its certificate.
     sends_chain: bool,
+    format: DbFormat,
     /// The trust of this one was written by a newer NSS.
     newer: Option<X509>,
 }
@@ -42,6 +44,11 @@ fn authority(name: &str) -> Identity {
 
 fn localhost() -> Spec {
     Spec::new("peer", Usage::Server).names(&["localhost"])
+}
+
+/// Issued without key identifiers.
+fn unidentified(ca: &Identity, spec: Spec) -> Identity {
+    ca.issue(&spec.without_key_identifiers()).unwrap()
 }
 
 impl World {
@@ -62,6 +69,7 @@ impl World {
             advertised: None,
             client_auth: ClientAuth::Require,
             sends_chain: true,
+            format: DbFormat::Sql,
             newer: None,
         }
     }
@@ -98,7 +106,7 @@ impl World {
             ..Options::new(&self.peer, &self.peer)
         };
         let endpoint = Endpoint::start(if tls13 { options.tls13() } else { options.tls12() }).unwrap();
-        let mut builder = DbBuilder::new(DbFormat::Sql).password(PASSWORD.as_bytes());
+        let mut builder = DbBuilder::new(self.format).password(PASSWORD.as_bytes());
         if let Some(client) = &self.client {
             builder = builder.x509_identity(NICKNAME, &client.certificate, &client.key, "").unwrap();
             for (place, link) in client.chain.iter().enumerate() {
@@ -128,6 +136,7 @@ impl World {
             }
         };
         let run = run_beside(&mut command, &database);
+        assert_eq!(run.report()["connections_opened"].as_u64(), Some(endpoint.connections() as u64), "{run:#?}");
         assert!(endpoint.connections() <= 1, "{run:#?}");
         run
     }
@@ -158,19 +167,6 @@ fn hold_over(versions: &[bool], cases: Vec<(&str, &str, World)>) {
         for tls13 in versions.iter().copied() {
             let run = world.diagnosed(tls13);
             let told = told(&run);
-            let error: Vec<String> = run.report()["probes"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .filter_map(|probe| Some(format!("{}:{}", probe["layer"].as_str()?, probe["error"]["name"].as_str()?)))
-                .collect();
-            println!(
-                "{name} ({}): {told} | {} | {error:?} {:?} {:?}",
-                if tls13 { "1.3" } else { "1.2" },
-                run.report()["verdict"]["summary"],
-                fact(&run, "peer-chain.objection"),
-                fact(&run, "our-certificate.objection")
-            );
             if told != wanted {
                 missed.push(format!("{name} (tls 1.{}): {told}, not {wanted}", if tls13 { 3 } else { 2 }));
             }
@@ -195,6 +191,16 @@ fn our_own_trust_store() {
     };
     hold(vec![
         ("no letters", "fail ca-untrusted client-db certain", with(",,")),
+        (
+            "no letters, in the legacy format",
+            "fail ca-untrusted client-db certain",
+            World { format: DbFormat::Dbm, ..with(",,") },
+        ),
+        (
+            "a trusted namesake beside it",
+            "fail ca-untrusted client-db certain",
+            with(",,").store("namesake", &authority("Other CA"), "CT,C,C"),
+        ),
         ("no trust row", "fail ca-untrusted client-db certain", with("")),
         ("T only", "fail ca-untrusted client-db certain", with("T,,")),
         ("mail only", "fail ca-untrusted client-db certain", with(",C,")),
@@ -308,6 +314,17 @@ fn a_peer_of_another_ca() {
         ),
         ("the same, root sent", "fail peer-cert-untrusted peer likely", World::apart(root_sent(&rebuilt))),
         ("nobody asks for ours", "fail peer-cert-untrusted peer likely", World::apart(peer()).anonymous()),
+        // No key identifier tells whether the key is another one or the signature is broken, but the kinds of key do.
+        ("a CA of the same name with another kind of key", "fail peer-cert-untrusted peer likely", {
+            let before = Identity::self_signed(
+                &Spec::new("Home CA", Usage::Authority).key(KeyKind::Rsa(2048)).without_key_identifiers(),
+            );
+            World::together(&before.unwrap(), unidentified(&home(), localhost()))
+        }),
+        ("a sub CA here, its root not", "fail peer-cert-untrusted client-db likely", {
+            let sub = other.issue(&Spec::new("Blue", Usage::Authority)).unwrap();
+            World::apart(sub.issue(&localhost()).unwrap()).store("sub", &sub, ",,")
+        }),
         // NSS takes the root for the issuer, and never sees the cross-certificate beside it.
         ("a root that hides a cross-certificate", "fail peer-cert-untrusted peer likely", {
             let home = home();
@@ -362,6 +379,11 @@ fn a_chain_that_is_not_valid() {
         ("an issuer that is no CA", INVALID, of(no_ca.issue(&localhost()).unwrap())),
         ("an intermediate without constraints", INVALID, of(bare.issue(&localhost()).unwrap())),
         ("a broken signature", INVALID, of(leaf.with_broken_signature().unwrap())),
+        (
+            "a broken signature without key identifiers",
+            "fail peer-cert-invalid peer likely",
+            of(unidentified(&home, localhost()).with_broken_signature().unwrap()),
+        ),
         ("a broken signature above", INVALID, of(broken_above)),
     ]);
 }
@@ -500,6 +522,52 @@ fn what_only_looks_odd_passes() {
                 .store("other", &other, "CT,C,C")
         }),
     ]);
+}
+
+/// What NSS objects to is a warning: the peer decides.
+#[test]
+fn the_layer_of_our_certificate_heeds_what_nss_says() {
+    let home = home();
+    let server = home.issue(&localhost()).unwrap();
+    let spec = || Spec::new("client", Usage::Client);
+    let no_ca = home.issue(&Spec::new("no CA", Usage::Server)).unwrap();
+    let revoked = home.issue(&spec()).unwrap();
+    let list = List { revoked: &[&revoked.certificate], updates: (-DAY, DAY), is_broken: false };
+    let with = |client: &Identity| World {
+        client: Some(client.clone()),
+        client_auth: ClientAuth::None,
+        ..World::together(&home, server.clone())
+    };
+    let broken = home.issue(&spec()).unwrap().with_broken_signature().unwrap();
+    for (world, status, cause) in [
+        (with(&home.issue(&spec()).unwrap()), "pass", None),
+        (with(&Identity::self_signed(&spec()).unwrap()), "pass", None),
+        (with(&broken), "warn", Some("cert-invalid")),
+        (with(&home.issue(&spec().critical_extension()).unwrap()), "warn", Some("cert-invalid")),
+        (with(&no_ca.issue(&spec()).unwrap()), "warn", Some("cert-invalid")),
+        (with(&revoked).list(&list, &home), "warn", Some("cert-revoked")),
+    ] {
+        let run = world.diagnosed(false);
+        let report = run.report();
+        let probes = report["probes"].as_array().unwrap();
+        let certificate = probes.iter().find(|probe| probe["layer"] == "certificate").unwrap();
+        assert_eq!((certificate["status"].as_str(), certificate["cause"].as_str()), (Some(status), cause), "{run:#?}");
+        assert_eq!(run.code, Some(0), "{run:#?}");
+        assert!(!run.stdout.contains("-t CT"), "nothing here wants trust: {run:#?}");
+    }
+}
+
+/// A server over NSS that trusts no CA for clients names none, and refuses everybody.
+#[test]
+fn an_nss_server_without_trust_for_clients() {
+    for version in ["tls1.2", "tls1.3"] {
+        let case = Case::new();
+        let server = selfserv_with(&case, version, "C,,");
+        let database = case.database(DbFormat::Sql);
+        let run = run_beside(&mut diagnose(&database, &case.password_file(), server.port), &database);
+        assert_eq!(told(&run), "fail client-cert-rejected peer likely", "{run:#?}");
+        assert_eq!(fact(&run, "our-ca.listed"), ["any will do"], "{run:#?}");
+    }
 }
 
 #[test]

@@ -233,10 +233,12 @@ impl FailedSession<'_> {
             }
             signal::CHAIN_NAME_MISMATCH => self.wrong_name(),
             signal::CHAIN_WRONG_USAGE => format!("{whose} is not for a TLS server ({})", error.name),
-            signal::CHAIN_WEAK_SIGNATURE => match self.policy.as_ref().is_some_and(Policy::is_stricter) {
-                true => format!("{whose} is signed in a way that this host's crypto policy forbids"),
-                false => format!("{whose} is signed with an algorithm NSS refuses"),
-            },
+            signal::CHAIN_WEAK_SIGNATURE if self.store.says.is_none() => {
+                match self.policy.as_ref().is_some_and(Policy::is_stricter) {
+                    true => format!("{whose} is signed in a way that this host's crypto policy forbids"),
+                    false => format!("{whose} is signed with an algorithm NSS refuses"),
+                }
+            }
             signal::CHAIN_REVOKED => format!("{whose} is revoked by a list in the database ({})", error.name),
             signal::CHAIN_NAME_CONSTRAINTS | signal::CHAIN_UNKNOWN_CRITICAL | signal::CHAIN_PATH_TOO_LONG => {
                 format!("the chain of {peer}'s certificate is not valid: {} to {whose}", error.name)

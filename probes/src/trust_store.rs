@@ -12,12 +12,12 @@ use nssight_diagnosis::fact::{Facts, Hop};
 use nssight_nss::{Certificate, ErrorCode, HandshakeFacts, NssError, library};
 use nssight_nssdb::{Database, Flags, TrustSource};
 use nssight_wire::name_from_der;
-use openssl::nid::Nid;
 use openssl::x509::X509;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::probe::nss_db;
 use crate::walk::Walk;
+use crate::x509;
 
 /// As far as NSS itself follows a chain (seccomon.h, CERT_MAX_CERT_CHAIN); a peer may send any number.
 const CHAIN_AT_MOST: usize = 20;
@@ -62,6 +62,7 @@ pub(crate) fn look(walk: &Walk<'_>, session: &HandshakeFacts, sent: &[Vec<u8>], 
 
 /// A certificate that was sent, or is stored, or both.
 struct Entry {
+    der: Vec<u8>,
     x509: X509,
     subject: Vec<u8>,
     issuer: Vec<u8>,
@@ -72,7 +73,7 @@ impl Entry {
     fn read(der: &[u8], stored: Option<Certificate>) -> Option<Self> {
         let x509 = X509::from_der(der).ok()?;
         let (subject, issuer) = (x509.subject_name().to_der().ok()?, x509.issuer_name().to_der().ok()?);
-        Some(Self { x509, subject, issuer, stored })
+        Some(Self { der: der.to_vec(), x509, subject, issuer, stored })
     }
 
     /// Whether the key of this one made the signature of that one.
@@ -95,11 +96,7 @@ impl Entry {
         if let Some((wanted, own)) = ids {
             return if wanted.as_slice() == own.as_slice() { Namesake::SameKey } else { Namesake::OtherKey };
         }
-        let Ok(key) = self.x509.public_key() else { return Namesake::Unknown };
-        let by = other.x509.signature_algorithm().object().nid().signature_algorithms().map(|them| them.pkey);
-        let other_kind = by.is_some_and(|kind| kind != Nid::from_raw(key.id().as_raw()));
-        let other_length = key.rsa().is_ok() && other.x509.signature().len() != key.size();
-        if other_kind || other_length { Namesake::OtherKey } else { Namesake::Unknown }
+        if x509::is_by_another_kind_of_key(&other.der, &self.der) { Namesake::OtherKey } else { Namesake::Unknown }
     }
 
     /// What the authority key identifier says of the issuer's own issuer.
@@ -139,7 +136,7 @@ impl Known {
         for certificate in stored {
             let der = certificate.der();
             // The same one may be sent twice, and stored under two nicknames.
-            let same = all.iter_mut().find(|entry| entry.x509.to_der().is_ok_and(|known| known == der));
+            let same = all.iter_mut().find(|entry| entry.der == der);
             match same {
                 Some(entry) => entry.stored = Some(certificate),
                 None => all.extend(Entry::read(&der, Some(certificate))),
@@ -177,9 +174,12 @@ impl Known {
                 self.chain.signed.push((own, at));
             }
             if issuers.is_empty() && link.stored != Some(Letters::ForServers) {
+                let kind = |other: &usize| self.all[*other].namesake_of_issuer(entry);
+                let has_other_key =
+                    |other: &&usize| self.all[**other].stored.is_some() && kind(other) != Namesake::SameKey;
                 self.chain.loose.push(Loose {
-                    namesakes: others.iter().map(|other| self.all[*other].namesake_of_issuer(entry)).collect(),
-                    is_named_here: others.iter().any(|other| self.all[*other].stored.is_some()),
+                    namesakes: others.iter().map(kind).collect(),
+                    is_named_here: others.iter().any(|other| has_other_key(&other)),
                     above: entry.above(),
                     issuer: name_from_der(&entry.issuer),
                 });
@@ -193,9 +193,12 @@ impl Known {
     fn link(&self, place: usize, files: &Files<'_>) -> Link {
         let entry = &self.all[place];
         let stored = entry.stored.as_ref().map(|stored| files.letters(stored, place == 0));
-        let is_in_date = entry.x509.to_der().ok().is_some_and(|der| is_in_date(&der));
-        let is_ca = entry.x509.to_der().ok().is_some_and(|der| is_ca(&der));
-        Link { stored, is_self_signed: entry.is_self_signed(), is_ca, is_in_date }
+        Link {
+            stored,
+            is_self_signed: entry.is_self_signed(),
+            is_ca: is_ca(&entry.der),
+            is_in_date: is_in_date(&entry.der),
+        }
     }
 
     /// By key; by name only where our own chain ends below the CA in question.
@@ -359,11 +362,8 @@ fn same_serial(walk: &Walk<'_>, sent: &[Vec<u8>], hop: Hop) -> Opinion {
     for certificate in stored {
         let der = certificate.der();
         let Some(entry) = Entry::read(&der, Some(certificate)) else { continue };
-        let is_twin = |other: &&Entry| {
-            other.issuer == entry.issuer
-                && number(other) == number(&entry)
-                && other.x509.to_der().is_ok_and(|it| it != der)
-        };
+        let is_twin =
+            |other: &&Entry| other.issuer == entry.issuer && number(other) == number(&entry) && other.der != der;
         let Some(other) = sent.iter().find(is_twin) else { continue };
         let is_own = walk.chain.first().is_some_and(|own| own.der() == der);
         opinion.facts.put(match (is_own, entry.subject == entry.issuer) {

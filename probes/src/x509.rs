@@ -1,5 +1,7 @@
 //! What a report says of a certificate.
 
+use openssl::nid::Nid;
+use openssl::x509::X509;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
@@ -13,11 +15,20 @@ pub fn issuer(der: &[u8]) -> Option<Vec<u8>> {
 
 /// Whether the key of the second certificate made the signature of the first one.
 pub fn is_signed_by(der: &[u8], issuer: &[u8]) -> bool {
-    let verified = || {
-        let key = openssl::x509::X509::from_der(issuer)?.public_key()?;
-        openssl::x509::X509::from_der(der)?.verify(&key)
-    };
+    let verified = || X509::from_der(der)?.verify(&*X509::from_der(issuer)?.public_key()?);
     verified().unwrap_or(false)
+}
+
+/// Whether the key of the second certificate cannot have made the signature of the first one, being of another kind or length.
+pub fn is_by_another_kind_of_key(der: &[u8], issuer: &[u8]) -> bool {
+    let Ok(certificate) = X509::from_der(der) else { return false };
+    let Ok(key) = X509::from_der(issuer).and_then(|issuer| issuer.public_key()) else { return false };
+    let by = certificate.signature_algorithm().object().nid().signature_algorithms().map(|them| them.pkey);
+    // Any RSA key signs with RSASSA-PSS (RFC 4055, 1.2).
+    let kind = |nid: Nid| if nid == Nid::RSASSAPSS { Nid::RSAENCRYPTION } else { nid };
+    let is_other_kind = by.is_some_and(|nid| kind(nid) != kind(Nid::from_raw(key.id().as_raw())));
+    let signature = certificate.signature().len();
+    is_other_kind || key.rsa().is_ok() && signature != key.size()
 }
 
 /// Subject, issuer and dates in a line.

@@ -25,12 +25,17 @@ impl Drop for Server {
 /// NSS's own server. It takes a port and no 0, so the kernel is asked for a free one first; it has no option to listen on
 /// loopback only.
 pub fn selfserv(case: &Case, version: &str) -> Server {
+    selfserv_with(case, version, "CT,C,C")
+}
+
+/// With this trust of the CA in its own database.
+pub fn selfserv_with(case: &Case, version: &str, trust: &str) -> Server {
     let directory = case.path("server-db");
     DbBuilder::new(DbFormat::Sql)
         .password(PASSWORD.as_bytes())
         .x509_identity("bridge", &PKI.bridge.certificate, &PKI.bridge.key, "")
         .unwrap()
-        .x509("lab-ca", &PKI.ca.certificate, "CT,C,C")
+        .x509("lab-ca", &PKI.ca.certificate, trust)
         .unwrap()
         .build(&directory)
         .unwrap();

@@ -57,7 +57,7 @@ pub enum Above {
 pub struct Loose {
     /// CAs of the issuer's name, sent or stored.
     pub namesakes: Vec<Namesake>,
-    /// One of them is in our database.
+    /// One of them is in our database, and may have another key.
     pub is_named_here: bool,
     /// What it says of the issuer's own issuer.
     pub above: Above,
@@ -180,7 +180,7 @@ mod tests {
     }
 
     fn loose(links: &[Link], namesakes: &[Namesake], above: Above, issuer: &str) -> Chain {
-        let is_named_here = !namesakes.is_empty();
+        let is_named_here = namesakes.iter().any(|namesake| *namesake != Namesake::SameKey);
         let loose = Loose { namesakes: namesakes.to_vec(), is_named_here, above, issuer: issuer.to_owned() };
         Chain { loose: vec![loose], ..line(links) }
     }
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn a_namesake_is_told_from_a_broken_signature_by_its_key() {
         let with = |namesake| both(&loose(&[LEAF], &[namesake], Above::Unsaid, "CN=A"));
-        assert_eq!(with(Namesake::SameKey), (Issuer::OtherKey, State::Broken));
+        assert_eq!(with(Namesake::SameKey), (Issuer::Absent, State::Broken));
         assert_eq!(with(Namesake::OtherKey), (Issuer::OtherKey, State::IssuerUnsent));
         assert_eq!(with(Namesake::Unknown), (Issuer::OtherKey, State::PerhapsBroken));
     }

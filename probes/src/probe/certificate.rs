@@ -55,7 +55,7 @@ fn judge(
     let issuers: Vec<Option<Validity>> = chain.iter().skip(1).map(|ca| dates(ca).map(validity)).collect();
     let objections = objections(walk.target().role, certificate, &mut notes);
     let own = by_dates(walk, nickname, certificate, &issuers, now, &mut notes)
-        .or_else(|| usage_trouble(nickname, certificate, &objections));
+        .or_else(|| usage_trouble(nickname, certificate, chain, &objections));
     // Whatever the certificate itself is: what is known of its chain excludes causes.
     let above = look_above(walk, nickname, chain, derive::first_expired(&issuers, now.unix_timestamp()), &mut notes);
     let above = match above.state {
@@ -121,12 +121,19 @@ fn objections(role: Role, certificate: &Certificate, notes: &mut Notes) -> Vec<C
     objections
 }
 
+/// Whether an issuer of the chain is a CA of the right name with another kind of key. NSS takes an issuer by its name where no key
+/// identifier speaks against it, and such a key for an algorithm that it does not allow.
+fn has_namesake(chain: &[Certificate]) -> bool {
+    chain.windows(2).any(|pair| x509::is_by_another_kind_of_key(&pair[0].der(), &pair[1].der()))
+}
+
+/// Whether each certificate of the chain was signed by the one above it.
+fn signatures_verify(chain: &[Certificate]) -> bool {
+    chain.windows(2).all(|pair| x509::is_signed_by(&pair[0].der(), &pair[1].der()))
+}
+
 /// A chain that reaches its root and does not hold, by NSS's own judgement. Every peer over NSS refuses it.
 fn does_not_hold(nickname: &str, chain: &[Certificate], objections: &[ChainError]) -> Option<Above> {
-    let signatures_verify = || {
-        let links = chain.iter().zip(chain.iter().skip(1));
-        links.into_iter().all(|(link, issuer)| x509::is_signed_by(&link.der(), &issuer.der()))
-    };
     objections.iter().find_map(|objection| {
         let state = match objection.error.code {
             ErrorCode::SEC_ERROR_REVOKED_CERTIFICATE => Chain::Revoked,
@@ -134,7 +141,8 @@ fn does_not_hold(nickname: &str, chain: &[Certificate], objections: &[ChainError
             | ErrorCode::SEC_ERROR_CERT_NOT_IN_NAME_SPACE
             | ErrorCode::SEC_ERROR_PATH_LEN_CONSTRAINT_INVALID => Chain::Invalid,
             // In FIPS mode without a login NSS says so of good ones (measured on 3.87.1).
-            ErrorCode::SEC_ERROR_BAD_SIGNATURE if !signatures_verify() => Chain::Invalid,
+            ErrorCode::SEC_ERROR_BAD_SIGNATURE if !signatures_verify(chain) => Chain::Invalid,
+            ErrorCode::SEC_ERROR_CERT_SIGNATURE_ALGORITHM_DISABLED if has_namesake(chain) => Chain::Invalid,
             _ => return None,
         };
         let (name, subject) = (&objection.error.name, &objection.subject);
@@ -152,13 +160,18 @@ fn usages(role: Role) -> &'static [Usage] {
 }
 
 /// Of what NSS objects to, that which concerns the certificate itself.
-fn usage_trouble(nickname: &str, certificate: &Certificate, objections: &[ChainError]) -> Option<(State, String)> {
+fn usage_trouble(
+    nickname: &str,
+    certificate: &Certificate,
+    chain: &[Certificate],
+    objections: &[ChainError],
+) -> Option<(State, String)> {
     let own = |code: ErrorCode| objections.iter().any(|it| it.depth == 0 && it.error.code == code);
     if own(ErrorCode::SEC_ERROR_INADEQUATE_CERT_TYPE) || own(ErrorCode::SEC_ERROR_INADEQUATE_KEY_USAGE) {
         let what = if own(ErrorCode::SEC_ERROR_INADEQUATE_KEY_USAGE) { "key usage" } else { "extended key usage" };
         return Some((State::WrongUsage, format!("the {what} of \"{nickname}\" does not allow what this role does")));
     }
-    if own(ErrorCode::SEC_ERROR_CERT_SIGNATURE_ALGORITHM_DISABLED) {
+    if own(ErrorCode::SEC_ERROR_CERT_SIGNATURE_ALGORITHM_DISABLED) && !has_namesake(chain) {
         let summary = format!("\"{nickname}\" is signed with an algorithm that NSS's policy refuses");
         return Some((State::Weak, summary));
     }

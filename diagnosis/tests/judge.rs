@@ -144,3 +144,130 @@ fn golden_outer_handshake() {
         assert_eq!((given, sure), (Some(*cause), *confidence), "{} {facts:?}", shown.id());
     }
 }
+
+/// What NSS refused, by what our own database has of it.
+#[test]
+fn golden_trust() {
+    use Confidence::{Certain, Likely, Possible};
+    use fact::{PeerChainDecision, PeerChainState as State, TrustStoreAnchors as Anchors, TrustStoreIssuer as Issuer};
+    let looked = |issuer: Issuer, state: State| -> Vec<Fact> {
+        vec![PeerChainDecision::Refused.into(), Anchors::Some.into(), issuer.into(), state.into()]
+    };
+    let none =
+        vec![PeerChainDecision::Refused.into(), Anchors::None.into(), Issuer::Absent.into(), State::RootSent.into()];
+    let rows: &[(Signal, Vec<Fact>, Cause, Option<Component>, Confidence)] = &[
+        (signal::CHAIN_REFUSED, vec![PeerChainDecision::Refused.into()], Cause::PeerCertUntrusted, None, Possible),
+        (
+            signal::CHAIN_UNTRUSTED_ISSUER,
+            looked(Issuer::WithoutTrust, State::Whole),
+            Cause::CaUntrusted,
+            Some(Component::ClientDb),
+            Certain,
+        ),
+        (
+            signal::CHAIN_UNKNOWN_ISSUER,
+            looked(Issuer::ForClientsOnly, State::Whole),
+            Cause::CaUntrusted,
+            Some(Component::ClientDb),
+            Certain,
+        ),
+        (
+            signal::CHAIN_UNTRUSTED_ISSUER,
+            looked(Issuer::Distrusted, State::Whole),
+            Cause::PeerCertDistrusted,
+            Some(Component::ClientDb),
+            Certain,
+        ),
+        (
+            signal::CHAIN_ISSUER_EXPIRED,
+            looked(Issuer::ExpiredCopy, State::Whole),
+            Cause::CaExpired,
+            Some(Component::ClientDb),
+            Certain,
+        ),
+        (
+            signal::CHAIN_UNTRUSTED_ISSUER,
+            looked(Issuer::NewerTrust, State::Whole),
+            Cause::TrustTooNew,
+            Some(Component::ClientDb),
+            Certain,
+        ),
+        (signal::CHAIN_UNTRUSTED_ISSUER, none, Cause::CaMissing, Some(Component::ClientDb), Certain),
+        (
+            signal::CHAIN_UNTRUSTED_ISSUER,
+            looked(Issuer::Absent, State::RootSent),
+            Cause::PeerCertUntrusted,
+            None,
+            Likely,
+        ),
+        (signal::CHAIN_CA_INVALID, looked(Issuer::Absent, State::SelfSigned), Cause::PeerCertUntrusted, None, Likely),
+        (
+            signal::CHAIN_UNKNOWN_ISSUER,
+            looked(Issuer::Absent, State::IntermediateUnsent),
+            Cause::PeerChainIncomplete,
+            Some(Component::Peer),
+            Certain,
+        ),
+        (
+            signal::CHAIN_UNKNOWN_ISSUER,
+            looked(Issuer::Absent, State::PerhapsIntermediateUnsent),
+            Cause::PeerChainIncomplete,
+            None,
+            Likely,
+        ),
+        (
+            signal::CHAIN_UNKNOWN_ISSUER,
+            looked(Issuer::Trusted, State::IssuerNoCa),
+            Cause::PeerCertInvalid,
+            Some(Component::Peer),
+            Certain,
+        ),
+        (
+            signal::CHAIN_BAD_SIGNATURE,
+            looked(Issuer::Absent, State::Broken),
+            Cause::PeerCertInvalid,
+            Some(Component::Peer),
+            Certain,
+        ),
+        (
+            signal::CHAIN_BAD_SIGNATURE,
+            looked(Issuer::OtherKey, State::PerhapsBroken),
+            Cause::PeerCertInvalid,
+            None,
+            Likely,
+        ),
+        (
+            signal::CHAIN_NAME_CONSTRAINTS,
+            looked(Issuer::Trusted, State::Whole),
+            Cause::PeerCertInvalid,
+            Some(Component::Peer),
+            Certain,
+        ),
+        (
+            signal::CHAIN_REVOKED,
+            looked(Issuer::Trusted, State::Whole),
+            Cause::PeerCertRevoked,
+            Some(Component::Peer),
+            Certain,
+        ),
+        (
+            signal::CHAIN_WEAK_SIGNATURE,
+            looked(Issuer::OtherKey, State::IssuerUnsent),
+            Cause::PeerCertUntrusted,
+            None,
+            Likely,
+        ),
+        (
+            signal::CHAIN_WEAK_SIGNATURE,
+            looked(Issuer::Trusted, State::Whole),
+            Cause::PeerCertWeak,
+            Some(Component::Peer),
+            Certain,
+        ),
+    ];
+    for (shown, facts, cause, component, confidence) in rows {
+        let (given, whose, sure) = first(*shown, Layer::OuterHandshake, facts);
+        assert_eq!((given, sure), (Some(*cause), *confidence), "{} {facts:?}", shown.id());
+        assert!(component.is_none() || whose == *component, "{} {facts:?}: {whose:?}", shown.id());
+    }
+}

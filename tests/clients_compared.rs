@@ -2,7 +2,9 @@
 
 mod common;
 
+use std::net::TcpListener;
 use std::path::Path;
+use std::time::Duration;
 
 use common::servers::{s_server, selfserv};
 use common::{Case, NICKNAME, PASSWORD, PKI, Run, binary, hold_to_schema, run_beside};
@@ -11,6 +13,7 @@ use nssight_fixtures::deployment::Deployment;
 use nssight_fixtures::endpoint::{Endpoint, Options};
 use nssight_fixtures::fault::Change;
 use nssight_fixtures::nssdb::DbFormat;
+use openssl::ssl::{Ssl, SslContext, SslMethod, SslStream, SslVerifyMode, SslVersion};
 use serde_json::Value;
 
 fn clients(database: &Path, password: &Path, port: u16, more: &[&str]) -> Run {
@@ -102,6 +105,50 @@ fn a_certificate_that_the_peer_rejects_fails_for_all_of_them() {
         assert!(outcomes(&report).iter().all(|(_, outcome)| *outcome == "failed-in-handshake"), "{report:#}");
         assert_eq!((run.code, kind(&report)), (Some(1), "all-fail"), "{report:#}");
     }
+}
+
+/// A server for TLS 1.3 that thinks for so long about each client's certificate, and then refuses it.
+fn refuses_after(thought: Duration) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut context = SslContext::builder(SslMethod::tls_server()).unwrap();
+    context.set_min_proto_version(Some(SslVersion::TLS1_3)).unwrap();
+    context.set_certificate(&PKI.bridge.certificate).unwrap();
+    context.set_private_key(&PKI.bridge.key).unwrap();
+    context.set_verify_callback(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT, move |_, store| {
+        if store.error_depth() == 0 {
+            std::thread::sleep(thought);
+        }
+        false
+    });
+    let context = context.build();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut stream = SslStream::new(Ssl::new(&context).unwrap(), socket.unwrap()).unwrap();
+            // Half a round trip early (RFC 8446, 2): what comes then is no acceptance.
+            let _ = stream.read_early_data(&mut [0; 16]).and_then(|_| stream.write_early_data(b"220 ready\r\n"));
+            let _ = stream.accept();
+        }
+    });
+    port
+}
+
+#[test]
+fn a_refusal_that_comes_late_comes_late_for_all_of_them() {
+    let case = Case::new();
+    let port = refuses_after(Duration::from_secs(1));
+    let flags = ["--tls-max", "tls1.3"];
+    let run = clients(&case.database(DbFormat::Sql), &case.password_file(), port, &flags);
+    let report = run.report();
+    assert!(outcomes(&report).iter().all(|(_, outcome)| *outcome == "failed-in-handshake"), "{report:#}");
+    assert_eq!((run.code, kind(&report)), (Some(1), "all-fail"), "{report:#}");
+    // A refusal that comes later still is not denied.
+    let port = refuses_after(Duration::from_secs(5));
+    let report = clients(&case.database(DbFormat::Sql), &case.password_file(), port, &flags).report();
+    assert_eq!(kind(&report), "all-pass", "{report:#}");
+    let text = report["conclusion"]["text"].as_str().unwrap();
+    assert!(text.contains("nobody heard what the peer makes of the certificate"), "{text}");
+    assert!(!text.contains("certificate, key, password"), "{text}");
 }
 
 #[test]

@@ -225,8 +225,8 @@ faults! {
         with_server(&case, &server(&localhost("bridge").digest(MessageDigest::md5())))
     }
 
-    no_client_certificate_tls12: "outer-handshake", "client-cert-not-sent" => |case| { without_certificate(&case, well().tls12()) }
-    no_client_certificate_tls13: "outer-handshake", "client-cert-not-sent" => |case| { without_certificate(&case, well().tls13()) }
+    no_client_certificate_tls12: "outer-handshake", "client-cert-missing" => |case| { without_certificate(&case, well().tls12()) }
+    no_client_certificate_tls13: "outer-handshake", "client-cert-missing" => |case| { without_certificate(&case, well().tls13()) }
     client_of_another_ca_tls12: "outer-handshake", "client-cert-rejected" => |case| {
         against_with(&case, well().tls12(), &PKI.stranger, &[])
     }

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::servers::selfserv_with;
+use common::servers::{Selfserv, selfserv_with};
 use common::{Case, NICKNAME, PASSWORD, Run, diagnose, run_beside};
 use nssight_fixtures::authority::{DAY, Identity, KeyKind, Spec, Usage};
 use nssight_fixtures::crl::List;
@@ -566,7 +566,7 @@ fn the_layer_of_our_certificate_heeds_what_nss_says() {
 fn an_nss_server_without_trust_for_clients() {
     for version in ["tls1.2", "tls1.3"] {
         let case = Case::new();
-        let server = selfserv_with(&case, version, "C,,");
+        let server = selfserv_with(&case, Selfserv { version, trust: "C,," });
         let database = case.database(DbFormat::Sql);
         let run = run_beside(&mut diagnose(&database, &case.password_file(), server.port), &database);
         assert_eq!(told(&run), "fail client-cert-rejected peer likely", "{run:#?}");

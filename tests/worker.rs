@@ -95,6 +95,21 @@ fn a_worker_that_is_killed_gives_a_finding_with_the_signal() {
     }
 }
 
+/// Nothing died of itself, and nothing is known.
+#[test]
+fn a_walk_that_somebody_ends_was_interrupted() {
+    for (signal, name) in [(Signal::INT, "2"), (Signal::TERM, "15"), (Signal::HUP, "1")] {
+        let started = start("20");
+        let worker = worker_in_handshake(&started.child, &started.endpoint);
+        rustix::process::kill_process(worker, signal).unwrap();
+        let (report, code) = report(started.child);
+        tool_verdict(&report, "interrupted");
+        assert!(report["verdict"]["summary"].as_str().unwrap().contains(&format!("signal {name}")), "{report:#}");
+        assert_eq!(code, Some(3));
+        drop(started.case);
+    }
+}
+
 /// A monitor is told that nothing is known only where the tool is at fault; what takes too long is critical.
 #[test]
 fn formats_tell_a_fault_of_the_tool_from_a_failure() {

@@ -129,6 +129,12 @@ impl Notes {
         self.end(Status::Fail, summary)
     }
 
+    /// It does not work, and shows this signal of another layer, which it rests on.
+    pub fn fail_of(mut self, layer: Layer, signal: Signal, summary: impl Into<String>) -> Outcome {
+        self.signals.push(Shown::new(signal).at(layer));
+        self.end(Status::Fail, summary)
+    }
+
     /// Ends without an answer, for a reason that is no failure.
     pub fn skip(self, summary: impl Into<String>) -> Outcome {
         self.end(Status::Skip, summary)

@@ -187,7 +187,9 @@ fn failure(findings: &[Finding], failed: &Finding, judgement: &Judgement, names:
     let lives_there = entry.rules.at == crate::cause::At::Home && !tool;
     let home =
         findings.iter().find(|finding| lives_there && finding.layer == entry.layer && finding.layer != failed.layer);
-    let layer = home.map_or(failed.layer, |home| home.layer);
+    // A layer may show what belongs to another one that it rests on.
+    let shown = judgement.shown.as_ref().and_then(|shown| shown.layer).unwrap_or(failed.layer);
+    let layer = home.map_or(shown, |home| home.layer);
     let home = home.filter(|home| matches!(home.status, Status::Warn | Status::Fail));
     let summary = match home {
         Some(home) => format!("{}; {}", failed.summary, home.summary),
@@ -232,7 +234,8 @@ fn pass(findings: &[Finding], more: &[Fact]) -> Verdict {
     let shook_hands = last.is_some_and(|last| last.layer >= Layer::OuterHandshake);
     // A request that was answered went through everything before it; else the peer's own word counts.
     let answered = says(fact::ReplyState::Ok.into());
-    let judged_us = says(fact::PeerAcceptedUs::Yes.into()) || says(fact::PeerAcceptedUs::NotAsked.into());
+    let judged_us = [fact::PeerAcceptedUs::Yes, fact::PeerAcceptedUs::NotAsked, fact::PeerAcceptedUs::GoesWithout];
+    let judged_us = judged_us.into_iter().any(|word| says(word.into()));
     let unconfirmed = says(fact::PeerAcceptedUs::Unconfirmed.into()) && !answered;
     if unconfirmed {
         summary += "; client authentication: unconfirmed";

@@ -145,6 +145,9 @@ fn golden_outer_handshake() {
     }
 }
 
+/// Signal, facts, and what comes of them.
+type Row = (Signal, Vec<Fact>, Cause, Option<Component>, Confidence);
+
 /// What NSS refused, by what our own database has of it.
 #[test]
 fn golden_trust() {
@@ -155,7 +158,7 @@ fn golden_trust() {
     };
     let none =
         vec![PeerChainDecision::Refused.into(), Anchors::None.into(), Issuer::Absent.into(), State::RootSent.into()];
-    let rows: &[(Signal, Vec<Fact>, Cause, Option<Component>, Confidence)] = &[
+    let rows: &[Row] = &[
         (signal::CHAIN_REFUSED, vec![PeerChainDecision::Refused.into()], Cause::PeerCertUntrusted, None, Possible),
         (
             signal::CHAIN_UNTRUSTED_ISSUER,

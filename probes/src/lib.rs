@@ -4,10 +4,12 @@
 //! gives facts, and where something failed, a signal. What they mean is said in `nssight-diagnosis` alone.
 
 pub mod certificates;
+pub(crate) mod client_certificate;
 pub mod error_info;
 pub mod modules;
 pub mod password_file;
 pub mod plan;
+pub mod policy;
 pub mod private_copy;
 pub mod probe;
 pub mod profile;

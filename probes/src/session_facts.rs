@@ -7,59 +7,26 @@
 
 use std::time::Duration;
 
+use nssight_diagnosis::derive::dates;
+use nssight_diagnosis::derive::key_share::key_share;
+use nssight_diagnosis::derive::signatures::Signer;
 use nssight_diagnosis::derive::silence::silence;
-use nssight_diagnosis::fact::{Facts, Hop, fact};
+use nssight_diagnosis::fact::{Fact, Facts, Hop, fact};
 use nssight_diagnosis::signal::{Family, Signal, signal};
-use nssight_diagnosis::{Notes, Outcome};
+use nssight_diagnosis::{Layer, Notes, Outcome};
 use nssight_nss::tls::{Channel, SeenAlert};
 use nssight_nss::transport::{End, timed_out};
-use nssight_nss::{ErrorCode, HandshakeFacts, NssError, library};
+use nssight_nss::{ErrorCode, HandshakeFacts, NssError};
 use nssight_wire::{AlertDescription, Direction, Foreign, Protocol, RecordFault, Summary};
+use time::OffsetDateTime;
 
+use crate::client_certificate::{our_ca_is_listed, request, sent, withheld};
 use crate::error_info;
+pub use crate::policy::Policy;
 use crate::target::TlsVersion;
 use crate::trust_store::Opinion;
 use crate::wire::SessionLog;
 use crate::x509;
-
-/// NSS as it comes accepts RSA keys from this size on (measured on 3.87.1 and 3.123).
-const RSA_MIN_AS_IT_COMES: i32 = 1023;
-/// Hashes that NSS as it comes refuses in certificates.
-const REFUSED_AS_IT_COMES: [&str; 1] = ["MD5"];
-
-/// What the policy of the NSS that makes a session wants beyond what NSS as it comes wants.
-#[derive(Debug, Clone, Default)]
-pub struct Policy {
-    /// Least size of an RSA key, where it is stricter.
-    pub rsa_min: Option<i32>,
-    /// Hashes in certificates that it refuses as well.
-    pub hashes: Vec<&'static str>,
-}
-
-impl Policy {
-    /// That of the NSS in this process.
-    pub fn of_this_process() -> Self {
-        let refused = library::hashes_refused_in_certificates();
-        Self {
-            rsa_min: library::policy_limits().rsa_min.filter(|least| *least > RSA_MIN_AS_IT_COMES),
-            hashes: refused.into_iter().filter(|hash| !REFUSED_AS_IT_COMES.contains(hash)).collect(),
-        }
-    }
-
-    fn facts(&self, out: &mut Facts) {
-        out.put(match self.rsa_min {
-            Some(_) => fact::PolicyRsaMin::Stricter,
-            None => fact::PolicyRsaMin::AsItComes,
-        });
-        if let Some(bits) = self.rsa_min {
-            out.put(fact::POLICY_RSA_MIN_BITS.number(bits));
-        }
-        out.put(match self.hashes.is_empty() {
-            true => fact::PolicyHashes::AsItComes,
-            false => fact::PolicyHashes::Stricter,
-        });
-    }
-}
 
 /// A session that did not come up, or broke, with everything that can be asked about it.
 pub struct FailedSession<'a> {
@@ -77,6 +44,10 @@ pub struct FailedSession<'a> {
     pub took: Duration,
     /// Issuers of our chain, as DER names.
     pub our_cas: &'a [Vec<u8>],
+    /// What our key is, where it is known.
+    pub signer: Option<Signer>,
+    /// Certificates in the database that have their key there, where none was named to be shown.
+    pub not_named: Option<Vec<String>>,
     /// The policy of the library that made the session, where it is known.
     pub policy: Option<Policy>,
     /// What our own database says of the peer's chain, where it was looked at.
@@ -107,7 +78,7 @@ impl FailedSession<'_> {
         let wire = self.log.summary();
         let mut out = Facts::default();
         peer(self.facts, &mut out);
-        request(self.facts, self.our_cas, &wire, &mut out);
+        request(self.facts, self.our_cas, self.signer, &wire, &mut out);
         alerts(self.facts, &mut out);
         out.put(fact::SESSION_WIRE.text(wire.one_line()));
         out.put(self.position(&wire));
@@ -130,6 +101,8 @@ impl FailedSession<'_> {
         if let Some(end) = self.end() {
             out.put(end);
         }
+        let chain: Vec<_> = self.facts.built_chain.iter().filter_map(|der| x509::validity(der)).collect();
+        out.extend(dates::peer_chain(&chain, OffsetDateTime::now_utc().unix_timestamp()).map(Into::into));
         let (signal, summary) = self.shown(&wire, &mut out);
         Seen { signal, summary, facts: out }
     }
@@ -155,6 +128,8 @@ impl FailedSession<'_> {
             fact::SessionPosition::BeforeHello
         } else if wire.server_hello.is_some() || wire.encrypted_records_received > 0 {
             fact::SessionPosition::AfterServerHello
+        } else if wire.hello_retry.is_some() {
+            fact::SessionPosition::AfterHelloRetry
         } else {
             fact::SessionPosition::AfterOurHello
         }
@@ -173,6 +148,8 @@ impl FailedSession<'_> {
     /// The signal, and what was seen in a sentence.
     fn shown(&self, wire: &Summary, out: &mut Facts) -> (Signal, String) {
         self.foreign(wire, out)
+            .or_else(|| self.damaged())
+            .or_else(|| self.key_exchange(wire, out))
             .or_else(|| self.local_step(wire))
             .or_else(|| self.our_refusal())
             .or_else(|| self.alert(wire))
@@ -190,6 +167,43 @@ impl FailedSession<'_> {
         }
         out.put(fact::PeerProtocol::Other);
         Some((signal::NOT_TLS, format!("{peer} does not speak TLS: {foreign}")))
+    }
+
+    /// A record of the peer did not verify, whatever it carried.
+    fn damaged(&self) -> Option<(Signal, String)> {
+        let is_damaged = Signal::of_nss(self.error.code.0) == signal::RECORD_DAMAGED;
+        let summary = || format!("a record that came from {} does not decrypt: {}", self.peer, self.error.name);
+        is_damaged.then(|| (signal::RECORD_DAMAGED, summary()))
+    }
+
+    /// The peer's half of the key exchange: NSS has one code for a share that it cannot use and for a private key of ours.
+    fn key_exchange(&self, wire: &Summary, out: &mut Facts) -> Option<(Signal, String)> {
+        let state = wire.key_share.as_ref().and_then(|share| key_share(share.group.0, &share.value));
+        if let (Some(share), Some(state)) = (&wire.key_share, state) {
+            out.put(fact::KEY_SHARE_GROUP.text(format!("{}, {} bytes", share.group, share.value.len())));
+            out.put(state);
+        }
+        let is_bad = state.is_some_and(|state| state != fact::KeyShareState::Sound);
+        let is_about_keys = self.is(ErrorCode::SEC_ERROR_INVALID_KEY);
+        let ours_was_used = self.facts.asked_for_certificate.is_some();
+        let of_nss = Signal::of_nss(self.error.code.0).row().family;
+        let gave_up = !matches!(of_nss, Family::End | Family::Silence | Family::Alert | Family::Chain);
+        if is_bad && gave_up || is_about_keys && !ours_was_used {
+            let summary = match &wire.key_share {
+                Some(share) if is_bad => {
+                    let (peer, group, length) = (self.peer, share.group, share.value.len());
+                    match state {
+                        Some(fact::KeyShareState::WrongLength) => {
+                            format!("the key share of {peer} has {length} bytes, which no share of {group} has")
+                        }
+                        _ => format!("the key share of {peer} gives no secret ({group}, {length} bytes)"),
+                    }
+                }
+                _ => format!("the key share of {} cannot be used: {}", self.peer, self.error.name),
+            };
+            return Some((signal::KEY_SHARE_UNUSABLE, summary));
+        }
+        None
     }
 
     /// Trouble before or without the peer.
@@ -268,20 +282,40 @@ impl FailedSession<'_> {
         }
     }
 
+    /// What the database has, where no certificate was named.
+    fn could_be_named(&self) -> String {
+        let Some(names) = &self.not_named else { return String::new() };
+        let quoted: Vec<String> = names.iter().take(5).map(|name| format!("\"{name}\"")).collect();
+        match quoted.as_slice() {
+            [] => "; none was named, and the database has none with a private key".to_owned(),
+            names => format!("; none was named, and the database has {}", names.join(", ")),
+        }
+    }
+
     /// The peer told us why, in TLS's own words. An alert that warns ends nothing.
     fn alert(&self, wire: &Summary) -> Option<(Signal, String)> {
         let number = last_alert(self.facts)?.description;
         let (peer, name) = (self.peer, AlertDescription(number).name().unwrap_or("unregistered"));
         let said = format!("{peer} answered with the alert {name} ({number})");
-        let sent_none = self.facts.asked_for_certificate.is_some() && !self.facts.gave_certificate;
+        let was_asked = self.facts.asked_for_certificate.is_some();
+        let sent = sent(self.facts, wire);
         let summary = match number {
             0 => format!("{peer} ended the handshake with close_notify"),
+            40 | 71 if wire.hello_retry.is_some() && wire.server_hello.is_none() => {
+                format!("{said} to the second ClientHello, which it had asked for")
+            }
             40 | 71 if wire.server_hello.is_none() => format!("{said} to our ClientHello: nothing it can agree to"),
             70 | 86 => format!("{said}: it does not speak the versions offered"),
-            116 => format!("{said}: it wants a certificate and got none"),
-            40..=46 | 48 | 49 | 51 if sent_none => format!("{said} after we had no certificate for it"),
-            40..=46 | 48 | 49 | 51 if self.facts.asked_for_certificate.is_some() => {
-                format!("{said} to our certificate")
+            20 | 21 if wire.server_hello.is_some() => format!("{said}: what we sent did not decrypt there"),
+            40..=46 | 48 | 49 | 51 | 116 if was_asked => match sent {
+                fact::OurCertificateSent::Yes => format!("{said} to our certificate"),
+                fact::OurCertificateSent::Empty => format!("{said}; {}", withheld(peer)),
+                fact::OurCertificateSent::No => {
+                    format!("{said}: it wants a certificate and got none{}", self.could_be_named())
+                }
+            },
+            40..=46 | 48 | 49 | 51 | 116 if wire.server_hello.is_none() && wire.hello_retry.is_none() => {
+                format!("{said} to our ClientHello, before any certificate")
             }
             _ => said,
         };
@@ -330,8 +364,9 @@ impl FailedSession<'_> {
                 return (Signal::of_nss(self.error.code.0), summary);
             }
         };
-        let summary = match (self.facts.asked_for_certificate.is_some(), self.facts.gave_certificate) {
-            (true, false) => format!("{peer} asked for a certificate, got none, and {how}"),
+        let got_it = sent(self.facts, wire) == fact::OurCertificateSent::Yes;
+        let summary = match (self.facts.asked_for_certificate.is_some(), got_it) {
+            (true, false) => format!("{peer} asked for a certificate, got none, and {how}{}", self.could_be_named()),
             (true, true) if our_ca_is_listed(self.facts, self.our_cas) == Some(false) => {
                 format!(
                     "{peer} {how} right after our certificate, without an alert; its list of acceptable CAs has none of ours"
@@ -345,10 +380,14 @@ impl FailedSession<'_> {
     }
 }
 
-impl Policy {
-    fn is_stricter(&self) -> bool {
-        self.rsa_min.is_some() || !self.hashes.is_empty()
+/// That the session which carries another one broke by a record that was damaged, whatever the inner one makes of it.
+pub fn damaged_carrier(notes: Notes, peer: &str, error: &NssError) -> Result<Outcome, Notes> {
+    if Signal::of_nss(error.code.0) != signal::RECORD_DAMAGED {
+        return Err(notes);
     }
+    let summary = format!("a record that came from {peer} does not decrypt: {}", error.name);
+    let notes = notes.with(Fact { hop: Some(Hop::Peer), ..fact::SessionPosition::AfterHandshake.into() });
+    Ok(notes.fail_of(Layer::OuterHandshake, signal::RECORD_DAMAGED, summary).error(error_info::of(error)))
 }
 
 /// A peer that began with TLS, or has the right idea of a record, is not some other service.
@@ -382,11 +421,11 @@ fn alerts(facts: &HandshakeFacts, out: &mut Facts) {
     out.put(if said { fact::PeerSaidAlert::Yes } else { fact::PeerSaidAlert::No });
 }
 
-/// The facts of a session on this hop that came up; `accepted` is what the peer has said of our certificate.
+/// The facts of a session on this hop that came up; `ours` are the issuers of our chain and what our key is, `accepted` is what the peer has said of our certificate.
 pub(crate) fn up(
     channel: &Channel,
     facts: &HandshakeFacts,
-    our_cas: &[Vec<u8>],
+    ours: (&[Vec<u8>], Option<Signer>),
     wire: &Summary,
     accepted: fact::PeerAcceptedUs,
     hop: Hop,
@@ -396,7 +435,7 @@ pub(crate) fn up(
     out.put(fact::SESSION_AGREED.text(format!("{version}, {}", channel.suite_name)));
     out.put(fact::SESSION_AGREED_VERSION.text(version));
     peer(facts, &mut out);
-    request(facts, our_cas, wire, &mut out);
+    request(facts, ours.0, ours.1, wire, &mut out);
     out.put(accepted);
     out.put(fact::SessionOutcome::Done);
     out.place(hop);
@@ -417,36 +456,4 @@ fn peer(facts: &HandshakeFacts, out: &mut Facts) {
     if facts.name_error.is_some() {
         out.put(fact::PEER_CHAIN_OBJECTION.text("the certificate is not for this host name"));
     }
-}
-
-/// What the peer asked for, and what it got.
-fn request(facts: &HandshakeFacts, our_cas: &[Vec<u8>], wire: &Summary, out: &mut Facts) {
-    let Some(names) = &facts.asked_for_certificate else {
-        out.put(fact::CertificateRequest::None);
-        return;
-    };
-    out.put(fact::CertificateRequest::Seen);
-    out.put(fact::CERTIFICATE_REQUEST_AUTHORITIES.number(names.len() as u64));
-    for name in names.iter().take(10) {
-        out.put(fact::CERTIFICATE_REQUEST_AUTHORITY.text(&name.text));
-    }
-    if !our_cas.is_empty() {
-        out.put(match our_ca_is_listed(facts, our_cas) {
-            Some(true) => fact::OurCaListed::Yes,
-            Some(false) => fact::OurCaListed::No,
-            None => fact::OurCaListed::NoneNamed,
-        });
-    }
-    // What is on the wire was sent, whatever the callback gave (TLS 1.2; in 1.3 it is encrypted).
-    out.put(match (wire.client_certificate_sent, facts.gave_certificate) {
-        (Some(false), true) => fact::OurCertificateSent::Empty,
-        (Some(false), false) | (None, false) => fact::OurCertificateSent::No,
-        (Some(true), _) | (None, true) => fact::OurCertificateSent::Yes,
-    });
-}
-
-/// `None` when the peer named no CAs, which means any (RFC 5246, 7.4.4).
-fn our_ca_is_listed(facts: &HandshakeFacts, our_cas: &[Vec<u8>]) -> Option<bool> {
-    let names = facts.asked_for_certificate.as_ref().filter(|names| !names.is_empty())?;
-    Some(names.iter().any(|name| our_cas.contains(&name.der)))
 }

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use nssight_diagnosis::derive::signatures::Signer;
+use nssight_diagnosis::fact::fact;
 use nssight_diagnosis::{CertificateRole, Finding, Layer, Outcome};
 use nssight_nss::transport::Control;
-use nssight_nss::{Certificate, ClientAuth, Nss, PrivateKey, Slot, TlsClient};
+use nssight_nss::{Certificate, ClientAuth, Nss, NssError, PrivateKey, Slot, TlsClient};
 
 use crate::certificates::SeenCertificate;
 use crate::private_copy::{self, PrivateCopy};
@@ -34,6 +36,8 @@ pub struct OuterSession {
 pub trait Passage {
     /// Everything that waits ends at `deadline`.
     fn set_deadline(&self, deadline: Instant);
+    /// The error by which the session with the bridge broke, if it did.
+    fn broken(&self) -> Option<NssError>;
     /// Asks the server something harmless in the inner session: the layer `request`.
     fn ask(&mut self, walk: &mut Walk<'_>, inner: InnerSession) -> Outcome;
 }
@@ -186,6 +190,21 @@ impl<'a> Walk<'a> {
     pub(crate) fn client_auth(&self) -> Option<ClientAuth> {
         let (certificate, key) = (self.certificate.as_ref()?, self.key.as_ref()?);
         Some(ClientAuth { certificate: certificate.share(), key: key.share().ok()? })
+    }
+
+    /// What our key is, by our certificate.
+    pub(crate) fn signer(&self) -> Option<Signer> {
+        x509::signer(&self.certificate.as_ref()?.der())
+    }
+
+    /// Where no certificate was named: those of the database that have their private key there.
+    pub(crate) fn not_named(&self) -> Option<Vec<String>> {
+        if self.target().nickname.is_some() {
+            return None;
+        }
+        let facts = self.findings.iter().flat_map(|finding| &finding.facts);
+        let names = facts.filter(|fact| fact.id == fact::OUR_CERTIFICATE_AT_HAND.0);
+        Some(names.map(|fact| fact.text().into_owned()).collect())
     }
 
     /// Issuers of our chain, as DER names, the missing one included.

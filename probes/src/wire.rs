@@ -207,7 +207,8 @@ impl SessionLog {
             End::Closed => nssight_wire::End::Fin,
             End::Reset => nssight_wire::End::Reset,
             End::TimedOut => nssight_wire::End::TimedOut,
-            End::Failed(_) => nssight_wire::End::Reset,
+            // The trouble was on this side; nobody ended anything.
+            End::Failed(_) => return,
         };
         self.conversation.ended(Direction::Received, microseconds(at), how);
     }

@@ -1,5 +1,7 @@
 //! What a report says of a certificate.
 
+use nssight_diagnosis::derive::dates::Validity;
+use nssight_diagnosis::derive::signatures::Signer;
 use openssl::nid::Nid;
 use openssl::x509::X509;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -29,6 +31,25 @@ pub fn is_by_another_kind_of_key(der: &[u8], issuer: &[u8]) -> bool {
     let is_other_kind = by.is_some_and(|nid| kind(nid) != kind(Nid::from_raw(key.id().as_raw())));
     let signature = certificate.signature().len();
     is_other_kind || key.rsa().is_ok() && signature != key.size()
+}
+
+/// When it is valid.
+pub fn validity(der: &[u8]) -> Option<Validity> {
+    let certificate = parse(der)?;
+    let validity = certificate.validity();
+    Some(Validity { from: validity.not_before.timestamp(), until: validity.not_after.timestamp() })
+}
+
+/// What the key of a certificate is, as far as its signatures go (RFC 3279, 4055, 5480 and 8410).
+pub fn signer(der: &[u8]) -> Option<Signer> {
+    Some(match parse(der)?.public_key().algorithm.algorithm.to_id_string().as_str() {
+        "1.2.840.113549.1.1.1" => Signer::Rsa,
+        "1.2.840.113549.1.1.10" => Signer::RsaPss,
+        "1.2.840.10045.2.1" => Signer::Ec,
+        "1.2.840.10040.4.1" => Signer::Dsa,
+        "1.3.101.112" => Signer::Ed25519,
+        _ => return None,
+    })
 }
 
 /// Subject, issuer and dates in a line.

@@ -15,7 +15,7 @@ use nssight_sigul::chunk::Stream;
 use nssight_sigul::request::Request;
 
 use crate::error_info;
-use crate::session_facts::{FailedSession, Policy};
+use crate::session_facts::{FailedSession, Policy, damaged_carrier};
 use crate::trust_store;
 use crate::walk::{InnerSession, OuterSession, Probe, Walk};
 use crate::wire::{Session, SessionLog};
@@ -125,6 +125,8 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
                     log: &outer_log.borrow(),
                     took: began.elapsed(),
                     our_cas: &walk.our_cas(),
+                    signer: walk.signer(),
+                    not_named: walk.not_named(),
                     policy: Some(Policy::of_this_process()),
                     store: trust_store::look(walk, &facts, &[], &error, Hop::Peer),
                 };
@@ -139,6 +141,10 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
 fn broken(mut notes: Notes, error: &NssError, summary: &str) -> Outcome {
     notes.put(fact::BridgeFirstAnswer::Broken);
     notes.put(fact::BRIDGE_FIRST_ANSWER_DETAIL.text(&error.name));
+    let notes = match damaged_carrier(notes, "the bridge", error) {
+        Ok(outcome) => return outcome,
+        Err(notes) => notes,
+    };
     // Whatever the write or the read called it, the session has ended.
     let shown = match Signal::of_nss(error.code.0) {
         signal::RESET => signal::RESET,

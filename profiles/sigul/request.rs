@@ -15,6 +15,7 @@ use nssight_sigul::request::Request;
 use zeroize::Zeroizing;
 
 use crate::error_info;
+use crate::session_facts::damaged_carrier;
 use crate::walk::{InnerSession, Passage, Walk};
 
 use super::tunnel::{Arrival, Tunnel};
@@ -33,6 +34,13 @@ const REPLY_AT_MOST: u64 = 1024 * 1024;
 impl Passage for Requested {
     fn set_deadline(&self, deadline: Instant) {
         self.tunnel.borrow().set_deadline(deadline);
+    }
+
+    fn broken(&self) -> Option<NssError> {
+        match &self.tunnel.borrow().ended {
+            Some(Arrival::Failed(error)) => Some(error.clone()),
+            _ => None,
+        }
     }
 
     fn ask(&mut self, walk: &mut Walk<'_>, mut inner: InnerSession) -> Outcome {
@@ -159,6 +167,12 @@ fn outcome(answer: Answer, mut notes: Notes) -> Outcome {
             notes.fail(signal::SILENCE, summary).error(error_info::of(&error))
         }
         Answer::Broken { error, how } => {
+            if let Arrival::Failed(broken) = &how {
+                notes = match damaged_carrier(notes, "the bridge", broken) {
+                    Ok(outcome) => return outcome,
+                    Err(notes) => notes,
+                };
+            }
             notes.put(fact::REPLY_SESSION_END.text(match how {
                 Arrival::Ended { in_order: true } => "in order".to_owned(),
                 Arrival::Ended { in_order: false } => "FIN without close_notify".to_owned(),

@@ -12,6 +12,8 @@ use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::target::PasswordSource;
 use nssight_probes::{Observer, Plan, Profile, Target};
 
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
 use crate::crew::{Spare, Worker};
 use crate::passwords::Passwords;
 use crate::stop::Stop;
@@ -19,6 +21,8 @@ use crate::worker::{Message, Task};
 
 /// A probe ends by its own deadline; the worker is killed this much later.
 const GRACE: Duration = Duration::from_secs(2);
+/// Signals by which people and service managers end a process (signal(7)).
+const ASKS_TO_END: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 /// Starting the worker, and the time between two layers.
 const BETWEEN_LAYERS: Duration = Duration::from_secs(10);
 /// A walk with a deadline ends by itself this long before it.
@@ -226,6 +230,12 @@ impl Supervised {
     fn crashed(&self, worker: &mut Worker) -> Finding {
         let (layer, took) = self.place();
         let (status, said) = worker.last_words();
+        if let Some(number) = status.and_then(|status| status.signal()).filter(|number| ASKS_TO_END.contains(number)) {
+            let how = format!("was ended by signal {}", signal_name(number));
+            let notes = Notes::default().with(fact::ToolState::Interrupted).with(fact::TOOL_ENDED_BY.text(&how));
+            let summary = format!("the walk was interrupted in {layer}: the worker {how}");
+            return notes.fail(signal::INTERRUPTED, summary).into_finding(layer, took);
+        }
         let how = match status.map(|status| (status.signal(), status.code())) {
             Some((Some(signal), _)) => format!("was ended by signal {}", signal_name(signal)),
             Some((None, Some(code))) => format!("ended by itself with exit code {code}"),

@@ -10,6 +10,8 @@ use zeroize::Zeroizing;
 
 /// After the handshake a client listens so long: in TLS 1.3 that is when a refusal of its certificate arrives.
 pub(super) const LISTEN: Duration = Duration::from_millis(400);
+/// The same where the first client has not heard what the peer makes of its certificate: a little longer than that one waits.
+pub(super) const LISTEN_LONG: Duration = Duration::from_millis(2500);
 
 /// What all clients are given.
 pub(super) struct Job<'a> {
@@ -20,6 +22,8 @@ pub(super) struct Job<'a> {
     pub(super) host: &'a str,
     pub(super) port: u16,
     pub(super) password: Option<&'a Zeroizing<Vec<u8>>>,
+    /// How long a client listens after its handshake.
+    pub(super) listen: Duration,
 }
 
 /// How far a client got.
@@ -55,6 +59,8 @@ pub(crate) struct Attempt {
     pub(crate) connected: bool,
     /// The handshake was done.
     pub(crate) handshake: bool,
+    /// Whether the peer has gone on after our certificate, or goes without one; only nssight looks.
+    pub(crate) confirmed: Option<bool>,
     /// Version and suite.
     pub(crate) agreed: Option<String>,
     pub(crate) error: Option<String>,
@@ -73,6 +79,7 @@ impl Attempt {
             outcome: Outcome::FailedLocally,
             connected: false,
             handshake: false,
+            confirmed: None,
             agreed,
             error,
             duration_ms: 0,

@@ -23,7 +23,7 @@ use serde::Serialize;
 
 use crate::cli::{ClientsOptions, TableFormat};
 use crate::{exit, others, settings};
-use attempt::{Attempt, Job, Outcome};
+use attempt::{Attempt, Job, LISTEN, LISTEN_LONG, Outcome};
 use pattern::Pattern;
 
 /// Where Debian and Fedora have it; another one can be named.
@@ -65,12 +65,13 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
         Ok(opened) => opened,
         Err(code) => return code,
     };
-    let job = Job {
+    let mut job = Job {
         target,
         database: opened.argument(),
         host: &bridge.value.host,
         port: bridge.value.port,
         password: password.as_ref(),
+        listen: LISTEN,
     };
 
     let python = options.python.as_deref().unwrap_or(Path::new(PYTHON));
@@ -106,6 +107,10 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
         let began = Instant::now();
         match client(&job) {
             Ok(mut attempt) => {
+                // A refusal that comes late comes late for all.
+                if attempts.is_empty() && attempt.confirmed != Some(true) && attempt.connected {
+                    job.listen = LISTEN_LONG.max(began.elapsed());
+                }
                 attempt.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 attempts.push(attempt);
             }

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nssight_inventory::load::Loaded;
 use nssight_nssdb::Database;
@@ -11,7 +11,7 @@ use openssl::ssl::{HandshakeError, SslConnector, SslMethod, SslVersion};
 use openssl::x509::X509;
 use openssl::x509::store::X509StoreBuilder;
 
-use super::attempt::{Attempt, Job, LISTEN, Outcome};
+use super::attempt::{Attempt, Job, Outcome};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -50,12 +50,22 @@ fn handshake(job: &Job<'_>, attempt: &mut Attempt) -> Result<(), Failure> {
     attempt.handshake = true;
     let suite = session.ssl().current_cipher().map_or("?", |cipher| cipher.standard_name().unwrap_or(cipher.name()));
     attempt.agreed = Some(format!("{}, {suite}", session.ssl().version_str().replace("TLSv", "TLS ")));
-    session.get_ref().set_read_timeout(Some(LISTEN))?;
-    match session.read(&mut [0]) {
-        // Silence is what an accepted client hears, or data, or an orderly end.
-        Ok(_) => {}
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-        Err(error) => return Err(error.into()),
+    let until = Instant::now() + job.listen;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        session.get_ref().set_read_timeout(Some(left))?;
+        match session.read(&mut [0; 1024]) {
+            // An orderly end.
+            Ok(0) => break,
+            // What a server says before it has judged (RFC 8446, 2).
+            Ok(_) => {}
+            // Silence is what an accepted client hears.
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+            Err(error) => return Err(error.into()),
+        }
     }
     session.get_ref().set_read_timeout(Some(Duration::from_millis(100)))?;
     let _ = session.shutdown();

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 
-use nssight_diagnosis::fact::fact;
+use nssight_diagnosis::fact::{Word, fact};
 use nssight_diagnosis::{Layer, Status};
 use nssight_probes::Report;
 
@@ -38,6 +38,9 @@ pub(super) fn attempt(job: &Job<'_>) -> io::Result<Attempt> {
         |layer| report.probes.iter().any(|it| it.layer == layer && matches!(it.status, Status::Pass | Status::Warn));
     attempt.connected = passed(Layer::Tcp);
     attempt.handshake = passed(Layer::OuterHandshake);
+    let mut facts = report.probes.iter().flat_map(|finding| &finding.facts);
+    let word = facts.find(|fact| fact.id == fact::PeerAcceptedUs::FACT).and_then(|fact| fact.word());
+    attempt.confirmed = word.map(|word| word != "unconfirmed");
     let handshake = report.probes.iter().find(|finding| finding.layer == Layer::OuterHandshake);
     let agreed = handshake.and_then(|finding| finding.fact(fact::SESSION_AGREED.0));
     attempt.agreed = agreed.map(|fact| fact.text().into_owned());

@@ -42,10 +42,18 @@ impl Pattern {
         let failed: Vec<&Attempt> = tried.iter().copied().filter(|attempt| attempt.outcome != Outcome::Pass).collect();
         let (kind, text) = match (tried.len(), failed.len()) {
             (0 | 1, _) => (Kind::TooFew, "there is nothing to compare: no other client is on this host".to_owned()),
+            (_, 0) if tried.iter().any(|attempt| attempt.confirmed == Some(false)) => (
+                Kind::AllPass,
+                "every client completes its side of the handshake, and nobody heard what the peer makes of the certificate: a \
+                 refusal that comes later, or in the application, does not show here. Password, key, network and the peer's own \
+                 certificate are in order"
+                    .to_owned(),
+            ),
             (_, 0) => (
                 Kind::AllPass,
-                "every client completes the handshake: certificate, key, password, network and peer are in order. What fails \
-                 for another client is that client's own"
+                "every client completes the handshake, and the peer goes on after it: password, key, network and the peer's own \
+                 certificate are in order. What fails for another client is that client's own, or a refusal in the \
+                 application, which does not show here"
                     .to_owned(),
             ),
             (all, count) if all == count && failed.iter().all(|it| it.outcome == Outcome::FailedLocally) => (

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::attempt::{Attempt, Job, LISTEN, Outcome};
+use super::attempt::{Attempt, Job, Outcome};
 use super::program;
 
 /// Over the time of a layer, for the interpreter's start.
@@ -37,14 +37,14 @@ pub(super) fn attempt(job: &Job<'_>, python: &Path) -> io::Result<Attempt> {
         "port": job.port,
         "tls": [low.to_string(), high.to_string()],
         "timeout": job.target.timeout.as_secs().max(1),
-        "listen": LISTEN.as_millis() as u64,
+        "listen": job.listen.as_millis() as u64,
     });
     let mut input = Zeroizing::new(Vec::with_capacity(4096));
     worker::write_task(&mut *input, &task)?;
     input.extend_from_slice(job.password.map(|password| password.as_slice()).unwrap_or_default());
     let mut command = Command::new(python);
     command.args(["-c", include_str!("handshake.py")]);
-    let finished = match program::run(command, &input, None, job.target.timeout + GRACE) {
+    let finished = match program::run(command, &input, None, job.target.timeout + job.listen + GRACE) {
         Ok(finished) => finished,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             attempt.outcome = Outcome::Absent;

@@ -12,7 +12,7 @@ use nssight_nss::library;
 use nssight_probes::target::TlsVersion;
 use rustix::fs::MemfdFlags;
 
-use super::attempt::{Attempt, Job, LISTEN, Outcome};
+use super::attempt::{Attempt, Job, Outcome};
 use super::program;
 
 /// Over the time of a layer, for its start.
@@ -46,7 +46,7 @@ pub(super) fn attempt(job: &Job<'_>, literal: Option<&Path>) -> io::Result<Attem
         None => command.arg("-W").arg(format!("/proc/self/fd/{}", password.as_raw_fd())),
         Some(path) => command.arg("-w").arg(path),
     };
-    let finished = match program::run(command, b"", Some((DONE, LISTEN)), job.target.timeout + GRACE) {
+    let finished = match program::run(command, b"", Some((DONE, job.listen)), job.target.timeout + GRACE) {
         Ok(finished) => finished,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             attempt.outcome = Outcome::Absent;

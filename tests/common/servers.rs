@@ -22,14 +22,21 @@ impl Drop for Server {
     }
 }
 
-/// NSS's own server. It takes a port and no 0, so the kernel is asked for a free one first; it has no option to listen on
-/// loopback only.
-pub fn selfserv(case: &Case, version: &str) -> Server {
-    selfserv_with(case, version, "CT,C,C")
+/// How NSS's own server is set up.
+pub struct Selfserv<'a> {
+    pub version: &'a str,
+    /// Trust of the CA in its database.
+    pub trust: &'a str,
 }
 
-/// With this trust of the CA in its own database.
-pub fn selfserv_with(case: &Case, version: &str, trust: &str) -> Server {
+/// NSS's own server, which takes clients of the lab's CA.
+pub fn selfserv(case: &Case, version: &str) -> Server {
+    selfserv_with(case, Selfserv { version, trust: "CT,C,C" })
+}
+
+/// NSS's own server. It takes a port and no 0, so the kernel is asked for a free one first; it has no option to listen on
+/// loopback only.
+pub fn selfserv_with(case: &Case, Selfserv { version, trust }: Selfserv<'_>) -> Server {
     let directory = case.path("server-db");
     DbBuilder::new(DbFormat::Sql)
         .password(PASSWORD.as_bytes())
@@ -55,12 +62,17 @@ pub fn selfserv_with(case: &Case, version: &str, trust: &str) -> Server {
 
 /// OpenSSL's server, which says the port that the kernel gave it.
 pub fn s_server(case: &Case, version: &str) -> Server {
+    s_server_with(case, version, &[])
+}
+
+/// The same with more options.
+pub fn s_server_with(case: &Case, version: &str, options: &[&str]) -> Server {
     let certificate = case.file("bridge.pem", PKI.bridge.certificate.to_pem().unwrap());
     let key = case.file("bridge.key", PKI.bridge.key.private_key_to_pem_pkcs8().unwrap());
     let ca = case.file("ca.pem", PKI.ca.certificate.to_pem().unwrap());
     let mut command = Command::new("openssl");
     command.args(["s_server", "-accept", "127.0.0.1:0", "-Verify", "1", "-verify_return_error", version, "-cert"]);
-    command.arg(certificate).arg("-key").arg(key).arg("-CAfile").arg(ca);
+    command.arg(certificate).arg("-key").arg(key).arg("-CAfile").arg(ca).args(options);
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let mut child = child.expect("openssl must be installed (make deps)");
     let mut lines = BufReader::new(child.stdout.take().unwrap());

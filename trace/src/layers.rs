@@ -176,14 +176,17 @@ impl Story {
     /// What the peer made of the program's certificate in a handshake that was done.
     fn acceptance(&self, session: &Session, hop: Hop) -> Facts {
         let mut facts = Facts::default();
-        let asked = session.log.summary().certificate_request.is_some() || session.gave_certificate.is_some();
+        let wire = session.log.summary();
+        let asked = wire.certificate_request.is_some() || session.gave_certificate.is_some();
         // The reply comes outside of the inner session, and only to a client whose inner session was taken.
         let replied = || hop == Hop::Server && self.outer().is_some_and(|outer| outer.reply_code.is_some());
         let word = match (asked, session.hides_handshake()) {
             (false, true) if !session.has_client_auth => None,
             (false, _) => Some(fact::PeerAcceptedUs::NotAsked),
+            (true, false) if wire.client_certificate_sent == Some(false) => Some(fact::PeerAcceptedUs::GoesWithout),
             (true, false) => Some(fact::PeerAcceptedUs::Yes),
-            (true, true) if session.moved[1] > 0 || replied() => Some(fact::PeerAcceptedUs::Yes),
+            // What a server sends of its own accord it may send before it has judged (RFC 8446, 2).
+            (true, true) if replied() => Some(fact::PeerAcceptedUs::Yes),
             (true, true) => Some(fact::PeerAcceptedUs::Unconfirmed),
         };
         facts.extend(word.map(Fact::from));
@@ -225,6 +228,8 @@ impl Story {
             log: &session.log,
             took: Duration::from_nanos(self.until(session).saturating_sub(session.began_ns)),
             our_cas: &[],
+            signer: None,
+            not_named: None,
             policy: None,
             store: Opinion::default(),
         };

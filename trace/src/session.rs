@@ -358,7 +358,7 @@ impl Session {
         let authorities = wire.certificate_request.iter().flat_map(|request| &request.authorities);
         let authorities = authorities.map(|name| CaName { der: name.der.clone(), text: name.name.clone() });
         facts.asked_for_certificate = asked.then(|| authorities.collect());
-        facts.gave_certificate = wire.client_certificate_sent.or(self.gave_certificate).unwrap_or(false);
+        facts.gave_certificate = self.gave_certificate.or(wire.client_certificate_sent).unwrap_or(false);
         let alerts = wire.alerts.iter().map(|seen| nssight_nss::tls::SeenAlert {
             sent: seen.direction == Direction::Sent,
             level: level(seen.alert.level),

@@ -1,6 +1,6 @@
 //! A certificate and its issuers against a clock, and the clock against what was there before.
 
-use crate::fact::fact::{ClockState, OurCertificateState};
+use crate::fact::fact::{ClockState, OurCertificateState, PeerChainDates};
 
 /// Between zones and mirrors a file may be dated this much ahead, in seconds.
 const DAY: i64 = 24 * 3600;
@@ -38,6 +38,21 @@ pub fn dates(
 /// The place of the first issuer that is out of date at `now`.
 pub fn first_expired(issuers: &[Option<Validity>], now: i64) -> Option<usize> {
     issuers.iter().position(|issuer| issuer.is_some_and(|issuer| now > issuer.until))
+}
+
+/// What the dates of a chain that a peer sent say at `now`. The peer uses it, so that a chain whose whole validity is more than a day
+/// away speaks of this clock. Certificates without dates that can be read say nothing.
+pub fn peer_chain(chain: &[Validity], now: i64) -> Option<PeerChainDates> {
+    let from = chain.iter().map(|it| it.from).min()?;
+    Some(if from > now.saturating_add(DAY) {
+        PeerChainDates::AllFuture
+    } else if chain.iter().any(|it| now > it.until) {
+        PeerChainDates::Past
+    } else if chain.iter().any(|it| now < it.from) {
+        PeerChainDates::Future
+    } else {
+        PeerChainDates::Valid
+    })
 }
 
 /// A clock that stands before the day on which what it runs was installed cannot be right.
@@ -92,6 +107,21 @@ mod tests {
     fn the_first_issuer_that_is_out_of_date_is_named() {
         assert_eq!(first_expired(&[], 50), None);
         assert_eq!(first_expired(&[None, Some(PRESENT), Some(PAST), Some(PAST)], 50), Some(2));
+    }
+
+    #[test]
+    fn a_chain_in_use_whose_validity_is_all_ahead_is_told_from_one_that_is_out_of_date() {
+        use PeerChainDates::{AllFuture, Future, Past, Valid};
+        let later = of(50 + DAY + 1, 90 + 2 * DAY);
+        assert_eq!(peer_chain(&[], 50), None);
+        assert_eq!(peer_chain(&[PRESENT, PRESENT], 50), Some(Valid));
+        assert_eq!(peer_chain(&[PAST, PRESENT], 50), Some(Past));
+        assert_eq!(peer_chain(&[PRESENT, PAST], 50), Some(Past));
+        assert_eq!(peer_chain(&[FUTURE, PRESENT], 50), Some(Future));
+        assert_eq!(peer_chain(&[later, PRESENT], 50), Some(Future));
+        assert_eq!(peer_chain(&[later, FUTURE], 50), Some(Future));
+        assert_eq!(peer_chain(&[later, later], 50), Some(AllFuture));
+        assert_eq!(peer_chain(&[of(50 + DAY, 90 + DAY)], 50), Some(Future));
     }
 
     #[test]

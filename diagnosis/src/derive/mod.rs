@@ -4,6 +4,9 @@
 pub mod close;
 pub mod connect;
 pub mod dates;
+pub mod key_share;
 pub mod nickname;
+pub mod offer;
+pub mod signatures;
 pub mod silence;
 pub mod trust;

@@ -114,7 +114,7 @@ pub fn set_trust(certificate: &Certificate, letters: &str) -> Result<()> {
 
 /// Stores a revocation list (DER) as it is, as `crlutil -I -B` does: NSS does not look at its signature before it uses it.
 pub fn import_revocation_list(slot: &Slot, der: &[u8]) -> Result<()> {
-    const STEP: &str = "import a revocation list";
+    const STEP: Step = Step::ImportCrl;
     let mut item = BorrowedItem::new(der);
     // SAFETY: slot and item outlive the call; without an arena NSS makes one of its own, which goes with the list
     // returned.

@@ -178,6 +178,7 @@ steps! {
     ImportPrivateKey = "import a private key",
     ImportPublicKey = "import a public key",
     ImportCertificate = "import a certificate",
+    ImportCrl = "import a revocation list",
     SetTrust = "set the trust of a certificate",
     FindCertificate = "find the certificate by its nickname",
     ReadCertificate = "read a certificate",

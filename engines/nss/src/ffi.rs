@@ -157,11 +157,29 @@ pub const rsaPssKey: c_int = 7;
 /// Flags and tags of secoidt.h, for `NSS_GetAlgorithmPolicy`.
 pub const NSS_USE_ALG_IN_CERT_SIGNATURE: PRUint32 = 0x1;
 pub const NSS_USE_ALG_IN_SSL_KX: PRUint32 = 0x4;
+pub const NSS_USE_ALG_IN_SSL: PRUint32 = 0x8;
 pub const SEC_OID_MD5: c_int = 3;
 pub const SEC_OID_SHA1: c_int = 4;
 pub const SEC_OID_SHA256: c_int = 191;
 pub const SEC_OID_SHA384: c_int = 192;
 pub const SEC_OID_SHA512: c_int = 193;
+pub const SEC_OID_AES_128_CBC: c_int = 184;
+pub const SEC_OID_AES_256_CBC: c_int = 188;
+pub const SEC_OID_ANSIX962_EC_PUBLIC_KEY: c_int = 200;
+pub const SEC_OID_ANSIX962_EC_PRIME256V1: c_int = 208;
+pub const SEC_OID_SECG_EC_SECP384R1: c_int = 220;
+pub const SEC_OID_SECG_EC_SECP521R1: c_int = 221;
+pub const SEC_OID_HMAC_SHA1: c_int = 294;
+pub const SEC_OID_PKCS1_RSA_PSS_SIGNATURE: c_int = 307;
+pub const SEC_OID_AES_128_GCM: c_int = 318;
+pub const SEC_OID_AES_256_GCM: c_int = 320;
+pub const SEC_OID_TLS_RSA: c_int = 328;
+pub const SEC_OID_TLS_DHE_RSA: c_int = 329;
+pub const SEC_OID_TLS_ECDHE_ECDSA: c_int = 334;
+pub const SEC_OID_TLS_ECDHE_RSA: c_int = 335;
+pub const SEC_OID_CHACHA20_POLY1305: c_int = 346;
+pub const SEC_OID_TLS_FFDHE_2048: c_int = 349;
+pub const SEC_OID_CURVE25519: c_int = 355;
 
 pub type PK11PasswordFunc =
     Option<unsafe extern "C" fn(slot: *mut PK11SlotInfo, retry: PRBool, arg: *mut c_void) -> *mut c_char>;

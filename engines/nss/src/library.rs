@@ -1,8 +1,10 @@
 //! The libraries themselves: versions, where they were loaded from, and the crypto policy in force.
 
-use std::ffi::{CStr, OsStr, c_char, c_void};
+use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+
+use nss_sys::nspr::PRUint32;
 
 use crate::ffi;
 use crate::memory::copy_string;
@@ -95,6 +97,43 @@ pub fn policy_limits() -> PolicyLimits {
     }
 }
 
+/// What the policy in force keeps out of a ClientHello, of what NSS as it comes would offer. Each is looked up for the use that
+/// libssl looks it up for (ssl3con.c, ssl3_ApplyNSSPolicy; sslgrp.c; ssl_SchemePolicyOK).
+pub fn refused_in_tls() -> Vec<&'static str> {
+    let kx = ffi::NSS_USE_ALG_IN_SSL_KX;
+    let record = ffi::NSS_USE_ALG_IN_SSL;
+    let algorithms = [
+        ("RSA-PSS signatures", ffi::SEC_OID_PKCS1_RSA_PSS_SIGNATURE, kx),
+        ("ECDSA signatures", ffi::SEC_OID_ANSIX962_EC_PUBLIC_KEY, kx),
+        ("SHA-256", ffi::SEC_OID_SHA256, kx),
+        ("SHA-384", ffi::SEC_OID_SHA384, kx),
+        ("SHA-512", ffi::SEC_OID_SHA512, kx),
+        ("ECDHE-RSA key exchange", ffi::SEC_OID_TLS_ECDHE_RSA, kx),
+        ("ECDHE-ECDSA key exchange", ffi::SEC_OID_TLS_ECDHE_ECDSA, kx),
+        ("DHE-RSA key exchange", ffi::SEC_OID_TLS_DHE_RSA, kx),
+        ("RSA key exchange", ffi::SEC_OID_TLS_RSA, kx),
+        ("x25519", ffi::SEC_OID_CURVE25519, kx),
+        ("secp256r1", ffi::SEC_OID_ANSIX962_EC_PRIME256V1, kx),
+        ("secp384r1", ffi::SEC_OID_SECG_EC_SECP384R1, kx),
+        ("secp521r1", ffi::SEC_OID_SECG_EC_SECP521R1, kx),
+        ("ffdhe2048", ffi::SEC_OID_TLS_FFDHE_2048, kx),
+        ("AES-128-GCM", ffi::SEC_OID_AES_128_GCM, record),
+        ("AES-256-GCM", ffi::SEC_OID_AES_256_GCM, record),
+        ("ChaCha20-Poly1305", ffi::SEC_OID_CHACHA20_POLY1305, record),
+        ("AES-128-CBC", ffi::SEC_OID_AES_128_CBC, record),
+        ("AES-256-CBC", ffi::SEC_OID_AES_256_CBC, record),
+        ("HMAC-SHA1", ffi::SEC_OID_HMAC_SHA1, record),
+    ];
+    algorithms.into_iter().filter(|(_, tag, usage)| refuses(*tag, *usage)).map(|(name, ..)| name).collect()
+}
+
+/// Whether the policy in force keeps an algorithm from a use.
+fn refuses(tag: c_int, usage: PRUint32) -> bool {
+    let mut policy = 0;
+    // SAFETY: the answer has room.
+    unsafe { ffi::NSS_GetAlgorithmPolicy(tag, &mut policy) == ffi::SUCCESS && policy & usage == 0 }
+}
+
 /// Hash algorithms that the policy in force refuses in signatures of certificates.
 pub fn hashes_refused_in_certificates() -> Vec<&'static str> {
     let hashes = [
@@ -104,14 +143,7 @@ pub fn hashes_refused_in_certificates() -> Vec<&'static str> {
         ("SHA-384", ffi::SEC_OID_SHA384),
         ("SHA-512", ffi::SEC_OID_SHA512),
     ];
-    let refused = |tag| {
-        let mut policy = 0;
-        // SAFETY: the answer has room.
-        unsafe {
-            ffi::NSS_GetAlgorithmPolicy(tag, &mut policy) == ffi::SUCCESS
-                && policy & ffi::NSS_USE_ALG_IN_CERT_SIGNATURE == 0
-        }
-    };
+    let refused = |tag: c_int| refuses(tag, ffi::NSS_USE_ALG_IN_CERT_SIGNATURE);
     hashes.into_iter().filter(|(_, tag)| refused(*tag)).map(|(name, _)| name).collect()
 }
 

@@ -1,10 +1,25 @@
-//! Forking a process that has NSS in it, to see what becomes of NSS.
+//! What only the system's own calls give: the word of the kernel on its clock, and a fork of a process that has NSS in it.
 //!
-//! Nothing but the process models does that: a fork of a process with threads leaves in the child whatever locks the
+//! Nothing but the process models forks: a fork of a process with threads leaves in the child whatever locks the
 //! others held (fork(2)), and NSS's own locks are among them.
 
 use std::io;
+use std::mem::zeroed;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Whether the kernel takes its clock for synchronised (adjtimex(2)); nothing where it does not say.
+pub fn clock_is_synchronised() -> Option<bool> {
+    // SAFETY: plain numbers, for which zero is a value; with no mode set the call reads, and fills them in.
+    let state = unsafe {
+        let mut state: libc::timex = zeroed();
+        libc::adjtimex(&mut state)
+    };
+    match state {
+        -1 => None,
+        libc::TIME_ERROR => Some(false),
+        _ => Some(true),
+    }
+}
 
 /// Exit code of a child whose work panicked, as the standard library has it.
 const PANICKED: i32 = 101;

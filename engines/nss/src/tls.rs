@@ -63,6 +63,8 @@ pub struct SeenAlert {
 pub struct HandshakeFacts {
     /// The peer's certificates as it sent them, leaf first.
     pub peer_chain: Vec<Vec<u8>>,
+    /// The peer's certificate with its issuers, as NSS finds them in what came and in the database.
+    pub built_chain: Vec<Vec<u8>>,
     /// Everything NSS objects to in the peer's chain, whatever was decided.
     pub objections: Vec<ChainError>,
     /// The peer's certificate does not have the name.
@@ -73,6 +75,8 @@ pub struct HandshakeFacts {
     pub asked_for_certificate: Option<Vec<CaName>>,
     /// The peer asked and was given our certificate.
     pub gave_certificate: bool,
+    /// Whether it went out, where the session itself says so.
+    pub sent_certificate: Option<bool>,
     /// In order.
     pub alerts: Vec<SeenAlert>,
 }
@@ -187,7 +191,17 @@ impl TlsClient {
 
     /// What is known so far.
     pub fn facts(&self) -> HandshakeFacts {
-        self.shared.facts.borrow().clone()
+        let sent_certificate = self.sent_certificate();
+        HandshakeFacts { sent_certificate, ..self.shared.facts.borrow().clone() }
+    }
+
+    /// Whether a certificate of ours went out, once the handshake is complete on our side: in TLS 1.3 the wire does not show it.
+    /// NSS leaves out one that it was given where no signature of its key is among those that the peer takes.
+    fn sent_certificate(&self) -> Option<bool> {
+        self.channel()?;
+        // SAFETY: an open TLS descriptor; the certificate returned is ours.
+        let sent = unsafe { Certificate::from_raw(ffi::SSL_LocalCertificate(self.fd).cast(), &self.shared.nss) };
+        Some(sent.is_some())
     }
 
     /// What was agreed; `None` before the handshake is complete.
@@ -248,11 +262,12 @@ unsafe extern "C" fn judge_peer(arg: *mut c_void, fd: *mut PRFileDesc, check: PR
         (shared, leaf, cert::from_list(SSL_PeerCertificateChain(fd), &shared.nss))
     };
     // Held over both judgements: NSS forgets the trust of an issuer that nobody holds, and reading it means PBKDF2.
-    let _issuers = leaf.as_ref().map(Certificate::chain);
+    let built = leaf.as_ref().map(Certificate::chain).unwrap_or_default();
     if let Some(leaf) = &leaf {
         let objections = leaf.verify(Usage::SslServer);
         let mut facts = shared.facts.borrow_mut();
         facts.peer_chain = chain.iter().map(Certificate::der).collect();
+        facts.built_chain = built.iter().map(Certificate::der).collect();
         facts.objections = objections;
     }
     // SAFETY: the default hook, with the argument that NSS itself gives it.

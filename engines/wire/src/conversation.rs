@@ -9,7 +9,7 @@ use crate::reader::Reader;
 use crate::stream::{Item, Stream};
 use crate::{
     AlertDescription, CertificateMessage, CertificateRequest, ClientHello, ContentType, Direction, End, Event, Foreign,
-    HandshakeKind, HelloRetryRequest, NamedGroup, SeenAlert, SeenEnd, ServerHello, SignatureScheme, TlsVersion, What,
+    HandshakeKind, HelloRetryRequest, KeyShare, SeenAlert, SeenEnd, ServerHello, SignatureScheme, TlsVersion, What,
 };
 
 /// One TLS connection as a watcher sees it, from the first byte to the end.
@@ -48,6 +48,7 @@ pub(crate) struct Facts {
     pub(crate) client_hello: Option<Arc<ClientHello>>,
     pub(crate) hello_retry: Option<Arc<HelloRetryRequest>>,
     pub(crate) server_hello: Option<Arc<ServerHello>>,
+    pub(crate) key_share: Option<Arc<KeyShare>>,
     pub(crate) certificate_request: Option<Arc<CertificateRequest>>,
     pub(crate) server_certificates: Option<Arc<CertificateMessage>>,
     pub(crate) client_certificates: Option<Arc<CertificateMessage>>,
@@ -197,7 +198,9 @@ impl Conversation {
             HandshakeKind::CERTIFICATE_REQUEST => {
                 CertificateRequest::parse(body, version).map(Arc::new).map(What::CertificateRequest)
             }
-            HandshakeKind::SERVER_KEY_EXCHANGE => Some(What::ServerKeyExchange { group: self.named_curve(body) }),
+            HandshakeKind::SERVER_KEY_EXCHANGE => {
+                Some(What::ServerKeyExchange { share: self.named_curve(body).map(Arc::new) })
+            }
             HandshakeKind::CERTIFICATE_VERIFY => {
                 let has_scheme = version.is_none_or(|version| version >= TlsVersion::TLS_1_2);
                 let scheme = if has_scheme { Reader::new(body).u16().map(SignatureScheme) } else { None };
@@ -209,12 +212,12 @@ impl Conversation {
         read.unwrap_or(What::Malformed { kind, length })
     }
 
-    /// The curve of a ServerKeyExchange (RFC 8422 section 5.4).
-    fn named_curve(&self, body: &[u8]) -> Option<NamedGroup> {
+    /// The curve of a ServerKeyExchange, with the server's point on it (RFC 8422 section 5.4).
+    fn named_curve(&self, body: &[u8]) -> Option<KeyShare> {
         const NAMED_CURVE: u8 = 3;
         let suite = self.facts.server_hello.as_ref()?.cipher_suite;
         let mut reader = Reader::new(body);
-        (suite.exchanges_curve() && reader.u8()? == NAMED_CURVE).then(|| reader.u16().map(NamedGroup)).flatten()
+        (suite.exchanges_curve() && reader.u8()? == NAMED_CURVE).then(|| KeyShare::parse(reader, false)).flatten()
     }
 
     fn learn(&mut self, direction: Direction, at_us: u64, what: &What) {
@@ -223,7 +226,13 @@ impl Conversation {
             (Direction::Sent, What::ClientHello(hello)) => set_once(&mut facts.client_hello, hello),
             (Direction::Received, What::ClientHello(_)) => facts.peer_is_client = true,
             (Direction::Received, What::HelloRetryRequest(retry)) => set_once(&mut facts.hello_retry, retry),
-            (Direction::Received, What::ServerHello(hello)) => set_once(&mut facts.server_hello, hello),
+            (Direction::Received, What::ServerHello(hello)) => {
+                set_once(&mut facts.server_hello, hello);
+                facts.key_share = facts.key_share.take().or_else(|| hello.share.clone().map(Arc::new));
+            }
+            (Direction::Received, What::ServerKeyExchange { share: Some(share) }) => {
+                set_once(&mut facts.key_share, share);
+            }
             (Direction::Received, What::CertificateRequest(request)) => {
                 set_once(&mut facts.certificate_request, request);
             }

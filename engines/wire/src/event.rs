@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::{
     Alert, CertificateMessage, CertificateRequest, ClientHello, ContentType, Foreign, HandshakeKind, HelloRetryRequest,
-    NamedGroup, RecordHeader, ServerHello, SignatureScheme,
+    KeyShare, RecordHeader, ServerHello, SignatureScheme,
 };
 
 /// Which way bytes went, from the point of view of the TLS client that is watched.
@@ -88,8 +88,8 @@ pub enum What {
     CertificateRequest(Arc<CertificateRequest>),
     /// A ServerKeyExchange
     ServerKeyExchange {
-        /// The curve, where the suite exchanges one
-        group: Option<NamedGroup>,
+        /// The server's point, where the suite exchanges one of a curve
+        share: Option<Arc<KeyShare>>,
     },
     /// A CertificateVerify: the proof that the sender holds the key of its certificate
     CertificateVerify {
@@ -187,9 +187,9 @@ impl fmt::Display for What {
             What::ServerHello(hello) => hello.fmt(f),
             What::Certificate(message) => message.fmt(f),
             What::CertificateRequest(request) => request.fmt(f),
-            What::ServerKeyExchange { group: Some(group) } => write!(f, "ServerKeyExchange, {group}"),
+            What::ServerKeyExchange { share: Some(share) } => write!(f, "ServerKeyExchange, {}", share.group),
             What::CertificateVerify { scheme: Some(scheme) } => write!(f, "CertificateVerify, {scheme}"),
-            What::ServerKeyExchange { group: None } | What::CertificateVerify { scheme: None } => {
+            What::ServerKeyExchange { share: None } | What::CertificateVerify { scheme: None } => {
                 f.write_str(&self.name())
             }
             What::Handshake { length, .. } | What::Malformed { length, .. } if *length > 0 => {

@@ -120,6 +120,24 @@ impl fmt::Display for ClientHello {
     }
 }
 
+/// A server's half of a key exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyShare {
+    /// The group that it belongs to
+    pub group: NamedGroup,
+    /// The public value, whatever its length
+    pub value: Vec<u8>,
+}
+
+impl KeyShare {
+    /// Group, length and value, the length being a number of so many bytes.
+    pub(crate) fn parse(mut reader: Reader<'_>, wide: bool) -> Option<Self> {
+        let group = NamedGroup(reader.u16()?);
+        let value = if wide { reader.vector16() } else { reader.vector8() };
+        Some(KeyShare { group, value: value.unwrap_or_default().to_vec() })
+    }
+}
+
 /// What a server chose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerHello {
@@ -129,8 +147,8 @@ pub struct ServerHello {
     pub random: [u8; 32],
     /// The suite chosen
     pub cipher_suite: CipherSuite,
-    /// The group of the server's key share, in TLS 1.3
-    pub group: Option<NamedGroup>,
+    /// The server's key share, in TLS 1.3
+    pub share: Option<KeyShare>,
     /// The application protocol chosen, escaped for display; TLS 1.3 encrypts it
     pub alpn: Option<String>,
     /// The server's random says that it speaks a higher version than it chose (RFC 8446 section 4.1.3): something made
@@ -163,31 +181,33 @@ impl ServerAnswer {
         let _session_id = reader.vector8()?;
         let cipher_suite = CipherSuite(reader.u16()?);
         let _compression_method = reader.u8()?;
-        let mut group = None;
+        let mut share = None;
         let mut alpn = None;
         for_each_extension(reader, |number, data| {
             let mut reader = Reader::new(data);
             match number {
                 SUPPORTED_VERSIONS => version = TlsVersion(reader.u16()?),
-                KEY_SHARE => group = Some(NamedGroup(reader.u16()?)),
+                // A request to try again names the group alone.
+                KEY_SHARE => share = KeyShare::parse(reader, true),
                 ALPN => alpn = protocols(reader.vector16()?)?.into_iter().next(),
                 _ => {}
             }
             Some(())
         })?;
         if random == RETRY_RANDOM {
+            let group = share.map(|share| share.group);
             return Some(ServerAnswer::Retry(HelloRetryRequest { version, cipher_suite, group }));
         }
         let could_do_more = random.ends_with(b"DOWNGRD\x01") || random.ends_with(b"DOWNGRD\x00");
-        Some(ServerAnswer::Hello(ServerHello { version, random, cipher_suite, group, alpn, could_do_more }))
+        Some(ServerAnswer::Hello(ServerHello { version, random, cipher_suite, share, alpn, could_do_more }))
     }
 }
 
 impl fmt::Display for ServerHello {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ServerHello {}, {}", self.version, self.cipher_suite)?;
-        if let Some(group) = self.group {
-            write!(f, ", {group}")?;
+        if let Some(share) = &self.share {
+            write!(f, ", {}", share.group)?;
         }
         if let Some(alpn) = &self.alpn {
             write!(f, ", ALPN {alpn}")?;

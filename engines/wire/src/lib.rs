@@ -35,7 +35,7 @@ pub use certificate::{AuthorityName, CertificateMessage, CertificateRequest, Pee
 pub use conversation::Conversation;
 pub use event::{Direction, End, Event, What};
 pub use foreign::{Foreign, Protocol, RecordFault, escape_bytes};
-pub use hello::{ClientHello, HelloRetryRequest, ServerHello};
+pub use hello::{ClientHello, HelloRetryRequest, KeyShare, ServerHello};
 pub use name::name_from_der;
 pub use numbers::{CertificateType, CipherSuite, ContentType, HandshakeKind, NamedGroup, SignatureScheme};
 pub use stream::{IncompleteMessage, IncompleteRecord, RecordHeader};

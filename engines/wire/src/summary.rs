@@ -6,7 +6,7 @@ use crate::foreign::escape_bytes;
 use crate::limits::SHOWN_BYTES;
 use crate::{
     Alert, CertificateMessage, CertificateRequest, ClientHello, Conversation, Direction, End, Foreign,
-    HelloRetryRequest, IncompleteMessage, IncompleteRecord, ServerHello, TlsVersion, What,
+    HelloRetryRequest, IncompleteMessage, IncompleteRecord, KeyShare, ServerHello, TlsVersion, What,
 };
 
 /// An alert in the clear, and when it was seen.
@@ -42,6 +42,8 @@ pub struct Summary {
     pub server_hello: Option<Arc<ServerHello>>,
     /// The version negotiated; from a HelloRetryRequest already
     pub version: Option<TlsVersion>,
+    /// The server's half of the key exchange, where it is one of a named group
+    pub key_share: Option<Arc<KeyShare>>,
     /// What client certificate the server asked for, before TLS 1.3
     pub certificate_request: Option<Arc<CertificateRequest>>,
     /// The server's chain, before TLS 1.3
@@ -107,6 +109,7 @@ impl Conversation {
             hello_retry: facts.hello_retry.clone(),
             server_hello: facts.server_hello.clone(),
             version,
+            key_share: facts.key_share.clone(),
             certificate_request: facts.certificate_request.clone(),
             server_certificates: facts.server_certificates.clone(),
             client_certificates: facts.client_certificates.clone(),

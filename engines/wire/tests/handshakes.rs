@@ -153,7 +153,14 @@ fn tls_1_3_hides_all_but_the_hellos() {
     let summary = conversation.summary();
     assert_eq!(summary.version, Some(TlsVersion::TLS_1_3));
     assert_eq!(summary.server_hello.as_ref().map(|hello| hello.cipher_suite), Some(CipherSuite(0x1302)));
-    assert_eq!(summary.server_hello.as_ref().and_then(|hello| hello.group), Some(NamedGroup(29)));
+    assert_eq!(
+        summary
+            .server_hello
+            .as_ref()
+            .and_then(|hello| hello.share.as_ref())
+            .map(|share| (share.group, share.value.len())),
+        Some((NamedGroup(29), 32))
+    );
     assert_eq!(summary.client_certificate_sent, None);
     assert_eq!(summary.handshake_complete, None);
     assert!(!summary.client_finished_flight && !summary.server_finished);
@@ -176,7 +183,14 @@ fn a_hello_retry_request_is_told_from_the_server_hello_that_follows() {
     assert_eq!(seen[..4], ["> ClientHello", "< HelloRetryRequest", "> ClientHello", "< ServerHello"]);
     let summary = conversation.summary();
     assert_eq!(summary.hello_retry.as_ref().and_then(|retry| retry.group), Some(NamedGroup(24)));
-    assert_eq!(summary.server_hello.as_ref().and_then(|hello| hello.group), Some(NamedGroup(24)));
+    assert_eq!(
+        summary
+            .server_hello
+            .as_ref()
+            .and_then(|hello| hello.share.as_ref())
+            .map(|share| (share.group, share.value.len())),
+        Some((NamedGroup(24), 97))
+    );
     assert_eq!(summary.handshake_complete, None);
 }
 

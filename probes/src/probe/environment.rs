@@ -8,7 +8,7 @@ use nssight_diagnosis::derive::dates;
 use nssight_diagnosis::fact::{Key, fact};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{Layer, Notes, Outcome};
-use nssight_nss::library;
+use nssight_nss::{library, process};
 use time::OffsetDateTime;
 
 use crate::walk::{Probe, Walk};
@@ -67,12 +67,12 @@ fn run(_walk: &mut Walk<'_>) -> Outcome {
     if Path::new(CRYPTO_POLICY_NSS).exists() {
         notes.put(fact::HOST_CRYPTO_POLICY_FILE.text(CRYPTO_POLICY_NSS));
     }
-    process(&mut notes);
+    this_process(&mut notes);
     clock(notes)
 }
 
 /// The kernel's word on this process (proc(5)).
-fn process(notes: &mut Notes) {
+fn this_process(notes: &mut Notes) {
     let status = read_small("/proc/self/status").unwrap_or_default();
     let wanted: [(&str, Key); 6] = [
         ("Uid", fact::PROCESS_UID),
@@ -106,6 +106,9 @@ fn process(notes: &mut Notes) {
 fn clock(mut notes: Notes) -> Outcome {
     let now = OffsetDateTime::now_utc();
     notes.put(fact::CLOCK_NOW.number(now.unix_timestamp()));
+    if let Some(synchronised) = process::clock_is_synchronised() {
+        notes.put(if synchronised { fact::ClockSynchronised::Yes } else { fact::ClockSynchronised::No });
+    }
     // The library's file cannot be younger than now.
     let installed = library::paths().into_iter().filter_map(|(_, path)| fs::metadata(path).ok()?.modified().ok()).max();
     let installed = installed.map(|installed| OffsetDateTime::from(installed).unix_timestamp());

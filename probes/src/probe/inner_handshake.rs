@@ -8,6 +8,7 @@ use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
 use nssight_nss::tls::Channel;
 use nssight_nss::{ErrorCode, HandshakeFacts, NssError, Step};
 
+use crate::client_certificate::{sent, withheld};
 use crate::session_facts::{self, FailedSession, Policy};
 use crate::target::TlsVersion;
 use crate::trust_store;
@@ -48,7 +49,13 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             let version = TlsVersion::name_of(channel.version);
             let accepted = accepted(&channel, &facts);
             let wire = inner.log.borrow().summary();
-            notes.extend(session_facts::up(&channel, &facts, &walk.our_cas(), &wire, accepted, Hop::Server));
+            let our_cas = walk.our_cas();
+            let ours = (our_cas.as_slice(), walk.signer());
+            notes.extend(session_facts::up(&channel, &facts, ours, &wire, accepted, Hop::Server));
+            if sent(&facts, &wire) == fact::OurCertificateSent::Empty {
+                notes.put(fact::SessionPosition::AfterHandshake);
+                return notes.fail(signal::CERTIFICATE_WITHHELD, withheld("the server"));
+            }
             walk.inner = Some(inner);
             notes.pass(match accepted {
                 fact::PeerAcceptedUs::Unconfirmed => {
@@ -67,6 +74,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
 fn accepted(channel: &Channel, facts: &HandshakeFacts) -> fact::PeerAcceptedUs {
     match (&facts.asked_for_certificate, channel.version < TlsVersion::Tls13.wire()) {
         (None, _) => fact::PeerAcceptedUs::NotAsked,
+        (Some(_), true) if facts.sent_certificate == Some(false) => fact::PeerAcceptedUs::GoesWithout,
         (Some(_), true) => fact::PeerAcceptedUs::Yes,
         (Some(_), false) => fact::PeerAcceptedUs::Unconfirmed,
     }
@@ -91,6 +99,12 @@ fn failed(
     mut notes: Notes,
 ) -> Outcome {
     notes.put(fact::OuterSessionState::Passed);
+    if let Some(broken) = walk.passage.as_ref().and_then(|passage| passage.broken()) {
+        notes = match session_facts::damaged_carrier(notes, "the bridge", &broken) {
+            Ok(outcome) => return outcome,
+            Err(notes) => notes,
+        };
+    }
     let log = inner.log.borrow();
     let failed = FailedSession {
         peer: "the server",
@@ -100,6 +114,8 @@ fn failed(
         log: &log,
         took: inner.began.elapsed(),
         our_cas: &walk.our_cas(),
+        signer: walk.signer(),
+        not_named: walk.not_named(),
         policy: Some(Policy::of_this_process()),
         store: trust_store::look(walk, facts, &log.server_certificates(), error, Hop::Server),
     };

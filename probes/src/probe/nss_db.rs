@@ -16,7 +16,7 @@ use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{Layer, Notes, Outcome, shell};
 use nssight_nss::{ErrorCode, InitOptions, Nss, NssError, Slot};
 use nssight_nssdb::directory::{DirectoryState, FileEntry, LockKind, Magic, TypePrefix};
-use nssight_nssdb::{Database, Format, Pairing};
+use nssight_nssdb::{Database, Format, KeyMatch, Pairing};
 
 pub(crate) use self::files::nss_is_at_least;
 use self::files::{Look, describe, file_trouble, hot_journal, legacy_library, process, who};
@@ -334,6 +334,14 @@ pub(crate) fn index_remedy(file: &str, outcome: Outcome) -> Outcome {
 }
 
 /// Which keys there are, when the wanted one is not.
+/// Nicknames of certificates whose private key is in the database, going by its public value.
+pub(crate) fn with_key(walk: &Walk<'_>) -> Vec<String> {
+    let Some(native) = open_natively(walk) else { return Vec::new() };
+    let own = native.certificates.iter().filter(|entry| entry.key_match == KeyMatch::Matches);
+    own.filter_map(|entry| entry.nicknames.first()).map(|name| name.text.clone()).take(10).collect()
+}
+
+/// Notes the private keys that are there.
 pub(crate) fn note_keys(database: Option<&Database>, notes: &mut Notes) {
     let Some(database) = database else { return };
     notes.put(fact::PRIVATE_KEY_IN_DATABASE.number(database.private_keys.len() as u64));

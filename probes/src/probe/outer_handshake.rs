@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use nssight_diagnosis::derive::signatures::Signer;
 use nssight_diagnosis::fact::{Hop, fact};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
@@ -11,6 +12,7 @@ use nssight_nss::tls::Channel;
 use nssight_nss::transport::Control;
 use nssight_nss::{ErrorCode, HandshakeFacts, Nss, NssError, Step, TcpTransport, TlsClient, TlsOptions};
 
+use crate::client_certificate::{sent, withheld};
 use crate::session_facts::{self, FailedSession, Policy};
 use crate::target::{Role, TlsVersion};
 use crate::trust_store;
@@ -39,7 +41,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     if client_auth.is_none() && walk.target().nickname.is_some() {
         return notes.skip("there is no certificate or no key to speak TLS with");
     }
-    let our_cas = walk.our_cas();
+    let (our_cas, signer, not_named) = (walk.our_cas(), walk.signer(), walk.not_named());
     let target = walk.target();
     let host = target.bridge.as_ref().map(|bridge| bridge.value.host.clone()).unwrap_or_default();
     let started = Instant::now();
@@ -47,10 +49,12 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     walk.sessions.push(log.clone());
     let control = Control::until(walk.deadline);
     let role = target.role;
-    let goes_on = walk.goes_on && target.server.is_some();
+    let is_bridge = target.server.is_some();
+    let goes_on = walk.goes_on && is_bridge;
     let peer = target.peer();
     let patience = target.patience;
-    let mut attempt = Attempt { goes_on, patience, peer, nss, host, started, log, control, our_cas };
+    let mut attempt =
+        Attempt { goes_on, is_bridge, patience, peer, nss, host, started, log, control, our_cas, signer, not_named };
     let options = TlsOptions {
         host: &attempt.host,
         versions: (target.tls.value.0.wire(), target.tls.value.1.wire()),
@@ -106,6 +110,8 @@ enum Word {
     Accepted,
     /// It did not ask for one.
     NotAsked,
+    /// It asked for one, got none, and goes on.
+    GoesWithout,
     /// It has said nothing that it could not have said before it judged.
     Unconfirmed,
 }
@@ -113,6 +119,8 @@ enum Word {
 struct Attempt {
     /// The session is needed after the handshake.
     goes_on: bool,
+    /// The peer is a bridge, which is a program of NSS.
+    is_bridge: bool,
     /// How long a word on our certificate is waited for, if that was said.
     patience: Option<Duration>,
     /// Who the peer is, as a subject.
@@ -123,6 +131,8 @@ struct Attempt {
     log: Rc<RefCell<SessionLog>>,
     control: Rc<Control>,
     our_cas: Vec<Vec<u8>>,
+    signer: Option<Signer>,
+    not_named: Option<Vec<String>>,
 }
 
 impl Attempt {
@@ -135,9 +145,13 @@ impl Attempt {
         if facts.asked_for_certificate.is_none() {
             return Ok(Word::NotAsked);
         }
+        let goes_on = match facts.sent_certificate {
+            Some(false) => Word::GoesWithout,
+            _ => Word::Accepted,
+        };
         let version = client.channel().map_or(0, |channel| channel.version);
         if version < TlsVersion::Tls13.wire() {
-            return Ok(Word::Accepted);
+            return Ok(goes_on);
         }
         let usual = match self.goes_on {
             true => BEFORE_GOING_ON,
@@ -148,8 +162,8 @@ impl Attempt {
         let patience = self.patience.unwrap_or(usual).min(left);
         notes.put(fact::SESSION_WAITED.number(patience.as_micros()));
         self.control.set_deadline(Instant::now() + patience);
-        if let Some(word) = self.listen(client)? {
-            return Ok(word);
+        if self.listen(client)? {
+            return Ok(goes_on);
         }
         if self.goes_on {
             return Ok(Word::Unconfirmed);
@@ -158,11 +172,11 @@ impl Attempt {
         self.control.set_deadline(Instant::now() + AFTERWARDS);
         client.finish()?;
         self.log.borrow_mut().finished();
-        Ok(self.listen(client)?.unwrap_or(Word::Unconfirmed))
+        Ok(if self.listen(client)? { goes_on } else { Word::Unconfirmed })
     }
 
-    /// Reads until something tells, or until the deadline.
-    fn listen(&mut self, client: &mut TlsClient) -> Result<Option<Word>, NssError> {
+    /// Reads until something tells, or until the deadline; whether the peer has gone on.
+    fn listen(&mut self, client: &mut TlsClient) -> Result<bool, NssError> {
         loop {
             self.control.stop_when_idle(true);
             let mut buffer = [0u8; 4096];
@@ -175,14 +189,14 @@ impl Attempt {
             return match result {
                 // What it says before it has judged.
                 Ok(1..) => continue,
-                Ok(0) if told(true) || ours_is_over => Ok(None),
+                Ok(0) if told(true) || ours_is_over => Ok(false),
                 // An end without a word is the peer's judgement, or its death.
                 Ok(_) => Err(NssError::of(Step::AwaitAcceptance, ErrorCode::PR_END_OF_FILE_ERROR)),
                 // Records came, and nothing for the application in them: tickets.
-                Err(error) if error.code == ErrorCode::PR_WOULD_BLOCK_ERROR => Ok(Some(Word::Accepted)),
-                Err(error) if error.code == ErrorCode::PR_IO_TIMEOUT_ERROR => Ok(None),
+                Err(error) if error.code == ErrorCode::PR_WOULD_BLOCK_ERROR => Ok(true),
+                Err(error) if error.code == ErrorCode::PR_IO_TIMEOUT_ERROR => Ok(false),
                 Err(error) if told(false) || !ours_is_over => Err(error),
-                Err(_) => Ok(None),
+                Err(_) => Ok(false),
             };
         }
     }
@@ -193,13 +207,25 @@ impl Attempt {
         let accepted = match word {
             Word::Accepted => fact::PeerAcceptedUs::Yes,
             Word::NotAsked => fact::PeerAcceptedUs::NotAsked,
+            Word::GoesWithout => fact::PeerAcceptedUs::GoesWithout,
             Word::Unconfirmed => fact::PeerAcceptedUs::Unconfirmed,
         };
         let wire = self.log.borrow().summary();
-        notes.extend(session_facts::up(channel, &facts, &self.our_cas, &wire, accepted, Hop::Peer));
+        let ours = (self.our_cas.as_slice(), self.signer);
+        notes.extend(session_facts::up(channel, &facts, ours, &wire, accepted, Hop::Peer));
+        if sent(&facts, &wire) == fact::OurCertificateSent::Empty {
+            notes.put(fact::SessionPosition::AfterHandshake);
+            return notes.fail(signal::CERTIFICATE_WITHHELD, withheld(self.peer));
+        }
         let summary = format!("{version} with {}, trusted in both directions", self.host);
         match word {
-            Word::Accepted => notes.pass(summary),
+            Word::Accepted if self.is_bridge => notes.pass(summary),
+            // A server may finish every handshake and refuse in its application.
+            Word::Accepted => notes
+                .pass(format!("{version} with {}; the handshake is done, the application may still refuse", self.host)),
+            Word::GoesWithout => {
+                notes.pass(format!("{version} with {}, which goes on without a certificate of ours", self.host))
+            }
             Word::Unconfirmed => {
                 notes.pass(format!("{version} with {}; whether it takes our certificate is unconfirmed", self.host))
             }
@@ -210,8 +236,11 @@ impl Attempt {
         }
     }
 
-    fn failed(&self, walk: &Walk<'_>, error: &NssError, facts: &HandshakeFacts, notes: Notes) -> Outcome {
+    fn failed(&self, walk: &Walk<'_>, error: &NssError, facts: &HandshakeFacts, mut notes: Notes) -> Outcome {
         let log = self.log.borrow();
+        if self.is_bridge && log.summary().certificate_request.is_none() {
+            notes.put(fact::PeerLibrary::Nss);
+        }
         let failed = FailedSession {
             peer: self.peer,
             host: Some(&self.host),
@@ -220,6 +249,8 @@ impl Attempt {
             log: &log,
             took: self.started.elapsed(),
             our_cas: &self.our_cas,
+            signer: self.signer,
+            not_named: self.not_named.clone(),
             policy: Some(Policy::of_this_process()),
             store: trust_store::look(walk, facts, &log.server_certificates(), error, Hop::Peer),
         };

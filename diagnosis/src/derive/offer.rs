@@ -1,0 +1,28 @@
+//! What a crypto policy takes away from a ClientHello.
+
+use crate::fact::fact::OfferByPolicy;
+
+/// What has been on its way out for years. That a peer of today needs one of them is the exception.
+const OLD: [&str; 6] =
+    ["RSA key exchange", "DHE-RSA key exchange", "ffdhe2048", "AES-128-CBC", "AES-256-CBC", "HMAC-SHA1"];
+
+/// How much is missing, by the names of the algorithms that the policy keeps out.
+pub fn offer(removed: &[&str]) -> OfferByPolicy {
+    match (removed.is_empty(), removed.iter().any(|name| !OLD.contains(name))) {
+        (true, _) => OfferByPolicy::AsItComes,
+        (false, true) => OfferByPolicy::Cut,
+        (false, false) => OfferByPolicy::WithoutOldOnes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_its_way_out_is_told_from_what_is_in_use() {
+        assert_eq!(offer(&[]), OfferByPolicy::AsItComes);
+        assert_eq!(offer(&["AES-128-CBC", "HMAC-SHA1"]), OfferByPolicy::WithoutOldOnes);
+        assert_eq!(offer(&["AES-128-CBC", "RSA-PSS signatures"]), OfferByPolicy::Cut);
+    }
+}

@@ -1,0 +1,82 @@
+//! What a peer asked of our certificate, and what went out: what is on the wire was sent, whatever NSS was given.
+
+use nssight_diagnosis::derive::signatures::{Signer, fits};
+use nssight_diagnosis::fact::{Facts, fact};
+use nssight_nss::HandshakeFacts;
+use nssight_wire::{CertificateRequest, CertificateType, Summary, TlsVersion};
+
+/// NSS as a server names the kinds of certificates in this order (ssl3con.c, certificate_types); OpenSSL, GnuTLS and Go have others.
+const NSS_TYPES: [CertificateType; 3] = [CertificateType(1), CertificateType(64), CertificateType(2)];
+/// A list of signatures is shown up to here.
+const SHOWN_SCHEMES: usize = 40;
+
+/// Whether a certificate of ours went out. TLS 1.2 shows it on the wire; in TLS 1.3 the session says it once the handshake is done, and
+/// before that only that NSS was given one is known.
+pub(crate) fn sent(facts: &HandshakeFacts, wire: &Summary) -> fact::OurCertificateSent {
+    let shows = wire.version.is_some_and(|version| version <= TlsVersion::TLS_1_2);
+    match (wire.client_certificate_sent.or(facts.sent_certificate), facts.gave_certificate) {
+        // It would have been seen.
+        (None, true) if shows => fact::OurCertificateSent::No,
+        (Some(false), true) => fact::OurCertificateSent::Empty,
+        (Some(false) | None, false) => fact::OurCertificateSent::No,
+        (Some(true), _) | (None, true) => fact::OurCertificateSent::Yes,
+    }
+}
+
+/// What the peer asked for, and what it got.
+pub(crate) fn request(
+    facts: &HandshakeFacts,
+    our_cas: &[Vec<u8>],
+    signer: Option<Signer>,
+    wire: &Summary,
+    out: &mut Facts,
+) {
+    let Some(names) = &facts.asked_for_certificate else {
+        out.put(fact::CertificateRequest::None);
+        return;
+    };
+    out.put(fact::CertificateRequest::Seen);
+    out.put(fact::CERTIFICATE_REQUEST_AUTHORITIES.number(names.len() as u64));
+    for name in names.iter().take(10) {
+        out.put(fact::CERTIFICATE_REQUEST_AUTHORITY.text(&name.text));
+    }
+    if !our_cas.is_empty() {
+        out.put(match our_ca_is_listed(facts, our_cas) {
+            Some(true) => fact::OurCaListed::Yes,
+            Some(false) => fact::OurCaListed::No,
+            None => fact::OurCaListed::NoneNamed,
+        });
+    }
+    out.put(sent(facts, wire));
+    if let Some(request) = &wire.certificate_request {
+        visible(request, signer, wire, out);
+    }
+}
+
+/// What TLS 1.2 shows of the request, and TLS 1.3 encrypts.
+fn visible(request: &CertificateRequest, signer: Option<Signer>, wire: &Summary, out: &mut Facts) {
+    out.put(match request.certificate_types == NSS_TYPES {
+        true => fact::PeerLibrary::Nss,
+        false => fact::PeerLibrary::Other,
+    });
+    if request.signature_schemes.is_empty() {
+        return;
+    }
+    let schemes = request.signature_schemes.iter().take(SHOWN_SCHEMES).map(ToString::to_string);
+    out.put(fact::CERTIFICATE_REQUEST_SCHEMES.text(schemes.collect::<Vec<_>>().join(", ")));
+    if let (Some(signer), Some(hello)) = (signer, &wire.client_hello) {
+        let numbers = |schemes: &[nssight_wire::SignatureScheme]| schemes.iter().map(|it| it.0).collect::<Vec<_>>();
+        out.put(fits(signer, &numbers(&request.signature_schemes), &numbers(&hello.signature_schemes)));
+    }
+}
+
+/// `None` when the peer named no CAs, which means any (RFC 5246, 7.4.4).
+pub(crate) fn our_ca_is_listed(facts: &HandshakeFacts, our_cas: &[Vec<u8>]) -> Option<bool> {
+    let names = facts.asked_for_certificate.as_ref().filter(|names| !names.is_empty())?;
+    Some(names.iter().any(|name| our_cas.contains(&name.der)))
+}
+
+/// NSS was given certificate and key, and sent none: no signature of the key is one that the peer takes.
+pub(crate) fn withheld(peer: &str) -> String {
+    format!("{peer} asked for a certificate, and NSS sent none: our key can make no signature that {peer} takes")
+}

@@ -114,7 +114,7 @@ fn golden_outer_handshake() {
     let rows: &[(Signal, &[Fact], Cause, Confidence)] = &[
         (
             signal::NOT_TLS,
-            &[fact::PeerProtocol::Other.into(), fact::ConfigState::Usable.into()],
+            &[fact::PeerProtocol::Other.into(), fact::ConfigState::Usable.into(), fact::NameSource::Dns.into()],
             Cause::NotTls,
             Certain,
         ),

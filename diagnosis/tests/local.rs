@@ -185,24 +185,68 @@ fn private_key() {
 #[test]
 fn name_and_connection() {
     use Confidence::{Certain, Likely};
-    use fact::{NameSource, NameState, TcpState};
+    use fact::{LocalPortsFree, NameSource, NameState, TcpAddresses, TcpIcmp, TcpListener, TcpState, TcpToldBy};
     for (state, shown) in [
         (NameState::NoAddress, signal::NAME_NOT_FOUND),
         (NameState::NotFound, signal::NAME_NOT_FOUND),
         (NameState::TryAgain, signal::NAME_TRY_AGAIN),
         (NameState::NoAnswer, signal::NAME_TRY_AGAIN),
     ] {
-        assert_eq!(cause(Layer::Resolve, shown, &[state.into()]), (Some(Cause::NameUnresolved), Certain), "{state:?}");
+        // The name may be the mistake.
+        assert_eq!(cause(Layer::Resolve, shown, &[state.into()]), (Some(Cause::NameUnresolved), Likely), "{state:?}");
     }
+    let with_port = [fact::ConfigState::NameWithPort.into()];
+    let given = cause(Layer::Config, signal::CONFIG_UNUSABLE, &with_port);
+    assert_eq!(given, (Some(Cause::PeerNameMisconfigured), Certain));
     let differs = [NameState::Resolved.into(), NameSource::HostsDiffers.into()];
     assert_eq!(remark(Layer::Resolve, signal::NAME_REMARK, &differs), Some(Cause::NameStaleHosts));
-    for (state, shown, expected, sure) in [
-        (TcpState::Refused, signal::REFUSED, Cause::TcpRefused, Certain),
-        (TcpState::NoAnswer, signal::CONNECT_TIMEOUT, Cause::TcpTimeout, Certain),
-        (TcpState::Unreachable, signal::UNREACHABLE, Cause::TcpUnreachable, Certain),
-        (TcpState::FailedOtherwise, signal::NO_LOCAL_PORT, Cause::TcpUnreachable, Likely),
-    ] {
-        assert_eq!(cause(Layer::Tcp, shown, &[state.into()]), (Some(expected), sure), "{state:?}");
+    let (refused, one): (Fact, Fact) = (TcpState::Refused.into(), TcpAddresses::One.into());
+    let reset: Fact = TcpToldBy::Reset.into();
+    let nobody: Fact = TcpListener::None.into();
+    let router: Fact = TcpToldBy::Router.into();
+    let rows: [(&[Fact], Signal, Cause, Confidence); 14] = [
+        (std::slice::from_ref(&refused), signal::REFUSED, Cause::TcpRefused, Likely),
+        (&[refused.clone(), one.clone(), reset.clone()], signal::REFUSED, Cause::TcpRefused, Likely),
+        (&[refused.clone(), one.clone(), reset.clone(), nobody.clone()], signal::REFUSED, Cause::TcpRefused, Certain),
+        (
+            &[refused.clone(), TcpAddresses::Mixed.into(), reset.clone(), nobody.clone()],
+            signal::REFUSED,
+            Cause::TcpRefused,
+            Likely,
+        ),
+        (
+            &[refused.clone(), one.clone(), reset, nobody, NameSource::HostsDiffers.into()],
+            signal::REFUSED,
+            Cause::TcpRefused,
+            Likely,
+        ),
+        (
+            &[refused.clone(), one.clone(), router.clone(), TcpIcmp::PortUnreachable.into()],
+            signal::REFUSED,
+            Cause::TcpFiltered,
+            Certain,
+        ),
+        (&[refused.clone(), NameSource::HostsLoopbackOfAnother.into()], signal::REFUSED, Cause::NameStaleHosts, Likely),
+        (&[TcpState::Forbidden.into(), one.clone(), router], signal::UNREACHABLE, Cause::TcpFiltered, Certain),
+        (&[TcpState::Forbidden.into(), one.clone()], signal::UNREACHABLE, Cause::TcpFiltered, Likely),
+        (&[TcpState::NoAnswer.into(), one.clone()], signal::CONNECT_TIMEOUT, Cause::TcpTimeout, Likely),
+        (
+            &[TcpState::NoAnswer.into(), one.clone(), NameSource::HostsDiffers.into()],
+            signal::CONNECT_TIMEOUT,
+            Cause::NameStaleHosts,
+            Likely,
+        ),
+        (&[TcpState::Unreachable.into(), one.clone()], signal::UNREACHABLE, Cause::TcpUnreachable, Likely),
+        (
+            &[TcpState::NoLocalPort.into(), one.clone(), LocalPortsFree::None.into()],
+            signal::NO_LOCAL_PORT,
+            Cause::LocalPortsExhausted,
+            Certain,
+        ),
+        (&[TcpState::NoLocalPort.into(), one], signal::NO_LOCAL_PORT, Cause::LocalPortsExhausted, Likely),
+    ];
+    for (facts, shown, expected, sure) in rows {
+        assert_eq!(cause(Layer::Tcp, shown, facts), (Some(expected), sure), "{facts:?}");
     }
     // What only the system's own words tell has no cause of its own.
     assert_eq!(cause(Layer::Tcp, signal::SYSTEM_ERROR, &[TcpState::FailedOtherwise.into()]).0, None);

@@ -11,12 +11,13 @@ use nssight_diagnosis::derive::dates;
 use nssight_diagnosis::derive::key_share::key_share;
 use nssight_diagnosis::derive::signatures::Signer;
 use nssight_diagnosis::derive::silence::silence;
+use nssight_diagnosis::fact::fact::TcpFlow;
 use nssight_diagnosis::fact::{Fact, Facts, Hop, fact};
 use nssight_diagnosis::signal::{Family, Signal, signal};
 use nssight_diagnosis::{Layer, Notes, Outcome};
 use nssight_nss::tls::{Channel, SeenAlert};
 use nssight_nss::transport::{End, timed_out};
-use nssight_nss::{ErrorCode, HandshakeFacts, NssError};
+use nssight_nss::{ErrorCode, HandshakeFacts, NssError, TcpInfo};
 use nssight_wire::{AlertDescription, Direction, Foreign, Protocol, RecordFault, Summary};
 use time::OffsetDateTime;
 
@@ -27,6 +28,7 @@ use crate::target::TlsVersion;
 use crate::trust_store::Opinion;
 use crate::wire::SessionLog;
 use crate::x509;
+use crate::{flow, peer_name};
 
 /// A session that did not come up, or broke, with everything that can be asked about it.
 pub struct FailedSession<'a> {
@@ -52,6 +54,8 @@ pub struct FailedSession<'a> {
     pub policy: Option<Policy>,
     /// What our own database says of the peer's chain, where it was looked at.
     pub store: Opinion,
+    /// What the kernel said of the connection below it at the end.
+    pub figures: Option<TcpInfo>,
 }
 
 /// What a failed session showed.
@@ -90,6 +94,13 @@ impl FailedSession<'_> {
                 Err(_) => fact::PeerChainDecision::Refused,
             };
             out.put(decision);
+        }
+        if let Some(relation) = self.host.and_then(|host| peer_name::by_certificate(host, &self.facts.peer_chain)) {
+            out.put(relation);
+        }
+        if let (Some(figures), true) = (self.figures, timed_out(self.error)) {
+            out.put(flow::of(&figures));
+            out.put(fact::TCP_FIGURES.text(flow::in_words(&figures)));
         }
         if !self.our_cas.is_empty() && !self.facts.peer_chain.is_empty() {
             out.put(if self.same_ca() { fact::PeerChainIssuerIsOurs::Yes } else { fact::PeerChainIssuerIsOurs::No });
@@ -343,6 +354,12 @@ impl FailedSession<'_> {
                 format!("{peer} kept sending, {} bytes in {seconds:.1} s, and did not finish", wire.bytes_received)
             }
             _ => format!("{peer} fell silent in the middle of the handshake, after {}", last_received(wire)),
+        };
+        let vanish = "while smaller ones pass: the path looks narrower than both ends think (MTU)";
+        let summary = match (out.has(TcpFlow::OurLargeLost), out.has(TcpFlow::PeersFirstLost)) {
+            (true, _) => format!("{summary}; our large packets are not acknowledged, {vanish}"),
+            (_, true) => format!("{summary}; the first packet of its answer is missing, {vanish}"),
+            _ => summary,
         };
         Some((signal::SILENCE, summary))
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nssight_diagnosis::Layer;
+use nssight_diagnosis::derive::name::without_port;
 use nssight_diagnosis::fact::Fact;
 use nssight_diagnosis::fact::fact::ConfigState;
 use rustix::fs::OFlags;
@@ -221,6 +222,9 @@ fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Targe
     for host in [bridge.as_ref().map(|b| &b.value.host), server.as_ref().map(|s| &s.value)].into_iter().flatten() {
         target::check_host(host).map_err(ConfigTrouble::invalid)?;
     }
+    let bridge_host = bridge.as_ref().map(|bridge| (&bridge.value.host, &bridge.origin));
+    let server_host = server.as_ref().map(|server| (&server.value, &server.origin));
+    [bridge_host, server_host].into_iter().flatten().try_for_each(|(host, origin)| no_port_behind(host, origin))?;
     let tls = tls_range(flags, config.map(|config| &config.tls))?;
     let no_network = config.and_then(|config| config.no_network).filter(|_| !flags.connect).map(str::to_owned);
     let config_files = config.map(|config| config.paths.clone()).unwrap_or_default();
@@ -245,6 +249,17 @@ fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Targe
         patience: flags.patience,
     };
     Ok((target, bytes))
+}
+
+/// A port behind a name makes it a name that no certificate has.
+fn no_port_behind(host: &str, origin: &str) -> Result<(), ConfigTrouble> {
+    match without_port(host) {
+        Some(name) => Err(ConfigTrouble {
+            state: ConfigState::NameWithPort,
+            summary: format!("\"{host}\" ({origin}) has a port behind the host name; the name alone is {name}"),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// The value of a flag, if it was given.

@@ -71,7 +71,25 @@ pub fn one_line(der: &[u8]) -> String {
 /// The names a TLS client compares a host with: the subject alternative names, or the common name where there are none
 /// (NSS, certdb.c, CERT_VerifyCertName).
 pub fn names(der: &[u8]) -> Vec<String> {
-    let Some(certificate) = parse(der) else { return Vec::new() };
+    match named(der) {
+        (names, From::Alternative) => names,
+        (names, From::CommonName) => names.iter().map(|name| format!("{name} (common name)")).collect(),
+    }
+}
+
+/// The same, and nothing but the names.
+pub fn plain_names(der: &[u8]) -> Vec<String> {
+    named(der).0
+}
+
+/// Where the names stand.
+enum From {
+    Alternative,
+    CommonName,
+}
+
+fn named(der: &[u8]) -> (Vec<String>, From) {
+    let Some(certificate) = parse(der) else { return (Vec::new(), From::Alternative) };
     let alternative = certificate.subject_alternative_name().ok().flatten();
     let mut names: Vec<String> = alternative
         .iter()
@@ -82,11 +100,12 @@ pub fn names(der: &[u8]) -> Vec<String> {
             _ => None,
         })
         .collect();
-    if alternative.is_none() {
-        let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
-        names.extend(common.map(|name| format!("{name} (common name)")));
+    if alternative.is_some() {
+        return (names, From::Alternative);
     }
-    names
+    let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+    names.extend(common.map(str::to_owned));
+    (names, From::CommonName)
 }
 
 fn address(bytes: &[u8]) -> Option<String> {

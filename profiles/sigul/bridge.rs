@@ -119,7 +119,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             if refused {
                 let failed = FailedSession {
                     peer: "the bridge",
-                    host: Some("the bridge"),
+                    host: walk.target().bridge.as_ref().map(|bridge| bridge.value.host.as_str()),
                     error: &error,
                     facts: &facts,
                     log: &outer_log.borrow(),
@@ -129,6 +129,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
                     not_named: walk.not_named(),
                     policy: Some(Policy::of_this_process()),
                     store: trust_store::look(walk, &facts, &[], &error, Hop::Peer),
+                    figures: None,
                 };
                 return failed.outcome(Hop::Peer, notes.with(fact::BridgeFirstAnswer::Alert));
             }

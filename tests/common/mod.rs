@@ -262,6 +262,7 @@ pub mod exporter;
 pub mod fleet;
 pub mod lab;
 pub mod servers;
+pub mod situation;
 pub mod table;
 pub mod trace;
 

@@ -232,6 +232,7 @@ impl Story {
             not_named: None,
             policy: None,
             store: Opinion::default(),
+            figures: None,
         };
         let Seen { signal: shown, summary, facts } = seen.seen();
         let gave_up = facts.has(fact::SilenceKind::FromTheStart) || facts.has(fact::SilenceKind::Stalled);

@@ -167,6 +167,10 @@ fn database(shown: Signal) -> Signal {
     }
 }
 
+/// What connect(2) gives where this host, or the network with version 6, forbids a connection.
+const EPERM: i32 = 1;
+const EACCES: i32 = 13;
+
 /// How the connection failed that the program wanted.
 fn connection(failed: &Call, notes: &mut Notes) -> (Signal, &'static str) {
     notes.put(fact::NameSource::Unseen);
@@ -184,6 +188,9 @@ fn connection(failed: &Call, notes: &mut Notes) -> (Signal, &'static str) {
         }
         Some(signal::UNREACHABLE) => {
             (fact::TcpState::Unreachable, signal::UNREACHABLE, "the connection did not come up")
+        }
+        _ if [EPERM, EACCES].contains(&failed.event.os_error) => {
+            (fact::TcpState::Forbidden, signal::UNREACHABLE, "the connection was not allowed")
         }
         Some(signal::NO_LOCAL_PORT) => {
             (fact::TcpState::FailedOtherwise, signal::NO_LOCAL_PORT, "the connection did not come up")

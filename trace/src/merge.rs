@@ -231,8 +231,8 @@ mod tests {
         let mut resolve = notes(&[fact::NameSource::HostsDiffers.into()]);
         resolve.put(fact::NameState::Resolved);
         let warned = judged(vec![resolve.warn(signal::NAME_REMARK, "DNS differs").into_finding(Layer::Resolve, 0)]);
-        let facts = [fact::TcpState::Refused.into(), fact::NameSource::Unseen.into()];
-        let trace = vec![passed(Layer::Resolve), failed(Layer::Tcp, signal::REFUSED, &facts)];
+        let facts = [fact::TcpState::NoAnswer.into(), fact::NameSource::Unseen.into()];
+        let trace = vec![passed(Layer::Resolve), failed(Layer::Tcp, signal::CONNECT_TIMEOUT, &facts)];
         let said = verdict_on(trace, &warned);
         assert_eq!(said.1, Some(Cause::NameStaleHosts), "{said:?}");
     }

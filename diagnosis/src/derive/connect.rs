@@ -1,6 +1,6 @@
-//! Several addresses that did not take a connection.
+//! Addresses that did not take a connection: what the kernel said of each, and what that says together.
 
-use crate::fact::fact::TcpState;
+use crate::fact::fact::{TcpAddresses, TcpState};
 
 /// How one address failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,8 +9,14 @@ pub enum Attempt {
     NoAnswer,
     /// It was refused.
     Refused,
+    /// Somebody said that it is not allowed.
+    Forbidden,
     /// The network or the host says that there is no way there.
     Unreachable,
+    /// This host has no port left to connect from.
+    NoLocalPort,
+    /// This host has no address to connect from.
+    NoLocalAddress,
     /// Something else.
     Other,
 }
@@ -21,16 +27,37 @@ impl Attempt {
         match self {
             Self::NoAnswer => TcpState::NoAnswer,
             Self::Refused => TcpState::Refused,
+            Self::Forbidden => TcpState::Forbidden,
             Self::Unreachable => TcpState::Unreachable,
+            Self::NoLocalPort => TcpState::NoLocalPort,
+            Self::NoLocalAddress => TcpState::NoLocalAddress,
             Self::Other => TcpState::FailedOtherwise,
         }
     }
 }
 
-/// What the attempts together say: silence says more than a refusal, and a refusal more than a missing route.
-pub fn connect(attempts: &[Attempt]) -> TcpState {
-    let telling = [Attempt::NoAnswer, Attempt::Refused, Attempt::Unreachable];
-    telling.into_iter().find(|wanted| attempts.contains(wanted)).unwrap_or(Attempt::Other).state()
+/// From the most telling to the least: what is only about one family of addresses says little where another one answered.
+const TELLING: [Attempt; 7] = [
+    Attempt::NoAnswer,
+    Attempt::Refused,
+    Attempt::Forbidden,
+    Attempt::NoLocalPort,
+    Attempt::Unreachable,
+    Attempt::NoLocalAddress,
+    Attempt::Other,
+];
+
+/// What the attempts say together, and whether they agree.
+pub fn connect(attempts: &[Attempt]) -> (TcpState, TcpAddresses) {
+    let most = TELLING.into_iter().find(|wanted| attempts.contains(wanted)).unwrap_or(Attempt::Other);
+    // An address of a family that this host does not have contradicts nobody.
+    let tried: Vec<Attempt> = attempts.iter().copied().filter(|attempt| *attempt != Attempt::NoLocalAddress).collect();
+    let together = match tried.as_slice() {
+        [] | [_] => TcpAddresses::One,
+        [first, rest @ ..] if rest.iter().all(|other| other == first) => TcpAddresses::Alike,
+        _ => TcpAddresses::Mixed,
+    };
+    (most.state(), together)
 }
 
 #[cfg(test)]
@@ -39,11 +66,20 @@ mod tests {
 
     #[test]
     fn silence_goes_before_a_refusal_and_that_before_a_missing_route() {
-        use Attempt::{NoAnswer, Other, Refused, Unreachable};
-        assert_eq!(connect(&[Refused, NoAnswer, Unreachable]), TcpState::NoAnswer);
-        assert_eq!(connect(&[Unreachable, Refused]), TcpState::Refused);
-        assert_eq!(connect(&[Refused, Other]), TcpState::Refused);
-        assert_eq!(connect(&[Other, Unreachable]), TcpState::Unreachable);
-        assert_eq!(connect(&[Other]), TcpState::FailedOtherwise);
+        use Attempt::{Forbidden, NoAnswer, NoLocalAddress, NoLocalPort, Other, Refused, Unreachable};
+        let rows: [(&[Attempt], TcpState, TcpAddresses); 9] = [
+            (&[Refused, NoAnswer, Unreachable], TcpState::NoAnswer, TcpAddresses::Mixed),
+            (&[Unreachable, Refused], TcpState::Refused, TcpAddresses::Mixed),
+            (&[Refused, Other], TcpState::Refused, TcpAddresses::Mixed),
+            (&[Other, Unreachable], TcpState::Unreachable, TcpAddresses::Mixed),
+            (&[NoLocalAddress, Forbidden], TcpState::Forbidden, TcpAddresses::One),
+            (&[NoLocalAddress, NoLocalPort, NoLocalPort], TcpState::NoLocalPort, TcpAddresses::Alike),
+            (&[Refused, Refused], TcpState::Refused, TcpAddresses::Alike),
+            (&[Other], TcpState::FailedOtherwise, TcpAddresses::One),
+            (&[], TcpState::FailedOtherwise, TcpAddresses::One),
+        ];
+        for (attempts, state, together) in rows {
+            assert_eq!(connect(attempts), (state, together), "{attempts:?}");
+        }
     }
 }

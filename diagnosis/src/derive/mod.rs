@@ -4,9 +4,12 @@
 pub mod close;
 pub mod connect;
 pub mod dates;
+pub mod flow;
 pub mod key_share;
+pub mod name;
 pub mod nickname;
 pub mod offer;
 pub mod signatures;
 pub mod silence;
+pub mod source;
 pub mod trust;

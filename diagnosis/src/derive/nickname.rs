@@ -23,8 +23,8 @@ pub fn near_miss(wanted: &str, present: &str, subject: &str) -> Option<&'static 
     (wanted.chars().count() > 4 && edits(wanted, present) <= 2).then_some("spelled almost the same")
 }
 
-/// Levenshtein distance; nicknames are short, and longer ones are not compared.
-fn edits(a: &str, b: &str) -> usize {
+/// Levenshtein distance; names are short, and only the beginning of longer ones is compared.
+pub(super) fn edits(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(200).collect(), b.chars().take(200).collect());
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, from) in a.iter().enumerate() {

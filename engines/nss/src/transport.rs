@@ -21,6 +21,7 @@ use nss_sys::nspr::{
 
 use crate::error::{ErrorCode, NssError, Result, Step};
 use crate::ffi;
+use crate::tcp_info::TcpInfo;
 
 /// A byte stream below a TLS session. Blocking, with deadlines of its own.
 pub trait Transport {
@@ -62,13 +63,15 @@ pub struct Control {
     stop_when_idle: Cell<bool>,
     received: Cell<u64>,
     received_before: Cell<u64>,
+    last_figures: Cell<Option<TcpInfo>>,
 }
 
 impl Control {
     /// Every wait ends at `deadline`.
     pub fn until(deadline: Instant) -> Rc<Self> {
         let (stop_when_idle, received, received_before) = (Cell::new(false), Cell::new(0), Cell::new(0));
-        Rc::new(Self { deadline: Cell::new(deadline), stop_when_idle, received, received_before })
+        let (deadline, last_figures) = (Cell::new(deadline), Cell::new(None));
+        Rc::new(Self { deadline, stop_when_idle, received, received_before, last_figures })
     }
 
     /// Moves the deadline.
@@ -86,6 +89,11 @@ impl Control {
     pub fn stop_when_idle(&self, on: bool) {
         self.stop_when_idle.set(on);
         self.received_before.set(self.received.get());
+    }
+
+    /// What the kernel said of the connection when a wait failed or its deadline passed.
+    pub fn last_figures(&self) -> Option<TcpInfo> {
+        self.last_figures.get()
     }
 
     /// Bytes received since [`Control::stop_when_idle`] was last called.
@@ -153,6 +161,7 @@ impl TcpTransport {
             ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
             _ => error,
         };
+        self.control.last_figures.set(TcpInfo::of(&self.stream));
         self.tap.borrow_mut().ended(match error.kind() {
             ErrorKind::TimedOut => End::TimedOut,
             ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => End::Reset,

@@ -118,6 +118,7 @@ fn failed(
         not_named: walk.not_named(),
         policy: Some(Policy::of_this_process()),
         store: trust_store::look(walk, facts, &log.server_certificates(), error, Hop::Server),
+        figures: None,
     };
     failed.outcome(Hop::Server, notes)
 }

@@ -1,11 +1,13 @@
 //! `outer-handshake`: TLS between client and peer, in both directions of trust.
 
 use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nssight_diagnosis::derive::signatures::Signer;
-use nssight_diagnosis::fact::{Hop, fact};
+use nssight_diagnosis::fact::fact::{NameSource, PeerNameRelation, TcpFlow};
+use nssight_diagnosis::fact::{Fact, Hop, fact};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
 use nssight_nss::tls::Channel;
@@ -18,6 +20,7 @@ use crate::target::{Role, TlsVersion};
 use crate::trust_store;
 use crate::walk::{OuterSession, Probe, Walk};
 use crate::wire::{Session, SessionLog};
+use crate::{flow, peer_name};
 
 /// The one connection, and both halves of our identity.
 pub const PROBE: Probe =
@@ -42,6 +45,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         return notes.skip("there is no certificate or no key to speak TLS with");
     }
     let (our_cas, signer, not_named) = (walk.our_cas(), walk.signer(), walk.not_named());
+    let addresses = undoubted_addresses(walk);
     let target = walk.target();
     let host = target.bridge.as_ref().map(|bridge| bridge.value.host.clone()).unwrap_or_default();
     let started = Instant::now();
@@ -53,8 +57,21 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let goes_on = walk.goes_on && is_bridge;
     let peer = target.peer();
     let patience = target.patience;
-    let mut attempt =
-        Attempt { goes_on, is_bridge, patience, peer, nss, host, started, log, control, our_cas, signer, not_named };
+    let mut attempt = Attempt {
+        goes_on,
+        is_bridge,
+        patience,
+        peer,
+        nss,
+        host,
+        started,
+        log,
+        control,
+        our_cas,
+        signer,
+        not_named,
+        addresses,
+    };
     let options = TlsOptions {
         host: &attempt.host,
         versions: (target.tls.value.0.wire(), target.tls.value.1.wire()),
@@ -88,6 +105,16 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     // Dropped otherwise. The orderly end costs the bridge the least: it reads close_notify and FIN and goes back to its
     // queue.
     outcome
+}
+
+/// What leads to a wrong host says nothing of the names that lead there.
+fn undoubted_addresses(walk: &Walk<'_>) -> Vec<IpAddr> {
+    let facts = walk.finding(Layer::Resolve).map(|finding| &finding.facts);
+    let doubted = [NameSource::HostsDiffers, NameSource::HostsLoopbackOfAnother];
+    match facts.is_some_and(|facts| doubted.into_iter().any(|source| facts.has(source))) {
+        true => Vec::new(),
+        false => walk.addresses.iter().map(SocketAddr::ip).collect(),
+    }
 }
 
 fn note_versions(client: &TlsClient, asked: (TlsVersion, TlsVersion), notes: &mut Notes) {
@@ -133,6 +160,8 @@ struct Attempt {
     our_cas: Vec<Vec<u8>>,
     signer: Option<Signer>,
     not_named: Option<Vec<String>>,
+    /// The addresses of the peer's name, where no line of the hosts file is in doubt.
+    addresses: Vec<IpAddr>,
 }
 
 impl Attempt {
@@ -168,11 +197,20 @@ impl Attempt {
         if self.goes_on {
             return Ok(Word::Unconfirmed);
         }
+        if self.is_lost() {
+            return Err(NssError::of(Step::AwaitAcceptance, ErrorCode::PR_IO_TIMEOUT_ERROR));
+        }
         // Silence. An end in order makes the peer go through everything that we sent before it answers.
         self.control.set_deadline(Instant::now() + AFTERWARDS);
         client.finish()?;
         self.log.borrow_mut().finished();
         Ok(if self.listen(client)? { goes_on } else { Word::Unconfirmed })
+    }
+
+    /// Whether our certificate did not even reach the peer's host: its kernel acknowledges what comes, whatever the peer does.
+    fn is_lost(&self) -> bool {
+        let flow = self.control.last_figures().map(|figures| flow::of(&figures));
+        matches!(flow, Some(TcpFlow::OursLost | TcpFlow::OurLargeLost))
     }
 
     /// Reads until something tells, or until the deadline; whether the peer has gone on.
@@ -253,7 +291,14 @@ impl Attempt {
             not_named: self.not_named.clone(),
             policy: Some(Policy::of_this_process()),
             store: trust_store::look(walk, facts, &log.server_certificates(), error, Hop::Peer),
+            figures: self.control.last_figures(),
         };
-        failed.outcome(Hop::Peer, notes)
+        let outcome = failed.outcome(Hop::Peer, notes);
+        match peer_name::by_address(&self.host, &facts.peer_chain, &self.addresses, self.control.left()) {
+            Some(PeerNameRelation::SameAddress) => {
+                outcome.fact(Fact { hop: Some(Hop::Peer), ..PeerNameRelation::SameAddress.into() })
+            }
+            _ => outcome,
+        }
     }
 }

@@ -1,24 +1,21 @@
 //! `resolve`: which addresses does the bridge's name have, and who says so?
 
-use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 use std::time::Duration;
 
+use nssight_diagnosis::derive::source::{Told, source};
 use nssight_diagnosis::fact::fact::{self, NameSource, NameState};
 use nssight_diagnosis::signal::{Signal, signal};
 use nssight_diagnosis::{ErrorInfo, Layer, Notes, Outcome};
 
+use crate::hosts::{self, HOSTS};
 use crate::target::Endpoint;
 use crate::walk::{Probe, Walk};
 
 /// Names are looked up whatever the database says.
 pub const PROBE: Probe = Probe { layer: Layer::Resolve, needs: &[Layer::Config], run };
 
-const HOSTS: &str = "/etc/hosts";
 /// The second opinion from DNS may take this long.
 const DNS_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -45,7 +42,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             }
             walk.addresses = addresses;
             notes.put(NameState::Resolved);
-            judge_source(host, &walk.addresses, notes)
+            told(host, &walk.addresses, DNS_PATIENCE.min(walk.remaining()), notes)
         }
         Ok(_) => {
             notes.put(NameState::NoAddress);
@@ -78,100 +75,52 @@ enum Trouble {
     Refused(io::Error),
 }
 
-/// getaddrinfo knows no deadline; it gets a thread, which is left behind when it does not come back.
+/// getaddrinfo knows no deadline.
 fn look_up(host: &str, port: u16, patience: Duration) -> Result<Vec<SocketAddr>, Trouble> {
-    let (answer, wait) = mpsc::channel();
     let name = host.to_owned();
-    thread::spawn(move || answer.send((name.as_str(), port).to_socket_addrs().map(Vec::from_iter)));
-    match wait.recv_timeout(patience) {
-        Ok(Ok(mut addresses)) => {
-            let mut seen = Vec::new();
-            addresses.retain(|address| {
-                !seen.contains(address) && {
-                    seen.push(*address);
-                    true
-                }
-            });
-            Ok(addresses)
-        }
-        Ok(Err(error)) => Err(Trouble::Refused(error)),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(Trouble::NoAnswer),
-    }
-}
-
-/// An entry in the hosts file wins over DNS on nearly every system, also when it is years old.
-fn judge_source(host: &str, addresses: &[SocketAddr], mut notes: Notes) -> Outcome {
-    let summary = format!("{host} is {}", addresses.iter().map(|a| a.ip().to_string()).collect::<Vec<_>>().join(", "));
-    let hosts = in_hosts_file(host);
-    if hosts.is_empty() {
-        notes.put(NameSource::Dns);
-        return notes.pass(summary);
-    }
-    for (line, address) in &hosts {
-        notes.put(fact::NAME_HOSTS_ENTRY.text(format!("{HOSTS}:{line} says {address}")));
-    }
-    if hosts.iter().all(|(_, address)| address.is_loopback()) {
-        notes.put(NameSource::HostsLoopback);
-        return notes.pass(summary);
-    }
-    match ask_dns(host) {
-        Some(dns) if !dns.is_empty() => {
-            let list = dns.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
-            notes.put(fact::NAME_DNS.text(&list));
-            if hosts.iter().any(|(_, address)| dns.contains(address)) {
-                notes.put(NameSource::HostsSameAsDns);
-                return notes.pass(summary);
-            }
-            let (line, address) = &hosts[0];
-            let summary = format!("{HOSTS}:{line} says {host} is {address}, DNS says {list}");
-            notes.put(NameSource::HostsDiffers);
-            notes.warn(signal::NAME_REMARK, summary)
-        }
-        _ => {
-            notes.put(fact::NAME_DNS.text("no answer, so the hosts entry cannot be compared"));
-            notes.put(NameSource::HostsOnly);
-            notes.pass(summary)
+    let answer = hosts::within(patience, move || (name.as_str(), port).to_socket_addrs().map(Vec::from_iter));
+    let mut seen = Vec::new();
+    for address in answer.ok_or(Trouble::NoAnswer)?.map_err(Trouble::Refused)? {
+        if !seen.contains(&address) {
+            seen.push(address);
         }
     }
+    Ok(seen)
 }
 
-/// Line numbers and addresses of a name in the hosts file (hosts(5)).
-fn in_hosts_file(host: &str) -> Vec<(usize, IpAddr)> {
-    let mut text = String::new();
-    let file = fs::File::open(HOSTS).map(|file| file.take(4 * 1024 * 1024));
-    if file.and_then(|mut file| file.read_to_string(&mut text)).is_err() {
-        return Vec::new();
+/// Who says so. DNS is asked for a second opinion where a line of the hosts file was used.
+fn told(host: &str, addresses: &[SocketAddr], patience: Duration, mut notes: Notes) -> Outcome {
+    let answers: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
+    let list = |addresses: &[IpAddr]| addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
+    let summary = format!("{host} is {}", list(&answers));
+    if let Some(order) = hosts::order() {
+        notes.put(fact::NAME_ORDER.text(order));
     }
-    let entry = |line: &str| {
-        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
-        let address = words.next()?.parse::<IpAddr>().ok()?;
-        words.any(|name| name.eq_ignore_ascii_case(host)).then_some(address)
-    };
-    text.lines().enumerate().filter_map(|(index, line)| Some((index + 1, entry(line)?))).collect()
-}
-
-/// The name service switch can be asked for DNS alone, by getent(1).
-fn ask_dns(host: &str) -> Option<Vec<IpAddr>> {
-    let mut child = Command::new("getent")
-        .args(["-s", "dns", "ahosts", "--", host])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    let output = child.stdout.take()?;
-    let (answer, wait) = mpsc::channel();
-    thread::spawn(move || {
-        let mut text = String::new();
-        let _ = output.take(64 * 1024).read_to_string(&mut text);
-        let _ = answer.send(text);
-    });
-    let text = wait.recv_timeout(DNS_PATIENCE).ok();
-    let _ = child.kill();
-    let _ = child.wait();
-    let mut addresses: Vec<IpAddr> =
-        text?.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    Some(addresses)
+    let entries = hosts::lines_of(host);
+    for (line, address) in &entries {
+        let used = if answers.contains(address) { "" } else { ", which the resolver did not use" };
+        notes.put(fact::NAME_HOSTS_ENTRY.text(format!("{HOSTS}:{line} says {address}{used}")));
+    }
+    let lines: Vec<IpAddr> = entries.iter().map(|(_, address)| *address).collect();
+    let used = entries.iter().find(|(_, address)| answers.contains(address));
+    let is_own = hosts::is_own(host);
+    let mut dns = Vec::new();
+    if let Some((_, address)) = used
+        && !(is_own && address.is_loopback())
+    {
+        dns = hosts::ask_dns(host, patience).unwrap_or_default();
+        notes.put(fact::NAME_DNS.text(match dns.as_slice() {
+            [] => "no answer, so the hosts entry cannot be compared".to_owned(),
+            dns => list(dns),
+        }));
+    }
+    let source = source(&Told { answers: &answers, lines: &lines, dns: &dns, is_own });
+    notes.put(source);
+    match (source, used) {
+        (NameSource::HostsDiffers, Some((line, address))) => {
+            let dns = list(&dns);
+            notes.warn(signal::NAME_REMARK, format!("{HOSTS}:{line} says {host} is {address}, DNS says {dns}"))
+        }
+        _ => notes.pass(summary),
+    }
 }

@@ -1,14 +1,19 @@
 //! `tcp`: does the connection come up? The one that comes up is the one that TLS then uses.
 
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use nssight_diagnosis::derive::connect::{Attempt, connect as state_of};
-use nssight_diagnosis::fact::fact::{self, TcpState};
+use nssight_diagnosis::fact::Fact;
+use nssight_diagnosis::fact::fact::{self, TcpIcmp, TcpListener, TcpState, TcpToldBy};
 use nssight_diagnosis::signal::{Library, Signal, signal};
 use nssight_diagnosis::{Layer, Notes, Outcome};
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::icmp::{self, Message};
+use crate::sockets;
 use crate::walk::{Probe, Walk};
 
 /// Everything that could fail without the network must have come out well: a connection that is not used hurts the
@@ -21,10 +26,23 @@ pub const PROBE: Probe = Probe {
 
 /// An address that does not answer must leave time for the next one.
 const LEAST_PER_ADDRESS: Duration = Duration::from_millis(500);
+/// So many addresses are named in a sentence.
+const SAID: usize = 4;
+/// From this version on the kernel keeps the ICMP message that ends an attempt (tcp_ipv4.c, tcp_v4_err).
+const KEEPS_MESSAGES: (u32, u32) = (5, 9);
+
+/// An attempt that failed.
+struct Failed {
+    address: SocketAddr,
+    error: io::Error,
+    message: Option<Message>,
+    what: Attempt,
+    listener: Option<TcpListener>,
+}
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
-    let mut errors: Vec<(SocketAddr, io::Error)> = Vec::new();
+    let mut failures: Vec<Failed> = Vec::new();
     let addresses = walk.addresses.clone();
     for (index, address) in addresses.iter().enumerate() {
         let left = addresses.len() - index;
@@ -43,72 +61,158 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
                 walk.connection = Some((stream, took));
                 return notes.pass(format!("connected to {address} in {}", millis(took)));
             }
-            Err(error) => {
-                notes.put(fact::TCP_ATTEMPT.text(format!("{address}: {} after {}", words(&error), millis(took))));
-                errors.push((*address, error));
+            Err((error, message)) => {
+                let (what, listener) = (attempt(&error, message, address), sockets::listener(address));
+                let failed = Failed { address: *address, what, error, message, listener };
+                notes.put(fact::TCP_ATTEMPT.text(format!("{address}: {} after {}", failed.words(), millis(took))));
+                failures.push(failed);
             }
         }
     }
-    let attempts: Vec<Attempt> = errors.iter().map(|(_, error)| attempt(shown(error))).collect();
-    let state = state_of(&attempts);
+    let attempts: Vec<Attempt> = failures.iter().map(|failed| failed.what).collect();
+    let (state, together) = state_of(&attempts);
     notes.put(state);
+    notes.put(together);
     // The last of those that decide.
-    let Some((_, (_, error))) = attempts.iter().zip(&errors).rfind(|(attempt, _)| attempt.state() == state) else {
+    let Some(failed) = failures.iter().rfind(|failed| failed.what.state() == state) else {
         return notes.fail(signal::NAME_NOT_FOUND, "there is no address to connect to");
     };
-    let what = match state {
-        TcpState::NoAnswer => "no answer before the deadline".to_owned(),
-        TcpState::Refused => "connection refused, nobody listens there".to_owned(),
-        TcpState::Unreachable => "no way there".to_owned(),
-        _ => error.to_string(),
+    failed.note(&mut notes);
+    let summary = match failures.as_slice() {
+        [failed] => format!("{}: {}", failed.address, failed.words()),
+        many => {
+            let each = many.iter().take(SAID).map(|failed| format!("{}: {}", failed.address, failed.words()));
+            let each = each.collect::<Vec<_>>().join("; ");
+            let more = if many.len() > SAID { "; …" } else { "" };
+            format!("none of {} addresses took the connection: {each}{more}", many.len())
+        }
     };
-    let summary = match errors.as_slice() {
-        [(address, _)] => format!("{address}: {what}"),
-        many => format!("none of {} addresses took the connection: {what}", many.len()),
-    };
-    notes.fail(shown(error), summary).error(error)
+    notes.fail(failed.shown(), summary).error(&failed.error)
+}
+
+impl Failed {
+    /// What was seen around it.
+    fn note(&self, notes: &mut Notes) {
+        if let Some(told_by) = self.told_by() {
+            notes.put(told_by);
+        }
+        if let Some(message) = self.message {
+            notes.put(message.says);
+        }
+        if let Some(listener) = self.listener {
+            notes.put(listener);
+        }
+        if self.what == Attempt::NoLocalPort
+            && let Some(free) = sockets::local_ports(&self.address)
+        {
+            notes.put(free);
+        }
+    }
+
+    /// Who said so; nothing where this kernel does not keep what it was told.
+    fn told_by(&self) -> Option<TcpToldBy> {
+        match (self.message, self.what) {
+            (Some(message), _) if message.from == self.address.ip() => Some(TcpToldBy::PeerAddress),
+            (Some(message), _) if is_ours(message.from) => Some(TcpToldBy::OwnAddress),
+            (Some(_), _) => Some(TcpToldBy::Router),
+            (None, Attempt::NoLocalPort | Attempt::NoLocalAddress) => Some(TcpToldBy::Kernel),
+            (None, Attempt::NoAnswer | Attempt::Other) => None,
+            (None, _) if !kernel_keeps_messages() => None,
+            (None, Attempt::Refused) => Some(TcpToldBy::Reset),
+            (None, Attempt::Forbidden | Attempt::Unreachable) => Some(TcpToldBy::Kernel),
+        }
+    }
+
+    /// What it shows: its error number, where the system gave one.
+    fn shown(&self) -> Signal {
+        let number = self.error.raw_os_error().map(i64::from);
+        match self.what {
+            Attempt::NoAnswer => signal::CONNECT_TIMEOUT,
+            Attempt::Refused => signal::REFUSED,
+            Attempt::Forbidden | Attempt::Unreachable | Attempt::NoLocalAddress => signal::UNREACHABLE,
+            Attempt::NoLocalPort => signal::NO_LOCAL_PORT,
+            Attempt::Other => number.and_then(|it| Signal::of_code(Library::Errno, it)).unwrap_or(signal::SYSTEM_ERROR),
+        }
+    }
+
+    fn words(&self) -> String {
+        let error = &self.error;
+        let what = match (self.what, self.told_by()) {
+            (Attempt::NoAnswer, _) => return "no answer before the deadline".to_owned(),
+            (Attempt::Refused, _) if self.listener == Some(TcpListener::None) => {
+                "connection refused, nobody listens there".to_owned()
+            }
+            (Attempt::Refused, Some(TcpToldBy::Reset)) => return "connection refused, by a reset".to_owned(),
+            (Attempt::Refused, _) => "connection refused".to_owned(),
+            (Attempt::Forbidden, Some(TcpToldBy::Kernel)) => format!("this host does not allow it: {error}"),
+            (Attempt::Forbidden, _) => format!("not allowed: {error}"),
+            (Attempt::Unreachable, Some(TcpToldBy::Kernel)) => format!("this host knows no way there: {error}"),
+            (Attempt::Unreachable, _) => format!("no way there: {error}"),
+            (Attempt::NoLocalPort, _) => format!("this host has no free port to connect from: {error}"),
+            (Attempt::NoLocalAddress, _) => format!("this host has no address to connect from: {error}"),
+            (Attempt::Other, _) => error.to_string(),
+        };
+        match self.message {
+            Some(message) => {
+                let says = Fact::from(message.says);
+                format!("{what} (ICMP from {}: {})", message.from, says.text())
+            }
+            None => what,
+        }
+    }
 }
 
 /// A connect to a free port of this very host can meet itself (simultaneous open, RFC 9293, 3.5); nobody listens then.
-fn connect(address: &SocketAddr, patience: Duration) -> io::Result<TcpStream> {
+fn connect(address: &SocketAddr, patience: Duration) -> Result<TcpStream, (io::Error, Option<Message>)> {
     if patience.is_zero() {
-        return Err(ErrorKind::TimedOut.into());
+        return Err((ErrorKind::TimedOut.into(), None));
     }
-    let stream = TcpStream::connect_timeout(address, patience)?;
-    match stream.local_addr()? == stream.peer_addr()? {
-        true => Err(ErrorKind::ConnectionRefused.into()),
-        false => Ok(stream),
+    let domain = Domain::for_address(*address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP)).map_err(|error| (error, None))?;
+    icmp::keep(&socket, domain, true);
+    if let Err(error) = socket.connect_timeout(&(*address).into(), patience) {
+        return Err((error, icmp::kept(&socket)));
     }
-}
-
-/// What a failed connect shows: its error number, where the system gave one.
-fn shown(error: &io::Error) -> Signal {
-    let known = error.raw_os_error().and_then(|number| Signal::of_code(Library::Errno, i64::from(number)));
-    match (known, error.kind()) {
-        // What this host's own packet filter says (connect(2)); no connection was tried.
-        (_, ErrorKind::PermissionDenied) => signal::UNREACHABLE,
-        (Some(known), _) => known,
-        (None, ErrorKind::TimedOut) => signal::CONNECT_TIMEOUT,
-        (None, ErrorKind::ConnectionRefused) => signal::REFUSED,
-        (None, _) => signal::SYSTEM_ERROR,
+    icmp::keep(&socket, domain, false);
+    let stream = TcpStream::from(socket);
+    match (stream.local_addr(), stream.peer_addr()) {
+        (Ok(local), Ok(peer)) if local != peer => Ok(stream),
+        (Ok(_), Ok(_)) => Err((io::Error::from_raw_os_error(Errno::CONNREFUSED.raw_os_error()), None)),
+        (Err(error), _) | (_, Err(error)) => Err((error, None)),
     }
 }
 
-fn attempt(shown: Signal) -> Attempt {
-    match shown {
-        signal::CONNECT_TIMEOUT => Attempt::NoAnswer,
-        signal::REFUSED => Attempt::Refused,
-        signal::UNREACHABLE => Attempt::Unreachable,
+/// How it failed. What an ICMP message said goes before the number that the kernel made of it (icmp.c, icmp_err_convert).
+fn attempt(error: &io::Error, message: Option<Message>, address: &SocketAddr) -> Attempt {
+    if message.is_some_and(|message| message.says == TcpIcmp::Prohibited) {
+        return Attempt::Forbidden;
+    }
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::CONNREFUSED) => Attempt::Refused,
+        Some(Errno::TIMEDOUT) => Attempt::NoAnswer,
+        // A route of type prohibit, a rule on the socket, or the security module of this host (ip-route(8), connect(2)).
+        Some(Errno::ACCESS | Errno::PERM) => Attempt::Forbidden,
+        // A route of type blackhole gives INVAL (ip-route(8)), and so does a link-local address without its interface.
+        Some(Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::NETDOWN | Errno::HOSTDOWN | Errno::INVAL) => {
+            Attempt::Unreachable
+        }
+        Some(Errno::ADDRNOTAVAIL) if sockets::has_address_for(address) => Attempt::NoLocalPort,
+        Some(Errno::ADDRNOTAVAIL) => Attempt::NoLocalAddress,
+        _ if error.kind() == ErrorKind::TimedOut => Attempt::NoAnswer,
         _ => Attempt::Other,
     }
 }
 
-fn words(error: &io::Error) -> String {
-    match attempt(shown(error)) {
-        Attempt::NoAnswer => "no answer".to_owned(),
-        Attempt::Refused => "refused".to_owned(),
-        Attempt::Unreachable | Attempt::Other => error.to_string(),
-    }
+/// An address can be bound where it is this host's own; nothing is sent.
+fn is_ours(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
+}
+
+fn kernel_keeps_messages() -> bool {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(KEEPS_MESSAGES.0), Some(KEEPS_MESSAGES.1))
 }
 
 fn millis(duration: Duration) -> String {

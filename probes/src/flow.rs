@@ -1,0 +1,38 @@
+//! What the kernel's figures say of a connection that fell silent.
+
+use nssight_diagnosis::derive::flow::{Flow, flow};
+use nssight_diagnosis::fact::fact::TcpFlow;
+use nssight_nss::TcpInfo;
+
+/// Bytes of ours that were sent, and of these the acknowledged and the others. The kernel counts the SYN as an acknowledged one
+/// (tcp_input.c, tcp_ack).
+fn progress(figures: &TcpInfo) -> (u64, u64, u64) {
+    let sent = figures.bytes_sent.saturating_sub(figures.bytes_retransmitted);
+    let acknowledged = figures.bytes_acknowledged.saturating_sub(1);
+    let outstanding = if figures.unacknowledged == 0 { 0 } else { sent.saturating_sub(acknowledged) };
+    (sent, acknowledged, outstanding)
+}
+
+/// What became of the packets of a connection that fell silent.
+pub(crate) fn of(figures: &TcpInfo) -> TcpFlow {
+    let (_, acknowledged, outstanding) = progress(figures);
+    flow(Flow {
+        send_mss: figures.send_mss.into(),
+        acknowledged,
+        outstanding,
+        arrived_behind: figures.selectively_acknowledged,
+        timeouts: figures.timeouts,
+        received: figures.bytes_received,
+        out_of_order: figures.out_of_order,
+    })
+}
+
+/// The figures in a line.
+pub(crate) fn in_words(figures: &TcpInfo) -> String {
+    let (sent, _, outstanding) = progress(figures);
+    format!(
+        "segments of {} bytes, path MTU {}; of our {sent} bytes {outstanding} are not acknowledged, {} packets were sent again; \
+         {} bytes came in order, {} packets out of order",
+        figures.send_mss, figures.path_mtu, figures.retransmitted, figures.bytes_received, figures.out_of_order
+    )
+}

@@ -1,0 +1,103 @@
+//! The sources of host names on this host: the hosts file, the order that nsswitch.conf gives, DNS alone, search domains.
+
+use std::fs::File;
+use std::io::Read;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// The hosts file (hosts(5)).
+pub(crate) const HOSTS: &str = "/etc/hosts";
+const SWITCH: &str = "/etc/nsswitch.conf";
+const RESOLVER: &str = "/etc/resolv.conf";
+const AT_MOST: u64 = 4 * 1024 * 1024;
+
+fn text(path: &str) -> String {
+    let mut text = Vec::new();
+    let read = File::open(path).map(|file| file.take(AT_MOST)).and_then(|mut file| file.read_to_end(&mut text));
+    if read.is_err() {
+        text.clear();
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split('#').next().unwrap_or_default().split_whitespace()
+}
+
+/// Line numbers and addresses of a name in the hosts file.
+pub(crate) fn lines_of(host: &str) -> Vec<(usize, IpAddr)> {
+    let entry = |line: &str| {
+        let mut words = words(line);
+        let address = words.next()?.parse::<IpAddr>().ok()?;
+        words.any(|name| name.eq_ignore_ascii_case(host)).then_some(address)
+    };
+    text(HOSTS).lines().enumerate().filter_map(|(index, line)| Some((index + 1, entry(line)?))).collect()
+}
+
+/// The order in which sources are asked, as nsswitch.conf(5) has it.
+pub(crate) fn order() -> Option<String> {
+    let text = text(SWITCH);
+    let line = text.lines().filter_map(|line| line.trim_start().strip_prefix("hosts:")).next_back()?;
+    Some(words(line).collect::<Vec<_>>().join(" "))
+}
+
+/// The domains that the resolver adds to a short name (resolv.conf(5)): of several lines the last one counts.
+pub(crate) fn search_domains() -> Vec<String> {
+    let text = text(RESOLVER);
+    let list = |line: &str| {
+        let mut words = line.split_whitespace();
+        matches!(words.next(), Some("search" | "domain")).then(|| words.map(str::to_owned).collect())
+    };
+    text.lines().filter_map(list).next_back().unwrap_or_default()
+}
+
+/// Whether the name is one that this host has itself.
+pub(crate) fn is_own(host: &str) -> bool {
+    let label = |name: &str| name.split('.').next().unwrap_or_default().to_lowercase();
+    let name = rustix::system::uname();
+    let own = name.nodename().to_string_lossy();
+    let here = ["localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"];
+    here.iter().any(|known| known.eq_ignore_ascii_case(host)) || label(&own) == label(host)
+}
+
+/// The name service switch can be asked for DNS alone, by getent(1).
+pub(crate) fn ask_dns(host: &str, patience: Duration) -> Option<Vec<IpAddr>> {
+    let mut child = Command::new("getent")
+        .args(["-s", "dns", "ahosts", "--", host])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let output = child.stdout.take()?;
+    let text = within(patience, move || {
+        let mut text = String::new();
+        let _ = output.take(64 * 1024).read_to_string(&mut text);
+        text
+    });
+    let _ = child.kill();
+    let _ = child.wait();
+    let mut addresses: Vec<IpAddr> =
+        text?.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    Some(addresses)
+}
+
+/// What the resolver answers for a name, as far as it does in time.
+pub(crate) fn addresses_of(host: &str, patience: Duration) -> Vec<IpAddr> {
+    let host = host.to_owned();
+    let answer = within(patience, move || (host.as_str(), 0).to_socket_addrs().map(Vec::from_iter));
+    let addresses = answer.and_then(Result::ok).unwrap_or_default();
+    addresses.into_iter().map(|address| address.ip()).collect()
+}
+
+/// What has no deadline of its own gets a thread, which is left behind when it does not come back.
+pub(crate) fn within<T: Send + 'static>(patience: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (answer, wait) = mpsc::channel();
+    thread::spawn(move || answer.send(work()));
+    wait.recv_timeout(patience).ok()
+}

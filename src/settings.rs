@@ -1,11 +1,16 @@
 //! From the options of a command to the settings of a target, and the password that goes with them.
 
+use std::ffi::OsStr;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nssight_diagnosis::Layer;
+use nssight_inventory::load::Loaded;
+use nssight_nssdb::PasswordState;
 use nssight_probes::secret::Password;
 use nssight_probes::settings::{Overrides, Request};
+use nssight_probes::target::{PasswordSource, Target};
 use nssight_probes::{Plan, Settings};
 use nssight_runner::passwords::{self, Passwords};
 
@@ -32,9 +37,41 @@ pub(crate) fn load(
     Ok((settings, given.or(configured)))
 }
 
+/// As [`load`]; and where a configuration of Sigul has no `nss-password`, somebody at a terminal is asked for it, as Sigul's own programs
+/// ask.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_or_ask(
+    config: Option<&Path>,
+    overrides: &Overrides,
+    password: &PasswordOptions,
+    until: Layer,
+    timeout: Duration,
+) -> Result<(Settings, Option<Password>), String> {
+    let (mut settings, given) = load(config, overrides, password, until, timeout)?;
+    let asks = |target: &&mut Target| {
+        let missing = target.password == PasswordSource::None && !target.config_files.is_empty();
+        missing
+            && until >= Layer::Password
+            && io::stdin().is_terminal()
+            && has_password(&target.database.value.argument)
+    };
+    let Some(target) = settings.target.as_mut().ok().filter(asks) else { return Ok((settings, given)) };
+    target.password = PasswordSource::Prompt;
+    let typed = passwords::read(&PasswordSource::Prompt)?;
+    Ok((settings, typed))
+}
+
+/// Whether the key database has a password that somebody must type.
+fn has_password(argument: &OsStr) -> bool {
+    Loaded::from(argument).database.is_ok_and(|database| matches!(database.password, PasswordState::Set { .. }))
+}
+
 /// The settings that the options make, and the passwords.
 pub(crate) fn of_walk(options: &WalkedOptions, plan: &Plan) -> Result<(Settings, Passwords), String> {
     let (config, overrides) = (options.config.as_deref(), options.overrides());
+    let load = if plan.walks(Layer::Password) { load_or_ask } else { load };
     let (settings, database) = load(config, &overrides, &options.password, plan.until, options.walk.timeout)?;
     Ok((settings, Passwords { database, admin: password::admin(&options.admin)? }))
 }

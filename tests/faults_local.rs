@@ -286,7 +286,11 @@ faults! {
         with_identity(&case, &identity_with(&Spec::new("client", Usage::CodeSigning)))
     }
     certificate_for_servers_only: "certificate", "cert-wrong-usage" => |case| {
-        with_identity(&case, &identity_with(&Spec::new("client", Usage::Server)))
+        // Of a host that is configured as a client; in a database that nobody says so of it is a remark.
+        let server = identity_with(&Spec::new("client", Usage::Server));
+        let database = case.database_of(DbFormat::Sql, &server, &[("lab-ca", &PKI.ca, "CT,C,C")]);
+        let nss = format!("[nss]\nnss-dir: {}\nnss-password: {PASSWORD}\n", database.display());
+        config(&case, &format!("{nss}[client]\nbridge-hostname: localhost\nserver-hostname: s\nclient-cert-nickname: {NICKNAME}\n"))
     }
     authority_missing: "certificate", "ca-missing" => |case| { with_authorities(&case, &[]) }
     authority_without_trust: "certificate", "ca-untrusted" => |case| { with_authorities(&case, &[("lab-ca", &PKI.ca, ",,")]) }

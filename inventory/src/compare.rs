@@ -97,6 +97,7 @@ impl Comparison {
                 consequence: "a client configured with the password of A cannot use the keys of B".to_owned(),
             });
         }
+        differences.extend(salt(databases));
         differences.sort_by(|one, other| (one.gravity, &one.name).cmp(&(other.gravity, &other.name)));
         Self {
             schema: "nssight/db-compare/1",
@@ -141,6 +142,34 @@ fn by_der(database: &Database) -> (Certificates<'_>, Keys<'_>) {
 fn held<'a>(keys: &Keys<'a>, certificate: &'a Certificate) -> Held<'a> {
     let key = certificate.has_private_key.then(|| keys.get(certificate.cka_id.as_slice()).copied()).flatten();
     Held { certificate, key }
+}
+
+/// NSS since 3.118 hashes the password with SHA-384 under 48 bytes of salt, which an older one takes for a wrong password, whatever is
+/// typed.
+fn salt(databases: [&Database; 2]) -> Option<Difference> {
+    const SALT_OF_3_118: usize = 48;
+    let length = |database: &Database| match database.password {
+        PasswordState::Set { salt_length, .. } => Some(salt_length),
+        _ => None,
+    };
+    let [Some(a), Some(b)] = databases.map(length) else { return None };
+    let newer = match (a == SALT_OF_3_118, b == SALT_OF_3_118) {
+        (true, false) => "A",
+        (false, true) => "B",
+        _ => return None,
+    };
+    let shown = |length: usize| Some(format!("{length} bytes of salt"));
+    Some(Difference {
+        kind: Kind::SaltDiffers,
+        gravity: Gravity::Grave,
+        name: "password".to_owned(),
+        sha256: None,
+        a: shown(a),
+        b: shown(b),
+        consequence: format!(
+            "NSS before 3.118 takes the right password of {newer} for a wrong one, and uses no key of it"
+        ),
+    })
 }
 
 /// The same certificate on both sides: its name, its trust, its key.
@@ -252,7 +281,9 @@ fn keys_alone(databases: [&Database; 2], differences: &mut Vec<Difference>) {
                 sha256: None,
                 a,
                 b,
-                consequence: "the certificate that is to come for it works on that side only".to_owned(),
+                consequence:
+                    "if it was requested for and its certificate is still to come, that will work on that side only"
+                        .to_owned(),
             });
         }
     }

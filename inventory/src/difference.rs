@@ -52,6 +52,8 @@ pub enum Kind {
     CrlOnlyInB,
     /// The passwords differ.
     PasswordDiffers,
+    /// An NSS before 3.118 can check the password of one only.
+    SaltDiffers,
 }
 
 /// One difference.

@@ -1,12 +1,13 @@
 //! What a certificate says of itself, as far as a release engineer asks.
 
+use nssight_nss::kinds;
 use schemars::JsonSchema;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
-use x509_parser::public_key::PublicKey;
+use x509_parser::public_key::{PublicKey, RSAPublicKey};
 
 /// What ties a certificate to its issuer, as DER: it tells names apart, however they are shown.
 #[derive(Debug, Clone)]
@@ -149,11 +150,22 @@ fn key(certificate: &X509Certificate<'_>) -> KeyFacts {
         }
         _ => None,
     };
-    match named {
-        Some((kind, bits)) => KeyFacts { kind: kind.to_owned(), bits: Some(bits) },
-        None => KeyFacts { kind: info.algorithm.algorithm.to_id_string(), bits: None },
+    let algorithm = info.algorithm.algorithm.to_id_string();
+    match (named, algorithm.as_str()) {
+        (_, RSA_PSS) => {
+            let modulus = RSAPublicKey::from_der(&info.subject_public_key.data).ok().map(|(_, key)| key.modulus);
+            KeyFacts { kind: "RSA-PSS".to_owned(), bits: modulus.map(bit_length) }
+        }
+        (Some((kind, bits)), _) => KeyFacts { kind: kind.to_owned(), bits: Some(bits) },
+        (None, other) => {
+            let known = kinds::of_algorithm(other).map(|kind| kind.name);
+            KeyFacts { kind: known.map_or(algorithm.clone(), str::to_owned), bits: None }
+        }
     }
 }
+
+/// A key that may sign with PSS only (id-RSASSA-PSS, RFC 4055, 1.2).
+const RSA_PSS: &str = "1.2.840.113549.1.1.10";
 
 /// The content of an INTEGER at the start of a SEQUENCE's content.
 fn first_integer(content: &[u8]) -> Option<&[u8]> {

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use nssight_nssdb::directory::{FileKind, Magic};
 use nssight_nssdb::{
-    Algorithm, Certificate, Database, FileState, KeyKind, KeyMatch, PasswordState, PrivateKey, TrustSource, Unlocked,
+    Algorithm, Certificate, Database, Error, FileState, KeyKind, KeyMatch, PasswordState, PrivateKey, TrustSource,
+    Unlocked,
 };
-use openssl::pkey::{Id, PKey, Private};
+use openssl::pkey::{Id, PKey, PKeyRef, Private, Public};
 use openssl::x509::{X509, X509Crl};
 use time::OffsetDateTime;
 
@@ -243,6 +244,8 @@ fn decrypt(
 ) -> String {
     let opened: PKey<Private> = match unlocked.private_key(key) {
         Ok(opened) => opened,
+        // What this reader does not know is not broken.
+        Err(error @ Error::Unsupported(_)) => return format!("not tried: {error}"),
         Err(error) => return format!("failed: {error}"),
     };
     *known = match opened.id() {
@@ -252,12 +255,21 @@ fn decrypt(
         _ => *known,
     };
     let public = certificate.and_then(|certificate| X509::from_der(&certificate.der).ok()?.public_key().ok());
-    match public.map(|public| opened.public_eq(&public)) {
+    match public.map(|public| is_of(&opened, &public)) {
         Some(true) => "belongs to its certificate",
         Some(false) => "another key than its certificate's",
         None => "readable",
     }
     .to_owned()
+}
+
+/// Whether it is the private half of a public key. A key that a certificate allows PSS only is stored as any RSA key, and OpenSSL
+/// takes the two for different kinds.
+fn is_of(private: &PKeyRef<Private>, public: &PKeyRef<Public>) -> bool {
+    match (private.rsa(), public.rsa()) {
+        (Ok(private), Ok(public)) => private.n() == public.n() && private.e() == public.e(),
+        _ => private.public_eq(public),
+    }
 }
 
 fn crl(der: &[u8], url: Option<String>) -> CrlView {

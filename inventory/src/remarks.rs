@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use nssight_nss::kinds::{self, NewerKind};
+use nssight_nss::library;
 use nssight_nssdb::{Algorithm, Database, Format, Pairing, PasswordState, TrustSource};
 
 use crate::load::Loaded;
@@ -56,6 +58,12 @@ fn directory(remarks: &mut Remarks, inspection: &Inspection, loaded: &Loaded) {
         let read = loaded.choice.reads.map_or_else(|| "neither".to_owned(), |format| format!("the {format}: pair"));
         remarks.add("both-formats", format!("both formats are in the directory; NSS reads {read}"));
     }
+    if let Some(older) = loaded.inventory.older_than_legacy() {
+        remarks.add(
+            "older-than-legacy",
+            format!("the certificates are in {older}, which is older than cert8.db and is not shown: NSS reads it only to convert it"),
+        );
+    }
     if loaded.choice.reads.is_none() {
         remarks.add(
             "not-read-by-nss",
@@ -77,8 +85,8 @@ fn directory(remarks: &mut Remarks, inspection: &Inspection, loaded: &Loaded) {
 fn pairing(remarks: &mut Remarks, inspection: &Inspection, database: &Database) {
     let report = database.pairing();
     let text = match report.pairing {
-        Pairing::Pair | Pairing::NothingToPair | Pairing::Unknown => None,
-        Pairing::NoKeyMatches => Some("there are certificates and private keys, and no key belongs to a certificate"),
+        Pairing::Pair | Pairing::KeysWait | Pairing::NothingToPair | Pairing::Unknown => None,
+        Pairing::NoKeyMatches => Some("the certificates had keys here once, and the private keys are others"),
         Pairing::KeyDbEmpty => Some("the certificates had keys here once, and the key database has none"),
         Pairing::SignaturesForeign => Some(
             "the signatures in the key database are those of another certificate database: after a login all trust is lost",
@@ -114,7 +122,20 @@ fn pairing(remarks: &mut Remarks, inspection: &Inspection, database: &Database) 
         .filter(|key| key.certificates.is_empty())
         .map(|key| key.nickname.clone().unwrap_or_else(|| key.id.clone()))
         .collect();
-    remarks.about("key-without-certificate", &orphans, "a private key without a certificate");
+    remarks.about(
+        "key-without-certificate",
+        &orphans,
+        "a private key without a certificate, as certutil -R leaves it until the signed certificate is imported: it must be kept",
+    );
+    for kind in newer_kinds(inspection) {
+        let (major, minor) = kind.since;
+        let what = format!(
+            "the key is {}, which NSS knows since {major}.{minor}: this host's NSS {} is too old for it",
+            kind.name,
+            library::nss_version()
+        );
+        remarks.about("kind-too-new", &named(&|view| is_of(view, kind)), &what);
+    }
     let broken: Vec<String> = inspection
         .private_keys
         .iter()
@@ -124,6 +145,16 @@ fn pairing(remarks: &mut Remarks, inspection: &Inspection, database: &Database) 
         .map(|key| key.certificates.first().cloned().or(key.nickname.clone()).unwrap_or_else(|| key.id.clone()))
         .collect();
     remarks.about("key-broken", &broken, "the private key does not decrypt, or is not the certificate's");
+}
+
+fn is_of(view: &CertificateView, kind: &NewerKind) -> bool {
+    view.key.as_ref().is_some_and(|key| key.kind == kind.name)
+}
+
+/// Kinds of the certificates' keys that the NSS of this host does not know.
+fn newer_kinds(inspection: &Inspection) -> impl Iterator<Item = &'static NewerKind> {
+    let is_there = |kind: &NewerKind| inspection.certificates.iter().any(|view| is_of(view, kind));
+    kinds::KINDS.iter().filter(move |kind| library::nss_release() < kind.since && is_there(kind))
 }
 
 fn signatures(remarks: &mut Remarks, inspection: &Inspection) {

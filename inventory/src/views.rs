@@ -244,6 +244,12 @@ pub fn key_kind(kind: KeyKind) -> String {
         KeyKind::Dsa => "DSA".to_owned(),
         KeyKind::Dh => "DH".to_owned(),
         KeyKind::Ec => "EC".to_owned(),
+        // PKCS #11 3.2, pkcs11t.h; of the Edwards and Montgomery curves NSS has one each.
+        KeyKind::Other(0x40) => "Ed25519".to_owned(),
+        KeyKind::Other(0x41) => "X25519".to_owned(),
+        KeyKind::Other(0x49) => "ML-KEM".to_owned(),
+        KeyKind::Other(0x4a) => "ML-DSA".to_owned(),
+        KeyKind::Other(0x4b) => "SLH-DSA".to_owned(),
         KeyKind::Other(number) => format!("CKK 0x{number:x}"),
         KeyKind::Undisclosed => "shows when decrypted".to_owned(),
     }

@@ -24,6 +24,7 @@ pub mod session_facts;
 pub mod settings;
 mod sockets;
 pub mod target;
+mod token;
 pub mod trust_store;
 pub mod walk;
 pub mod wire;

@@ -67,6 +67,12 @@ impl Modules {
         self.unreadable.as_ref().filter(|error| matches!(error, Error::NotRegular { .. }))
     }
 
+    /// Libraries that are named and not there; one named without a directory is somebody else's to find.
+    pub fn missing(&self) -> Vec<String> {
+        let gone = |it: &&Foreign| it.path.is_none() && it.library.contains('/');
+        self.foreign.iter().filter(gone).map(|it| it.library.clone()).collect()
+    }
+
     /// Names every module that is not NSS's own.
     pub fn describe(&self, notes: &mut Notes) {
         for module in &self.foreign {

@@ -32,6 +32,13 @@ pub fn read(content: &[u8], token: &str) -> Reading {
     Reading::Password(until_nul(named.or_else(|| lines(content).last()).unwrap_or_default()))
 }
 
+/// Whether a line of the file is for the token of this name.
+pub fn names(content: &[u8], token: &str) -> bool {
+    let content = &content[..content.len().min(READ_AT_MOST)];
+    let prefix = format!("{token}:");
+    lines(content).any(|line| line.starts_with(prefix.as_bytes()))
+}
+
 fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
     content.split(|byte| matches!(byte, b'\r' | b'\n')).filter(|line| !line.is_empty())
 }

@@ -17,6 +17,8 @@ const PREFIX: &str = "nssight-copy-";
 const RANDOM: usize = 16;
 /// A database of a client has some hundred kilobytes.
 pub const COPIED_AT_MOST: u64 = 256 * 1024 * 1024;
+/// A file system with less room than this is as good as full.
+const ROOM: u64 = 16 * 1024 * 1024;
 /// What NSS reads of a database in the new format. SQLite makes the index of a write-ahead log (`-shm`) anew.
 const FILES: [&str; 7] =
     ["cert9.db", "cert9.db-wal", "cert9.db-journal", "key4.db", "key4.db-wal", "key4.db-journal", "pkcs11.txt"];
@@ -100,7 +102,30 @@ pub fn place() -> PathBuf {
     // Without randomness the name is taken already, which is said when the copy is made.
     let _ = openssl::rand::rand_bytes(&mut random);
     let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    std::env::temp_dir().join(format!("{PREFIX}{digits}"))
+    let bases = bases();
+    let base = bases.iter().find(|base| has_room(base)).unwrap_or(&bases[0]);
+    base.join(format!("{PREFIX}{digits}"))
+}
+
+/// Where a copy may lie: where TMPDIR says, and otherwise where every Linux has a directory for temporary files (file-hierarchy(7)).
+/// A TMPDIR that is of no use is no fault of the database.
+fn bases() -> Vec<PathBuf> {
+    let mut bases = vec![std::env::temp_dir()];
+    for usual in ["/tmp", "/var/tmp", "/dev/shm"].map(PathBuf::from) {
+        if !bases.contains(&usual) {
+            bases.push(usual);
+        }
+    }
+    bases
+}
+
+/// A directory in which this process may make files, on a file system that is not about to be full.
+fn has_room(base: &Path) -> bool {
+    let may = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    base.is_dir()
+        && rustix::fs::accessat(CWD, base, may, AtFlags::EACCESS).is_ok()
+        && rustix::fs::statvfs(base)
+            .is_ok_and(|file_system| file_system.f_bavail.saturating_mul(file_system.f_frsize) >= ROOM)
 }
 
 /// Makes the directory and locks it.
@@ -188,7 +213,13 @@ fn remove_opened(directory: &File, path: &Path) {
 /// Removes what processes of this user left that were killed: directories of ours by name, owner and mode, which nobody
 /// holds a lock on.
 pub fn remove_orphans() {
-    let Ok(names) = std::fs::read_dir(std::env::temp_dir()) else { return };
+    for base in bases() {
+        remove_orphans_in(&base);
+    }
+}
+
+fn remove_orphans_in(base: &Path) {
+    let Ok(names) = std::fs::read_dir(base) else { return };
     for entry in names.take(NAMES_AT_MOST).flatten().filter(|entry| is_ours(&entry.file_name())) {
         let path = entry.path();
         let Ok(directory) = open_directory(&path) else { continue };

@@ -80,6 +80,8 @@ pub struct Walk<'a> {
     pub nss: Option<Nss>,
     /// The slot with the keys, from `nss-db` on.
     pub slot: Option<Slot>,
+    /// The slot of another token, where the nickname leads to one.
+    pub token: Option<Slot>,
     /// Our certificate, from `certificate` on.
     pub certificate: Option<Certificate>,
     /// The certificate and its issuers. NSS keeps what it has read of a certificate, trust included, only while somebody
@@ -124,6 +126,7 @@ impl<'a> Walk<'a> {
             password,
             nss: None,
             slot: None,
+            token: None,
             certificate: None,
             chain: Vec::new(),
             met: Vec::new(),

@@ -2,6 +2,7 @@
 
 use nssight_diagnosis::derive::dates::Validity;
 use nssight_diagnosis::derive::signatures::Signer;
+use nssight_nss::kinds::{self, NewerKind};
 use openssl::nid::Nid;
 use openssl::x509::X509;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -111,4 +112,9 @@ fn named(der: &[u8]) -> (Vec<String>, From) {
 fn address(bytes: &[u8]) -> Option<String> {
     let four = <[u8; 4]>::try_from(bytes).map(|bytes| std::net::IpAddr::from(bytes).to_string());
     four.or_else(|_| <[u8; 16]>::try_from(bytes).map(|bytes| std::net::IpAddr::from(bytes).to_string())).ok()
+}
+
+/// The kind of a certificate's key, if NSS did not always know it.
+pub fn newer_kind(der: &[u8]) -> Option<&'static NewerKind> {
+    kinds::of_algorithm(&parse(der)?.public_key().algorithm.algorithm.to_id_string())
 }

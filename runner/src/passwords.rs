@@ -70,11 +70,17 @@ pub fn read(source: &PasswordSource) -> Result<Option<Password>, String> {
 /// The token that a password file may name; NSS calls the slot with the keys so, unless it is in FIPS mode.
 const TOKEN: &str = "NSS Certificate DB";
 
-/// A given password as the bytes that NSS would try; none from an empty file.
+/// A given password as the bytes that NSS would try for its own token; none from an empty file.
 pub fn bytes(password: &Password) -> Option<Zeroizing<Vec<u8>>> {
+    bytes_for(password, None)
+}
+
+/// As [`bytes`], for the token that a nickname names (`token:nickname`).
+pub fn bytes_for(password: &Password, nickname: Option<&str>) -> Option<Zeroizing<Vec<u8>>> {
+    let token = nickname.and_then(|nickname| nickname.split_once(':')).map_or(TOKEN, |(token, _)| token);
     match password.form {
         PasswordForm::Literal => Some(Zeroizing::new(password.expose().to_vec())),
-        PasswordForm::File => match password_file::read(password.expose(), TOKEN) {
+        PasswordForm::File => match password_file::read(password.expose(), token) {
             Reading::Password(secret) => Some(secret),
             Reading::NoData => None,
         },

@@ -36,7 +36,8 @@ def main():
     nss.nss_init(task["database"])
     identity = None
     if task["nickname"]:
-        slot = nss.get_internal_key_slot()
+        token, colon, _ = task["nickname"].partition(":")
+        slot = nss.find_slot_by_name(token) if colon else nss.get_internal_key_slot()
         if slot.need_login():
             slot.authenticate()
         certificate = nss.find_cert_from_nickname(task["nickname"])

@@ -45,7 +45,7 @@ type Try<'a> = Box<dyn Fn(&Job<'_>) -> io::Result<Attempt> + 'a>;
 pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
     worker::protect();
     let (config, overrides) = (options.config.as_deref(), options.overrides());
-    let loaded = settings::load(config, &overrides, &options.password, Layer::OuterHandshake, options.timeout);
+    let loaded = settings::load_or_ask(config, &overrides, &options.password, Layer::OuterHandshake, options.timeout);
     let (settings, password) = match loaded {
         Ok(loaded) => loaded,
         Err(error) => return exit::usage(error),
@@ -60,7 +60,8 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
     let Some(bridge) = &target.bridge else {
         return exit::usage("there is no peer to connect to: name one with --bridge");
     };
-    let password = password.as_ref().and_then(passwords::bytes);
+    let nickname = target.nickname.as_ref().map(|nickname| nickname.value.as_str());
+    let password = password.as_ref().and_then(|password| passwords::bytes_for(password, nickname));
     let opened = match others::open_for_others(&target.database.value.argument, target.load_modules) {
         Ok(opened) => opened,
         Err(code) => return code,

@@ -84,8 +84,8 @@ fn connector(job: &Job<'_>) -> Result<SslConnector, Failure> {
     }
     builder.set_cert_store(store.build());
     if let Some(nickname) = &job.target.nickname {
-        let named =
-            |entry: &&nssight_nssdb::Certificate| entry.nicknames.iter().any(|name| name.text == nickname.value);
+        let wanted = nickname.value.strip_prefix("NSS Certificate DB:").unwrap_or(&nickname.value);
+        let named = |entry: &&nssight_nssdb::Certificate| entry.nicknames.iter().any(|name| name.text == wanted);
         let entry = database.certificates.iter().find(named);
         let entry = entry.ok_or_else(|| format!("no certificate \"{}\" in the database", nickname.value))?;
         let key = database.private_keys.iter().find(|key| key.cka_id == entry.cka_id);

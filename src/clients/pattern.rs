@@ -38,10 +38,17 @@ pub(crate) enum Kind {
 
 impl Pattern {
     pub(super) fn of(attempts: &[Attempt]) -> Self {
-        let tried: Vec<&Attempt> = attempts.iter().filter(|attempt| attempt.outcome != Outcome::Absent).collect();
+        let here: Vec<&Attempt> = attempts.iter().filter(|attempt| attempt.outcome != Outcome::Absent).collect();
+        let came_to_it = here.iter().any(|attempt| attempt.connected);
+        let (silent, tried): (Vec<&Attempt>, Vec<&Attempt>) =
+            here.into_iter().partition(|attempt| came_to_it && proves_nothing(attempt));
+        let libraries = |uses_nss: bool| tried.iter().any(|attempt| attempt.connected && attempt.uses_nss == uses_nss);
         let failed: Vec<&Attempt> = tried.iter().copied().filter(|attempt| attempt.outcome != Outcome::Pass).collect();
         let (kind, text) = match (tried.len(), failed.len()) {
-            (0 | 1, _) => (Kind::TooFew, "there is nothing to compare: no other client is on this host".to_owned()),
+            (0 | 1, _) if silent.is_empty() => {
+                (Kind::TooFew, "there is nothing to compare: no other client is on this host".to_owned())
+            }
+            (0 | 1, _) => (Kind::TooFew, "there is nothing to compare: no other client came to the peer".to_owned()),
             (_, 0) if tried.iter().any(|attempt| attempt.confirmed == Some(false)) => (
                 Kind::AllPass,
                 "every client completes its side of the handshake, and nobody heard what the peer makes of the certificate: a \
@@ -62,10 +69,16 @@ impl Pattern {
                  certificate. Nobody came to a handshake with this certificate, so the peer is not to blame"
                     .to_owned(),
             ),
-            (all, count) if all == count => (
+            (all, count) if all == count && libraries(true) && libraries(false) => (
                 Kind::AllFail,
                 "every client fails, with two different TLS libraries: it is the peer, the network, or what they all share, \
                  the certificate. No single application is to blame"
+                    .to_owned(),
+            ),
+            (all, count) if all == count => (
+                Kind::AllFail,
+                "every client fails that came to the peer, all of them with one TLS library: it is the peer, the network, what \
+                 they all share, the certificate, or that library and its policy"
                     .to_owned(),
             ),
             (_, 1) if failed[0].client == super::double_tls::NAME && failed[0].connected => (
@@ -104,6 +117,56 @@ impl Pattern {
                 (Kind::SomeFail, format!("{} fail and the others do not: compare their errors", names.join(", ")))
             }
         };
+        let silent: Vec<&str> = silent.iter().map(|attempt| attempt.client).collect();
+        let text = match silent.as_slice() {
+            [] => text,
+            names => format!("{text}. {} never came to the peer, which proves nothing", names.join(" and ")),
+        };
         Self { kind, text }
+    }
+}
+
+/// Where others came to the peer: one that found no connection met something that may have passed, and one that NSS's files were only
+/// read for was not given what NSS uses, such as a key on a token or of a kind that the reader does not know. A client of NSS that
+/// fails before it connects shows what NSS makes of the same database.
+fn proves_nothing(attempt: &Attempt) -> bool {
+    match attempt.outcome {
+        Outcome::FailedToConnect => true,
+        Outcome::FailedLocally => !attempt.uses_nss,
+        Outcome::Pass | Outcome::FailedInHandshake | Outcome::Absent => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(client: &'static str, uses_nss: bool, outcome: Outcome) -> Attempt {
+        let connected = matches!(outcome, Outcome::Pass | Outcome::FailedInHandshake);
+        Attempt { outcome, connected, ..Attempt::new(client, uses_nss, "", "") }
+    }
+
+    #[test]
+    fn a_client_that_never_connected_proves_nothing() {
+        use Outcome::{FailedInHandshake, FailedLocally, FailedToConnect, Pass};
+        let of = |nss: Outcome, openssl: Outcome, tstclnt: Outcome| {
+            let all =
+                [attempt("nssight", true, nss), attempt("openssl", false, openssl), attempt("tstclnt", true, tstclnt)];
+            Pattern::of(&all)
+        };
+        let reader = of(Pass, FailedLocally, Pass);
+        assert_eq!(reader.kind, Kind::AllPass);
+        assert!(reader.text.contains("openssl never came to the peer"), "{}", reader.text);
+        let refused = of(FailedInHandshake, FailedLocally, FailedInHandshake);
+        assert_eq!(refused.kind, Kind::AllFail);
+        assert!(!refused.text.contains("two different TLS libraries"), "{}", refused.text);
+        assert_eq!(of(Pass, Pass, FailedToConnect).kind, Kind::AllPass);
+        assert_eq!(of(Pass, FailedLocally, FailedToConnect).kind, Kind::TooFew);
+        // What NSS makes of the database is what is asked.
+        assert_eq!(of(Pass, Pass, FailedLocally).kind, Kind::OnlyOneFails);
+        assert_eq!(of(FailedLocally, Pass, FailedLocally).kind, Kind::OnlyNssFails);
+        assert_eq!(of(FailedLocally, FailedLocally, FailedLocally).kind, Kind::AllFailLocally);
+        let both = of(FailedInHandshake, FailedInHandshake, FailedInHandshake);
+        assert!(both.text.contains("two different TLS libraries"), "{}", both.text);
     }
 }

@@ -78,6 +78,7 @@ fn one(out: &mut dyn Write, difference: &Difference, verbose: bool) -> io::Resul
         Kind::CertificateDiffers => "another certificate",
         Kind::CrlOnlyInA => "only in A",
         Kind::CrlOnlyInB => "only in B",
+        Kind::SaltDiffers => "salt of the password",
         Kind::PasswordDiffers => "another password",
     };
     let sides = match (&difference.a, &difference.b) {

@@ -141,7 +141,7 @@ fn subject(options: &ProcessModelOptions) -> Result<Given, ExitCode> {
     let (config, overrides) = (options.config.as_deref(), options.overrides());
     let until = if options.connect { Layer::InnerHandshake } else { Layer::PrivateKey };
     let (settings, password) =
-        settings::load(config, &overrides, &options.password, until, LAYER).map_err(exit::usage)?;
+        settings::load_or_ask(config, &overrides, &options.password, until, LAYER).map_err(exit::usage)?;
     let target = settings.target.as_ref().map_err(|trouble| exit::usage(&trouble.summary))?;
     let subject = Subject {
         database: target.database.value.argument.clone(),

@@ -402,6 +402,6 @@ impl Session {
 }
 
 /// SSL_ERROR_*_ALERT: an alert that the peer sent.
-fn is_alert(code: ErrorCode) -> bool {
+pub(crate) fn is_alert(code: ErrorCode) -> bool {
     Signal::of_nss(code.0).row().alert.is_some_and(|alert| alert != 0)
 }

@@ -1,10 +1,14 @@
 //! The calls before the first byte of TLS: database, password, certificate, key, name, connection.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
 use nssight_diagnosis::fact::fact;
 use nssight_diagnosis::signal::{Library, Signal, signal};
 use nssight_diagnosis::{Layer, Notes, Outcome};
 use nssight_nss::{ErrorCode, NssError, Step};
 use nssight_probes::error_info;
+use nssight_probes::probe::nss_db::salt_too_new;
 use nssight_tracer::event::{Event, Function, Phase, Purpose};
 
 use crate::address;
@@ -226,7 +230,21 @@ fn password(story: &Story, failed: &Call, shown: Signal, notes: &mut Notes) -> (
         (None, ..) => (fact::PasswordCallback::NeverAsked, "a password was needed and no callback was asked for one"),
     };
     notes.put(did);
+    if let Some(length) = database_of(story, failed).filter(|_| gave).and_then(|argument| salt_too_new(&argument)) {
+        notes.put(fact::PASSWORD_SALT.text(format!("{length} bytes")));
+        notes.put(fact::PasswordState::SaltTooNewUnverified);
+    }
     (shown, summary)
+}
+
+/// What the process gave NSS as its database, or the process that it has NSS from.
+fn database_of(story: &Story, failed: &Call) -> Option<OsString> {
+    let starts = || {
+        let done = story.calls.iter().filter(|call| call.event.phase == Phase::Done && call.event.length > 0);
+        done.filter(|call| call.event.function.purpose() == Purpose::Start && call.event.at_ns <= failed.event.at_ns)
+    };
+    let own = starts().rfind(|call| call.process == failed.process).or_else(|| starts().next_back());
+    own.map(|call| OsStr::from_bytes(call.event.text()).to_owned())
 }
 
 /// A call in a line: what, where, when, and how it came out.

@@ -3,6 +3,7 @@
 use nssight_diagnosis::Layer;
 use nssight_tracer::event::{Library, Phase};
 
+use crate::layers::is_alert;
 use crate::local::{counts, layer};
 use crate::session::{Handshake, Session};
 use crate::story::{Call, Story};
@@ -20,14 +21,15 @@ pub(crate) fn is_overcome(story: &Story, of: Layer, failed: &Call) -> bool {
             call.event.at_ns > reaped && others && call.process != failed.process
         })
     });
+    if ended_well || was_left_behind {
+        return true;
+    }
+    if hangs_on(story, of, failed) {
+        return false;
+    }
     let clients = || story.sessions.iter().filter(|session| !session.is_server);
     let a_session_came_up = clients().any(|session| session.handshake == Handshake::Done && session.settled_ns > at);
-    ended_well
-        || was_left_behind
-        || a_session_came_up
-        || worked_later(story, of, failed)
-        || went_on(story, of, failed)
-        || is_beside(story, of, failed)
+    a_session_came_up || worked_later(story, of, failed) || went_on(story, of, failed) || is_beside(story, of, failed)
 }
 
 /// The same was tried again and worked: the same name where it matters which, anything where only the layer matters.
@@ -43,28 +45,37 @@ fn worked_later(story: &Story, of: Layer, failed: &Call) -> bool {
     })
 }
 
-/// Its process came to a later layer. Without certificate or key it may come far, to a peer that asks for one: there the
-/// failure is the reason after all.
-fn went_on(story: &Story, of: Layer, failed: &Call) -> bool {
-    let mine = || story.sessions.iter().filter(|session| session.process == failed.process && !session.is_server);
+fn sessions_of<'a>(story: &'a Story, failed: &'a Call) -> impl Iterator<Item = &'a Session> {
+    story.sessions.iter().filter(|session| session.process == failed.process && !session.is_server)
+}
+
+/// Without certificate or key a program may come far, to a peer that asks for one: where that peer refuses it, the look-up or the login
+/// that failed is the reason. In TLS 1.3 the handshake is done by then (RFC 8446, 4.4.2.4).
+fn hangs_on(story: &Story, of: Layer, failed: &Call) -> bool {
+    let was_refused =
+        |session: &Session| session.error().is_some() || session.later_failure.is_some_and(|(_, code)| is_alert(code));
     let has_no_certificate = |session: &Session| {
         let asked = session.gave_certificate.is_some() || session.log.summary().certificate_request.is_some();
         let sent = session.log.summary().client_certificate_sent.or(session.gave_certificate).unwrap_or(false);
         asked && !sent
     };
-    if matches!(of, Layer::Password | Layer::Certificate | Layer::PrivateKey) && mine().any(has_no_certificate) {
-        return false;
-    }
+    matches!(of, Layer::Password | Layer::Certificate | Layer::PrivateKey)
+        && !worked_later(story, of, failed)
+        && sessions_of(story, failed).any(|session| has_no_certificate(session) && was_refused(session))
+}
+
+/// Its process came to a later layer.
+fn went_on(story: &Story, of: Layer, failed: &Call) -> bool {
     let later = story.calls.iter().any(|call| {
         let is_later = layer(call.event.function).is_some_and(|layer| layer > of && layer <= Layer::Tcp);
         let is_call = call.event.phase != Phase::Note && counts(&call.event);
         call.process == failed.process && call.event.at_ns > failed.event.at_ns && is_call && is_later
     });
-    later || mine().any(|session| session.was_used_after(failed.event.at_ns))
+    later || sessions_of(story, failed).any(|session| session.was_used_after(failed.event.at_ns))
 }
 
 /// A name or a connection that comes after the handshake had begun is another one.
 fn is_beside(story: &Story, of: Layer, failed: &Call) -> bool {
-    let mut mine = story.sessions.iter().filter(|session| session.process == failed.process && !session.is_server);
-    matches!(of, Layer::Resolve | Layer::Tcp) && mine.any(|session| session.had_begun_by(failed.event.at_ns))
+    let had_begun = |session: &Session| session.had_begun_by(failed.event.at_ns);
+    matches!(of, Layer::Resolve | Layer::Tcp) && sessions_of(story, failed).any(had_begun)
 }

@@ -5,6 +5,10 @@ use crate::fact::fact::{ClockState, OurCertificateState, PeerChainDates};
 /// Between zones and mirrors a file may be dated this much ahead, in seconds.
 const DAY: i64 = 24 * 3600;
 
+/// NSS takes a peer's certificate up to a day before it begins (CERT_GetSlopTime in lib/certdb/certdb.c); an hour less, since the peer's
+/// clock is another one.
+const TAKEN_EARLY: i64 = DAY - 3600;
+
 /// When a certificate is valid, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validity {
@@ -27,6 +31,9 @@ pub fn dates(
     }
     if now >= certificate.from {
         return None;
+    }
+    if clock != ClockState::BeforeInstallation && certificate.from - now <= TAKEN_EARLY {
+        return Some(OurCertificateState::BeginsSoon);
     }
     let chain_is_early = !issuers.is_empty() && issuers.iter().all(|issuer| issuer.is_some_and(|it| now < it.from));
     Some(match chain_is_early || clock == ClockState::BeforeInstallation {
@@ -71,8 +78,8 @@ mod tests {
         Validity { from, until }
     }
     const PAST: Validity = of(0, 10);
-    const PRESENT: Validity = of(0, 100);
-    const FUTURE: Validity = of(60, 100);
+    const PRESENT: Validity = of(0, 100 + DAY);
+    const FUTURE: Validity = of(60 + DAY, 100 + DAY);
 
     #[test]
     fn a_whole_chain_from_the_future_speaks_of_the_clock() {
@@ -89,10 +96,20 @@ mod tests {
     #[test]
     fn the_first_and_the_last_second_are_valid() {
         let at = |now| dates(of(10, 20), &[], now, ClockState::Plausible);
-        assert_eq!([at(9), at(10)], [Some(OurCertificateState::NotYetValid), None]);
+        assert_eq!([at(9), at(10)], [Some(OurCertificateState::BeginsSoon), None]);
         assert_eq!([at(20), at(21)], [None, Some(OurCertificateState::Expired)]);
         assert_eq!(first_expired(&[Some(of(10, 20))], 20), None);
         assert_eq!(first_expired(&[Some(of(10, 20))], 21), Some(0));
+    }
+
+    #[test]
+    fn what_begins_within_a_day_is_taken_by_peers_of_nss() {
+        let at = |from, clock| dates(of(from, 3 * DAY), &[Some(of(from, 3 * DAY))], 0, clock);
+        let plausible = |from| at(from, ClockState::Plausible);
+        assert_eq!(plausible(300), Some(OurCertificateState::BeginsSoon));
+        assert_eq!(plausible(TAKEN_EARLY), Some(OurCertificateState::BeginsSoon));
+        assert_eq!(plausible(TAKEN_EARLY + 1), Some(OurCertificateState::NotYetValidByClock));
+        assert_eq!(at(300, ClockState::BeforeInstallation), Some(OurCertificateState::NotYetValidByClock));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::ffi::{CString, c_uint};
 use std::ptr;
 
 use nss_sys::cert::CERTCertTrust;
+use nss_sys::{SECItem, SECItemType};
 
 use crate::cert::Certificate;
 use crate::error::{NssError, Result, Step};
@@ -49,6 +50,22 @@ pub fn import_key(slot: &Slot, nss: &Nss, pkcs8: &[u8], public_value: &[u8], nic
     match PrivateKey::from_raw(handle, nss) {
         Some(key) if status == ffi::SUCCESS => Ok(key),
         _ => Err(NssError::last(STEP)),
+    }
+}
+
+/// Makes the secret key that saved logins are encrypted with, as Firefox does with the first one. The slot must be logged in.
+pub fn saved_logins_key(_: &Nss) -> Result<()> {
+    let (mut text, mut id) = (BorrowedItem::new(b"a saved login"), BorrowedItem::new(&[]));
+    let mut sealed = SECItem { type_: SECItemType::siBuffer, data: ptr::null_mut(), len: 0 };
+    // SAFETY: NSS is initialised, the items outlive the call; what it returns is ours and given back.
+    unsafe {
+        let status = ffi::PK11SDR_Encrypt(id.as_ptr(), text.as_ptr(), &mut sealed, ptr::null_mut());
+        let outcome = match status {
+            ffi::SUCCESS => Ok(()),
+            _ => Err(NssError::last(Step::EncryptLogin)),
+        };
+        ffi::SECITEM_FreeItem(&mut sealed, 0);
+        outcome
     }
 }
 

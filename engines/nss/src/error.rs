@@ -175,6 +175,8 @@ steps! {
     Unlock = "unlock the key database",
     LogOut = "log out",
     KeySlot = "get the internal key slot",
+    FindToken = "find the token by its name",
+    EncryptLogin = "encrypt a login",
     ImportPrivateKey = "import a private key",
     ImportPublicKey = "import a public key",
     ImportCertificate = "import a certificate",

@@ -25,7 +25,15 @@ macro_rules! opaque {
     ($($name:ident)+) => { $(#[repr(C)] pub struct $name { _private: [u8; 0] })+ };
 }
 
-opaque! { SECKEYPrivateKey SECKEYPublicKey NSSInitContext NSSInitParameters }
+opaque! { SECKEYPrivateKey SECKEYPublicKey NSSInitContext NSSInitParameters PK11SlotList }
+
+/// The first fields of `PK11SlotListElement`; what follows is a list's own.
+#[repr(C)]
+pub struct PK11SlotListElement {
+    pub next: *mut PK11SlotListElement,
+    pub prev: *mut PK11SlotListElement,
+    pub slot: *mut PK11SlotInfo,
+}
 
 #[repr(C)]
 pub struct CERTDistNames {
@@ -154,6 +162,10 @@ pub const dsaKey: c_int = 2;
 pub const ecKey: c_int = 6;
 pub const rsaPssKey: c_int = 7;
 
+/// Mechanisms of pkcs11t.h; for a list of tokens the last one stands for any.
+pub const CKM_RSA_PKCS: c_ulong = 0x0001;
+pub const CKM_INVALID_MECHANISM: c_ulong = 0xffff_ffff;
+
 /// Flags and tags of secoidt.h, for `NSS_GetAlgorithmPolicy`.
 pub const NSS_USE_ALG_IN_CERT_SIGNATURE: PRUint32 = 0x1;
 pub const NSS_USE_ALG_IN_SSL_KX: PRUint32 = 0x4;
@@ -229,11 +241,24 @@ unsafe extern "C" {
     // nss3: memory
     pub fn PORT_Free(ptr: *mut c_void);
     pub fn PORT_Alloc(bytes: usize) -> *mut c_void;
+    pub fn SECITEM_FreeItem(item: *mut SECItem, freeIt: PRBool);
     pub fn PORT_NewArena(chunksize: c_ulong) -> *mut PLArenaPool;
     pub fn PORT_FreeArena(arena: *mut PLArenaPool, zero: PRBool);
     // nss3: slots and passwords
     pub fn PK11_SetPasswordFunc(func: PK11PasswordFunc);
     pub fn PK11_GetInternalKeySlot() -> *mut PK11SlotInfo;
+    pub fn PK11_FindSlotByName(name: *const c_char) -> *mut PK11SlotInfo;
+    pub fn PK11_DoesMechanism(slot: *mut PK11SlotInfo, kind: c_ulong) -> PRBool;
+    pub fn PK11_GetAllTokens(kind: c_ulong, needRW: PRBool, loadCerts: PRBool, wincx: *mut c_void)
+    -> *mut PK11SlotList;
+    pub fn PK11_FreeSlotList(list: *mut PK11SlotList);
+    pub fn PK11_GetFirstSafe(list: *mut PK11SlotList) -> *mut PK11SlotListElement;
+    pub fn PK11_GetNextSafe(
+        list: *mut PK11SlotList,
+        element: *mut PK11SlotListElement,
+        restart: PRBool,
+    ) -> *mut PK11SlotListElement;
+    pub fn PK11_ReferenceSlot(slot: *mut PK11SlotInfo) -> *mut PK11SlotInfo;
     pub fn PK11_FreeSlot(slot: *mut PK11SlotInfo);
     pub fn PK11_GetTokenName(slot: *mut PK11SlotInfo) -> *mut c_char;
     pub fn PK11_NeedLogin(slot: *mut PK11SlotInfo) -> PRBool;
@@ -244,6 +269,7 @@ unsafe extern "C" {
     pub fn PK11_Authenticate(slot: *mut PK11SlotInfo, loadCerts: PRBool, wincx: *mut c_void) -> Status;
     pub fn PK11_CheckUserPassword(slot: *mut PK11SlotInfo, pw: *const c_char) -> Status;
     pub fn PK11_Logout(slot: *mut PK11SlotInfo) -> Status;
+    pub fn PK11SDR_Encrypt(keyid: *mut SECItem, data: *mut SECItem, result: *mut SECItem, cx: *mut c_void) -> Status;
     pub fn PK11_InitPin(slot: *mut PK11SlotInfo, ssopw: *const c_char, userpw: *const c_char) -> Status;
     pub fn PK11_GenerateRandom(data: *mut u8, len: c_int) -> Status;
     // nss3: certificates
@@ -318,6 +344,14 @@ unsafe extern "C" {
     ) -> *mut SECKEYPrivateKey;
     pub fn PK11_SignatureLen(key: *mut SECKEYPrivateKey) -> c_int;
     pub fn PK11_Sign(key: *mut SECKEYPrivateKey, sig: *mut SECItem, hash: *const SECItem) -> Status;
+    pub fn PK11_VerifyWithMechanism(
+        key: *mut SECKEYPublicKey,
+        mechanism: c_ulong,
+        param: *const SECItem,
+        sig: *const SECItem,
+        hash: *const SECItem,
+        wincx: *mut c_void,
+    ) -> Status;
     pub fn PK11_Verify(
         key: *mut SECKEYPublicKey,
         sig: *const SECItem,
@@ -328,6 +362,7 @@ unsafe extern "C" {
     pub fn SECKEY_DestroyPrivateKey(key: *mut SECKEYPrivateKey);
     pub fn SECKEY_DestroyPublicKey(key: *mut SECKEYPublicKey);
     pub fn SECKEY_GetPrivateKeyType(key: *const SECKEYPrivateKey) -> c_int;
+    pub fn SECKEY_GetPublicKeyType(key: *const SECKEYPublicKey) -> c_int;
     pub fn SECKEY_PublicKeyStrengthInBits(key: *const SECKEYPublicKey) -> c_uint;
     pub fn SECMOD_HasRootCerts() -> PRBool;
     pub fn SECMOD_RestartModules(force: PRBool) -> Status;

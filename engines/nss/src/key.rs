@@ -92,7 +92,16 @@ impl PrivateKey {
             if public.is_null() {
                 return Err(NssError::last(Step::ReadPublicKey));
             }
-            let verified = ffi::PK11_Verify(public, signature.as_ptr(), challenge.as_ptr(), ptr::null_mut());
+            let (signature, challenge) = (signature.as_ptr(), challenge.as_ptr());
+            let none = ptr::null_mut();
+            // A key that its certificate allows PSS only (id-RSASSA-PSS, RFC 4055) is an RSA key to the token, and PK11_Sign
+            // signs with it as with any other; PK11_Verify would go by the certificate.
+            let verified = match ffi::SECKEY_GetPublicKeyType(public) {
+                ffi::rsaPssKey => {
+                    ffi::PK11_VerifyWithMechanism(public, ffi::CKM_RSA_PKCS, ptr::null(), signature, challenge, none)
+                }
+                _ => ffi::PK11_Verify(public, signature, challenge, none),
+            };
             ffi::SECKEY_DestroyPublicKey(public);
             Ok(verified == ffi::SUCCESS)
         }

@@ -9,6 +9,7 @@ mod error;
 pub mod ffi;
 mod init;
 pub mod key;
+pub mod kinds;
 pub mod library;
 mod memory;
 mod password;

@@ -1,4 +1,4 @@
-//! The internal key slot: does it need a password, and does this one fit?
+//! Slots: does the token need a password, and does this one fit?
 
 use std::ptr::{self, NonNull};
 
@@ -37,6 +37,49 @@ impl Slot {
         let slot = unsafe { ffi::PK11_GetInternalKeySlot() };
         let slot = NonNull::new(slot).ok_or_else(|| NssError::last(Step::KeySlot))?;
         Ok(Self { slot, nss: nss.clone() })
+    }
+
+    /// The slot with the token of this name, or that a PKCS #11 URI (RFC 7512) leads to.
+    pub fn of_token(name: &str, nss: &Nss) -> Result<Self> {
+        const STEP: Step = Step::FindToken;
+        let name = c_string(name, STEP)?;
+        // SAFETY: NSS is initialised, the string outlives the call; the reference returned is ours.
+        let slot = unsafe { ffi::PK11_FindSlotByName(name.as_ptr()) };
+        let slot = NonNull::new(slot).ok_or_else(|| NssError::last(STEP))?;
+        Ok(Self { slot, nss: nss.clone() })
+    }
+
+    /// Every slot that has a token in it.
+    pub fn all(nss: &Nss) -> Vec<Self> {
+        let mut slots = Vec::new();
+        // SAFETY: NSS is initialised. The list is ours and given back; the walk holds a reference to the element it is at and
+        // gives up the one before (pk11list.c), and each slot is referenced before it is kept.
+        unsafe {
+            let list = ffi::PK11_GetAllTokens(ffi::CKM_INVALID_MECHANISM, 0, 0, ptr::null_mut());
+            if list.is_null() {
+                return slots;
+            }
+            let mut element = ffi::PK11_GetFirstSafe(list);
+            while !element.is_null() {
+                if let Some(slot) = NonNull::new(ffi::PK11_ReferenceSlot((*element).slot)) {
+                    slots.push(Self { slot, nss: nss.clone() });
+                }
+                element = ffi::PK11_GetNextSafe(list, element, 0);
+            }
+            ffi::PK11_FreeSlotList(list);
+        }
+        slots
+    }
+
+    /// The same token.
+    pub fn is(&self, other: &Self) -> bool {
+        self.slot == other.slot
+    }
+
+    /// Whether the token carries out a mechanism (pkcs11t.h).
+    pub fn does(&self, mechanism: u32) -> bool {
+        // SAFETY: the slot is alive.
+        unsafe { ffi::PK11_DoesMechanism(self.as_ptr(), mechanism.into()) != 0 }
     }
 
     pub(crate) fn as_ptr(&self) -> *mut PK11SlotInfo {

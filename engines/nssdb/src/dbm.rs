@@ -6,7 +6,7 @@ mod hash;
 mod key3;
 
 use crate::error::{Error, Place, Problem};
-use crate::model::{Database, FileState, Generation, PasswordState};
+use crate::model::{Database, FileState, Generation, PasswordState, SECRET_KEY};
 use crate::problems::Problems;
 use crate::{Format, file, join, unlock};
 use std::collections::BTreeMap;
@@ -50,10 +50,13 @@ pub(crate) fn load(dir: &Path, prefix: &str) -> Result<Database, Error> {
             (none, FileState::Failed(error))
         }
     };
-    let (certificates, crls, not_understood) = match certificates {
+    let (certificates, crls, mut not_understood) = match certificates {
         Some(found) => (found.certificates, found.crls, found.not_understood),
         None => (Vec::new(), Vec::new(), BTreeMap::new()),
     };
+    if keys.secret_keys > 0 {
+        not_understood.insert(SECRET_KEY.to_owned(), keys.secret_keys);
+    }
     let mut database = Database {
         directory: dir.to_owned(),
         prefix: prefix.to_owned(),

@@ -22,6 +22,9 @@ use std::path::{Path, PathBuf};
 /// The six files NSS knows, without prefix. `pkcs11.txt` and `secmod.db` hold the list of modules.
 pub const BASE_NAMES: [&str; 6] = ["cert9.db", "key4.db", "pkcs11.txt", "cert8.db", "key3.db", "secmod.db"];
 
+/// Earlier certificate files, in the order in which NSS tries them (nsslowcert_OpenPermCertDB in lib/softoken/legacydb/pcertdb.c).
+const OLDER_THAN_LEGACY: [&str; 2] = ["cert7.db", "cert5.db"];
+
 /// Suffixes SQLite gives the files it keeps beside a database.
 pub const SIDE_SUFFIXES: [&str; 3] = ["-journal", "-wal", "-shm"];
 
@@ -222,6 +225,14 @@ impl Inventory {
                     }
             })
         })
+    }
+
+    /// The file with the certificates, where they are in a format from before `cert8.db` and in no later one. NSS reads it only to make
+    /// a `cert8.db` of it.
+    pub fn older_than_legacy(&self) -> Option<&'static str> {
+        let later = ["cert9.db", "key4.db", "cert8.db"].map(|base| self.name_of(base));
+        let has_later = later.iter().any(|name| self.file(name).is_some_and(FileEntry::exists));
+        OLDER_THAN_LEGACY.into_iter().find(|base| !has_later && self.path.join(self.name_of(base)).is_file())
     }
 
     /// The formats of which at least one file is there.

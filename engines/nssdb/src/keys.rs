@@ -9,13 +9,16 @@ use openssl::dsa::Dsa;
 use openssl::ec::{EcGroup, EcKey, EcPoint};
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{Id, PKey, Private};
 use openssl::rsa::Rsa;
 use std::collections::HashMap;
 use zeroize::Zeroizing;
 
 /// Longest number taken from an attribute, in bytes: an RSA modulus of 16,384 bits. OpenSSL's work grows with the cube.
 const MAX_NUMBER: usize = 2048;
+
+/// CKK_EC_EDWARDS (pkcs11t.h): in NSS a key of Ed25519, whose value is the 32 bytes of RFC 8032, 5.1.5.
+const EC_EDWARDS: u32 = 0x40;
 
 fn openssl(error: ErrorStack) -> Error {
     Error::Undecodable(format!("OpenSSL refuses the private key: {error}"))
@@ -68,6 +71,10 @@ pub(crate) fn from_attributes(
         )
         .and_then(PKey::from_dsa)
         .map_err(openssl),
+        KeyKind::Other(EC_EDWARDS) => {
+            let secret = decrypt(KEY_VALUE)?;
+            PKey::private_key_from_raw_bytes(&secret, Id::ED25519).map_err(openssl)
+        }
         other => Err(Error::Unsupported(format!("decrypting a private key of kind {other:?}"))),
     }
 }

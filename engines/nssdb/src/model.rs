@@ -6,6 +6,9 @@ use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
+/// What [`Database::not_understood`] calls a secret key, such as the one of saved logins.
+pub(crate) const SECRET_KEY: &str = "secret key";
+
 /// Everything read from a certificate and a key database.
 #[derive(Debug)]
 pub struct Database {

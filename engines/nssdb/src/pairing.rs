@@ -12,8 +12,12 @@ pub enum Pairing {
     Pair,
     /// There are no private keys and no sign that there should be: a database of CA certificates.
     NothingToPair,
-    /// There are certificates and private keys, but not one of the keys belongs to one of the certificates.
+    /// The certificate database had keys of its own, or trust that must be signed; the key database has other keys, and none
+    /// that belongs to one of the certificates.
     NoKeyMatches,
+    /// No key belongs to a certificate, and nothing shows that one should: keys wait for their certificates, as between
+    /// `certutil -R` and the import of what the CA issues.
+    KeysWait,
     /// The certificate database knows keys of its own (public keys, or user flags), the key database has none.
     KeyDbEmpty,
     /// The signatures in the key database are for objects that the certificate database does not have, and the
@@ -86,10 +90,15 @@ impl Database {
         if !read(&self.certificate_file) || !read(&self.key_file) {
             return Pairing::Unknown;
         }
-        let expects_keys =
-            !self.public_keys.is_empty() || self.certificates.iter().any(|certificate| certificate.stored_user_flag);
+        let keys: HashSet<&[u8]> = self.private_keys.iter().map(|key| key.cka_id.as_slice()).collect();
+        let lacks_keys = self.public_keys.iter().any(|public| !keys.contains(public.cka_id.as_slice()))
+            || self.certificates.iter().any(|certificate| certificate.stored_user_flag && !certificate.has_private_key);
+        // A key that waits for its certificate has its public half in cert9.db, and trust that was set with this key database
+        // is signed in it: either shows that the two belong together, whatever else is missing.
+        let related = self.public_keys.iter().any(|public| keys.contains(public.cka_id.as_slice()))
+            || report.objects_with_signature > 0;
         let initialised = self.password != PasswordState::NotInitialised;
-        if self.private_keys.is_empty() && expects_keys {
+        if self.private_keys.is_empty() && lacks_keys {
             return Pairing::KeyDbEmpty;
         }
         if report.signed_objects > 0 && report.objects_with_signature == 0 {
@@ -100,23 +109,16 @@ impl Database {
                     Pairing::NoKeyMatches
                 };
             }
-            if initialised && report.certificates_with_key == 0 {
+            if initialised && report.certificates_with_key == 0 && !related {
                 return if self.private_keys.is_empty() { Pairing::SignaturesMissing } else { Pairing::NoKeyMatches };
             }
         }
         if report.certificates_with_key > 0 {
             return Pairing::Pair;
         }
-        if self.private_keys.is_empty() {
+        if self.private_keys.is_empty() || self.certificates.is_empty() {
             return Pairing::NothingToPair;
         }
-        if self.certificates.is_empty() {
-            return Pairing::NothingToPair;
-        }
-        if expects_keys || report.objects_with_signature == 0 {
-            return Pairing::NoKeyMatches;
-        }
-        // A CA certificate with signed trust, and keys whose certificates are yet to come.
-        Pairing::Pair
+        if lacks_keys && !related { Pairing::NoKeyMatches } else { Pairing::KeysWait }
     }
 }

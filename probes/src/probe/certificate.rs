@@ -4,13 +4,16 @@ use nssight_diagnosis::derive::dates::{self as derive, Validity};
 use nssight_diagnosis::derive::nickname::near_miss;
 use nssight_diagnosis::fact::fact::{self, ClockState, OurCertificateState as State, OwnChainState as Chain};
 use nssight_diagnosis::signal::signal;
-use nssight_diagnosis::{Layer, Notes, Outcome, shell};
+use nssight_diagnosis::{Layer, Notes, Outcome, Status, shell};
 use nssight_nss::{Certificate, ChainError, ErrorCode, Trust, Usage, library};
+use nssight_nssdb::{Certificate as Entry, Database};
 use time::OffsetDateTime;
 
 use crate::error_info;
 use crate::probe::nss_db;
-use crate::target::Role;
+use crate::profile::Profile;
+use crate::target::{Role, Target};
+use crate::token;
 use crate::walk::{Probe, Walk};
 use crate::x509;
 
@@ -28,6 +31,11 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         nss_db::with_key(walk).iter().for_each(|name| notes.put(fact::OUR_CERTIFICATE_AT_HAND.text(name)));
         return notes.pass("no nickname was given: the walk goes on without a client certificate");
     };
+    let locked = walk.finding(Layer::Password).is_some_and(|password| password.status == Status::Fail);
+    if let Some(token) = walk.token.as_ref().filter(|_| locked) {
+        // As a rule a token shows nothing before the login.
+        return notes.skip(format!("the token \"{}\" was not logged in to", token.token_name()));
+    }
     match Certificate::find(nickname, &nss) {
         Ok(certificate) => {
             let chain = certificate.chain();
@@ -55,8 +63,14 @@ fn judge(
     let now = OffsetDateTime::now_utc();
     let issuers: Vec<Option<Validity>> = chain.iter().skip(1).map(|ca| dates(ca).map(validity)).collect();
     let objections = objections(walk.target().role, certificate, &mut notes);
-    let own = by_dates(walk, nickname, certificate, &issuers, now, &mut notes)
-        .or_else(|| usage_trouble(nickname, certificate, chain, &objections));
+    let dated = by_dates(walk, nickname, certificate, &issuers, now, &mut notes);
+    let by_use = || by_use(walk.target(), nickname, certificate, chain, &objections);
+    let own = match dated {
+        // What is bad for another reason as well is bad for that one.
+        Some((State::BeginsSoon, _)) => by_use().or(dated),
+        None => by_use(),
+        bad => bad,
+    };
     // Whatever the certificate itself is: what is known of its chain excludes causes.
     let above = look_above(walk, nickname, chain, derive::first_expired(&issuers, now.unix_timestamp()), &mut notes);
     let above = match above.state {
@@ -66,13 +80,23 @@ fn judge(
     notes.put(own.as_ref().map_or(State::Good, |(state, _)| *state));
     notes.put(above.state);
     match (own, above.state) {
-        (Some((_, summary)), _) => notes.fail(signal::CERTIFICATE_UNUSABLE, summary),
-        (None, Chain::Good | Chain::SelfSigned) => notes.pass(above.summary),
+        (Some((state, summary)), Chain::Good | Chain::SelfSigned) if is_a_remark(state) => {
+            notes.warn(signal::CERTIFICATE_REMARK, summary)
+        }
+        (Some((state, summary)), _) if !is_a_remark(state) => notes.fail(signal::CERTIFICATE_UNUSABLE, summary),
+        (_, Chain::Good | Chain::SelfSigned) => notes.pass(above.summary),
         // Whoever has to accept it decides: a peer may judge by another list, or by less.
-        (None, Chain::Invalid | Chain::Revoked) => notes.warn(signal::CERTIFICATE_REMARK, above.summary),
-        (None, Chain::IssuerMissing | Chain::Untrusted) => without_trust(walk, chain, above, notes),
-        (None, _) => notes.fail(signal::CERTIFICATE_UNUSABLE, above.summary),
+        (_, Chain::Invalid | Chain::Revoked) => notes.warn(signal::CERTIFICATE_REMARK, above.summary),
+        (_, Chain::IssuerMissing | Chain::Untrusted | Chain::CaExpired) => {
+            without_trust(walk, chain, above, now, notes)
+        }
+        (_, _) => notes.fail(signal::CERTIFICATE_UNUSABLE, above.summary),
     }
+}
+
+/// What is odd, and may well work: the peer decides.
+fn is_a_remark(state: State) -> bool {
+    matches!(state, State::BeginsSoon | State::ForServersOnly)
 }
 
 /// What the dates of the certificate say against it.
@@ -103,6 +127,10 @@ fn by_dates(
         State::NotYetValidByClock => {
             format!("\"{nickname}\" and its CA are both valid only from {start} on, the clock says {now}")
         }
+        State::BeginsSoon => format!(
+            "\"{nickname}\" is valid only from {start} on, the clock says {now}: NSS takes it a day early, others do not; \
+             this clock may be behind"
+        ),
         _ => format!("\"{nickname}\" is valid only from {start} on, the clock says {now}"),
     };
     Some((state, summary))
@@ -150,6 +178,26 @@ fn does_not_hold(nickname: &str, chain: &[Certificate], objections: &[ChainError
         let summary = format!("the chain of \"{nickname}\" does not hold: NSS says {name} to {subject}");
         Some(Above { state, summary, ca: None })
     })
+}
+
+/// What the certificate itself, whoever issued it, may not be used for.
+fn by_use(
+    target: &Target,
+    nickname: &str,
+    certificate: &Certificate,
+    chain: &[Certificate],
+    objections: &[ChainError],
+) -> Option<(State, String)> {
+    let trouble = usage_trouble(nickname, certificate, chain, objections);
+    // Nobody said what this host is: that it is a client is only assumed, and a server's own database is in order with this.
+    let assumed = target.role == Role::Client && target.profile() == Profile::Tls;
+    let wrong = matches!(trouble, Some((State::WrongUsage, _)));
+    let as_a_server = || usage_trouble(nickname, certificate, chain, &certificate.verify(Usage::SslServer));
+    if assumed && wrong && as_a_server().is_none() {
+        let summary = format!("\"{nickname}\" allows a server only: a peer that asks for a certificate refuses it");
+        return Some((State::ForServersOnly, summary));
+    }
+    trouble
 }
 
 fn usages(role: Role) -> &'static [Usage] {
@@ -288,18 +336,25 @@ fn issuer_that_is_no_ca(walk: &Walk<'_>, nickname: &str, top: &Certificate, note
 
 /// A client only needs the CA of its peer. While another CA is trusted, the peer may well be judged good, and this is a
 /// warning; the handshake decides.
-fn without_trust(walk: &Walk<'_>, chain: &[Certificate], above: Above, mut notes: Notes) -> Outcome {
+fn without_trust(
+    walk: &Walk<'_>,
+    chain: &[Certificate],
+    above: Above,
+    now: OffsetDateTime,
+    mut notes: Notes,
+) -> Outcome {
     let role = walk.target().role;
     let others = walk.slot.as_ref().map(|slot| slot.certificates()).unwrap_or_default();
     let other = others.iter().find(|other| {
         let peer = other.trust().trusted_peer() && other.der() != chain[0].der();
-        anchors(role, other.trust()) || peer
+        let in_date = dates(other).is_some_and(|(start, end)| start <= now && now <= end);
+        in_date && (anchors(role, other.trust()) || peer)
     });
     let other = match other {
         Some(other) => Some(other.subject()),
         None => library::has_root_certs().then(|| "a module with public root certificates".to_owned()),
     };
-    let (text, command) = remedy(walk, above.ca.as_ref(), &chain[chain.len() - 1]);
+    let (text, command) = remedy(walk, &above, &chain[chain.len() - 1]);
     let outcome = match other {
         Some(other) => {
             notes.put(fact::OWN_CHAIN_OTHER_TRUSTED_CA.text(other));
@@ -310,16 +365,20 @@ fn without_trust(walk: &Walk<'_>, chain: &[Certificate], above: Above, mut notes
     outcome.remedy(text, command)
 }
 
-fn remedy(walk: &Walk<'_>, untrusted: Option<&Certificate>, top: &Certificate) -> (String, Option<String>) {
+fn remedy(walk: &Walk<'_>, above: &Above, top: &Certificate) -> (String, Option<String>) {
     let database = shell::quote(&walk.target().database.value.argument.display().to_string());
-    if let Some(ca) = untrusted.filter(|ca| ca.trust().distrusted()) {
+    if above.state == Chain::CaExpired {
+        let text = "Import the renewed certificate of the CA beside the expired one; while another CA is trusted, the peer decides";
+        return (text.to_owned(), None);
+    }
+    if let Some(ca) = above.ca.as_ref().filter(|ca| ca.trust().distrusted()) {
         let text = format!(
             "{} is marked as one that must not be trusted (p): find out why before you change it",
             ca.subject()
         );
         return (text, None);
     }
-    if let Some(ca) = untrusted {
+    if let Some(ca) = &above.ca {
         let nickname = shell::quote(&ca.nickname().unwrap_or_else(|| ca.subject()));
         let command = format!("certutil -M -d {database} -n {nickname} -t CT,C,C");
         return ("Trust the CA for TLS, after a copy of the database was put aside".to_owned(), Some(command));
@@ -370,50 +429,116 @@ fn stamp(time: OffsetDateTime) -> String {
 }
 
 fn not_found(walk: &Walk<'_>, wanted: &str, mut notes: Notes) -> Outcome {
-    let present = walk.slot.as_ref().map(|slot| slot.certificates()).unwrap_or_default();
+    let own = walk.slot.as_ref();
+    let present = token::certificates([own, walk.token.as_ref()]);
     let nicknames: Vec<String> = present.iter().filter_map(Certificate::nickname).collect();
-    if let Some(elsewhere) = nss_db::other_format_has(walk, wanted) {
+    let stored = token::in_database(wanted, own);
+    if let Some(elsewhere) = nss_db::other_format_has(walk, stored) {
         notes.put(fact::OUR_CERTIFICATE_OTHER_FORMAT.text(&elsewhere));
         let summary = format!("\"{wanted}\" is not in the database that NSS reads, but {elsewhere}");
         return missing(notes, State::InOtherFormat, summary);
     }
     notes.put(fact::OUR_CERTIFICATE_IN_DATABASE.number(nicknames.len() as u64));
-    if let Some(native) = nss_db::open_natively(walk) {
+    let native = nss_db::open_natively(walk);
+    if let Some(native) = &native {
         let file = native.format.certificate_file();
-        if native.certificates.iter().any(|entry| entry.nicknames.iter().any(|name| name.text == wanted)) {
+        if native.certificates.iter().any(|entry| entry.nicknames.iter().any(|name| name.text == stored)) {
             let opinion = format!("read without NSS, {file} has it under just this nickname");
             notes.put(fact::OUR_CERTIFICATE_SECOND_OPINION.text(opinion));
-            if let Some((token, _)) = wanted.split_once(':') {
+            if let Some((token, _)) = stored.split_once(':') {
                 return token_looked_for(wanted, token, file, notes);
             }
             let summary = format!("\"{wanted}\" is in {file}, yet NSS does not find it by its nickname");
             return nss_db::index_remedy(file, missing(notes, State::IndexStale, summary));
         }
-        if !native.partial {
+        if !native.partial && walk.token.is_none() {
             let opinion = format!("read without NSS, {file} does not have it either");
             notes.put(fact::OUR_CERTIFICATE_SECOND_OPINION.text(opinion));
         }
     }
-    let near: Vec<String> = present
+    let near: Vec<(String, String)> = present
         .iter()
         .filter_map(|certificate| {
             let nickname = certificate.nickname()?;
             let how = near_miss(wanted, &nickname, &certificate.subject())?;
-            Some(format!("\"{nickname}\" ({how})"))
+            Some((format!("\"{nickname}\" ({how})"), nickname))
         })
         .collect();
-    if !near.is_empty() {
-        for candidate in near.iter().take(5) {
+    // A copy of the certificate beside a token that is not there is no way to its key.
+    let has_key = |nickname: &str| {
+        let named = |entry: &&Entry| entry.nicknames.iter().any(|name| name.text == token::in_database(nickname, own));
+        native.iter().flat_map(|native| &native.certificates).filter(named).any(|entry| entry.has_private_key)
+    };
+    let absent = token::word(stored).filter(|_| walk.token.is_none());
+    if let Some(word) = absent.filter(|_| !near.iter().any(|(_, nickname)| has_key(nickname))) {
+        return token_absent(walk, wanted, word, notes);
+    }
+    if let Some((first, _)) = near.first() {
+        for (candidate, _) in near.iter().take(5) {
             notes.put(fact::OUR_CERTIFICATE_NEAR_MISS.text(candidate));
         }
-        let summary = format!("there is no \"{wanted}\", but there is {}", near[0]);
+        let summary = format!("there is no \"{wanted}\", but there is {first}");
         return missing(notes, State::NearMiss, summary);
     }
     for nickname in nicknames.iter().take(10) {
         notes.put(fact::OUR_CERTIFICATE_NICKNAME.text(nickname));
     }
+    if let Some(token) = &walk.token {
+        let summary = format!("the token \"{}\" has no certificate that \"{wanted}\" leads to", token.token_name());
+        return missing(notes, State::NotFound, summary);
+    }
+    if let Some(outcome) = native.and_then(|native| request_outstanding(&native, wanted, &mut notes)) {
+        return outcome;
+    }
     let summary = format!("there is no certificate with the nickname \"{wanted}\" in this database");
     missing(notes, State::NotFound, summary)
+}
+
+/// Between `certutil -R` and the import of what the CA issues, a key is there without a certificate.
+fn request_outstanding(native: &Database, wanted: &str, notes: &mut Notes) -> Option<Outcome> {
+    let has_own = native.certificates.iter().any(|entry| entry.has_private_key);
+    let waiting = native.pairing().orphan_keys;
+    if waiting == 0 || native.partial {
+        return None;
+    }
+    notes.put(fact::DB_KEYS_WITHOUT_CERTIFICATE.number(waiting as u64));
+    if has_own {
+        return None;
+    }
+    let keys = if waiting == 1 {
+        "a private key waits for its".to_owned()
+    } else {
+        format!("{waiting} private keys wait for their")
+    };
+    let summary =
+        format!("there is no \"{wanted}\" in this database yet, and {keys} certificate, as after certutil -R");
+    Some(missing(std::mem::take(notes), State::RequestOutstanding, summary))
+}
+
+/// A smart card that is not in its reader, or a module that was not loaded.
+fn token_absent(walk: &Walk<'_>, wanted: &str, word: &str, mut notes: Notes) -> Outcome {
+    let there = walk.nss.as_ref().map(token::names).unwrap_or_default();
+    for name in there.iter().take(10) {
+        notes.put(fact::OUR_CERTIFICATE_TOKEN.text(format!("{name}: there")));
+    }
+    let gone = nss_db::missing_modules(walk);
+    for library in gone.iter().take(10) {
+        notes.put(fact::OUR_CERTIFICATE_TOKEN.text(format!("module {library}: listed, and there is no such file")));
+    }
+    let (summary, remedy) = match gone.first() {
+        Some(library) => (
+            format!(
+                "\"{wanted}\" is to be on the token \"{word}\", which is not there; the module {library} is listed and there is no such file"
+            ),
+            "Install the library of the module, or correct its path in the list of modules",
+        ),
+        None => (
+            format!("\"{wanted}\" is to be on the token \"{word}\", and NSS has no token of this name"),
+            "See which modules and tokens NSS has: the module may be missing in the list, the card not in its reader, or the token may have another name",
+        ),
+    };
+    let directory = shell::quote(&walk.target().database.value.argument.display().to_string());
+    missing(notes, State::TokenAbsent, summary).remedy(remedy, Some(format!("modutil -list -dbdir {directory}")))
 }
 
 /// NSS takes "token:nickname" apart before it looks (pk11cert.c, find_certs_from_nickname).

@@ -6,8 +6,7 @@
 mod files;
 mod others;
 
-use std::collections::HashSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Instant;
 
@@ -16,7 +15,7 @@ use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{Layer, Notes, Outcome, shell};
 use nssight_nss::{ErrorCode, InitOptions, Nss, NssError, Slot};
 use nssight_nssdb::directory::{DirectoryState, FileEntry, LockKind, Magic, TypePrefix};
-use nssight_nssdb::{Database, Format, KeyMatch, Pairing};
+use nssight_nssdb::{Database, Format, KeyMatch, Pairing, PasswordState};
 
 pub(crate) use self::files::nss_is_at_least;
 use self::files::{Look, describe, file_trouble, hot_journal, legacy_library, process, who};
@@ -24,6 +23,7 @@ pub use self::others::{Forbidden, Instead, before_others};
 use crate::error_info;
 use crate::modules::Modules;
 use crate::private_copy::{PrivateCopy, Trouble};
+use crate::token;
 use crate::walk::{Probe, Walk};
 
 /// Only the configuration says where the database is.
@@ -82,6 +82,8 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         Ok((slot, nss)) => {
             notes.put(fact::DB_OPENED_IN.number(started.elapsed().as_micros()));
             let outcome = opened(&look, &slot, notes);
+            let nickname = walk.target().nickname.as_ref().map(|nickname| nickname.value.as_str());
+            walk.token = token::other(nickname, &slot, &nss);
             walk.slot = Some(slot);
             walk.nss = Some(nss);
             outcome
@@ -108,6 +110,13 @@ fn directory_trouble(look: &Look, notes: &mut Notes) -> Option<Outcome> {
             fail(notes, DbState::DirectoryUnreadable, summary)
         }
         DirectoryState::NotListable(_) | DirectoryState::Usable => {
+            if let Some(older) = look.inventory.older_than_legacy() {
+                let summary = format!(
+                    "{path} has its certificates in {older}, in a format that NSS converts when it opens the directory as \
+                     dbm: for writing, and does not read otherwise"
+                );
+                return fail(notes, DbState::OlderThanLegacy, summary);
+            }
             let none = !look.inventory.has_any(Format::Sql) && !look.inventory.has_any(Format::Dbm);
             none.then(|| fail(notes, DbState::NoDatabase, format!("there is no NSS database in {path}")))?
         }
@@ -126,7 +135,8 @@ fn refused(look: &Look, error: &NssError, mut notes: Notes) -> Outcome {
     if !look.inventory.has_any(asked) && look.inventory.has_any(look.other()) {
         return match (asked, legacy) {
             // NSS reads a legacy pair by itself when it can (measured on 3.87.1), so here it cannot.
-            (Format::Sql, true) => legacy_unsupported(look, notes),
+            (Format::Sql, true) if legacy_refused(look, error, Format::Dbm) => legacy_unsupported(look, notes),
+            (Format::Sql, true) => unread(look, Format::Dbm, error, notes),
             _ => {
                 let summary = format!("NSS was told to open {asked}: files, and {path} holds {}: files", look.other());
                 type_mismatch(look, notes, summary)
@@ -136,7 +146,7 @@ fn refused(look: &Look, error: &NssError, mut notes: Notes) -> Outcome {
     if let Some((state, summary)) = look.pair(asked).find_map(|file| file_trouble(look, file)) {
         return unusable(notes, state, summary);
     }
-    if asked == Format::Dbm && error.code == ErrorCode::SEC_ERROR_LEGACY_DATABASE {
+    if asked == Format::Dbm && legacy_refused(look, error, asked) {
         return legacy_unsupported(look, notes);
     }
     let names = [asked.certificate_file(), asked.key_file()];
@@ -156,13 +166,32 @@ fn refused(look: &Look, error: &NssError, mut notes: Notes) -> Outcome {
         let summary = format!("{journal} is left from a write that did not end; a reader may not roll it back");
         return unusable(notes, DbState::HotJournal, summary);
     }
-    match Database::open(&look.directory, asked) {
+    unread(look, asked, error, notes)
+}
+
+/// The library that reads the legacy format is not there, or NSS was built without it, whatever NSS calls that: it has
+/// PR_LOAD_LIBRARY_ERROR for the one, and SEC_ERROR_LEGACY_DATABASE for the other and for damaged files (measured on 3.87.1).
+fn legacy_refused(look: &Look, error: &NssError, format: Format) -> bool {
+    match error.code {
+        _ if legacy_library().is_none() => true,
+        ErrorCode::PR_LOAD_LIBRARY_ERROR => true,
+        ErrorCode::SEC_ERROR_LEGACY_DATABASE => {
+            Database::open(&look.directory, format).is_ok_and(|database| !database.partial)
+        }
+        _ => false,
+    }
+}
+
+/// What the files themselves say, where nothing around them explains why NSS refuses them.
+fn unread(look: &Look, format: Format, error: &NssError, mut notes: Notes) -> Outcome {
+    let path = look.directory.display();
+    match Database::open(&look.directory, format) {
         Ok(database) => {
             for problem in database.problems.iter().take(5) {
                 notes.put(fact::DB_DAMAGE.text(problem));
             }
             if database.partial {
-                let summary = format!("the {asked}: files in {path} can be read in part only");
+                let summary = format!("the {format}: files in {path} can be read in part only");
                 return unusable(notes, DbState::PartlyDamaged, summary);
             }
             let found = database.certificates.len();
@@ -268,15 +297,15 @@ fn opened(look: &Look, slot: &Slot, mut notes: Notes) -> Outcome {
 /// Certificates of one database beside the keys of another: it works until the first login.
 fn not_a_pair(look: &Look, database: &Database, notes: &mut Notes) -> Option<Outcome> {
     let report = database.pairing();
-    let keys: HashSet<&[u8]> = database.private_keys.iter().map(|key| key.cka_id.as_slice()).collect();
-    // A key that waits for its certificate has its public half in the certificate database, and trust that was set with
-    // this key database is signed in it: either shows that the two belong together, whatever else is missing.
-    let related = database.public_keys.iter().any(|public| keys.contains(public.cka_id.as_slice()))
-        || report.objects_with_signature > 0;
-    let state = match report.pairing {
-        Pairing::SignaturesForeign => DbState::KeysForeign,
-        Pairing::NoKeyMatches if !related => DbState::KeysForeign,
-        Pairing::KeyDbEmpty if !related && report.signed_objects > 0 => DbState::KeysPerhapsForeign,
+    let state = match (report.pairing, database.format) {
+        (Pairing::SignaturesForeign, _) => DbState::KeysForeign,
+        (Pairing::NoKeyMatches, Format::Sql) => DbState::KeysForeign,
+        // Nothing in the legacy format ties the two files together but the certificates' keys: whoever deletes a key and
+        // makes another one leaves the same behind.
+        (Pairing::NoKeyMatches, Format::Dbm) => DbState::KeysPerhapsForeign,
+        (Pairing::KeyDbEmpty, _) if report.objects_with_signature == 0 && report.signed_objects > 0 => {
+            DbState::KeysPerhapsForeign
+        }
         _ => return None,
     };
     let (certificate_file, key_file) = (database.format.certificate_file(), database.format.key_file());
@@ -286,7 +315,11 @@ fn not_a_pair(look: &Look, database: &Database, notes: &mut Notes) -> Option<Out
         fact::DB_SIGNED_TRUST
             .text(format!("{}, {} of them signed in {key_file}", report.signed_objects, report.objects_with_signature)),
     );
-    let summary = format!("{key_file} in {} belongs to another {certificate_file}", look.directory.display());
+    let directory = look.directory.display();
+    let summary = match state {
+        DbState::KeysForeign => format!("{key_file} in {directory} belongs to another {certificate_file}"),
+        _ => format!("the keys that {certificate_file} in {directory} speaks of are not in {key_file}"),
+    };
     Some(unusable(std::mem::take(notes), state, summary))
 }
 
@@ -300,10 +333,33 @@ fn needs_copy(look: &Look) -> bool {
     look.choice.reads == Some(Format::Sql) && look.pair(Format::Sql).any(wal)
 }
 
+/// Libraries that the list of modules names and that are not there.
+pub(crate) fn missing_modules(walk: &Walk<'_>) -> Vec<String> {
+    let look = Look::at(&walk.target().database.value.argument);
+    Modules::of(&look.argument, look.choice.asked).missing()
+}
+
 /// The database that NSS reads, read without NSS; `None` where that does not work either.
 pub(crate) fn open_natively(walk: &Walk<'_>) -> Option<Database> {
     let look = Look::at(&walk.target().database.value.argument);
     Database::open(&look.directory, look.choice.reads?).ok()
+}
+
+/// The length of the password's salt, where NSS 3.118 or later set it and the NSS in use is older: it hashes with SHA-384 then, which the
+/// older one takes for a wrong password.
+pub fn salt_too_new(argument: &OsStr) -> Option<usize> {
+    let look = Look::at(argument);
+    let database = Database::open(&look.directory, look.choice.reads?).ok()?;
+    salt_of_newer(&database).filter(|_| !nss_is_at_least((3, 118)))
+}
+
+/// The length of a salt as NSS 3.118 and later write it.
+pub(crate) fn salt_of_newer(database: &Database) -> Option<usize> {
+    const LENGTH: usize = 48;
+    match database.password {
+        PasswordState::Set { salt_length: LENGTH, .. } => Some(LENGTH),
+        _ => None,
+    }
 }
 
 /// Whether the format that NSS does not read has a certificate of this nickname, in words.

@@ -4,7 +4,7 @@ use nssight_diagnosis::fact::fact::{self, PasswordState as State};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{Layer, Notes, Outcome, shell};
 use nssight_nss::{Login, Slot};
-use nssight_nssdb::{Database, Format, PasswordCheck, PasswordState};
+use nssight_nssdb::{Database, PasswordCheck, PasswordState};
 
 use crate::error_info;
 use crate::password_file::{self, READ_AT_MOST, Reading, Repair, Secret};
@@ -16,20 +16,23 @@ use crate::walk::{Probe, Walk};
 /// The key database must be open.
 pub const PROBE: Probe = Probe { layer: Layer::Password, needs: &[Layer::Config, Layer::NssDb], run };
 
-/// A global salt of this length is hashed with SHA-384, which NSS before 3.118 does not do.
-const SALT_OF_3_118: usize = 48;
-
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
     let given = walk.password.take();
     let source = &walk.target().password;
     notes.put(fact::PASSWORD_SOURCE.text(source));
-    let Some(slot) = walk.slot.take() else {
+    let Some(slot) = walk.token.as_ref().or(walk.slot.as_ref()) else {
         return refused(notes, State::NoSlot, "NSS gave no key slot");
     };
-    let outcome = unlock(walk, &slot, given.as_ref(), source, notes);
-    walk.slot = Some(slot);
-    outcome
+    unlock(walk, slot, given.as_ref(), source, notes)
+}
+
+/// What a password opens, as a subject.
+fn opened(walk: &Walk<'_>, token: &str) -> String {
+    match walk.token {
+        Some(_) => format!("the token \"{token}\""),
+        None => "the key database".to_owned(),
+    }
 }
 
 fn unlock(
@@ -49,10 +52,18 @@ fn unlock(
             notes.put(fact::PASSWORD_GIVEN_FOR_NOTHING.text("not needed, the key database has the empty password"));
         }
         notes.put(State::NotNeeded);
-        return notes.pass("the key database has the empty password");
+        return notes.pass(match walk.token {
+            Some(_) => format!("the token \"{token}\" needs no login"),
+            None => "the key database has the empty password".to_owned(),
+        });
+    }
+    // A password protects keys, and without a nickname no key is used; no client logs in then.
+    if walk.target().nickname.is_none() && given.is_none_or(|given| given.expose().is_empty()) {
+        notes.put(State::NotNeeded);
+        return notes.pass("no nickname was given, so no key is used and nobody needs the password");
     }
     let Some(given) = given else {
-        let summary = "the key database needs a password and none was given";
+        let summary = format!("{} needs a password and none was given", opened(walk, &token));
         return refused(notes, State::NoneGiven, summary).remedy(
             "Give the password by a file, a descriptor, or at a prompt",
             Some("nssight diagnose … --password-prompt".to_owned()),
@@ -76,6 +87,7 @@ fn unlock(
             notes.put(State::Right);
             notes.pass(format!("the password from {source} unlocks \"{token}\""))
         }
+        Login::Wrong if walk.token.is_some() => wrong_pin(given, &token, source, notes),
         Login::Wrong => wrong(walk, given, &token, source, notes),
         Login::NotGiven => {
             // An answer was at hand, so NSS asked in a way that never reached it.
@@ -83,7 +95,7 @@ fn unlock(
             refused(notes, State::NotTaken, summary)
         }
         Login::Failed(error) => {
-            let summary = format!("the key database could not be unlocked: {}", error.name);
+            let summary = format!("{} could not be unlocked: {}", opened(walk, &token), error.name);
             refused(notes, State::LoginFailed, summary).error(error_info::of(&error))
         }
     }
@@ -114,15 +126,31 @@ fn taken(given: &Password, token: &str) -> Reading {
     }
 }
 
+/// Another token compared the PIN, and nothing else can: every further try may be the one that locks it.
+fn wrong_pin(given: &Password, token: &str, source: &PasswordSource, mut notes: Notes) -> Outcome {
+    notes.put(fact::PASSWORD_NSS_SAYS.text("tried the password and the token refused it (PK11_Authenticate gave -2)"));
+    let summary = format!("the password from {source} is not the one of the token \"{token}\"");
+    let has_line = given.form != PasswordForm::File || password_file::names(given.expose(), token);
+    if has_line {
+        return refused(notes, State::WrongForToken, summary);
+    }
+    let summary = format!("{summary}; no line of the file begins with \"{token}:\", so NSS takes its last line");
+    let remedy = format!(
+        "Write a line {} into the password file, with the password of that token",
+        shell::quote(&format!("{token}:PASSWORD"))
+    );
+    refused(notes, State::WrongForToken, summary).remedy(remedy, None)
+}
+
 /// NSS tried the password and it does not fit. Why not?
 fn wrong(walk: &Walk<'_>, given: &Password, token: &str, source: &PasswordSource, mut notes: Notes) -> Outcome {
     notes.put(fact::PASSWORD_NSS_SAYS.text("tried the password and refused it (PK11_Authenticate gave -2)"));
     let native = nss_db::open_natively(walk);
-    if let Some(database) = native.as_ref().filter(|database| database.format == Format::Sql)
+    if let Some(database) = &native
         && let PasswordState::Set { salt_length, .. } = &database.password
     {
         notes.put(fact::PASSWORD_SALT.text(format!("{salt_length} bytes")));
-        if *salt_length == SALT_OF_3_118 && !nss_db::nss_is_at_least((3, 118)) {
+        if nss_db::salt_of_newer(database).is_some() && !nss_db::nss_is_at_least((3, 118)) {
             return salt_too_new(database, given, token, notes);
         }
     }

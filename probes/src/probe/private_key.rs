@@ -3,13 +3,14 @@
 use nssight_diagnosis::fact::fact::{self, PrivateKeyState};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{Layer, Notes, Outcome};
-use nssight_nss::PrivateKey;
 use nssight_nss::key::KeyKind;
+use nssight_nss::{PrivateKey, library};
 use nssight_nssdb::{Database, KeyMatch};
 
 use crate::error_info;
 use crate::probe::nss_db;
 use crate::walk::{Probe, Walk};
+use crate::x509;
 
 /// Without a login NSS does not show private keys.
 pub const PROBE: Probe =
@@ -21,6 +22,24 @@ fn has_key_of(native: &Database, der: &[u8]) -> Option<&'static str> {
     (entry.key_match == KeyMatch::Matches).then(|| native.format.key_file())
 }
 
+/// A key that no function of this NSS can use: it is as good as not there, whatever the files hold.
+fn unknown_kind(walk: &Walk<'_>, nickname: &str, der: &[u8], notes: &mut Notes) -> Option<Outcome> {
+    let kind = x509::newer_kind(der)?;
+    let slot = walk.token.as_ref().or(walk.slot.as_ref())?;
+    if slot.does(kind.mechanism) {
+        return None;
+    }
+    notes.put(fact::PRIVATE_KEY_KIND.text(kind.name));
+    notes.put(PrivateKeyState::KindUnknownToNss);
+    let (major, minor) = kind.since;
+    let summary = format!(
+        "the key of \"{nickname}\" is {}, which this NSS ({}) is too old for: NSS knows it since {major}.{minor}",
+        kind.name,
+        library::nss_version()
+    );
+    Some(std::mem::take(notes).fail(signal::KEY_UNUSABLE, summary))
+}
+
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
     let Some(nickname) = walk.target().nickname.as_ref().map(|nickname| nickname.value.as_str()) else {
@@ -30,9 +49,18 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let Some(certificate) = &walk.certificate else {
         return notes.fail(signal::KEY_UNUSABLE, "there is no certificate to look a key up for");
     };
+    // Before it is looked for: NSS finds a key of no kind.
+    if let Some(outcome) = unknown_kind(walk, nickname, &certificate.der(), &mut notes) {
+        return outcome;
+    }
     let key = match PrivateKey::find(certificate) {
         Ok(key) => key,
         Err(error) => {
+            if let Some(token) = &walk.token {
+                notes.put(PrivateKeyState::Missing);
+                let summary = format!("the token \"{}\" has no private key for \"{nickname}\"", token.token_name());
+                return notes.fail(signal::KEY_UNUSABLE, summary).error(error_info::of(&error));
+            }
             let native = nss_db::open_natively(walk);
             if let Some(file) = native.as_ref().and_then(|native| has_key_of(native, &certificate.der())) {
                 let opinion = format!("read without NSS, {file} has the key of this certificate");
@@ -55,8 +83,10 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         KeyKind::Other(number) => format!("kind {number}"),
     };
     notes.put(fact::PRIVATE_KEY_KIND.text(format!("{kind}, {} bits", certificate.key_bits())));
-    // A copy that cannot be made says nothing about the key: the stored one is then tried itself.
-    let key = walk.slot.as_ref().and_then(|slot| key.in_session(slot).ok()).unwrap_or(key);
+    // A copy that cannot be made says nothing about the key: the stored one is then tried itself. Another token does not give
+    // its key away.
+    let key =
+        walk.slot.as_ref().filter(|_| walk.token.is_none()).and_then(|slot| key.in_session(slot).ok()).unwrap_or(key);
     let outcome = match key.proves(certificate) {
         Ok(true) => {
             notes.put(fact::PRIVATE_KEY_CHALLENGE.text("signed with the private key, verified with the certificate"));

@@ -70,6 +70,17 @@ functions! {
     PORT_FreeArena(*mut PLArenaPool, PRBool);
     PK11_SetPasswordFunc(PK11PasswordFunc);
     PK11_GetInternalKeySlot() -> *mut PK11SlotInfo;
+    PK11_FindSlotByName(*const c_char) -> *mut PK11SlotInfo;
+    PK11_DoesMechanism(*mut PK11SlotInfo, c_ulong) -> PRBool;
+    PK11_GetAllTokens(c_ulong, PRBool, PRBool, *mut c_void) -> *mut PK11SlotList;
+    PK11_FreeSlotList(*mut PK11SlotList);
+    PK11_GetFirstSafe(*mut PK11SlotList) -> *mut PK11SlotListElement;
+    PK11_GetNextSafe(*mut PK11SlotList, *mut PK11SlotListElement, PRBool) -> *mut PK11SlotListElement;
+    PK11_ReferenceSlot(*mut PK11SlotInfo) -> *mut PK11SlotInfo;
+    PK11SDR_Encrypt(*mut SECItem, *mut SECItem, *mut SECItem, *mut c_void) -> Status;
+    PK11_VerifyWithMechanism(*mut SECKEYPublicKey, c_ulong, *const SECItem, *const SECItem, *const SECItem, *mut c_void) -> Status;
+    SECKEY_GetPublicKeyType(*const SECKEYPublicKey) -> KeyType;
+    SECITEM_FreeItem(*mut SECItem, PRBool);
     PK11_FreeSlot(*mut PK11SlotInfo);
     PK11_GetTokenName(*mut PK11SlotInfo) -> *mut c_char;
     PK11_NeedLogin(*mut PK11SlotInfo) -> PRBool;

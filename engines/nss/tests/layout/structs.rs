@@ -6,8 +6,8 @@ use nss_sys::cert::{CERTCertList, CERTCertListNode, CERTCertTrust, CERTCertifica
 use nss_sys::nspr::{PRCList, PRFileDesc, PRIOMethods};
 use nss_sys::{SECItem, SSLVersionRange};
 use nssight_nss::ffi::{
-    CERTDistNames, CERTVerifyLog, CERTVerifyLogNode, NetAddr, NetAddrInet, SSLAlert, SSLChannelInfo,
-    SSLCipherSuiteInfo, SocketOption, SocketOptionValue,
+    CERTDistNames, CERTVerifyLog, CERTVerifyLogNode, NetAddr, NetAddrInet, PK11SlotListElement, SSLAlert,
+    SSLChannelInfo, SSLCipherSuiteInfo, SocketOption, SocketOptionValue,
 };
 
 /// A struct as Rust declares it.
@@ -66,6 +66,7 @@ fn layouts() -> Vec<Layout> {
             keepSession, timeOK, domainOK, isperm, istemp, nickname, dbnickname, nssCertificate, trust, referenceCount,
             subjectList, authKeyID, isRoot, options, series, slot, pkcs11ID, ownSlot,
         }
+        part record PK11SlotListElement = "PK11SlotListElement" { next, prev, slot }
         whole record CERTDistNames = "CERTDistNames" { arena, nnames, names, head }
         whole record CERTVerifyLogNode = "CERTVerifyLogNode" { cert, error, depth, arg, next, prev }
         whole record CERTVerifyLog = "CERTVerifyLog" { arena, count, head, tail }

@@ -10,12 +10,18 @@ use crate::problems::Problems;
 /// The only version of records NSS ever wrote into a `key3.db`.
 const VERSION: u8 = 3;
 
+/// The shortest name that a record of a private key has: the uncompressed point of the smallest curve, secp112r1. A public
+/// value of RSA, DSA or DH is longer.
+const SHORTEST_PUBLIC_VALUE: usize = 29;
+
 /// What `key3.db` holds.
 #[derive(Default)]
 pub(super) struct Keys {
     pub(super) private_keys: Vec<PrivateKey>,
     pub(super) store: KeyStore,
     pub(super) version: Option<u8>,
+    /// Records that are no private keys.
+    pub(super) secret_keys: usize,
     pub(super) complete: bool,
 }
 
@@ -88,6 +94,13 @@ impl Keys {
 
     fn private_key(&mut self, pair: &Pair<'_>) -> Result<(), &'static str> {
         let record = record(&pair.value)?;
+        // A secret key, such as the one of saved logins, is stored as an RSA key whose modulus is the key's CKA_ID
+        // (lg_mkSecretKeyRep in lib/softoken/legacydb/lgcreate.c): 16 bytes for saved logins (pk11sdr.c), 20 that are drawn
+        // at random where the caller gave none.
+        if der::unsigned(&pair.key).len() < SHORTEST_PUBLIC_VALUE {
+            self.secret_keys += 1;
+            return Ok(());
+        }
         let encrypted = record.rest.rest();
         let encryption = match Envelope::parse(encrypted) {
             Ok(envelope) => envelope.algorithm(),

@@ -6,7 +6,7 @@ use super::table::{self, Object};
 use crate::crypto::Envelope;
 use crate::error::Place;
 use crate::model::{
-    Algorithm, CheckValue, KeyKind, KeyStore, Nickname, PrivateKey, Sealed, SignatureId, SignedValue, Table,
+    Algorithm, CheckValue, KeyKind, KeyStore, Nickname, PrivateKey, SECRET_KEY, Sealed, SignatureId, SignedValue, Table,
 };
 use crate::problems::Problems;
 use rusqlite::Connection;
@@ -65,7 +65,7 @@ impl Keys {
             3 => self.take_private_key(object, problems),
             other => {
                 let name = match other {
-                    4 => "secret key".to_owned(),
+                    4 => SECRET_KEY.to_owned(),
                     other => format!("class 0x{other:x} in the key database"),
                 };
                 *self.not_understood.entry(name).or_default() += 1;

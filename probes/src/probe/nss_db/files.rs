@@ -55,10 +55,13 @@ pub(super) fn describe(look: &Look, notes: &mut Notes) {
             (Some(Magic::Truncated { expected }), _) => format!("cut short, {expected} bytes promised"),
             (Some(Magic::Text), _) => "text".to_owned(),
             (Some(Magic::Garbage { .. }), _) => "unknown content".to_owned(),
-            (None, kind) => match &file.open_error {
-                Some(error) => format!("{kind:?}, {error}").to_lowercase(),
-                None => format!("{kind:?}").to_lowercase(),
-            },
+            (None, kind) => {
+                let kind = format!("{kind:?}").to_lowercase();
+                match &file.open_error {
+                    Some(error) => format!("{kind}, {error}"),
+                    None => kind,
+                }
+            }
         };
         let owner = format!("mode {:04o}, uid {}, gid {}", file.mode, file.uid, file.gid);
         notes.put(fact::DB_FILE.text(format!("{}: {kind}, {} bytes, {owner}", file.name, file.size)));

@@ -1,0 +1,287 @@
+//! Databases in between: requests that wait for their certificate, saved logins, older and newer versions of NSS, and kinds of keys
+//! that not every version knows.
+
+mod common;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{Case, NICKNAME, PASSWORD, PKI, Run, binary, run, run_beside, tool};
+use nssight_fixtures::authority::{KeyKind, Spec, Usage};
+use nssight_fixtures::newer;
+use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
+use serde_json::Value;
+
+const FORMATS: [DbFormat; 2] = [DbFormat::Sql, DbFormat::Dbm];
+
+/// Up to the key, which needs no network.
+fn local(case: &Case, argument: &OsStr, database: &Path) -> Run {
+    let password = case.password_file();
+    let mut command = binary();
+    command.args(["diagnose", "--format", "json", "--until", "private-key", "--nickname", NICKNAME, "--db"]);
+    run_beside(command.arg(argument).arg("--password-file").arg(password), database)
+}
+
+fn judged(run: &Run) -> [String; 4] {
+    let verdict = &run.report()["verdict"];
+    ["layer", "cause", "component", "confidence"].map(|name| verdict[name].as_str().unwrap_or("-").to_owned())
+}
+
+fn inspect(case: &Case, argument: &OsStr) -> Value {
+    let password = case.password_file();
+    run(binary().args(["db", "inspect", "--format", "json", "--password-file"]).arg(password).arg(argument)).report()
+}
+
+fn remarks(inspection: &Value) -> Vec<&str> {
+    inspection["remarks"].as_array().unwrap().iter().filter_map(|remark| remark["id"].as_str()).collect()
+}
+
+/// As an administrator does it: `certutil -N`, the CA, and a request for the CA.
+fn with_request(case: &Case, format: DbFormat) -> PathBuf {
+    let path = case.path("db");
+    fs::create_dir(&path).unwrap();
+    let directory = format.directory(&path);
+    let password = case.password_file();
+    let ca = case.file("ca.der", PKI.ca.certificate.to_der().unwrap());
+    let noise = case.file("noise", [0x5a; 4096]);
+    let certutil = |arguments: &[&OsStr]| {
+        let all = [OsStr::new("-d"), &directory, OsStr::new("-f"), password.as_ref()];
+        tool("certutil", all.into_iter().chain(arguments.iter().copied()))
+    };
+    certutil(&["-N".as_ref()]);
+    certutil(
+        &["-A", "-n", "lab-ca", "-t", "CT,C,C", "-i"]
+            .map(OsStr::new)
+            .into_iter()
+            .chain([ca.as_ref()])
+            .collect::<Vec<_>>(),
+    );
+    let request = case.path("request");
+    certutil(&[
+        "-R".as_ref(),
+        "-s".as_ref(),
+        "CN=client".as_ref(),
+        "-z".as_ref(),
+        noise.as_ref(),
+        "-o".as_ref(),
+        request.as_ref(),
+    ]);
+    path
+}
+
+#[test]
+fn a_request_that_waits_for_its_certificate_is_told_and_its_key_is_kept() {
+    for format in FORMATS {
+        let case = Case::new();
+        let database = with_request(&case, format);
+        let argument = format.directory(&database);
+        let run = local(&case, &argument, &database);
+        assert_eq!(judged(&run), ["certificate", "request-outstanding", "client-db", "likely"], "{format:?} {run:#?}");
+        let remedies = run.report()["verdict"]["remedies"].to_string();
+        assert!(remedies.contains("mport the signed certificate") && !remedies.contains("certutil -N"), "{remedies}");
+        let inspection = inspect(&case, &argument);
+        assert_eq!(remarks(&inspection).iter().filter(|id| **id == "not-a-pair").count(), 0, "{inspection:#}");
+        assert!(remarks(&inspection).contains(&"key-without-certificate"), "{inspection:#}");
+        // Who needs no certificate is not troubled by one that is to come.
+        let password = case.password_file();
+        let mut command = binary();
+        command.args(["diagnose", "--format", "json", "--until", "private-key", "--db"]).arg(&argument);
+        let without = common::run(command.arg("--password-file").arg(password));
+        assert_eq!(without.code, Some(0), "{without:#?}");
+    }
+}
+
+#[test]
+fn the_key_of_saved_logins_is_no_private_key() {
+    for format in FORMATS {
+        let case = Case::new();
+        let database = case.path("db");
+        let builder = DbBuilder::new(format).password(PASSWORD.as_bytes()).saved_logins();
+        builder.x509("lab-ca", &PKI.ca.certificate, "CT,C,C").unwrap().build(&database).unwrap();
+        let argument = format.directory(&database);
+        let inspection = inspect(&case, &argument);
+        assert_eq!(inspection["private_keys"], serde_json::json!([]), "{inspection:#}");
+        assert_eq!(inspection["not_understood"]["secret key"], 1, "{inspection:#}");
+        // No nickname, no key, and no wrong word about the pair.
+        let run = local(&case, &argument, &database);
+        assert_eq!(judged(&run)[..2], ["certificate", "cert-not-found"], "{run:#?}");
+    }
+}
+
+#[test]
+fn the_keys_of_a_legacy_directory_that_were_exchanged_are_not_certain_to_be_foreign() {
+    let (case, other) = (Case::new(), Case::new());
+    let database = case.database(DbFormat::Dbm);
+    let others = other.database_of(DbFormat::Dbm, &PKI.stranger, &[("ca", &PKI.other_ca, "CT,C,C")]);
+    fs::copy(others.join("key3.db"), database.join("key3.db")).unwrap();
+    let run = local(&case, &DbFormat::Dbm.directory(&database), &database);
+    assert_eq!(judged(&run), ["nss-db", "db-pair-mismatch", "client-db", "likely"], "{run:#?}");
+}
+
+#[test]
+fn a_password_of_a_newer_nss_is_told_in_both_formats() {
+    for format in FORMATS {
+        let case = Case::new();
+        let database = case.database(format);
+        newer::salt(&database, format, PASSWORD.as_bytes()).unwrap();
+        let run = local(&case, &format.directory(&database), &database);
+        // Only where the password is shown to be right it cannot be wrong as well.
+        let confidence = if format == DbFormat::Dbm { "certain" } else { "likely" };
+        assert_eq!(judged(&run), ["password", "password-salt-too-new", "client-db", confidence], "{format:?} {run:#?}");
+    }
+}
+
+/// nssight in a mount namespace of its own, where the library for the legacy format is an empty file.
+fn without_legacy_library(arguments: &[&OsStr]) -> Run {
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
+    command.arg(
+        "for library in $(find -L /usr/lib /usr/lib64 -name libnssdbm3.so 2>/dev/null); do mount --bind /dev/null \"$library\" || exit 99; done; \
+         exec \"$0\" \"$@\"",
+    );
+    command.arg(env!("CARGO_BIN_EXE_nssight")).args(arguments).stdin(std::process::Stdio::null());
+    run(command.env_remove("NSS_DEFAULT_DB_TYPE"))
+}
+
+#[test]
+fn a_legacy_directory_without_the_library_for_it_is_unsupported_whatever_nss_calls_it() {
+    let case = Case::new();
+    let database = case.database(DbFormat::Dbm);
+    for argument in [DbFormat::Dbm.directory(&database), database.clone().into_os_string()] {
+        let arguments = ["diagnose", "--format", "json", "--until", "nss-db", "--db"].map(OsStr::new);
+        let run = without_legacy_library(&arguments.into_iter().chain([argument.as_os_str()]).collect::<Vec<_>>());
+        assert_eq!(judged(&run), ["nss-db", "db-legacy-unsupported", "client-db", "certain"], "{run:#?}");
+    }
+}
+
+/// NSS has SEC_ERROR_LEGACY_DATABASE for it.
+#[test]
+fn legacy_files_that_are_damaged_inside_are_damaged() {
+    for file in ["cert8.db", "key3.db"] {
+        let case = Case::new();
+        let database = case.database(DbFormat::Dbm);
+        let mut bytes = fs::read(database.join(file)).unwrap();
+        bytes[300..].fill(0x5a);
+        fs::write(database.join(file), bytes).unwrap();
+        for argument in [DbFormat::Dbm.directory(&database), database.clone().into_os_string()] {
+            let run = local(&case, &argument, &database);
+            assert_eq!(judged(&run)[..3], ["nss-db", "db-corrupt", "client-db"], "{file} {run:#?}");
+        }
+    }
+}
+
+#[test]
+fn certificates_from_before_the_legacy_format_are_named() {
+    let case = Case::new();
+    let database = case.database(DbFormat::Dbm);
+    fs::rename(database.join("cert8.db"), database.join("cert7.db")).unwrap();
+    for argument in [DbFormat::Dbm.directory(&database), database.clone().into_os_string()] {
+        let run = local(&case, &argument, &database);
+        assert_eq!(judged(&run)[..2], ["nss-db", "db-legacy-unsupported"], "{run:#?}");
+        assert!(run.report()["verdict"]["summary"].as_str().unwrap().contains("cert7.db"), "{run:#?}");
+    }
+    assert!(remarks(&inspect(&case, database.as_os_str())).contains(&"older-than-legacy"));
+}
+
+#[test]
+fn what_the_system_says_of_a_file_keeps_its_letters() {
+    let case = Case::new();
+    let database = case.path("db");
+    DbBuilder::new(DbFormat::Sql).password(b"").build(&database).unwrap();
+    fs::remove_file(database.join("pkcs11.txt")).unwrap();
+    // A link that leads in a circle cannot be opened, whoever tries.
+    std::os::unix::fs::symlink("pkcs11.txt", database.join("pkcs11.txt")).unwrap();
+    let run = local(&case, database.as_os_str(), &database);
+    let report = run.report();
+    let facts = report["probes"].as_array().unwrap().iter().flat_map(|probe| probe["facts"].as_array().unwrap());
+    let file = facts.filter_map(|fact| fact["text"].as_str()).find(|text| text.starts_with("pkcs11.txt")).unwrap();
+    assert!(file.contains("Too many levels"), "{report:#}");
+}
+
+/// `certutil --pss`: an RSA key whose certificate allows PSS only.
+#[test]
+fn a_key_of_a_pss_certificate_is_its_own() {
+    let case = Case::new();
+    let database = case.path("db");
+    fs::create_dir(&database).unwrap();
+    let directory = DbFormat::Sql.directory(&database);
+    let password = case.password_file();
+    let noise = case.file("noise", [0x5a; 4096]);
+    let certutil = |arguments: &[&str]| {
+        let all = [OsStr::new("-d"), &directory, OsStr::new("-f"), password.as_ref()];
+        tool("certutil", all.into_iter().chain(arguments.iter().map(OsStr::new)))
+    };
+    certutil(&["-N"]);
+    let noise = noise.to_str().unwrap();
+    certutil(&["-S", "-z", noise, "-n", NICKNAME, "-s", "CN=client", "-x", "--pss", "-Z", "SHA256", "-t", "Pu,u,u"]);
+    let inspection = inspect(&case, &directory);
+    assert_eq!(inspection["certificates"][0]["key"], serde_json::json!({ "type": "RSA-PSS", "bits": 2048 }));
+    assert_eq!(inspection["private_keys"][0]["decrypted"], "belongs to its certificate", "{inspection:#}");
+    assert!(!remarks(&inspection).contains(&"key-broken"), "{inspection:#}");
+    let run = local(&case, &directory, &database);
+    assert_eq!(run.code, Some(0), "{run:#?}");
+}
+
+#[test]
+fn a_key_that_is_younger_than_nss_is_named() {
+    let case = Case::new();
+    let stored = PKI.ca.issue(&Spec::new("client", Usage::Client).key(KeyKind::Ec)).unwrap();
+    let database = case.database_of(DbFormat::Sql, &stored, &[("lab-ca", &PKI.ca, "CT,C,C")]);
+    newer::ed25519(&database, NICKNAME, &stored, &PKI.ca, &Spec::new("client", Usage::Client)).unwrap();
+    let inspection = inspect(&case, database.as_os_str());
+    let mine = inspection["certificates"].as_array().unwrap().iter().find(|it| it["nickname"] == NICKNAME).unwrap();
+    assert_eq!(mine["key"]["type"], "Ed25519", "{inspection:#}");
+    assert_eq!(inspection["private_keys"][0]["type"], "Ed25519", "{inspection:#}");
+    assert_eq!(inspection["private_keys"][0]["decrypted"], "belongs to its certificate", "{inspection:#}");
+    let is_old = nssight_nss::library::nss_release() < (3, 99);
+    assert_eq!(remarks(&inspection).contains(&"kind-too-new"), is_old, "{inspection:#}");
+    assert!(!remarks(&inspection).contains(&"key-broken"), "{inspection:#}");
+    let run = local(&case, database.as_os_str(), &database);
+    if is_old {
+        assert_eq!(judged(&run), ["private-key", "key-unusable", "client-host", "certain"], "{run:#?}");
+        assert!(run.report()["verdict"]["summary"].as_str().unwrap().contains("Ed25519"), "{run:#?}");
+    }
+}
+
+fn compared(case: &[&Case; 2], databases: [&Path; 2]) -> Value {
+    let passwords = case.map(|case| case.password_file());
+    let mut command = binary();
+    command.args(["db", "compare", "--format", "json", "--password-file"]).arg(&passwords[0]);
+    run(command.args(databases)).report()
+}
+
+#[test]
+fn a_salt_of_a_newer_nss_is_a_grave_difference() {
+    for format in FORMATS {
+        let (one, other) = (Case::new(), Case::new());
+        let (a, b) = (one.database(format), other.database(format));
+        newer::salt(&b, format, PASSWORD.as_bytes()).unwrap();
+        let document = compared(&[&one, &other], [&a, &b]);
+        let all = document["differences"].as_array().unwrap();
+        let salt = all.iter().find(|it| it["kind"] == "salt-differs").unwrap_or_else(|| panic!("{document:#}"));
+        assert_eq!(salt["gravity"], "grave", "{document:#}");
+    }
+}
+
+#[test]
+fn keys_of_saved_logins_and_of_requests_are_no_lost_keys() {
+    let (one, other) = (Case::new(), Case::new());
+    let build = |case: &Case, format: DbFormat, logins: bool, request: bool| {
+        let mut builder = DbBuilder::new(format).password(PASSWORD.as_bytes());
+        builder = builder.x509_identity(NICKNAME, &PKI.client.certificate, &PKI.client.key, "").unwrap();
+        builder = if logins { builder.saved_logins() } else { builder };
+        builder = if request { builder.pkey("", &PKI.stranger.key).unwrap() } else { builder };
+        let path = case.path("db");
+        builder.build(&path).unwrap();
+        path
+    };
+    let (a, b) = (build(&one, DbFormat::Dbm, true, true), build(&other, DbFormat::Sql, false, false));
+    let document = compared(&[&one, &other], [&a, &b]);
+    let keys: Vec<&Value> =
+        document["differences"].as_array().unwrap().iter().filter(|it| it["kind"] == "key-only-in-a").collect();
+    assert_eq!(keys.len(), 1, "{document:#}");
+    assert_eq!(keys[0]["gravity"], "notable", "{document:#}");
+    assert!(document["differences"].as_array().unwrap().iter().all(|it| it["gravity"] != "grave"), "{document:#}");
+}

@@ -1,0 +1,238 @@
+//! Hosts that look odd and are in order: what is odd is a remark, and the peer decides.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::servers::selfserv;
+use common::{Case, NICKNAME, PASSWORD, PKI, Run, binary, diagnose, run_beside};
+use nssight_fixtures::authority::{DAY, Identity, Spec, Usage};
+use nssight_fixtures::endpoint::{Endpoint, Options};
+use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
+use serde_json::Value;
+
+fn probe(run: &Run, layer: &str) -> Value {
+    let report = run.report();
+    let found = report["probes"].as_array().unwrap().iter().find(|probe| probe["layer"] == layer);
+    found.unwrap_or_else(|| panic!("{report:#}")).clone()
+}
+
+/// A pass with a remark at `certificate`, and the cause of it.
+fn remarked(run: &Run, cause: &str) {
+    assert_eq!(run.code, Some(0), "{run:#?}");
+    assert_eq!(run.report()["verdict"]["status"], "pass", "{run:#?}");
+    let certificate = probe(run, "certificate");
+    assert_eq!((&certificate["status"], &certificate["cause"]), (&"warn".into(), &cause.into()), "{run:#?}");
+}
+
+fn judged(run: &Run) -> [String; 4] {
+    let verdict = &run.report()["verdict"];
+    ["layer", "cause", "component", "confidence"].map(|name| verdict[name].as_str().unwrap_or("-").to_owned())
+}
+
+fn local(case: &Case, database: &Path) -> Run {
+    let password = case.password_file();
+    let mut command = diagnose(database, &password, 9);
+    run_beside(command.args(["--until", "private-key"]), database)
+}
+
+/// Our CA, whose copy in our database is expired, and the renewed one that the peer has.
+fn expired_copy() -> (Identity, Identity, Identity) {
+    let old = Identity::self_signed(&Spec::new("Own CA", Usage::Authority).valid(-60 * DAY, -DAY)).unwrap();
+    let renewed = old.issue_for(&Spec::new("Own CA", Usage::Authority), &old.key).unwrap();
+    let renewed = Identity { chain: Vec::new(), ..renewed };
+    let client = renewed.issue(&Spec::new("client", Usage::Client)).unwrap();
+    (old, renewed, client)
+}
+
+#[test]
+fn an_expired_copy_of_our_ca_is_a_remark_while_the_peer_has_the_renewed_one() {
+    let (old, renewed, client) = expired_copy();
+    let case = Case::new();
+    let database =
+        case.database_of(DbFormat::Sql, &client, &[("own-ca", &old, "CT,C,C"), ("lab-ca", &PKI.ca, "CT,C,C")]);
+    let endpoint = Endpoint::start(Options::new(&PKI.bridge, &renewed)).unwrap();
+    let password = case.password_file();
+    let run = run_beside(&mut diagnose(&database, &password, endpoint.port()), &database);
+    remarked(&run, "ca-expired");
+}
+
+#[test]
+fn an_expired_copy_of_our_ca_stops_where_no_other_ca_is_trusted_and_in_date() {
+    let (old, _, client) = expired_copy();
+    let gone = Identity::self_signed(&Spec::new("Gone CA", Usage::Authority).valid(-60 * DAY, -DAY)).unwrap();
+    for authorities in [vec![("own-ca", &old, "CT,C,C")], vec![("own-ca", &old, "CT,C,C"), ("gone", &gone, "CT,C,C")]] {
+        let case = Case::new();
+        let database = case.database_of(DbFormat::Sql, &client, &authorities);
+        assert_eq!(judged(&local(&case, &database)), ["certificate", "ca-expired", "client-db", "certain"]);
+    }
+}
+
+fn beginning_in(seconds: i64) -> (Case, PathBuf) {
+    let case = Case::new();
+    let client = PKI.ca.issue(&Spec::new("client", Usage::Client).valid(seconds, 20 * DAY)).unwrap();
+    let database = case.database_of(DbFormat::Sql, &client, &[("lab-ca", &PKI.ca, "CT,C,C")]);
+    (case, database)
+}
+
+/// Issued by a clock that is ahead, or seen by one that is behind. NSS takes it.
+#[test]
+fn a_certificate_that_begins_in_some_minutes_works_with_a_peer_of_nss() {
+    let (case, database) = beginning_in(600);
+    for version in ["tls1.2", "tls1.3"] {
+        let beside = Case::new();
+        let server = selfserv(&beside, version);
+        let password = case.password_file();
+        let run = run_beside(&mut diagnose(&database, &password, server.port), &database);
+        remarked(&run, "clock-skew");
+        assert!(probe(&run, "certificate")["summary"].as_str().unwrap().contains("clock"), "{run:#?}");
+    }
+}
+
+/// OpenSSL does not.
+#[test]
+fn a_peer_that_is_stricter_has_the_last_word_on_a_certificate_that_begins_soon() {
+    let (case, database) = beginning_in(600);
+    let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
+    let password = case.password_file();
+    let run = run_beside(&mut diagnose(&database, &password, endpoint.port()), &database);
+    assert_eq!(judged(&run)[..2], ["certificate", "cert-not-yet-valid"], "{run:#?}");
+    assert_ne!(judged(&run)[3], "certain", "{run:#?}");
+}
+
+#[test]
+fn a_certificate_that_begins_in_some_days_does_not_work() {
+    let (case, database) = beginning_in(3 * DAY);
+    assert_eq!(judged(&local(&case, &database)), ["certificate", "cert-not-yet-valid", "client-db", "certain"]);
+}
+
+/// No key is used without a nickname, so no client logs in.
+#[test]
+fn a_password_that_nobody_needs_is_not_missed() {
+    let case = Case::new();
+    let database = case.database(DbFormat::Sql);
+    let walk = |more: &[&str]| {
+        let mut command = binary();
+        command.args(["diagnose", "--format", "json", "--until", "private-key", "--db"]).arg(&database);
+        run_beside(command.args(more), &database)
+    };
+    let run = walk(&[]);
+    assert_eq!(run.code, Some(0), "{run:#?}");
+    assert_eq!(probe(&run, "password")["status"], "pass", "{run:#?}");
+    let run = walk(&["--nickname", NICKNAME]);
+    assert_eq!(judged(&run), ["password", "password-missing", "client-config", "certain"], "{run:#?}");
+}
+
+fn server_only() -> (Case, PathBuf) {
+    let case = Case::new();
+    let server = PKI.ca.issue(&Spec::new("www.example", Usage::Server).names(&["www.example"])).unwrap();
+    let database = case.database_of(DbFormat::Sql, &server, &[("lab-ca", &PKI.ca, "CT,C,C")]);
+    (case, database)
+}
+
+/// A web server's own database: nothing says that this host is a client.
+#[test]
+fn a_server_certificate_in_a_plain_database_is_no_fault() {
+    let (case, database) = server_only();
+    remarked(&local(&case, &database), "cert-wrong-usage");
+}
+
+/// Whoever sends it as a client is refused, and whoever is configured as a client means to.
+#[test]
+fn a_server_certificate_of_a_client_is_the_wrong_one() {
+    let (case, database) = server_only();
+    let server = selfserv(&case, "tls1.3");
+    let password = case.password_file();
+    let run = run_beside(&mut diagnose(&database, &password, server.port), &database);
+    assert_eq!(judged(&run)[..3], ["certificate", "cert-wrong-usage", "client-db"], "{run:#?}");
+    let text = format!(
+        "[nss]\nnss-dir: {}\nnss-password: {PASSWORD}\n[client]\nbridge-hostname: localhost\nserver-hostname: s\n\
+         client-cert-nickname: {NICKNAME}\n",
+        database.display()
+    );
+    let config = case.file("client.conf", text);
+    let run = run_beside(binary().args(["diagnose", "--format", "json", "-c"]).arg(config), &database);
+    assert_eq!(judged(&run), ["certificate", "cert-wrong-usage", "client-db", "certain"], "{run:#?}");
+}
+
+/// Nobody knows the password of a profile that only its certificates are wanted of.
+#[test]
+fn a_directory_of_authorities_needs_nothing() {
+    let case = Case::new();
+    let database = case.path("db");
+    let builder = DbBuilder::new(DbFormat::Sql).password(PASSWORD.as_bytes());
+    builder.x509("lab-ca", &PKI.ca.certificate, "CT,C,C").unwrap().build(&database).unwrap();
+    let mut command = binary();
+    command.args(["diagnose", "--format", "json", "--until", "private-key", "--db"]).arg(&database);
+    let run = run_beside(&mut command, &database);
+    assert_eq!(run.code, Some(0), "{run:#?}");
+}
+
+/// Types the password when it is asked for one, as somebody at a terminal does.
+const TYPIST: &str = r#"
+import os, pty, sys, termios, time
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+seen, typed = b"", False
+while True:
+    try:
+        more = os.read(terminal, 4096)
+    except OSError:
+        break
+    if not more:
+        break
+    seen += more
+    if b"assword of the NSS database" in seen and not typed:
+        typed = True
+        # Somebody types when the prompt is there, and by then nothing is shown of it.
+        while termios.tcgetattr(terminal)[3] & termios.ECHO:
+            time.sleep(0.001)
+        os.write(terminal, sys.argv[1].encode() + b"\n")
+sys.stdout.buffer.write(b"asked\n" if typed else b"not asked\n")
+sys.stdout.buffer.write(seen)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"#;
+
+fn typing(text: &str, config: &Path) -> Run {
+    let mut command = std::process::Command::new("/usr/bin/python3");
+    command.args([
+        "-c",
+        TYPIST,
+        text,
+        env!("CARGO_BIN_EXE_nssight"),
+        "diagnose",
+        "--until",
+        "private-key",
+        "--short",
+        "-c",
+    ]);
+    common::run(command.arg(config).stdin(std::process::Stdio::null()))
+}
+
+/// Sigul asks where its configuration has no `nss-password`, and so does nssight; without a terminal there is nobody to ask.
+#[test]
+fn a_password_that_the_configuration_does_not_have_is_asked_for_at_a_terminal() {
+    let case = Case::new();
+    let database = case.database(DbFormat::Sql);
+    let config = |path: &Path| {
+        let client = "bridge-hostname: localhost\nserver-hostname: s\nclient-cert-nickname";
+        let text = format!("[nss]\nnss-dir: {}\n[client]\n{client}: {NICKNAME}\n", path.display());
+        case.file("client.conf", text)
+    };
+    let path = config(&database);
+    let right = typing(PASSWORD, &path);
+    assert!(right.code == Some(0) && right.stdout.starts_with("asked"), "{right:#?}");
+    let wrong = typing("something else", &path);
+    assert!(wrong.code == Some(1) && wrong.stdout.contains("password-wrong"), "{wrong:#?}");
+    let mut nobody = binary();
+    let run = run_beside(nobody.args(["diagnose", "--format", "json", "-c"]).arg(&path), &database);
+    assert_eq!(judged(&run), ["password", "password-missing", "client-config", "certain"], "{run:#?}");
+    // Nobody is asked for a password that is empty.
+    let empty = case.path("empty");
+    let builder = DbBuilder::new(DbFormat::Sql).password(b"");
+    let builder = builder.x509_identity(NICKNAME, &PKI.client.certificate, &PKI.client.key, "").unwrap();
+    builder.x509("lab-ca", &PKI.ca.certificate, "CT,C,C").unwrap().build(&empty).unwrap();
+    let run = typing(PASSWORD, &config(&empty));
+    assert!(run.code == Some(0) && run.stdout.starts_with("not asked"), "{run:#?}");
+}

@@ -1,0 +1,70 @@
+//! A traced client that goes on without its certificate: the look-up or the login that failed is the layer, however far the client
+//! comes. In TLS 1.3 its handshake is done before the peer refuses it.
+
+mod common;
+
+use std::process::Command;
+
+use common::servers::s_server;
+use common::{Case, NICKNAME, PASSWORD, run};
+use nssight_fixtures::newer;
+use nssight_fixtures::nssdb::DbFormat;
+use serde_json::Value;
+
+/// What the trace of tstclnt tells against a server that requires a certificate.
+fn traced(case: &Case, arguments: &[&str], version: (&str, &str)) -> Value {
+    let beside = Case::new();
+    let server = s_server(&beside, version.0);
+    let report = case.path("trace.json");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nssight"));
+    command.args(["trace", "--json", "--output"]).arg(&report).args(["--", "timeout", "20", "tstclnt", "-4", "-Q"]);
+    command.args(["-V", &format!("{0}:{0}", version.1), "-h", "localhost", "-p", &server.port.to_string()]);
+    let done = run(command.args(arguments).env_remove("NSS_DEFAULT_DB_TYPE").stdin(std::process::Stdio::null()));
+    let text = std::fs::read_to_string(&report).unwrap_or_else(|error| panic!("{error}: {done:#?}"));
+    assert!(!text.contains(PASSWORD), "{text}");
+    let _ = std::fs::remove_file(&report);
+    serde_json::from_str(&text).unwrap()
+}
+
+fn judged(report: &Value) -> [&str; 3] {
+    ["layer", "cause", "component"].map(|name| report["verdict"][name].as_str().unwrap_or("-"))
+}
+
+const VERSIONS: [(&str, &str); 2] = [("-tls1_2", "tls1.2"), ("-tls1_3", "tls1.3")];
+
+#[test]
+fn the_first_look_up_or_login_that_the_rest_hangs_on_is_the_layer() {
+    let case = Case::new();
+    let database = DbFormat::Sql.directory(&case.database(DbFormat::Sql));
+    let (database, password) = (database.to_str().unwrap(), case.password_file());
+    let password = password.to_str().unwrap();
+    let wrong: [(&[&str], [&str; 3]); 4] = [
+        (&["-w", "wrong", "-n", NICKNAME], ["password", "password-wrong", "client-config"]),
+        (&["-n", NICKNAME], ["password", "password-missing", "client-config"]),
+        (&[], ["password", "password-missing", "client-config"]),
+        (&["-W", password, "-n", "sigul-client-cret"], ["certificate", "cert-not-found", "client-db"]),
+    ];
+    for version in VERSIONS {
+        for (arguments, expected) in wrong {
+            let all: Vec<&str> = ["-d", database].into_iter().chain(arguments.iter().copied()).collect();
+            let report = traced(&case, &all, version);
+            assert_eq!(judged(&report), expected, "{version:?} {arguments:?} {report:#}");
+        }
+        let report = traced(&case, &["-d", database, "-W", password, "-n", NICKNAME], version);
+        assert_eq!(report["verdict"]["status"], "pass", "{report:#}");
+    }
+}
+
+/// The directory that the program gave NSS is looked at.
+#[test]
+fn a_password_that_this_nss_cannot_check_is_not_called_wrong() {
+    for format in [DbFormat::Sql, DbFormat::Dbm] {
+        let case = Case::new();
+        let path = case.database(format);
+        newer::salt(&path, format, PASSWORD.as_bytes()).unwrap();
+        let (database, password) = (format.directory(&path), case.password_file());
+        let arguments = ["-d", database.to_str().unwrap(), "-W", password.to_str().unwrap(), "-n", NICKNAME];
+        let report = traced(&case, &arguments, VERSIONS[1]);
+        assert_eq!(judged(&report), ["password", "password-salt-too-new", "client-db"], "{report:#}");
+    }
+}

@@ -59,5 +59,6 @@ fn main() -> ExitCode {
         Command::Manual(options) => manual::run(&options.share),
         Command::Worker => worker::run().map_or_else(exit::usage, |()| ExitCode::SUCCESS),
         Command::Model => process_model::run::run(),
+        Command::Keep(options) => clients::keep(&options),
     }
 }

@@ -3,8 +3,10 @@
 mod common;
 
 use std::net::TcpListener;
-use std::path::Path;
-use std::time::Duration;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use common::servers::{s_server, selfserv};
 use common::{Case, NICKNAME, PASSWORD, PKI, Run, binary, hold_to_schema, run_beside};
@@ -77,6 +79,66 @@ fn all_get_through_to_the_bridge_of_a_deployment_and_leave_it_in_order() {
         binary().args(["diagnose", "-c"]).arg(lab.config()).arg("--admin-password-file").arg(lab.admin_password_file()),
     );
     assert_eq!(next.code, Some(0), "{next:#?}");
+}
+
+/// A program in the place of a client that leaves another process behind, which writes its number to a file.
+fn leaves_one_behind(case: &Case, ends: &str) -> (PathBuf, PathBuf) {
+    let (program, number) = (case.path("client.sh"), case.path("number"));
+    let script = format!("#!/bin/sh\nsleep 60 {ends} &\necho $! > {}\nexit 1\n", number.display());
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    (program, number)
+}
+
+fn lives(number: &Path) -> bool {
+    let number = std::fs::read_to_string(number).unwrap();
+    let state = std::fs::read_to_string(format!("/proc/{}/stat", number.trim()));
+    // What has ended and is waited for by nobody yet is a zombie (proc(5)).
+    state.is_ok_and(|state| !state.contains(") Z "))
+}
+
+#[test]
+fn what_a_client_leaves_behind_ends_with_it_and_is_not_waited_for() {
+    for ends in ["", ">/dev/null 2>&1 </dev/null"] {
+        let case = Case::new();
+        let server = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
+        let (database, password) = (case.database(DbFormat::Sql), case.password_file());
+        let (program, number) = leaves_one_behind(&case, ends);
+        let run = clients(&database, &password, server.port(), &["--python", program.to_str().unwrap()]);
+        assert_eq!(outcomes(&run.report())[3], ("python-nss", "absent"), "{run:#?}");
+        assert!(run.took < Duration::from_secs(30), "{run:#?}");
+        // Killed with the group; the kernel may take a moment to be done with it.
+        until(|| !lives(&number));
+    }
+}
+
+#[test]
+fn what_clients_start_ends_with_nssight_whatever_ends_that() {
+    let case = Case::new();
+    let server = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
+    let (database, password) = (case.database(DbFormat::Sql), case.password_file());
+    let (program, number) = (case.path("client.sh"), case.path("number"));
+    std::fs::write(&program, format!("#!/bin/sh\nsleep 60 &\necho $! > {}\nwait\n", number.display())).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = binary();
+    command.args(["clients", "--pause", "0.1", "--timeout", "30", "--nickname", NICKNAME, "--db"]).arg(&database);
+    command.arg("--password-file").arg(&password).args(["--bridge", &format!("localhost:{}", server.port())]);
+    command.arg("--python").arg(&program).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut nssight = command.spawn().unwrap();
+    let began = || std::fs::read_to_string(&number).is_ok_and(|number| number.ends_with('\n'));
+    until(began);
+    nssight.kill().unwrap();
+    nssight.wait().unwrap();
+    until(|| !lives(&number));
+}
+
+/// Waits for what comes soon, or never.
+fn until(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "it does not come");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]

@@ -260,7 +260,7 @@ fn our_own_certificate_is_in_the_report_whatever_the_network_does() {
         pairs
     };
     let of = |role: &str, name: &str| [role.to_owned(), format!("CN={name},O=nssight lab")];
-    let own = [of("client", "client"), of("authority", "Lab CA")];
+    let own = [of("client", "admin"), of("authority", "Lab CA")];
     for fault in ["name-unresolved", "port-closed", "outer-closes-after-hello"] {
         assert_eq!(certificates(fault), own, "{fault}");
     }

@@ -300,3 +300,26 @@ fn with_connect_each_model_does_both_handshakes_over_one_connection() {
     }
     assert_eq!(lab.connections(), 10);
 }
+
+#[test]
+fn trouble_on_the_way_says_nothing_about_processes() {
+    use nssight_fixtures::fault::{Queue, Relay};
+    let over = |change: &Change| {
+        let directory = tempfile::tempdir().unwrap();
+        let lab = Deployment::start(directory.path(), change, DbFormat::Sql).unwrap();
+        let mut command = binary();
+        command.args(["process-model", "--format", "json", "--connect", "--only", "double-tls", "-c"]);
+        let run = run(command.arg(lab.config()));
+        (run, lab.connections())
+    };
+    // A dead server link meets the first attempt; the next one goes through.
+    let (once, connections) = over(&Change { queue: Queue::Stale, ..Change::default() });
+    assert_eq!((once.code, connections), (Some(0), 2), "{once:#?}");
+    assert_eq!(once.report()["conclusions"], serde_json::json!([]), "{once:#?}");
+    // What fails every time is left open.
+    let (always, connections) = over(&Change { relay: Relay::Reject, ..Change::default() });
+    assert_eq!((always.code, connections), (Some(3), 2), "{always:#?}");
+    let conclusions = always.report()["conclusions"].as_array().unwrap().clone();
+    assert!(conclusions.len() == 1 && conclusions[0]["cause"].is_null(), "{always:#?}");
+    assert!(conclusions[0]["text"].as_str().unwrap().contains("says nothing about processes"), "{always:#?}");
+}

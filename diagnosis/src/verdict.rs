@@ -73,6 +73,8 @@ pub struct Names {
     pub port: Option<String>,
     /// What the peer is.
     pub peer: Peer,
+    /// What this host is, where it is no client: the bridge or the server.
+    pub ours: Option<Component>,
 }
 
 impl Verdict {
@@ -150,9 +152,11 @@ pub fn why_not(findings: &[Finding], cause: Cause) -> Option<(Option<Candidate>,
     Some((left, excluded))
 }
 
-/// A bridge is what the peer is, where there is a server behind it.
+/// A bridge is what the peer is, where there is a server behind it; what is a client's configuration is the bridge's or the
+/// server's on their own hosts.
 pub fn named(component: Component, names: &Names) -> Component {
     match (component, names.peer) {
+        (Component::ClientConfig, _) => names.ours.unwrap_or(component),
         (Component::Peer, Peer::Bridge) => Component::Bridge,
         (Component::Bridge, Peer::Plain) => Component::Peer,
         (other, _) => other,
@@ -195,6 +199,8 @@ fn failure(findings: &[Finding], failed: &Finding, judgement: &Judgement, names:
         Some(home) => format!("{}; {}", failed.summary, home.summary),
         None => failed.summary.clone(),
     };
+    let ignored: String = ignored_keys(findings, failed.layer).map(|key| format!("; {key}")).collect();
+    let summary = summary + &ignored;
     let own = failed.remedies.iter().chain(home.into_iter().flat_map(|home| &home.remedies)).cloned();
     let also = judgement.also().map(|other| Also { cause: other.cause, component: named(other.component, names) });
     Verdict {
@@ -208,6 +214,22 @@ fn failure(findings: &[Finding], failed: &Finding, judgement: &Judgement, names:
         docs: Some(page(first.cause)),
         ..unknown
     }
+}
+
+/// What the configuration says about this layer in a place or a spelling that the program ignores.
+fn ignored_keys(findings: &[Finding], layer: Layer) -> impl Iterator<Item = String> + '_ {
+    let facts = || findings.iter().flat_map(|finding| &finding.facts);
+    let keys = facts().filter(|fact| fact.id == fact::CONFIG_IGNORED_KEY.0);
+    let told = Fact::from(fact::ConfigIgnoredBearsOn::Nothing).id;
+    let bears_on = facts().filter(move |fact| fact.id == told).filter_map(Fact::word);
+    // Each key stands before the layer that it bears on.
+    let layer = match layer {
+        Layer::PrivateKey => Layer::Certificate,
+        Layer::Resolve => Layer::Tcp,
+        Layer::Bridge => Layer::InnerHandshake,
+        other => other,
+    };
+    keys.zip(bears_on).filter(move |(_, on)| *on == layer.as_str()).map(|(key, _)| key.text().into_owned())
 }
 
 /// The page of a cause in the documentation.

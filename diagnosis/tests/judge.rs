@@ -153,13 +153,27 @@ type Row = (Signal, Vec<Fact>, Cause, Option<Component>, Confidence);
 fn golden_trust() {
     use Confidence::{Certain, Likely, Possible};
     use fact::{PeerChainDecision, PeerChainState as State, TrustStoreAnchors as Anchors, TrustStoreIssuer as Issuer};
-    let looked = |issuer: Issuer, state: State| -> Vec<Fact> {
-        vec![PeerChainDecision::Refused.into(), Anchors::Some.into(), issuer.into(), state.into()]
+    // As a walk knows them whose own chain is in order, under another CA.
+    let walk = || -> Vec<Fact> {
+        vec![
+            fact::DbState::Works.into(),
+            fact::OwnChainState::Good.into(),
+            fact::PeerChainIssuerIsOurs::No.into(),
+            fact::PolicyHashes::AsItComes.into(),
+            fact::PolicyRsaMin::AsItComes.into(),
+            PeerChainDecision::Refused.into(),
+        ]
     };
-    let none =
-        vec![PeerChainDecision::Refused.into(), Anchors::None.into(), Issuer::Absent.into(), State::RootSent.into()];
+    let with = |more: &[Fact]| [&walk()[..], more].concat();
+    let looked = |issuer: Issuer, state: State| with(&[Anchors::Some.into(), issuer.into(), state.into()]);
+    let none = with(&[
+        fact::OwnChainState::SelfSigned.into(),
+        Anchors::None.into(),
+        Issuer::Absent.into(),
+        State::RootSent.into(),
+    ]);
     let rows: &[Row] = &[
-        (signal::CHAIN_REFUSED, vec![PeerChainDecision::Refused.into()], Cause::PeerCertUntrusted, None, Possible),
+        (signal::CHAIN_REFUSED, walk(), Cause::PeerCertUntrusted, None, Possible),
         (
             signal::CHAIN_UNTRUSTED_ISSUER,
             looked(Issuer::WithoutTrust, State::Whole),

@@ -55,14 +55,21 @@ pub struct Overrides {
 pub struct ConfigTrouble {
     /// What was seen.
     pub state: ConfigState,
+    /// Whose configuration it is, where that is known.
+    pub role: Option<Role>,
     /// One line, with file, line and key where there are any.
     pub summary: String,
 }
 
 impl ConfigTrouble {
+    /// This was seen, of whomever.
+    pub fn of(state: ConfigState, summary: impl Into<String>) -> Self {
+        Self { state, role: None, summary: summary.into() }
+    }
+
     /// It cannot be used.
     pub fn invalid(summary: impl Into<String>) -> Self {
-        Self { state: ConfigState::Invalid, summary: summary.into() }
+        Self::of(ConfigState::Invalid, summary)
     }
 }
 
@@ -71,6 +78,8 @@ impl ConfigTrouble {
 pub struct Warning {
     /// What was seen.
     pub fact: Fact,
+    /// And what goes with it.
+    pub more: Vec<Fact>,
     /// One sentence.
     pub summary: String,
 }
@@ -155,7 +164,7 @@ pub struct Configured {
     pub tls: Setting<(TlsVersion, TlsVersion)>,
     /// The password of the database.
     pub password: Option<Setting<Password>>,
-    /// Why the walk must not use the network, unless it was told to.
+    /// Why the walk must not use the network, with what it was told.
     pub no_network: Option<&'static str>,
 }
 
@@ -173,10 +182,8 @@ fn configured(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<Opti
 pub(crate) fn read_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), ConfigTrouble> {
     let shown = path.display();
     let trouble = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            ConfigTrouble { state: ConfigState::Missing, summary: format!("{shown} does not exist") }
-        }
-        _ => ConfigTrouble { state: ConfigState::Unreadable, summary: format!("{shown} cannot be read: {error}") },
+        io::ErrorKind::NotFound => ConfigTrouble::of(ConfigState::Missing, format!("{shown} does not exist")),
+        _ => ConfigTrouble::of(ConfigState::Unreadable, format!("{shown} cannot be read: {error}")),
     };
     let meta = std::fs::metadata(path).map_err(trouble)?;
     if !meta.is_file() {
@@ -226,7 +233,7 @@ fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Targe
     let server_host = server.as_ref().map(|server| (&server.value, &server.origin));
     [bridge_host, server_host].into_iter().flatten().try_for_each(|(host, origin)| no_port_behind(host, origin))?;
     let tls = tls_range(flags, config.map(|config| &config.tls))?;
-    let no_network = config.and_then(|config| config.no_network).filter(|_| !flags.connect).map(str::to_owned);
+    let no_network = config.and_then(|config| config.no_network).map(str::to_owned);
     let config_files = config.map(|config| config.paths.clone()).unwrap_or_default();
     let (password, bytes) = match (&request.password, configured.as_mut().and_then(|config| config.password.take())) {
         (Some(source), _) => (source.clone(), None),
@@ -254,10 +261,10 @@ fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Targe
 /// A port behind a name makes it a name that no certificate has.
 fn no_port_behind(host: &str, origin: &str) -> Result<(), ConfigTrouble> {
     match without_port(host) {
-        Some(name) => Err(ConfigTrouble {
-            state: ConfigState::NameWithPort,
-            summary: format!("\"{host}\" ({origin}) has a port behind the host name; the name alone is {name}"),
-        }),
+        Some(name) => Err(ConfigTrouble::of(
+            ConfigState::NameWithPort,
+            format!("\"{host}\" ({origin}) has a port behind the host name; the name alone is {name}"),
+        )),
         None => Ok(()),
     }
 }

@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::profile::Profile;
-use nssight_diagnosis::Layer;
 use nssight_diagnosis::verdict::Names;
+use nssight_diagnosis::{Component, Layer};
 
 /// Which part this host plays; it follows from the configuration's sections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -323,6 +323,11 @@ impl TargetSummary {
             host: peer.map(|(host, _)| host.trim_start_matches('[').trim_end_matches(']').to_owned()),
             port: peer.map(|(_, port)| port.to_owned()),
             peer: self.profile.details().peer,
+            ours: match self.role {
+                Some(Role::Bridge) => Some(Component::Bridge),
+                Some(Role::Server) => Some(Component::Server),
+                Some(Role::Client) | None => None,
+            },
         }
     }
 }

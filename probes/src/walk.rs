@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nssight_diagnosis::derive::signatures::Signer;
-use nssight_diagnosis::fact::fact;
+use nssight_diagnosis::fact::fact::{self, OuterSessionEnd};
 use nssight_diagnosis::{CertificateRole, Finding, Layer, Outcome};
 use nssight_nss::transport::Control;
 use nssight_nss::{Certificate, ClientAuth, Nss, NssError, PrivateKey, Slot, TlsClient};
@@ -30,6 +30,10 @@ pub struct OuterSession {
     pub log: Rc<RefCell<SessionLog>>,
     /// The moment that times on the wire count from.
     pub began: Instant,
+    /// What the handshake took.
+    pub took: Duration,
+    /// What TCP took to come up.
+    pub round_trip: Duration,
 }
 
 /// The way through the outer session to the server behind a bridge, as a profile makes it.
@@ -38,6 +42,8 @@ pub trait Passage {
     fn set_deadline(&self, deadline: Instant);
     /// The error by which the session with the bridge broke, if it did.
     fn broken(&self) -> Option<NssError>;
+    /// How the outer session ended, if it has.
+    fn how_it_ended(&self) -> Option<OuterSessionEnd>;
     /// Asks the server something harmless in the inner session: the layer `request`.
     fn ask(&mut self, walk: &mut Walk<'_>, inner: InnerSession) -> Outcome;
 }

@@ -35,6 +35,9 @@ pub struct WireEvent {
     pub at_us: u64,
     /// Which TLS session.
     pub session: Session,
+    /// Which connection, from 1 on, where a traced program had more than one; an inner session has none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<u32>,
     /// Which way.
     pub direction: Way,
     /// What kind of thing it was. Reports of version 1 do not say.
@@ -166,6 +169,7 @@ impl SessionLog {
         let new = new.iter().map(|event| WireEvent {
             at_us: event.at_us,
             session: self.session,
+            connection: None,
             direction: match event.direction {
                 Direction::Sent => Way::Sent,
                 Direction::Received => Way::Received,

@@ -34,6 +34,11 @@ pub fn is_by_another_kind_of_key(der: &[u8], issuer: &[u8]) -> bool {
     is_other_kind || key.rsa().is_ok() && signature != key.size()
 }
 
+/// The first common name of the subject.
+pub fn common_name(der: &[u8]) -> Option<String> {
+    Some(parse(der)?.subject().iter_common_name().next()?.as_str().ok()?.to_owned())
+}
+
 /// When it is valid.
 pub fn validity(der: &[u8]) -> Option<Validity> {
     let certificate = parse(der)?;

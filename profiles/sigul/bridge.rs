@@ -5,8 +5,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use nssight_diagnosis::derive::close::close_cost;
 use nssight_diagnosis::fact::{Hop, fact};
 use nssight_diagnosis::signal::{Signal, signal};
 use nssight_diagnosis::{Layer, Notes, Outcome};
@@ -29,6 +30,9 @@ pub(super) const PROBE: Probe = Probe { layer: Layer::Bridge, needs: &[Layer::Co
 /// Used where neither flag nor configuration names a user; a bridge looks at its form only.
 const NOBODY: &str = "nssight";
 
+/// What the bridge sent before it went is here, or never comes.
+const LAST_WORD: Duration = Duration::from_millis(200);
+
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
     let target = walk.target();
@@ -50,14 +54,15 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     notes.put(fact::REQUEST_MADE.text(format!("list-users by {user}, protocol version 1")));
     // `Request` makes no other.
     notes.put(fact::RequestForm::Valid);
-    let OuterSession { client, control, log: outer_log, began } = outer;
+    let OuterSession { client, control, log: outer_log, began, took: handshake, round_trip } = outer;
     control.set_deadline(walk.deadline);
     let tunnel = Rc::new(RefCell::new(Tunnel::new(client, control)));
     let asked = Instant::now();
     let sent = tunnel.borrow_mut().send(Stream::Outer, &request.outer());
     walk.passage = Some(Box::new(Requested { tunnel: tunnel.clone(), request }));
     if let Err(error) = sent {
-        return broken(notes, &error, "the connection broke while the bridge was given the request");
+        let arrival = last_word(&mut tunnel.borrow_mut(), error);
+        return ended(notes, arrival, asked.elapsed(), handshake, round_trip);
     }
     let log = Rc::new(RefCell::new(SessionLog::new(Session::Inner, began)));
     walk.sessions.push(log.clone());
@@ -84,7 +89,8 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         }
         // A bridge that goes away at once is noticed here already, by the write of the ClientHello.
         Err(error) => {
-            return broken(notes, &error, "the connection broke after the request, before any byte of a server");
+            let arrival = last_word(&mut tunnel.borrow_mut(), error);
+            return ended(notes, arrival, asked.elapsed(), handshake, round_trip);
         }
     };
     walk.inner = Some(InnerSession { client, waits, log, began: asked });
@@ -96,11 +102,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             notes.put(fact::BridgeFirstAnswer::ServerBytes);
             notes.pass("the bridge took the request and passes on what a server says")
         }
-        Arrival::Ended { in_order } => {
-            notes.put(if in_order { fact::BridgeFirstAnswer::CloseNotify } else { fact::BridgeFirstAnswer::Fin });
-            let summary = "the bridge took our session and closed it after the request, before any byte of a server";
-            notes.fail(signal::ENDED, summary)
-        }
+        Arrival::Ended { .. } => ended(notes, arrival, took, handshake, round_trip),
         Arrival::Garbled(what) => {
             notes.put(fact::BridgeFirstAnswer::NoChunks);
             notes.put(fact::BRIDGE_FIRST_ANSWER_DETAIL.text(&what));
@@ -133,25 +135,57 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
                 };
                 return failed.outcome(Hop::Peer, notes.with(fact::BridgeFirstAnswer::Alert));
             }
-            broken(notes, &error, "the connection broke after the request, before any byte of a server")
+            ended(notes, Arrival::Failed(error), took, handshake, round_trip)
         }
     }
 }
 
-/// The outer session broke without an answer.
-fn broken(mut notes: Notes, error: &NssError, summary: &str) -> Outcome {
-    notes.put(fact::BridgeFirstAnswer::Broken);
+/// The outer session ended without an answer, so long after the request.
+fn ended(mut notes: Notes, arrival: Arrival, waited: Duration, handshake: Duration, round_trip: Duration) -> Outcome {
+    if let Arrival::Failed(error) = &arrival
+        && let Ok(outcome) = damaged_carrier(notes.clone().with(fact::BridgeFirstAnswer::Broken), "the bridge", error)
+    {
+        return outcome;
+    }
+    let (answer, shown, summary) = match &arrival {
+        Arrival::Ended { in_order: true } => (
+            fact::BridgeFirstAnswer::CloseNotify,
+            signal::ENDED,
+            "the bridge took our session and closed it in order after the request, before any byte of a server",
+        ),
+        Arrival::Ended { in_order: false } => (
+            fact::BridgeFirstAnswer::Fin,
+            signal::ENDED,
+            "the bridge took our session, and its connection ended after the request without close_notify",
+        ),
+        Arrival::Failed(error) if Signal::of_nss(error.code.0) == signal::RESET => (
+            fact::BridgeFirstAnswer::Reset,
+            signal::RESET,
+            "the bridge took our session, and its connection was reset after the request",
+        ),
+        // Whatever the write or the read called it, the session has ended.
+        _ => (
+            fact::BridgeFirstAnswer::Broken,
+            signal::ENDED,
+            "the connection broke after the request, before any byte of a server",
+        ),
+    };
+    notes.put(answer);
+    if let (fact::BridgeFirstAnswer::CloseNotify, Some(cost)) = (answer, close_cost(waited, handshake, round_trip)) {
+        notes.put(cost);
+    }
+    let Arrival::Failed(error) = arrival else { return notes.fail(shown, summary) };
     notes.put(fact::BRIDGE_FIRST_ANSWER_DETAIL.text(&error.name));
-    let notes = match damaged_carrier(notes, "the bridge", error) {
-        Ok(outcome) => return outcome,
-        Err(notes) => notes,
-    };
-    // Whatever the write or the read called it, the session has ended.
-    let shown = match Signal::of_nss(error.code.0) {
-        signal::RESET => signal::RESET,
-        _ => signal::ENDED,
-    };
-    notes.fail(shown, summary).error(error_info::of(error))
+    notes.fail(shown, summary).error(error_info::of(&error))
+}
+
+/// A write that fails says only that the bridge has gone. How it went is what it sent before, which can still be read.
+fn last_word(tunnel: &mut Tunnel, error: NssError) -> Arrival {
+    tunnel.set_deadline(Instant::now() + LAST_WORD);
+    match wait_for_the_server(tunnel) {
+        ended @ Arrival::Ended { .. } => ended,
+        _ => Arrival::Failed(error),
+    }
 }
 
 /// Trouble of our own, before a byte of the inner session was sent.

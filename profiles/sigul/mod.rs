@@ -5,6 +5,7 @@ mod bridge;
 mod request;
 mod settings;
 mod tunnel;
+mod users;
 
 use nssight_diagnosis::verdict::Peer;
 

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::error_info;
 use crate::session_facts::damaged_carrier;
 use crate::walk::{InnerSession, Passage, Walk};
+use crate::x509;
 
 use super::tunnel::{Arrival, Tunnel};
 
@@ -43,6 +44,10 @@ impl Passage for Requested {
         }
     }
 
+    fn how_it_ended(&self) -> Option<fact::OuterSessionEnd> {
+        self.tunnel.borrow().how_it_ended()
+    }
+
     fn ask(&mut self, walk: &mut Walk<'_>, mut inner: InnerSession) -> Outcome {
         let notes = Notes::default();
         let Some(password) = walk.admin_password.take() else {
@@ -64,8 +69,22 @@ impl Passage for Requested {
         };
         drop(password);
         let answer = receive(&self.tunnel, keys);
+        let mut notes = notes;
+        if let Some(named) = names_us(walk) {
+            notes.put(named);
+        }
+        if let Some(end) = self.how_it_ended() {
+            notes.put(end);
+        }
         outcome(answer, notes)
     }
+}
+
+/// Whether the user of the request is the one that our certificate names.
+fn names_us(walk: &Walk<'_>) -> Option<fact::RequestUser> {
+    let (user, certificate) = (walk.target().user.as_ref()?, walk.certificate.as_ref()?);
+    let named = x509::common_name(&certificate.der())? == user.value;
+    Some(if named { fact::RequestUser::TheCertificates } else { fact::RequestUser::Another })
 }
 
 /// Keys for the reply, and the password, in the inner stream; then its end.
@@ -160,7 +179,7 @@ fn outcome(answer: Answer, mut notes: Notes) -> Outcome {
             let summary = format!("the server refused the request: {name}, {}", code.meaning());
             notes.fail(signal::REQUEST_REFUSED, summary)
         }
-        Answer::Bad(error) => bad(&error, notes),
+        Answer::Bad(error) => bad(&error, signal::ENDED, notes),
         Answer::Silent(error) => {
             notes.put(fact::ReplyState::Silent);
             let summary = "the server took the request and gave no reply";
@@ -173,6 +192,7 @@ fn outcome(answer: Answer, mut notes: Notes) -> Outcome {
                     Err(notes) => notes,
                 };
             }
+            let reset = matches!(&how, Arrival::Failed(error) if Signal::of_nss(error.code.0) == signal::RESET);
             notes.put(fact::REPLY_SESSION_END.text(match how {
                 Arrival::Ended { in_order: true } => "in order".to_owned(),
                 Arrival::Ended { in_order: false } => "FIN without close_notify".to_owned(),
@@ -180,14 +200,18 @@ fn outcome(answer: Answer, mut notes: Notes) -> Outcome {
                 Arrival::Garbled(what) => what,
                 Arrival::Something => String::new(),
             }));
-            bad(&error, notes)
+            bad(&error, if reset { signal::RESET } else { signal::ENDED }, notes)
         }
     }
 }
 
-fn bad(error: &ReplyError, mut notes: Notes) -> Outcome {
+fn bad(error: &ReplyError, end: Signal, mut notes: Notes) -> Outcome {
     notes.put(fact::REPLY_DETAIL.text(error));
     match error {
+        ReplyError::Truncated { consumed: 0, .. } => {
+            notes.put(fact::ReplyState::None);
+            notes.fail(end, "the session ended before a single byte of a reply")
+        }
         ReplyError::Truncated { .. } => {
             notes.put(fact::ReplyState::Cut);
             notes.fail(signal::REPLY_CUT, format!("the reply was cut short: {error}"))

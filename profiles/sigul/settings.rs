@@ -5,13 +5,17 @@
 use std::path::{Path, PathBuf};
 
 use nssight_diagnosis::Layer;
-use nssight_diagnosis::fact::fact::{ConfigPasswordExposed, ConfigState};
+use nssight_diagnosis::fact::fact::{
+    CONFIG_IGNORED_KEY, ConfigDaemon, ConfigIgnored, ConfigIgnoredBearsOn, ConfigPasswordExposed, ConfigState,
+};
 use nssight_sigul::config::{self, ConfigError, Layered, SigulConfig, Surroundings};
 use secrecy::ExposeSecret;
 
 use crate::secret::{Password, PasswordForm};
 use crate::settings::{self, BRIDGE_PORT, ConfigTrouble, Configured, Request, Warning};
 use crate::target::{Endpoint, Role, Setting, Target, TlsVersion};
+
+use super::users;
 
 /// Where Sigul keeps the system's configuration.
 const SYSTEM_DIRECTORY: &str = "/etc/sigul";
@@ -39,8 +43,12 @@ pub(super) fn read(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result
     let (low, high) = (&config.tls_min, &config.tls_max);
     let (role, no_network) = match config.role {
         config::Role::Client => (Role::Client, None),
-        config::Role::Server => (Role::Server, Some(AS_A_SERVER)),
-        config::Role::Bridge => (Role::Bridge, Some(AS_A_BRIDGE)),
+        // A peer that was named is no bridge's server port.
+        config::Role::Server => {
+            let named = request.overrides.connect && request.overrides.bridge.is_some();
+            (Role::Server, (!named).then_some(AS_A_SERVER))
+        }
+        config::Role::Bridge => (Role::Bridge, (!request.overrides.connect).then_some(AS_A_BRIDGE)),
     };
     Ok(Configured {
         paths,
@@ -56,8 +64,8 @@ pub(super) fn read(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result
     })
 }
 
-const AS_A_SERVER: &str =
-    "as a server this host would take the place of the real one in the bridge's queue; --connect does it all the same";
+const AS_A_SERVER: &str = "a bridge speaks TLS on its port for servers only when it has a client's request to pass on: a \
+                           handshake there never ends, takes the real server's place, and costs the next client its request";
 const AS_A_BRIDGE: &str = "a bridge listens and does not dial out; --connect with --bridge dials all the same";
 
 fn version(version: config::TlsVersion) -> Result<TlsVersion, ConfigTrouble> {
@@ -77,7 +85,7 @@ fn read_files(
             paths.extend([Some(system), user].into_iter().flatten().filter(|path| path.exists()));
             if paths.is_empty() {
                 let summary = "there is neither /etc/sigul/client.conf nor ~/.sigul/client.conf, and neither -c nor --db was given";
-                return Err(ConfigTrouble { state: ConfigState::Missing, summary: summary.to_owned() });
+                return Err(ConfigTrouble::of(ConfigState::Missing, summary));
             }
         }
     }
@@ -96,10 +104,47 @@ fn read_files(
     }
     let login = std::env::var("LOGNAME").or_else(|_| std::env::var("USER")).ok();
     let around = Surroundings { home: request.home, login_name: login.as_deref() };
-    let config = SigulConfig::read(&layered, &around).map_err(|errors| {
-        ConfigTrouble::invalid(errors.iter().map(ConfigError::to_string).collect::<Vec<_>>().join("; "))
+    let config = SigulConfig::read(&layered, &around).map_err(|errors| ConfigTrouble {
+        role: config::Role::of(&layered).ok().map(role),
+        ..ConfigTrouble::invalid(errors.iter().map(ConfigError::to_string).collect::<Vec<_>>().join("; "))
     })?;
+    users::check(&config)
+        .map_err(|summary| ConfigTrouble { role: Some(role(config.role)), ..ConfigTrouble::invalid(summary) })?;
+    if config.lacks_daemon {
+        let path = paths.last().map(|path| path.display().to_string()).unwrap_or_default();
+        let summary = format!(
+            "{path}: there is no section [daemon]; Sigul wants unix-user and unix-group there, which may be empty"
+        );
+        warnings.push(Warning { fact: ConfigDaemon::Absent.into(), more: Vec::new(), summary });
+    }
+    for key in &config.ignored {
+        let bears_on = key.meant.map_or(ConfigIgnoredBearsOn::Nothing, |(_, meant)| bears_on(meant));
+        let more = vec![CONFIG_IGNORED_KEY.text(key), bears_on.into()];
+        warnings.push(Warning { fact: ConfigIgnored::Some.into(), more, summary: key.to_string() });
+    }
     Ok((paths, config))
+}
+
+fn role(role: config::Role) -> Role {
+    match role {
+        config::Role::Client => Role::Client,
+        config::Role::Server => Role::Server,
+        config::Role::Bridge => Role::Bridge,
+    }
+}
+
+/// The layer that would have used a key.
+fn bears_on(key: &str) -> ConfigIgnoredBearsOn {
+    match key {
+        "nss-dir" => ConfigIgnoredBearsOn::NssDb,
+        "nss-password" => ConfigIgnoredBearsOn::Password,
+        "nss-min-tls" | "nss-max-tls" => ConfigIgnoredBearsOn::OuterHandshake,
+        "bridge-hostname" | "bridge-port" => ConfigIgnoredBearsOn::Tcp,
+        "server-hostname" => ConfigIgnoredBearsOn::InnerHandshake,
+        "user-name" => ConfigIgnoredBearsOn::Request,
+        _ if key.ends_with("-cert-nickname") => ConfigIgnoredBearsOn::Certificate,
+        _ => ConfigIgnoredBearsOn::Nothing,
+    }
 }
 
 /// With `-c`, Sigul still reads the system's file of the same role first.
@@ -117,7 +162,7 @@ fn add_file(layered: &mut Layered, path: &Path, warnings: &mut Vec<Warning>) -> 
     let has_password = ini.own("nss", "nss-password").is_some();
     if has_password && mode & 0o004 != 0 {
         let summary = format!("{} holds nss-password and may be read by everybody (mode {mode:04o})", path.display());
-        warnings.push(Warning { fact: ConfigPasswordExposed::Yes.into(), summary });
+        warnings.push(Warning { fact: ConfigPasswordExposed::Yes.into(), more: Vec::new(), summary });
     }
     layered.push(ini);
     Ok(())
@@ -146,7 +191,7 @@ pub(super) fn check_port(target: &Target, request: &Request<'_>) -> Result<(), C
     let summary = format!(
         "port {port} ({origin}) is not for clients: {why}. Connecting there would break the next client; --connect does it all the same"
     );
-    Err(ConfigTrouble { state, summary })
+    Err(ConfigTrouble::of(state, summary))
 }
 
 /// The server port of a bridge.conf beside the client's configuration or in the system's directory.

@@ -9,6 +9,8 @@ use std::io::{self, ErrorKind};
 use std::rc::Rc;
 use std::time::Instant;
 
+use nssight_diagnosis::fact::fact;
+use nssight_diagnosis::signal::{Signal, signal};
 use nssight_nss::transport::{Control, End, Tap, Transport};
 use nssight_nss::{ErrorCode, NssError, Step, TlsClient};
 use nssight_sigul::chunk::{Combiner, Event, Splitter, Stream};
@@ -78,7 +80,7 @@ impl Tunnel {
     }
 
     /// Ends a stream in our direction.
-    pub(super) fn end(&mut self, stream: Stream) -> Result<(), NssError> {
+    pub(super) fn end_stream(&mut self, stream: Stream) -> Result<(), NssError> {
         let mut chunks = Vec::new();
         match self.combiner.end(stream, &mut chunks) {
             Ok(()) => self.write(&chunks),
@@ -133,6 +135,18 @@ impl Tunnel {
                 }
                 Err(error) => return Arrival::Garbled(error.to_string()),
             }
+        }
+    }
+
+    /// How the bridge ended the outer session, if it has.
+    pub(super) fn how_it_ended(&self) -> Option<fact::OuterSessionEnd> {
+        match self.ended.as_ref()? {
+            Arrival::Ended { in_order: true } => Some(fact::OuterSessionEnd::CloseNotify),
+            Arrival::Ended { in_order: false } => Some(fact::OuterSessionEnd::Fin),
+            Arrival::Failed(error) if Signal::of_nss(error.code.0) == signal::RESET => {
+                Some(fact::OuterSessionEnd::Reset)
+            }
+            Arrival::Failed(_) | Arrival::Garbled(_) | Arrival::Something => None,
         }
     }
 
@@ -235,6 +249,6 @@ impl Transport for InnerTransport {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.tunnel.borrow_mut().end(Stream::Inner).map_err(|_| ErrorKind::ConnectionReset.into())
+        self.tunnel.borrow_mut().end_stream(Stream::Inner).map_err(|_| ErrorKind::ConnectionReset.into())
     }
 }

@@ -114,7 +114,7 @@ pub fn summary(settings: Option<&Settings>, plan: &Plan) -> TargetSummary {
         Some(target) => target.summary(plan.until),
         None => TargetSummary {
             profile: Profile::default(),
-            role: None,
+            role: settings.and_then(|settings| settings.target.as_ref().err()?.role),
             config_files: Vec::new(),
             database: None,
             nickname: None,

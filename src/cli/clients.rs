@@ -81,3 +81,12 @@ impl ProcessModelOptions {
         self.target.overrides(self.connect)
     }
 }
+
+#[derive(Args)]
+pub(crate) struct KeepOptions {
+    /// The process that it ends with
+    pub(crate) parent: i32,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}

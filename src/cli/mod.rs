@@ -20,7 +20,7 @@ use nssight_probes::settings::{BRIDGE_PORT, Overrides};
 use nssight_probes::target::{Endpoint, TlsVersion};
 
 pub(crate) use check::{CheckFormat, CheckOptions, CheckOutputOptions, CheckWalkOptions, SelectionOptions};
-pub(crate) use clients::{ClientsOptions, ProcessModelOptions};
+pub(crate) use clients::{ClientsOptions, KeepOptions, ProcessModelOptions};
 pub(crate) use db::{CompareOptions, DbCommand, InspectOptions};
 pub(crate) use exporter::ExporterOptions;
 pub(crate) use lab::{DbFormatOption, LabCommand, SelftestOptions};
@@ -82,6 +82,9 @@ pub(crate) enum Command {
     /// Try one process model; started by nssight itself
     #[command(hide = true)]
     Model,
+    /// Run another client, which ends with nssight; started by nssight itself
+    #[command(hide = true)]
+    Keep(KeepOptions),
 }
 
 #[derive(Args)]

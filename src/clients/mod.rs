@@ -2,6 +2,7 @@
 
 mod attempt;
 mod double_tls;
+mod keep;
 mod openssl;
 mod own;
 mod pattern;
@@ -23,6 +24,8 @@ use serde::Serialize;
 
 use crate::cli::{ClientsOptions, TableFormat};
 use crate::{exit, others, settings};
+pub(crate) use keep::keep;
+
 use attempt::{Attempt, Job, LISTEN, LISTEN_LONG, Outcome};
 use pattern::Pattern;
 

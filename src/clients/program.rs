@@ -2,11 +2,18 @@
 //! kept within bounds.
 
 use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use super::keep;
+
+/// What was said before the end is read in this time.
+const READING: Duration = Duration::from_secs(1);
 /// Of what a program says, so much is kept.
 const SAID_AT_MOST: usize = 64 * 1024;
 
@@ -23,11 +30,13 @@ pub(super) struct Finished {
 /// A sign of success on standard error or output, and how long to wait for something to the contrary after it.
 pub(super) type Sign = (&'static str, Duration);
 
-/// Runs a program. With a sign its standard input stays open and empty, and the program is ended some time after the
-/// sign; without, the input is given and closed.
-pub(super) fn run(mut command: Command, input: &[u8], sign: Option<Sign>, patience: Duration) -> io::Result<Finished> {
+/// Runs a program as the head of a process group, which ends with it. With a sign its standard input stays open and empty,
+/// and the program is ended some time after the sign; without, the input is given and closed.
+pub(super) fn run(command: Command, input: &[u8], sign: Option<Sign>, patience: Duration) -> io::Result<Finished> {
+    let mut command = kept(&command);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
+    let group = keep::pid(&child)?;
     let mut stdin = child.stdin.take();
     if sign.is_none()
         && let Some(mut stdin) = stdin.take()
@@ -40,9 +49,9 @@ pub(super) fn run(mut command: Command, input: &[u8], sign: Option<Sign>, patien
         [child.stdout.take().map(|from| said[0].collect(from)), child.stderr.take().map(|from| said[1].collect(from))];
     let mut deadline = Instant::now() + patience;
     let mut seen = false;
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break Some(status);
+    let ended = loop {
+        if has_ended(group)? {
+            break true;
         }
         let shown = |(text, _): &Sign| !seen && said.iter().any(|said| said.text().contains(text));
         if let Some((_, listen)) = sign.filter(shown) {
@@ -50,24 +59,41 @@ pub(super) fn run(mut command: Command, input: &[u8], sign: Option<Sign>, patien
             deadline = Instant::now() + listen;
         }
         if Instant::now() > deadline {
-            break None;
+            break false;
         }
         thread::sleep(Duration::from_millis(5));
     };
-    if status.is_none() {
-        let _ = child.kill();
-        let _ = child.wait();
-    }
+    // Before its head is waited for, a group's number is nobody else's.
+    let _ = kill_process_group(group, Signal::KILL);
+    let status = child.wait()?;
     drop(stdin);
+    let until = Instant::now() + READING;
     for reader in readers.into_iter().flatten() {
-        let _ = reader.join();
+        // What left the group may still hold a pipe.
+        while !reader.is_finished() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
-    Ok(Finished {
-        code: status.and_then(|status| status.code()),
-        late: status.is_none() && !seen,
-        stdout: said[0].text(),
-        stderr: said[1].text(),
-    })
+    let code = status.code().filter(|_| ended);
+    let (stdout, stderr) = (said[0].text(), said[1].text());
+    if code == Some(keep::NOT_FOUND) && stdout.is_empty() && stderr.is_empty() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    Ok(Finished { code, late: !ended && !seen, stdout, stderr })
+}
+
+/// The same program, with all that it starts ended together with nssight.
+fn kept(command: &Command) -> Command {
+    let mut kept = Command::new("/proc/self/exe");
+    kept.arg0("nssight").process_group(0).arg("keep").arg(std::process::id().to_string()).arg("--");
+    kept.arg(command.get_program()).args(command.get_args());
+    kept
+}
+
+/// Whether a child has ended; it is not waited for.
+fn has_ended(child: Pid) -> io::Result<bool> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    Ok(waitid(WaitId::Pid(child), options)?.is_some())
 }
 
 /// What a program has said so far.

@@ -70,6 +70,11 @@ impl Cell {
         self.ok + self.failed + self.hung + self.crashed
     }
 
+    /// What failed in it is the way to the peer.
+    fn is_transport(&self) -> bool {
+        self.error.as_ref().is_some_and(|error| error.transport)
+    }
+
     /// Every run came through.
     pub(crate) fn good(&self) -> bool {
         self.failed + self.hung + self.crashed == 0
@@ -96,6 +101,11 @@ impl Conclusion {
         facts.put(fact);
         let judgement = judge(&Case { shown: vec![&shown], facts: facts.iter().collect() });
         Self { cause: judgement.first().map(|first| first.cause), facts, models, text }
+    }
+
+    /// Nothing can be said of these models.
+    fn left_open(models: Vec<Model>, text: String) -> Self {
+        Self { cause: None, facts: Facts::default(), models, text }
     }
 
     /// A fresh process fails, too.
@@ -160,6 +170,11 @@ impl Row {
                 Ending::Code(code) => format!("it ended early, with exit code {code}"),
             }),
         }
+    }
+
+    /// Why nothing follows from its handshakes, where the way to the peer failed.
+    pub(crate) fn transport_trouble(&self) -> Option<&Trouble> {
+        self.steps.iter().filter_map(|cell| cell.error.as_ref()).find(|error| error.transport)
     }
 
     /// The cell of a step.
@@ -271,7 +286,7 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
     };
     let fresh = rows.iter().find(|row| row.model == Model::FreshProcess);
     let untried = fresh.and_then(|row| row.trouble.as_ref().filter(|_| row.steps.iter().all(|cell| cell.ok == 0)));
-    let broken = fresh.and_then(|row| row.steps.iter().find(|cell| !cell.good()));
+    let broken = fresh.and_then(|row| row.steps.iter().find(|cell| !cell.good() && !cell.is_transport()));
     if let Some(trouble) = untried.filter(|_| broken.is_none()) {
         let text = format!("the models could not be tried{through}: {trouble}");
         conclusions.push(Conclusion::no_matter_of_processes(text));
@@ -293,6 +308,17 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
     let forks = |row: &Row| !matches!(row.model, Model::FreshProcess | Model::SameThread | Model::AnotherThread);
     let names = |models: &[Model]| models.iter().map(|model| model.title()).collect::<Vec<_>>().join("; ");
 
+    let open = of(&|row| row.transport_trouble().is_some());
+    if let Some(trouble) = rows.iter().find_map(|row| row.transport_trouble()) {
+        let text = format!(
+            "the handshakes were not tried to their end{through} ({}): {} ({}). That is the way to the peer or what lies behind \
+             it, and says nothing about processes; `nssight diagnose` says what it is",
+            names(&open),
+            trouble.text,
+            trouble.name
+        );
+        conclusions.push(Conclusion::left_open(open, text));
+    }
     let repeating = of(&|row| row.cell(Step::Random).repeated > 0);
     if !repeating.is_empty() {
         let text = format!(
@@ -332,11 +358,13 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
         conclusions.push(Conclusion::of(fact::ModelThreadLosesPassword::Yes, threads.clone(), text));
     }
     let failing = of(&|row| {
-        forks(row) && !threads.contains(&row.model) && row.steps.iter().any(|cell| cell.failed + cell.crashed > 0)
+        forks(row)
+            && !threads.contains(&row.model)
+            && row.steps.iter().any(|cell| cell.failed + cell.crashed > 0 && !cell.is_transport())
     });
     if !failing.is_empty() {
         let first = rows.iter().find(|row| failing.contains(&row.model));
-        let cell = first.and_then(|row| row.steps.iter().find(|cell| !cell.good()));
+        let cell = first.and_then(|row| row.steps.iter().find(|cell| !cell.good() && !cell.is_transport()));
         let text = format!(
             "NSS that was initialised before a fork refuses to work in the child{through} ({}): {}. Fork first and initialise \
              in each process{restart}",

@@ -88,13 +88,25 @@ pub(crate) fn run(options: &ProcessModelOptions) -> ExitCode {
     let bar = ProgressBar::with_draw_target(Some(trials.len() as u64), ProgressDrawTarget::stderr());
     let mut rows = Vec::new();
     for (binding, model) in trials {
-        match attempt(binding, model, &subject.subject) {
-            Ok(row) => rows.push(row),
+        let mut row = match attempt(binding, model, &subject.subject) {
+            Ok(row) => row,
             Err(error) => return untried(&error),
-        }
+        };
         if connecting(binding, model) {
             thread::sleep(PAUSE);
+            // A connection that broke off was perhaps the bridge's last dead one, which it had to meet.
+            if row.transport_trouble().is_some() {
+                bar.suspend(|| {
+                    eprintln!("\"{}\" met trouble on the way and is tried again: one more connection", model.title())
+                });
+                row = match attempt(binding, model, &subject.subject) {
+                    Ok(row) => row,
+                    Err(error) => return untried(&error),
+                };
+                thread::sleep(PAUSE);
+            }
         }
+        rows.push(row);
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -117,8 +129,10 @@ pub(crate) fn run(options: &ProcessModelOptions) -> ExitCode {
         TableFormat::Human => terminal::output(|out| table::write(out, &matrix, options.output.verbose)),
     };
     let fresh_fails = matrix.conclusions.iter().any(|conclusion| conclusion.cause.is_none());
+    let left_open = matrix.models.iter().any(|row| row.transport_trouble().is_some());
     match written {
         Err(error) => exit::not_written(&error),
+        Ok(()) if left_open => ExitCode::from(exit::INCONCLUSIVE),
         Ok(()) if fresh_fails => ExitCode::from(exit::FAILED),
         Ok(()) if options.strict && !matrix.conclusions.is_empty() => ExitCode::from(exit::FAILED),
         Ok(()) => ExitCode::from(exit::PASSED),

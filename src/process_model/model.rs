@@ -46,6 +46,9 @@ pub(crate) struct Trouble {
     pub(crate) code: i64,
     pub(crate) name: String,
     pub(crate) text: String,
+    /// The way to the peer failed, or the peer went or said nothing: no word about processes.
+    #[serde(default)]
+    pub(crate) transport: bool,
 }
 
 /// One line of what the trying process tells.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nssight_diagnosis::signal::Family;
 use nssight_diagnosis::{Finding, Layer, Status};
 use nssight_nss::process::in_child;
 use nssight_nss::{Certificate, InitOptions, Login, Nss, NssError, PrivateKey, Slot, library};
@@ -361,6 +362,7 @@ impl Observer for Told<'_> {
             code: 0,
             name: finding.cause.map(|cause| cause.id().to_owned()).unwrap_or_default(),
             text: finding.summary.clone(),
+            transport: is_transport(finding),
         });
         // What is skipped because of a failure has been told with that failure.
         if error.is_some() || (last && finding.status != Status::Skip) {
@@ -375,6 +377,13 @@ impl Observer for Told<'_> {
     fn connected(&mut self, _connections: u32) {}
 }
 
+/// Name, connection, or an end or a silence where the peer had to speak. What NSS itself has against a key or a token is none
+/// of these.
+fn is_transport(finding: &Finding) -> bool {
+    let families = [Family::Network, Family::End, Family::Silence];
+    finding.signals.iter().any(|shown| families.contains(&shown.signal.row().family))
+}
+
 fn sign(key: &PrivateKey, certificate: &Certificate) -> Result<Option<String>, NssError> {
     match key.proves(certificate)? {
         true => Ok(None),
@@ -383,5 +392,6 @@ fn sign(key: &PrivateKey, certificate: &Certificate) -> Result<Option<String>, N
 }
 
 fn trouble(error: &NssError) -> Trouble {
-    Trouble { code: i64::from(error.code.0), name: error.name.clone(), text: error.text.clone() }
+    let (name, text) = (error.name.clone(), error.text.clone());
+    Trouble { code: i64::from(error.code.0), name, text, transport: false }
 }

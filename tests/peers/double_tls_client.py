@@ -96,9 +96,15 @@ def child(config, outer, inner):
     reader = os.fork()
     # Both directions block, so each has a process. The session's keys were drawn before; nothing random is drawn after.
     if reader == 0:
+        signal.alarm(TIMEOUT)
         to_parent(bridge, outer, inner)
         os._exit(0)
     to_bridge(bridge, outer, inner)
+    # A bridge serves a client until that one closes: close_notify and FIN, although the reader has the socket too.
+    try:
+        bridge.shutdown(io.PR_SHUTDOWN_BOTH)
+    except nss_error.NSPRError:
+        pass  # the bridge has closed already
     os.waitpid(reader, 0)
     os._exit(0)
 
@@ -217,6 +223,8 @@ LOG = None
 
 
 VERSIONS = ["tls1.2", "tls1.2"]
+# A fork leaves the alarm behind, so each process sets its own.
+TIMEOUT = 20
 
 
 def say(line):
@@ -270,16 +278,18 @@ def log_parent(error, status):
 
 
 def main():
+    global TIMEOUT
     parser = argparse.ArgumentParser()
     parser.add_argument("-c", dest="config", required=True)
     parser.add_argument("--admin-password-file", required=True)
-    parser.add_argument("--timeout", type=int, default=20)
+    parser.add_argument("--timeout", type=int, default=TIMEOUT)
     parser.add_argument("--log")
     parser.add_argument("--tls-min", default=VERSIONS[0])
     parser.add_argument("--tls-max", default=VERSIONS[1])
     parser.add_argument("operation", choices=["list-users", "list-keys", "user-info"])
     arguments = parser.parse_args()
-    signal.alarm(arguments.timeout)
+    TIMEOUT = arguments.timeout
+    signal.alarm(TIMEOUT)
     VERSIONS[:] = [arguments.tls_min, arguments.tls_max]
     if arguments.log:
         global LOG
@@ -297,7 +307,7 @@ def main():
     # Before NSS is initialised: a fork after it would share its state and its random numbers.
     pid = os.fork()
     if pid == 0:
-        signal.alarm(arguments.timeout)
+        signal.alarm(TIMEOUT)
         outer.close()
         inner.close()
         try:
@@ -316,11 +326,12 @@ def main():
         say(f"I/O error: {error.__cause__ or error}")
         failure = error
     finally:
-        # A child that failed has said so and is gone; one that still shuttles is ended.
+        # A child that failed has said so and is gone; one that still shuttles closes its session now that nothing more comes.
+        outer.close()
         gone, status = 0, 0
         for _ in range(100):
             gone, status = os.waitpid(pid, os.WNOHANG)
-            if gone or failure is None:
+            if gone:
                 break
             select.select([], [], [], 0.01)
         if not gone:

@@ -319,8 +319,12 @@ impl Story {
         let places: Vec<bool> = self.sessions.iter().map(|session| self.is_inner(session)).collect();
         let from_ns = self.from_ns;
         let mut all: Vec<WireEvent> = Vec::new();
+        let several = places.iter().filter(|inner| !**inner).count() > 1;
+        let mut connections = 0;
         for (session, inner) in self.sessions.iter_mut().zip(places) {
-            all.extend(session.take_wire(inner, from_ns));
+            connections += u32::from(!inner);
+            let connection = (several && !inner).then_some(connections);
+            all.extend(session.take_wire(inner, from_ns).into_iter().map(|event| WireEvent { connection, ..event }));
         }
         all.sort_by_key(|event| event.at_us);
         all.truncate(2000);

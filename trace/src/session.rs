@@ -328,6 +328,8 @@ impl Session {
     pub(crate) fn error(&self) -> Option<NssError> {
         match self.handshake {
             Handshake::Failed(_, code) => Some(NssError::of(Step::Handshake, code)),
+            // A server that waits for its client has not failed.
+            Handshake::Hangs(_) | Handshake::Begun if self.is_server && self.log.end.is_none() => None,
             Handshake::Hangs(_) | Handshake::Begun => {
                 // The program was ended before the handshake was: by its own deadline or somebody's patience.
                 let code = match self.log.end {

@@ -26,7 +26,8 @@ pub(crate) struct View {
 pub(crate) fn view(group: &Group<'_>) -> View {
     let lines = Lines::of(group);
     let shown = lines.local().or_else(|| lines.outer()).or_else(|| lines.request());
-    let shown = shown.or_else(|| lines.inner()).or_else(|| lines.end()).or_else(|| lines.rest());
+    let shown =
+        shown.or_else(|| lines.link()).or_else(|| lines.inner()).or_else(|| lines.end()).or_else(|| lines.rest());
     let mut facts = lines.facts(shown.as_ref());
     facts.seen_by(SeenBy::Log);
     View { shown: shown.map(|shown| Shown { said_by: SeenBy::Log, ..shown }), facts }
@@ -144,6 +145,13 @@ impl<'a> Lines<'a> {
         let invalid = self.by(Role::Bridge).find(|(signal, _)| *signal == signal::REQUEST_INVALID);
         let answered = own.or(theirs).map(|(signal, _)| Shown::new(signal).at(Layer::Request));
         answered.or(invalid.map(|(signal, _)| Shown::new(signal).at(Layer::Bridge)))
+    }
+
+    /// What the bridge says of a session after it has read the client's request is about the one with its server: it does
+    /// not look into what it forwards.
+    fn link(&self) -> Option<Shown> {
+        let failed = self.read && !self.begun && self.by(Role::Bridge).any(|(signal, _)| is_of_session(signal));
+        failed.then(|| Shown::new(signal::SERVER_SESSION_FAILED).at(Layer::Bridge))
     }
 
     fn inner(&self) -> Option<Shown> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fact::fact::BridgeClose;
+use crate::fact::fact::{BridgeClose, BridgeCloseCost};
 
 /// A bridge finds a dead connection the moment it writes to it (20 ms, measured); what comes later is something else's end.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -15,6 +15,25 @@ pub fn close(since_request: Duration) -> BridgeClose {
     }
 }
 
+/// Below this a close is at once, however quick the handshake was.
+const SURELY_QUICK: Duration = Duration::from_millis(10);
+/// A handshake with a judged certificate took a real bridge 112 ms, and a dead connection 1 ms (measured).
+const SURELY_A_HANDSHAKE: Duration = Duration::from_millis(50);
+
+/// What a close cost a bridge, `waited` after the request. What the bridge needs for a handshake is what ours took, without
+/// the two round trips of it; the close itself comes one round trip later. In between nothing follows.
+pub fn close_cost(waited: Duration, handshake: Duration, round_trip: Duration) -> Option<BridgeCloseCost> {
+    let own = handshake.saturating_sub(round_trip * 2);
+    let cost = waited.saturating_sub(round_trip);
+    if cost >= SURELY_A_HANDSHAKE.max(own * 2) {
+        Some(BridgeCloseCost::AHandshake)
+    } else if cost <= SURELY_QUICK.max(own / 2) {
+        Some(BridgeCloseCost::AtOnce)
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -24,5 +43,23 @@ mod tests {
         assert_eq!(close(Duration::from_millis(20)), BridgeClose::AtOnce);
         assert_eq!(close(Duration::from_secs(1)), BridgeClose::AtOnce);
         assert_eq!(close(Duration::from_millis(1001)), BridgeClose::Later);
+    }
+
+    #[test]
+    fn the_cost_of_a_close_is_measured_by_the_handshake_before_it() {
+        let cost = |waited, handshake, round_trip| {
+            let [waited, handshake, round_trip] = [waited, handshake, round_trip].map(Duration::from_millis);
+            close_cost(waited, handshake, round_trip)
+        };
+        // On one host, as measured.
+        assert_eq!(cost(1, 20, 0), Some(BridgeCloseCost::AtOnce));
+        assert_eq!(cost(112, 20, 0), Some(BridgeCloseCost::AHandshake));
+        // Over a long way both come a round trip later.
+        assert_eq!(cost(101, 220, 100), Some(BridgeCloseCost::AtOnce));
+        assert_eq!(cost(212, 220, 100), Some(BridgeCloseCost::AHandshake));
+        // A machine under load is slow in both.
+        assert_eq!(cost(60, 200, 1), Some(BridgeCloseCost::AtOnce));
+        assert_eq!(cost(120, 200, 1), None);
+        assert_eq!(cost(30, 20, 0), None);
     }
 }

@@ -25,6 +25,7 @@
 //! ```
 
 mod error;
+mod ignored;
 mod ini;
 mod layered;
 mod read;
@@ -33,6 +34,7 @@ mod text;
 mod value;
 
 pub use error::{ConfigError, Problem};
+pub use ignored::{IgnoredKey, ignored};
 pub use ini::{Ini, MAX_ENTRIES, MAX_LINE, parse};
 pub use layered::Layered;
 pub use settings::{Origin, Role, Setting, SigulConfig, Surroundings, TlsVersion};

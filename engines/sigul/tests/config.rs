@@ -50,7 +50,7 @@ fn a_client_gets_its_defaults() {
 
 #[test]
 fn a_server_and_a_bridge_get_theirs() {
-    let server = read("[server]\nbridge-hostname: b\n[daemon]\nunix-user: sigul\n").unwrap();
+    let server = read("[server]\nbridge-hostname: b\n[daemon]\nunix-user: sigul\nunix-group:\n").unwrap();
     assert_eq!(server.role, Role::Server);
     assert_eq!(server.bridge_port.unwrap().value, 44_333);
     assert_eq!(server.nickname.value, "sigul-server-cert");
@@ -173,7 +173,7 @@ fn a_tilde_is_the_given_home() {
     };
     assert_eq!(dir("~", around()).unwrap(), Path::new("/home/ann"));
     assert_eq!(dir("~/db", around()).unwrap(), Path::new("/home/ann/db"));
-    assert_eq!(dir("sql:/db~", around()).unwrap(), Path::new("sql:/db~"));
+    assert_eq!(dir("/db~", around()).unwrap(), Path::new("/db~"));
     assert!(dir("~bob/db", around()).unwrap_err().contains("another user's ~"));
     assert!(dir("~/db", Surroundings::default()).unwrap_err().contains("home directory is not known"));
     let unset = SigulConfig::read(&layers(&[("x.conf", CLIENT)]), &Surroundings::default()).unwrap_err();
@@ -256,4 +256,88 @@ fn a_message_is_one_line_whatever_the_file_holds() {
     assert!(text.starts_with("a\\nb.conf:3: key \"k\\u{1b}[2j"), "{text:?}");
     let long = refused(format!("[a]\n{0}: v\n{0}: w\n", "k".repeat(60_000)).as_bytes());
     assert!(long.len() < 300, "{}", long.len());
+}
+
+#[test]
+fn a_daemon_wants_the_line_of_its_user_and_takes_an_empty_one() {
+    for role in ["[server]\nbridge-hostname: b\n", "[bridge]\n"] {
+        let config = read(&format!("{role}[daemon]\nunix-user:\nunix-group:\n")).unwrap();
+        assert!(config.unix_user.is_none() && config.unix_group.is_none() && !config.lacks_daemon);
+        let found = faults(&format!("{role}[daemon]\nunix-user:\n"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("key \"unix-group\": not in section [daemon], and there is no default"), "{found:?}");
+        assert!(read(role).unwrap().lacks_daemon);
+    }
+    assert!(!read(CLIENT).unwrap().lacks_daemon);
+}
+
+#[test]
+fn what_sigul_would_take_as_it_is_is_refused() {
+    for prefix in ["sql:", "dbm:"] {
+        let found = faults(&format!("{CLIENT}[nss]\nnss-dir: {prefix}/var/lib/sigul\n"));
+        assert!(
+            found[0].starts_with("x.conf:5: key \"nss-dir\"") && found[0].contains("without the prefix"),
+            "{found:?}"
+        );
+    }
+    for line in ["nss-dir: ${HOME}/.sigul", "nss-max-tls: ${TLS}"] {
+        let found = faults(&format!("{CLIENT}[nss]\n{line}\n"));
+        assert!(found[0].contains("nothing has replaced"), "{found:?}");
+    }
+    let found = faults("[client]\nbridge-hostname: ${BRIDGE}\nserver-hostname: s\n");
+    assert!(found[0].starts_with("x.conf:2:") && found[0].contains("nothing has replaced"), "{found:?}");
+    // It may well be a password, and no part of it is ever shown.
+    assert!(read(&format!("{CLIENT}[nss]\nnss-password: ${{x}}\n")).is_ok());
+    assert_eq!(
+        read(&format!("{CLIENT}client-cert-nickname: costs $5 {{net}}\n")).unwrap().nickname.value,
+        "costs $5 {net}"
+    );
+}
+
+#[test]
+fn keys_without_an_effect_are_told_with_the_place_that_was_meant() {
+    let ignored = |text: &str| read(text).unwrap().ignored.iter().map(ToString::to_string).collect::<Vec<_>>();
+    for (lines, expected) in [
+        (
+            "[nss]\nclient-cert-nickname: me\n",
+            "x.conf:5: key \"client-cert-nickname\" in section [nss] is ignored: it belongs in section [client]",
+        ),
+        (
+            "[nss]\nnss-password-file: /x\n",
+            "x.conf:5: key \"nss-password-file\" in section [nss] is ignored: Sigul does not know it; \"nss-password\" is near",
+        ),
+        (
+            "[nss]\nnss-pasword: x\n",
+            "x.conf:5: key \"nss-pasword\" in section [nss] is ignored: Sigul does not know it; \"nss-password\" is near",
+        ),
+        ("[NSS]\nnss-dir: /x\n", "x.conf:5: key \"nss-dir\" in section [NSS] is ignored: it belongs in section [nss]"),
+        ("nss-dir: /x\n", "x.conf:4: key \"nss-dir\" in section [client] is ignored: it belongs in section [nss]"),
+        (
+            "[nss]\nnickname: x\n",
+            "x.conf:5: key \"nickname\" in section [nss] is ignored: Sigul does not know it; the keys there are nss-dir, nss-password, nss-min-tls, nss-max-tls",
+        ),
+        (
+            "user_name: ann\n",
+            "x.conf:4: key \"user_name\" in section [client] is ignored: Sigul does not know it; \"user-name\" is near",
+        ),
+    ] {
+        assert_eq!(ignored(&format!("{CLIENT}{lines}")), [expected], "{lines}");
+    }
+    // Sigul has more sections and keys than bear on a connection; what is set in the right place is not missed.
+    for lines in [
+        "[koji]\nkoji-config: x\n[binding]\nenabled:\n",
+        "fas-user-name: x\ncolour: blue\n",
+        "[DEFAULT]\nnss-dir: /x\n",
+        "nss-dir: /x\n[nss]\nnss-dir: /y\n",
+        "[gnupg]\npassphrase-length: 64\nuser-name: x\n",
+    ] {
+        assert!(ignored(&format!("{CLIENT}{lines}")).is_empty(), "{lines}");
+    }
+    let found = faults("[client]\nserver-hostname: s\n[nss]\nbridge-hostname: b\n");
+    assert_eq!(
+        found,
+        [
+            "x.conf:1: key \"bridge-hostname\": not in section [client], and there is no default for it (x.conf:4: key \"bridge-hostname\" in section [nss] is ignored: it belongs in section [client])"
+        ]
+    );
 }

@@ -54,6 +54,8 @@ pub(crate) struct Facts {
     pub(crate) client_certificates: Option<Arc<CertificateMessage>>,
     pub(crate) client_certificate_sent: Option<bool>,
     pub(crate) peer_is_client: bool,
+    /// What the watched side agreed to, where it is the server.
+    pub(crate) accepted: Option<TlsVersion>,
     pub(crate) alerts: Vec<SeenAlert>,
     pub(crate) ends: Vec<SeenEnd>,
 }
@@ -62,7 +64,7 @@ impl Facts {
     /// The version negotiated, as soon as a ServerHello or HelloRetryRequest says so.
     pub(crate) fn version(&self) -> Option<TlsVersion> {
         let hello = self.server_hello.as_ref().map(|hello| hello.version);
-        hello.or_else(|| self.hello_retry.as_ref().map(|retry| retry.version))
+        hello.or_else(|| self.hello_retry.as_ref().map(|retry| retry.version)).or(self.accepted)
     }
 }
 
@@ -225,6 +227,8 @@ impl Conversation {
         match (direction, what) {
             (Direction::Sent, What::ClientHello(hello)) => set_once(&mut facts.client_hello, hello),
             (Direction::Received, What::ClientHello(_)) => facts.peer_is_client = true,
+            (Direction::Sent, What::HelloRetryRequest(retry)) => facts.accepted = Some(retry.version),
+            (Direction::Sent, What::ServerHello(hello)) => facts.accepted = Some(hello.version),
             (Direction::Received, What::HelloRetryRequest(retry)) => set_once(&mut facts.hello_retry, retry),
             (Direction::Received, What::ServerHello(hello)) => {
                 set_once(&mut facts.server_hello, hello);

@@ -249,3 +249,18 @@ fn the_same_messages_are_seen_however_they_are_cut_into_records() {
         assert_eq!(what(&watch(&refragment(&log, most))), whole, "records of {most} bytes");
     }
 }
+
+#[test]
+fn what_a_server_sees_of_its_client_is_told_as_well() {
+    for (version, expected) in [(TLS12, 2), (TLS13, 0)] {
+        let log = Setup::new(version).run();
+        let turned = |direction| if direction == Direction::Sent { Direction::Received } else { Direction::Sent };
+        let log = log.iter().map(|(direction, bytes)| (turned(*direction), bytes.clone())).collect();
+        let conversation = watch(&log);
+        let told: Vec<String> = conversation.events().iter().map(|event| event.what.to_string()).collect();
+        let encrypted = told.iter().filter(|what| what.starts_with("encrypted handshake record")).count();
+        assert_eq!(encrypted, expected, "{told:#?}");
+        let odd = |what: &What| matches!(what, What::Oversized { .. } | What::Malformed { .. } | What::Stray { .. });
+        assert!(!conversation.events().iter().any(|event| odd(&event.what)), "{told:#?}");
+    }
+}

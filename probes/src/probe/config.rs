@@ -1,6 +1,6 @@
 //! `config`: is the configuration readable, complete and consistent?
 
-use nssight_diagnosis::fact::fact;
+use nssight_diagnosis::fact::{Fact, fact};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{Layer, Notes, Outcome};
 
@@ -21,15 +21,25 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     };
     notes.put(fact::ConfigState::Usable);
     note_values(target, &mut notes);
-    if let [first, rest @ ..] = walk.settings.warnings.as_slice() {
+    let warnings = &walk.settings.warnings;
+    if !target.config_files.is_empty() {
+        let quiet: [Fact; 3] = [
+            fact::ConfigPasswordExposed::No.into(),
+            fact::ConfigDaemon::AsNeeded.into(),
+            fact::ConfigIgnored::None.into(),
+        ];
+        for fact in quiet.into_iter().filter(|quiet| warnings.iter().all(|warning| warning.fact.id != quiet.id)) {
+            notes.put(fact);
+        }
+    }
+    if let [first, rest @ ..] = warnings.as_slice() {
         for warning in rest {
             notes.put(fact::CONFIG_REMARK.text(&warning.summary));
         }
-        notes.put(first.fact.clone());
+        for fact in warnings.iter().flat_map(|warning| warning.more.iter().chain([&warning.fact])) {
+            notes.put(fact.clone());
+        }
         return notes.warn(signal::CONFIG_REMARK, first.summary.clone());
-    }
-    if !target.config_files.is_empty() {
-        notes.put(fact::ConfigPasswordExposed::No);
     }
     notes.pass(match target.config_files.as_slice() {
         [] => "everything needed was given by flags".to_owned(),

@@ -105,6 +105,9 @@ fn failed(
             Err(notes) => notes,
         };
     }
+    if let Some(end) = walk.passage.as_ref().and_then(|passage| passage.how_it_ended()) {
+        notes.put(end);
+    }
     let log = inner.log.borrow();
     let failed = FailedSession {
         peer: "the server",

@@ -37,7 +37,7 @@ const AFTERWARDS: Duration = Duration::from_millis(500);
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
-    let (Some((stream, _)), Some(nss)) = (walk.connection.take(), walk.nss.clone()) else {
+    let (Some((stream, round_trip)), Some(nss)) = (walk.connection.take(), walk.nss.clone()) else {
         return notes.skip("there is no connection to speak TLS on");
     };
     let client_auth = walk.client_auth();
@@ -56,6 +56,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let is_bridge = target.server.is_some();
     let goes_on = walk.goes_on && is_bridge;
     let peer = target.peer();
+    notes.put(if target.server.is_some() { fact::PeerPlace::BeforeAServer } else { fact::PeerPlace::Last });
     let patience = target.patience;
     let mut attempt = Attempt {
         goes_on,
@@ -91,7 +92,9 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         Err(error) => return attempt.failed(walk, &error, &HandshakeFacts::default(), notes),
     };
     note_versions(&client, target.tls.value, &mut notes);
-    let result = client.handshake().and_then(|()| attempt.wait_for_a_word(&mut client, &mut notes));
+    let result = client.handshake();
+    let took = started.elapsed();
+    let result = result.and_then(|()| attempt.wait_for_a_word(&mut client, &mut notes));
     let facts = client.facts();
     walk.meet_peer(CertificateRole::Bridge, &facts.peer_chain);
     let outcome = match (result, client.channel()) {
@@ -100,7 +103,8 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         (Err(error), _) => attempt.failed(walk, &error, &facts, notes),
     };
     if attempt.goes_on {
-        walk.outer = Some(OuterSession { client, control: attempt.control, log: attempt.log, began: attempt.started });
+        let (control, log, began) = (attempt.control, attempt.log, attempt.started);
+        walk.outer = Some(OuterSession { client, control, log, began, took, round_trip });
     }
     // Dropped otherwise. The orderly end costs the bridge the least: it reads close_notify and FIN and goes back to its
     // queue.

@@ -189,7 +189,11 @@ impl<W: Write> Human<W> {
         self.heading("On the wire")?;
         let rows = report.wire.iter().map(|event| {
             let arrow = if event.direction == Way::Sent { "->" } else { "<-" };
-            let session = if event.session == Session::Inner { "inner " } else { "" };
+            let session = match (event.session, event.connection) {
+                (Session::Inner, _) => "inner ".to_owned(),
+                (Session::Outer, Some(number)) => format!("#{number} "),
+                (Session::Outer, None) => String::new(),
+            };
             let at = format!("{:.1} ms", event.at_us as f64 / 1000.0);
             [format!("{at:>10}"), format!("{session}{arrow} {}", printable(&event.what))]
         });

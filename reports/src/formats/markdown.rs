@@ -158,7 +158,11 @@ fn wire(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "### On the wire\n")?;
     let lines = report.wire.iter().map(|event| {
         let arrow = if event.direction == Way::Sent { "->" } else { "<-" };
-        let session = if event.session == Session::Inner { "inner" } else { "outer" };
+        let session = match (event.session, event.connection) {
+            (Session::Inner, _) => "inner".to_owned(),
+            (Session::Outer, Some(number)) => format!("outer #{number}"),
+            (Session::Outer, None) => "outer".to_owned(),
+        };
         format!("{:>10.1} ms  {session} {arrow} {}", event.at_us as f64 / 1000.0, printable(&event.what))
     });
     fenced("text", &lines.collect::<Vec<_>>(), 0, out)?;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::ignored::IgnoredKey;
 use super::ini::{MAX_ENTRIES, MAX_LINE};
 use super::settings::{Origin, Role, TlsVersion};
 use crate::shown::shown;
@@ -38,8 +39,9 @@ pub enum ConfigError {
     NoRole { files: Vec<PathBuf>, found: Vec<String> },
     /// More than one of the sections that name a role.
     SeveralRoles { found: Vec<(Role, PathBuf, usize)> },
-    /// A key without which this role cannot work; the section stands at `line`.
-    Missing { file: PathBuf, line: usize, role: Role, key: &'static str },
+    /// A key without which this role cannot work; the section stands at `line`. `instead` is what was meant for it, where
+    /// something was.
+    Missing { file: PathBuf, line: usize, section: &'static str, key: &'static str, instead: Option<Box<IgnoredKey>> },
     /// A value that cannot be used. `value` is what [`super::Value::shown`] gives, `continued` the line that the value
     /// goes on in.
     BadValue { origin: Origin, key: &'static str, value: String, continued: Option<usize>, problem: Problem },
@@ -80,6 +82,10 @@ pub enum Problem {
     HomeUnknown,
     /// It begins with `~NAME`.
     OtherHome,
+    /// A directory with the prefix that NSS takes for a kind of database, such as `sql:`.
+    DirectoryHasPrefix,
+    /// `${…}` stands in it, which Sigul takes as it is.
+    Placeholder,
 }
 
 impl fmt::Display for Problem {
@@ -108,6 +114,10 @@ impl fmt::Display for Problem {
             Self::HomeUnknown => {
                 f.write_str("begins with ~, and the home directory is not known; write the whole path")
             }
+            Self::DirectoryHasPrefix => {
+                f.write_str("is no directory for Sigul, which refuses it; write the path without the prefix")
+            }
+            Self::Placeholder => f.write_str("has a ${…} in it that nothing has replaced; Sigul takes it as it is"),
             Self::OtherHome => f.write_str("begins with another user's ~; write the whole path"),
         }
     }
@@ -166,12 +176,14 @@ impl fmt::Display for ConfigError {
                 }
                 Ok(())
             }
-            Self::Missing { file, line, role, key } => write!(
-                f,
-                "{}:{line}: key \"{key}\": not in section [{}], and there is no default for it",
-                name(file),
-                role.section()
-            ),
+            Self::Missing { file, line, section, key, instead } => {
+                let file = name(file);
+                write!(f, "{file}:{line}: key \"{key}\": not in section [{section}], and there is no default for it")?;
+                match instead {
+                    Some(instead) => write!(f, " ({instead})"),
+                    None => Ok(()),
+                }
+            }
             Self::BadValue { origin, key, value, continued, problem } => {
                 write!(f, "{origin}: key \"{key}\": \"{value}\" {problem}")?;
                 match continued {

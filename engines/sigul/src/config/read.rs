@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use super::error::{ConfigError, Problem};
+use super::ignored::ignored;
 use super::layered::Layered;
 use super::settings::{Origin, Role, Setting, SigulConfig, Surroundings, TlsVersion};
 use super::text::is_space;
@@ -12,6 +13,9 @@ use super::value::Value;
 
 /// The longest host name in text form (RFC 1035 section 2.3.4: 255 octets on the wire).
 const LONGEST_HOST: usize = 253;
+
+/// What NSS takes before a directory (utilpars.c, NSSUTIL_DoModuleDBFunction).
+const KINDS_OF_DATABASE: [&str; 5] = ["sql:", "dbm:", "extern:", "rdb:", "multiaccess:"];
 
 const USUAL: &str = "Sigul's own";
 
@@ -39,8 +43,8 @@ impl SigulConfig {
         let passphrase_length = client.then(|| reader.or_default("passphrase-length", 128, number));
         let client_listen_port = bridge.then(|| reader.or_default("client-listen-port", 44_334, port));
         let server_listen_port = bridge.then(|| reader.or_default("server-listen-port", 44_333, port));
-        let unix_user = if client { None } else { reader.optional("daemon", "unix-user", text) };
-        let unix_group = if client { None } else { reader.optional("daemon", "unix-group", text) };
+        let unix_user = if client { None } else { reader.of_daemon("unix-user") };
+        let unix_group = if client { None } else { reader.of_daemon("unix-group") };
         let nss_password = reader.optional("nss", "nss-password", |text| single(text).map(SecretString::from));
         let faults = reader.faults;
         match (nss_dir, faults.is_empty()) {
@@ -60,6 +64,8 @@ impl SigulConfig {
                 server_listen_port,
                 unix_user,
                 unix_group,
+                lacks_daemon: !client && layers.section("daemon").is_none(),
+                ignored: ignored(layers, role),
             }),
             _ => Err(faults),
         }
@@ -81,7 +87,9 @@ impl Reader<'_> {
         read: impl Fn(&str) -> Result<T, Problem>,
     ) -> Option<Setting<T>> {
         let value = self.layers.get(section, key)?;
-        match read(value.text()) {
+        let checked =
+            if !value.is_secret() && has_placeholder(value.text()) { Err(Problem::Placeholder) } else { Ok(()) };
+        match checked.and_then(|()| read(value.text())) {
             Ok(typed) => Some(Setting { value: typed, origin: origin(value) }),
             Err(problem) => {
                 self.faults.push(bad(value, key, problem));
@@ -100,11 +108,29 @@ impl Reader<'_> {
     }
 
     fn required<T>(&mut self, key: &'static str, read: impl Fn(&str) -> Result<T, Problem>) -> Option<Setting<T>> {
-        if self.layers.get(self.section, key).is_none() {
-            let (file, line) = self.layers.section(self.section).unwrap_or((Path::new(""), 0));
-            self.faults.push(ConfigError::Missing { file: file.to_path_buf(), line, role: self.role, key });
-        }
+        self.require(self.section, key);
         self.optional(self.section, key, read)
+    }
+
+    fn require(&mut self, section: &'static str, key: &'static str) {
+        if self.layers.get(section, key).is_some() {
+            return;
+        }
+        let (file, line) = self.layers.section(section).unwrap_or((Path::new(""), 0));
+        let ignored = ignored(self.layers, self.role);
+        let instead = ignored.into_iter().find(|ignored| ignored.meant == Some((section, key))).map(Box::new);
+        self.faults.push(ConfigError::Missing { file: file.to_path_buf(), line, section, key, instead });
+    }
+
+    /// A daemon wants the line and takes an empty value, with which it keeps its user; a section that is not there at all is
+    /// told by [`SigulConfig::lacks_daemon`].
+    fn of_daemon(&mut self, key: &'static str) -> Option<Setting<String>> {
+        const SECTION: &str = "daemon";
+        if self.layers.section(SECTION).is_some() {
+            self.require(SECTION, key);
+        }
+        let value = self.optional(SECTION, key, |text| single(text).map(str::to_owned))?;
+        (!value.value.is_empty()).then_some(value)
     }
 
     fn nickname(&mut self) -> Setting<String> {
@@ -223,6 +249,11 @@ fn text(text: &str) -> Result<String, Problem> {
     single(text).map(str::to_owned)
 }
 
+/// Whether something was to be put into the value and was not. Sigul's parser replaces nothing.
+fn has_placeholder(text: &str) -> bool {
+    text.split_once("${").is_some_and(|(_, rest)| rest.contains('}'))
+}
+
 /// Refuses a value of several lines. Such a value has swallowed the line after it, which may be a password's.
 fn single(text: &str) -> Result<&str, Problem> {
     if text.contains('\n') { Err(Problem::SeveralLines) } else { Ok(text) }
@@ -269,6 +300,9 @@ fn expand_home(text: &str, home: Option<&Path>) -> Result<PathBuf, Problem> {
         return Err(Problem::Empty);
     }
     let text = single(text)?;
+    if KINDS_OF_DATABASE.iter().any(|kind| text.starts_with(kind)) {
+        return Err(Problem::DirectoryHasPrefix);
+    }
     let Some(rest) = text.strip_prefix('~') else { return Ok(PathBuf::from(text)) };
     if !rest.is_empty() && !rest.starts_with('/') {
         return Err(Problem::OtherHome);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use super::error::{ConfigError, name};
+use super::ignored::IgnoredKey;
 use super::layered::Layered;
 
 /// Which of Sigul's three programs a configuration is for.
@@ -145,7 +146,7 @@ pub struct Surroundings<'a> {
 pub struct SigulConfig {
     /// Whose configuration this is.
     pub role: Role,
-    /// `nss-dir`, with `~` expanded. A prefix such as `sql:` is left in place; a relative path is left relative.
+    /// `nss-dir`, with `~` expanded; a relative path is left relative.
     pub nss_dir: Setting<PathBuf>,
     /// `nss-password`. Without it the program asks; an empty value is an empty password.
     pub nss_password: Option<Setting<SecretString>>,
@@ -169,8 +170,12 @@ pub struct SigulConfig {
     pub client_listen_port: Option<Setting<u16>>,
     /// `server-listen-port`: bridge.
     pub server_listen_port: Option<Setting<u16>>,
-    /// `unix-user` in `[daemon]`: server and bridge.
+    /// `unix-user` in `[daemon]`: server and bridge; none where it is empty, and the daemon keeps its user.
     pub unix_user: Option<Setting<String>>,
-    /// `unix-group` in `[daemon]`: server and bridge.
+    /// `unix-group` in `[daemon]`: server and bridge, likewise.
     pub unix_group: Option<Setting<String>>,
+    /// A server or bridge without a section `[daemon]`.
+    pub lacks_daemon: bool,
+    /// Keys that were meant to have an effect and have none.
+    pub ignored: Vec<IgnoredKey>,
 }

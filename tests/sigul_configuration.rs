@@ -1,0 +1,154 @@
+//! Configurations as Sigul's programs take or refuse them, and what of them has no effect.
+
+mod common;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use common::{Case, NICKNAME, PASSWORD, PKI, Run, binary, run, run_beside};
+use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
+use serde_json::Value;
+
+/// A file that nobody else may read, since it may hold a password.
+fn private(case: &Case, name: &str, text: &str) -> PathBuf {
+    let path = case.file(name, text);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+/// A configuration of this role, with a database that works and these lines at its end.
+fn configured(role: &str, end: &str) -> Run {
+    let case = Case::new();
+    let database = case.database(DbFormat::Sql);
+    let text = format!(
+        "[nss]\nnss-dir: {}\nnss-password: {PASSWORD}\n[{role}]\nbridge-hostname: localhost\n{role}-cert-nickname: {NICKNAME}\n{end}",
+        database.display()
+    );
+    let config = private(&case, &format!("{role}.conf"), &text);
+    run_beside(binary().args(["diagnose", "--format", "json", "--until", "password", "-c"]).arg(config), &database)
+}
+
+fn verdict(run: &Run) -> [Value; 4] {
+    let verdict = run.report()["verdict"].clone();
+    ["status", "cause", "component", "confidence"].map(|field| verdict[field].clone())
+}
+
+fn refused(run: &Run, component: &str, says: &str) {
+    let expected = ["fail", "config-invalid", component, "certain"].map(Value::from);
+    assert_eq!(verdict(run), expected, "{run:#?}");
+    assert!(run.report()["verdict"]["summary"].as_str().unwrap().contains(says), "{says}: {run:#?}");
+}
+
+fn finding(run: &Run, layer: &str) -> Value {
+    let probes = run.report()["probes"].as_array().unwrap().clone();
+    probes.into_iter().find(|probe| probe["layer"] == layer).unwrap()
+}
+
+#[test]
+fn daemons_run_with_an_empty_user_and_not_without_the_line_or_with_one_that_is_not_there() {
+    for role in ["bridge", "server"] {
+        let run = configured(role, "[daemon]\nunix-user:\nunix-group:\n");
+        assert_eq!((verdict(&run)[0].clone(), run.code), ("pass".into(), Some(0)), "{run:#?}");
+        assert_eq!(finding(&run, "config")["status"], "pass", "{run:#?}");
+        let own = configured(role, "[daemon]\nunix-user: root\nunix-group: root\n");
+        assert_eq!(own.code, Some(0), "{own:#?}");
+        refused(&configured(role, "[daemon]\nunix-group:\n"), role, "key \"unix-user\": not in section [daemon]");
+        let stranger = "[daemon]\nunix-user: nobody-of-this-name\nunix-group:\n";
+        refused(&configured(role, stranger), role, ":8: key \"unix-user\": there is no user \"nobody-of-this-name\"");
+        let group = "[daemon]\nunix-user:\nunix-group: no-such-group\n";
+        refused(&configured(role, group), role, "there is no group \"no-such-group\"");
+        // Without the section nssight has been told less than the daemon wants.
+        let bare = configured(role, "");
+        assert_eq!((verdict(&bare)[0].clone(), bare.code), ("pass".into(), Some(0)), "{bare:#?}");
+        let config = finding(&bare, "config");
+        assert_eq!((&config["status"], &config["cause"]), (&"warn".into(), &"config-invalid".into()), "{bare:#?}");
+    }
+}
+
+#[test]
+fn what_sigul_refuses_is_refused() {
+    let client = |lines: &str| {
+        let case = Case::new();
+        let text = format!("[client]\nbridge-hostname: localhost\nserver-hostname: s\n{lines}");
+        run(binary().args(["diagnose", "--format", "json", "-c"]).arg(private(&case, "client.conf", &text)))
+    };
+    refused(&client("[nss]\nnss-dir: sql:/var/lib/sigul\n"), "client-config", ":5: key \"nss-dir\"");
+    refused(&client("user-name: ${USER}\n"), "client-config", ":4: key \"user-name\": \"${USER}\" has a ${…}");
+    let case = Case::new();
+    let misplaced = private(&case, "client.conf", "[client]\nserver-hostname: s\n[nss]\nbridge-hostname: localhost\n");
+    let run = run(binary().args(["diagnose", "--format", "json", "-c"]).arg(misplaced));
+    refused(&run, "client-config", ":4: key \"bridge-hostname\" in section [nss] is ignored");
+}
+
+#[test]
+fn a_key_without_an_effect_is_a_warning_and_is_named_where_it_matters() {
+    let case = Case::new();
+    let database = case.database(DbFormat::Sql);
+    let client = |nss: &str, more: &str| {
+        let text = format!(
+            "[nss]\nnss-dir: {}\n{nss}[client]\nbridge-hostname: localhost\nserver-hostname: s\n{more}",
+            database.display()
+        );
+        let config = private(&case, "client.conf", &text);
+        let mut command = binary();
+        command.args(["diagnose", "--format", "json", "--until", "private-key", "-c"]).arg(config);
+        run_beside(&mut command, &database)
+    };
+    let file = client(
+        &format!("nss-password-file: {}\n", case.password_file().display()),
+        &format!("client-cert-nickname: {NICKNAME}\n"),
+    );
+    assert_eq!(verdict(&file)[1], "password-missing", "{file:#?}");
+    let said = file.report()["verdict"]["summary"].as_str().unwrap().to_owned();
+    assert!(said.contains(":3: key \"nss-password-file\" in section [nss] is ignored"), "{said}");
+    let config = finding(&file, "config");
+    assert_eq!((&config["status"], &config["cause"]), (&"warn".into(), &"config-ignored-key".into()), "{file:#?}");
+
+    let password = format!("nss-password: {PASSWORD}\n");
+    let misplaced = client(&format!("nss-password-old: x\nnss-dirs: /x\nclient-cert-nickname: mine\n{password}"), "");
+    assert_eq!((verdict(&misplaced)[0].clone(), misplaced.code), ("pass".into(), Some(0)), "{misplaced:#?}");
+    let elsewhere = case.path("elsewhere");
+    let builder = DbBuilder::new(DbFormat::Sql).password(PASSWORD.as_bytes());
+    let builder = builder.x509_identity("mine", &PKI.client.certificate, &PKI.client.key, "").unwrap();
+    builder.x509("lab-ca", &PKI.ca.certificate, "CT,C,C").unwrap().build(&elsewhere).unwrap();
+    let text = format!(
+        "[nss]\nnss-dir: {}\n{password}client-cert-nickname: mine\n[client]\nbridge-hostname: localhost\nserver-hostname: s\n",
+        elsewhere.display()
+    );
+    let config = private(&case, "client.conf", &text);
+    let nickname = run(binary().args(["diagnose", "--format", "json", "--until", "private-key", "-c"]).arg(config));
+    assert_eq!(verdict(&nickname)[1], "cert-not-found", "{nickname:#?}");
+    let said = nickname.report()["verdict"]["summary"].as_str().unwrap().to_owned();
+    assert!(said.contains(":4: key \"client-cert-nickname\" in section [nss] is ignored"), "{said}");
+
+    // What it bears on works, or is walked no further: the walk passes, with the warning, and nothing else is blamed on it.
+    let right = format!("client-cert-nickname: {NICKNAME}\n");
+    let harmless = client(&password, &format!("{right}user_name: ann\n"));
+    assert_eq!((verdict(&harmless)[0].clone(), harmless.code), ("pass".into(), Some(0)), "{harmless:#?}");
+    assert_eq!(finding(&harmless, "config")["cause"], "config-ignored-key");
+    let wrong = client("nss-password: nope\n", &format!("{right}user_name: ann\n"));
+    assert_eq!(verdict(&wrong), ["fail", "password-wrong", "client-config", "certain"].map(Value::from), "{wrong:#?}");
+    assert!(!wrong.report()["verdict"]["summary"].as_str().unwrap().contains("user_name"), "{wrong:#?}");
+    // Sections and keys of other programs are nobody's mistake.
+    let other = client(&password, &format!("{right}fas-user-name: ann\n[koji]\nkoji-config: /x\n"));
+    assert_eq!(finding(&other, "config")["status"], "pass", "{other:#?}");
+}
+
+#[test]
+fn a_server_does_not_dial_a_bridge_that_would_not_answer() {
+    use nssight_fixtures::deployment::Deployment;
+    use nssight_fixtures::fault::Change;
+    let directory = tempfile::tempdir().unwrap();
+    let lab = Deployment::start(directory.path(), &Change::default(), DbFormat::Sql).unwrap();
+    let config = directory.path().join("server.conf");
+    let run = run(binary().args(["diagnose", "--format", "json", "--connect", "-c"]).arg(config));
+    assert_eq!((run.code, run.report()["connections_opened"].as_u64()), (Some(0), Some(0)), "{run:#?}");
+    let resolve = finding(&run, "resolve");
+    assert_eq!(resolve["status"], "skip");
+    assert!(resolve["summary"].as_str().unwrap().contains("only when it has a client's request"), "{run:#?}");
+    // Nothing came into the server's place: the next client is served.
+    let next = common::run(
+        binary().args(["diagnose", "-c"]).arg(lab.config()).arg("--admin-password-file").arg(lab.admin_password_file()),
+    );
+    assert_eq!(next.code, Some(0), "{next:#?}");
+}

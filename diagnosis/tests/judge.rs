@@ -161,6 +161,8 @@ fn golden_trust() {
             fact::PeerChainIssuerIsOurs::No.into(),
             fact::PolicyHashes::AsItComes.into(),
             fact::PolicyRsaMin::AsItComes.into(),
+            fact::NameSource::Dns.into(),
+            fact::PeerChainDates::Valid.into(),
             PeerChainDecision::Refused.into(),
         ]
     };

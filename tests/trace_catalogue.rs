@@ -37,7 +37,7 @@ fn the_trace_names_the_layer_of_every_fault_and_the_client_does_as_without_it() 
         let verdict = &report["verdict"];
         let (layer, cause) = (verdict["layer"].as_str(), verdict["cause"].as_str());
         let said = format!("{}: {layer:?} {cause:?} {}", fault.id, verdict["summary"]);
-        if layer != fault.layer.as_deref() {
+        if layer != fault.trace.as_deref().or(fault.layer.as_deref()) {
             other_layer.push(said);
         } else if cause != fault.cause.as_deref() {
             other_cause.push(said);

@@ -129,14 +129,14 @@ mod tests {
     #[test]
     fn a_chain_in_use_whose_validity_is_all_ahead_is_told_from_one_that_is_out_of_date() {
         use PeerChainDates::{AllFuture, Future, Past, Valid};
-        let later = of(50 + DAY + 1, 90 + 2 * DAY);
+        let (soon, later) = (of(60, 90), of(50 + DAY + 1, 90 + 2 * DAY));
         assert_eq!(peer_chain(&[], 50), None);
         assert_eq!(peer_chain(&[PRESENT, PRESENT], 50), Some(Valid));
         assert_eq!(peer_chain(&[PAST, PRESENT], 50), Some(Past));
         assert_eq!(peer_chain(&[PRESENT, PAST], 50), Some(Past));
-        assert_eq!(peer_chain(&[FUTURE, PRESENT], 50), Some(Future));
+        assert_eq!(peer_chain(&[soon, PRESENT], 50), Some(Future));
         assert_eq!(peer_chain(&[later, PRESENT], 50), Some(Future));
-        assert_eq!(peer_chain(&[later, FUTURE], 50), Some(Future));
+        assert_eq!(peer_chain(&[later, soon], 50), Some(Future));
         assert_eq!(peer_chain(&[later, later], 50), Some(AllFuture));
         assert_eq!(peer_chain(&[of(50 + DAY, 90 + DAY)], 50), Some(Future));
     }

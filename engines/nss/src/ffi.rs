@@ -164,7 +164,7 @@ pub const rsaPssKey: c_int = 7;
 
 /// Mechanisms of pkcs11t.h; for a list of tokens the last one stands for any.
 pub const CKM_RSA_PKCS: c_ulong = 0x0001;
-pub const CKM_INVALID_MECHANISM: c_ulong = 0xffff_ffff;
+pub const CKM_INVALID_MECHANISM: c_ulong = 0xffffffff;
 
 /// Flags and tags of secoidt.h, for `NSS_GetAlgorithmPolicy`.
 pub const NSS_USE_ALG_IN_CERT_SIGNATURE: PRUint32 = 0x1;

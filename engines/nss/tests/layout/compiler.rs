@@ -10,6 +10,7 @@ const HEADERS: &[&str] = &[
     "prerr.h",
     "prerror.h",
     "plarena.h",
+    "pk11sdr.h",
     "nss.h",
     "nssutil.h",
     "cert.h",

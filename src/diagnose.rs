@@ -44,7 +44,7 @@ pub(crate) fn run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
 
 /// Walks, reports, and gives the exit code.
 fn report(settings: &Settings, passwords: Passwords, plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
-    let mut output = match Output::open(&options.output, options.walked.walk.retries) {
+    let mut output = match Output::open(&options.output) {
         Ok(output) => output,
         Err(error) => return exit::usage_in(options.output.format, error),
     };
@@ -94,11 +94,10 @@ struct Output {
     detail: Detail,
     width: usize,
     shows_progress: bool,
-    retries: u32,
 }
 
 impl Output {
-    fn open(options: &OutputOptions, retries: u32) -> Result<Self, String> {
+    fn open(options: &OutputOptions) -> Result<Self, String> {
         let sink = Sink::open(options.output.as_deref(), io::stdout())?;
         let on_terminal = options.output.is_none() && io::stdout().is_terminal();
         terminal::choose_colours(options.color, on_terminal);
@@ -116,7 +115,6 @@ impl Output {
             shows_progress: on_terminal
                 && options.format == Format::Human
                 && matches!(detail, Detail::Normal | Detail::Verbose),
-            retries,
         })
     }
 
@@ -158,9 +156,9 @@ impl Watcher for Output {
     }
 
     /// A line between two tries, for a reader who watches.
-    fn again(&mut self, spacing: Duration, number: u32) {
+    fn again(&mut self, spacing: Duration, number: u32, retries: u32) {
         if self.format == Format::Human && matches!(self.detail, Detail::Normal | Detail::Verbose) {
-            let (seconds, retries) = (spacing.as_secs(), self.retries);
+            let seconds = spacing.as_secs();
             let _ = writeln!(self.sink, "\ntrying again in {seconds} s ({number} of {retries})\n");
         }
     }

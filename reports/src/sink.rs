@@ -21,11 +21,6 @@ pub enum Sink {
 }
 
 impl Sink {
-    /// Nothing is shown.
-    pub fn nowhere() -> Self {
-        Self::Stream(Box::new(io::sink()))
-    }
-
     /// A file if one is named, else this stream.
     ///
     /// # Errors

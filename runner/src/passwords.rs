@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 pub struct Passwords {
     /// Of the NSS database.
     pub database: Option<Password>,
-    /// Of the Sigul administrator.
+    /// Of the administrator, for the request.
     pub admin: Option<Password>,
 }
 

@@ -1,10 +1,9 @@
-//! Ends walks from outside: on a signal no worker is left behind, and nobody waits for the next try.
+//! Ends walks from outside: on a signal no worker is left behind.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::process::Child;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -12,7 +11,6 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 #[derive(Default)]
 pub struct Stop {
     state: Mutex<State>,
-    told: Condvar,
 }
 
 #[derive(Default)]
@@ -31,26 +29,11 @@ impl Stop {
         for worker in state.workers.values() {
             let _ = pidfd_send_signal(worker, Signal::KILL);
         }
-        drop(state);
-        self.told.notify_all();
     }
 
     /// Whether it was stopped.
     pub fn is_stopped(&self) -> bool {
         self.state().stopped
-    }
-
-    /// Waits, but not beyond a stop.
-    pub fn sleep(&self, time: Duration) {
-        let until = Instant::now() + time;
-        let mut state = self.state();
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if state.stopped || left.is_zero() {
-                return;
-            }
-            state = self.told.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
     }
 
     /// Has a worker killed on a stop for as long as the guard lives.

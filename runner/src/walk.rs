@@ -25,8 +25,8 @@ pub trait Watcher {
     fn entering(&mut self, _layer: Layer) {}
     /// A layer is done, and judged.
     fn found(&mut self, _finding: &Finding) {}
-    /// Another try follows after `spacing`; `number` counts them from 1.
-    fn again(&mut self, _spacing: Duration, _number: u32) {}
+    /// Another try follows after `spacing`, the `number`th of at most `retries`.
+    fn again(&mut self, _spacing: Duration, _number: u32, _retries: u32) {}
 }
 
 /// Nobody watches.
@@ -49,7 +49,7 @@ pub fn with_retries(
         let Some(passwords) = spare.as_ref().map(Passwords::again).filter(|_| retries::is_worth_it(&report)) else {
             return (report, number);
         };
-        watcher.again(retries::SPACING, number);
+        watcher.again(retries::SPACING, number, retries);
         std::thread::sleep(retries::SPACING);
         let next = once(settings, plan, passwords, &Limits::default(), None, watcher);
         report = retries::combine(report, next);

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nssight_fixtures::deployment::Deployment;
 use nssight_fixtures::fault::Fault;
@@ -10,6 +10,7 @@ use nssight_fixtures::nssdb::DbFormat;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::copy_nssight;
 use super::lab::{to_its_end, words};
 
 const SEES_A_RESET: &str = "I/O error: (PR_CONNECT_RESET_ERROR) TCP connection reset by peer.";
@@ -40,9 +41,18 @@ impl<'a> Lab<'a> {
 
     /// Runs a program after the words of `before`.
     fn run(&self, before: &[&str], program: &dyn Fn(&Deployment) -> Vec<String>) -> Behaviour {
-        let mut command = words(before, &program(&self.deployment));
+        let user = self.deployment.run_as();
+        let mut all = program(&self.deployment);
+        all.splice(..0, before.iter().map(|word| (*word).to_owned()));
+        // Another user may have no way into the checkout.
+        let elsewhere = tempfile::tempdir().unwrap();
+        if user.is_some() {
+            readable(elsewhere.path(), 0o755);
+            all.iter_mut().for_each(|word| copied(word, elsewhere.path()));
+        }
+        let mut command = words(&[], &all);
         command.env_remove("NSS_DEFAULT_DB_TYPE").envs(&self.fault.environment);
-        if let Some(user) = self.deployment.run_as() {
+        if let Some(user) = user {
             command.uid(user).gid(user);
         }
         let output = to_its_end(command);
@@ -151,6 +161,27 @@ impl Settings {
         readable(&path, 0o644);
         path.to_str().unwrap().to_owned()
     }
+}
+
+/// Puts a copy of what belongs to the checkout, the program or a peer, into this directory, and names that.
+fn copied(word: &mut String, to: &Path) {
+    let program = Path::new(env!("CARGO_BIN_EXE_nssight"));
+    let path = PathBuf::from(&*word);
+    let copy = to.join(path.file_name().unwrap_or_default());
+    if path == program {
+        copy_nssight(&copy);
+    } else if path.starts_with(concat!(env!("CARGO_MANIFEST_DIR"), "/tests")) {
+        // What a peer is made of lies beside it.
+        for entry in path.parent().unwrap().read_dir().unwrap() {
+            let entry = entry.unwrap().path();
+            if entry.is_file() {
+                std::fs::copy(&entry, to.join(entry.file_name().unwrap())).unwrap();
+            }
+        }
+    } else {
+        return;
+    }
+    *word = copy.to_str().unwrap().to_owned();
 }
 
 fn readable(path: &Path, mode: u32) {

@@ -204,6 +204,25 @@ impl Tls {
             Self::V13 => "tls1.3",
         }
     }
+
+    /// As OpenSSL, and with it most servers and Java, spell it.
+    pub(crate) fn openssl_name(self) -> &'static str {
+        match self {
+            Self::V12 => "TLSv1.2",
+            Self::V13 => "TLSv1.3",
+        }
+    }
+}
+
+impl Asks {
+    /// The word that a server has for it.
+    pub(crate) fn spelled(self, required: &'static str, optional: &'static str, nothing: &'static str) -> &'static str {
+        match self {
+            Self::Required => required,
+            Self::Optional => optional,
+            Self::Nothing => nothing,
+        }
+    }
 }
 
 impl Fault {

@@ -192,15 +192,8 @@ fn gnutls_serv(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, F
 }
 
 fn nginx(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
-    let version = match setup.version {
-        Tls::V12 => "TLSv1.2",
-        Tls::V13 => "TLSv1.3",
-    };
-    let verify = match setup.asks {
-        Asks::Required => "on",
-        Asks::Optional => "optional",
-        Asks::Nothing => "off",
-    };
+    let version = setup.version.openssl_name();
+    let verify = setup.asks.spelled("on", "optional", "off");
     let directory = setup.directory.display();
     let (certificate, key, ca) = (files.certificate.display(), files.key.display(), files.client_ca.display());
     let text = format!(
@@ -218,15 +211,8 @@ ssl_client_certificate {ca}; ssl_verify_client {verify}; location / {{ return 20
 }
 
 fn apache(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
-    let version = match setup.version {
-        Tls::V12 => "TLSv1.2",
-        Tls::V13 => "TLSv1.3",
-    };
-    let verify = match setup.asks {
-        Asks::Required => "require",
-        Asks::Optional => "optional",
-        Asks::Nothing => "none",
-    };
+    let version = setup.version.openssl_name();
+    let verify = setup.asks.spelled("require", "optional", "none");
     let directory = setup.directory.display();
     let (certificate, key, ca) = (files.certificate.display(), files.key.display(), files.client_ca.display());
     let modules = "/usr/lib/apache2/modules";
@@ -246,15 +232,8 @@ fn apache(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failur
 }
 
 fn haproxy(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
-    let version = match setup.version {
-        Tls::V12 => "TLSv1.2",
-        Tls::V13 => "TLSv1.3",
-    };
-    let verify = match setup.asks {
-        Asks::Required => "required",
-        Asks::Optional => "optional",
-        Asks::Nothing => "none",
-    };
+    let version = setup.version.openssl_name();
+    let verify = setup.asks.spelled("required", "optional", "none");
     let (combined, ca) = (files.combined.display(), files.client_ca.display());
     let text = format!(
         "global\n  maxconn 20\ndefaults\n  mode tcp\n  timeout client 30s\n  timeout server 30s\n  timeout connect 5s\n\
@@ -269,15 +248,9 @@ fn haproxy(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failu
 }
 
 fn stunnel(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
-    let version = match setup.version {
-        Tls::V12 => "TLSv1.2",
-        Tls::V13 => "TLSv1.3",
-    };
-    let verify = match setup.asks {
-        Asks::Required => "verifyChain = yes\nrequireCert = yes\n",
-        Asks::Optional => "verifyChain = yes\nrequireCert = no\n",
-        Asks::Nothing => "",
-    };
+    let version = setup.version.openssl_name();
+    let verify =
+        setup.asks.spelled("verifyChain = yes\nrequireCert = yes\n", "verifyChain = yes\nrequireCert = no\n", "");
     let (certificate, key, ca) = (files.certificate.display(), files.key.display(), files.client_ca.display());
     let text = format!(
         "foreground = yes\npid =\ndebug = 4\n[tls]\naccept = 127.0.0.1:{port}\nexec = /bin/cat\ncert = {certificate}\nkey = {key}\n\
@@ -295,14 +268,7 @@ fn jsse(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure>
     command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]).arg("-cp").arg(crate::classes()?);
     command.arg("Jsse").arg(port.to_string());
     command.arg(&files.certificate).arg(&files.key).arg(&files.client_ca);
-    command.arg(match setup.version {
-        Tls::V12 => "TLSv1.2",
-        Tls::V13 => "TLSv1.3",
-    });
-    command.arg(match setup.asks {
-        Asks::Required => "required",
-        Asks::Optional => "optional",
-        Asks::Nothing => "nothing",
-    });
+    command.arg(setup.version.openssl_name());
+    command.arg(setup.asks.spelled("required", "optional", "nothing"));
     Ok(command)
 }

@@ -25,7 +25,7 @@ macro_rules! opaque {
     ($($name:ident)+) => { $(#[repr(C)] pub struct $name { _private: [u8; 0] })+ };
 }
 
-opaque! { SECKEYPrivateKey SECKEYPublicKey NSSInitContext NSSInitParameters PK11SlotList }
+opaque! { SECKEYPrivateKey SECKEYPublicKey NSSInitContext NSSInitParameters PK11SlotList CERTSignedCrl }
 
 /// The first fields of `PK11SlotListElement`; what follows is a list's own.
 #[repr(C)]
@@ -289,10 +289,10 @@ unsafe extern "C" {
         kind: c_int,
         wincx: *mut c_void,
         importOptions: PRInt32,
-        arena: *mut c_void,
+        arena: *mut PLArenaPool,
         decodeOptions: PRInt32,
-    ) -> *mut c_void;
-    pub fn SEC_DestroyCrl(crl: *mut c_void) -> Status;
+    ) -> *mut CERTSignedCrl;
+    pub fn SEC_DestroyCrl(crl: *mut CERTSignedCrl) -> Status;
     pub fn CERT_GetDefaultCertDB() -> *mut CERTCertDBHandle;
     pub fn CERT_DupCertificate(cert: *mut CERTCertificate) -> *mut CERTCertificate;
     pub fn CERT_NewTempCertificate(

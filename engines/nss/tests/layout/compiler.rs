@@ -17,6 +17,7 @@ const HEADERS: &[&str] = &[
     "certdb.h",
     "keyhi.h",
     "pk11pub.h",
+    "pk11sdr.h",
     "secerr.h",
     "secitem.h",
     "secmod.h",

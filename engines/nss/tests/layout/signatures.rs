@@ -95,6 +95,8 @@ functions! {
     PK11_GenerateRandom(*mut u8, c_int) -> Status;
     PK11_FindCertFromNickname(*const c_char, *mut c_void) -> *mut CERTCertificate;
     PK11_ListCertsInSlot(*mut PK11SlotInfo) -> *mut CERTCertList;
+    PK11_ImportCRL(*mut PK11SlotInfo, *mut SECItem, *mut c_char, c_int, *mut c_void, PRInt32, *mut PLArenaPool, PRInt32) -> *mut CERTSignedCrl;
+    SEC_DestroyCrl(*mut CERTSignedCrl) -> Status;
     PK11_ImportCert(*mut PK11SlotInfo, *mut CERTCertificate, CK_OBJECT_HANDLE, *const c_char, PRBool) -> Status;
     CERT_GetDefaultCertDB() -> *mut CERTCertDBHandle;
     CERT_DupCertificate(*mut CERTCertificate) -> *mut CERTCertificate;

@@ -1,24 +1,16 @@
-//! The judge over its own data: parity, totality, and golden tables.
+//! The judge over its own data: parity and totality.
 
 use std::collections::BTreeSet;
 
 use nssight_diagnosis::cause::{Effect, Grade};
 use nssight_diagnosis::explain;
-use nssight_diagnosis::fact::{Fact, fact};
+use nssight_diagnosis::fact::Fact;
 use nssight_diagnosis::judge::{self, Case, judge};
-use nssight_diagnosis::signal::{CODES, Family, Shown, Signal, TEXTS, signal};
-use nssight_diagnosis::{Cause, Component, Confidence, Layer};
+use nssight_diagnosis::signal::{CODES, Family, Shown, Signal, TEXTS};
+use nssight_diagnosis::{Cause, Confidence, Layer};
 
 fn case<'a>(shown: &'a Shown, facts: &'a [Fact]) -> Case<'a> {
     Case { shown: vec![shown], facts: facts.iter().collect() }
-}
-
-/// First cause, component and confidence of a signal at a layer among facts.
-fn first(shown: Signal, layer: Layer, facts: &[Fact]) -> (Option<Cause>, Option<Component>, Confidence) {
-    let shown = Shown::new(shown).at(layer);
-    let judgement = judge(&case(&shown, facts));
-    let first = judgement.first();
-    (first.map(|first| first.cause), first.map(|first| first.component), judgement.confidence)
 }
 
 #[test]
@@ -76,71 +68,5 @@ fn every_spelling_leads_to_its_signal() {
     }
     for (text, shown) in TEXTS {
         assert_eq!(Signal::in_line(text), Some(*shown), "{text}");
-    }
-}
-
-/// The three rows that had three answers.
-#[test]
-fn one_alert_after_our_certificate_has_one_answer() {
-    let facts: Vec<Fact> = vec![
-        fact::SessionPosition::AfterOurCertificate.into(),
-        fact::CertificateRequest::Seen.into(),
-        fact::OurCertificateSent::Yes.into(),
-        fact::OurCertificateState::Good.into(),
-        fact::OwnChainState::Good.into(),
-        fact::ClockState::Plausible.into(),
-    ];
-    for (alert, cause) in [
-        (signal::ALERT_DECRYPT_ERROR, Cause::ClientCertRejected),
-        (signal::ALERT_UNSUPPORTED_CERTIFICATE, Cause::ClientCertRejected),
-        (signal::ALERT_CERTIFICATE_EXPIRED, Cause::ClientCertExpiredAtPeer),
-    ] {
-        let (given, _, confidence) = first(alert, Layer::OuterHandshake, &facts);
-        assert_eq!((given, confidence), (Some(cause), Confidence::Likely), "{}", alert.id());
-        let explained: Vec<Cause> = explain::of_signal(alert).into_iter().map(|it| it.cause).collect();
-        assert!(explained.contains(&cause), "{}: {explained:?}", alert.id());
-    }
-}
-
-#[test]
-fn golden_outer_handshake() {
-    use Confidence::{Certain, Likely};
-    let before: &[Fact] = &[fact::SessionPosition::AfterOurHello.into(), fact::CertificateRequest::None.into()];
-    let refused = |more: &[Fact]| [&[fact::PeerChainDecision::Refused.into()][..], more].concat();
-    let good =
-        [fact::OwnChainState::Good.into(), fact::ClockState::Plausible.into(), fact::OurCertificateState::Good.into()];
-    let plain =
-        refused(&[&good[..], &[fact::PolicyHashes::AsItComes.into(), fact::PolicyRsaMin::AsItComes.into()]].concat());
-    let rows: &[(Signal, &[Fact], Cause, Confidence)] = &[
-        (
-            signal::NOT_TLS,
-            &[fact::PeerProtocol::Other.into(), fact::ConfigState::Usable.into()],
-            Cause::NotTls,
-            Certain,
-        ),
-        (signal::GARBLED, &[fact::PeerProtocol::Misframed.into()], Cause::HandshakeGarbled, Certain),
-        (signal::VERSIONS_BLOCKED, &[], Cause::TlsPolicyBlocked, Certain),
-        (signal::CHAIN_UNKNOWN_ISSUER, &plain, Cause::PeerCertUntrusted, Likely),
-        (signal::CHAIN_EXPIRED, &plain, Cause::PeerCertExpired, Likely),
-        (signal::CHAIN_WRONG_USAGE, &plain, Cause::PeerCertUsage, Certain),
-        (signal::CHAIN_WEAK_KEY, &plain, Cause::PeerCertWeak, Certain),
-        (signal::CHAIN_WEAK_KEY, &refused(&[fact::PolicyRsaMin::Stricter.into()]), Cause::TlsPolicyBlocked, Certain),
-        (signal::ALERT_INTERNAL_ERROR, before, Cause::PeerAlert, Certain),
-        (
-            signal::ENDED,
-            &[before, &[fact::SessionEnd::Fin.into(), fact::ConfigState::Usable.into()]].concat(),
-            Cause::PeerClosedInHandshake,
-            Likely,
-        ),
-        (
-            signal::RESET,
-            &[before, &[fact::SessionEnd::Reset.into(), fact::ConfigState::Usable.into()]].concat(),
-            Cause::PeerReset,
-            Likely,
-        ),
-    ];
-    for (shown, facts, cause, confidence) in rows {
-        let (given, _, sure) = first(*shown, Layer::OuterHandshake, facts);
-        assert_eq!((given, sure), (Some(*cause), *confidence), "{} {facts:?}", shown.id());
     }
 }

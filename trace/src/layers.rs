@@ -12,11 +12,11 @@ use nssight_probes::{SeenCertificate, error_info};
 use nssight_wire::TlsVersion;
 
 use crate::session::{Handshake, Session};
-use crate::story::Story;
+use crate::story::{Call, Story};
 use crate::{Ending, local};
 
 /// Who has waited for less cannot say that nobody answers.
-const WORTH_WAITING: Duration = Duration::from_secs(1);
+pub(crate) const WORTH_WAITING: Duration = Duration::from_secs(1);
 
 impl Story {
     /// A finding a layer, in the order of a walk. `own` are the certificates of the program's own chain, as far as a walk of
@@ -244,6 +244,11 @@ impl Story {
             Handshake::Failed(..) | Handshake::Done => session.settled_ns,
             _ => self.until_ns,
         }
+    }
+
+    /// How long a call that never came back was under way.
+    pub(crate) fn waited(&self, call: &Call) -> Duration {
+        Duration::from_nanos(self.until_ns.saturating_sub(call.event.at_ns))
     }
 
     pub(crate) fn pid(&self, session: &Session) -> u32 {

@@ -262,7 +262,6 @@ pub mod exporter;
 pub mod fleet;
 pub mod lab;
 pub mod servers;
-pub mod table;
 pub mod trace;
 
 /// As [`run`], and holds nssight to leaving a directory as it was.

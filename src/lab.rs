@@ -100,7 +100,7 @@ fn diagnose_once(order: &Order, output: &OutputOptions) -> Result<ExitCode, Fail
 /// A diagnosis of the deployment by a process of its own: some faults are those of another user or another environment.
 pub(crate) fn diagnosis(lab: &Deployment, environment: BTreeMap<String, String>) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    command.arg("diagnose").arg("-c").arg(lab.config()).arg("--admin-password-file").arg(lab.admin_password_file());
+    command.arg("diagnose").args(lab.words());
     command.env_remove("NSS_DEFAULT_DB_TYPE").envs(environment);
     if let Some(user) = lab.run_as() {
         command.uid(user).gid(user);
@@ -165,8 +165,8 @@ fn own(dir: &Path) -> Result<(), Failure> {
 fn line(lab: &Deployment, order: &Order) -> String {
     let variables = order.environment.iter().map(|(name, value)| format!("{name}={}", shell::quote(value)));
     let user = lab.run_as().map(|user| format!("setpriv --reuid {user} --regid {user} --clear-groups"));
-    let files = [lab.config(), lab.admin_password_file()].map(|path| shell::quote(&path.display().to_string()));
-    let command = format!("nssight diagnose -c {} --admin-password-file {}", files[0], files[1]);
+    let words = lab.words().iter().map(|word| shell::quote(&word.to_string_lossy()));
     let flags = order.flags.iter().map(|flag| shell::quote(flag));
-    variables.chain(user).chain([command]).chain(flags).collect::<Vec<_>>().join(" ")
+    let command = ["nssight".to_owned(), "diagnose".to_owned()];
+    variables.chain(user).chain(command).chain(words).chain(flags).collect::<Vec<_>>().join(" ")
 }

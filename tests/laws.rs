@@ -4,39 +4,68 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{LazyLock, Mutex};
+use std::sync::LazyLock;
 
-use common::binary;
-use nssight_diagnosis::fact::{FACTS, Kind};
-use nssight_diagnosis::verdict::{Names, Verdict, diagnose};
+use common::lab::{client, over_all, to_its_end};
+use common::{binary, run};
+use nssight_diagnosis::fact::{FACTS, Fact, Facts, Kind};
+use nssight_diagnosis::judge::{Case, judge};
+use nssight_diagnosis::signal::{Family, Shown};
+use nssight_diagnosis::verdict::{Names, Verdict, diagnose, doubted};
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{Cause, Component, Confidence, Finding};
-use nssight_fixtures::fault::{self, Fault};
+use nssight_fixtures::deployment::{BRIDGE_LOG, Deployment, SERVER_LOG};
+use nssight_fixtures::fault::{self, Door, Doors, Fault};
+use nssight_fixtures::nssdb::DbFormat;
 use nssight_probes::Report;
+use serde_json::Value;
 
+/// What one door saw of a fault.
 struct Recorded {
     fault: Fault,
-    report: Report,
+    door: Door,
+    world: World,
 }
 
-/// A walk of every fault of the lab.
+enum World {
+    /// Findings of a walk.
+    Walk(Vec<Finding>),
+    /// Findings of a trace.
+    Trace(Vec<Finding>),
+    /// What the lines of one failure show, and what else they tell.
+    Lines(Shown, Facts),
+}
+
+/// What every door saw of every fault of the lab. Lines of logs that show nothing are nobody's world.
 static RECORDED: LazyLock<Vec<Recorded>> = LazyLock::new(|| {
     let faults = fault::all().unwrap();
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while let Some(fault) = faults.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    let report = walk(fault);
-                    done.lock().unwrap().insert(fault.id.clone(), Recorded { fault: fault.clone(), report });
-                }
-            });
-        }
-    });
-    done.into_inner().unwrap().into_values().collect()
+    over_all(&faults, 6, record).into_iter().flat_map(|(_, recorded)| recorded).collect()
 });
+
+fn record(fault: &Fault) -> Vec<Recorded> {
+    let directory = tempfile::tempdir().unwrap();
+    let mut worlds = vec![(Door::Diagnose, World::Walk(walk(fault).probes))];
+    if fault.doors == Doors::All {
+        let (layers, logs) = traced(fault, directory.path());
+        // Where no call fails and the program ended badly, there is nothing to judge.
+        worlds.extend(layers.map(|layers| (Door::Trace, World::Trace(layers))));
+        for (door, files) in [(Door::Triage, &logs[..]), (Door::TriageClient, &logs[..1])] {
+            let document = run(binary().args(["triage", "--format", "json"]).args(files)).report();
+            for incident in document["incidents"].as_array().unwrap() {
+                if let Some(shown) = serde_json::from_value(incident["shown"].clone()).unwrap() {
+                    let facts = serde_json::from_value(incident["facts"].clone()).unwrap();
+                    worlds.push((door, World::Lines(shown, facts)));
+                }
+            }
+        }
+    }
+    worlds.into_iter().map(|(door, world)| Recorded { fault: fault.clone(), door, world }).collect()
+}
 
 fn walk(fault: &Fault) -> Report {
     let mut command = binary();
@@ -44,6 +73,90 @@ fn walk(fault: &Fault) -> Report {
     let output = output.unwrap();
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{}: {error}: {}", fault.id, String::from_utf8_lossy(&output.stderr)))
+}
+
+/// The layers of the double-TLS client's trace, and the logs of that run, the client's first.
+fn traced(fault: &Fault, directory: &Path) -> (Option<Vec<Finding>>, Vec<PathBuf>) {
+    let lab = Deployment::start(directory, &fault.change, DbFormat::Sql).unwrap();
+    let [report, client_log] = ["trace.json", "client.log"].map(|name| directory.join(name));
+    for path in [&report, &client_log] {
+        fs::write(path, "").unwrap();
+        fs::set_permissions(path, PermissionsExt::from_mode(0o666)).unwrap();
+    }
+    let mut options = fault.client_options();
+    options.extend(["--log", client_log.to_str().unwrap()]);
+    let before = [env!("CARGO_BIN_EXE_nssight"), "trace", "--json", "--output", report.to_str().unwrap(), "--"]
+        .map(str::to_owned);
+    let words = before.into_iter().chain(client(&lab, &options, "list-users")).collect::<Vec<_>>();
+    let mut command = common::lab::words(&[], &words);
+    command.env_remove("NSS_DEFAULT_DB_TYPE").envs(&fault.environment);
+    if let Some(user) = lab.run_as() {
+        command.uid(user).gid(user);
+    }
+    to_its_end(command);
+    drop(lab);
+    let document: Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
+    let logs = [client_log, directory.join(BRIDGE_LOG), directory.join(SERVER_LOG)];
+    let layers = (document["verdict"]["status"] != "inconclusive").then(|| document["layers"].clone());
+    let layers = layers.map(|layers| serde_json::from_value(layers).unwrap());
+    (layers, logs.into_iter().filter(|path| path.exists()).collect())
+}
+
+/// What is sure in a world.
+type Certainty = Option<(Outcome, Option<Cause>, Option<Component>)>;
+
+impl World {
+    /// Its facts that are words, by their places: no rule rests on anything else.
+    fn words(&self) -> Vec<usize> {
+        let is_word = |(_, fact): &(usize, &Fact)| fact.id.row().kind == Kind::Word;
+        self.facts().enumerate().filter(is_word).map(|(place, _)| place).collect()
+    }
+
+    fn facts(&self) -> Box<dyn Iterator<Item = &Fact> + '_> {
+        match self {
+            Self::Walk(findings) | Self::Trace(findings) => {
+                Box::new(findings.iter().flat_map(|finding| &finding.facts))
+            }
+            Self::Lines(_, facts) => Box::new(facts.iter()),
+        }
+    }
+
+    /// What is sure without the facts at these places.
+    fn certainty(&self, gone: &BTreeSet<usize>) -> Certainty {
+        match self {
+            Self::Walk(findings) => certainty(&diagnose(&without(findings, gone), &Names::default())),
+            Self::Trace(findings) => {
+                let mut findings = without(findings, gone);
+                let mut verdict = diagnose(&findings, &Names::default());
+                doubted(&mut findings, &mut verdict);
+                certainty(&verdict)
+            }
+            Self::Lines(shown, facts) => {
+                let left = facts.iter().enumerate().filter(|(place, _)| !gone.contains(place)).map(|(_, fact)| fact);
+                let judgement = judge(&Case { shown: vec![shown], facts: left.collect() });
+                let first = judgement.first().filter(|_| judgement.confidence == Confidence::Certain)?;
+                Some((Outcome::Fail, Some(first.cause), Some(first.component)))
+            }
+        }
+    }
+
+    /// All that the judge may look at, in words that are alike for worlds that are.
+    fn looks(&self) -> String {
+        let words = |facts: &Facts| -> BTreeSet<String> {
+            let words = facts.iter().filter_map(|fact| Some((fact.id.row().id, fact.word()?, fact.hop)));
+            words.map(|word| format!("{word:?}")).collect()
+        };
+        match self {
+            Self::Walk(findings) | Self::Trace(findings) => {
+                let of = |finding: &Finding| {
+                    let signals: Vec<&str> = finding.signals.iter().map(|shown| shown.signal.id()).collect();
+                    format!("{} {} {:?} {signals:?}", finding.layer, finding.status, words(&finding.facts))
+                };
+                findings.iter().map(of).collect::<Vec<_>>().join("\n")
+            }
+            Self::Lines(shown, facts) => format!("{} {:?} {:?}", shown.signal.id(), shown.layer, words(facts)),
+        }
+    }
 }
 
 /// What a verdict is sure of.
@@ -76,73 +189,74 @@ impl Dice {
 
 #[test]
 fn taking_facts_away_makes_nothing_certain() {
-    let mut combinations = 0_u64;
+    let mut combinations: BTreeMap<Door, u64> = BTreeMap::new();
     let mut broken = BTreeSet::new();
-    for Recorded { fault, report } in RECORDED.iter() {
-        let names = Names::default();
-        let whole = diagnose(&report.probes, &names);
-        let sure = certainty(&whole);
-        let words: Vec<usize> = {
-            // No rule rests on anything but words.
-            let all = report.probes.iter().flat_map(|finding| &finding.facts);
-            all.enumerate().filter(|(_, fact)| fact.id.row().kind == Kind::Word).map(|(place, _)| place).collect()
-        };
+    for Recorded { fault, door, world } in RECORDED.iter() {
+        let sure = world.certainty(&BTreeSet::new());
+        let words = world.words();
         let mut dice = Dice(7);
         let pairs = words.iter().flat_map(|one| words.iter().map(move |other| BTreeSet::from([*one, *other])));
         let halves = (0..200).map(|_| words.iter().copied().filter(|_| dice.throw().is_multiple_of(2)).collect());
         for places in pairs.chain(halves) {
-            combinations += 1;
-            let less = certainty(&diagnose(&without(&report.probes, &places), &names));
+            *combinations.entry(*door).or_default() += 1;
+            let less = world.certainty(&places);
             if less.is_some() && less != sure {
-                let gone: Vec<String> = report
-                    .probes
-                    .iter()
-                    .flat_map(|finding| &finding.facts)
-                    .enumerate()
-                    .filter(|(place, _)| places.contains(place))
-                    .map(|(_, fact)| format!("{}={}", fact.id.row().id, fact.text()))
-                    .collect();
-                if gone.len() <= 2 {
-                    broken.insert(format!("{}: {sure:?} became {less:?} without {gone:?}", fault.id));
-                } else {
-                    broken.insert(format!("{}: {sure:?} became {less:?}", fault.id));
-                }
+                let gone = world.facts().enumerate().filter(|(place, _)| places.contains(place));
+                let gone: Vec<String> = gone.map(|(_, fact)| format!("{}={}", fact.id.row().id, fact.text())).collect();
+                let of = if gone.len() <= 2 { format!(" without {gone:?}") } else { String::new() };
+                broken.insert(format!("{} {door}: {sure:?} became {less:?}{of}", fault.id));
             }
         }
     }
-    println!("{combinations} combinations over {} faults", RECORDED.len());
+    println!("{combinations:?} combinations over {} worlds", RECORDED.len());
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
 #[test]
 fn two_worlds_that_look_alike_are_not_told_apart() {
-    let mut worlds: BTreeMap<String, Vec<&Recorded>> = BTreeMap::new();
+    let mut worlds: BTreeMap<(Door, String), Vec<&Recorded>> = BTreeMap::new();
     for recorded in RECORDED.iter() {
-        let of = |finding: &Finding| {
-            let words = finding.facts.iter().filter_map(|fact| Some((fact.id.row().id, fact.word()?, fact.hop)));
-            let signals = finding.signals.iter().map(|shown| shown.signal.id());
-            format!(
-                "{} {} {:?} {:?}",
-                finding.layer,
-                finding.status,
-                words.collect::<BTreeSet<_>>(),
-                signals.collect::<Vec<_>>()
-            )
-        };
-        let world: Vec<String> = recorded.report.probes.iter().map(of).collect();
-        worlds.entry(world.join("\n")).or_default().push(recorded);
+        worlds.entry((recorded.door, recorded.world.looks())).or_default().push(recorded);
     }
-    for alike in worlds.values() {
-        let truths: BTreeSet<_> = alike.iter().map(|it| (&it.fault.layer, &it.fault.cause)).collect();
+    for ((door, _), alike) in &worlds {
+        // What a client does not look at is no fault of its run.
+        let is_fault = |fault: &Fault| fault.must(*door).is_none_or(|must| must.status != "pass");
+        let truth = |fault: &Fault| is_fault(fault).then(|| (fault.layer.clone(), fault.cause.clone()));
+        let truths: BTreeSet<_> = alike.iter().map(|it| truth(&it.fault)).collect();
         if truths.len() < 2 {
             continue;
         }
         for recorded in alike {
-            let sure = certainty(&recorded.report.verdict);
-            let ids: Vec<&str> = alike.iter().map(|it| it.fault.id.as_str()).collect();
-            assert_eq!(sure, None, "{ids:?} look alike");
+            let sure = recorded.world.certainty(&BTreeSet::new());
+            let ids: BTreeSet<&str> = alike.iter().map(|it| it.fault.id.as_str()).collect();
+            assert_eq!(sure, None, "{ids:?} look alike to {door}");
         }
     }
+}
+
+/// That the other side went, that it said nothing, and an error of which no more than the name is known have as many causes as
+/// there are. Any other signal names something.
+#[test]
+fn what_a_door_cannot_tell_names_nothing_or_looks_like_another_fault() {
+    let mut told_apart = Vec::new();
+    for Recorded { fault, door, world } in RECORDED.iter() {
+        let cannot_tell = fault.must(*door).is_some_and(|must| must.status == "inconclusive");
+        let names = match world {
+            World::Lines(shown, _) => {
+                !matches!(shown.signal.row().family, Family::End | Family::Silence | Family::Other)
+            }
+            World::Walk(_) | World::Trace(_) => true,
+        };
+        if fault.cause.is_none() || !cannot_tell || !names {
+            continue;
+        }
+        let looks = world.looks();
+        let alike = |other: &&Recorded| other.door == *door && other.world.looks() == looks;
+        if !RECORDED.iter().filter(alike).any(|other| other.fault.cause != fault.cause) {
+            told_apart.push(format!("{} {door}: {looks}", fault.id));
+        }
+    }
+    assert!(told_apart.is_empty(), "{}", told_apart.join("\n"));
 }
 
 /// Derived by the door that reads logs, whose verdicts `tests/triage.rs` holds to the data of the faults.
@@ -151,7 +265,7 @@ const TOLD_BY_LOGS: [&str; 1] = ["bridge.close"];
 #[test]
 fn what_is_derived_is_seen_to_differ() {
     let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for fact in RECORDED.iter().flat_map(|it| &it.report.probes).flat_map(|finding| &finding.facts) {
+    for fact in RECORDED.iter().filter(|it| it.door == Door::Diagnose).flat_map(|it| it.world.facts()) {
         if let (true, Some(word)) = (fact.id.row().derived, fact.word()) {
             seen.entry(fact.id.row().id).or_default().insert(word);
         }

@@ -12,6 +12,8 @@ use super::write::{OneOrMore, camel, option, slice};
 
 /// The name by which a condition speaks of the signal itself.
 const SIGNAL: &str = "signal.name";
+/// The layer where the signal was shown, in a condition.
+const PLACE: &str = "signal.layer";
 
 type Conditions = BTreeMap<String, OneOrMore>;
 
@@ -173,6 +175,10 @@ impl Tables<'_> {
             if id == SIGNAL {
                 let signals = values.all().into_iter().map(|value| self.signal(value, place));
                 return format!("Condition::Signal({})", slice(signals));
+            }
+            if id == PLACE {
+                let layers = values.all().into_iter().map(|layer| format!("Layer::{}", camel(layer)));
+                return format!("Condition::Layer({})", slice(layers));
             }
             let pairs: Vec<(usize, usize)> =
                 values.all().into_iter().map(|value| facts::find(self.facts, id, value, place)).collect();

@@ -137,13 +137,15 @@ pub enum At {
     Shown,
 }
 
-/// Something that must be so: an observed fact with one of these values, or one of these signals.
+/// Something that must be so: an observed fact with one of these values, one of these signals, or one at these layers.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Condition {
     /// This fact has one of these words.
     Fact(FactId, &'static [u8]),
     /// The signal is one of these.
     Signal(&'static [Signal]),
+    /// The signal was shown at one of these layers.
+    Layer(&'static [Layer]),
 }
 
 /// How strongly facts speak for a cause.

@@ -227,6 +227,7 @@ impl Place<'_> {
     fn holds(&self, condition: &Condition) -> Option<bool> {
         match condition {
             Condition::Signal(signals) => self.shown.map(|shown| signals.contains(&shown.signal)),
+            Condition::Layer(layers) => self.shown.and_then(|shown| shown.layer).map(|layer| layers.contains(&layer)),
             Condition::Fact(id, words) => match self.fact(*id)?.value {
                 Value::Word(word) => Some(words.contains(&word)),
                 _ => None,
@@ -242,6 +243,10 @@ impl Place<'_> {
     fn said(&self, condition: &Condition) -> String {
         match condition {
             Condition::Signal(_) => self.shown.map_or_else(String::new, |shown| shown.signal.row().says.to_owned()),
+            Condition::Layer(_) => {
+                let layer = self.shown.and_then(|shown| shown.layer);
+                layer.map_or_else(String::new, |layer| format!("it was shown at {layer}"))
+            }
             Condition::Fact(id, _) => self.fact(*id).map_or_else(String::new, Fact::to_string),
         }
     }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cause::{Cause, Effect};
-use crate::fact::{Fact, fact};
+use crate::fact::{Fact, SeenBy, fact};
 use crate::finding::{Finding, Remedy};
 use crate::judge::{self, Alternative, Candidate, Case, Excluded, Judgement};
 use crate::shell;
@@ -298,10 +298,13 @@ impl Names {
 /// Lowers what a trace cannot say for certain: what was not read of the program may have been the answer, and that it failed
 /// for what a walk found is inferred where its calls do not show it.
 pub fn doubted(findings: &mut [Finding], verdict: &mut Verdict) {
-    let has = |word: fact::TraceComplete| findings.iter().any(|finding| finding.facts.has(word));
-    let at_most = if has(fact::TraceComplete::No) {
+    let Some(failed) = findings.iter().find(|finding| finding.status == Status::Fail) else { return };
+    // What a call of the program showed, it says itself.
+    let is_of_walk = failed.signals.iter().any(|shown| shown.said_by == SeenBy::Us);
+    // As everywhere, what was not looked at makes nothing certain.
+    let at_most = if !failed.facts.has(fact::TraceComplete::Yes) {
         Confidence::Possible
-    } else if findings.iter().any(|finding| finding.facts.has(fact::TraceLink::Inferred)) {
+    } else if is_of_walk && !failed.facts.has(fact::TraceLink::Shown) {
         Confidence::Likely
     } else {
         return;

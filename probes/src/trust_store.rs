@@ -8,7 +8,7 @@ use nssight_diagnosis::derive::trust::{self as derive, Above, Chain, Letters, Li
 use nssight_diagnosis::fact::fact::{
     self, PeerChainState as State, SerialTwin as Twin, TrustStoreAnchors as Anchors, TrustStoreIssuer as Issuer,
 };
-use nssight_diagnosis::fact::{Facts, Hop};
+use nssight_diagnosis::fact::Facts;
 use nssight_nss::{Certificate, ErrorCode, HandshakeFacts, NssError, library};
 use nssight_nssdb::{Database, Flags, TrustSource};
 use nssight_wire::name_from_der;
@@ -38,10 +38,10 @@ pub struct Opinion {
 }
 
 /// Looks at the chain of a session that failed. `sent` is what was on the wire, for what NSS gave up before it kept it.
-pub(crate) fn look(walk: &Walk<'_>, session: &HandshakeFacts, sent: &[Vec<u8>], error: &NssError, hop: Hop) -> Opinion {
+pub(crate) fn look(walk: &Walk<'_>, session: &HandshakeFacts, sent: &[Vec<u8>], error: &NssError) -> Opinion {
     let chain = if session.peer_chain.is_empty() { sent } else { &session.peer_chain };
     if error.code == ErrorCode::SEC_ERROR_REUSED_ISSUER_AND_SERIAL {
-        return same_serial(walk, chain, hop);
+        return same_serial(walk, chain);
     }
     let is_refused = matches!(session.decision, Some(Err(_)));
     let stored = match (is_refused, &walk.slot) {
@@ -350,12 +350,8 @@ fn is_ca(der: &[u8]) -> bool {
 }
 
 /// Which two certificates have the same issuer and serial number (SEC_ERROR_REUSED_ISSUER_AND_SERIAL).
-fn same_serial(walk: &Walk<'_>, sent: &[Vec<u8>], hop: Hop) -> Opinion {
+fn same_serial(walk: &Walk<'_>, sent: &[Vec<u8>]) -> Opinion {
     let mut opinion = Opinion::default();
-    opinion.facts.put(match hop {
-        Hop::Peer => fact::SerialSentBy::Peer,
-        Hop::Server => fact::SerialSentBy::Server,
-    });
     let stored = walk.slot.as_ref().map(|slot| slot.certificates()).unwrap_or_default();
     let sent = sent.iter().take(CHAIN_AT_MOST).filter_map(|der| Entry::read(der, None)).collect::<Vec<_>>();
     let number = |entry: &Entry| entry.x509.serial_number().to_bn().map(|number| number.to_vec()).ok();

@@ -130,7 +130,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
                     signer: walk.signer(),
                     not_named: walk.not_named(),
                     policy: Some(Policy::of_this_process()),
-                    store: trust_store::look(walk, &facts, &[], &error, Hop::Peer),
+                    store: trust_store::look(walk, &facts, &[], &error),
                     figures: None,
                 };
                 return failed.outcome(Hop::Peer, notes.with(fact::BridgeFirstAnswer::Alert));

@@ -11,6 +11,9 @@ use super::program;
 /// It forks, and both processes start NSS.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// The client, as Python reads it.
+pub(crate) const SCRIPT: &str = include_str!("../../tests/peers/double_tls_client.py");
+
 /// Its row.
 pub(super) const NAME: &str = "double-TLS (python-nss)";
 
@@ -19,7 +22,7 @@ pub(super) fn attempt(job: &Job<'_>, python: &Path, config: &Path, admin_passwor
     attempt.library = format!("NSS {}", nssight_nss::library::nss_version());
     let patience = job.target.timeout + GRACE;
     let mut command = Command::new(python);
-    command.args(["-c", include_str!("../../tests/peers/double_tls_client.py"), "-c"]).arg(config);
+    command.args(["-c", SCRIPT, "-c"]).arg(config);
     command.arg("--admin-password-file").arg(admin_password);
     command.args(["--timeout", &patience.as_secs().to_string(), "list-users"]);
     let finished = match program::run(command, b"", None, patience) {

@@ -24,13 +24,14 @@ use serde::Serialize;
 
 use crate::cli::{ClientsOptions, TableFormat};
 use crate::{exit, others, settings};
+pub(crate) use double_tls::SCRIPT as DOUBLE_TLS_CLIENT;
 pub(crate) use keep::keep;
 
 use attempt::{Attempt, Job, LISTEN, LISTEN_LONG, Outcome};
 use pattern::Pattern;
 
 /// Where Debian and Fedora have it; another one can be named.
-const PYTHON: &str = "/usr/bin/python3";
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
 /// The document, schema `nssight/clients/1`.
 #[derive(Debug, Serialize, JsonSchema)]

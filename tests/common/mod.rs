@@ -263,7 +263,6 @@ pub mod fleet;
 pub mod lab;
 pub mod servers;
 pub mod situation;
-pub mod table;
 pub mod trace;
 
 /// As [`run`], and holds nssight to leaving a directory as it was.

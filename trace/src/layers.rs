@@ -2,22 +2,23 @@
 
 use std::time::Duration;
 
+use nssight_diagnosis::derive::close::close_cost;
 use nssight_diagnosis::fact::{Fact, Facts, Hop, SeenBy, Word, fact};
 use nssight_diagnosis::signal::{Library, Signal, signal};
 use nssight_diagnosis::{Finding, Layer, Notes, Outcome, Status};
 use nssight_nss::transport::End;
 use nssight_nss::{ErrorCode, NssError, Step};
-use nssight_probes::session_facts::{FailedSession, Seen};
+use nssight_probes::session_facts::{FailedSession, Seen, damaged_carrier};
 use nssight_probes::trust_store::Opinion;
 use nssight_probes::{SeenCertificate, error_info};
 use nssight_wire::TlsVersion;
 
 use crate::session::{Handshake, Session};
-use crate::story::Story;
+use crate::story::{Call, Story};
 use crate::{Ending, local};
 
 /// Who has waited for less cannot say that nobody answers.
-const WORTH_WAITING: Duration = Duration::from_secs(1);
+pub(crate) const WORTH_WAITING: Duration = Duration::from_secs(1);
 
 impl Story {
     /// A finding a layer, in the order of a walk. `own` are the certificates of the program's own chain, as far as a walk of
@@ -244,7 +245,11 @@ impl Story {
             );
             return proves_nothing(facts, text);
         }
-        with(facts).fail(shown, summary).error(error_info::of(error))
+        let mut notes = with(facts);
+        if let Some((end, _)) = self.outer().filter(|_| hop == Hop::Server).and_then(Session::how_it_ended) {
+            notes.put(end);
+        }
+        notes.fail(shown, summary).error(error_info::of(error))
     }
 
     fn until(&self, session: &Session) -> u64 {
@@ -252,6 +257,11 @@ impl Story {
             Handshake::Failed(..) | Handshake::Done => session.settled_ns,
             _ => self.until_ns,
         }
+    }
+
+    /// How long a call that never came back was under way.
+    pub(crate) fn waited(&self, call: &Call) -> Duration {
+        Duration::from_nanos(self.until_ns.saturating_sub(call.event.at_ns))
     }
 
     pub(crate) fn pid(&self, session: &Session) -> u32 {
@@ -288,15 +298,40 @@ impl Story {
             let summary = "somebody ended the program before the server could answer";
             return Some(proves_nothing(notes.facts().clone(), summary.to_owned()));
         }
-        let (answer, shown, summary) = match inner.log.end {
-            Some(End::Closed) => (fact::BridgeFirstAnswer::Broken, signal::ENDED, ENDED_BEFORE_SERVER),
-            Some(End::Reset) => (fact::BridgeFirstAnswer::Broken, signal::RESET, ENDED_BEFORE_SERVER),
-            Some(End::TimedOut | End::Failed(_)) | None => (
+        if let Some((function, code)) = outer.later_failure {
+            let error = NssError::of(Step::Function(function.name()), code);
+            notes = match damaged_carrier(notes, "the bridge", &error) {
+                Ok(outcome) => return Some(outcome),
+                Err(notes) => notes,
+            };
+        }
+        let end = outer.how_it_ended();
+        let (answer, shown, summary) = match (end.map(|(how, _)| how), inner.log.end) {
+            (Some(fact::OuterSessionEnd::CloseNotify), _) => {
+                (fact::BridgeFirstAnswer::CloseNotify, signal::ENDED, ENDED_BEFORE_SERVER)
+            }
+            (Some(fact::OuterSessionEnd::Fin), _) => (fact::BridgeFirstAnswer::Fin, signal::ENDED, ENDED_BEFORE_SERVER),
+            (Some(fact::OuterSessionEnd::Reset), _) => {
+                (fact::BridgeFirstAnswer::Reset, signal::RESET, ENDED_BEFORE_SERVER)
+            }
+            (None, Some(End::Closed)) => (fact::BridgeFirstAnswer::Broken, signal::ENDED, ENDED_BEFORE_SERVER),
+            (None, Some(End::Reset)) => (fact::BridgeFirstAnswer::Broken, signal::RESET, ENDED_BEFORE_SERVER),
+            (None, Some(End::TimedOut | End::Failed(_)) | None) => (
                 fact::BridgeFirstAnswer::Silence,
                 signal::SILENCE,
                 "the outer session came up, and nothing of the server ever came through it",
             ),
         };
+        // How long a packet travels does not show, and is left out: then a close seems dearer, and so does a handshake.
+        if let (fact::BridgeFirstAnswer::CloseNotify, Some(asked), Some(ended)) =
+            (answer, outer.sent_before_ns, end.map(|(_, at_ns)| at_ns))
+        {
+            let handshake = Duration::from_nanos(outer.settled_ns.saturating_sub(outer.began_ns));
+            let waited = Duration::from_nanos(ended.saturating_sub(asked));
+            if let Some(cost) = close_cost(waited, handshake, Duration::ZERO) {
+                notes.put(cost);
+            }
+        }
         notes.put(answer);
         Some(notes.fail(shown, summary))
     }
@@ -315,8 +350,9 @@ impl Story {
         if !ending.is_bad() {
             return Some(notes.pass("the program was content with the reply"));
         }
-        let is_silent = outer.outer_ends == 0 && outer.log.end.is_none();
-        let silence = outer.last_received_ns.map_or(0, |last| self.until_ns.saturating_sub(last));
+        let is_silent = outer.outer_ends == 0 && (outer.log.end.is_none() || outer.gave_up_first());
+        let until = outer.ended_ns.unwrap_or(self.until_ns);
+        let silence = outer.last_received_ns.map_or(0, |last| until.saturating_sub(last));
         let hung = is_silent && Duration::from_nanos(silence) >= WORTH_WAITING;
         if is_silent && !hung && ending.is_interrupted() && !outer.reply_whole {
             let summary = "somebody ended the program before the reply was whole";
@@ -338,10 +374,18 @@ impl Story {
                 "the reply came whole, and the program did not end well after it",
             ),
             None if hung => (Some(fact::ReplyState::Silent), signal::SILENCE, "the reply did not come in time"),
+            None if outer.outer_chunks == 0 => (
+                Some(fact::ReplyState::None),
+                if outer.log.end == Some(End::Reset) { signal::RESET } else { signal::ENDED },
+                "the session ended before a single byte of a reply",
+            ),
             None => (Some(fact::ReplyState::Cut), signal::REPLY_CUT, "the reply ended before it was whole"),
         };
         if let Some(state) = state {
             notes.put(state);
+        }
+        if let Some((end, _)) = outer.how_it_ended() {
+            notes.put(end);
         }
         Some(notes.fail(shown, summary))
     }

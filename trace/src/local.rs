@@ -12,6 +12,7 @@ use nssight_probes::probe::nss_db::salt_too_new;
 use nssight_tracer::event::{Event, Function, Phase, Purpose};
 
 use crate::address;
+use crate::layers::WORTH_WAITING;
 use crate::overcome::is_overcome;
 use crate::process::Nss;
 use crate::story::{Call, Story};
@@ -59,6 +60,15 @@ pub(crate) fn finding(story: &Story, layer: Layer, is_bad: bool) -> Option<Outco
         calls.iter().rev().find(|call| call.failed() && counts(&call.event) && !is_overcome(story, layer, call));
     if let (Some(failed), true) = (failed, is_bad) {
         return Some(failure(story, layer, failed));
+    }
+    if let (Layer::Tcp, true, true) = (layer, is_bad, last.open && story.waited(last) >= WORTH_WAITING) {
+        let mut notes = Notes::default();
+        notes.put(fact::TRACE_FAILED_CALL.text(describe(story, last)));
+        notes.put(fact::NameSource::Unseen);
+        notes.put(fact::TcpState::NoAnswer);
+        let waited = story.waited(last).as_secs_f64();
+        let summary = format!("the connection did not come up within {waited:.1} s, and the program was ended");
+        return Some(notes.fail(signal::CONNECT_TIMEOUT, summary));
     }
     let mut notes = Notes::default();
     notes.put(fact::TRACE_CALLS.number(calls.iter().map(|call| call.count).sum::<u64>()));

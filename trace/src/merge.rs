@@ -160,6 +160,10 @@ mod tests {
 
     fn verdict_on(trace: Vec<Finding>, walked: &[Finding]) -> (Option<Layer>, Option<Cause>, Confidence) {
         let mut findings = merge(trace, walked);
+        let unread = |finding: &Finding| finding.facts.has(fact::TraceComplete::No);
+        for finding in findings.iter_mut().filter(|finding| finding.status == Status::Fail && !unread(finding)) {
+            finding.facts.put(fact::TraceComplete::Yes);
+        }
         let mut verdict: Verdict = verdict::diagnose(&findings, &Names::default());
         verdict::doubted(&mut findings, &mut verdict);
         (verdict.layer, verdict.cause, verdict.confidence)

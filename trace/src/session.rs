@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use nssight_diagnosis::Signal;
+use nssight_diagnosis::fact::fact::OuterSessionEnd;
 use nssight_nss::tls::CaName;
 use nssight_nss::transport::End;
 use nssight_nss::{ErrorCode, HandshakeFacts, NssError, Step};
@@ -67,6 +68,8 @@ pub(crate) struct Session {
     /// Ends of the inner stream that came.
     pub(crate) inner_ends: u32,
     pub(crate) outer_ends: u32,
+    /// Frames of the outer stream that came, other than its end: the reply.
+    pub(crate) outer_chunks: u32,
     pub(crate) reply_code: Option<u8>,
     pub(crate) reply_whole: bool,
     /// The program's own hook refused the peer's certificate, and not NSS.
@@ -75,6 +78,12 @@ pub(crate) struct Session {
     pub(crate) last_wire_ns: Option<u64>,
     /// When the peer last sent some.
     pub(crate) last_received_ns: Option<u64>,
+    /// When the peer's direction ended.
+    pub(crate) ended_ns: Option<u64>,
+    /// When the program last sent something.
+    last_sent_ns: Option<u64>,
+    /// When it had last sent something before the peer last sent some.
+    pub(crate) sent_before_ns: Option<u64>,
     /// Bytes of it are not told any more.
     cut: bool,
     first_wire: Option<u64>,
@@ -103,11 +112,15 @@ impl Session {
             inner_chunks: 0,
             inner_ends: 0,
             outer_ends: 0,
+            outer_chunks: 0,
             reply_code: None,
             reply_whole: false,
             refused_by_program: false,
             last_wire_ns: None,
             last_received_ns: None,
+            ended_ns: None,
+            last_sent_ns: None,
+            sent_before_ns: None,
             cut: false,
             first_wire: None,
         }
@@ -253,8 +266,11 @@ impl Session {
         let first = *self.first_wire.get_or_insert(event.at_ns);
         if event.function != Function::wire_end {
             self.last_wire_ns = Some(event.at_ns);
-            if event.extra != 0 {
+            if event.extra == 0 {
+                self.last_sent_ns = Some(event.at_ns);
+            } else {
                 self.last_received_ns = Some(event.at_ns);
+                self.sent_before_ns = self.last_sent_ns;
             }
         }
         let at = Duration::from_nanos(event.at_ns.saturating_sub(first));
@@ -273,6 +289,7 @@ impl Session {
             Function::wire_end if direction == Direction::Received => {
                 let sent_nothing = self.log.summary().bytes_sent == 0;
                 self.peer_was_gone |= sent_nothing;
+                self.ended_ns.get_or_insert(event.at_ns);
                 self.log.ended_at(at, if event.result == 0 { End::Closed } else { End::Reset });
             }
             _ => {}
@@ -284,6 +301,30 @@ impl Session {
             Direction::Sent => self.log.sent_at(at, bytes),
             Direction::Received => self.log.received_at(at, bytes),
         }
+    }
+
+    /// How the peer ended its direction after the handshake, and when. An alert that is encrypted is close_notify where no call
+    /// failed for one, and NSS reads nothing after it; in TLS 1.3 no record shows whether it is an alert.
+    pub(crate) fn how_it_ended(&self) -> Option<(OuterSessionEnd, u64)> {
+        let wire = self.log.summary();
+        let has_failed = self.later_failure.is_some_and(|(_, code)| code != ErrorCode::PR_END_OF_FILE_ERROR);
+        let may_be_alert = wire.last_received.is_some_and(|last| last.is_as_long_as_an_alert());
+        match self.log.end {
+            Some(End::Reset) => Some((OuterSessionEnd::Reset, self.ended_ns?)),
+            Some(End::Closed) | None if wire.encrypted_alert_received && !has_failed => {
+                Some((OuterSessionEnd::CloseNotify, self.last_received_ns?))
+            }
+            Some(End::Closed) if !wire.encrypted_alert_received && !may_be_alert => {
+                Some((OuterSessionEnd::Fin, self.ended_ns?))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the program ended its own direction first, by close_notify, and the peer only followed. In TLS 1.3 it does not show.
+    pub(crate) fn gave_up_first(&self) -> bool {
+        let had_sent = |ended| self.last_sent_ns.is_some_and(|sent| sent < ended);
+        self.log.summary().encrypted_alert_sent && self.ended_ns.is_some_and(had_sent)
     }
 
     /// Whether bytes went over its wire after that.
@@ -319,7 +360,7 @@ impl Session {
                 (true, 0) => self.inner_ends += 1,
                 (true, _) => self.inner_chunks += 1,
                 (false, 0) => self.outer_ends += 1,
-                (false, _) => {}
+                (false, _) => self.outer_chunks += 1,
             },
         }
     }

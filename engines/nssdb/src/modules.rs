@@ -8,6 +8,8 @@ use std::path::Path;
 
 use crate::{Error, Format, dbm, file};
 
+/// The module list beside `cert9.db`.
+const TEXT_LIST: &str = "pkcs11.txt";
 /// A list is a page at most; nothing larger is read.
 const LIST_AT_MOST: u64 = 1024 * 1024;
 /// NSS reads a list in pieces of 2047 bytes, and what follows in a longer line is no longer part of a comment.
@@ -47,10 +49,18 @@ pub fn listed(directory: &Path, asked: Format) -> Result<Vec<Listed>, Error> {
     Ok(all)
 }
 
+/// Whether the list of a directory has a policy, which NSS applies when it opens the database.
+///
+/// # Errors
+/// As [`listed`].
+pub fn has_policy(directory: &Path) -> Result<bool, Error> {
+    let (bytes, _) = file::read(&directory.join(TEXT_LIST), LIST_AT_MOST)?;
+    Ok(bytes.split(|byte| *byte == b'\n').any(|line| line.to_ascii_lowercase().trim_ascii() == POLICY_ONLY))
+}
+
 fn text_list(directory: &Path) -> Result<Vec<Listed>, Error> {
-    const LIST: &str = "pkcs11.txt";
-    let (bytes, _) = file::read(&directory.join(LIST), LIST_AT_MOST)?;
-    Ok(libraries(&bytes).into_iter().map(|library| Listed { library, list: LIST }).collect())
+    let (bytes, _) = file::read(&directory.join(TEXT_LIST), LIST_AT_MOST)?;
+    Ok(libraries(&bytes).into_iter().map(|library| Listed { library, list: TEXT_LIST }).collect())
 }
 
 fn legacy_list(directory: &Path) -> Result<Vec<Listed>, Error> {

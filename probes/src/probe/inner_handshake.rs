@@ -120,7 +120,7 @@ fn failed(
         signer: walk.signer(),
         not_named: walk.not_named(),
         policy: Some(Policy::of_this_process()),
-        store: trust_store::look(walk, facts, &log.server_certificates(), error, Hop::Server),
+        store: trust_store::look(walk, facts, &log.server_certificates(), error),
         figures: None,
     };
     failed.outcome(Hop::Server, notes)

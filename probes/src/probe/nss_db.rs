@@ -15,6 +15,7 @@ use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{Layer, Notes, Outcome, shell};
 use nssight_nss::{ErrorCode, InitOptions, Nss, NssError, Slot};
 use nssight_nssdb::directory::{DirectoryState, FileEntry, LockKind, Magic, TypePrefix};
+use nssight_nssdb::modules::has_policy;
 use nssight_nssdb::{Database, Format, KeyMatch, Pairing, PasswordState};
 
 pub(crate) use self::files::nss_is_at_least;
@@ -280,6 +281,11 @@ fn opened(look: &Look, slot: &Slot, mut notes: Notes) -> Outcome {
             // NSS is the judge here; the second opinion is only told.
             Err(trouble) => notes.put(fact::DB_SECOND_OPINION.text(trouble)),
         }
+    }
+    if reads == Some(Format::Sql)
+        && let Ok(has_policy) = has_policy(&look.directory)
+    {
+        notes.put(if has_policy { fact::DbPolicy::Own } else { fact::DbPolicy::None });
     }
     if look.inventory.has_any(Format::Sql) && look.inventory.has_any(Format::Dbm) {
         let read = reads.map_or_else(|| "one of them".to_owned(), |format| format!("the {format}: files"));

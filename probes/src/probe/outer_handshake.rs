@@ -294,7 +294,7 @@ impl Attempt {
             signer: self.signer,
             not_named: self.not_named.clone(),
             policy: Some(Policy::of_this_process()),
-            store: trust_store::look(walk, facts, &log.server_certificates(), error, Hop::Peer),
+            store: trust_store::look(walk, facts, &log.server_certificates(), error),
             figures: self.control.last_figures(),
         };
         let outcome = failed.outcome(Hop::Peer, notes);

@@ -1,0 +1,160 @@
+//! `nssight selftest`: orders every fault of the lab and compares the verdicts with those that it must get.
+
+mod doors;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget};
+use nssight_fixtures::fault::{self, Door, Fault, Named};
+use serde::Serialize;
+
+use crate::cli::{SelftestOptions, TableFormat};
+use crate::exit;
+use doors::{Failure, Said};
+
+/// How one fault came out.
+#[derive(Serialize)]
+struct Row {
+    id: String,
+    title: String,
+    #[serde(flatten)]
+    walk: DoorRow,
+    /// What the other doors said that could be tried.
+    doors: BTreeMap<Door, DoorRow>,
+    /// Every door said what it must.
+    ok: bool,
+    duration_ms: u64,
+}
+
+/// What one door said of a fault.
+#[derive(Serialize)]
+struct DoorRow {
+    expected: Option<Named>,
+    given: Option<Named>,
+    /// Why there is no verdict, or one connection too many.
+    trouble: Option<String>,
+}
+
+impl DoorRow {
+    fn is_right(&self) -> bool {
+        self.given == self.expected && self.trouble.is_none()
+    }
+}
+
+#[derive(Serialize)]
+struct Outcome {
+    schema: &'static str,
+    /// Verdicts of each door.
+    verdicts: BTreeMap<Door, usize>,
+    faults: Vec<Row>,
+}
+
+pub(crate) fn run(options: &SelftestOptions) -> ExitCode {
+    let faults = match fault::all() {
+        Ok(faults) => faults,
+        Err(error) => return exit::usage(error),
+    };
+    let faults: Vec<Fault> =
+        faults.into_iter().filter(|fault| options.only.is_empty() || options.only.contains(&fault.id)).collect();
+    if faults.is_empty() {
+        return exit::usage("no fault of the lab has that id; `nssight lab list` shows them");
+    }
+    let bar = ProgressBar::with_draw_target(Some(faults.len() as u64), ProgressDrawTarget::stderr());
+    let client = doors::has_client();
+    let rows = in_parallel(&faults, client, || bar.inc(1));
+    bar.finish_and_clear();
+    let missed = rows.iter().filter(|row| !row.ok).count();
+    let written = match options.format {
+        TableFormat::Json => json(rows),
+        TableFormat::Human => table(&rows, missed, client),
+    };
+    match written {
+        Ok(()) if missed == 0 => ExitCode::from(exit::PASSED),
+        _ => ExitCode::from(exit::FAILED),
+    }
+}
+
+/// Several for each core, as most of them wait for a deadline; the order of the rows is that of the faults.
+fn in_parallel(faults: &[Fault], client: bool, done: impl Fn() + Sync) -> Vec<Row> {
+    let next = AtomicUsize::new(0);
+    let rows: Mutex<Vec<(usize, Row)>> = Mutex::new(Vec::new());
+    let workers = 3 * thread::available_parallelism().map_or(2, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some((index, fault)) = {
+                    let index = next.fetch_add(1, Ordering::SeqCst);
+                    faults.get(index).map(|fault| (index, fault))
+                } {
+                    let row = try_one(fault, client);
+                    rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((index, row));
+                    done();
+                }
+            });
+        }
+    });
+    let mut rows = rows.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    rows.sort_by_key(|(index, _)| *index);
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+fn try_one(fault: &Fault, client: bool) -> Row {
+    let started = Instant::now();
+    let row = |door: Door, said: Result<Said, Failure>| {
+        let (given, trouble) = match said {
+            Ok((given, trouble)) => (Some(given), trouble),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        DoorRow { expected: fault.must(door), given, trouble }
+    };
+    let walk = row(Door::Diagnose, doors::walk(fault));
+    let others = if client { doors::others(fault) } else { Vec::new() };
+    let doors: BTreeMap<Door, DoorRow> = others.into_iter().map(|(door, said)| (door, row(door, said))).collect();
+    let ok = walk.is_right() && doors.values().all(DoorRow::is_right);
+    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Row { id: fault.id.clone(), title: fault.title.clone(), walk, doors, ok, duration_ms }
+}
+
+/// How many verdicts each door gave.
+fn verdicts(rows: &[Row]) -> BTreeMap<Door, usize> {
+    let of = |door| rows.iter().filter(|row| door == Door::Diagnose || row.doors.contains_key(&door)).count();
+    Door::ALL.into_iter().map(|door| (door, of(door))).collect()
+}
+
+fn json(faults: Vec<Row>) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let verdicts = verdicts(&faults);
+    serde_json::to_writer_pretty(&mut out, &Outcome { schema: "nssight/selftest/1", verdicts, faults })?;
+    writeln!(out)
+}
+
+fn table(rows: &[Row], missed: usize, client: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for row in rows {
+        let sign = if row.ok { "✓" } else { "✗" };
+        let took = Duration::from_millis(row.duration_ms).as_secs_f64();
+        writeln!(out, "{sign} {:<34} {took:>5.1} s  {}", row.id, words(row.walk.expected.as_ref()))?;
+        let said = [(&Door::Diagnose, &row.walk)].into_iter().chain(&row.doors);
+        for (door, said) in said.filter(|(_, said)| !said.is_right()) {
+            let trouble = said.trouble.as_deref().unwrap_or_default();
+            let (expected, given) = (words(said.expected.as_ref()), words(said.given.as_ref()));
+            writeln!(out, "  {door}: {given} instead of {expected} {trouble}")?;
+        }
+    }
+    let given: Vec<String> = verdicts(rows).iter().map(|(door, count)| format!("{count} of {door}")).collect();
+    writeln!(out, "{} faults, {missed} missed; verdicts: {}", rows.len(), given.join(", "))?;
+    if !client {
+        writeln!(out, "traces and logs were not tried: python3 has no module nss (python-nss)")?;
+    }
+    Ok(())
+}
+
+fn words(named: Option<&Named>) -> String {
+    named.map_or("nothing".to_owned(), Named::to_string)
+}

@@ -11,6 +11,7 @@ mod diagnose;
 mod exit;
 mod explain;
 mod exporter;
+mod files;
 mod lab;
 mod manual;
 mod models;
@@ -21,6 +22,7 @@ mod selftest;
 mod settings;
 mod trace;
 mod triage;
+mod unpack;
 mod version;
 
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! `nssight bundle`: what support needs to see of a host, without its secrets.
 
 mod collect;
+mod intake;
 mod redact;
 
 use std::fs::{self, File};
@@ -18,7 +19,8 @@ use nssight_runner::worker;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use self::collect::{Collector, Entry, Source};
+use self::collect::{Collector, Entry};
+use self::intake::Source;
 use self::redact::Redactor;
 use crate::cli::BundleOptions;
 use crate::{exit, settings};
@@ -101,8 +103,13 @@ fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
     }
     write(&output, options.force, &entries, &manifest, &redactor)?;
     show(&entries, options.verbose)?;
-    println!("Wrote {}. Review it before you send it: tar --zstd -xf {0}", output.display());
-    println!("What was recognised as a secret is taken out; nothing else is.");
+    terminal::output(|out| {
+        let shown = terminal::printable(&output.display().to_string());
+        writeln!(
+            out,
+            "Wrote {shown}. What was recognised as a secret was redacted; read it before you send it: tar --zstd -xf {shown}"
+        )
+    })?;
     if let Some(report) = &report {
         println!("verdict: {}", report.verdict.summary);
     }

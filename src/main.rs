@@ -11,7 +11,6 @@ mod diagnose;
 mod exit;
 mod explain;
 mod exporter;
-mod files;
 mod lab;
 mod manual;
 mod models;

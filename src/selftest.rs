@@ -14,6 +14,7 @@ use nssight_fixtures::deployment::Deployment;
 use nssight_fixtures::fault::{self, Fault};
 use nssight_fixtures::nssdb::DbFormat;
 use nssight_probes::Report;
+use nssight_reports::terminal;
 use serde::Serialize;
 
 use crate::cli::{SelftestOptions, TableFormat};
@@ -112,19 +113,24 @@ fn in_parallel(faults: &[Fault], done: impl Fn() + Sync) -> Vec<Row> {
     let next = AtomicUsize::new(0);
     let rows: Mutex<Vec<(usize, Row)>> = Mutex::new(Vec::new());
     let workers = thread::available_parallelism().map_or(2, usize::from);
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                while let Some((index, fault)) = {
-                    let index = next.fetch_add(1, Ordering::SeqCst);
-                    faults.get(index).map(|fault| (index, fault))
-                } {
-                    let row = try_one(fault);
-                    rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((index, row));
-                    done();
-                }
-            });
+    let work = || {
+        while let Some((index, fault)) = {
+            let index = next.fetch_add(1, Ordering::SeqCst);
+            faults.get(index).map(|fault| (index, fault))
+        } {
+            let row = try_one(fault);
+            rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((index, row));
+            done();
         }
+    };
+    thread::scope(|scope| {
+        // Where no more threads are to be had, this one does what is left.
+        for _ in 1..workers {
+            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        work();
     });
     let mut rows = rows.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     rows.sort_by_key(|(index, _)| *index);
@@ -163,13 +169,13 @@ fn diagnose(fault: &Fault) -> Result<(Named, Option<String>), Failure> {
 }
 
 fn json(faults: Vec<Row>) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout(terminal::Kind::Json);
     serde_json::to_writer_pretty(&mut out, &Outcome { schema: "nssight/selftest/1", faults })?;
     writeln!(out)
 }
 
 fn table(rows: &[Row], missed: usize) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout(terminal::Kind::Text);
     for row in rows {
         let sign = if row.ok { "✓" } else { "✗" };
         let took = Duration::from_millis(row.duration_ms).as_secs_f64();

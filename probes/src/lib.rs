@@ -5,6 +5,7 @@
 
 pub mod certificates;
 pub mod error_info;
+pub mod files;
 pub mod modules;
 pub mod password_file;
 pub mod plan;
@@ -12,6 +13,7 @@ pub mod private_copy;
 pub mod probe;
 pub mod profile;
 pub mod report;
+pub mod resources;
 pub mod run;
 pub mod secret;
 pub mod session_facts;

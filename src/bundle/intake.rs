@@ -7,8 +7,9 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use crate::files;
 use crate::unpack::{Budget, Packing};
+use nssight_diagnosis::in_words;
+use nssight_probes::files;
 
 /// Of a longer log, the end.
 const LOG_AT_MOST: u64 = 64 << 20;
@@ -50,7 +51,9 @@ impl Source {
                 let notes: Vec<String> = cut.into_iter().chain(changed).collect();
                 Self { name, content, note: (!notes.is_empty()).then(|| notes.join("; ")) }
             }
-            Err(error) => Self { name, content: Zeroizing::default(), note: Some(format!("left out: {error}")) },
+            Err(error) => {
+                Self { name, content: Zeroizing::default(), note: Some(in_words(&format!("left out: {error}"))) }
+            }
         }
     }
 }

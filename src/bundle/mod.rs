@@ -50,7 +50,7 @@ pub(crate) fn run(options: &BundleOptions) -> ExitCode {
         Ok(code) => code,
         Err(Trouble::Usage(trouble)) => exit::usage(trouble),
         Err(Trouble::Failed(trouble)) => {
-            eprintln!("nssight: {trouble}");
+            terminal::say(format_args!("{trouble}"));
             ExitCode::from(exit::INCONCLUSIVE)
         }
     }
@@ -95,10 +95,10 @@ fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
 
     if wanted.dry_run {
         show(&entries, true)?;
-        println!(
+        terminal::line(format_args!(
             "report.json is made by a walk, which opens {} connection, when the bundle is written",
             plan.connections()
-        );
+        ))?;
         return Ok(ExitCode::from(exit::PASSED));
     }
     write(&output, options.force, &entries, &manifest, &redactor)?;
@@ -111,7 +111,7 @@ fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
         )
     })?;
     if let Some(report) = &report {
-        println!("verdict: {}", report.verdict.summary);
+        terminal::line(format_args!("verdict: {}", report.verdict.summary))?;
     }
     Ok(ExitCode::from(exit::PASSED))
 }

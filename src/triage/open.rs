@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use nssight_triage::Triage;
 
-use crate::files;
 use crate::unpack::{Budget, Packing};
+use nssight_probes::files;
 
 /// Archives in archives.
 const DEEPEST: usize = 4;

@@ -8,10 +8,11 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use nssight_diagnosis::fact::fact::{self, NameSource, NameState};
+use nssight_diagnosis::fact::fact::{self, HostShortOf, NameSource, NameState};
 use nssight_diagnosis::signal::{Signal, signal};
 use nssight_diagnosis::{ErrorInfo, Layer, Notes, Outcome};
 
+use crate::resources;
 use crate::target::Endpoint;
 use crate::walk::{Probe, Walk};
 
@@ -56,6 +57,10 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             notes.put(NameState::NoAnswer);
             notes.fail(signal::NAME_TRY_AGAIN, summary)
         }
+        Err(Trouble::NoThread(error)) => {
+            notes.put(resources::missing(&error).unwrap_or(HostShortOf::Processes));
+            notes.fail(signal::HOST_RESOURCES, format!("no thread could be started to look {host} up: {error}"))
+        }
         Err(Trouble::Refused(error)) => {
             let text = error.to_string();
             let library = "resolver".to_owned();
@@ -76,13 +81,15 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
 enum Trouble {
     NoAnswer,
     Refused(io::Error),
+    NoThread(io::Error),
 }
 
 /// getaddrinfo knows no deadline; it gets a thread, which is left behind when it does not come back.
 fn look_up(host: &str, port: u16, patience: Duration) -> Result<Vec<SocketAddr>, Trouble> {
     let (answer, wait) = mpsc::channel();
     let name = host.to_owned();
-    thread::spawn(move || answer.send((name.as_str(), port).to_socket_addrs().map(Vec::from_iter)));
+    let asking = move || answer.send((name.as_str(), port).to_socket_addrs().map(Vec::from_iter));
+    thread::Builder::new().spawn(asking).map_err(Trouble::NoThread)?;
     match wait.recv_timeout(patience) {
         Ok(Ok(mut addresses)) => {
             let mut seen = Vec::new();
@@ -161,12 +168,12 @@ fn ask_dns(host: &str) -> Option<Vec<IpAddr>> {
         .ok()?;
     let output = child.stdout.take()?;
     let (answer, wait) = mpsc::channel();
-    thread::spawn(move || {
+    let reading = thread::Builder::new().spawn(move || {
         let mut text = String::new();
         let _ = output.take(64 * 1024).read_to_string(&mut text);
         let _ = answer.send(text);
     });
-    let text = wait.recv_timeout(DNS_PATIENCE).ok();
+    let text = reading.ok().and_then(|_| wait.recv_timeout(DNS_PATIENCE).ok());
     let _ = child.kill();
     let _ = child.wait();
     let mut addresses: Vec<IpAddr> =

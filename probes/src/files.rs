@@ -6,19 +6,48 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat};
 
 /// As many links as the kernel follows (path_resolution(7)).
 const LINKS_AT_MOST: usize = 40;
 
+/// A file system that does not answer for so long does not answer.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Has a file read by a thread of its own: a file system that does not answer may be one for ever, and holds nobody up.
+///
+/// # Errors
+/// Those of `read`, and one where it took too long.
+pub fn within<T: Send + 'static>(
+    path: &Path,
+    patience: Duration,
+    read: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let (sender, answer) = mpsc::sync_channel(1);
+    let path: PathBuf = path.to_owned();
+    thread::Builder::new().name("file".to_owned()).spawn(move || sender.send(read(&path)))?;
+    answer.recv_timeout(patience).unwrap_or_else(|error| {
+        Err(match error {
+            RecvTimeoutError::Timeout => io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("its file system did not answer within {:.0} s", patience.as_secs_f64()),
+            ),
+            RecvTimeoutError::Disconnected => io::Error::other("it could not be read"),
+        })
+    })
+}
+
 /// Opens a regular file. Anything else is refused before it is opened: a FIFO would wait for its writer, and a device may do
 /// something.
 ///
 /// # Errors
 /// As open(2), or with what it is instead.
-pub(crate) fn regular(path: &Path) -> io::Result<File> {
+pub fn regular(path: &Path) -> io::Result<File> {
     refuse_others(fs::metadata(path)?.file_type())?;
     let file = File::options().read(true).custom_flags(flags(OFlags::NONBLOCK | OFlags::NOCTTY)).open(path)?;
     // It may have been replaced meanwhile; then it was not waited for, either.
@@ -30,7 +59,7 @@ pub(crate) fn regular(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// As [`regular`].
-pub(crate) fn regular_or_given(path: &Path) -> io::Result<File> {
+pub fn regular_or_given(path: &Path) -> io::Result<File> {
     if is_descriptor(path) { File::open(path) } else { regular(path) }
 }
 
@@ -39,7 +68,7 @@ pub(crate) fn regular_or_given(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// As [`regular`], or with whose link it is.
-pub(crate) fn ours(path: &Path) -> io::Result<File> {
+pub fn ours(path: &Path) -> io::Result<File> {
     if is_descriptor(path) {
         return File::open(path);
     }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ffi::{CStr, c_void};
 use std::mem::size_of;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 use nss_sys::cert::CERTCertificate;
 use nss_sys::nspr::{PR_Close, PR_Recv, PR_Send, PRBool, PRFileDesc, PRStatus};
@@ -99,8 +99,9 @@ struct Shared {
 /// A TLS client session.
 pub struct TlsClient {
     fd: *mut PRFileDesc,
-    // A box, since libssl's callbacks keep its address; dropped after `fd` is closed.
-    shared: Box<Shared>,
+    // A box that was taken apart, since libssl's callbacks keep its address and a box may not be moved under them; dropped after
+    // `fd` is closed.
+    shared: NonNull<Shared>,
 }
 
 impl TlsClient {
@@ -122,7 +123,7 @@ impl TlsClient {
         }
         let facts = RefCell::new(HandshakeFacts::default());
         let shared = Box::new(Shared { facts, client_auth: options.client_auth, nss: nss.clone() });
-        let client = Self { fd, shared };
+        let client = Self { fd, shared: NonNull::from(Box::leak(shared)) };
         let arg = client.arg();
         let range = SSLVersionRange { min: options.versions.0, max: options.versions.1 };
         // SAFETY: an open TLS descriptor; the argument of the callbacks lives in `client`, which outlives it.
@@ -141,7 +142,7 @@ impl TlsClient {
     }
 
     fn arg(&self) -> *mut c_void {
-        ptr::from_ref::<Shared>(&self.shared).cast_mut().cast()
+        self.shared.as_ptr().cast()
     }
 
     /// The range of versions that will be offered, after the crypto policy had its say.
@@ -187,7 +188,8 @@ impl TlsClient {
 
     /// What is known so far.
     pub fn facts(&self) -> HandshakeFacts {
-        self.shared.facts.borrow().clone()
+        // SAFETY: alive until `drop`; only shared references to it exist.
+        unsafe { self.shared.as_ref() }.facts.borrow().clone()
     }
 
     /// What was agreed; `None` before the handshake is complete.
@@ -220,6 +222,8 @@ impl Drop for TlsClient {
     fn drop(&mut self) {
         // SAFETY: closes the session and the transport below it, once; the callbacks' argument is still alive.
         unsafe { PR_Close(self.fd) };
+        // SAFETY: the box of `new`, once; nothing calls back any more.
+        drop(unsafe { Box::from_raw(self.shared.as_ptr()) });
     }
 }
 

@@ -21,7 +21,8 @@ fn said(command: &mut Command) -> (String, Option<i32>) {
 }
 
 fn is_harmless(c: char) -> bool {
-    !(c.is_control() && !matches!(c, '\n' | '\t')) && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    (!c.is_control() || matches!(c, '\n' | '\t')) && !turns
 }
 
 #[test]

@@ -41,7 +41,7 @@ bench: deps
 ## Ten minutes a target, twenty for the two database formats; FUZZ_SECONDS and FUZZ_DB_SECONDS say otherwise. Needs a
 ## nightly toolchain and cargo-fuzz.
 FUZZ_SECONDS ?= 600
-FUZZ_TARGETS ?= chunk header reply wire
+FUZZ_TARGETS ?= chunk config header log password reply ring targets wire
 FUZZ_DB_SECONDS ?= 1200
 FUZZ_DB_TARGETS ?= sql dbm
 fuzz: deps
@@ -61,13 +61,15 @@ lint: build-deps
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) clippy --package nssight-tracer --features preload --lib --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; else echo "cargo-deny is not installed, its check was left out"; fi
+	@scripts/deny
 
 deps:
 	@scripts/deps
+	@scripts/deny install
 
 build-deps:
 	@scripts/deps build
+	@scripts/deny install
 
 package-deps:
 	@scripts/deps package

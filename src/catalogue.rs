@@ -1,7 +1,7 @@
 //! `nssight checks`, `nssight causes` and `nssight schema`: what can be walked, what a verdict can name, and how a report
 //! is made.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -10,6 +10,7 @@ use nssight_diagnosis::{Cause, Layer};
 use nssight_inventory::compare::Comparison as ComparisonDocument;
 use nssight_inventory::views::Inspection as InspectionDocument;
 use nssight_probes::plan::layers;
+use nssight_reports::terminal;
 use nssight_trace::{Against, TraceReport};
 use schemars::schema_for;
 
@@ -132,7 +133,7 @@ pub(crate) fn schema(document: Document) -> ExitCode {
 
 /// A reader that has seen enough (`| head`) is no error.
 fn print(lines: impl Iterator<Item = String>) -> ExitCode {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout(terminal::Kind::Text);
     for line in lines {
         if writeln!(out, "{}", line.trim_end()).is_err() {
             break;

@@ -1,7 +1,6 @@
 //! `nssight compare`: the report of the host that works against that of the one that does not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,6 +10,7 @@ use nssight_diagnosis::fact::{FactId, Key, fact};
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{CertificateRole, Layer, Status};
 use nssight_probes::SeenCertificate;
+use nssight_probes::files;
 use nssight_probes::plan::{layers, needs_of};
 use nssight_probes::report::{SCHEMA, Tool};
 use nssight_probes::target::{Setting, TargetSummary, TlsVersion};
@@ -159,7 +159,7 @@ pub(crate) fn run(options: &ReportsOptions) -> ExitCode {
     let (a, b) = match (read(&options.a), read(&options.b)) {
         (Ok(a), Ok(b)) => (a, b),
         (Err((path, error)), _) | (_, Err((path, error))) => {
-            eprintln!("nssight: {path} is no report that can be read: {error}");
+            terminal::say(format_args!("{path} is no report that can be read: {error}"));
             return ExitCode::from(exit::INCONCLUSIVE);
         }
     };
@@ -178,9 +178,15 @@ pub(crate) fn run(options: &ReportsOptions) -> ExitCode {
 
 fn read(path: &Path) -> Result<Report, (String, String)> {
     let named = |error: String| (path.display().to_string(), error);
-    let mut text = Vec::new();
-    let file = File::open(path).map_err(|error| named(error.to_string()))?;
-    file.take(AT_MOST).read_to_end(&mut text).map_err(|error| named(error.to_string()))?;
+    let text = files::within(path, files::PATIENCE, |path| {
+        let mut text = Vec::new();
+        files::regular_or_given(path)?.take(AT_MOST + 1).read_to_end(&mut text)?;
+        Ok(text)
+    });
+    let text = text.map_err(|error| named(error.to_string()))?;
+    if text.len() as u64 > AT_MOST {
+        return Err(named(format!("it is too large: a report has at most {} MiB", AT_MOST >> 20)));
+    }
     let document: serde_json::Value = serde_json::from_slice(&text).map_err(|error| named(error.to_string()))?;
     match document.get("schema").and_then(|schema| schema.as_str()) {
         Some(SCHEMA | BEFORE) => {}

@@ -13,6 +13,7 @@ use nssight_probes::{Plan, Settings};
 use nssight_reports::human::{self, Detail, Human};
 use nssight_reports::sink::Sink;
 use nssight_reports::terminal;
+use nssight_reports::terminal::Kind;
 use nssight_runner::passwords::Passwords;
 use nssight_runner::walk::{self, Watcher};
 use nssight_runner::{copies, worker};
@@ -33,9 +34,8 @@ pub(crate) fn plan(options: &DiagnoseOptions) -> Result<Plan, ExitCode> {
 
 pub(crate) fn run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
     worker::protect();
-    if let Err(error) = copies::clear_on_signals(&copies::ENDING) {
-        return exit::usage_in(options.output.format, format!("signals cannot be waited for: {error}"));
-    }
+    // Without it a copy of the database may wait for the next start.
+    let _ = copies::clear_on_signals(&copies::ENDING);
     match settings::of_walk(&options.walked, plan) {
         Ok((settings, passwords)) => report(&settings, passwords, plan, options),
         Err(error) => exit::usage_in(options.output.format, error),
@@ -71,7 +71,7 @@ fn name(target: &TargetSummary, config: Option<&Path>) -> String {
 }
 
 fn dry_run(plan: &Plan, retries: u32, has_program: bool) -> ExitCode {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout(Kind::Text);
     for layer in plan.layers() {
         let note = if plan.walks(layer) { "" } else { "  left out" };
         let _ = writeln!(out, "{layer}{note}");
@@ -87,6 +87,11 @@ fn dry_run(plan: &Plan, retries: u32, has_program: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// How what a format writes is kept from a terminal.
+fn kind(format: Format) -> Kind {
+    if format == Format::Json { Kind::Json } else { Kind::Text }
+}
+
 /// Where the report goes.
 struct Output {
     sink: Sink,
@@ -98,7 +103,7 @@ struct Output {
 
 impl Output {
     fn open(options: &OutputOptions) -> Result<Self, String> {
-        let sink = Sink::open(options.output.as_deref(), io::stdout())?;
+        let sink = Sink::open(options.output.as_deref(), terminal::stdout(kind(options.format)))?;
         let on_terminal = options.output.is_none() && io::stdout().is_terminal();
         terminal::choose_colours(options.color, on_terminal);
         let detail = match options {

@@ -4,11 +4,13 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use nssight_diagnosis::Status;
 use nssight_diagnosis::vocabulary::Outcome;
-use nssight_probes::Report;
+use nssight_diagnosis::{Cause, Status};
 use nssight_probes::report::Subject;
+use nssight_probes::{Report, resources};
 use nssight_reports::nagios::{self, State};
+use nssight_reports::terminal;
+use nssight_reports::terminal::Kind;
 
 use crate::cli::Format;
 
@@ -47,7 +49,7 @@ fn of_report(report: &Report, strict: bool) -> u8 {
 pub(crate) fn usage_in(format: Format, message: impl std::fmt::Display) -> ExitCode {
     if format == Format::Nagios {
         // A reader that went away has seen what it wanted.
-        let _ = writeln!(std::io::stdout(), "{}", nagios::unknown(&message.to_string()));
+        let _ = writeln!(terminal::stdout(Kind::Text), "{}", nagios::unknown(&message.to_string()));
         return ExitCode::from(State::Unknown.code());
     }
     usage(message)
@@ -55,7 +57,13 @@ pub(crate) fn usage_in(format: Format, message: impl std::fmt::Display) -> ExitC
 
 /// Ends the process over a command line that clap does not take, or asks for help in.
 pub(crate) fn refused(error: &clap::Error) -> ExitCode {
-    let _ = error.print();
+    let text = error.render().to_string();
+    if error.use_stderr() {
+        terminal::say_lines(&text);
+    } else {
+        // A reader that went away has seen what it wanted.
+        let _ = write!(terminal::stdout(Kind::Text), "{text}");
+    }
     let words: Vec<OsString> = std::env::args_os().collect();
     let nagios = words.iter().any(|word| word == "--format=nagios")
         || words.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "nagios");
@@ -72,12 +80,26 @@ pub(crate) fn refused(error: &clap::Error) -> ExitCode {
 
 /// Says on standard error why the command line cannot be carried out.
 pub(crate) fn usage(message: impl std::fmt::Display) -> ExitCode {
-    eprintln!("nssight: {message}");
+    terminal::say(format_args!("{message}"));
     ExitCode::from(USAGE)
+}
+
+/// Says on standard error why nothing came of it: the command line, or a host that is short of something.
+pub(crate) fn failed(error: &std::io::Error) -> ExitCode {
+    match resources::missing(error) {
+        Some(_) => {
+            terminal::say(format_args!("{}: {error}", Cause::HostResources.id()));
+            ExitCode::from(INCONCLUSIVE)
+        }
+        None => usage(error),
+    }
 }
 
 /// Says on standard error that the result could not be written.
 pub(crate) fn not_written(error: &std::io::Error) -> ExitCode {
-    eprintln!("nssight: the report could not be written: {error}");
+    if resources::missing(error).is_some() {
+        return failed(error);
+    }
+    terminal::say(format_args!("the report could not be written: {error}"));
     ExitCode::from(INCONCLUSIVE)
 }

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::cli::{DbFormatOption, LabCommand, OutputOptions};
 use crate::exit;
+use nssight_reports::terminal;
 
 /// Seconds. A fault that shows as silence shows sooner than in the field.
 const TIMEOUT: &str = "5";
@@ -38,7 +39,7 @@ pub(crate) fn run(command: LabCommand) -> ExitCode {
 }
 
 fn inconclusive(error: impl std::fmt::Display) -> ExitCode {
-    eprintln!("nssight: the lab could not be set up: {error}");
+    terminal::say(format_args!("the lab could not be set up: {error}"));
     ExitCode::from(exit::INCONCLUSIVE)
 }
 
@@ -72,7 +73,7 @@ impl Order {
 }
 
 fn list(faults: &[Fault]) -> ExitCode {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout(terminal::Kind::Text);
     for fault in faults {
         if writeln!(out, "{:<34} {}", fault.id, fault.title).is_err() {
             break;
@@ -127,15 +128,14 @@ fn up(order: &Order, dir: Option<PathBuf>, keep: bool, format: DbFormatOption) -
     let lab = Deployment::start(&path, &order.change, format)?;
     let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])?;
     for title in &order.titles {
-        println!("{title}");
+        terminal::line(title)?;
     }
-    println!("try:  {}", line(&lab, order));
-    println!("Ctrl-C ends the lab");
-    io::stdout().flush()?;
+    terminal::line(format_args!("try:  {}", line(&lab, order)))?;
+    terminal::line("Ctrl-C ends the lab")?;
     let _ = signals.forever().next();
     drop(lab);
     if let Some(temporary) = temporary.filter(|_| keep) {
-        println!("kept: {}", temporary.keep().display());
+        terminal::line(format_args!("kept: {}", temporary.keep().display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -21,6 +21,7 @@ mod selftest;
 mod settings;
 mod trace;
 mod triage;
+mod unpack;
 mod version;
 
 use std::process::ExitCode;

@@ -10,6 +10,7 @@ use nssight_probes::probe::nss_db::{self, Forbidden, Instead};
 use nssight_runner::copies::{ENDING, Place, clear_on_signals};
 
 use crate::exit;
+use nssight_reports::terminal;
 
 /// A database for programs that use NSS as they please, for as long as they do.
 pub(crate) struct Opened {
@@ -40,12 +41,12 @@ pub(crate) fn open_for_others(argument: &OsStr, load_modules: bool) -> Result<Op
         judge_last(&mut findings);
         let verdict = diagnose(&findings, &Names::default());
         let cause = verdict.cause.map(|cause| format!("{cause}: ")).unwrap_or_default();
-        eprintln!("nssight: {cause}{}", verdict.summary);
+        terminal::say(format_args!("{cause}{}", verdict.summary));
         let tool = verdict.component == Some(Component::Tool);
         ExitCode::from(if tool { exit::INCONCLUSIVE } else { exit::FAILED })
     };
     if let Err(error) = clear_on_signals(&ENDING) {
-        eprintln!("nssight: signals cannot be waited for: {error}");
+        terminal::say(format_args!("signals cannot be waited for: {error}"));
         return Err(ExitCode::from(exit::INCONCLUSIVE));
     }
     let place = Place::own();

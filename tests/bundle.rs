@@ -232,3 +232,55 @@ fn a_bundle_without_a_name_is_named_after_host_and_time() {
     assert_eq!(names.len(), 1, "{done:#?}");
     assert!(names[0].starts_with("nssight-") && names[0].ends_with("Z.tar.zst"), "{names:?}");
 }
+
+/// Whether a process has a file open for writing there, with a name or without one.
+fn writes_into(process: u32, directory: &Path) -> bool {
+    let open = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+    let mut files = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+    files.any(|file| file.starts_with(directory) && !file.ends_with("client.log"))
+}
+
+#[test]
+fn a_bundle_that_is_killed_leaves_nothing() {
+    use rustix::process::{Pid, Signal, kill_process};
+    use std::time::Duration;
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("client.log");
+    fs::write(&log, "a healthy line of a log\n".repeat(20_000)).unwrap();
+    let output = directory.path().join("out.tar.zst");
+    let orders: [&[Signal]; 4] = [&[Signal::KILL], &[Signal::TERM], &[Signal::INT], &[Signal::STOP, Signal::KILL]];
+    for number in 0..60_u64 {
+        let mut command = binary();
+        command
+            .args(["bundle", "--until", "environment", "--db", "/nonexistent", "--log"])
+            .arg(&log)
+            .arg("-o")
+            .arg(&output);
+        let mut child =
+            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        if number % 8 < 4 {
+            // Moments all over its life, the same in every run;
+            std::thread::sleep(Duration::from_millis(number * 2_654_435_761 % 600));
+        } else {
+            // and the one at which there is something to leave.
+            while child.try_wait().unwrap().is_none() && !writes_into(child.id(), directory.path()) {}
+        }
+        for signal in orders[usize::try_from(number % 4).unwrap()] {
+            // It may be over already.
+            let _ = kill_process(Pid::from_child(&child), *signal);
+        }
+        child.wait().unwrap();
+        let mut left: Vec<String> = fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != "client.log")
+            .collect();
+        // A bundle that was done is whole.
+        if left == ["out.tar.zst"] {
+            assert!(unpack(&output).len() > 5);
+            fs::remove_file(&output).unwrap();
+            left.clear();
+        }
+        assert!(left.is_empty(), "{number}: {left:?}");
+    }
+}

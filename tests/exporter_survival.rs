@@ -351,3 +351,97 @@ fn it_lives_without_anywhere_to_log_to() {
     child.wait().unwrap();
     assert!(answer.body.contains("probe_success 1"), "{answer:#?}, {children:?}");
 }
+
+#[test]
+fn a_targets_file_that_never_answers_holds_up_neither_scrapes_nor_the_end() {
+    let case = Case::new();
+    let (_endpoint, mut exporter) = walked(&case);
+    let targets = case.path("targets.toml");
+    fs::remove_file(&targets).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &targets, rustix::fs::Mode::RUSR).unwrap();
+    exporter.signal(Signal::HUP);
+    let until = Instant::now() + Duration::from_secs(20);
+    while exporter.metrics().value("nssight_exporter_config_last_reload_successful") != Some(0.0) {
+        assert!(Instant::now() < until, "{}", exporter.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    scrape(&exporter);
+    exporter.signal(Signal::HUP);
+    exporter.signal(Signal::TERM);
+    let status = exporter.wait(Duration::from_secs(20));
+    assert!(status.is_some_and(|status| status.success()), "{}", exporter.log());
+}
+
+#[test]
+fn a_state_file_that_never_answers_is_left_aside() {
+    let case = Case::new();
+    let (_endpoint, exporter) = walked(&case);
+    drop(exporter);
+    let state = case.path("state");
+    let targets = case.path("targets.toml");
+    let options = ["--state", state.to_str().unwrap()];
+    let mut exporter = Exporter::start(&targets, &options);
+    assert_eq!(exporter.probe("t").value("probe_success"), Some(1.0));
+    exporter.signal(Signal::TERM);
+    assert!(exporter.wait(Duration::from_secs(20)).is_some());
+    let kept = fs::read_dir(&state).unwrap().next().unwrap().unwrap().path();
+    fs::remove_file(&kept).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &kept, rustix::fs::Mode::RUSR).unwrap();
+    let mut exporter = Exporter::start(&targets, &options);
+    assert_eq!(exporter.get("/healthz").status, 200);
+    exporter.signal(Signal::TERM);
+    assert!(exporter.wait(Duration::from_secs(20)).is_some_and(|status| status.success()), "{}", exporter.log());
+}
+
+/// The status of an answer to a request with these lines.
+fn asked(exporter: &Exporter, lines: &str) -> u16 {
+    let mut stream = TcpStream::connect(exporter.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.write_all(format!("{lines}Connection: close\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{lines}: {answer:?}"))
+}
+
+#[test]
+fn a_browser_led_here_by_a_strangers_name_reads_nothing() {
+    let case = Case::new();
+    let (_endpoint, exporter) = walked(&case);
+    let port = exporter.address.port();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    for path in ["/", "/report?target=t", "/metrics", "/probe?target=t", "/sd"] {
+        for name in [
+            "evil.example",
+            "evil.example:80",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "192.0.2.7",
+            "",
+            "[::ffff:192.0.2.7]",
+        ] {
+            let status = asked(&exporter, &format!("GET {path} HTTP/1.1\r\nHost: {name}\r\n"));
+            assert!(matches!(status, 400 | 421), "{path} for {name:?}: {status}");
+        }
+        let two = asked(&exporter, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n"));
+        assert!(matches!(two, 400 | 421), "{path}: {two}");
+        let absolute = asked(&exporter, &format!("GET http://evil.example{path} HTTP/1.1\r\nHost: localhost\r\n"));
+        assert_eq!(absolute, 421, "{path}");
+        for name in ["localhost", "LOCALHOST.", "127.0.0.1", "[::1]", &host] {
+            for port in [String::new(), format!(":{port}")] {
+                assert_eq!(
+                    asked(&exporter, &format!("GET {path} HTTP/1.1\r\nHost: {name}{port}\r\n")),
+                    200,
+                    "{path} for {name}{port}"
+                );
+            }
+        }
+    }
+    drop(exporter);
+    let exporter = Exporter::start(
+        &case.path("targets.toml"),
+        &["--allow-host", "metrics.example", "--allow-host", "other.example"],
+    );
+    for (name, status) in [("metrics.example", 200), ("Other.Example:9744", 200), ("evil.example", 421)] {
+        assert_eq!(asked(&exporter, &format!("GET /metrics HTTP/1.1\r\nHost: {name}\r\n")), status, "{name}");
+    }
+}

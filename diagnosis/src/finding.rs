@@ -108,7 +108,7 @@ impl Notes {
     }
 
     fn end(self, status: Status, summary: impl Into<String>) -> Outcome {
-        let (error, remedies, summary) = (None, Vec::new(), summary.into());
+        let (error, remedies, summary) = (None, Vec::new(), in_words(&summary.into()));
         Outcome { status, summary, facts: self.facts, signals: self.signals, error, remedies }
     }
 
@@ -205,9 +205,33 @@ impl Outcome {
     }
 }
 
+/// An error of the system as perror(3) words it: std puts a number behind the words.
+pub fn in_words(text: &str) -> String {
+    const BEFORE: &str = " (os error ";
+    let mut words = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(BEFORE) {
+        words.push_str(before);
+        let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+        match after[digits..].strip_prefix(')') {
+            Some(behind) if digits > 0 => rest = behind,
+            _ => {
+                words.push_str(BEFORE);
+                rest = after;
+            }
+        }
+    }
+    words + rest
+}
+
 impl From<&std::io::Error> for ErrorInfo {
     fn from(error: &std::io::Error) -> Self {
         let code = i64::from(error.raw_os_error().unwrap_or(0));
-        Self { library: "system".to_owned(), code, name: format!("{:?}", error.kind()), text: error.to_string() }
+        Self {
+            library: "system".to_owned(),
+            code,
+            name: format!("{:?}", error.kind()),
+            text: in_words(&error.to_string()),
+        }
     }
 }

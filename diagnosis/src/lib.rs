@@ -19,7 +19,7 @@ pub mod vocabulary;
 
 pub use cause::{Cause, Entry, SeeAlso, Step};
 pub use fact::{Fact, Facts};
-pub use finding::{ErrorInfo, Finding, Notes, Outcome, Remedy};
+pub use finding::{ErrorInfo, Finding, Notes, Outcome, Remedy, in_words};
 pub use judge::{Alternative, Judgement};
 pub use signal::{Shown, Signal};
 pub use verdict::Verdict;

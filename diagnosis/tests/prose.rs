@@ -6,8 +6,8 @@ use nssight_diagnosis::{Cause, Entry, Layer, Step};
 
 /// Programs that an administrator of Debian or Fedora has at hand.
 const PROGRAMS: &str = "
-    ausearch cat certutil chmod chown chronyc cp crlutil date df dig find fuser getent getfacl grep head id ip
-    journalctl ls lslocks mkdir mv namei nft nssight od openssl ping pk12util printenv restorecon rpm runuser ss
+    ausearch cat certutil chmod chown chronyc cp crlutil date df dig find free fuser getent getfacl grep head id ip
+    journalctl ls lslocks mkdir mv namei nft nssight od openssl ping pk12util printenv prlimit ps restorecon rpm runuser ss
     systemctl tcpdump test timedatectl timeout tstclnt update-crypto-policies uptime wc";
 
 /// Programs that run the rest of their words as a command, after this many words of their own.

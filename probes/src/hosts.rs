@@ -1,7 +1,7 @@
 //! The sources of host names on this host: the hosts file, the order that nsswitch.conf gives, DNS alone, search domains.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -78,6 +78,7 @@ pub(crate) fn ask_dns(host: &str, patience: Duration) -> Option<Vec<IpAddr>> {
         let _ = output.take(64 * 1024).read_to_string(&mut text);
         text
     });
+    let text = text.ok().flatten();
     let _ = child.kill();
     let _ = child.wait();
     let mut addresses: Vec<IpAddr> =
@@ -91,13 +92,17 @@ pub(crate) fn ask_dns(host: &str, patience: Duration) -> Option<Vec<IpAddr>> {
 pub(crate) fn addresses_of(host: &str, patience: Duration) -> Vec<IpAddr> {
     let host = host.to_owned();
     let answer = within(patience, move || (host.as_str(), 0).to_socket_addrs().map(Vec::from_iter));
-    let addresses = answer.and_then(Result::ok).unwrap_or_default();
+    let addresses = answer.ok().flatten().and_then(Result::ok).unwrap_or_default();
     addresses.into_iter().map(|address| address.ip()).collect()
 }
 
-/// What has no deadline of its own gets a thread, which is left behind when it does not come back.
-pub(crate) fn within<T: Send + 'static>(patience: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+/// What has no deadline of its own gets a thread, which is left behind when it does not come back: then there is no answer. An
+/// error is that of a thread that could not be started.
+pub(crate) fn within<T: Send + 'static>(
+    patience: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<Option<T>> {
     let (answer, wait) = mpsc::channel();
-    thread::spawn(move || answer.send(work()));
-    wait.recv_timeout(patience).ok()
+    thread::Builder::new().spawn(move || answer.send(work()))?;
+    Ok(wait.recv_timeout(patience).ok())
 }

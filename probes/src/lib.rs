@@ -6,6 +6,7 @@
 pub mod certificates;
 pub(crate) mod client_certificate;
 pub mod error_info;
+pub mod files;
 mod flow;
 mod hosts;
 mod icmp;
@@ -18,6 +19,7 @@ pub mod private_copy;
 pub mod probe;
 pub mod profile;
 pub mod report;
+pub mod resources;
 pub mod run;
 pub mod secret;
 pub mod session_facts;

@@ -2,9 +2,8 @@
 //! keeps the place it came from.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,9 +11,9 @@ use nssight_diagnosis::Layer;
 use nssight_diagnosis::derive::name::without_port;
 use nssight_diagnosis::fact::Fact;
 use nssight_diagnosis::fact::fact::ConfigState;
-use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
+use crate::files;
 use crate::profile::Profile;
 use crate::secret::Password;
 use crate::target::{self, Database, Endpoint, PasswordSource, Role, Setting, Target, TlsVersion};
@@ -185,7 +184,7 @@ pub(crate) fn read_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), Config
         io::ErrorKind::NotFound => ConfigTrouble::of(ConfigState::Missing, format!("{shown} does not exist")),
         _ => ConfigTrouble::of(ConfigState::Unreadable, format!("{shown} cannot be read: {error}")),
     };
-    let meta = std::fs::metadata(path).map_err(trouble)?;
+    let meta = files::within(path, files::PATIENCE, |path| std::fs::metadata(path)).map_err(trouble)?;
     if !meta.is_file() {
         let kind = if meta.is_dir() { "a directory" } else { "no regular file" };
         return Err(ConfigTrouble::invalid(format!("{shown} is {kind}: name a configuration file")));
@@ -195,12 +194,14 @@ pub(crate) fn read_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), Config
             format!("{shown} has {} bytes; a configuration is at most {CONFIG_AT_MOST} bytes long", meta.size());
         return Err(ConfigTrouble::invalid(summary));
     }
-    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
-    let file = File::options().read(true).custom_flags(nonblocking).open(path).map_err(trouble)?;
-    // Room for everything at once: a buffer that grows leaves copies of a password behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(CONFIG_AT_MOST).unwrap_or(0) + 1));
-    file.take(CONFIG_AT_MOST + 1).read_to_end(&mut bytes).map_err(trouble)?;
-    Ok((bytes, meta.permissions().mode() & 0o7777))
+    let bytes = files::within(path, files::PATIENCE, |path| {
+        let file = files::regular(path)?;
+        // Room for everything at once: a buffer that grows leaves copies of a password behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(CONFIG_AT_MOST).unwrap_or(0) + 1));
+        file.take(CONFIG_AT_MOST + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    });
+    Ok((bytes.map_err(trouble)?, meta.permissions().mode() & 0o7777))
 }
 
 fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Target, Option<Password>), ConfigTrouble> {

@@ -19,6 +19,7 @@ pub mod formats {
         buffered.flush()
     }
 }
+mod harmless;
 pub mod sink;
 pub mod terminal;
 mod waterfall;

@@ -1,11 +1,15 @@
 //! Writing for people: colours, widths, wrapping, tables, and strangers' text made harmless.
 
+use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
+use nssight_diagnosis::in_words;
 use serde::Serialize;
 
 use crate::Colour;
+pub use crate::harmless::Kind;
+use crate::harmless::{self, Harmless};
 
 /// Lines longer than this are hard to read, whatever the terminal has.
 const WIDEST: usize = 140;
@@ -23,15 +27,55 @@ pub fn choose_colours(wanted: Colour, terminal: bool) {
 
 /// Writes a document as JSON to standard output.
 pub fn json(document: &impl Serialize) -> io::Result<()> {
-    output(|out| {
+    written(stdout(Kind::Json), |out| {
         serde_json::to_writer_pretty(&mut *out, document)?;
         writeln!(out)
     })
 }
 
+/// Says one line on standard error, in which nothing of a stranger's is more than text. Where it cannot be said, it is not.
+pub fn say(text: impl Display) {
+    say_as("nssight", text);
+}
+
+/// The same of a part that has a name of its own.
+pub fn say_as(who: &str, text: impl Display) {
+    let _ = writeln!(io::stderr(), "{who}: {}", printable(&in_words(&text.to_string())));
+}
+
+/// Says it without a name before it: what a command line lacks takes several lines.
+pub fn say_lines(text: &str) {
+    let mut error = io::stderr().lock();
+    for line in text.lines() {
+        let _ = writeln!(error, "{}", printable(line));
+    }
+}
+
+/// Standard error, for what is written piece by piece.
+pub fn stderr() -> impl Write {
+    Harmless::new(io::stderr(), Kind::Text)
+}
+
+/// Writes one line to standard output.
+///
+/// # Errors
+/// As write(2); a reader that went away has seen what it wanted.
+pub fn line(text: impl Display) -> io::Result<()> {
+    output(|out| writeln!(out, "{}", printable(&text.to_string())))
+}
+
+/// Standard output, for what is written piece by piece.
+pub fn stdout(kind: Kind) -> impl Write {
+    Harmless::new(io::stdout(), kind)
+}
+
 /// Writes to standard output in large pieces. A reader that went away has seen what it wanted.
 pub fn output(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
+    written(stdout(Kind::Text), write)
+}
+
+fn written(out: impl Write, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = BufWriter::new(out);
     match write(&mut out).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
@@ -93,7 +137,7 @@ pub fn item(out: &mut dyn Write, text: &str) -> io::Result<()> {
 /// Writes wrapped text behind a head; further lines are indented.
 pub fn paragraph(out: &mut dyn Write, head: &str, indent: usize, text: &str) -> io::Result<()> {
     let width = width(io::stdout().is_terminal());
-    for (index, line) in wrap(&printable(text), width.saturating_sub(indent)).iter().enumerate() {
+    for (index, line) in wrap(&shortened(text, LONG), width.saturating_sub(indent)).iter().enumerate() {
         match index {
             0 => writeln!(out, "{}", format!("{head}{line}").trim_end())?,
             _ => writeln!(out, "{:indent$}{line}", "")?,
@@ -105,11 +149,47 @@ pub fn paragraph(out: &mut dyn Write, head: &str, indent: usize, text: &str) -> 
 /// Names and first bytes come from strangers: no control character of theirs reaches the terminal, nothing that turns the
 /// reading direction or ends a line, and no code point that XML has no place for.
 pub fn printable(text: &str) -> String {
-    let turns =
-        |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let ends_or_is_none = |c| matches!(c, '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}');
-    let hidden = |c: char| c.is_control() || turns(c) || ends_or_is_none(c);
-    text.chars().map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if harmless::is_hidden(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// So many characters of one value are shown to people who want to see what happened,
+pub const SHORT: usize = 2_000;
+/// and to those who want to see everything.
+pub const LONG: usize = 20_000;
+/// A word without a blank is longer than any name and any digest; a table's columns are laid out letter by letter.
+const WORD: usize = 300;
+
+/// The beginning of a value, harmless, and how much is left out: of the whole, and of each word that no line has room for.
+pub fn shortened(text: &str, at_most: usize) -> String {
+    let word_at_most = if at_most == LONG { SHORT } else { WORD };
+    let (mut short, mut word, mut left_out) = (String::new(), 0, 0_usize);
+    let end_of_word = |short: &mut String, left_out: &mut usize| {
+        if *left_out > 0 {
+            short.push_str(&format!("… ({left_out} more)"));
+            *left_out = 0;
+        }
+    };
+    let mut count = 0;
+    for c in in_words(text).chars() {
+        count += 1;
+        if count > at_most {
+            continue;
+        }
+        if c == ' ' || c == '\n' {
+            end_of_word(&mut short, &mut left_out);
+            word = 0;
+        }
+        word += 1;
+        if word > word_at_most { left_out += 1 } else { short.push(c) }
+    }
+    left_out += count.saturating_sub(at_most);
+    end_of_word(&mut short, &mut left_out);
+    printable(&short)
+}
+
+/// A value in a table.
+pub fn cell(text: &str) -> String {
+    shortened(text, SHORT)
 }
 
 /// Breaks at blanks; a word longer than the line stands alone on its own.
@@ -132,4 +212,23 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_word_loses_its_end_and_a_text_its_last_words() {
+        let word = "w".repeat(100_000);
+        let short = shortened(&format!("before {word} after"), SHORT);
+        assert!(short.len() < 400 && short.starts_with("before www") && !short.contains("after"), "{short}");
+        assert!(shortened(&word, LONG).len() > shortened(&word, SHORT).len());
+        assert_eq!(shortened("a b\tc", SHORT), "a b\u{fffd}c");
+        let text = "word ".repeat(10_000);
+        let short = shortened(&text, SHORT);
+        assert!(short.chars().count() < SHORT + 40 && short.ends_with("more)"), "{short}");
+        let whole = "a sentence of usual length".to_owned();
+        assert_eq!(shortened(&whole, SHORT), whole);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
@@ -39,6 +39,9 @@ impl Worker {
     /// Starts one, without the environment variables that hold passwords. One that is kept between walks keeps NSS's
     /// libraries loaded too: NSS unloads the softoken in its shutdown, and loading it again costs more than it does.
     pub fn start<'a>(hidden: impl Iterator<Item = &'a String>, kept: bool) -> io::Result<Self> {
+        if !Path::new("/proc/self/exe").exists() {
+            return Err(io::Error::other("/proc is not mounted, and from there nssight starts its own program again"));
+        }
         // The very file that runs now, also when a package manager has just replaced it.
         let mut command = Command::new("/proc/self/exe");
         command.arg0("nssight").arg("worker");
@@ -54,14 +57,23 @@ impl Worker {
         let (Some(stdin), Some(stdout), Some(mut stderr)) = (stdin, stdout, stderr) else {
             return Err(io::Error::other("the worker has no pipes"));
         };
-        let stderr = thread::spawn(move || {
+        let listen = move || {
             let mut text = Vec::new();
             let _ = stderr.by_ref().take(STDERR_AT_MOST).read_to_end(&mut text);
             // The rest is read and thrown away, so that the worker never waits for it.
             let _ = io::copy(&mut stderr, &mut io::sink());
             String::from_utf8_lossy(&text).into_owned()
-        });
-        let messages = lines::receive(stdout, LINE_AT_MOST);
+        };
+        let listening = thread::Builder::new().name("stderr".to_owned()).spawn(listen);
+        let listening = listening.and_then(|stderr| Ok((stderr, lines::receive(stdout, LINE_AT_MOST)?)));
+        let (stderr, messages) = match listening {
+            Ok(listening) => listening,
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(error);
+            }
+        };
         Ok(Self {
             child: Some(child),
             place: Some(place),
@@ -105,11 +117,15 @@ impl Worker {
         let _ = child.kill();
         let place = self.place.take();
         let (done, buried) = mpsc::channel();
-        thread::spawn(move || {
+        let grave = thread::Builder::new().name("grave".to_owned()).spawn(move || {
             let _ = child.wait();
             drop(place);
             let _ = done.send(());
         });
+        if grave.is_err() {
+            // Its process is killed and its place cleared; init waits for it when this process ends.
+            return;
+        }
         let _ = buried.recv_timeout(BURIAL);
     }
 

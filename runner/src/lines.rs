@@ -1,6 +1,6 @@
 //! Lines of JSON from a child process, as they come.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
@@ -8,9 +8,15 @@ use serde::de::DeserializeOwned;
 
 /// Reads lines of at most so many bytes until the end, or until one that is none of `T`; the receiver sees the end as a
 /// disconnection.
-pub fn receive<T: DeserializeOwned + Send + 'static>(from: impl Read + Send + 'static, at_most: u64) -> Receiver<T> {
+///
+/// # Errors
+/// Where no thread can be started.
+pub fn receive<T: DeserializeOwned + Send + 'static>(
+    from: impl Read + Send + 'static,
+    at_most: u64,
+) -> io::Result<Receiver<T>> {
     let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
+    thread::Builder::new().name("lines".to_owned()).spawn(move || {
         let mut lines = BufReader::new(from);
         loop {
             let mut line = Vec::new();
@@ -23,6 +29,6 @@ pub fn receive<T: DeserializeOwned + Send + 'static>(from: impl Read + Send + 's
                 return;
             }
         }
-    });
-    receiver
+    })?;
+    Ok(receiver)
 }

@@ -1,14 +1,16 @@
 //! The two passwords of a walk, and reading them from where somebody says they are.
 
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::io::{self, IsTerminal, Read};
 use std::path::Path;
+use std::time::Instant;
 
+use nssight_probes::files;
 use nssight_probes::password_file::{self, READ_AT_MOST, Reading};
 use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::target::PasswordSource;
-use rustix::fs::OFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use zeroize::Zeroizing;
 
 /// The two passwords of a walk.
@@ -51,13 +53,13 @@ pub fn read(source: &PasswordSource) -> Result<Option<Password>, String> {
         PasswordSource::Fd(fd) => {
             // Through /proc the descriptor is opened anew, so that nothing unsafe is needed to take it over.
             let path = format!("/proc/self/fd/{fd}");
-            let mut file = File::open(&path).map_err(|error| format!("descriptor {fd}: {error}"))?;
-            to_end(&mut file).map_err(|error| format!("descriptor {fd}: {error}"))?
+            let file = File::open(&path).map_err(|error| format!("descriptor {fd}: {error}"))?;
+            to_end(file).map_err(|error| format!("descriptor {fd}: {error}"))?
         }
         PasswordSource::Stdin => {
             // Not through std's stdin: its buffer would keep the password.
             let fd = rustix::stdio::stdin().try_clone_to_owned().map_err(|error| format!("standard input: {error}"))?;
-            to_end(&mut File::from(fd)).map_err(|error| format!("standard input: {error}"))?
+            to_end(File::from(fd)).map_err(|error| format!("standard input: {error}"))?
         }
         PasswordSource::Prompt => {
             let typed = rpassword::prompt_password("Password of the NSS database: ");
@@ -87,27 +89,41 @@ pub fn bytes_for(password: &Password, nickname: Option<&str>) -> Option<Zeroizin
     }
 }
 
-/// One read, as NSS's tools do it. Opened without blocking, so that a FIFO without a writer is an answer too.
+/// One read, as NSS's tools do it. A pipe makes sense only where the caller made it.
 fn file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    let kind = std::fs::metadata(path)?.file_type();
-    if kind.is_dir() {
-        return Err(io::Error::other("it is a directory"));
-    }
-    let mut buffer = Zeroizing::new(vec![0u8; READ_AT_MOST]);
-    let mut options = File::options();
-    options.read(true);
-    if !kind.is_fifo() {
-        options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
-    }
-    let count = options.open(path)?.read(&mut buffer)?;
-    buffer.truncate(count);
-    Ok(buffer)
+    files::within(path, files::PATIENCE, |path| {
+        let mut file = files::regular_or_given(path)?;
+        if !file.metadata()?.is_file() {
+            return to_end(file);
+        }
+        let mut buffer = Zeroizing::new(vec![0u8; READ_AT_MOST]);
+        let count = file.read(&mut buffer)?;
+        buffer.truncate(count);
+        Ok(buffer)
+    })
 }
 
-/// Nobody has a longer password: NSS takes at most 500 bytes.
-fn to_end(source: &mut dyn Read) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(READ_AT_MOST));
-    source.take(READ_AT_MOST as u64).read_to_end(&mut bytes)?;
+/// Whoever hands a password over by a pipe does it soon; only people take their time.
+fn to_end(mut source: File) -> io::Result<Zeroizing<Vec<u8>>> {
+    let end = (!source.is_terminal()).then(|| Instant::now() + files::PATIENCE);
+    // Nobody has a longer password: NSS takes at most 500 bytes.
+    let mut bytes = Zeroizing::new(vec![0; READ_AT_MOST]);
+    let mut count = 0;
+    while count < bytes.len() {
+        if let Some(end) = end {
+            let left = Timespec::try_from(end.saturating_duration_since(Instant::now())).unwrap_or_default();
+            if retry_on_intr(|| poll(&mut [PollFd::new(&source, PollFlags::IN)], Some(&left)))? == 0 {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody wrote a password to it in time"));
+            }
+        }
+        match source.read(&mut bytes[count..]) {
+            Ok(0) => break,
+            Ok(more) => count += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(count);
     Ok(bytes)
 }
 

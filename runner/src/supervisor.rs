@@ -8,6 +8,7 @@ use nssight_diagnosis::fact::fact;
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::verdict::judge_last;
 use nssight_diagnosis::{Finding, Layer, Notes, Status};
+use nssight_probes::resources;
 use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::target::PasswordSource;
 use nssight_probes::{Observer, Plan, Profile, Target};
@@ -89,8 +90,14 @@ pub fn walk(
         }
         Err(error) => {
             let (layer, _) = walk.place();
-            let notes = Notes::default().with(fact::ToolState::WorkerNotStarted);
-            let outcome = notes.fail(signal::TOOL_CRASHED, format!("the worker could not be started: {error}"));
+            let summary = format!("the worker could not be started: {error}");
+            let outcome = match resources::missing(&error) {
+                Some(what) => Notes::default().with(what).fail(signal::HOST_RESOURCES, summary),
+                None => {
+                    let notes = Notes::default().with(fact::ToolState::WorkerNotStarted);
+                    notes.fail(signal::TOOL_CRASHED, summary)
+                }
+            };
             walk.take(outcome.error(&error).into_finding(layer, 0), observer);
         }
     }

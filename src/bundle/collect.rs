@@ -1,21 +1,16 @@
 //! What goes into a bundle, file by file, with everything secret taken out.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nssight_probes::Report;
 use nssight_probes::target::TargetSummary;
 use time::OffsetDateTime;
-use zeroize::Zeroizing;
 
+use super::intake::Source;
 use super::redact::{Reasons, Redactor};
 use crate::db;
-
-/// Of a longer log, the end.
-const LOG_AT_MOST: u64 = 64 << 20;
-const CONFIG_AT_MOST: u64 = 1 << 20;
 
 /// One file of the bundle.
 pub(super) struct Entry {
@@ -23,55 +18,6 @@ pub(super) struct Entry {
     pub(super) content: Vec<u8>,
     pub(super) redacted: Reasons,
     pub(super) note: Option<String>,
-}
-
-/// A file as it was read, secrets and all.
-pub(super) struct Source {
-    name: String,
-    pub(super) content: Zeroizing<Vec<u8>>,
-    note: Option<String>,
-}
-
-impl Source {
-    /// A configuration file, from its beginning.
-    pub(super) fn config(path: PathBuf) -> Self {
-        Self::read(path, CONFIG_AT_MOST, |file, content| file.take(CONFIG_AT_MOST).read_to_end(content), "first")
-    }
-
-    /// A log's last lines; the first of them is whole, or part of a secret might stand there.
-    pub(super) fn log(path: PathBuf) -> Self {
-        let read = |mut file: &File, content: &mut Vec<u8>| {
-            let skipped = file.metadata()?.len().saturating_sub(LOG_AT_MOST);
-            file.seek(SeekFrom::Start(skipped))?;
-            let count = file.take(LOG_AT_MOST).read_to_end(content)?;
-            if skipped > 0 {
-                let partial = content.iter().position(|byte| *byte == b'\n').map_or(content.len(), |end| end + 1);
-                content.drain(..partial);
-            }
-            Ok(count)
-        };
-        Self::read(path, LOG_AT_MOST, read, "last")
-    }
-
-    fn read(
-        path: PathBuf,
-        at_most: u64,
-        read: impl FnOnce(&File, &mut Vec<u8>) -> io::Result<usize>,
-        which: &str,
-    ) -> Self {
-        let mut content = Zeroizing::new(Vec::new());
-        let length = File::open(&path).and_then(|file| {
-            read(&file, &mut content)?;
-            Ok(file.metadata()?.len())
-        });
-        let note = match length {
-            Ok(length) if length > at_most => Some(format!("the {which} {} MiB of it", at_most >> 20)),
-            Ok(_) => None,
-            Err(error) => Some(format!("it could not be read: {error}")),
-        };
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Self { name, content, note }
-    }
 }
 
 /// Takes secrets out of them.

@@ -1,10 +1,13 @@
 //! `nssight bundle`: what support needs to see of a host, without its secrets.
 
 mod collect;
+mod intake;
 mod redact;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,10 +18,13 @@ use nssight_reports::terminal;
 use nssight_runner::passwords::Passwords;
 use nssight_runner::walk;
 use nssight_runner::worker;
+use rustix::fs::{AtFlags, CWD};
+use rustix::io::Errno;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use self::collect::{Collector, Entry, Source};
+use self::collect::{Collector, Entry};
+use self::intake::Source;
 use self::redact::Redactor;
 use crate::cli::BundleOptions;
 use crate::{exit, settings};
@@ -48,7 +54,7 @@ pub(crate) fn run(options: &BundleOptions) -> ExitCode {
         Ok(code) => code,
         Err(Trouble::Usage(trouble)) => exit::usage(trouble),
         Err(Trouble::Failed(trouble)) => {
-            eprintln!("nssight: {trouble}");
+            terminal::say(format_args!("{trouble}"));
             ExitCode::from(exit::INCONCLUSIVE)
         }
     }
@@ -93,18 +99,23 @@ fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
 
     if wanted.dry_run {
         show(&entries, true)?;
-        println!(
+        terminal::line(format_args!(
             "report.json is made by a walk, which opens {} connection, when the bundle is written",
             plan.connections()
-        );
+        ))?;
         return Ok(ExitCode::from(exit::PASSED));
     }
     write(&output, options.force, &entries, &manifest, &redactor)?;
     show(&entries, options.verbose)?;
-    println!("Wrote {}. Review it before you send it: tar --zstd -xf {0}", output.display());
-    println!("What was recognised as a secret is taken out; nothing else is.");
+    terminal::output(|out| {
+        let shown = terminal::printable(&output.display().to_string());
+        writeln!(
+            out,
+            "Wrote {shown}. What was recognised as a secret was redacted; read it before you send it: tar --zstd -xf {shown}"
+        )
+    })?;
     if let Some(report) = &report {
-        println!("verdict: {}", report.verdict.summary);
+        terminal::line(format_args!("verdict: {}", report.verdict.summary))?;
     }
     Ok(ExitCode::from(exit::PASSED))
 }
@@ -196,19 +207,46 @@ fn place(options: &BundleOptions) -> Result<PathBuf, String> {
 /// it its name. What is at that name is never opened, so no link is followed.
 fn write(path: &Path, force: bool, entries: &[Entry], manifest: &[u8], redactor: &Redactor) -> Result<(), Trouble> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // 0600, and gone again unless it is kept.
-    let mut file = tempfile::Builder::new().prefix(".nssight-bundle-").tempfile_in(directory)?;
-    archive(file.as_file(), entries, manifest)?;
+    // 0600, and gone again unless it is kept, whatever ends this process.
+    let mut file = tempfile::tempfile_in(directory)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    archive(&file, entries, manifest)?;
     if redactor.is_in(path.as_os_str().as_encoded_bytes()) {
         return Err(Trouble::Usage("the bundle's own name holds a secret; choose another".to_owned()));
     }
-    file.as_file_mut().rewind()?;
-    if holds_a_secret(file.as_file(), redactor)? {
+    file.rewind()?;
+    if holds_a_secret(&file, redactor)? {
         return Err(Trouble::Failed("a secret was found in the finished bundle, which is deleted again".to_owned()));
     }
-    let kept = if force { file.persist(path) } else { file.persist_noclobber(path) };
-    kept.map_err(|error| error.error)?;
+    file.rewind()?;
+    give_name(file, directory, path, force)?;
     Ok(())
+}
+
+/// Where the file system has files without a name (O_TMPFILE), this one gets its name as a whole; elsewhere it is copied to one that
+/// does not stay.
+fn give_name(mut file: File, directory: &Path, path: &Path, force: bool) -> io::Result<()> {
+    let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let link = |name: &Path| rustix::fs::linkat(CWD, itself.as_str(), CWD, name, AtFlags::SYMLINK_FOLLOW);
+    let linked = match link(path) {
+        // What is there goes only when the new one takes its place.
+        Err(Errno::EXIST) if force => {
+            let place =
+                tempfile::Builder::new().prefix(".nssight-bundle-").make_in(directory, |name| Ok(link(name)?))?;
+            return place.persist(path).map(drop).map_err(|error| error.error);
+        }
+        linked => linked,
+    };
+    match linked {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) => Err(Errno::EXIST.into()),
+        Err(_) => {
+            let mut named = tempfile::Builder::new().prefix(".nssight-bundle-").tempfile_in(directory)?;
+            io::copy(&mut file, named.as_file_mut())?;
+            let kept = if force { named.persist(path) } else { named.persist_noclobber(path) };
+            kept.map(drop).map_err(|error| error.error)
+        }
+    }
 }
 
 fn archive(file: &File, entries: &[Entry], manifest: &[u8]) -> io::Result<()> {

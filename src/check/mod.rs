@@ -87,20 +87,33 @@ fn walk(
     let turns = Turns::of(jobs_of(targets));
     let (turns, stop) = (&turns, &stop);
     thread::scope(|scope| {
-        scope.spawn(move || {
+        let spawn = || thread::Builder::new().name("check".to_owned());
+        spawn().spawn_scoped(scope, move || {
             signals.watch(interrupted, || {
                 turns.close();
                 stop.stop();
             });
-        });
+        })?;
         // A slow reader holds the walks back; results do not pile up.
         let (sender, receiver) = mpsc::sync_channel(jobs);
-        for _ in 0..hands {
+        let mut missing = Ok(());
+        for hand in 0..hands {
             let told = Handed { turns, fail_fast: options.walks.fail_fast, sender: sender.clone() };
-            scope.spawn(move || targets::work(turns, stop, Some(Spare::default()), &told));
+            let work = move || targets::work(turns, stop, Some(Spare::default()), &told);
+            match spawn().spawn_scoped(scope, work) {
+                Ok(_) => {}
+                // Fewer walk as well, one after the other.
+                Err(_) if hand > 0 => break,
+                Err(error) => {
+                    turns.close();
+                    missing = Err(error);
+                    break;
+                }
+            }
         }
         drop(sender);
-        let taken = receiver.into_iter().try_for_each(|(index, subject)| results.take(index, subject));
+        let taken =
+            missing.and_then(|()| receiver.into_iter().try_for_each(|(index, subject)| results.take(index, subject)));
         if taken.is_err() {
             turns.close();
             stop.stop();

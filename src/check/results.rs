@@ -50,10 +50,14 @@ enum Progress {
 impl<'a> Results<'a> {
     pub(super) fn open(options: &CheckOutputOptions, names: &'a [String]) -> Result<Self, String> {
         let path = options.output.as_deref();
+        let kind = match options.format {
+            CheckFormat::Document(Format::Json) => terminal::Kind::Json,
+            _ => terminal::Kind::Text,
+        };
         let out = match options.format {
             // Lines that come one by one are followed while they come.
-            CheckFormat::Ndjson => Sink::followed(path, io::stdout())?,
-            _ => Sink::open(path, io::stdout())?,
+            CheckFormat::Ndjson => Sink::followed(path, terminal::stdout(terminal::Kind::Json))?,
+            _ => Sink::open(path, terminal::stdout(kind))?,
         };
         let to_file = path.is_some();
         let on_terminal = !to_file && io::stdout().is_terminal();
@@ -166,7 +170,7 @@ impl<'a> Results<'a> {
             }
             // A reader that went away does not stop a run whose results go elsewhere.
             Progress::Lines => {
-                let _ = writeln!(io::stderr(), "{}", self.layout.line(subject));
+                let _ = writeln!(terminal::stderr(), "{}", self.layout.line(subject));
             }
             Progress::None => {}
         }

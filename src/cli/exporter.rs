@@ -16,6 +16,9 @@ pub(crate) struct ExporterOptions {
     /// Where to listen; without TLS and password, so beyond loopback only behind something that has both
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9744")]
     pub(crate) listen: SocketAddr,
+    /// Answer requests for this host, too [default: the address that is listened on, localhost and this host's names]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allow_host: Vec<String>,
     /// A target is walked once in so many seconds at most, and whoever asks meanwhile gets the last result
     #[arg(long, value_name = "SECONDS", default_value = "45", value_parser = seconds)]
     pub(crate) cache: Duration,

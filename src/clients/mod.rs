@@ -87,21 +87,21 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
         Box::new(|job| python::attempt(job, python)),
     ];
     if opened.is_copy() && options.admin_password_file.is_some() {
-        eprintln!(
+        terminal::say(format_args!(
             "the double-TLS client is left out: it opens the database itself, and only a copy may be opened here"
-        );
+        ));
     } else if let (Some(config), Some(admin)) = (&options.config, &options.admin_password_file) {
         clients.push(Box::new(|job| double_tls::attempt(job, python, config, admin)));
     }
     if let Some(file) = &options.tstclnt_w {
         clients.push(Box::new(|job| tstclnt::attempt(job, Some(file))));
     }
-    eprintln!(
+    terminal::say(format_args!(
         "up to {} connections to {} will be opened, one after another, {} s apart",
         clients.len(),
         bridge.value,
         options.pause.as_secs_f64()
-    );
+    ));
     let mut attempts: Vec<Attempt> = Vec::new();
     for client in clients {
         if attempts.last().is_some_and(|last| last.connected) {
@@ -120,7 +120,7 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
                 attempts.push(attempt);
             }
             Err(error) => {
-                eprintln!("nssight: a client could not be run: {error}");
+                terminal::say(format_args!("a client could not be run: {error}"));
                 return ExitCode::from(exit::INCONCLUSIVE);
             }
         }

@@ -45,8 +45,10 @@ pub(super) fn run(command: Command, input: &[u8], sign: Option<Sign>, patience: 
         let _ = stdin.write_all(input);
     }
     let said = [Said::default(), Said::default()];
-    let readers =
-        [child.stdout.take().map(|from| said[0].collect(from)), child.stderr.take().map(|from| said[1].collect(from))];
+    let readers = [
+        child.stdout.take().map(|from| said[0].collect(from)).transpose()?,
+        child.stderr.take().map(|from| said[1].collect(from)).transpose()?,
+    ];
     let mut deadline = Instant::now() + patience;
     let mut seen = false;
     let ended = loop {
@@ -105,9 +107,9 @@ impl Said {
         String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 
-    fn collect(&self, mut from: impl Read + Send + 'static) -> thread::JoinHandle<()> {
+    fn collect(&self, mut from: impl Read + Send + 'static) -> io::Result<thread::JoinHandle<()>> {
         let said = self.0.clone();
-        thread::spawn(move || {
+        thread::Builder::new().spawn(move || {
             let mut piece = [0; 4096];
             // What is too much is read and thrown away, so that the program never waits for us.
             while let Ok(count @ 1..) = from.read(&mut piece) {

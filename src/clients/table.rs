@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use colored::Colorize;
 use comfy_table::{Cell, Color};
-use nssight_reports::terminal::{self, printable};
+use nssight_reports::terminal::{self, cell};
 
 use super::Comparison;
 use super::attempt::Outcome;
@@ -12,7 +12,7 @@ use super::attempt::Outcome;
 /// Writes the table and what it proves.
 pub(super) fn write(out: &mut dyn Write, comparison: &Comparison) -> io::Result<()> {
     let heading = format!("{}, {} connections", comparison.peer, comparison.connections);
-    writeln!(out, "{}", printable(&heading).bold())?;
+    writeln!(out, "{}", cell(&heading).bold())?;
     let columns =
         ["client", "library", "initialised", "password", "connected", "handshake", "agreed", "result", "time"];
     let mut table = terminal::table(&columns);

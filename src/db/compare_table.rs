@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use colored::Colorize;
 use nssight_inventory::compare::{Comparison, PasswordComparison};
 use nssight_inventory::difference::{Difference, Gravity, Kind};
-use nssight_reports::terminal::{self, printable};
+use nssight_reports::terminal::{self, cell};
 
 /// Differences shown without `-v`.
 const AT_MOST: usize = 20;
@@ -90,7 +90,7 @@ fn one(out: &mut dyn Write, difference: &Difference, verbose: bool) -> io::Resul
     terminal::paragraph(out, &format!("{sign} "), 2, &line)?;
     terminal::paragraph(out, "  → ", 4, &difference.consequence)?;
     match &difference.sha256 {
-        Some(sha256) if verbose => writeln!(out, "    {}", printable(sha256).dimmed()),
+        Some(sha256) if verbose => writeln!(out, "    {}", cell(sha256).dimmed()),
         _ => Ok(()),
     }
 }

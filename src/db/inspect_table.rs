@@ -6,7 +6,7 @@ use colored::Colorize;
 use comfy_table::{Cell, Color, ColumnConstraint};
 use nssight_inventory::facts::Names;
 use nssight_inventory::views::{CertificateView, Inspection, KeyView, chain};
-use nssight_reports::terminal::{self, printable};
+use nssight_reports::terminal::{self, cell};
 
 /// Certificates with fewer days left are shown in yellow, and those without in red.
 const SOON: i64 = 30;
@@ -38,7 +38,7 @@ pub(super) fn write(
     if !inspection.crls.is_empty() {
         heading(out, &format!("Revocation lists ({})", inspection.crls.len()))?;
         for list in &inspection.crls {
-            writeln!(out, "  {}, {} revoked", printable(&list.issuer), list.revoked)?;
+            writeln!(out, "  {}, {} revoked", cell(&list.issuer), list.revoked)?;
         }
     }
     remarks(out, inspection)
@@ -49,7 +49,7 @@ fn heading(out: &mut dyn Write, text: &str) -> io::Result<()> {
 }
 
 fn head(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()> {
-    writeln!(out, "{} {}", inspection.format.bold(), printable(&inspection.directory).bold())?;
+    writeln!(out, "{} {}", inspection.format.bold(), cell(&inspection.directory).bold())?;
     let reads =
         inspection.choice.reads.as_deref().map_or("nothing".to_owned(), |format| format!("the {format}: files"));
     let mut rows = vec![["NSS reads".to_owned(), format!("{reads}: {}", inspection.choice.reason)]];
@@ -90,12 +90,12 @@ fn files(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()> {
     for file in &inspection.files {
         let content = match (&file.link, &file.error) {
             (_, Some(error)) => format!("{}: {error}", file.content),
-            (Some(target), None) => format!("{}, link to {}", file.content, printable(target)),
+            (Some(target), None) => format!("{}, link to {}", file.content, cell(target)),
             (None, None) => file.content.clone(),
         };
         let owner = format!("{}:{}", file.uid, file.gid);
         table.add_row([
-            printable(&file.name),
+            cell(&file.name),
             content,
             file.size.to_string(),
             file.mode.clone(),
@@ -139,19 +139,19 @@ fn certificates(out: &mut dyn Write, inspection: &Inspection, verbose: bool) -> 
 
 fn row(view: &CertificateView, verbose: bool) -> Vec<Cell> {
     let mut row: Vec<Cell> = vec![
-        Cell::new(view.nickname.as_deref().map_or("-".to_owned(), printable)),
+        Cell::new(view.nickname.as_deref().map_or("-".to_owned(), cell)),
         Cell::new(&view.trust),
         Cell::new(private_key(view)),
         Cell::new(view.key.as_ref().map_or("?".to_owned(), ToString::to_string)),
         Cell::new(view.not_after.as_deref().map_or("?".to_owned(), day)),
         left(view),
-        Cell::new(printable(&view.subject)),
+        Cell::new(cell(&view.subject)),
     ];
     if verbose {
         row.extend([
-            Cell::new(printable(&view.issuer)),
+            Cell::new(cell(&view.issuer)),
             Cell::new(&view.serial),
-            Cell::new(printable(&view.alternative_names.join(", "))),
+            Cell::new(cell(&view.alternative_names.join(", "))),
             Cell::new(usage(view)),
             Cell::new(&view.sha256),
         ]);
@@ -207,8 +207,8 @@ fn keys(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()> {
 
 fn owner(key: &KeyView) -> String {
     match (key.certificates.is_empty(), &key.nickname) {
-        (false, _) => printable(&key.certificates.join(", ")),
-        (true, Some(nickname)) => format!("none (the key is called {})", printable(nickname)),
+        (false, _) => cell(&key.certificates.join(", ")),
+        (true, Some(nickname)) => format!("none (the key is called {})", cell(nickname)),
         (true, None) => "none".to_owned(),
     }
 }
@@ -230,7 +230,7 @@ fn remarks(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()> {
 
 /// One certificate with everything, and its chain as a tree.
 fn detail(out: &mut dyn Write, inspection: &Inspection, view: &CertificateView) -> io::Result<()> {
-    writeln!(out, "{}", printable(view.name()).bold())?;
+    writeln!(out, "{}", cell(view.name()).bold())?;
     let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
     let left = view.days_left.map_or(String::new(), |days| match days {
         ..0 => " (expired)".to_owned(),
@@ -255,12 +255,12 @@ fn detail(out: &mut dyn Write, inspection: &Inspection, view: &CertificateView) 
     let whole = top.names.as_ref().is_some_and(Names::is_self_issued);
     let mut depth = 0;
     if !whole {
-        writeln!(out, "    {} (not in this database)", printable(&top.issuer))?;
+        writeln!(out, "    {} (not in this database)", cell(&top.issuer))?;
         depth = 1;
     }
     for link in links.iter().rev() {
         let branch = if depth == 0 { String::new() } else { format!("{}└─ ", "   ".repeat(depth - 1)) };
-        writeln!(out, "    {branch}{} [{}]", printable(link.name()), link.trust)?;
+        writeln!(out, "    {branch}{} [{}]", cell(link.name()), link.trust)?;
         depth += 1;
     }
     Ok(())

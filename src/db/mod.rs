@@ -116,6 +116,6 @@ fn compare(options: &CompareOptions) -> ExitCode {
 
 /// Says why there is nothing to say.
 fn unreadable(argument: &OsStr, error: &nssight_nssdb::Error) -> ExitCode {
-    eprintln!("nssight: no database could be read at {}: {error}", argument.display());
+    terminal::say(format_args!("no database could be read at {}: {error}", argument.display()));
     ExitCode::from(exit::INCONCLUSIVE)
 }

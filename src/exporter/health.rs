@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::exit;
+use nssight_reports::terminal;
 
 /// The exporter answers from memory.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -17,11 +18,14 @@ pub(super) fn ask(listen: SocketAddr) -> ExitCode {
         Ok(line) if line == STATUS_LINE => ExitCode::from(exit::PASSED),
         Ok(line) => {
             let line = String::from_utf8_lossy(&line).into_owned();
-            eprintln!("nssight: {address} answers \"{}\" and not as a healthy exporter does", line.escape_debug());
+            terminal::say(format_args!(
+                "{address} answers \"{}\" and not as a healthy exporter does",
+                line.escape_debug()
+            ));
             ExitCode::from(exit::FAILED)
         }
         Err(error) => {
-            eprintln!("nssight: no exporter answers at {address}: {error}");
+            terminal::say(format_args!("no exporter answers at {address}: {error}"));
             ExitCode::from(exit::FAILED)
         }
     }

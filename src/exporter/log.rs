@@ -1,11 +1,10 @@
 //! Lines for whoever runs the exporter, on standard error.
 
 use std::fmt;
-use std::io::{self, Write};
 
-use nssight_reports::terminal::printable;
+use nssight_reports::terminal;
 
 /// Writes a line. A log that cannot be written ends nothing.
 pub(super) fn line(text: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "nssight exporter: {}", printable(&text.to_string()));
+    terminal::say_as("nssight exporter", text);
 }

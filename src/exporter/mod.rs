@@ -3,6 +3,7 @@
 mod classic;
 mod figures;
 mod health;
+mod hosts;
 mod http;
 mod log;
 mod negotiation;
@@ -27,10 +28,12 @@ use nssight_runner::{copies, worker};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::cli::ExporterOptions;
 use crate::exit;
 use figures::Figures;
+use hosts::Hosts;
 use http::Connections;
 use store::Store;
 use walks::Walks;
@@ -54,7 +57,7 @@ pub(crate) fn run(options: &ExporterOptions) -> ExitCode {
     };
     match serve(options, file, targets) {
         Ok(()) => ExitCode::from(exit::PASSED),
-        Err(error) => exit::usage(error),
+        Err(error) => exit::failed(&error),
     }
 }
 
@@ -80,10 +83,22 @@ fn serve(options: &ExporterOptions, file: &Path, targets: TargetsFile) -> io::Re
     let result = runtime.block_on(async {
         let listener = listen(options.listen).await?;
         let mut signals = Signals::new()?;
-        let app = routes::router(walks.clone(), figures.clone());
+        let hosts = Hosts::new(listener.local_addr()?, &options.allow_host);
+        let app = hosts::only(hosts, routes::router(walks.clone(), figures.clone()));
         let serving = tokio::spawn(http::serve(listener, app, Connections::new(figures.clone()), closing));
-        while signals.next().await == Wish::Reload {
-            reload(file, &walks, &figures).await;
+        // A file system may not answer; the signals are heard all the same.
+        let mut reloading = None;
+        loop {
+            match (signals.next().await, &reloading) {
+                (Wish::End, _) => break,
+                (Wish::Reload, Some(running)) if !JoinHandle::is_finished(running) => {
+                    log::line(format_args!("{} is still being read", file.display()));
+                }
+                (Wish::Reload, _) => {
+                    let (file, walks, figures) = (file.to_owned(), walks.clone(), figures.clone());
+                    reloading = Some(tokio::spawn(async move { reload(&file, &walks, &figures).await }));
+                }
+            }
         }
         log::line(format_args!("ending"));
         let _ = close.send(true);

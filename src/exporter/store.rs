@@ -1,13 +1,14 @@
 //! The last results on disk, a file a target: after a restart the dates of certificates are known at once, and no bridge is
 //! asked again before its time.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use nssight_probes::files;
 use nssight_probes::report::Subject;
 use nssight_probes::{Report, SeenCertificate};
 use serde::{Deserialize, Serialize};
@@ -111,7 +112,7 @@ impl Store {
 
 fn load(path: &Path, name: &str) -> io::Result<Walked> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(FILE_AT_MOST + 1).read_to_end(&mut bytes)?;
+    files::regular(path)?.take(FILE_AT_MOST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_AT_MOST {
         return Err(io::Error::other("it is too large"));
     }

@@ -93,15 +93,18 @@ impl Walks {
     /// Takes over the targets of a file. What is known of a target of the same name stays; a walk that is under way ends as it
     /// would have.
     pub(super) fn set_targets(&self, targets: Vec<CheckTarget>) {
+        // Files are read before anything is held that scrapes wait for.
+        let read = |target: &CheckTarget| {
+            let is_new = !lock(&self.entries).contains_key(&target.name);
+            self.store.as_ref().filter(|_| is_new).and_then(|store| store.read(&target.name)).map(Arc::new)
+        };
+        let kept: Vec<Option<Arc<Walked>>> = targets.iter().map(read).collect();
         let mut entries = lock(&self.entries);
         let mut before = std::mem::take(&mut *entries);
-        for target in targets {
+        for (target, last) in targets.into_iter().zip(kept) {
             let entry = match before.remove(&target.name) {
                 Some(known) => Entry { target: Arc::new(target), ..known },
-                None => {
-                    let last = self.store.as_ref().and_then(|store| store.read(&target.name)).map(Arc::new);
-                    Entry { target: Arc::new(target), last, flight: None }
-                }
+                None => Entry { target: Arc::new(target), last, flight: None },
             };
             entries.insert(entry.target.name.clone(), entry);
         }

@@ -83,7 +83,10 @@ pub(crate) fn run(options: &ProcessModelOptions) -> ExitCode {
     };
     let connections = trials.iter().filter(|(binding, model)| connecting(*binding, *model)).count();
     if connections > 0 {
-        eprintln!("{connections} connections will be opened, one after another, {} s apart", PAUSE.as_secs());
+        terminal::say(format_args!(
+            "{connections} connections will be opened, one after another, {} s apart",
+            PAUSE.as_secs()
+        ));
     }
     let bar = ProgressBar::with_draw_target(Some(trials.len() as u64), ProgressDrawTarget::stderr());
     let mut rows = Vec::new();
@@ -147,7 +150,7 @@ struct Given {
 }
 
 fn untried(error: &io::Error) -> ExitCode {
-    eprintln!("nssight: the process models could not be tried: {error}");
+    terminal::say(format_args!("the process models could not be tried: {error}"));
     ExitCode::from(exit::INCONCLUSIVE)
 }
 
@@ -219,7 +222,7 @@ fn attempt(binding: Binding<'_>, model: Model, subject: &Subject) -> io::Result<
         // If it died before it read its task, how it died is seen below.
         let _ = worker::write_task(&mut stdin, &task).and_then(|()| stdin.write_all(password));
     }
-    let said = child.stderr.take().map(|stderr| thread::spawn(move || last_line(stderr)));
+    let said = child.stderr.take().and_then(|stderr| thread::Builder::new().spawn(move || last_line(stderr)).ok());
     let (lines, hung) = listen(&mut child, network);
     if hung && let Some(group) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
@@ -246,7 +249,7 @@ fn last_line(stderr: impl Read) -> Option<String> {
 /// Everything that the trying process says, and whether it had to be given up.
 fn listen(child: &mut Child, network: Duration) -> (Vec<Line>, bool) {
     let Some(stdout) = child.stdout.take() else { return (Vec::new(), true) };
-    let receiver = lines::receive(stdout, LINE_AT_MOST);
+    let Ok(receiver) = lines::receive(stdout, LINE_AT_MOST) else { return (Vec::new(), true) };
     let deadline = Instant::now() + AT_MOST + network;
     let mut lines = Vec::new();
     loop {

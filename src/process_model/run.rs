@@ -126,7 +126,7 @@ impl Trial {
 
     /// The steps of a thread or a child that finds NSS initialised.
     fn inherited(&self, who: &Who) {
-        self.used(Some(&Nss::inherited()), who);
+        self.used(Nss::inherited().ok().as_ref(), who);
     }
 
     /// All steps but the first. Random bytes come before anything that may draw some itself: only so parent and child can
@@ -264,7 +264,7 @@ impl Trial {
     }
 
     fn busy(&self, stop: &AtomicBool, rounds: &AtomicUsize) {
-        let nss = Nss::inherited();
+        let Ok(nss) = Nss::inherited() else { return };
         let mut bytes = [0; 64];
         let done = || rounds.fetch_add(1, Ordering::SeqCst);
         while !stop.load(Ordering::SeqCst) {

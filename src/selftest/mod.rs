@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use nssight_fixtures::fault::{self, Door, Fault, Named};
+use nssight_reports::terminal;
 use serde::Serialize;
 
 use crate::cli::{SelftestOptions, TableFormat};
@@ -85,19 +86,24 @@ fn in_parallel(faults: &[Fault], client: bool, done: impl Fn() + Sync) -> Vec<Ro
     let next = AtomicUsize::new(0);
     let rows: Mutex<Vec<(usize, Row)>> = Mutex::new(Vec::new());
     let workers = 3 * thread::available_parallelism().map_or(2, usize::from);
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                while let Some((index, fault)) = {
-                    let index = next.fetch_add(1, Ordering::SeqCst);
-                    faults.get(index).map(|fault| (index, fault))
-                } {
-                    let row = try_one(fault, client);
-                    rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((index, row));
-                    done();
-                }
-            });
+    let work = || {
+        while let Some((index, fault)) = {
+            let index = next.fetch_add(1, Ordering::SeqCst);
+            faults.get(index).map(|fault| (index, fault))
+        } {
+            let row = try_one(fault, client);
+            rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((index, row));
+            done();
         }
+    };
+    thread::scope(|scope| {
+        // Where no more threads are to be had, this one does what is left.
+        for _ in 1..workers {
+            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        work();
     });
     let mut rows = rows.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     rows.sort_by_key(|(index, _)| *index);
@@ -128,14 +134,14 @@ fn verdicts(rows: &[Row]) -> BTreeMap<Door, usize> {
 }
 
 fn json(faults: Vec<Row>) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout(terminal::Kind::Json);
     let verdicts = verdicts(&faults);
     serde_json::to_writer_pretty(&mut out, &Outcome { schema: "nssight/selftest/1", verdicts, faults })?;
     writeln!(out)
 }
 
 fn table(rows: &[Row], missed: usize, client: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout(terminal::Kind::Text);
     for row in rows {
         let sign = if row.ok { "✓" } else { "✗" };
         let took = Duration::from_millis(row.duration_ms).as_secs_f64();

@@ -35,7 +35,7 @@ pub(crate) fn run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
         Ok(prepared) => prepared,
         Err(code) => return code,
     };
-    let mut out = match Sink::open(output.output.as_deref(), io::stdout()) {
+    let mut out = match Sink::open(output.output.as_deref(), terminal::stdout(terminal::Kind::Text)) {
         Ok(out) => out,
         Err(error) => return exit::usage(error),
     };
@@ -82,7 +82,11 @@ fn human(out: &mut dyn Write, against: &Against, width: usize) -> io::Result<()>
     for pair in &against.layers {
         let mark = if Some(pair.layer) == against.parting { "  ← here they part" } else { "" };
         let program = format!("{}{mark}", side(pair.program.as_ref()));
-        pairs.add_row([pair.layer.to_string(), side(pair.reference.as_ref()), program]);
+        pairs.add_row([
+            pair.layer.to_string(),
+            terminal::cell(&side(pair.reference.as_ref())),
+            terminal::cell(&program),
+        ]);
     }
     writeln!(out, "\n{pairs}\n")?;
     paragraph(out, "", 0, &against.conclusion)?;

@@ -45,7 +45,7 @@ pub(crate) fn run(options: &TraceOptions) -> ExitCode {
         Ok(prepared) => prepared,
         Err(code) => return code,
     };
-    let output = match Sink::open(options.output.as_deref(), io::stderr()) {
+    let output = match Sink::open(options.output.as_deref(), terminal::stderr()) {
         Ok(output) => output,
         Err(error) => return exit::usage(error),
     };
@@ -82,11 +82,17 @@ struct Prepared<'a> {
 impl Order<'_> {
     fn prepare(&self) -> Result<Prepared<'_>, ExitCode> {
         let (name, arguments) = self.command.split_first().ok_or_else(|| exit::usage("a program to run is missing"))?;
+        if !Path::new("/proc/self/fd").exists() {
+            terminal::say(
+                "/proc is not mounted, and there a traced program finds where its events go; nothing of NSS would be seen",
+            );
+            return Err(ExitCode::from(exit::INCONCLUSIVE));
+        }
         match program::find(name) {
             Ok(path) => Ok(Prepared { order: self, name, arguments, path }),
             Err(Obstacle::NotFound(why)) => Err(exit::usage(why)),
             Err(Obstacle::Untraceable(why)) => {
-                eprintln!("nssight: {why}");
+                terminal::say(format_args!("{why}"));
                 Err(ExitCode::from(exit::INCONCLUSIVE))
             }
         }
@@ -220,7 +226,7 @@ fn write(report: &TraceReport, options: &TraceOptions, mut out: Sink) -> io::Res
     let to_file = options.output.is_some();
     let on_terminal = !to_file && io::stderr().is_terminal();
     if options.json && !to_file {
-        out = Sink::Stream(Box::new(io::stdout()));
+        out = Sink::Stream(Box::new(terminal::stdout(terminal::Kind::Json)));
     }
     if options.json {
         serde_json::to_writer(&mut out, report)?;

@@ -1,11 +1,13 @@
 //! What can be known of a program before it runs: where it is, and whether the tracer can be put in front of it.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use nssight_probes::files;
 
 /// Program header types (elf(5)).
 const PT_INTERP: u32 = 3;
@@ -43,7 +45,7 @@ fn look_up(name: &OsStr) -> Option<PathBuf> {
 
 fn check(path: &Path, scripts: usize) -> Result<(), String> {
     let cannot = |error: std::io::Error| format!("{} could not be read: {error}", path.display());
-    let file = File::open(path).map_err(cannot)?;
+    let file = files::regular(path).map_err(cannot)?;
     let status = file.metadata().map_err(cannot)?;
     let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let changes_user = status.mode() & 0o4000 != 0 && status.uid() != user;

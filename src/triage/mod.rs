@@ -13,6 +13,7 @@ use nssight_triage::{self as triage, Triage};
 
 use crate::cli::{TableFormat, TriageOptions};
 use crate::exit;
+use crate::unpack::Budget;
 
 pub(crate) fn run(options: &TriageOptions) -> ExitCode {
     if options.patterns {
@@ -20,6 +21,7 @@ pub(crate) fn run(options: &TriageOptions) -> ExitCode {
         return written.map_or_else(|error| exit::not_written(&error), |()| ExitCode::from(exit::PASSED));
     }
     let mut triage = Triage::default();
+    let budget = Budget::default();
     let stdin = Path::new("-");
     if options.files.is_empty() && io::stdin().is_terminal() {
         return exit::usage("give the logs as arguments, or pipe one in");
@@ -28,8 +30,8 @@ pub(crate) fn run(options: &TriageOptions) -> ExitCode {
     let files = if options.files.is_empty() { only_stdin.as_slice() } else { options.files.as_slice() };
     for file in files {
         match file == stdin {
-            true => open::stream(&mut triage, "stdin", io::stdin().lock()),
-            false => open::path(&mut triage, file),
+            true => open::stream(&mut triage, "stdin", io::stdin().lock(), &budget),
+            false => open::path(&mut triage, file, &budget),
         }
     }
     let document = triage.finish();

@@ -129,6 +129,7 @@ impl Triage {
 
     /// A remark on a file that could not be read, or not to its end.
     pub fn note(&mut self, name: &str, note: String) {
+        let note = nssight_diagnosis::in_words(&note);
         match self.files.iter_mut().find(|file| file.name == name) {
             Some(file) => file.notes.push(note),
             None => self.files.push(scan::Scanned { notes: vec![note], ..scan::Scanned::new(name) }),

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{ErrorCode, NssError, Result, Step};
 use crate::memory::c_string;
-use crate::{ffi, password};
+use crate::{ffi, library, password};
 
 /// NSS keeps its state in globals: one initialisation at a time in a process, whoever asks.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -103,9 +103,15 @@ impl Nss {
     }
 
     /// For a thread, or a forked child, that goes on with the NSS which another thread, or the parent, has initialised:
-    /// nothing is initialised here, and nothing shut down in the end. Without an initialised NSS every use of it fails.
-    pub fn inherited() -> Self {
-        Self(Rc::new(Initialised { context: None, one: None }))
+    /// nothing is initialised here, and nothing shut down in the end.
+    ///
+    /// # Errors
+    /// SEC_ERROR_NOT_INITIALIZED where nobody has: some of NSS's functions end the process then.
+    pub fn inherited() -> Result<Self> {
+        if !library::is_initialised() {
+            return Err(NssError::of(Step::Initialise, ErrorCode::SEC_ERROR_NOT_INITIALIZED));
+        }
+        Ok(Self(Rc::new(Initialised { context: None, one: None })))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ffi::{CStr, c_void};
 use std::mem::size_of;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 use nss_sys::cert::CERTCertificate;
 use nss_sys::nspr::{PR_Close, PR_Recv, PR_Send, PRBool, PRFileDesc, PRStatus};
@@ -103,8 +103,9 @@ struct Shared {
 /// A TLS client session.
 pub struct TlsClient {
     fd: *mut PRFileDesc,
-    // A box, since libssl's callbacks keep its address; dropped after `fd` is closed.
-    shared: Box<Shared>,
+    // A box that was taken apart, since libssl's callbacks keep its address and a box may not be moved under them; dropped after
+    // `fd` is closed.
+    shared: NonNull<Shared>,
 }
 
 impl TlsClient {
@@ -126,7 +127,7 @@ impl TlsClient {
         }
         let facts = RefCell::new(HandshakeFacts::default());
         let shared = Box::new(Shared { facts, client_auth: options.client_auth, nss: nss.clone() });
-        let client = Self { fd, shared };
+        let client = Self { fd, shared: NonNull::from(Box::leak(shared)) };
         let arg = client.arg();
         let range = SSLVersionRange { min: options.versions.0, max: options.versions.1 };
         // SAFETY: an open TLS descriptor; the argument of the callbacks lives in `client`, which outlives it.
@@ -145,7 +146,7 @@ impl TlsClient {
     }
 
     fn arg(&self) -> *mut c_void {
-        ptr::from_ref::<Shared>(&self.shared).cast_mut().cast()
+        self.shared.as_ptr().cast()
     }
 
     /// The range of versions that will be offered, after the crypto policy had its say.
@@ -192,15 +193,18 @@ impl TlsClient {
     /// What is known so far.
     pub fn facts(&self) -> HandshakeFacts {
         let sent_certificate = self.sent_certificate();
-        HandshakeFacts { sent_certificate, ..self.shared.facts.borrow().clone() }
+        // SAFETY: alive until `drop`; only shared references to it exist.
+        HandshakeFacts { sent_certificate, ..unsafe { self.shared.as_ref() }.facts.borrow().clone() }
     }
 
     /// Whether a certificate of ours went out, once the handshake is complete on our side: in TLS 1.3 the wire does not show it.
     /// NSS leaves out one that it was given where no signature of its key is among those that the peer takes.
     fn sent_certificate(&self) -> Option<bool> {
         self.channel()?;
+        // SAFETY: alive until `drop`; only shared references to it exist.
+        let shared = unsafe { self.shared.as_ref() };
         // SAFETY: an open TLS descriptor; the certificate returned is ours.
-        let sent = unsafe { Certificate::from_raw(ffi::SSL_LocalCertificate(self.fd).cast(), &self.shared.nss) };
+        let sent = unsafe { Certificate::from_raw(ffi::SSL_LocalCertificate(self.fd).cast(), &shared.nss) };
         Some(sent.is_some())
     }
 
@@ -234,6 +238,8 @@ impl Drop for TlsClient {
     fn drop(&mut self) {
         // SAFETY: closes the session and the transport below it, once; the callbacks' argument is still alive.
         unsafe { PR_Close(self.fd) };
+        // SAFETY: the box of `new`, once; nothing calls back any more.
+        drop(unsafe { Box::from_raw(self.shared.as_ptr()) });
     }
 }
 

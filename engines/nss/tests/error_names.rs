@@ -27,6 +27,10 @@ fn names_are_known_before_nss_is_opened_and_sessions_work_after_that() {
     assert_eq!(ErrorCode::PR_IO_TIMEOUT_ERROR.name().as_deref(), Some("PR_IO_TIMEOUT_ERROR"));
     assert_eq!(ErrorCode(-1).name(), None);
 
+    // With nothing initialised, looking for a certificate ends the process.
+    let nothing = Nss::inherited().map(|_| ()).expect_err("nobody has initialised NSS");
+    assert_eq!(nothing.code, ErrorCode::SEC_ERROR_NOT_INITIALIZED);
+
     let directory = tempfile::tempdir().expect("a directory");
     let name = DbFormat::Sql.directory(directory.path());
     let missing = Nss::open(&InitOptions::read_only(&name)).map(|_| ()).expect_err("nothing is there yet");

@@ -5,11 +5,12 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use nssight_diagnosis::derive::source::{Told, source};
-use nssight_diagnosis::fact::fact::{self, NameSource, NameState};
+use nssight_diagnosis::fact::fact::{self, HostShortOf, NameSource, NameState};
 use nssight_diagnosis::signal::{Signal, signal};
 use nssight_diagnosis::{ErrorInfo, Layer, Notes, Outcome};
 
 use crate::hosts::{self, HOSTS};
+use crate::resources;
 use crate::target::Endpoint;
 use crate::walk::{Probe, Walk};
 
@@ -53,6 +54,10 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             notes.put(NameState::NoAnswer);
             notes.fail(signal::NAME_TRY_AGAIN, summary)
         }
+        Err(Trouble::NoThread(error)) => {
+            notes.put(resources::missing(&error).unwrap_or(HostShortOf::Processes));
+            notes.fail(signal::HOST_RESOURCES, format!("no thread could be started to look {host} up: {error}"))
+        }
         Err(Trouble::Refused(error)) => {
             let text = error.to_string();
             let library = "resolver".to_owned();
@@ -73,12 +78,14 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
 enum Trouble {
     NoAnswer,
     Refused(io::Error),
+    NoThread(io::Error),
 }
 
 /// getaddrinfo knows no deadline.
 fn look_up(host: &str, port: u16, patience: Duration) -> Result<Vec<SocketAddr>, Trouble> {
     let name = host.to_owned();
     let answer = hosts::within(patience, move || (name.as_str(), port).to_socket_addrs().map(Vec::from_iter));
+    let answer = answer.map_err(Trouble::NoThread)?;
     let mut seen = Vec::new();
     for address in answer.ok_or(Trouble::NoAnswer)?.map_err(Trouble::Refused)? {
         if !seen.contains(&address) {

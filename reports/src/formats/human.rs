@@ -60,8 +60,8 @@ impl<W: Write> Human<W> {
         let head = format!("{:<LAYER_COLUMN$}{time:>TIME_COLUMN$}  ", finding.layer.as_str());
         let summary = match (finding.status, finding.skipped_because) {
             (Status::Skip, Some(layer)) => format!("skipped, {layer} failed"),
-            (Status::Skip, None) => format!("skipped: {}", printable(&finding.summary)),
-            _ => printable(&finding.summary),
+            (Status::Skip, None) => format!("skipped: {}", self.short(&finding.summary)),
+            _ => self.short(&finding.summary),
         };
         let indent = 2 + head.len();
         let text = wrap(&summary, self.width.saturating_sub(indent));
@@ -179,7 +179,7 @@ impl<W: Write> Human<W> {
         let rows = if self.detail == Detail::Verbose { words::all_facts(finding) } else { words::facts(finding) };
         match rows.is_empty() {
             true => Ok(()),
-            false => self.table(rows.iter().map(|(key, value)| [printable(key), printable(value)]).collect()),
+            false => self.table(rows.iter().map(|(key, value)| [printable(key), self.short(value)]).collect()),
         }
     }
 
@@ -195,7 +195,7 @@ impl<W: Write> Human<W> {
                 (Session::Outer, None) => String::new(),
             };
             let at = format!("{:.1} ms", event.at_us as f64 / 1000.0);
-            [format!("{at:>10}"), format!("{session}{arrow} {}", printable(&event.what))]
+            [format!("{at:>10}"), format!("{session}{arrow} {}", self.short(&event.what))]
         });
         let rows = rows.collect();
         self.table(rows)
@@ -232,8 +232,13 @@ impl<W: Write> Human<W> {
         writeln!(self.out, "{}", text.bold())
     }
 
+    /// What a stranger sent may have any length; people read its beginning.
+    fn short(&self, text: &str) -> String {
+        terminal::shortened(text, if self.detail == Detail::Verbose { terminal::LONG } else { terminal::SHORT })
+    }
+
     fn paragraph(&mut self, text: &str, indent: usize) -> io::Result<()> {
-        for line in wrap(&printable(text), self.width.saturating_sub(indent)) {
+        for line in wrap(&self.short(text), self.width.saturating_sub(indent)) {
             writeln!(self.out, "{:indent$}{line}", "")?;
         }
         Ok(())

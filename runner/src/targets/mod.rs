@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nssight_probes::files;
 use nssight_probes::settings::{Overrides, Request};
 use nssight_probes::target::PasswordSource;
 use nssight_probes::{Plan, Settings};
@@ -198,13 +199,12 @@ pub fn queue_key(target: &CheckTarget) -> Option<String> {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    let kind = file.metadata().map_err(|error| error.to_string())?;
-    if kind.is_dir() {
-        return Err("it is a directory; name a file with targets".to_owned());
-    }
-    let mut bytes = Vec::new();
-    file.take(FILE_AT_MOST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    let bytes = files::within(path, files::PATIENCE, |path| {
+        let mut bytes = Vec::new();
+        files::regular_or_given(path)?.take(FILE_AT_MOST + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    });
+    let bytes = bytes.map_err(|error| error.to_string())?;
     if bytes.len() as u64 > FILE_AT_MOST {
         return Err(format!("it has more than {FILE_AT_MOST} bytes"));
     }

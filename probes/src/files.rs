@@ -1,0 +1,184 @@
+//! Opening what a path leads to, so that nothing waits for anybody and nobody else decides what is read.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, FileType};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat};
+
+/// As many links as the kernel follows (path_resolution(7)).
+const LINKS_AT_MOST: usize = 40;
+
+/// A file system that does not answer for so long does not answer.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Has a file read by a thread of its own: a file system that does not answer may be one for ever, and holds nobody up.
+///
+/// # Errors
+/// Those of `read`, and one where it took too long.
+pub fn within<T: Send + 'static>(
+    path: &Path,
+    patience: Duration,
+    read: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let (sender, answer) = mpsc::sync_channel(1);
+    let path: PathBuf = path.to_owned();
+    thread::Builder::new().name("file".to_owned()).spawn(move || sender.send(read(&path)))?;
+    answer.recv_timeout(patience).unwrap_or_else(|error| {
+        Err(match error {
+            RecvTimeoutError::Timeout => io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("its file system did not answer within {:.0} s", patience.as_secs_f64()),
+            ),
+            RecvTimeoutError::Disconnected => io::Error::other("it could not be read"),
+        })
+    })
+}
+
+/// Opens a regular file. Anything else is refused before it is opened: a FIFO would wait for its writer, and a device may do
+/// something.
+///
+/// # Errors
+/// As open(2), or with what it is instead.
+pub fn regular(path: &Path) -> io::Result<File> {
+    refuse_others(fs::metadata(path)?.file_type())?;
+    let file = File::options().read(true).custom_flags(flags(OFlags::NONBLOCK | OFlags::NOCTTY)).open(path)?;
+    // It may have been replaced meanwhile; then it was not waited for, either.
+    refuse_others(file.metadata()?.file_type())?;
+    Ok(file)
+}
+
+/// Opens a regular file, or what the caller handed over: one of the own descriptors, by its name.
+///
+/// # Errors
+/// As [`regular`].
+pub fn regular_or_given(path: &Path) -> io::Result<File> {
+    if is_descriptor(path) { File::open(path) } else { regular(path) }
+}
+
+/// Opens a regular file that nobody else led here: every link on the way is ours, root's, or the file owner's, and so is every
+/// second name of it. What is one of the own descriptors was opened by the caller.
+///
+/// # Errors
+/// As [`regular`], or with whose link it is.
+pub fn ours(path: &Path) -> io::Result<File> {
+    if is_descriptor(path) {
+        return File::open(path);
+    }
+    let found = Found::of(path)?;
+    found.is_ours()?;
+    let file = File::from(rustix::fs::openat(
+        &found.directory,
+        &found.name,
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?);
+    let opened = rustix::fs::fstat(&file)?;
+    if (opened.st_dev, opened.st_ino) != (found.file.st_dev, found.file.st_ino) {
+        return Err(io::Error::other("it was replaced while it was opened"));
+    }
+    Ok(file)
+}
+
+/// Whether a path names a descriptor of this process.
+fn is_descriptor(path: &Path) -> bool {
+    let directory = path.parent().unwrap_or(path);
+    path == Path::new("/dev/stdin") || ["/dev/fd", "/proc/self/fd"].iter().any(|it| directory == Path::new(it))
+}
+
+fn refuse_others(kind: FileType) -> io::Result<()> {
+    let other = match kind {
+        kind if kind.is_file() => return Ok(()),
+        kind if kind.is_dir() => "a directory",
+        kind if kind.is_fifo() => "a FIFO",
+        kind if kind.is_socket() => "a socket",
+        _ => "a device",
+    };
+    Err(io::Error::other(format!("it is {other} and no regular file")))
+}
+
+fn flags(flags: OFlags) -> i32 {
+    flags.bits().cast_signed()
+}
+
+/// What a path leads to, and over what.
+struct Found {
+    directory: OwnedFd,
+    name: OsString,
+    file: Stat,
+    /// The owners of the links on the way.
+    links: Vec<u32>,
+}
+
+impl Found {
+    /// Follows a path link by link, each looked at as it is followed.
+    fn of(path: &Path) -> io::Result<Self> {
+        let look = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = |directory: &OwnedFd, name: &OsStr| rustix::fs::openat(directory, name, look, Mode::empty());
+        let root =
+            |path: &Path| path.is_absolute().then(|| rustix::fs::openat(CWD, "/", look, Mode::empty())).transpose();
+        let mut directory = root(path)?.map_or_else(|| rustix::fs::openat(CWD, ".", look, Mode::empty()), Ok)?;
+        let mut open_parts = parts(path);
+        let mut links = Vec::new();
+        while let Some(name) = open_parts.pop() {
+            let found = open(&directory, &name)?;
+            let stat = rustix::fs::fstat(&found)?;
+            let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
+            if kind.is_symlink() {
+                links.push(stat.st_uid);
+                if links.len() > LINKS_AT_MOST {
+                    return Err(rustix::io::Errno::LOOP.into());
+                }
+                let target = rustix::fs::readlinkat(&found, "", Vec::new())?.into_bytes();
+                let target = Path::new(OsStr::from_bytes(&target)).to_owned();
+                directory = root(&target)?.unwrap_or(directory);
+                open_parts.extend(parts(&target));
+            } else if kind.is_dir() {
+                directory = found;
+            } else if open_parts.is_empty() {
+                refuse_others(File::from(found).metadata()?.file_type())?;
+                return Ok(Self { directory, name, file: stat, links });
+            } else {
+                return Err(rustix::io::Errno::NOTDIR.into());
+            }
+        }
+        Err(io::Error::other("it is a directory and no regular file"))
+    }
+
+    fn is_ours(&self) -> io::Result<()> {
+        let us = rustix::process::geteuid().as_raw();
+        let owner = self.file.st_uid;
+        let trusted = |user: u32| user == 0 || user == us || user == owner;
+        if let Some(stranger) = self.links.iter().find(|link| !trusted(**link)) {
+            return Err(io::Error::other(format!(
+                "user {stranger} made a link on the way to it, and user {owner} owns it: it is not read"
+            )));
+        }
+        let directory = rustix::fs::statat(&self.directory, "", AtFlags::EMPTY_PATH)?;
+        let shared = !trusted(directory.st_uid) || directory.st_mode & 0o022 != 0;
+        if self.file.st_nlink > 1 && shared {
+            return Err(io::Error::other(format!(
+                "it has {} names, user {owner} owns it, and others can make names in its directory: it is not read",
+                self.file.st_nlink
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The parts of a path, the first one last.
+fn parts(path: &Path) -> Vec<OsString> {
+    let part = |component: Component<'_>| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::CurDir | Component::RootDir | Component::Prefix(_) => None,
+    };
+    path.components().rev().filter_map(part).collect()
+}

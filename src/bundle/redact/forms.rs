@@ -1,0 +1,63 @@
+//! The forms that a log or a report may give a secret.
+
+use zeroize::Zeroizing;
+
+/// So much of a base64 text must be the secret's own, in letters.
+const SHORTEST_BASE64: usize = 6;
+
+/// Every form of a value: plain, as JSON and as an escaped string write it, URL, hex and base64, there at each of the three
+/// places that it can have in a longer text.
+pub(super) fn forms(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
+    let mut forms = vec![value.to_vec(), value.escape_ascii().to_string().into_bytes()];
+    if let Ok(text) = std::str::from_utf8(value) {
+        let json = serde_json::to_string(text).unwrap_or_default();
+        let json = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(&json);
+        forms.push(json.as_bytes().to_vec());
+        // Some writers keep to ASCII (RFC 8259, 7).
+        for upper in [false, true] {
+            let unit = |unit: u16| if upper { format!("\\u{unit:04X}") } else { format!("\\u{unit:04x}") };
+            let one = |c: char| match c.is_ascii() {
+                true => c.to_string(),
+                false => c.encode_utf16(&mut [0; 2]).iter().map(|code| unit(*code)).collect(),
+            };
+            forms.push(json.chars().map(one).collect::<String>().into_bytes());
+        }
+        forms.push(text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").into_bytes());
+    }
+    let hex = |upper: bool, between: &str| {
+        let digits = value.iter().map(|byte| if upper { format!("{byte:02X}") } else { format!("{byte:02x}") });
+        digits.collect::<Vec<_>>().join(between).into_bytes()
+    };
+    for between in ["", ":", " ", "%", "\\x"] {
+        forms.extend([hex(false, between), hex(true, between)]);
+    }
+    let url = |keep: &str, space: &str, upper: bool| {
+        let one = |byte: &u8| match *byte {
+            b' ' => space.to_owned(),
+            byte if byte.is_ascii_alphanumeric() || keep.as_bytes().contains(&byte) => char::from(byte).to_string(),
+            byte if upper => format!("%{byte:02X}"),
+            byte => format!("%{byte:02x}"),
+        };
+        value.iter().map(one).collect::<String>().into_bytes()
+    };
+    for keep in ["-_.~", "-_.~/", "-_.!~*'()", "", "-_."] {
+        for space in ["%20", "+"] {
+            forms.extend([url(keep, space, true), url(keep, space, false)]);
+        }
+    }
+    for offset in 0..3 {
+        let shifted = [&[0_u8; 3][..offset], value].concat();
+        let text = openssl::base64::encode_block(&shifted);
+        // Letters that no neighbour has a bit in.
+        let own = text.get((offset * 8).div_ceil(6)..shifted.len() * 8 / 6).unwrap_or_default();
+        if own.len() >= SHORTEST_BASE64.min(value.len()) {
+            // At a text's end its last letter and the padding go, too.
+            let last = text.get((offset * 8).div_ceil(6)..).unwrap_or_default();
+            for form in [own, last.trim_end_matches('='), last] {
+                forms.push(form.as_bytes().to_vec());
+                forms.push(form.replace('+', "-").replace('/', "_").into_bytes());
+            }
+        }
+    }
+    forms.into_iter().map(Zeroizing::new).collect()
+}

@@ -1,0 +1,103 @@
+//! Packed files as streams, in bounded memory. What a stranger packed is unpacked only so far.
+
+use std::cell::Cell;
+use std::io::{self, BufRead, Read};
+use std::rc::Rc;
+
+/// All that one run reads is unpacked so far.
+const UNPACKED_AT_MOST: u64 = 8 << 30;
+/// What grows more than so many times, beyond this size, is no log.
+const RATIO_AT_MOST: u64 = 1000;
+const RATIO_FROM: u64 = 256 << 20;
+/// A frame of zstd may ask for so much memory (2 to this power).
+const ZSTD_WINDOW: u32 = 26;
+/// And a stream of xz for so much, in KiB.
+const XZ_MEMORY: u32 = 66 * 1024;
+
+/// How a file is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Packing {
+    Gzip,
+    Xz,
+    Zstd,
+}
+
+impl Packing {
+    /// By its first bytes.
+    pub(crate) fn of(head: &[u8]) -> Option<Self> {
+        match head {
+            [0x1f, 0x8b, ..] => Some(Self::Gzip),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+
+    /// What is in it.
+    ///
+    /// # Errors
+    /// Where it asks for too much memory.
+    pub(crate) fn open<'a>(self, input: &'a mut dyn BufRead) -> io::Result<Box<dyn Read + 'a>> {
+        Ok(match self {
+            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
+            Self::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(input, true, XZ_MEMORY)),
+            Self::Zstd => {
+                let mut decoder = zstd::Decoder::with_buffer(input)?;
+                decoder.window_log_max(ZSTD_WINDOW)?;
+                Box::new(decoder)
+            }
+        })
+    }
+}
+
+/// How much came in and how much came out, over all layers of everything that one run reads.
+#[derive(Clone, Default)]
+pub(crate) struct Budget {
+    packed: Rc<Cell<u64>>,
+    unpacked: Rc<Cell<u64>>,
+}
+
+impl Budget {
+    /// Counts what comes in.
+    pub(crate) fn counted<R: Read>(&self, input: R) -> impl Read {
+        Counted { input, count: self.packed.clone() }
+    }
+
+    /// Counts what comes out, and ends it with an error where that is more than a log would give.
+    pub(crate) fn bounded<R: Read>(&self, input: R) -> impl Read {
+        Bounded { input, budget: self.clone() }
+    }
+}
+
+struct Counted<R> {
+    input: R,
+    count: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.count.set(self.count.get() + count as u64);
+        Ok(count)
+    }
+}
+
+struct Bounded<R> {
+    input: R,
+    budget: Budget,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (packed, unpacked) = (self.budget.packed.get(), self.budget.unpacked.get());
+        if unpacked > UNPACKED_AT_MOST {
+            return Err(io::Error::other(format!("it unpacks to more than {} GiB", UNPACKED_AT_MOST >> 30)));
+        }
+        if unpacked > RATIO_FROM && unpacked / packed.max(1) > RATIO_AT_MOST {
+            return Err(io::Error::other(format!("it unpacks to more than {RATIO_AT_MOST} times its size")));
+        }
+        let count = self.input.read(buffer)?;
+        self.budget.unpacked.set(unpacked + count as u64);
+        Ok(count)
+    }
+}

@@ -1,0 +1,172 @@
+//! A host that gives nothing more, and files that never end: a finding in good time, and no panic.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use common::{Case, binary, run};
+use nssight_fixtures::nssdb::DbFormat;
+
+/// A user that nothing else runs as.
+const ALONE: &str = "64321";
+/// What hangs is ended, and then fails the test by its exit code.
+const PATIENCE: &str = "60";
+
+/// nssight where that user can run it, and a database that the user can read.
+fn for_anybody(case: &Case) -> (PathBuf, PathBuf) {
+    let database = case.database(DbFormat::Sql);
+    let program = case.path("nssight");
+    common::copy_nssight(&program);
+    fs::set_permissions(case.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    for path in
+        fs::read_dir(&database).unwrap().map(|entry| entry.unwrap().path()).chain([database.clone(), program.clone()])
+    {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    (program, database)
+}
+
+fn limited(program: &Path, limit: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", ALONE, "--regid", ALONE, "--clear-groups", "prlimit", limit]).arg(program);
+    command.stdin(Stdio::null()).env("HOME", "/nonexistent");
+    command
+}
+
+#[test]
+fn a_host_without_threads_or_descriptors_is_a_finding() {
+    assert!(rustix::process::geteuid().is_root(), "only root can be another user");
+    let case = Case::new();
+    let (program, database) = for_anybody(&case);
+    let targets = case.file(
+        "targets.toml",
+        format!("[[target]]\nname = \"a\"\ndb = {:?}\nbridge = \"localhost:1\"\nuntil = \"private-key\"\n", database),
+    );
+    fs::set_permissions(&targets, fs::Permissions::from_mode(0o644)).unwrap();
+    let mut found = 0;
+    let limits =
+        (1..=8).map(|number| format!("--nproc={number}")).chain((4..=16).map(|number| format!("--nofile={number}")));
+    for limit in limits {
+        for format in ["human", "json"] {
+            let mut command = limited(&program, &limit);
+            command.args(["diagnose", "--until", "private-key", "--format", format, "--db"]).arg(&database);
+            let done = run(&mut command);
+            let text = format!("{}{}", done.stdout, done.stderr);
+            assert!(!text.contains("panicked"), "{limit}: {done:#?}");
+            if done.code == Some(3) && text.contains("host-resources") {
+                found += 1;
+            }
+            // With a little more it does well, but for the password that nobody gave.
+            assert!(matches!(done.code, Some(0 | 1 | 3)) || limit.contains("nofile"), "{limit}: {done:#?}");
+        }
+        let mut command = limited(&program, &limit);
+        let done = run(command.arg("check").arg(&targets));
+        assert!(done.code != Some(101) && !done.stderr.contains("panicked"), "{limit}: {done:#?}");
+        let mut command = limited(&program, &limit);
+        let done = run(command.args(["triage"]).arg(&targets));
+        assert!(done.code != Some(101) && !done.stderr.contains("panicked"), "{limit}: {done:#?}");
+    }
+    assert!(found >= 4, "host-resources was named {found} times");
+}
+
+#[test]
+fn nothing_waits_for_a_pipe_that_nobody_writes_to() {
+    let case = Case::new();
+    let database = case.database(DbFormat::Sql);
+    let fifo = |name: &str| {
+        let path = case.path(name);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+        path
+    };
+    let pipe = fifo("pipe");
+    let broken = case.path("broken");
+    fs::create_dir(&broken).unwrap();
+    for file in ["cert9.db", "key4.db", "pkcs11.txt"] {
+        fifo(&format!("broken/{file}"));
+    }
+    let report = case.file("report.json", "{}");
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
+    let (pipe, database, broken) = (pipe.to_str().unwrap(), database.to_str().unwrap(), broken.to_str().unwrap());
+    let rows = [
+        words(&["diagnose", "--db", database, "--until", "private-key", "--password-file", pipe]),
+        words(&["diagnose", "--db", database, "--until", "private-key", "--password-stdin"]),
+        words(&["diagnose", "-c", pipe]),
+        words(&["diagnose", "--db", broken, "--until", "private-key"]),
+        words(&["db", "inspect", broken]),
+        words(&["compare", pipe, report.to_str().unwrap()]),
+        words(&["compare", case.path("").to_str().unwrap(), pipe]),
+        words(&["check", pipe]),
+        words(&["exporter", pipe]),
+        words(&["triage", pipe]),
+        words(&["bundle", "--until", "config", "--dry-run", "--log", pipe, "--add-config", pipe]),
+        words(&["trace", "--", pipe]),
+    ];
+    for row in rows {
+        // A pipe that stays open and gives nothing, as standard input, too.
+        let (silent, _held) = std::io::pipe().unwrap();
+        let mut command = Command::new("timeout");
+        command.args(["--signal=KILL", PATIENCE]).arg(binary().get_program()).args(&row);
+        let before = Instant::now();
+        let output = command.stdin(silent).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code().is_some_and(|code| code != 137 && code != 101), "{row:?}: {text}");
+        assert!(!text.contains("tool-timeout"), "{row:?} after {:?}: {text}", before.elapsed());
+        assert!(!text.is_empty(), "{row:?}");
+    }
+}
+
+#[test]
+fn a_report_that_is_too_large_or_none_is_said_to_be() {
+    let case = Case::new();
+    let report = case.file("report.json", "{}");
+    let large = case.path("large.json");
+    fs::File::create(&large).unwrap().set_len(65 << 20).unwrap();
+    let done = run(binary().arg("compare").args([&large, &report]));
+    assert!(done.code == Some(3) && done.stderr.contains("too large") && !done.stderr.contains("EOF"), "{done:#?}");
+    let done = run(binary().arg("compare").args([&case.path(""), &report]));
+    assert!(done.code == Some(3) && done.stderr.contains("directory"), "{done:#?}");
+}
+
+#[test]
+fn a_host_without_proc_is_told_from_a_program_without_nss() {
+    let case = Case::new();
+    let (program, database) = for_anybody(&case);
+    let without = |words: &[&str]| {
+        let mut command = Command::new("unshare");
+        let script = "mount -t tmpfs none /proc && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script, "sh"]).arg(&program).args(words).stdin(Stdio::null());
+        run(&mut command)
+    };
+    let traced = without(&["trace", "--", "/bin/true"]);
+    assert!(traced.code == Some(3) && traced.stderr.contains("/proc is not mounted"), "{traced:#?}");
+    assert!(!traced.stdout.contains("no call of NSS") && !traced.stderr.contains("no call of NSS"), "{traced:#?}");
+    let walked = without(&["diagnose", "--until", "private-key", "--db", database.to_str().unwrap()]);
+    assert!(walked.code == Some(3) && walked.stdout.contains("/proc is not mounted"), "{walked:#?}");
+}
+
+#[test]
+fn errors_of_the_system_are_words() {
+    let case = Case::new();
+    let missing = case.path("missing");
+    let missing = missing.to_str().unwrap();
+    for words in [
+        &["check", missing][..],
+        &["compare", missing, missing],
+        &["triage", missing],
+        &["db", "inspect", missing],
+        &["exporter", missing],
+        &["diagnose", "--db", missing, "--until", "private-key", "--password-file", missing],
+        &["diagnose", "--db", missing, "--until", "private-key", "-v"],
+        &["diagnose", "-c", missing, "--format", "json"],
+        &["bundle", "--until", "config", "--dry-run", "--log", missing],
+    ] {
+        let done = run(binary().args(words));
+        let text = done.stdout + &done.stderr;
+        let own = text.lines().filter(|line| !line.starts_with("    #")).collect::<Vec<_>>().join("\n");
+        assert!(!own.contains("os error") && !own.contains("Some(") && !own.is_empty(), "{words:?}: {own}");
+    }
+}

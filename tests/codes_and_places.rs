@@ -101,7 +101,7 @@ fn what_our_own_policy_took_from_the_offer_is_ours() {
     ];
     for (rules, options, flags) in rows {
         let run = under(rules, options, flags);
-        is(&run, "tls-policy-blocked", "client-host", "likely");
+        is(&run, "tls-policy-blocked", "client-db", "likely");
         assert_eq!(word(&run, "offer.by-policy").as_deref(), Some("cut"), "{rules}: {run:#?}");
         assert!(word(&run, "offer.removed").is_some(), "{run:#?}");
     }

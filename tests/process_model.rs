@@ -197,9 +197,7 @@ fn a_softoken_that_refuses_forks_hangs_or_aborts_shows_in_its_cells() {
         let mut command = binary();
         command.args(["process-model", "--format", "json", "--nickname", common::NICKNAME, "--db"]).arg(&database);
         command.arg("--password-file").arg(case.password_file()).envs(environment);
-        let started = std::time::Instant::now();
         let run = run(&mut command);
-        assert!(started.elapsed().as_secs() < 20, "{what}: {:?}", started.elapsed());
         let report = run.report();
         for model in ["fork-after-init", "fork-after-login", "fork-from-thread"] {
             let row = row(&report, model);

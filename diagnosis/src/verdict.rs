@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cause::{Cause, Effect};
-use crate::fact::{Fact, SeenBy, fact};
+use crate::fact::{Fact, SeenBy, Word, fact};
 use crate::finding::{Finding, Remedy};
 use crate::judge::{self, Alternative, Candidate, Case, Excluded, Judgement};
 use crate::shell;
@@ -256,8 +256,7 @@ fn pass(findings: &[Finding], more: &[Fact]) -> Verdict {
     let shook_hands = last.is_some_and(|last| last.layer >= Layer::OuterHandshake);
     // A request that was answered went through everything before it; else the peer's own word counts.
     let answered = says(fact::ReplyState::Ok.into());
-    let judged_us = [fact::PeerAcceptedUs::Yes, fact::PeerAcceptedUs::NotAsked, fact::PeerAcceptedUs::GoesWithout];
-    let judged_us = judged_us.into_iter().any(|word| says(word.into()));
+    let judged_us = findings.iter().filter(|finding| is_handshake_done(finding)).all(has_judged_us);
     let unconfirmed = says(fact::PeerAcceptedUs::Unconfirmed.into()) && !answered;
     if unconfirmed {
         summary += "; client authentication: unconfirmed";
@@ -274,6 +273,19 @@ fn pass(findings: &[Finding], more: &[Fact]) -> Verdict {
         remedies: warnings.iter().flat_map(|finding| finding.remedies.iter().cloned()).collect(),
         ..Verdict::inconclusive(summary)
     }
+}
+
+fn is_handshake_done(finding: &Finding) -> bool {
+    matches!(finding.layer, Layer::OuterHandshake | Layer::InnerHandshake)
+        && matches!(finding.status, Status::Pass | Status::Warn)
+}
+
+/// Whether the peer of this handshake has looked at our certificate, or wants none.
+fn has_judged_us(finding: &Finding) -> bool {
+    use fact::PeerAcceptedUs::{GoesWithout, NotAsked, Yes};
+    let word = finding.facts.iter().rev().find(|fact| fact.id == fact::PeerAcceptedUs::FACT);
+    let judged = [Yes, NotAsked, GoesWithout].map(|word| Fact::from(word).value);
+    word.is_some_and(|word| judged.contains(&word.value))
 }
 
 impl Names {

@@ -351,8 +351,7 @@ impl Story {
             return Some(notes.pass("the program was content with the reply"));
         }
         let is_silent = outer.outer_ends == 0 && (outer.log.end.is_none() || outer.gave_up_first());
-        let until = outer.ended_ns.unwrap_or(self.until_ns);
-        let silence = outer.last_received_ns.map_or(0, |last| until.saturating_sub(last));
+        let silence = outer.last_received_ns.map_or(0, |last| self.until_ns.saturating_sub(last));
         let hung = is_silent && Duration::from_nanos(silence) >= WORTH_WAITING;
         if is_silent && !hung && ending.is_interrupted() && !outer.reply_whole {
             let summary = "somebody ended the program before the reply was whole";

@@ -82,6 +82,8 @@ pub(crate) struct Session {
     pub(crate) ended_ns: Option<u64>,
     /// When the program last sent something.
     last_sent_ns: Option<u64>,
+    /// When the program sent an alert that is encrypted, and when the peer first did: before TLS 1.3 it shows.
+    alert_ns: [Option<u64>; 2],
     /// When it had last sent something before the peer last sent some.
     pub(crate) sent_before_ns: Option<u64>,
     /// Bytes of it are not told any more.
@@ -120,6 +122,7 @@ impl Session {
             last_received_ns: None,
             ended_ns: None,
             last_sent_ns: None,
+            alert_ns: [None; 2],
             sent_before_ns: None,
             cut: false,
             first_wire: None,
@@ -268,7 +271,8 @@ impl Session {
             self.last_wire_ns = Some(event.at_ns);
             if event.extra == 0 {
                 self.last_sent_ns = Some(event.at_ns);
-            } else {
+            } else if self.alert_ns[0].is_none() {
+                // What comes after the program has said that it leaves is no answer any more.
                 self.last_received_ns = Some(event.at_ns);
                 self.sent_before_ns = self.last_sent_ns;
             }
@@ -294,6 +298,13 @@ impl Session {
             }
             _ => {}
         }
+        let wire = self.log.summary();
+        for (alert_ns, is_seen) in self.alert_ns.iter_mut().zip([wire.encrypted_alert_sent, wire.encrypted_alert_received])
+        {
+            if is_seen {
+                alert_ns.get_or_insert(event.at_ns);
+            }
+        }
     }
 
     fn feed(&mut self, direction: Direction, at: Duration, bytes: &[u8]) {
@@ -303,28 +314,27 @@ impl Session {
         }
     }
 
-    /// How the peer ended its direction after the handshake, and when. An alert that is encrypted is close_notify where no call
-    /// failed for one, and NSS reads nothing after it; in TLS 1.3 no record shows whether it is an alert.
+    /// How the peer ended its direction after the handshake, and when; nothing where it only followed the program. An alert that is
+    /// encrypted is close_notify where no call failed for one, and NSS reads nothing after it; in TLS 1.3 no record shows
+    /// whether it is an alert.
     pub(crate) fn how_it_ended(&self) -> Option<(OuterSessionEnd, u64)> {
-        let wire = self.log.summary();
+        if self.gave_up_first() {
+            return None;
+        }
         let has_failed = self.later_failure.is_some_and(|(_, code)| code != ErrorCode::PR_END_OF_FILE_ERROR);
-        let may_be_alert = wire.last_received.is_some_and(|last| last.is_as_long_as_an_alert());
-        match self.log.end {
-            Some(End::Reset) => Some((OuterSessionEnd::Reset, self.ended_ns?)),
-            Some(End::Closed) | None if wire.encrypted_alert_received && !has_failed => {
-                Some((OuterSessionEnd::CloseNotify, self.last_received_ns?))
-            }
-            Some(End::Closed) if !wire.encrypted_alert_received && !may_be_alert => {
-                Some((OuterSessionEnd::Fin, self.ended_ns?))
-            }
+        let may_be_alert = || self.log.summary().last_received.is_some_and(|last| last.is_as_long_as_an_alert());
+        match (self.log.end, self.alert_ns[1]) {
+            (Some(End::Reset), _) => Some((OuterSessionEnd::Reset, self.ended_ns?)),
+            (Some(End::Closed) | None, Some(at_ns)) if !has_failed => Some((OuterSessionEnd::CloseNotify, at_ns)),
+            (Some(End::Closed), None) if !may_be_alert() => Some((OuterSessionEnd::Fin, self.ended_ns?)),
             _ => None,
         }
     }
 
-    /// Whether the program ended its own direction first, by close_notify, and the peer only followed. In TLS 1.3 it does not show.
+    /// Whether the program ended its own direction before the peer did. In TLS 1.3 it does not show.
     pub(crate) fn gave_up_first(&self) -> bool {
-        let had_sent = |ended| self.last_sent_ns.is_some_and(|sent| sent < ended);
-        self.log.summary().encrypted_alert_sent && self.ended_ns.is_some_and(had_sent)
+        let peer = self.alert_ns[1].or(self.ended_ns);
+        self.alert_ns[0].is_some_and(|own| peer.is_none_or(|peer| own < peer))
     }
 
     /// Whether bytes went over its wire after that.

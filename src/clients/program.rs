@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nssight_nss::process::die_with_us;
+
 /// Of what a program says, so much is kept.
 const SAID_AT_MOST: usize = 64 * 1024;
 
@@ -27,6 +29,7 @@ pub(super) type Sign = (&'static str, Duration);
 /// sign; without, the input is given and closed.
 pub(super) fn run(mut command: Command, input: &[u8], sign: Option<Sign>, patience: Duration) -> io::Result<Finished> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    die_with_us(&mut command);
     let mut child = command.spawn()?;
     let mut stdin = child.stdin.take();
     if sign.is_none()

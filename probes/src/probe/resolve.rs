@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use nssight_diagnosis::fact::fact::{self, HostShortOf, NameSource, NameState};
 use nssight_diagnosis::signal::{Signal, signal};
 use nssight_diagnosis::{ErrorInfo, Layer, Notes, Outcome};
 
+use crate::ask::ask;
 use crate::resources;
 use crate::target::Endpoint;
 use crate::walk::{Probe, Walk};
@@ -159,25 +159,9 @@ fn in_hosts_file(host: &str) -> Vec<(usize, IpAddr)> {
 
 /// The name service switch can be asked for DNS alone, by getent(1).
 fn ask_dns(host: &str) -> Option<Vec<IpAddr>> {
-    let mut child = Command::new("getent")
-        .args(["-s", "dns", "ahosts", "--", host])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    let output = child.stdout.take()?;
-    let (answer, wait) = mpsc::channel();
-    let reading = thread::Builder::new().spawn(move || {
-        let mut text = String::new();
-        let _ = output.take(64 * 1024).read_to_string(&mut text);
-        let _ = answer.send(text);
-    });
-    let text = reading.ok().and_then(|_| wait.recv_timeout(DNS_PATIENCE).ok());
-    let _ = child.kill();
-    let _ = child.wait();
+    let answer = ask("getent", &["-s", "dns", "ahosts", "--", host], DNS_PATIENCE)?;
     let mut addresses: Vec<IpAddr> =
-        text?.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
+        answer.text.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
     addresses.sort_unstable();
     addresses.dedup();
     Some(addresses)

@@ -1,9 +1,9 @@
 # demo: see it work · test: everything that must pass · bench: figures · truth: real servers · fuzz: hostile bytes · deps: what all of that needs
-# · build-deps: what building needs · deb, rpm: packages · package-test: packages tried on a clean root
+# · kill: whoever dies leaves nothing · build-deps: what building needs · deb, rpm: packages · package-test: packages tried on a clean root
 
 CARGO ?= cargo
 
-.PHONY: all demo test bench truth deps build-deps package-deps deb rpm package-test fuzz lint
+.PHONY: all demo test bench truth kill deps build-deps package-deps deb rpm package-test fuzz lint
 
 all: build-deps
 	$(CARGO) build --release
@@ -53,6 +53,11 @@ fuzz: deps
 		ASAN_OPTIONS=quarantine_size_mb=16 $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_DB_SECONDS) -max_len=262144 -timeout=1 -rss_limit_mb=512 \
 			-malloc_limit_mb=64 || exit 1; \
 	done
+
+## Parent and worker are killed at so many random moments; the tests do it at 40.
+KILLS ?= 300
+kill: deps
+	NSSIGHT_KILLS=$(KILLS) $(CARGO) test --quiet --test killed -- --nocapture
 
 lint: build-deps
 	$(CARGO) fmt --all --check

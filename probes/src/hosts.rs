@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{IpAddr, ToSocketAddrs};
-use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
+
+use crate::ask::ask;
 
 /// The hosts file (hosts(5)).
 pub(crate) const HOSTS: &str = "/etc/hosts";
@@ -65,24 +66,9 @@ pub(crate) fn is_own(host: &str) -> bool {
 
 /// The name service switch can be asked for DNS alone, by getent(1).
 pub(crate) fn ask_dns(host: &str, patience: Duration) -> Option<Vec<IpAddr>> {
-    let mut child = Command::new("getent")
-        .args(["-s", "dns", "ahosts", "--", host])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    let output = child.stdout.take()?;
-    let text = within(patience, move || {
-        let mut text = String::new();
-        let _ = output.take(64 * 1024).read_to_string(&mut text);
-        text
-    });
-    let text = text.ok().flatten();
-    let _ = child.kill();
-    let _ = child.wait();
+    let answer = ask("getent", &["-s", "dns", "ahosts", "--", host], patience)?;
     let mut addresses: Vec<IpAddr> =
-        text?.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
+        answer.text.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
     addresses.sort_unstable();
     addresses.dedup();
     Some(addresses)

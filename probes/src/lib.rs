@@ -3,6 +3,7 @@
 //! Data moves one way: settings → plan → probes → findings → judge → report. A probe does not conclude and does not print; it
 //! gives facts, and where something failed, a signal. What they mean is said in `nssight-diagnosis` alone.
 
+pub mod ask;
 pub mod certificates;
 pub(crate) mod client_certificate;
 pub mod error_info;

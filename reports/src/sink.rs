@@ -1,21 +1,25 @@
 //! Where a document goes: a stream, or a file that is whole or not there.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
 
 /// What a new file may have at most; the umask takes from it.
 const MODE: u32 = 0o666;
+/// What the names begin with that files have for a moment.
+const PREFIX: &str = ".nssight-";
 
 /// Where a document goes.
 pub enum Sink {
     /// As it comes.
     Stream(Box<dyn Write>),
-    /// Beside its place, until [`Sink::keep`].
-    New(NamedTempFile, PathBuf),
+    /// Without a name, until [`Sink::keep`].
+    New(File, PathBuf),
     /// It has its name.
     Kept,
 }
@@ -59,10 +63,13 @@ impl Sink {
         // A link keeps leading to its file, which is the one that is replaced.
         let place = if known.is_some() { path.canonicalize()? } else { path.to_owned() };
         let directory = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mode = known.as_ref().map_or(MODE, |known| known.permissions().mode() & 0o7777);
-        let mut builder = tempfile::Builder::new();
-        match builder.prefix(".nssight-").permissions(Permissions::from_mode(mode)).tempfile_in(directory) {
-            Ok(file) => Ok(Self::New(file, place)),
+        match unnamed(directory, MODE) {
+            Ok(file) => {
+                if let Some(known) = &known {
+                    file.set_permissions(Permissions::from_mode(known.mode() & 0o7777))?;
+                }
+                Ok(Self::New(file, place))
+            }
             Err(error) if error.kind() == ErrorKind::PermissionDenied && known.is_some() => {
                 Ok(Self::Stream(Box::new(File::create(path)?)))
             }
@@ -77,12 +84,75 @@ impl Sink {
     pub fn keep(&mut self) -> io::Result<()> {
         self.flush()?;
         match std::mem::replace(self, Self::Kept) {
-            Self::New(file, path) => file.persist(path).map(drop).map_err(|error| error.error),
+            Self::New(file, path) => give_name(file, &path, true),
             other => {
                 *self = other;
                 Ok(())
             }
         }
+    }
+}
+
+/// Makes a file that has no name, and is gone unless it is given one, whatever ends this process. The umask takes from the mode.
+///
+/// # Errors
+/// As open(2).
+pub fn unnamed(directory: &Path, mode: u32) -> io::Result<File> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    match rustix::fs::open(directory, flags, Mode::from_raw_mode(mode)) {
+        Ok(file) => Ok(File::from(file)),
+        // The file system has no such files, or the kernel does not see them there.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT) => {
+            let named = tempfile::Builder::new()
+                .prefix(PREFIX)
+                .permissions(Permissions::from_mode(mode))
+                .tempfile_in(directory)?;
+            Ok(named.into_file())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Gives a file of [`unnamed`] its name, as a whole. What is there is replaced if `replace` says so. Where the file system has no
+/// files without a name, it is copied to one that has one and does not stay.
+///
+/// # Errors
+/// As linkat(2), rename(2) and write(2).
+pub fn give_name(mut file: File, path: &Path, replace: bool) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let link = |name: &Path| rustix::fs::linkat(CWD, itself.as_str(), CWD, name, AtFlags::SYMLINK_FOLLOW);
+    let linked = match link(path) {
+        // What is there goes only when the new one takes its place.
+        Err(Errno::EXIST) if replace => {
+            let place = tempfile::Builder::new().prefix(PREFIX).make_in(directory, |name| Ok(link(name)?))?;
+            return place.persist(path).map(drop).map_err(|error| error.error);
+        }
+        linked => linked,
+    };
+    match linked {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) => Err(Errno::EXIST.into()),
+        Err(_) => {
+            let mode = file.metadata()?.permissions();
+            let mut named = tempfile::Builder::new().prefix(PREFIX).tempfile_in(directory)?;
+            file.rewind()?;
+            io::copy(&mut file, named.as_file_mut())?;
+            named.as_file().set_permissions(mode)?;
+            let kept = if replace { named.persist(path) } else { named.persist_noclobber(path) };
+            kept.map(drop).map_err(|error| error.error)
+        }
+    }
+}
+
+/// Removes files that whoever was killed in [`give_name`] left in a directory of its own.
+pub fn remove_orphans(directory: &Path) {
+    let ours = |entry: &fs::DirEntry| {
+        entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes())
+            && entry.metadata().is_ok_and(|file| file.is_file() && file.uid() == rustix::process::geteuid().as_raw())
+    };
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten().filter(ours) {
+        let _ = fs::remove_file(entry.path());
     }
 }
 

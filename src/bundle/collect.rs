@@ -1,16 +1,21 @@
 //! What goes into a bundle, file by file, with everything secret taken out.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::{Duration, Instant};
 
 use nssight_probes::Report;
+use nssight_probes::ask::ask;
 use nssight_probes::target::TargetSummary;
 use time::OffsetDateTime;
 
 use super::intake::Source;
 use super::redact::{Reasons, Redactor};
 use crate::db;
+
+/// Whoever knows the packages answers all questions in this time, or is not asked any more.
+const PACKAGES_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One file of the bundle.
 pub(super) struct Entry {
@@ -121,7 +126,9 @@ impl Collector<'_> {
         all.extend(beside.iter().flat_map(|dir| loaded_later.map(|name| dir.join(name))).filter(|path| path.exists()));
         all.sort();
         all.dedup();
-        let lines: Vec<String> = all.iter().map(|path| format!("{}  {}\n", path.display(), package_of(path))).collect();
+        let until = Instant::now() + PACKAGES_PATIENCE;
+        let line = |path: &PathBuf| format!("{}  {}\n", path.display(), package_of(path, until));
+        let lines: Vec<String> = all.iter().map(line).collect();
         self.text("libraries.txt", &lines.concat());
     }
 
@@ -161,19 +168,23 @@ impl Collector<'_> {
 }
 
 /// The package that a file came with, as dpkg or rpm knows it.
-fn package_of(path: &Path) -> String {
+fn package_of(path: &Path, until: Instant) -> String {
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let asking = |tool: &str, arguments: &[&OsStr]| {
+        let left = until.saturating_duration_since(Instant::now());
+        let answer = ask(tool, arguments, left).filter(|answer| answer.success);
+        answer.map(|answer| answer.text)
+    };
     let asked = [("dpkg-query", "-S"), ("rpm", "-qf")].into_iter().find_map(|(tool, option)| {
         // On a merged /usr a package may know the file without it.
         let bare = real.strip_prefix("/usr").ok().map(|rest| Path::new("/").join(rest));
         [Some(real.clone()), bare].into_iter().flatten().find_map(|path| {
-            let output = Command::new(tool).arg(option).arg(path).output().ok()?;
-            let text = String::from_utf8_lossy(&output.stdout).lines().next()?.to_owned();
-            output.status.success().then_some(text)
+            let text = asking(tool, &[option.as_ref(), path.as_os_str()])?;
+            text.lines().next().map(str::to_owned)
         })
     });
     let Some(owner) = asked else { return "of no package".to_owned() };
     let Some((package, _)) = owner.split_once(": ") else { return owner };
-    let version = Command::new("dpkg-query").args(["-W", "-f=${Version}", package]).output();
-    format!("{package} {}", version.map(|it| String::from_utf8_lossy(&it.stdout).into_owned()).unwrap_or_default())
+    let version = asking("dpkg-query", &["-W", "-f=${Version}", package].map(OsStr::new));
+    format!("{package} {}", version.unwrap_or_default())
 }

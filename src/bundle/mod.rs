@@ -6,7 +6,6 @@ mod redact;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,12 +13,10 @@ use std::process::ExitCode;
 use nssight_inventory::facts::stamp;
 use nssight_probes::Plan;
 use nssight_probes::target::TargetSummary;
-use nssight_reports::terminal;
+use nssight_reports::{sink, terminal};
 use nssight_runner::passwords::Passwords;
 use nssight_runner::walk;
 use nssight_runner::worker;
-use rustix::fs::{AtFlags, CWD};
-use rustix::io::Errno;
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -207,8 +204,7 @@ fn place(options: &BundleOptions) -> Result<PathBuf, String> {
 /// it its name. What is at that name is never opened, so no link is followed.
 fn write(path: &Path, force: bool, entries: &[Entry], manifest: &[u8], redactor: &Redactor) -> Result<(), Trouble> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // 0600, and gone again unless it is kept, whatever ends this process.
-    let mut file = tempfile::tempfile_in(directory)?;
+    let mut file = sink::unnamed(directory, 0o600)?;
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
     archive(&file, entries, manifest)?;
     if redactor.is_in(path.as_os_str().as_encoded_bytes()) {
@@ -218,35 +214,8 @@ fn write(path: &Path, force: bool, entries: &[Entry], manifest: &[u8], redactor:
     if holds_a_secret(&file, redactor)? {
         return Err(Trouble::Failed("a secret was found in the finished bundle, which is deleted again".to_owned()));
     }
-    file.rewind()?;
-    give_name(file, directory, path, force)?;
+    sink::give_name(file, path, force)?;
     Ok(())
-}
-
-/// Where the file system has files without a name (O_TMPFILE), this one gets its name as a whole; elsewhere it is copied to one that
-/// does not stay.
-fn give_name(mut file: File, directory: &Path, path: &Path, force: bool) -> io::Result<()> {
-    let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let link = |name: &Path| rustix::fs::linkat(CWD, itself.as_str(), CWD, name, AtFlags::SYMLINK_FOLLOW);
-    let linked = match link(path) {
-        // What is there goes only when the new one takes its place.
-        Err(Errno::EXIST) if force => {
-            let place =
-                tempfile::Builder::new().prefix(".nssight-bundle-").make_in(directory, |name| Ok(link(name)?))?;
-            return place.persist(path).map(drop).map_err(|error| error.error);
-        }
-        linked => linked,
-    };
-    match linked {
-        Ok(()) => Ok(()),
-        Err(Errno::EXIST) => Err(Errno::EXIST.into()),
-        Err(_) => {
-            let mut named = tempfile::Builder::new().prefix(".nssight-bundle-").tempfile_in(directory)?;
-            io::copy(&mut file, named.as_file_mut())?;
-            let kept = if force { named.persist(path) } else { named.persist_noclobber(path) };
-            kept.map(drop).map_err(|error| error.error)
-        }
-    }
 }
 
 fn archive(file: &File, entries: &[Entry], manifest: &[u8]) -> io::Result<()> {

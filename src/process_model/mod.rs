@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use nssight_diagnosis::Layer;
 use nssight_nss::library;
+use nssight_nss::process::die_with_us;
 use nssight_probes::Target;
 use nssight_probes::secret::Password;
 use nssight_reports::terminal;
@@ -207,6 +208,7 @@ fn attempt(binding: Binding<'_>, model: Model, subject: &Subject) -> io::Result<
     let network = if subject.network.is_some() { LAYER * 5 } else { Duration::ZERO };
     let mut command = binding.command();
     command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    die_with_us(&mut command);
     let mut child = command.spawn()?;
     let task = Task {
         model,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nssight_diagnosis::signal::Family;
 use nssight_diagnosis::{Finding, Layer, Status};
-use nssight_nss::process::in_child;
+use nssight_nss::process::Expendable;
 use nssight_nss::{Certificate, InitOptions, Login, Nss, NssError, PrivateKey, Slot, library};
 use nssight_probes::wire::WireEvent;
 use nssight_probes::{Observer, Plan, SeenCertificate, Settings, Target, Walk};
@@ -32,9 +32,13 @@ pub(crate) fn run() -> ExitCode {
     if !worker::die_with_parent() {
         return ExitCode::SUCCESS;
     }
+    let process = match Expendable::this_process() {
+        Ok(process) => process,
+        Err(error) => return exit::usage(format!("a model is tried by nssight itself: {error}")),
+    };
     let received = receive();
     match received {
-        Ok((task, password)) => Trial { task, password }.run(),
+        Ok((task, password)) => Trial { process, task, password }.run(),
         Err(error) => return exit::usage(format!("a model is tried by nssight itself: {error}")),
     }
     ExitCode::SUCCESS
@@ -64,6 +68,8 @@ fn say(line: &Line) {
 }
 
 struct Trial {
+    /// It may be forked.
+    process: Expendable,
     task: Task,
     password: Option<Zeroizing<Vec<u8>>>,
 }
@@ -210,7 +216,7 @@ impl Trial {
         self.login(&nss, &Who::Parent);
         let mut held = Some(nss);
         let inherited = &mut held;
-        let pid = in_child(|| {
+        let pid = self.process.in_child(|| {
             let who = Who::Child(0);
             let mut opened = None;
             self.step(&who, Step::Init, || {
@@ -251,7 +257,7 @@ impl Trial {
                 while rounds.load(Ordering::SeqCst) == seen && Instant::now() < patience {
                     thread::yield_now();
                 }
-                let forked = in_child(|| {
+                let forked = self.process.in_child(|| {
                     self.inherited(&Who::Child(number));
                     0
                 });
@@ -289,7 +295,7 @@ impl Trial {
     }
 
     fn with_child(&self, number: u32, child: impl FnOnce(), parent: impl FnOnce()) {
-        let forked = in_child(|| {
+        let forked = self.process.in_child(|| {
             child();
             0
         });

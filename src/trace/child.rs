@@ -46,10 +46,13 @@ pub(crate) struct How {
 
 /// Runs `path` under the name `name`, with everything of ours passed through.
 pub(crate) fn run(path: &Path, name: &OsString, arguments: &[OsString], how: How) -> io::Result<Run> {
+    let mut command = Command::new(path);
+    keep_ignored(&mut command);
+    // A signal that ends this process would leave the library behind.
+    let mut signals = Forwarding::new()?;
     let mut place = Place::new(LIBRARY)?;
     // It goes before the library: whoever finds the ring closed does not have the library loaded any more.
     let mut reader = Reader::new()?;
-    let mut command = Command::new(path);
     std::os::unix::process::CommandExt::arg0(&mut command, name);
     command.args(arguments).env(VARIABLE, place.variable(&reader)?);
     let mut all = OsString::from(place.library());
@@ -61,8 +64,6 @@ pub(crate) fn run(path: &Path, name: &OsString, arguments: &[OsString], how: How
     if how.aside {
         command.stdout(io::stderr());
     }
-    keep_ignored(&mut command);
-    let mut signals = Forwarding::new()?;
     let started = Instant::now();
     let mut child = command.spawn()?;
     signals.begin();

@@ -120,3 +120,91 @@ pub enum Taken {
     /// An event.
     Event(Event),
 }
+
+#[cfg(test)]
+mod tests {
+    use std::alloc::{Layout, alloc_zeroed};
+    use std::thread;
+
+    use super::*;
+    use crate::event::{Function, Phase};
+
+    /// As the kernel gives it.
+    fn empty() -> Box<Ring> {
+        // SAFETY: memory of the type's own layout from the allocator that `Box` uses; all zero is a ring.
+        unsafe { Box::from_raw(alloc_zeroed(Layout::new::<Ring>()).cast()) }
+    }
+
+    fn event(tid: u32, number: u64) -> Event {
+        let mut event = Event::new(Function::fork, Phase::Note);
+        (event.tid, event.number) = (tid, number.cast_signed());
+        event
+    }
+
+    #[test]
+    fn what_many_write_one_reads_in_the_order_of_each() {
+        const WRITERS: u32 = 3;
+        const EACH: u64 = if cfg!(miri) { 20 } else { 5000 };
+        let ring = empty();
+        assert!(!ring.is_open());
+        ring.open();
+        assert!(ring.is_open());
+        let mut next = [0; WRITERS as usize];
+        thread::scope(|scope| {
+            for tid in 0..WRITERS {
+                let ring = &ring;
+                scope.spawn(move || (0..EACH).for_each(|number| ring.write(&event(tid, number))));
+            }
+            while next.iter().any(|count| *count < EACH) {
+                match ring.take() {
+                    Taken::Event(event) => {
+                        let expected = &mut next[event.tid as usize];
+                        assert_eq!(event.number, expected.cast_signed());
+                        *expected += 1;
+                    }
+                    Taken::Garbage => panic!("an event was torn"),
+                    Taken::Nothing | Taken::Unfinished => thread::yield_now(),
+                }
+            }
+        });
+        assert!(matches!(ring.take(), Taken::Nothing));
+        assert_eq!(ring.dropped(), 0);
+        ring.close();
+        assert!(!ring.is_open());
+    }
+
+    #[test]
+    fn whatever_stands_in_a_slot_is_an_event_or_garbage() {
+        let ring = empty();
+        ring.open();
+        for fill in [1, 0x0101_0101_0101_0101, u64::MAX >> 1, u64::MAX] {
+            ring.write(&event(1, 1));
+            let turn = ring.tail.0.load(Ordering::Relaxed);
+            let [_, words @ ..] = &ring.slots[turn as usize % SLOTS].words;
+            words.iter().for_each(|word| word.store(fill, Ordering::Relaxed));
+            match ring.take() {
+                Taken::Event(event) => drop(format!("{event:?}")),
+                Taken::Garbage => {}
+                Taken::Nothing | Taken::Unfinished => panic!("it is there"),
+            }
+        }
+        // A writer that died in its slot.
+        ring.head.0.fetch_add(1, Ordering::Relaxed);
+        assert!(matches!(ring.take(), Taken::Unfinished));
+        ring.pass_over();
+        assert!(matches!(ring.take(), Taken::Nothing));
+    }
+
+    #[test]
+    // A whole ring takes Miri too long.
+    #[cfg(not(miri))]
+    fn what_finds_no_room_is_counted() {
+        let ring = empty();
+        ring.open();
+        (0..SLOTS as u64 + 3).for_each(|number| ring.write(&event(1, number)));
+        assert_eq!(ring.dropped(), 3);
+        assert!(matches!(ring.take(), Taken::Event(_)));
+        ring.write(&event(1, 0));
+        assert_eq!(ring.dropped(), 3);
+    }
+}

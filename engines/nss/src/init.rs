@@ -5,6 +5,7 @@ use std::ffi::{CString, OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{ErrorCode, NssError, Result, Step};
@@ -13,6 +14,11 @@ use crate::{ffi, library, password};
 
 /// NSS keeps its state in globals: one initialisation at a time in a process, whoever asks.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// How many go on with an NSS that is not theirs. No lock, since a lock may be held for ever in a forked child.
+static INHERITED: AtomicUsize = AtomicUsize::new(0);
+/// NSS is being shut down, and nobody may go on with it.
+const CLOSING: usize = usize::MAX;
 
 thread_local! {
     /// An [`Nss`] lives on the thread that opened it: that thread would wait for itself.
@@ -106,22 +112,32 @@ impl Nss {
     /// nothing is initialised here, and nothing shut down in the end.
     ///
     /// # Errors
-    /// SEC_ERROR_NOT_INITIALIZED where nobody has: some of NSS's functions end the process then.
+    /// SEC_ERROR_NOT_INITIALIZED where nobody has, or where it is being shut down: some of NSS's functions end the process
+    /// then. While somebody goes on with it, whoever initialised it does not shut it down.
     pub fn inherited() -> Result<Self> {
-        if !library::is_initialised() {
-            return Err(NssError::of(Step::Initialise, ErrorCode::SEC_ERROR_NOT_INITIALIZED));
+        let one_more = |count: usize| count.checked_add(1).filter(|more| *more != CLOSING);
+        if INHERITED.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok() {
+            let nss = Self(Rc::new(Initialised { context: None, one: None }));
+            if library::is_initialised() {
+                return Ok(nss);
+            }
         }
-        Ok(Self(Rc::new(Initialised { context: None, one: None })))
+        Err(NssError::of(Step::Initialise, ErrorCode::SEC_ERROR_NOT_INITIALIZED))
     }
 }
 
 impl Drop for Initialised {
     fn drop(&mut self) {
         if self.one.is_none() {
+            INHERITED.fetch_sub(1, Ordering::SeqCst);
             return;
         }
         password::forget();
         HELD_HERE.set(false);
+        if INHERITED.compare_exchange(0, CLOSING, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            // Somebody is still at work with it.
+            return;
+        }
         // SAFETY: the counterpart of the initialisation in `open`, once. A failure leaves NSS initialised, which only
         // a later `open` in this process could notice; there is nobody to tell here.
         unsafe {
@@ -130,5 +146,6 @@ impl Drop for Initialised {
                 None => ffi::NSS_Shutdown(),
             };
         }
+        INHERITED.store(0, Ordering::SeqCst);
     }
 }

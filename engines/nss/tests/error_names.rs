@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use nssight_fixtures::authority::{Identity, Spec, Usage};
 use nssight_fixtures::endpoint::{ClientAuth, Endpoint, Options};
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
+use nssight_nss::process::Expendable;
 use nssight_nss::transport::{Control, End, Tap};
-use nssight_nss::{ErrorCode, InitOptions, Nss, TcpTransport, TlsClient, TlsOptions};
+use nssight_nss::{ErrorCode, InitOptions, Nss, Slot, TcpTransport, TlsClient, TlsOptions, library};
 
 struct Deaf;
 
@@ -53,4 +54,16 @@ fn names_are_known_before_nss_is_opened_and_sessions_work_after_that() {
     let options = TlsOptions { host: "localhost", versions: (0x0303, 0x0304), client_auth: None };
     let mut client = TlsClient::new(&nss, Box::new(transport), options).expect("a session is set up");
     client.handshake().expect("a handshake");
+
+    // Nobody forks a process that is at work.
+    assert!(Expendable::this_process().is_err(), "it has threads, and NSS");
+    // Whoever goes on with an NSS keeps it, whatever becomes of the one who opened it.
+    let inherited = Nss::inherited().expect("NSS is there");
+    drop((client, nss));
+    assert!(library::is_initialised() && Slot::internal_key(&inherited).is_ok());
+    drop(inherited);
+    let again = Nss::open(&InitOptions::read_only(&name)).expect("it opens again");
+    drop(again);
+    assert!(!library::is_initialised());
+    assert!(Nss::inherited().is_err());
 }

@@ -40,7 +40,7 @@ extern "C" fn at_load() {
         HAS_KEY.store(true, Ordering::Release);
     }
     super::scratch::prepare();
-    super::real::look_up_the_system();
+    super::real::look_up_what_is_loaded();
     PID.store(getpid() as u32, Ordering::Relaxed);
     keep_pid_on_a_page();
     // SAFETY: a function of this library, which is never unloaded.

@@ -86,13 +86,16 @@ pub(crate) unsafe fn with_ours<R>(
     execute(variables)
 }
 
-/// The strings of an environment.
+/// The strings of an environment; none of one that was cleared.
 ///
 /// # Safety
 /// As [`with_ours`], while the strings are used.
 unsafe fn each(variables: *const *const c_char) -> impl Iterator<Item = (*const c_char, &'static [u8])> {
     let mut at = variables;
     core::iter::from_fn(move || {
+        if at.is_null() {
+            return None;
+        }
         // SAFETY: the list has not ended yet.
         let variable = unsafe { *at };
         if variable.is_null() {
@@ -222,16 +225,18 @@ unsafe fn fill(
     list.add(ptr::null())
 }
 
-/// The program's own environment.
+/// The program's own environment, as it is now: another thread may set or clear it, so that it is asked for once and what was
+/// given is looked at.
 pub(crate) fn environment() -> *const *const c_char {
-    // SAFETY: a pointer that glibc keeps; whoever changes the environment while it executes has a race of its own.
-    unsafe { environ }
+    // SAFETY: a pointer that glibc keeps, and that is read as a whole; whoever changes the environment while it executes has a
+    // race of its own.
+    unsafe { ptr::addr_of!(environ).read_volatile() }
 }
 
 /// Takes library and variable out of the program's own environment when the library is not to be loaded any more: nssight has
 /// gone, or the process has given up its rights. For the functions that execute a shell inside the C library.
 pub(crate) fn drop_if_unloadable() {
-    let Some(own) = place::own().filter(|_| !environment().is_null()) else { return };
+    let Some(own) = place::own() else { return };
     if own.may_load() {
         return;
     }

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use super::system::{Found, RTLD_LAZY_NOLOAD, RTLD_NEXT, RTLD_NODELETE, dladdr, dlopen, dlsym, errno, set_errno};
 use crate::event::Library;
 
-/// A real function, looked up once. Each lies in a section of its own kind, where [`look_up_the_system`] finds those of the C
+/// A real function, looked up once. Each lies in a section of its own kind, where [`look_up_what_is_loaded`] finds those of the C
 /// library: they are called after fork, in signal handlers and on small stacks, where there is neither the loader's lock to be
 /// had nor room for what the loader does.
 ///
@@ -55,12 +55,7 @@ impl Real {
             }
             return next;
         }
-        let library = match self.library {
-            Library::Nss => c"libnss3.so",
-            Library::Ssl => c"libssl3.so",
-            Library::Nspr => c"libnspr4.so",
-            Library::System | Library::Program | Library::Tracer => return ptr::null_mut(),
-        };
+        let Some(library) = file(self.library) else { return ptr::null_mut() };
         // SAFETY: a constant name; nothing is loaded that is not loaded already.
         let handle = unsafe { dlopen(library.as_ptr(), RTLD_LAZY_NOLOAD) };
         if handle.is_null() {
@@ -79,17 +74,37 @@ unsafe extern "C" {
     static STOP: u8;
 }
 
-/// Looks up every function of the C library. To be called while the library is loaded.
-pub(crate) fn look_up_the_system() {
+/// Looks up every function of the C library, and of those libraries of NSS that are loaded already. To be called while the
+/// library is loaded: the loader waits for its own lock, and takes memory. What comes with a plugin is looked up when it is
+/// called first.
+pub(crate) fn look_up_what_is_loaded() {
+    let libraries = [Library::Nss, Library::Ssl, Library::Nspr];
+    let loaded = libraries.map(is_loaded);
     let (mut at, end) = (ptr::addr_of!(START).cast::<Real>(), ptr::addr_of!(STOP).cast::<Real>());
     while at < end {
         // SAFETY: there is nothing in the section but values of this type, one after the other, which live for ever.
         let real = unsafe { &*at };
-        if real.library == Library::System {
+        let is_there = libraries.iter().zip(loaded).any(|(library, loaded)| loaded && *library == real.library);
+        if is_there || real.library == Library::System {
             real.get();
         }
         at = at.wrapping_add(1);
     }
+}
+
+fn file(library: Library) -> Option<&'static CStr> {
+    match library {
+        Library::Nss => Some(c"libnss3.so"),
+        Library::Ssl => Some(c"libssl3.so"),
+        Library::Nspr => Some(c"libnspr4.so"),
+        Library::System | Library::Program | Library::Tracer => None,
+    }
+}
+
+/// Whether a library of NSS is there; nothing is loaded that is not loaded already.
+fn is_loaded(library: Library) -> bool {
+    // SAFETY: a constant name.
+    file(library).is_some_and(|file| !unsafe { dlopen(file.as_ptr(), RTLD_LAZY_NOLOAD) }.is_null())
 }
 
 /// Keeps the library that an address is in. A plugin may have brought it along with `RTLD_GLOBAL`, and would take it away again

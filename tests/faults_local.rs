@@ -58,7 +58,13 @@ fn with_identity(case: &Case, identity: &Identity) -> Run {
 
 fn with_authorities(case: &Case, authorities: &[(&str, &Identity, &str)]) -> Run {
     let database = case.database_of(DbFormat::Sql, &PKI.client, authorities);
-    with_database(case, &database)
+    before_the_network(case, &database)
+}
+
+/// What is wrong with the trust of a database is looked at where no peer's chain can tell more.
+fn before_the_network(case: &Case, database: &Path) -> Run {
+    let password = case.password_file();
+    run_beside(diagnose(database, &password, NOWHERE).args(["--until", "private-key"]), database)
 }
 
 faults! {
@@ -300,7 +306,7 @@ faults! {
         let ca = Identity::self_signed(&Spec::new("Lab CA", Usage::Authority).valid(-50 * DAY, -DAY)).unwrap();
         let client = ca.issue(&Spec::new("client", Usage::Client)).unwrap();
         let database = case.database_of(DbFormat::Sql, &client, &[("lab-ca", &ca, "CT,C,C")]);
-        with_database(&case, &database)
+        before_the_network(&case, &database)
     }
     certificate_too_weak_for_the_policy: "certificate", "cert-weak-policy" => |case| {
         let client = identity_with(&Spec::new("client", Usage::Client).key(KeyKind::Rsa(2048)));

@@ -147,8 +147,9 @@ fn certificate() {
         (State::IndexStale, Chain::None, Cause::DbCorrupt, Likely),
         (State::NotYetValid, Chain::Good, Cause::CertNotYetValid, Certain),
         (State::NotYetValidByClock, Chain::Good, Cause::ClockSkew, Likely),
-        (State::WrongUsage, Chain::Good, Cause::CertWrongUsage, Certain),
-        (State::Weak, Chain::Good, Cause::CertWeakPolicy, Certain),
+        // Whose it is, the kind of the certificate and the policy of the host tell.
+        (State::WrongUsage, Chain::Good, Cause::CertWrongUsage, Likely),
+        (State::Weak, Chain::Good, Cause::CertWeakPolicy, Likely),
         (State::Good, Chain::CaExpired, Cause::CaExpired, Certain),
         (State::Good, Chain::IssuerMissing, Cause::CaMissing, Certain),
         (State::Good, Chain::Untrusted, Cause::CaUntrusted, Certain),
@@ -163,7 +164,7 @@ fn certificate() {
     // The certificate's own trouble goes before whatever is wrong above it.
     for chain in [Chain::Good, Chain::IssuerMissing, Chain::Untrusted, Chain::TrustTooNew, Chain::CaExpired] {
         assert_eq!(unusable(State::Expired, chain), (Some(Cause::CertExpired), Certain), "{chain:?}");
-        assert_eq!(unusable(State::WrongUsage, chain), (Some(Cause::CertWrongUsage), Certain), "{chain:?}");
+        assert_eq!(unusable(State::WrongUsage, chain), (Some(Cause::CertWrongUsage), Likely), "{chain:?}");
     }
 }
 

@@ -125,6 +125,11 @@ fn note_versions(client: &TlsClient, asked: (TlsVersion, TlsVersion), notes: &mu
     let offered = client.versions();
     let range = |(low, high): (u16, u16)| format!("{} to {}", TlsVersion::name_of(low), TlsVersion::name_of(high));
     notes.put(fact::SESSION_VERSIONS_OFFERED.text(range(offered)));
+    notes.put(match offered {
+        (low, high) if low != high => fact::OfferSpan::Several,
+        (low, _) if low >= TlsVersion::Tls13.wire() => fact::OfferSpan::Tls13Alone,
+        _ => fact::OfferSpan::OlderAlone,
+    });
     let asked = (asked.0.wire(), asked.1.wire());
     if offered == asked {
         notes.put(fact::OfferVersions::AsAsked);

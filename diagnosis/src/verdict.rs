@@ -255,7 +255,7 @@ fn pass(findings: &[Finding], more: &[Fact]) -> Verdict {
     let says = |wanted: Fact| facts().any(|fact| fact.id == wanted.id && fact.value == wanted.value);
     let shook_hands = last.is_some_and(|last| last.layer >= Layer::OuterHandshake);
     // A request that was answered went through everything before it; else the peer's own word counts.
-    let answered = says(fact::ReplyState::Ok.into());
+    let answered = says(fact::ReplyState::Ok.into()) || says(fact::ApplicationAnswer::Answered.into());
     let judged_us = [fact::PeerAcceptedUs::Yes, fact::PeerAcceptedUs::NotAsked, fact::PeerAcceptedUs::GoesWithout];
     let judged_us = judged_us.into_iter().any(|word| says(word.into()));
     let unconfirmed = says(fact::PeerAcceptedUs::Unconfirmed.into()) && !answered;

@@ -39,7 +39,8 @@ impl Walk<'_> {
         let profile = self.settings.target.as_ref().map_or_else(|_| Profile::default(), Target::profile);
         self.connects = plan.walks(Layer::OuterHandshake);
         self.goes_on = plan.walks(Layer::Bridge);
-        for probe in plan.probes(profile).filter(|probe| chosen(probe.layer)) {
+        let asked = self.settings.target.as_ref().is_ok_and(|target| target.question.is_some());
+        for probe in plan.probes(profile, asked).filter(|probe| chosen(probe.layer)) {
             let known = self.met.len();
             let finding = self.step(plan, probe, observer);
             self.met.iter().skip(known).for_each(|certificate| observer.met(certificate));

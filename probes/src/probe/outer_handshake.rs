@@ -54,7 +54,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let control = Control::until(walk.deadline);
     let role = target.role;
     let is_bridge = target.server.is_some();
-    let goes_on = walk.goes_on && is_bridge;
+    let goes_on = walk.goes_on && (is_bridge || target.question.is_some());
     let peer = target.peer();
     notes.put(if target.server.is_some() { fact::PeerPlace::BeforeAServer } else { fact::PeerPlace::Last });
     let patience = target.patience;

@@ -137,14 +137,22 @@ fn a_nickname_of_a_ca_is_the_mistake_of_the_settings() {
 #[test]
 fn what_only_this_policy_refuses_may_be_the_policys_fault() {
     let under = |hashes: fact::PolicyHashes| {
-        let facts: [Fact; 4] = [
+        let facts: [Fact; 5] = [
             fact::OurCertificateState::Weak.into(),
             fact::OwnChainState::Good.into(),
             hashes.into(),
             fact::PolicyRsaMin::AsItComes.into(),
+            fact::OfferByPolicy::AsItComes.into(),
         ];
         whose(&facts).1
     };
     assert_eq!(under(fact::PolicyHashes::Stricter), Confidence::Likely);
     assert_eq!(under(fact::PolicyHashes::AsItComes), Confidence::Certain);
+}
+
+#[test]
+fn a_connection_that_is_reset_as_it_comes_up_has_a_cause() {
+    let shown = Shown::new(signal::RESET).at(Layer::Tcp);
+    let judgement = judge(&Case { shown: vec![&shown], facts: Vec::new() });
+    assert!(judgement.candidates.iter().any(|candidate| candidate.cause == Cause::PeerReset), "{judgement:?}");
 }

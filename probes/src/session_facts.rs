@@ -192,6 +192,11 @@ impl FailedSession<'_> {
             return Some((signal::GARBLED, format!("{peer} sent what TLS does not allow: {foreign}")));
         }
         out.put(fact::PeerProtocol::Other);
+        if foreign.protocol == Protocol::TlsClient {
+            let summary =
+                format!("{peer} is no TLS server: it sends a ClientHello, as a client does, or what it was sent");
+            return Some((signal::NOT_TLS, summary));
+        }
         Some((signal::NOT_TLS, format!("{peer} does not speak TLS: {foreign}")))
     }
 
@@ -424,9 +429,7 @@ pub fn damaged_carrier(notes: Notes, peer: &str, error: &NssError) -> Result<Out
 
 /// A peer that began with TLS, or has the right idea of a record, is not some other service.
 fn is_misframed(foreign: &Foreign) -> bool {
-    foreign.after_records > 0
-        || foreign.protocol == Protocol::TlsClient
-        || matches!(foreign.fault, RecordFault::Length(_))
+    foreign.after_records > 0 || matches!(foreign.fault, RecordFault::Length(_))
 }
 
 fn last_received(wire: &Summary) -> String {

@@ -37,12 +37,14 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let asked = Instant::now();
     let answer = ask(&mut client, question.as_bytes());
     notes.put(fact::APPLICATION_TOOK.number(i64::try_from(asked.elapsed().as_micros()).unwrap_or(i64::MAX)));
-    let refusal = client.facts().alerts.iter().rfind(|alert| !alert.sent && alert.description != 0).cloned();
+    let alerts = client.facts().alerts;
+    let refusal = alerts.iter().rfind(|alert| !alert.sent && alert.description != 0).cloned();
+    let in_order = alerts.iter().any(|alert| !alert.sent && alert.description == 0);
     let outcome = match (answer, refusal) {
         // What the peer says of our certificate comes before what it says of the question.
         (_, Some(alert)) => refused(Signal::of_alert(alert.description), notes),
         (Answer::Head(head), None) => answered(walk, &head, notes),
-        (Answer::Ended(error), None) => ended(walk, error, notes),
+        (Answer::Ended(error), None) => ended(walk, error, in_order, notes),
         (Answer::Silent, None) => {
             notes.put(fact::ApplicationAnswer::None);
             notes.pass("the peer gives no answer to HEAD /: it may not be an HTTP server")
@@ -162,12 +164,12 @@ fn refused(shown: Signal, mut notes: Notes) -> Outcome {
     notes.fail_of(Layer::OuterHandshake, shown, summary)
 }
 
-/// It ended without a byte. Where the peer has not said anything of our certificate before, that may be its word.
-fn ended(walk: &Walk<'_>, error: Option<NssError>, mut notes: Notes) -> Outcome {
+/// It ended without a byte. Where the peer has not said anything of our certificate before, an end without close_notify may be its word.
+fn ended(walk: &Walk<'_>, error: Option<NssError>, in_order: bool, mut notes: Notes) -> Outcome {
     notes.put(fact::ApplicationAnswer::None);
     let open =
         walk.finding(Layer::OuterHandshake).is_some_and(|session| session.facts.has(fact::PeerAcceptedUs::Unconfirmed));
-    if !open {
+    if !open || in_order {
         return notes.pass("the peer ended the session in place of an answer to HEAD /: it may not be an HTTP server");
     }
     let is_reset = error.as_ref().is_some_and(|error| Signal::of_nss(error.code.0) == signal::RESET);

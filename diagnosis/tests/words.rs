@@ -79,6 +79,9 @@ fn an_offer_of_one_version_may_lack_the_version() {
     let (first, sure, others) = at_hello(fact::OfferSpan::OlderAlone, &[fact::PeerLibrary::Nss.into()]);
     assert_eq!((first, sure), (Some(Cause::TlsNoCommonCipher), Confidence::Likely));
     assert!(!others.contains(&Cause::TlsVersionMismatch));
+    // What our own policy took away comes before both.
+    let (first, sure, _) = at_hello(fact::OfferSpan::OlderAlone, &[fact::OfferByPolicy::Cut.into()]);
+    assert_eq!((first, sure), (Some(Cause::TlsPolicyBlocked), Confidence::Likely));
     let (first, sure, _) = at_hello(fact::OfferSpan::Several, &[]);
     assert_eq!((first, sure), (Some(Cause::TlsNoCommonCipher), Confidence::Likely));
 }

@@ -64,7 +64,8 @@ fn an_expired_copy_of_our_ca_stops_where_no_other_ca_is_trusted_and_in_date() {
     for authorities in [vec![("own-ca", &old, "CT,C,C")], vec![("own-ca", &old, "CT,C,C"), ("gone", &gone, "CT,C,C")]] {
         let case = Case::new();
         let database = case.database_of(DbFormat::Sql, &client, &authorities);
-        assert_eq!(judged(&local(&case, &database)), ["certificate", "ca-expired", "client-db", "certain"]);
+        // The peer may come from another CA, which is missing as well.
+        assert_eq!(judged(&local(&case, &database)), ["certificate", "ca-expired", "client-db", "likely"]);
     }
 }
 

@@ -255,7 +255,7 @@ fn pass(findings: &[Finding], more: &[Fact]) -> Verdict {
     let says = |wanted: Fact| facts().any(|fact| fact.id == wanted.id && fact.value == wanted.value);
     let shook_hands = last.is_some_and(|last| last.layer >= Layer::OuterHandshake);
     // A request that was answered went through everything before it; else the peer's own word counts.
-    let answered = says(fact::ReplyState::Ok.into());
+    let answered = says(fact::ReplyState::Ok.into()) || says(fact::ApplicationAnswer::Answered.into());
     let judged_us = findings.iter().filter(|finding| is_handshake_done(finding)).all(has_judged_us);
     let unconfirmed = says(fact::PeerAcceptedUs::Unconfirmed.into()) && !answered;
     if unconfirmed {

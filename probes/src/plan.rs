@@ -59,10 +59,12 @@ impl Plan {
         layers().filter(move |layer| *layer <= until)
     }
 
-    /// The probes of a profile up to the last layer, those left out included.
-    pub fn probes(&self, profile: Profile) -> impl Iterator<Item = &'static Probe> + use<> {
+    /// The probes of a profile up to the last layer, those left out included; with those behind a question where one is `asked`.
+    pub fn probes(&self, profile: Profile, asked: bool) -> impl Iterator<Item = &'static Probe> + use<> {
         let until = self.until;
-        probes_of(profile).filter(move |probe| probe.layer <= until)
+        let details = profile.details();
+        let more = if asked { details.on_request } else { &[] };
+        COMMON.iter().chain(details.beyond).chain(more).filter(move |probe| probe.layer <= until)
     }
 
     /// Whether a layer is walked if nothing before it fails.
@@ -81,9 +83,10 @@ pub fn layers() -> impl Iterator<Item = Layer> {
     Layer::ALL.iter().copied().filter(|layer| *layer != Layer::ProcessModel)
 }
 
-/// The probes of a profile, in the order of the walk.
+/// Every probe that a profile may have, in the order of the walk.
 pub fn probes_of(profile: Profile) -> impl Iterator<Item = &'static Probe> {
-    COMMON.iter().chain(profile.details().beyond)
+    let details = profile.details();
+    COMMON.iter().chain(details.beyond).chain(details.on_request)
 }
 
 /// The layers that must have passed before this one makes sense, in the profile that has it.

@@ -19,6 +19,8 @@ pub struct Details {
     pub subject: &'static str,
     /// The probes after the handshake with it, in the order of the walk.
     pub beyond: &'static [Probe],
+    /// Those that are walked only where somebody asked for a question to the peer, behind the others.
+    pub on_request: &'static [Probe],
     /// Reads its own configuration, if it has one.
     pub configuration: Option<Reader>,
     /// Whether a target may be walked as it was configured.

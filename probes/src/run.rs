@@ -37,8 +37,10 @@ impl Walk<'_> {
     /// Walks the layers of `plan` for which `chosen` is true, and tells `observer`.
     pub fn run(&mut self, plan: &Plan, chosen: impl Fn(Layer) -> bool, observer: &mut dyn Observer) {
         let profile = self.settings.target.as_ref().map_or_else(|_| Profile::default(), Target::profile);
+        self.connects = plan.walks(Layer::OuterHandshake);
         self.goes_on = plan.walks(Layer::Bridge);
-        for probe in plan.probes(profile).filter(|probe| chosen(probe.layer)) {
+        let asked = self.settings.target.as_ref().is_ok_and(|target| target.question.is_some());
+        for probe in plan.probes(profile, asked).filter(|probe| chosen(probe.layer)) {
             let known = self.met.len();
             let finding = self.step(plan, probe, observer);
             self.met.iter().skip(known).for_each(|certificate| observer.met(certificate));

@@ -114,8 +114,23 @@ impl FailedSession<'_> {
         }
         let chain: Vec<_> = self.facts.built_chain.iter().filter_map(|der| x509::validity(der)).collect();
         out.extend(dates::peer_chain(&chain, OffsetDateTime::now_utc().unix_timestamp()).map(Into::into));
+        out.extend(self.expired().map(Into::into));
         let (signal, summary) = self.shown(&wire, &mut out);
         Seen { signal, summary, facts: out }
+    }
+
+    /// Whose copy it is that has expired, where one has.
+    fn expired(&self) -> Option<fact::PeerChainExpired> {
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        let is_past = |der: &&Vec<u8>| x509::validity(der).is_some_and(|validity| validity.until < now);
+        let past: Vec<&Vec<u8>> = self.facts.built_chain.iter().filter(is_past).collect();
+        let is_root = |der: &&Vec<u8>| x509::is_signed_by(der, der);
+        Some(match past.as_slice() {
+            [] => return None,
+            some if some.iter().any(|der| self.facts.peer_chain.contains(der)) => fact::PeerChainExpired::Sent,
+            some if some.iter().all(is_root) => fact::PeerChainExpired::OurRoot,
+            _ => fact::PeerChainExpired::OurIntermediate,
+        })
     }
 
     fn is(&self, code: ErrorCode) -> bool {
@@ -177,6 +192,11 @@ impl FailedSession<'_> {
             return Some((signal::GARBLED, format!("{peer} sent what TLS does not allow: {foreign}")));
         }
         out.put(fact::PeerProtocol::Other);
+        if foreign.protocol == Protocol::TlsClient {
+            let summary =
+                format!("{peer} is no TLS server: it sends a ClientHello, as a client does, or what it was sent");
+            return Some((signal::NOT_TLS, summary));
+        }
         Some((signal::NOT_TLS, format!("{peer} does not speak TLS: {foreign}")))
     }
 
@@ -409,9 +429,7 @@ pub fn damaged_carrier(notes: Notes, peer: &str, error: &NssError) -> Result<Out
 
 /// A peer that began with TLS, or has the right idea of a record, is not some other service.
 fn is_misframed(foreign: &Foreign) -> bool {
-    foreign.after_records > 0
-        || foreign.protocol == Protocol::TlsClient
-        || matches!(foreign.fault, RecordFault::Length(_))
+    foreign.after_records > 0 || matches!(foreign.fault, RecordFault::Length(_))
 }
 
 fn last_received(wire: &Summary) -> String {

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::files;
 use crate::profile::Profile;
 use crate::secret::Password;
-use crate::target::{self, Database, Endpoint, PasswordSource, Role, Setting, Target, TlsVersion};
+use crate::target::{self, Database, Endpoint, PasswordSource, Question, Role, Setting, Target, TlsVersion};
 
 /// A configuration is a page or two; nothing larger is read.
 const CONFIG_AT_MOST: u64 = 1024 * 1024;
@@ -46,6 +46,8 @@ pub struct Overrides {
     pub load_modules: bool,
     /// `--patience`
     pub patience: Option<Duration>,
+    /// `--probe`
+    pub question: Option<Question>,
 }
 
 /// Why there is no target.
@@ -255,6 +257,7 @@ fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Targe
         no_network,
         load_modules: flags.load_modules,
         patience: flags.patience,
+        question: flags.question,
     };
     Ok((target, bytes))
 }

@@ -244,6 +244,16 @@ pub struct Target {
     pub load_modules: bool,
     /// How long a peer's word on our certificate is waited for, if that was said.
     pub patience: Option<Duration>,
+    /// What a plain peer is asked after the handshake, if that was said.
+    pub question: Option<Question>,
+}
+
+/// A harmless question, whose answer shows what the application makes of us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Question {
+    /// `HEAD /` of HTTP/1.1.
+    Http,
 }
 
 /// The target as a report shows it.

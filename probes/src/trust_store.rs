@@ -250,6 +250,13 @@ impl Known {
             }
             (_, State::IssuerNoCa) => "a certificate in it was issued by one that is no CA's".to_owned(),
             (Issuer::WithoutTrust | Issuer::ForClientsOnly, _) => {
+                let is_expired = |link: &Link| link.stored.is_some() && link.is_self_signed && !link.is_in_date;
+                if self.chain.links.iter().any(is_expired) {
+                    let copy = self.with(is_expired);
+                    return Some(format!(
+                        "the database has an expired copy of its CA {copy}, without trust for servers"
+                    ));
+                }
                 let root = self.with(|link| link.stored.is_some() && link.is_self_signed);
                 format!("it leads to {root}, which the database does not trust for servers")
             }
@@ -343,7 +350,7 @@ fn is_in_date(der: &[u8]) -> bool {
 }
 
 /// By basic constraints and key usage (RFC 5280, 4.2.1.9 and 4.2.1.3).
-fn is_ca(der: &[u8]) -> bool {
+pub(crate) fn is_ca(der: &[u8]) -> bool {
     let Ok((_, certificate)) = X509Certificate::from_der(der) else { return false };
     let signs = certificate.key_usage().ok().flatten().is_none_or(|usage| usage.value.key_cert_sign());
     certificate.is_ca() && signs

@@ -109,6 +109,8 @@ pub struct Walk<'a> {
     pub outer: Option<OuterSession>,
     /// The administrator's password, for `request`.
     pub admin_password: Option<Password>,
+    /// The walk meets the peer.
+    pub connects: bool,
     /// The walk goes on after the outer handshake, over the same session.
     pub goes_on: bool,
     /// TCP connections opened.
@@ -143,6 +145,7 @@ impl<'a> Walk<'a> {
             passage: None,
             outer: None,
             admin_password: None,
+            connects: false,
             goes_on: false,
             connections: 0,
             sessions: Vec::new(),

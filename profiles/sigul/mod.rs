@@ -17,6 +17,7 @@ pub const DETAILS: Details = Details {
     peer: Peer::Bridge,
     subject: "the bridge",
     beyond: &[bridge::PROBE, inner_handshake::PROBE, request_layer::PROBE],
+    on_request: &[],
     configuration: Some(settings::read),
     allowed: Some(settings::check_port),
 };

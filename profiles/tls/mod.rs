@@ -1,9 +1,17 @@
-//! Any TLS peer: the walk ends with the handshake.
+//! Any TLS peer: the walk ends with the handshake, or with a harmless question where one was asked for.
+
+mod http;
 
 use nssight_diagnosis::verdict::Peer;
 
 use crate::profile::Details;
 
 /// One hop.
-pub const DETAILS: Details =
-    Details { peer: Peer::Plain, subject: "the peer", beyond: &[], configuration: None, allowed: None };
+pub const DETAILS: Details = Details {
+    peer: Peer::Plain,
+    subject: "the peer",
+    beyond: &[],
+    on_request: &[http::PROBE],
+    configuration: None,
+    allowed: None,
+};

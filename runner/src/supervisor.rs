@@ -58,7 +58,8 @@ pub fn walk(
     limits: &Limits<'_>,
     mut spare: Option<&mut Spare>,
 ) -> Vec<Finding> {
-    let mut walk = Supervised { profile: target.profile(), findings, current: None };
+    let asked = target.question.is_some();
+    let mut walk = Supervised { profile: target.profile(), asked, findings, current: None };
     let keep = spare.is_some();
     if let Some(mut worker) = spare.as_mut().and_then(|spare| spare.take()) {
         // It may have died since; then it says nothing, and another does the walk.
@@ -135,6 +136,8 @@ enum End {
 
 struct Supervised {
     profile: Profile,
+    /// A question was asked for.
+    asked: bool,
     findings: Vec<Finding>,
     current: Option<(Layer, Instant)>,
 }
@@ -216,7 +219,8 @@ impl Supervised {
     }
 
     fn is_complete(&self, plan: &Plan) -> bool {
-        plan.probes(self.profile).all(|probe| self.findings.iter().any(|finding| finding.layer == probe.layer))
+        plan.probes(self.profile, self.asked)
+            .all(|probe| self.findings.iter().any(|finding| finding.layer == probe.layer))
     }
 
     fn cut(&self) -> Finding {
@@ -260,7 +264,7 @@ impl Supervised {
     fn fill_up(&mut self, plan: &Plan, observer: &mut dyn Observer) {
         let because = self.findings.last().map(|finding| finding.layer);
         let walked: Vec<Layer> = self.findings.iter().map(|finding| finding.layer).collect();
-        let missing = plan.probes(self.profile).map(|probe| probe.layer);
+        let missing = plan.probes(self.profile, self.asked).map(|probe| probe.layer);
         for layer in missing.filter(|layer| !walked.contains(layer)) {
             let summary = because.map_or("not walked".to_owned(), |because| format!("{because} did not end"));
             self.take(Finding::skipped(layer, because, summary), observer);

@@ -17,7 +17,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use nssight_diagnosis::{Cause, Layer};
 use nssight_probes::settings::{BRIDGE_PORT, Overrides};
-use nssight_probes::target::{Endpoint, TlsVersion};
+use nssight_probes::target::{Endpoint, Question, TlsVersion};
 
 pub(crate) use check::{CheckFormat, CheckOptions, CheckOutputOptions, CheckWalkOptions, SelectionOptions};
 pub(crate) use clients::{ClientsOptions, KeepOptions, ProcessModelOptions};
@@ -213,6 +213,10 @@ pub(crate) struct WalkOptions {
     /// the handshake]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) patience: Option<Duration>,
+    /// Ask a plain peer something harmless after the handshake: http sends HEAD / and reads the status line, which shows a server
+    /// that refuses the certificate in its application only
+    #[arg(long, value_enum, default_value = "none")]
+    pub(crate) probe: Word,
     /// After a failure of transport try the whole walk again up to so many times, two seconds apart; a refusal is never
     /// tried again
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -223,6 +227,15 @@ pub(crate) struct WalkOptions {
     /// Say what would be walked and how many connections that takes, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// What a plain peer is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Word {
+    /// `HEAD /` of HTTP/1.1
+    Http,
+    /// Nothing
+    None,
 }
 
 impl TargetOptions {
@@ -238,6 +251,7 @@ impl TargetOptions {
             connect,
             load_modules: self.load_modules,
             patience: None,
+            question: None,
         }
     }
 }
@@ -247,7 +261,11 @@ impl WalkedOptions {
     pub(crate) fn overrides(&self) -> Overrides {
         let overrides = self.target.overrides(self.walk.connect);
         let bridge = self.peer.clone().or(overrides.bridge);
-        Overrides { bridge, patience: self.walk.patience, ..overrides }
+        let question = match self.walk.probe {
+            Word::Http => Some(Question::Http),
+            Word::None => None,
+        };
+        Overrides { bridge, patience: self.walk.patience, question, ..overrides }
     }
 }
 

@@ -19,76 +19,8 @@ pub const PEER: &str = "10.77.2.2";
 /// Where its server listens.
 pub const PORT: u16 = 44334;
 
-const BEGIN: &str = r#"
-ip link set lo up
-space() {
-    unshare --net sh -c 'ip link set lo up && : >"$0" && exec sleep infinity' "$dir/$1" >/dev/null 2>&1 &
-    until [ -e "$dir/$1" ]; do sleep 0.01; done
-}
-space router; router=$!
-space peer; peer=$!
-in_router() { nsenter --target "$router" --net "$@"; }
-in_peer() { nsenter --target "$peer" --net "$@"; }
-ip link add near type veth peer name near netns "$router"
-in_router ip link add far type veth peer name far netns "$peer"
-for way in "" in_router; do $way ip link set near up; done
-for way in in_router in_peer; do $way ip link set far up; done
-ip address add 10.77.1.1/24 dev near; ip address add fd77:1::1/64 dev near nodad
-in_router ip address add 10.77.1.254/24 dev near; in_router ip address add fd77:1::fe/64 dev near nodad
-in_router ip address add 10.77.2.254/24 dev far; in_router ip address add fd77:2::fe/64 dev far nodad
-in_peer ip address add 10.77.2.2/24 dev far; in_peer ip address add fd77:2::2/64 dev far nodad
-ip route add default via 10.77.1.254; ip route add default via fd77:1::fe
-in_peer ip route add default via 10.77.2.254; in_peer ip route add default via fd77:2::fe
-in_router sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'
-hostname signer
-instead() { mount --bind "$dir/$1" "/etc/$1"; }
-instead hosts; instead nsswitch.conf; instead resolv.conf
-# serve WHERE ADDRESS PORT OPTION...: a server of OpenSSL, from when it listens
-serve() {
-    where=$1 address=$2 port=$3; shift 3
-    $where openssl s_server -accept "$address:$port" -cert "$dir/server.pem" -key "$dir/server.key" -CAfile "$dir/ca.pem" -quiet "$@" \
-        >/dev/null 2>&1 </dev/null &
-    until $where ss -Hltn "sport = :$port" | grep -q .; do kill -0 $!; sleep 0.01; done
-}
-# dns RECORD...: a name server at the router
-dns() {
-    in_router dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts --user=root --group=root --pid-file= \
-        --listen-address=10.77.1.254 --bind-interfaces --no-negcache "$@" >/dev/null 2>&1 &
-    until in_router ss -Hlun 'sport = :53' | grep -q .; do kill -0 $!; sleep 0.01; done
-}
-filter() { $1 nft -f -; }
-# A listener that takes nobody, its queue full.
-queue() {
-    python3 -c '
-import socket, sys
-address = (sys.argv[1], int(sys.argv[2]))
-server = socket.socket()
-server.bind(address)
-server.listen(0)
-held = []
-try:
-    while True:
-        one = socket.socket()
-        one.settimeout(0.2)
-        one.connect(address)
-        held.append(one)
-except TimeoutError:
-    print(len(held), flush=True)
-input()' "$2" "$3" <"$dir/hold" >"$dir/queued" &
-    until [ -s "$dir/queued" ]; do kill -0 $!; sleep 0.01; done
-}
-# Connections that stay.
-hold() {
-    python3 -c '
-import socket, sys
-held = [socket.create_connection((sys.argv[1], int(sys.argv[2]))) for _ in range(int(sys.argv[3]))]
-print(len(held), flush=True)
-input()' "$1" "$2" "$3" <"$dir/hold" >"$dir/held" &
-    until [ -s "$dir/held" ]; do kill -0 $!; sleep 0.01; done
-}
-mkfifo "$dir/hold"; sleep infinity >"$dir/hold" &
-stop_server() { kill -STOP "$(in_peer ss -Hltnp 'sport = :44334' | sed 's/.*pid=\([0-9]*\).*/\1/')"; }
-"#;
+/// Sets the namespaces up, and has functions for cases.
+const BEGIN: &str = include_str!("../../fixtures/networks.sh");
 
 /// One such network.
 pub struct Situation {

@@ -1,6 +1,10 @@
 //! A case: one peer, one fault, one TLS version; and what nssight may say of it.
 
+use std::fmt;
+
 use serde::Deserialize;
+
+use crate::peer::Peer;
 
 /// What is wrong, and what must come out.
 #[derive(Debug, Clone, Deserialize)]
@@ -10,24 +14,57 @@ pub(crate) struct Fault {
     pub id: String,
     /// In a sentence.
     pub title: String,
-    /// The server's identity.
+    /// Which peers it is tried with; none means each real server.
     #[serde(default)]
-    pub server: ServerIdentity,
-    /// The client's identity.
+    pub peers: Vec<String>,
+    /// Over which versions; none means both.
     #[serde(default)]
-    pub client: ClientIdentity,
-    /// Trust letters of the CA in the client's database, or `none` if it is not there.
+    pub over: Vec<Tls>,
+    /// The server's identity, by the name that [`crate::pki`] has for it.
+    #[serde(default = "good")]
+    pub server: String,
+    /// The client's identity, or `none`.
+    #[serde(default = "good")]
+    pub client: String,
+    /// The name that the client is given for the server.
+    #[serde(default = "localhost")]
+    pub host: String,
+    /// More words of the command line.
+    #[serde(default)]
+    pub flags: Vec<String>,
+    /// Trust letters of the servers' CA in the client's database, or `none` if it is not there.
     #[serde(default = "trusted")]
     pub authorities: String,
+    /// Trust letters of the clients' own CA there, or `none`. It needs no trust.
+    #[serde(default = "untrusted")]
+    pub own_authority: String,
+    /// More certificates there: a nickname, a certificate and its trust letters.
+    #[serde(default)]
+    pub store: Vec<[String; 3]>,
+    /// Revocation lists there.
+    #[serde(default)]
+    pub lists: Vec<Revokes>,
     /// What the server wants of its clients.
     #[serde(default)]
     pub asks: Asks,
     /// The format of the client's database.
     #[serde(default)]
     pub database: Database,
+    /// What else is odd about it.
+    #[serde(default)]
+    pub odd: Vec<Odd>,
+    /// The password that the client has for it.
+    #[serde(default)]
+    pub password: Password,
     /// Whether the two have a TLS version in common.
     #[serde(default)]
     pub versions: Versions,
+    /// When and how the peer `late` judges.
+    #[serde(default)]
+    pub judge: Judge,
+    /// The network of the peer `network`.
+    #[serde(default)]
+    pub network: Network,
     /// What must come out.
     pub expect: Expectation,
     /// What must come out for some peers or versions.
@@ -35,8 +72,71 @@ pub(crate) struct Fault {
     pub exceptions: Vec<Exception>,
 }
 
+fn good() -> String {
+    "good".to_owned()
+}
+
+fn localhost() -> String {
+    "localhost".to_owned()
+}
+
 fn trusted() -> String {
     "CT,C,C".to_owned()
+}
+
+fn untrusted() -> String {
+    ",,".to_owned()
+}
+
+/// A revocation list.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Revokes {
+    /// The CA that signed it.
+    pub by: String,
+    /// What it revokes.
+    #[serde(default)]
+    pub revokes: Vec<String>,
+    /// This update and the next one, in days from now.
+    pub days: (i64, i64),
+}
+
+/// How a server judges its client, and when.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Judge {
+    /// Milliseconds that it thinks.
+    #[serde(default)]
+    pub after: u64,
+    /// It refuses.
+    #[serde(default)]
+    pub refuses: bool,
+    /// It says something before it has read the client's flight.
+    #[serde(default)]
+    pub speaks_first: bool,
+    /// Session tickets that it sends.
+    #[serde(default)]
+    pub tickets: usize,
+}
+
+/// A network of its own; see `fixtures/networks.sh`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Network {
+    /// Names of the peer's certificate.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// More lines of the hosts file.
+    #[serde(default)]
+    pub hosts: String,
+    /// The order of sources of names.
+    pub switch: Option<String>,
+    /// More lines of `resolv.conf`.
+    #[serde(default)]
+    pub resolver: String,
+    /// Commands before the diagnosis.
+    #[serde(default)]
+    pub setup: String,
 }
 
 /// Another expectation for some peers or versions.
@@ -101,56 +201,6 @@ macro_rules! words {
 }
 
 words! {
-    /// The server's certificate.
-    ServerIdentity {
-        /// From the CA, for `localhost`.
-        #[default]
-        Good,
-        /// From an intermediate CA that is sent along.
-        Intermediate,
-        /// From an intermediate CA that is not sent.
-        NoIntermediate,
-        /// It has expired.
-        Expired,
-        /// It begins in thirty days.
-        NotYetValid,
-        /// From a CA that the client does not know.
-        OtherCa,
-        /// It is its own issuer.
-        SelfSigned,
-        /// For another name.
-        WrongName,
-        /// For clients only.
-        ClientUsage,
-    }
-}
-
-words! {
-    /// The client's certificate.
-    ClientIdentity {
-        /// From the CA, with an EC key.
-        #[default]
-        Good,
-        /// From the CA, with an RSA key.
-        Rsa,
-        /// None is given.
-        None,
-        /// From a CA that the server does not know.
-        OtherCa,
-        /// It is its own issuer.
-        SelfSigned,
-        /// It has expired.
-        Expired,
-        /// It begins in thirty days.
-        NotYetValid,
-        /// Its key is not in the database.
-        NoKey,
-        /// Its nickname is misspelt.
-        WrongNickname,
-    }
-}
-
-words! {
     /// What the server wants of its clients.
     Asks {
         /// A certificate, or the handshake fails.
@@ -171,6 +221,88 @@ words! {
         Sql,
         /// `cert8.db` and `key3.db`.
         Dbm,
+    }
+}
+
+words! {
+    /// What is odd about the client's database.
+    Odd {
+        /// Nothing.
+        #[default]
+        Nothing,
+        /// The key of saved logins is there too.
+        SavedLogins,
+        /// A key waits for its certificate.
+        RequestOutstanding,
+        /// The certificate's own key is not there, and another one waits.
+        OtherKey,
+        /// The key of the certificate is not there.
+        NoKey,
+        /// The nickname that is asked for has a letter too many.
+        MisspeltNickname,
+        /// The nickname that is asked for is quite another.
+        OtherNickname,
+        /// The nickname is asked for with the token's name.
+        TokenName,
+        /// The nickname has blanks and letters beyond ASCII.
+        LongNickname,
+        /// The directory's name has blanks and letters beyond ASCII.
+        LongPath,
+        /// Forty CAs more, without trust.
+        Many,
+        /// SQLite's write-ahead log is on.
+        Wal,
+        /// A database of the other format is beside it, without our certificate.
+        Beside,
+        /// Its kind is not said.
+        KindUnsaid,
+        /// The directory is not there.
+        Missing,
+        /// The file of the certificates is cut.
+        CertificatesCut,
+        /// The file of the keys is cut.
+        KeysCut,
+        /// The file of the keys is another database's.
+        KeysForeign,
+        /// The file of the keys is not there.
+        KeysMissing,
+        /// The key is on a token of SoftHSM.
+        OnToken,
+        /// Its module is listed, and there is no such file.
+        ModuleMissing,
+        /// The token has another name than the one asked for.
+        TokenAbsent,
+    }
+}
+
+words! {
+    /// The password that the client has.
+    Password {
+        /// The right one, in a file.
+        #[default]
+        Right,
+        /// The right one, with the line end of Windows.
+        Crlf,
+        /// The right one, behind the token's name.
+        ForToken,
+        /// The right one, behind a remark.
+        Lines,
+        /// Another one.
+        Wrong,
+        /// None, and the database has one.
+        None,
+        /// The database has the empty one, and none is given.
+        EmptyNone,
+        /// The database has the empty one, and the file is empty.
+        EmptyFile,
+        /// The database has the empty one, and another one is given.
+        EmptyWrong,
+        /// The file is not there.
+        FileMissing,
+        /// The right one with a blank behind it.
+        Blank,
+        /// In an environment variable.
+        Environment,
     }
 }
 
@@ -226,6 +358,12 @@ impl Asks {
 }
 
 impl Fault {
+    /// Whether it is tried with this peer over this version.
+    pub(crate) fn is_tried(&self, peer: &Peer, version: Tls) -> bool {
+        let named = self.peers.iter().any(|name| name == peer.name);
+        (named || self.peers.is_empty() && peer.is_usual()) && (self.over.is_empty() || self.over.contains(&version))
+    }
+
     /// What must come out for this peer and version.
     pub(crate) fn expected(&self, peer: &str, version: Tls) -> &Expectation {
         let fits = |exception: &&Exception| {
@@ -249,6 +387,15 @@ pub(crate) struct Verdict {
     pub component: Option<String>,
     /// How sure.
     pub confidence: Option<Sure>,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let sure = self.confidence.map_or("-".to_owned(), |sure| format!("{sure:?}").to_lowercase());
+        let (layer, cause, component) = (word(&self.layer), word(&self.cause), word(&self.component));
+        write!(f, "{} {layer} {cause} {component} {sure}", self.status)
+    }
 }
 
 /// What is wrong with a verdict.

@@ -1,34 +1,55 @@
 //! Sets real TLS servers up with real faults, lets nssight diagnose each, and holds its verdicts to what was written down before.
 //!
-//! `nssight-truth PROGRAM [--write FILE] [WORD…]`: with words, only the cases whose name has all of them. `--write` puts the table of
-//! results into a page. It exits with 1 if a verdict is wrong, surer than it can be, or less sure than it must be.
+//! `nssight-truth PROGRAM [--write FILE] [--reports DIR] [WORD…]`: with words, only the cases whose name or kind has all of them.
+//! `--write` puts the table of results into a page, `--reports DIR` the reports of wrong verdicts into a directory. It exits with 1 if a verdict is wrong, surer than it can be, or less sure than it must be.
 
 mod case;
 mod client;
+mod late;
+mod network;
 mod page;
 mod peer;
+mod pki;
+mod token;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::{LazyLock, Mutex};
 use std::thread;
 
-use nssight_fixtures::authority::{DAY, Identity, Spec, Usage};
-
-use case::{Fault, ServerIdentity, Tls, Verdict, Versions, Wrong};
-use client::Clients;
+use case::{Fault, Tls, Verdict, Versions, Wrong};
 use peer::{PEERS, Peer, Setup};
+use pki::Pki;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// The file of the faults.
+/// A file of faults.
 #[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Faults {
+    /// What they have in common.
+    kind: String,
     fault: Vec<Fault>,
 }
 
+/// Every kind of fault, in the order of the page.
+const KINDS: [&str; 10] = [
+    include_str!("../faults.toml"),
+    include_str!("../faults/healthy.toml"),
+    include_str!("../faults/late.toml"),
+    include_str!("../faults/applications.toml"),
+    include_str!("../faults/trust.toml"),
+    include_str!("../faults/chains.toml"),
+    include_str!("../faults/clients.toml"),
+    include_str!("../faults/databases.toml"),
+    include_str!("../faults/tokens.toml"),
+    include_str!("../faults/networks.toml"),
+];
+
 /// One case, and what came of it.
 pub(crate) struct Tried<'a> {
+    /// What kind of fault it is.
+    pub(crate) kind: &'a str,
     /// The server.
     pub(crate) peer: &'static Peer,
     /// What was wrong.
@@ -69,23 +90,25 @@ fn main() -> ExitCode {
 fn run() -> Result<usize, Failure> {
     let mut arguments = std::env::args().skip(1);
     let program = PathBuf::from(arguments.next().ok_or("name the program to be tried")?).canonicalize()?;
-    let (mut write, mut words) = (None, Vec::new());
+    let (mut write, mut reports, mut words) = (None, None, Vec::new());
     while let Some(word) = arguments.next() {
         match word.as_str() {
             "--write" => write = Some(PathBuf::from(arguments.next().ok_or("--write needs a file")?)),
+            "--reports" => reports = Some(PathBuf::from(arguments.next().ok_or("--reports needs a directory")?)),
             _ => words.push(word),
         }
     }
-    let faults: Faults = toml::from_str(include_str!("../faults.toml"))?;
-    let servers = Servers::make()?;
-    let clients = Clients::make()?;
+    let kinds = KINDS.iter().map(|text| toml::from_str(text)).collect::<Result<Vec<Faults>, _>>()?;
+    let pki = Pki::make()?;
+    let faults = || kinds.iter().flat_map(|kind| kind.fault.iter().map(|fault| (kind.kind.as_str(), fault)));
     let mut cases = Vec::new();
     for peer in PEERS {
-        for fault in &faults.fault {
+        for (kind, fault) in faults() {
             for version in [Tls::V12, Tls::V13] {
                 let name = name(peer, fault, version);
-                if words.iter().all(|word| name.split(' ').any(|part| part == word)) {
-                    cases.push((peer, fault, version));
+                let wanted = words.iter().all(|word| name.split(' ').any(|part| part == word) || word == kind);
+                if wanted && fault.is_tried(peer, version) {
+                    cases.push((kind, peer, fault, version));
                 }
             }
         }
@@ -95,13 +118,17 @@ fn run() -> Result<usize, Failure> {
     thread::scope(|scope| {
         let work = || -> Result<(), Failure> {
             loop {
-                let Some((peer, fault, version)) = next.lock().expect("nobody panics with it").next() else {
+                let Some((kind, peer, fault, version)) = next.lock().expect("nobody panics with it").next() else {
                     return Ok(());
                 };
-                let tried = case_of(&program, &servers, &clients, peer, fault, version)
+                let (report, verdict, wrong) = case_of(&program, &pki, peer, fault, version)
                     .map_err(|error| format!("{}: {error}", name(peer, fault, version)))?;
+                let tried = Tried { kind, peer, fault, version, verdict, wrong };
                 if let Some(wrong) = tried.wrong {
-                    eprintln!("{}: {wrong:?}: {:?}", tried.name(), tried.verdict);
+                    eprintln!("{}: {wrong:?}: {}", tried.name(), tried.verdict);
+                    if let Some(directory) = &reports {
+                        std::fs::write(directory.join(tried.name().replace(' ', "_")), report)?;
+                    }
                 }
                 done.lock().expect("nobody panics with it").push(tried);
             }
@@ -111,45 +138,54 @@ fn run() -> Result<usize, Failure> {
     })?;
     let mut done = done.into_inner().map_err(|_| "a case ended in a panic")?;
     done.sort_by_key(|tried| {
-        let fault = faults.fault.iter().position(|fault| fault.id == tried.fault.id);
+        let fault = faults().position(|(_, fault)| fault.id == tried.fault.id);
         (fault, PEERS.iter().position(|peer| peer.name == tried.peer.name), tried.version)
     });
     println!("{}", page::counts(&done));
     if let Some(file) = write {
-        std::fs::write(file, page::page(&faults.fault, &done))?;
+        std::fs::write(file, page::page(&done))?;
     }
     Ok(done.iter().filter(|tried| tried.wrong.is_some()).count())
 }
 
-fn case_of<'a>(
+/// The report, its verdict, and what is wrong with that.
+fn case_of(
     program: &Path,
-    servers: &Servers,
-    clients: &Clients,
-    peer: &'static Peer,
-    fault: &'a Fault,
+    pki: &Pki,
+    peer: &Peer,
+    fault: &Fault,
     version: Tls,
-) -> Result<Tried<'a>, Failure> {
+) -> Result<(Vec<u8>, Verdict, Option<Wrong>), Failure> {
     let directory = tempfile::tempdir()?;
     let place = directory.path().join("peer");
     std::fs::create_dir(&place)?;
-    let identity = servers.identity(fault.server);
-    let setup = Setup { directory: &place, identity, client_ca: &clients.authority, asks: fault.asks, version };
+    let identity = pki.certificate(&format!("server:{}", fault.server))?;
+    let client_ca = &pki.authorities["client-ca"];
+    let setup = Setup { directory: &place, identity, client_ca, asks: fault.asks, version, judge: &fault.judge };
     let running = peer.start(&setup)?;
     let mut command = Command::new(program);
-    command.args(["diagnose", "--format", "json", &format!("localhost:{}", running.port)]);
-    clients.arguments(fault, &servers.authority, directory.path(), &mut command)?;
+    let target = match peer.is_elsewhere() {
+        true => network::target(&fault.host),
+        false => format!("{}:{}", fault.host, running.port),
+    };
+    command.args(["diagnose", "--format", "json", &target]).args(&fault.flags);
+    client::arguments(fault, pki, directory.path(), &mut command)?;
     if fault.versions == Versions::Apart {
         let other = if version == Tls::V12 { Tls::V13 } else { Tls::V12 };
         command.args(["--tls-min", other.as_str(), "--tls-max", other.as_str()]);
     }
-    let output = command.env_remove("NSS_DEFAULT_DB_TYPE").output()?;
+    command.env_remove("NSS_DEFAULT_DB_TYPE");
+    if peer.is_elsewhere() {
+        command = network::within(fault, version, pki, directory.path(), &command)?;
+    }
+    let output = command.output()?;
     drop(running);
     let report: serde_json::Value = serde_json::from_slice(&output.stdout)
         .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))?;
     let verdict: Verdict = serde_json::from_value(report["verdict"].clone())?;
     let connections = report["connections_opened"].as_u64().unwrap_or(u64::MAX);
     let wrong = fault.expected(peer.name, version).against(&verdict, connections);
-    Ok(Tried { peer, fault, version, verdict, wrong })
+    Ok((output.stdout, verdict, wrong))
 }
 
 /// Where the Java server's class is; it is compiled once.
@@ -165,42 +201,4 @@ pub(crate) fn classes() -> Result<PathBuf, Failure> {
         }
     });
     CLASSES.as_ref().map(|directory| directory.path().to_owned()).map_err(|error| error.clone().into())
-}
-
-/// Every identity that a server may have.
-struct Servers {
-    authority: Identity,
-    all: Vec<(ServerIdentity, Identity)>,
-}
-
-impl Servers {
-    fn make() -> Result<Self, Failure> {
-        let authority = Identity::authority("Truth CA")?;
-        let intermediate = authority.issue(&Spec::new("Truth Intermediate CA", Usage::Authority))?;
-        let server = || Spec::new("localhost", Usage::Server).names(&["localhost", "127.0.0.1"]);
-        let without = |identity: Identity| Identity { chain: Vec::new(), ..identity };
-        let all = vec![
-            (ServerIdentity::Good, authority.issue(&server())?),
-            (ServerIdentity::Intermediate, intermediate.issue(&server())?),
-            (ServerIdentity::NoIntermediate, without(intermediate.issue(&server())?)),
-            (ServerIdentity::Expired, authority.issue(&server().valid(-60 * DAY, -DAY))?),
-            (ServerIdentity::NotYetValid, authority.issue(&server().valid(30 * DAY, 60 * DAY))?),
-            (ServerIdentity::OtherCa, Identity::authority("Another CA")?.issue(&server())?),
-            (ServerIdentity::SelfSigned, Identity::self_signed(&server())?),
-            (
-                ServerIdentity::WrongName,
-                authority.issue(&Spec::new("other", Usage::Server).names(&["db.example.org"]))?,
-            ),
-            (
-                ServerIdentity::ClientUsage,
-                authority.issue(&Spec::new("localhost", Usage::Client).names(&["localhost", "127.0.0.1"]))?,
-            ),
-        ];
-        Ok(Self { authority, all })
-    }
-
-    fn identity(&self, wanted: ServerIdentity) -> &Identity {
-        let found = self.all.iter().find(|(identity, _)| *identity == wanted);
-        &found.expect("every identity is made").1
-    }
 }

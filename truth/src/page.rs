@@ -4,55 +4,86 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::Tried;
-use crate::case::{Fault, Sure, Wrong};
-use crate::peer::PEERS;
+use crate::case::{Sure, Wrong};
+use crate::peer::{PEERS, Peer};
+
+const WRONG: [(Wrong, &str); 5] = [
+    (Wrong::Status, "wrong status"),
+    (Wrong::Cause, "wrong cause"),
+    (Wrong::OverCertain, "too sure"),
+    (Wrong::UnderCertain, "not sure enough"),
+    (Wrong::Connections, "more than one connection"),
+];
+
+fn with(all: &[&Tried<'_>], wrong: Option<Wrong>) -> usize {
+    all.iter().filter(|tried| tried.wrong == wrong).count()
+}
 
 /// How many were right, and how many wrong in which way.
 pub(crate) fn counts(all: &[Tried<'_>]) -> String {
-    let mut wrong: BTreeMap<Wrong, usize> = BTreeMap::new();
-    for tried in all {
-        if let Some(kind) = tried.wrong {
-            *wrong.entry(kind).or_default() += 1;
-        }
-    }
-    let count = |kind: Wrong| wrong.get(&kind).copied().unwrap_or(0);
-    format!(
-        "{} cases: {} right; wrong status {}, wrong cause {}, too sure {}, not sure enough {}, more than one connection {}",
-        all.len(),
-        all.iter().filter(|tried| tried.wrong.is_none()).count(),
-        count(Wrong::Status),
-        count(Wrong::Cause),
-        count(Wrong::OverCertain),
-        count(Wrong::UnderCertain),
-        count(Wrong::Connections),
-    )
+    let all: Vec<&Tried<'_>> = all.iter().collect();
+    let wrong = WRONG.map(|(kind, name)| format!("{name} {}", with(&all, Some(kind))));
+    format!("{} cases: {} right; {}", all.len(), with(&all, None), wrong.join(", "))
 }
 
-/// The page with a row for each fault and a column for each peer.
-pub(crate) fn page(faults: &[Fault], all: &[Tried<'_>]) -> String {
+/// The page: counts by kind, and what came of each case.
+pub(crate) fn page(all: &[Tried<'_>]) -> String {
     let mut text = String::from(
-        "# Trust in the verdict\n\nReal TLS servers with real faults, over TLS 1.2 and 1.3. What must come out was written down before: \
-         the status, the layer and cause, whose fault, and how sure a verdict must and may be. `make truth` makes this page.\n\n",
+        "# Trust in the verdict\n\nReal TLS servers, databases, tokens and networks, with real faults and with oddities that are none, over TLS \
+         1.2 and 1.3. What must come out was written down before: the status, the layer and cause, whose fault, and how sure a \
+         verdict must and may be. `make truth` makes this page.\n\n",
     );
     let _ = writeln!(text, "{}.\n", counts(all));
-    text += "Each cell has the verdicts over TLS 1.2 and TLS 1.3: `p` pass, `f` fail, `?` neither, and how sure, 1 possible, 2 likely, \
-             3 certain. A verdict that is not as it must be is marked with `!`.\n\n| fault |";
-    for peer in PEERS {
-        let _ = write!(text, " {} |", peer.name);
+    let mut kinds: Vec<(&str, Vec<&Tried<'_>>)> = Vec::new();
+    for tried in all {
+        match kinds.iter_mut().find(|(kind, _)| *kind == tried.kind) {
+            Some((_, of_it)) => of_it.push(tried),
+            None => kinds.push((tried.kind, vec![tried])),
+        }
     }
-    text += "\n|---|";
-    text += &"---|".repeat(PEERS.len());
+    text += "| kind | cases | right |";
+    WRONG.iter().for_each(|(_, name)| text += &format!(" {name} |"));
+    text += "\n|---|---|---|---|---|---|---|---|\n";
+    for (kind, of_it) in &kinds {
+        let _ = write!(text, "| {kind} | {} | {} |", of_it.len(), with(of_it, None));
+        WRONG.iter().for_each(|(wrong, _)| text += &format!(" {} |", with(of_it, Some(*wrong))));
+        text.push('\n');
+    }
+    text += "\nEach cell has the verdicts over the versions that were tried, TLS 1.2 first: `p` pass, `f` fail, `?` neither, and how sure, 1 \
+             possible, 2 likely, 3 certain. A verdict that is not as it must be is marked with `!`.\n";
+    for (kind, of_it) in &kinds {
+        let _ = writeln!(text, "\n## {}{}\n", kind[..1].to_uppercase(), &kind[1..]);
+        table(of_it, &mut text);
+    }
+    text
+}
+
+/// A row for each fault, and a column for each peer that any of them was tried with.
+fn table(all: &[&Tried<'_>], text: &mut String) {
+    let is_in = |peer: &&Peer| all.iter().any(|tried| tried.peer.name == peer.name);
+    let peers: Vec<&Peer> = PEERS.iter().filter(is_in).collect();
+    text.push_str("| fault |");
+    peers.iter().for_each(|peer| text.push_str(&format!(" {} |", peer.name)));
+    text.push_str("\n|---|");
+    text.push_str(&"---|".repeat(peers.len()));
     text.push('\n');
-    for fault in faults {
-        let _ = write!(text, "| {} |", fault.title);
-        for peer in PEERS {
-            let of = |tried: &&Tried<'_>| tried.fault.id == fault.id && tried.peer.name == peer.name;
-            let cells: Vec<String> = all.iter().filter(of).map(cell).collect();
-            let _ = write!(text, " {} |", cells.join(" "));
+    let mut rows: Vec<(&str, BTreeMap<&str, Vec<String>>)> = Vec::new();
+    for tried in all {
+        let title = tried.fault.title.as_str();
+        if rows.last().is_none_or(|(last, _)| *last != title) {
+            rows.push((title, BTreeMap::new()));
+        }
+        if let Some((_, cells)) = rows.last_mut() {
+            cells.entry(tried.peer.name).or_default().push(cell(tried));
+        }
+    }
+    for (title, cells) in rows {
+        let _ = write!(text, "| {title} |");
+        for peer in &peers {
+            let _ = write!(text, " {} |", cells.get(peer.name).map(|cells| cells.join(" ")).unwrap_or_default());
         }
         text.push('\n');
     }
-    text
 }
 
 fn cell(tried: &Tried<'_>) -> String {

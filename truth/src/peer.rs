@@ -11,7 +11,8 @@ use nssight_fixtures::authority::Identity;
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
 
 use crate::Failure;
-use crate::case::{Asks, Tls};
+use crate::case::{Asks, Judge, Tls};
+use crate::late;
 
 /// A server that does not listen by then will not.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
@@ -28,6 +29,8 @@ pub(crate) struct Setup<'a> {
     pub asks: Asks,
     /// The one version that it speaks.
     pub version: Tls,
+    /// When and how it judges.
+    pub judge: &'a Judge,
 }
 
 /// The files that most servers read.
@@ -46,36 +49,70 @@ struct Files {
 pub(crate) struct Peer {
     /// As the data and the table spell it.
     pub name: &'static str,
-    command: fn(&Setup<'_>, &Files, u16) -> Result<Command, Failure>,
+    kind: Kind,
 }
 
-/// All of them.
+type Start = fn(&Setup<'_>, &Files, u16) -> Result<Command, Failure>;
+
+enum Kind {
+    /// A TLS server that every fault is tried with, unless it names its peers.
+    Server(Start),
+    /// Something else that listens.
+    Listener(Start),
+    /// A server that is stopped as soon as it listens, so that the kernel takes connections for it.
+    Stopped(Start),
+    /// A server in this process.
+    Late,
+    /// Nobody listens.
+    Nobody,
+    /// A host in a network of its own.
+    Network,
+}
+
+/// All of them; those that every fault is tried with come first.
 pub(crate) const PEERS: &[Peer] = &[
-    Peer { name: "s_server", command: s_server },
-    Peer { name: "selfserv", command: selfserv },
-    Peer { name: "gnutls-serv", command: gnutls_serv },
-    Peer { name: "nginx", command: nginx },
-    Peer { name: "apache", command: apache },
-    Peer { name: "haproxy", command: haproxy },
-    Peer { name: "stunnel", command: stunnel },
-    Peer { name: "jsse", command: jsse },
+    Peer { name: "s_server", kind: Kind::Server(s_server) },
+    Peer { name: "selfserv", kind: Kind::Server(selfserv) },
+    Peer { name: "gnutls-serv", kind: Kind::Server(gnutls_serv) },
+    Peer { name: "nginx", kind: Kind::Server(nginx) },
+    Peer { name: "apache", kind: Kind::Server(apache) },
+    Peer { name: "haproxy", kind: Kind::Server(haproxy) },
+    Peer { name: "stunnel", kind: Kind::Server(stunnel) },
+    Peer { name: "jsse", kind: Kind::Server(jsse) },
+    Peer { name: "late", kind: Kind::Late },
+    Peer { name: "http", kind: Kind::Listener(http) },
+    Peer { name: "stopped", kind: Kind::Stopped(s_server) },
+    Peer { name: "nobody", kind: Kind::Nobody },
+    Peer { name: "network", kind: Kind::Network },
 ];
 
 /// A server that runs. Dropping it ends it.
 pub(crate) struct Running {
-    child: Child,
+    child: Option<Child>,
     /// Where it listens.
     pub port: u16,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
 impl Peer {
+    /// Whether every fault is tried with it, unless it names its peers.
+    pub(crate) fn is_usual(&self) -> bool {
+        matches!(self.kind, Kind::Server(_))
+    }
+
+    /// Whether it is a host in a network of its own, which [`crate::network`] makes.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        matches!(self.kind, Kind::Network)
+    }
+
     /// Starts it and waits until it listens.
     ///
     /// # Errors
@@ -83,18 +120,30 @@ impl Peer {
     pub(crate) fn start(&self, setup: &Setup<'_>) -> Result<Running, Failure> {
         let files = Files::write(setup)?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let start = match self.kind {
+            Kind::Server(start) | Kind::Listener(start) | Kind::Stopped(start) => start,
+            Kind::Late => return Ok(Running { child: None, port: late::serve(setup)? }),
+            Kind::Nobody | Kind::Network => return Ok(Running { child: None, port }),
+        };
         let said = File::create(setup.directory.join("said"))?;
-        let mut command = (self.command)(setup, &files, port)?;
+        let mut command = start(setup, &files, port)?;
         command.current_dir(setup.directory).stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
         let child = command.spawn().map_err(|error| format!("{}: {error}", self.name))?;
-        let mut running = Running { child, port };
+        let mut running = Running { child: Some(child), port };
         let until = Instant::now() + STARTS_WITHIN;
         while !listens(port)? {
-            if running.child.try_wait()?.is_some() || Instant::now() > until {
+            let has_ended = running.child.as_mut().map_or(Ok(None), Child::try_wait)?.is_some();
+            if has_ended || Instant::now() > until {
                 let said = fs::read_to_string(setup.directory.join("said"))?;
                 return Err(format!("{} does not listen: {said}", self.name).into());
             }
             std::thread::sleep(Duration::from_millis(10));
+        }
+        if let (Kind::Stopped(_), Some(child)) = (&self.kind, &running.child) {
+            let stopped = Command::new("kill").args(["-STOP", &child.id().to_string()]).status()?;
+            if !stopped.success() {
+                return Err("the server could not be stopped".into());
+            }
         }
         Ok(running)
     }
@@ -270,5 +319,20 @@ fn jsse(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure>
     command.arg(&files.certificate).arg(&files.key).arg(&files.client_ca);
     command.arg(setup.version.openssl_name());
     command.arg(setup.asks.spelled("required", "optional", "nothing"));
+    Ok(command)
+}
+
+/// HTTP without TLS.
+fn http(setup: &Setup<'_>, _: &Files, port: u16) -> Result<Command, Failure> {
+    let directory = setup.directory.display();
+    let text = format!(
+        "daemon off; master_process off; pid {directory}/pid; error_log stderr; events {{ }}
+http {{ access_log off; client_body_temp_path {directory}/a; proxy_temp_path {directory}/b; fastcgi_temp_path {directory}/c;
+uwsgi_temp_path {directory}/d; scgi_temp_path {directory}/e; server {{ listen 127.0.0.1:{port}; location / {{ return 200; }} }} }}\n"
+    );
+    let config = setup.directory.join("nginx.conf");
+    fs::write(&config, text)?;
+    let mut command = Command::new("/usr/sbin/nginx");
+    command.arg("-c").arg(config).arg("-e").arg("stderr");
     Ok(command)
 }

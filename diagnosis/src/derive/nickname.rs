@@ -16,6 +16,10 @@ pub fn near_miss(wanted: &str, present: &str, subject: &str) -> Option<&'static 
     if unspaced(&wanted.to_lowercase()) == unspaced(&present.to_lowercase()) {
         return Some("blanks, dashes or case differ");
     }
+    let without_blanks = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_lowercase();
+    if without_blanks(wanted) == without_blanks(subject) {
+        return Some("that is its subject");
+    }
     let common_name = subject.split(',').find_map(|part| part.trim().strip_prefix("CN="));
     if common_name.is_some_and(|name| name.eq_ignore_ascii_case(wanted)) {
         return Some("its subject has that name");
@@ -56,6 +60,7 @@ mod tests {
             assert_eq!(near_miss(wanted, present, "CN=other"), Some(how), "{wanted} / {present}");
         }
         assert_eq!(near_miss("alice", "x1", "CN=Alice,O=Lab"), Some("its subject has that name"));
+        assert_eq!(near_miss("CN=Alice, O=Lab", "x1", "CN=Alice,O=Lab"), Some("that is its subject"));
         assert_eq!(near_miss("sigul-client-cert", "sigul-bridge-cert", "CN=bridge"), None);
         assert_eq!(near_miss("ca", "cb", "CN=ca2"), None);
     }

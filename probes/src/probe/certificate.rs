@@ -2,6 +2,7 @@
 
 use nssight_diagnosis::derive::dates::{self as derive, Validity};
 use nssight_diagnosis::derive::nickname::near_miss;
+use nssight_diagnosis::fact::Facts;
 use nssight_diagnosis::fact::fact::{self, ClockState, OurCertificateState as State, OwnChainState as Chain};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{Layer, Notes, Outcome, Status, shell};
@@ -10,10 +11,12 @@ use nssight_nssdb::{Certificate as Entry, Database};
 use time::OffsetDateTime;
 
 use crate::error_info;
+use crate::policy::Policy;
 use crate::probe::nss_db;
 use crate::profile::Profile;
 use crate::target::{Role, Target};
 use crate::token;
+use crate::trust_store;
 use crate::walk::{Probe, Walk};
 use crate::x509;
 
@@ -60,6 +63,10 @@ fn judge(
     notes.put(fact::OUR_CERTIFICATE_ISSUER.text(certificate.issuer_name()));
     notes.put(fact::OUR_CERTIFICATE_TRUST.text(certificate.trust()));
     notes.put(fact::OUR_CERTIFICATE_CHAIN.text(chain.iter().map(link).collect::<Vec<_>>().join(" <- ")));
+    notes.put(match trust_store::is_ca(&certificate.der()) {
+        true => fact::OurCertificateKind::Authority,
+        false => fact::OurCertificateKind::EndEntity,
+    });
     let now = OffsetDateTime::now_utc();
     let issuers: Vec<Option<Validity>> = chain.iter().skip(1).map(|ca| dates(ca).map(validity)).collect();
     let objections = objections(walk.target().role, certificate, &mut notes);
@@ -78,6 +85,12 @@ fn judge(
         _ => above,
     };
     notes.put(own.as_ref().map_or(State::Good, |(state, _)| *state));
+    if matches!(own, Some((State::Weak, _))) {
+        // What NSS as it comes would take, only this host's policy calls weak.
+        let mut policy = Facts::default();
+        Policy::of_this_process().facts(&mut policy);
+        notes.extend(policy);
+    }
     notes.put(above.state);
     match (own, above.state) {
         (Some((state, summary)), Chain::Good | Chain::SelfSigned) if is_a_remark(state) => {
@@ -360,9 +373,21 @@ fn without_trust(
             notes.put(fact::OWN_CHAIN_OTHER_TRUSTED_CA.text(other));
             notes.warn(signal::CERTIFICATE_REMARK, above.summary)
         }
+        // Any peer may come from another CA than ours. Which one this database lacks, the peer's chain shows.
+        None if role == Role::Client && walk.target().profile() == Profile::Tls => {
+            let summary = format!("{}, and no other CA is trusted there", above.summary);
+            match walk.connects {
+                true => notes.warn(signal::CERTIFICATE_REMARK, summary),
+                false => notes.fail(signal::NOTHING_TRUSTED, summary),
+            }
+        }
         None => notes.fail(signal::CERTIFICATE_UNUSABLE, above.summary),
     };
-    outcome.remedy(text, command)
+    // A client's own CA needs no trust: that is for the CA of its peer.
+    match outcome.status() {
+        Status::Warn if role == Role::Client && walk.target().profile() == Profile::Tls => outcome,
+        _ => outcome.remedy(text, command),
+    }
 }
 
 fn remedy(walk: &Walk<'_>, above: &Above, top: &Certificate) -> (String, Option<String>) {

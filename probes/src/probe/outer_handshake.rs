@@ -54,7 +54,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let control = Control::until(walk.deadline);
     let role = target.role;
     let is_bridge = target.server.is_some();
-    let goes_on = walk.goes_on && is_bridge;
+    let goes_on = walk.goes_on && (is_bridge || target.question.is_some());
     let peer = target.peer();
     notes.put(if target.server.is_some() { fact::PeerPlace::BeforeAServer } else { fact::PeerPlace::Last });
     let patience = target.patience;
@@ -125,6 +125,11 @@ fn note_versions(client: &TlsClient, asked: (TlsVersion, TlsVersion), notes: &mu
     let offered = client.versions();
     let range = |(low, high): (u16, u16)| format!("{} to {}", TlsVersion::name_of(low), TlsVersion::name_of(high));
     notes.put(fact::SESSION_VERSIONS_OFFERED.text(range(offered)));
+    notes.put(match offered {
+        (low, high) if low != high => fact::OfferSpan::Several,
+        (low, _) if low >= TlsVersion::Tls13.wire() => fact::OfferSpan::Tls13Alone,
+        _ => fact::OfferSpan::OlderAlone,
+    });
     let asked = (asked.0.wire(), asked.1.wire());
     if offered == asked {
         notes.put(fact::OfferVersions::AsAsked);

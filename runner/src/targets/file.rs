@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nssight_diagnosis::Layer;
 use nssight_probes::settings::BRIDGE_PORT;
-use nssight_probes::target::{Endpoint, TlsVersion};
+use nssight_probes::target::{Endpoint, Question, TlsVersion};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use toml::Spanned;
@@ -50,9 +50,28 @@ pub(crate) struct Entry {
     pub(crate) load_modules: Option<bool>,
     pub(crate) timeout: Option<Seconds>,
     pub(crate) patience: Option<Seconds>,
+    pub(crate) probe: Option<Asks>,
     pub(crate) deadline: Option<Deadline>,
     pub(crate) retries: Option<Retries>,
     pub(crate) retry_spacing: Option<Spacing>,
+}
+
+/// What a plain peer is asked after the handshake.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Asks {
+    Http,
+    None,
+}
+
+impl Asks {
+    /// As a target has it.
+    pub(crate) fn question(self) -> Option<Question> {
+        match self {
+            Self::Http => Some(Question::Http),
+            Self::None => None,
+        }
+    }
 }
 
 /// Keys that somebody may look for, in the order of the documentation.
@@ -79,6 +98,7 @@ pub(crate) const KEYS: &[&str] = &[
     "load-modules",
     "timeout",
     "patience",
+    "probe",
     "deadline",
     "retries",
     "retry-spacing",

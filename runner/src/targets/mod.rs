@@ -22,7 +22,7 @@ use toml::Spanned;
 
 pub use walk::{Told, Tries, Waiting, work};
 
-use file::{Entry, File, Parsed, Variable};
+use file::{Asks, Entry, File, Parsed, Variable};
 
 /// Time that one layer may take, unless the file says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -256,6 +256,7 @@ impl Source<'_> {
             connect: entry.connect.or(defaults.connect).unwrap_or(false),
             load_modules: entry.load_modules.or(defaults.load_modules).unwrap_or(false),
             patience: entry.patience.or(defaults.patience).map(|seconds| seconds.0),
+            question: entry.probe.or(defaults.probe).and_then(Asks::question),
         };
         let own = self.password("password", &entry.password_file, &entry.password_env)?;
         let usual = self.password("password", &defaults.password_file, &defaults.password_env)?;

@@ -23,7 +23,8 @@ use crate::{Document, FileSummary, Incident, Quote, SCHEMA};
 const HOPS: [Role; 3] = [Role::Bridge, Role::Client, Role::Server];
 
 pub(crate) fn conclude(files: &[Scanned], groups: &[Group<'_>], heartbeats: Vec<Heartbeat>) -> Document {
-    let failures: Vec<Failure<'_>> = groups.iter().map(Failure::of).collect();
+    let (overcome, open): (Vec<_>, Vec<_>) = groups.iter().partition(|group| group.overcome().is_some());
+    let failures: Vec<Failure<'_>> = open.into_iter().map(Failure::of).collect();
     let mut by_cause: BTreeMap<Option<Cause>, Vec<usize>> = BTreeMap::new();
     for (index, failure) in failures.iter().enumerate() {
         by_cause.entry(failure.named().map(|first| first.cause)).or_default().push(index);
@@ -38,7 +39,7 @@ pub(crate) fn conclude(files: &[Scanned], groups: &[Group<'_>], heartbeats: Vec<
         Some((failure, count, _)) if failure.named().is_some() => failed(failure, *count, files, &heartbeats),
         _ if !heartbeats.is_empty() => beating(&heartbeats[0]),
         Some((failure, ..)) => unknown(failure, files),
-        None => nothing(files),
+        None => nothing(files, &overcome),
     };
     let incidents = ranked.iter().map(|(failure, count, _)| failure.incident(*count)).collect();
     let summary = |file: &Scanned| FileSummary {
@@ -83,7 +84,14 @@ impl<'a> Failure<'a> {
     }
 
     fn component(&self, component: Component) -> Component {
-        verdict::named(component, &self.names)
+        // The catalogue speaks of a client; a server has the same things to bring.
+        let own = matches!(component, Component::ClientConfig | Component::ClientDb | Component::ClientHost);
+        match self.view.of_server.filter(|_| own) {
+            Some(Role::Bridge) => Component::Bridge,
+            Some(Role::Server) => Component::Server,
+            Some(_) => verdict::named(Component::Peer, &self.names),
+            None => verdict::named(component, &self.names),
+        }
     }
 
     /// Every cause that is left, where none of them is named.
@@ -150,10 +158,16 @@ fn failed(failure: &Failure<'_>, count: usize, files: &[Scanned], heartbeats: &[
             beat.file, beat.period_s, beat.count
         )
     });
-    let verdict = failure.verdict(first, format!("{}{times}{beat}", entry.title));
+    // The catalogue's titles are about a client.
+    let whose = failure.view.of_server.and_then(|_| failure.group.events.iter().rev().find_map(Placed::format));
+    let whose = whose.map_or(String::new(), |format| format!("{} has this on its own side: ", format.title));
+    let verdict = failure.verdict(first, format!("{whose}{}{times}{beat}", entry.title));
     let mut against = Vec::new();
     if failure.group.joined_without_time {
         against.push("the client's lines have no times: that they belong to these of the others is assumed".to_owned());
+    }
+    if let Some((_, next)) = failure.group.next_success() {
+        against.push(format!("a later attempt succeeded: {}:{}", next.file.name, next.event.line));
     }
     let silent = [(Role::Client, "client"), (Role::Bridge, "bridge"), (Role::Server, "server")]
         .into_iter()
@@ -172,7 +186,7 @@ fn beating(beat: &Heartbeat) -> Conclusion {
     let shown = Shown::new(signal::BARE_CONNECTIONS).at(Layer::Bridge);
     let judgement = judged(Some(&shown), &Facts::default());
     let names = Names { peer: Peer::Bridge, ..Names::default() };
-    let view = View { shown: Some(shown), facts: Facts::default() };
+    let view = View { shown: Some(shown), facts: Facts::default(), of_server: None };
     let failure = Failure { group: &group, view, judgement, names };
     let summary = |title: &str| format!("{title} {}: {} times, every {} s.", beat.file, beat.count, beat.period_s);
     let verdict = match failure.judgement.first() {
@@ -221,8 +235,14 @@ fn missing(failure: &Failure<'_>, files: &[Scanned]) -> (String, Remedy) {
     }
 }
 
-fn nothing(files: &[Scanned]) -> Conclusion {
+fn nothing(files: &[Scanned], overcome: &[&Group<'_>]) -> Conclusion {
     let events: u64 = files.iter().map(|file| file.count).sum();
+    if let Some((group, success)) = overcome.iter().rev().find_map(|group| Some((group, group.overcome()?))) {
+        let summary = "cannot tell: what went wrong in these logs was tried again, and succeeded";
+        let next = Remedy { text: "Nothing needs to be done, unless it comes again.".to_owned(), command: None };
+        let lines = quotes(group).into_iter().chain([success.quote()]).collect();
+        return (Verdict::inconclusive(summary.to_owned()), lines, Vec::new(), Some(next));
+    }
     let summary = match events {
         0 => "cannot tell: no line of these logs is known to nssight",
         _ => "cannot tell: no line of these logs says that something failed",

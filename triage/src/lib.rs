@@ -7,6 +7,7 @@ mod format;
 mod heartbeat;
 mod incident;
 mod line;
+mod page;
 mod scan;
 mod sign;
 mod turned;
@@ -21,6 +22,7 @@ use serde::Serialize;
 
 pub use format::{FORMATS, Format, Next};
 pub use heartbeat::Heartbeat;
+pub use page::page;
 pub use scan::patterns;
 pub use sign::Role;
 

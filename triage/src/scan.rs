@@ -1,5 +1,6 @@
 //! One pass over a log: the buffer is searched for all words at once, and only lines that have one are looked at.
 
+use std::hash::{Hash, Hasher};
 use std::io::{ErrorKind, Read};
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -27,6 +28,10 @@ pub(crate) struct Event {
     pub(crate) when: Option<When>,
     /// Who wrote it, by its own words.
     pub(crate) format: Option<&'static Format>,
+    /// Where its writer stands in the session that it is about, where the line tells.
+    pub(crate) role: Option<Role>,
+    /// The connection that it is about, as its writer numbers them.
+    pub(crate) connection: Option<u64>,
     /// Announced as the child's.
     pub(crate) child: bool,
     pub(crate) sign: Sign,
@@ -218,7 +223,18 @@ impl Scan {
             self.out.ends.push(when);
         }
         self.recognise(format);
-        self.keep(Event { line: self.line, when, format, child, sign, by_code, text: Text::new(line) });
+        let (role, connection) = place(format.or(self.out.format), line);
+        self.keep(Event {
+            line: self.line,
+            when,
+            format,
+            role,
+            connection,
+            child,
+            sign,
+            by_code,
+            text: Text::new(line),
+        });
     }
 
     /// What every request writes is most of a log, and most of it is overwritten: its time and writer are read at the end.
@@ -228,7 +244,18 @@ impl Scan {
             self.recognise(Format::of_line(line));
         }
         let (when, format, child, by_code) = (None, None, false, false);
-        self.keep(Event { line: self.line, when, format, child, sign, by_code, text: Text::new(line) });
+        let (role, connection) = (None, None);
+        self.keep(Event {
+            line: self.line,
+            when,
+            format,
+            role,
+            connection,
+            child,
+            sign,
+            by_code,
+            text: Text::new(line),
+        });
     }
 
     fn keep(&mut self, event: Event) {
@@ -243,7 +270,11 @@ impl Scan {
 
     /// Whose log it is. A program of a deployment is more than the library or the tool that it is made of.
     fn recognise(&mut self, found: Option<&'static Format>) {
-        let is_more = |found: &&Format| self.out.format.is_none() || found.profile.is_some();
+        let is_more = |found: &&Format| {
+            found.profile.is_some()
+                || self.out.format.is_none_or(|own| own.role == Role::Unknown && found.role != Role::Unknown)
+        };
+        let found = found.filter(|found| !found.nobodys);
         if let Some(found) = found.filter(|_| !self.named).filter(is_more) {
             self.out.format = Some(found);
             self.named = found.profile.is_some();
@@ -254,9 +285,14 @@ impl Scan {
         if self.out.events.len() == FIRST + LAST {
             self.out.events[FIRST..].rotate_left(self.ring);
         }
+        let file = self.out.format;
         for event in self.out.events.iter_mut().filter(|event| event.when.is_none() && !event.child) {
-            event.when = line::when(event.text.as_bytes());
-            event.format = Format::of_line(event.text.as_bytes());
+            let text = event.text.as_bytes();
+            event.when = line::when(text);
+            event.format = event.format.or_else(|| Format::of_line(text));
+            let (role, connection) = place(event.format.or(file), text);
+            event.role = event.role.or(role);
+            event.connection = event.connection.or(connection);
         }
         if self.out.ends.len() == ENDS {
             self.out.notes.push(format!("only its first {ENDS} ends of file were looked at for a rhythm"));
@@ -269,6 +305,17 @@ impl Scan {
     }
 }
 
+/// Where the writer of a line stands in its session, and which connection it is about.
+fn place(format: Option<&'static Format>, line: &[u8]) -> (Option<Role>, Option<u64>) {
+    let Some(format) = format else { return (None, None) };
+    let hash = |name: &[u8]| {
+        let mut hasher = std::hash::DefaultHasher::new();
+        name.hash(&mut hasher);
+        hasher.finish()
+    };
+    (Some(format.role_in(line)), format.connection_in(line).map(hash))
+}
+
 fn starts_level(line: &[u8]) -> bool {
     [&b"ERROR: "[..], b"WARNING: ", b"INFO: ", b"DEBUG: ", b"CRITICAL: "].iter().any(|level| line.starts_with(level))
 }
@@ -279,12 +326,14 @@ fn reading(line: &[u8], first: Range<usize>, pattern: usize) -> Option<Reading> 
         let (word, mark) = SEARCH.marks[pattern];
         sign::read(mark, word, line, place)
     };
-    // The line of a routine message has nothing else to say.
-    if let Some(routine) = read(first, pattern).filter(|reading| !reading.sign.is_trouble()) {
-        return Some(routine);
+    // The line of a step has nothing else to say, but that of a success may tell of an exception from it.
+    let plain = |reading: &Reading| !reading.sign.is_trouble() && !reading.sign.is(Step::Succeeds);
+    if let Some(step) = read(first, pattern).filter(plain) {
+        return Some(step);
     }
     let all = SEARCH.automaton.find_overlapping_iter(line);
     let all = all.filter_map(|hit| read(hit.range(), hit.pattern().as_usize()));
     // Of equals the first counts.
-    all.reduce(|best, next| if next.telling() > best.telling() { next } else { best })
+    let best = all.reduce(|best, next| if next.telling() > best.telling() { next } else { best });
+    best.map(|best| sign::beside(best, line))
 }

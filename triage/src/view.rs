@@ -20,6 +20,8 @@ pub(crate) struct View {
     /// What counts of what went wrong.
     pub(crate) shown: Option<Shown>,
     pub(crate) facts: Facts,
+    /// It is the server's own: what that one has to bring is missing or broken.
+    pub(crate) of_server: Option<Role>,
 }
 
 /// What the lines of one failure show.
@@ -27,9 +29,14 @@ pub(crate) fn view(group: &Group<'_>) -> View {
     let lines = Lines::of(group);
     let shown = lines.local().or_else(|| lines.outer()).or_else(|| lines.request());
     let shown = shown.or_else(|| lines.inner()).or_else(|| lines.end()).or_else(|| lines.rest());
+    let theirs = if shown.is_none() { lines.theirs() } else { None };
+    let (shown, of_server) = match theirs {
+        Some((shown, role)) => (Some(shown), Some(role)),
+        None => (shown, None),
+    };
     let mut facts = lines.facts(shown.as_ref());
     facts.seen_by(SeenBy::Log);
-    View { shown: shown.map(|shown| Shown { said_by: SeenBy::Log, ..shown }), facts }
+    View { shown: shown.map(|shown| Shown { said_by: SeenBy::Log, ..shown }), facts, of_server }
 }
 
 /// An error of a session, not of the program's own side, and more than its end.
@@ -61,8 +68,13 @@ impl<'a> Lines<'a> {
     fn of(group: &'a Group<'a>) -> Self {
         let accepted = group.has(Role::Bridge, Step::Accepts);
         let looked_up = group.events.iter().any(|it| it.role.is_client() && it.event.sign.is(Step::LooksUp));
+        // Of several words the first that knows why.
         let said = |at: fn(Role) -> bool| {
-            group.events.iter().filter(|it| at(it.role) && !it.event.child).find_map(|it| turned(it.trouble()?))
+            let own = group.events.iter().filter(|it| at(it.role) && !it.event.child);
+            let mut all = own.filter_map(|it| turned(it.trouble()?));
+            let first = all.next()?;
+            let knows = |said: &Said| matches!(said, Said::Refuses { knows_why: true, .. });
+            Some(if knows(&first) { first } else { all.find(knows).unwrap_or(first) })
         };
         Self {
             group,
@@ -95,7 +107,7 @@ impl<'a> Lines<'a> {
         match placed.role {
             _ if placed.event.child => Some(Layer::OuterHandshake),
             _ if speaks_of_inner => Some(Layer::InnerHandshake),
-            Role::Unknown if alone => None,
+            Role::Unknown if alone && placed.format().is_none() => None,
             _ => Some(Layer::OuterHandshake),
         }
     }
@@ -107,6 +119,12 @@ impl<'a> Lines<'a> {
             Family::Local => *signal != signal::LIBRARY_NOT_LOADED || self.looked_up,
             family => family == Family::Network,
         };
+        let of_own_chain = |(signal, placed): &(Signal, &Placed<'_>)| {
+            signal.row().family == Family::Chain && placed.format().is_some_and(|format| format.own_certificate)
+        };
+        if let Some((signal, _)) = self.own().find(of_own_chain) {
+            return Some(Shown::new(signal).at(Layer::Certificate));
+        }
         let all = || self.own().map(|(signal, _)| signal).filter(counts);
         // A traceback names the option that is missing in its last line only.
         let signal = all().find(|signal| *signal == signal::PASSWORD_MISSING).or_else(|| all().next())?;
@@ -178,6 +196,16 @@ impl<'a> Lines<'a> {
     /// What else the client says.
     fn rest(&self) -> Option<Shown> {
         self.own().last().map(|(signal, _)| Shown::new(signal))
+    }
+
+    /// What a server says of its own certificate, key, password, database or configuration, where nothing is said of a client.
+    fn theirs(&self) -> Option<(Shown, Role)> {
+        let is_server = |placed: &&Placed<'a>| matches!(placed.role, Role::Bridge | Role::Server | Role::Peer);
+        let own = self.group.events.iter().filter(is_server);
+        let mut own = own.filter_map(|placed| Some((placed.trouble()?, placed.role)));
+        let (signal, role) =
+            own.find(|(signal, _)| signal.row().family == Family::Local && turned(*signal).is_none())?;
+        Some((Shown::new(signal), role))
     }
 
     fn facts(&self, shown: Option<&Shown>) -> Facts {

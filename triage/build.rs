@@ -77,6 +77,7 @@ struct Known {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Attempt {
     begins: Vec<String>,
+    waits: Vec<String>,
     accepts: Vec<String>,
     reads: Vec<String>,
     starts: Vec<String>,
@@ -186,10 +187,11 @@ fn check(all: &[Read]) {
 }
 
 /// The words of each step.
-fn of_attempt(format: &Format) -> [(&'static str, &[String]); 9] {
+fn of_attempt(format: &Format) -> [(&'static str, &[String]); 10] {
     let Format { attempt, context, .. } = format;
     [
         ("Begins", &attempt.begins),
+        ("Waits", &attempt.waits),
         ("Accepts", &attempt.accepts),
         ("Reads", &attempt.reads),
         ("Starts", &attempt.starts),

@@ -114,11 +114,16 @@ impl Spelling {
     }
 }
 
+/// Whether a signal says that a certificate was refused, or that an alert came, and not why or which.
+pub fn says_no_reason(shown: Signal) -> bool {
+    [signal::CHAIN_REFUSED, signal::ALERT_OTHER].contains(&shown)
+}
+
 /// Whether what was read says no more than that something went wrong. A name or number of NSS is exact, also where nothing
 /// more is known of it.
 fn is_vague(mark: Mark, shown: Signal) -> bool {
     let exact = matches!(mark, Mark::Name | Mark::Number | Mark::Bare);
-    [signal::CHAIN_REFUSED, signal::ALERT_OTHER].contains(&shown) || !exact && shown.row().family == Family::Other
+    says_no_reason(shown) || !exact && shown.row().family == Family::Other
 }
 
 /// Names that libraries have for errors. OpenSSL has names with `_ERROR` in them that tell nothing.

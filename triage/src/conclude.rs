@@ -7,6 +7,7 @@ use nssight_diagnosis::cause::At;
 use nssight_diagnosis::fact::fact;
 use nssight_diagnosis::judge::{self, Alternative, Candidate, Case, Judgement};
 use nssight_diagnosis::signal::{Family, signal};
+use nssight_diagnosis::spelling;
 use nssight_diagnosis::verdict::{self, Also, Names, Peer};
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{Cause, Component, Confidence, Facts, Layer, Remedy, Shown, Verdict};
@@ -79,6 +80,9 @@ impl<'a> Failure<'a> {
     /// an error of which no more than the name is known: there something else must speak for one of them.
     fn named(&self) -> Option<&Candidate> {
         let family = self.judgement.shown.as_ref()?.signal.row().family;
+        if spelling::says_no_reason(self.judgement.shown.as_ref()?.signal) {
+            return None;
+        }
         let tells = !matches!(family, Family::End | Family::Silence | Family::Other);
         self.judgement.first().filter(|_| tells || self.judgement.confidence != Confidence::Possible)
     }

@@ -42,6 +42,8 @@ impl Role {
 pub(crate) enum Step {
     /// Its writer begins to serve somebody.
     Begins,
+    /// It waits for the client.
+    Waits,
     /// It accepted the client.
     Accepts,
     /// It read the request.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nssight_diagnosis::derive::close::close;
 use nssight_diagnosis::fact::{Hop, SeenBy, fact};
 use nssight_diagnosis::signal::{Family, Signal, signal};
-use nssight_diagnosis::{Facts, Layer, Shown};
+use nssight_diagnosis::{Facts, Layer, Shown, spelling};
 
 use crate::incident::{Group, Placed};
 use crate::sign::{Role, Step};
@@ -144,7 +144,10 @@ impl<'a> Lines<'a> {
     fn outer(&self) -> Option<Shown> {
         let of_outer = |placed: &Placed<'_>| self.session(placed) != Some(Layer::InnerHandshake);
         let mut own = self.own().filter(|(signal, placed)| is_of_session(*signal) && of_outer(placed));
-        let ours = own.next();
+        // What gives a reason goes before what only says that there was an error.
+        let first = own.next();
+        let vague = first.is_some_and(|(signal, _)| spelling::says_no_reason(signal));
+        let ours = if vague { own.find(|(signal, _)| !spelling::says_no_reason(*signal)).or(first) } else { first };
         let at = Layer::OuterHandshake;
         match (ours, self.of_bridge) {
             // Whoever refuses knows best why.

@@ -27,6 +27,8 @@ struct Excerpt {
     cause: Option<String>,
     layer: Option<String>,
     component: Option<String>,
+    /// What was wrong in truth, where other faults write the same lines: it is named beside a cause that is only possible.
+    truth: Option<String>,
     text: String,
 }
 
@@ -84,6 +86,12 @@ fn side(document: &Document) -> Option<Side> {
     }
 }
 
+/// Whether this cause is named beside one that is no more than possible.
+fn possible(document: &Document, truth: &str) -> bool {
+    let verdict = &document.verdict;
+    verdict.confidence == Confidence::Possible && verdict.alternatives.iter().any(|other| other.cause.id() == truth)
+}
+
 /// What is wrong with what was told.
 fn objection(format: &str, excerpt: &Excerpt) -> Option<String> {
     let document = triage(&excerpt.text);
@@ -106,7 +114,10 @@ fn objection(format: &str, excerpt: &Excerpt) -> Option<String> {
         Expect::Cause if verdict.component.map(|it| it.as_str()) != excerpt.component.as_deref() => {
             wrong("another component")
         }
-        Expect::Cause if side(&document) != Some(excerpt.side) => wrong("another side"),
+        Expect::Cause if side(&document).is_some_and(|side| side != excerpt.side) => wrong("another side"),
+        Expect::Cause if excerpt.truth.as_ref().is_some_and(|truth| !possible(&document, truth)) => {
+            wrong("not the truth")
+        }
         Expect::Cause if verdict.confidence == Confidence::Certain => wrong("one log makes nothing certain"),
         Expect::Cause if document.evidence.is_empty() => wrong("no line is shown"),
         Expect::Cause if !document.evidence.iter().any(|_| document.files[0].program.is_some()) => {

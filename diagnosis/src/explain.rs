@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cause::Cause;
 use crate::judge::{self, tell_apart};
-use crate::signal::{CODES, Code, Library, NOTES, Note, Signal, signal};
+use crate::signal::{CODES, Code, Library, NOTES, Note, Signal, TEXTS, signal};
 use crate::spelling::{self, Spelling};
 use crate::vocabulary::Layer;
 
@@ -166,7 +166,9 @@ fn in_message(text: &str) -> Vec<Explanation> {
     let mut found: Vec<Explanation> = lines.flat_map(in_line).collect();
     if let Some((line, Spelling { signal, .. })) = decisive {
         if !found.iter().any(|it| it.signal == Some(signal)) {
-            found.push(of_phrase(line, signal));
+            let lower = line.to_lowercase();
+            let phrase = TEXTS.iter().find(|(text, own)| *own == signal && lower.contains(text));
+            found.push(of_phrase(phrase.map_or(line, |(text, _)| text), signal));
         }
         found.sort_by_key(|it| it.signal != Some(signal));
     }

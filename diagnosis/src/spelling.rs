@@ -60,7 +60,12 @@ const MARKS: &[(&str, Mark)] = &[
 fn sentence(code: &Code) -> Option<String> {
     let own = match code.library {
         Library::Nss | Library::Ssl => true,
-        Library::Nspr => matches!(code.signal.row().family, Family::End | Family::Silence | Family::Network),
+        // Two words are any program's: "connection aborted".
+        Library::Nspr => {
+            let family = code.signal.row().family;
+            matches!(family, Family::End | Family::Silence | Family::Network)
+                && code.text.split_whitespace().count() > 2
+        }
         _ => false,
     };
     let text = code.text.trim().trim_end_matches('.').to_lowercase();

@@ -149,6 +149,10 @@ impl Triage {
             {
                 document.against.push(format!("the logs by themselves would fit {ours}, at another time perhaps"));
             }
+            // Lines of another failure, of another day perhaps, are no evidence of this walk.
+            if report.verdict.cause.is_none() || report.verdict.cause != document.verdict.cause {
+                document.evidence.clear();
+            }
             document.verdict = report.verdict.clone();
             document.evidence.insert(0, quote_of(name, report));
             document.next = None;

@@ -111,3 +111,48 @@ fn a_request_that_was_served_is_not_the_one_that_failed() {
     assert_eq!(document.verdict.cause, None);
     assert!(!facts(&document).has(fact::BridgeRequest::Read));
 }
+
+fn of_text(text: &str) -> Document {
+    let mut triage = Triage::default();
+    triage.log("messages", text.as_bytes());
+    triage.finish()
+}
+
+#[test]
+fn a_text_about_errors_is_no_failure() {
+    for text in [
+        "SSL_ERROR_UNKNOWN_CA_ALERT means that the peer does not trust the CA of your certificate.\n",
+        "SEC_ERROR_EXPIRED_CERTIFICATE\nSEC_ERROR_UNKNOWN_ISSUER\nSSL_ERROR_BAD_CERT_DOMAIN\nSSL_ERROR_UNKNOWN_CA_ALERT\n",
+    ] {
+        let document = of_text(text);
+        assert_eq!((document.verdict.cause, document.incidents.len()), (None, 0), "{text}");
+    }
+    assert!(of_text("x: SSL_ERROR_UNKNOWN_CA_ALERT\n").verdict.cause.is_some());
+}
+
+#[test]
+fn programs_and_connections_of_one_journal_are_told_apart() {
+    let haproxy = "2026-11-24 05:00:01,000 host haproxy[1]: 10.0.0.4:51 tls/1: SSL handshake failure (error:0A000418:SSL routines::x)\n";
+    let nginx = |at: &str, connection: u32, text: &str| {
+        format!("2026-11-24 05:00:{at} host nginx[2]: *{connection} {text}, client: 10.0.0.5\n")
+    };
+    let none = "client sent no required SSL certificate while reading client request headers";
+    let document = of_text(&(haproxy.to_owned() + &nginx("01,100", 7, none)));
+    let mut causes: Vec<_> = document.incidents.iter().filter_map(|it| it.cause).map(Cause::id).collect();
+    causes.sort_unstable();
+    assert_eq!(causes, ["client-cert-not-sent", "peer-cert-untrusted"]);
+    // Two connections of one server at the same time are two failures.
+    let expired = "client SSL certificate verify error: (10:x) while reading client request headers";
+    let document = of_text(&(nginx("01,000", 7, none) + &nginx("01,100", 8, expired)));
+    assert_eq!(document.incidents.len(), 2);
+    assert!(document.incidents.iter().all(|it| it.lines.len() == 1));
+}
+
+#[test]
+fn what_was_tried_again_and_succeeded_is_no_failure() {
+    let failed = "curl: (35) OpenSSL/3.0.19: error:0A00042E:SSL routines::tlsv1 alert protocol version\n";
+    assert!(of_text(failed).verdict.cause.is_some());
+    let document = of_text(&(failed.to_owned() + "* Connected to a (10.0.0.1)\n< HTTP/1.1 200 OK\n"));
+    assert_eq!(document.verdict.cause, None);
+    assert!(document.verdict.summary.contains("succeeded") && !document.evidence.is_empty());
+}

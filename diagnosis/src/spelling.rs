@@ -109,26 +109,28 @@ pub struct Spelling {
 impl Spelling {
     /// How much it says, whoever spells it: more than that the other side went, and more than that there was an error.
     pub fn weight(self) -> impl Ord {
-        (self.signal.row().family != Family::End, !self.vague)
+        (self.signal != signal::NO_REASON, self.signal.row().family != Family::End, !self.vague)
     }
 
-    /// Where a line has several, the greatest counts: an end of file comes last, for it is what all the others bring about; before
-    /// it come those that only say that there was an error; then a code before a phrase, and a long phrase before a short one.
+    /// Where a line has several, the greatest counts: last comes that something failed, then an end of file, for it is what all
+    /// the others bring about; before it come those that only say that there was an error; then a code before a phrase, and a long phrase before a short one.
     pub fn telling(self) -> impl Ord {
-        (self.signal.row().family != Family::End, !self.vague, self.by_code, self.length)
+        (self.weight(), self.by_code, self.length)
     }
 }
 
-/// Whether a signal says that a certificate was refused, or that an alert came, and not why or which.
+/// Whether a signal says that a certificate was refused, that an alert came, or that a handshake failed, and not why or which. A
+/// handshake failure is what a peer sends for half a dozen reasons.
 pub fn says_no_reason(shown: Signal) -> bool {
-    [signal::CHAIN_REFUSED, signal::ALERT_OTHER].contains(&shown)
+    [signal::CHAIN_REFUSED, signal::ALERT_OTHER, signal::ALERT_HANDSHAKE_FAILURE, signal::NO_REASON].contains(&shown)
 }
 
 /// Whether what was read says no more than that something went wrong. A name or number of NSS is exact, also where nothing
 /// more is known of it.
 fn is_vague(mark: Mark, shown: Signal) -> bool {
     let exact = matches!(mark, Mark::Name | Mark::Number | Mark::Bare);
-    says_no_reason(shown) || !exact && shown.row().family == Family::Other
+    let vague = says_no_reason(shown) && shown != signal::ALERT_HANDSHAKE_FAILURE;
+    vague || !exact && shown.row().family == Family::Other
 }
 
 /// Names that libraries have for errors. OpenSSL has names with `_ERROR` in them that tell nothing.

@@ -66,7 +66,13 @@ struct Failure<'a> {
 impl<'a> Failure<'a> {
     fn of(group: &'a Group<'a>) -> Self {
         let view = view(group);
-        let judgement = judged(view.shown.as_ref(), &view.facts);
+        let mut judgement = judged(view.shown.as_ref(), &view.facts);
+        // Which side wrote it, its lines do not tell: said by a server it is about the other side's certificate.
+        let of_a_certificate = |shown: &Shown| matches!(shown.signal.row().family, Family::Alert | Family::Chain);
+        let nobodys = group.events.iter().all(|placed| placed.role == Role::Unknown);
+        if nobodys && view.shown.as_ref().is_some_and(of_a_certificate) {
+            judgement.confidence = judgement.confidence.max(Confidence::Possible);
+        }
         let has_bridge = HOPS.into_iter().any(|role| group.heard(role));
         let peer = if has_bridge { Peer::Bridge } else { Peer::Plain };
         Self { group, view, judgement, names: Names { peer, ..Names::default() } }
@@ -79,11 +85,14 @@ impl<'a> Failure<'a> {
     /// The cause that its lines name. That the other side went, or said nothing, has as many causes as there are, and so has
     /// an error of which no more than the name is known: there something else must speak for one of them.
     fn named(&self) -> Option<&Candidate> {
-        let family = self.judgement.shown.as_ref()?.signal.row().family;
-        if spelling::says_no_reason(self.judgement.shown.as_ref()?.signal) {
+        let signal = self.judgement.shown.as_ref()?.signal;
+        let no_reason = spelling::says_no_reason(signal);
+        // A handshake failure has several reasons; beside other facts it may have one.
+        if no_reason && signal != signal::ALERT_HANDSHAKE_FAILURE {
             return None;
         }
-        let tells = !matches!(family, Family::End | Family::Silence | Family::Other);
+        let vague = matches!(signal.row().family, Family::End | Family::Silence | Family::Other);
+        let tells = !vague && !no_reason;
         self.judgement.first().filter(|_| tells || self.judgement.confidence != Confidence::Possible)
     }
 
@@ -249,7 +258,7 @@ fn nothing(files: &[Scanned], overcome: &[&Group<'_>]) -> Conclusion {
     }
     let summary = match events {
         0 => "cannot tell: no line of these logs is known to nssight",
-        _ => "cannot tell: no line of these logs says that something failed",
+        _ => "cannot tell: no line of these logs names a failure that is known here",
     };
     let next = Remedy {
         text: "Walk the layers on the host where it fails.".to_owned(),

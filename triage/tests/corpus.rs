@@ -29,6 +29,12 @@ struct Excerpt {
     component: Option<String>,
     /// What was wrong in truth, where other faults write the same lines: it is named beside a cause that is only possible.
     truth: Option<String>,
+    /// What an expert does not exclude: each is named beside the cause.
+    #[serde(default)]
+    beside: Vec<String>,
+    /// Its lines do not say that anything failed, although something did.
+    #[serde(default)]
+    silent: bool,
     text: String,
 }
 
@@ -45,6 +51,8 @@ enum Origin {
 enum Side {
     Client,
     Server,
+    /// The lines do not tell.
+    Either,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -77,19 +85,23 @@ fn triage(text: &str) -> Document {
 }
 
 /// Which end wrote the lines that count, as far as was seen.
-fn side(document: &Document) -> Option<Side> {
+fn side(document: &Document) -> Side {
     let role = document.evidence.last().map_or(document.files[0].role, |line| line.role);
     match role {
-        Role::Client | Role::Tool => Some(Side::Client),
-        Role::Bridge | Role::Server | Role::Peer => Some(Side::Server),
-        Role::Unknown | Role::Nssight => None,
+        Role::Client | Role::Tool => Side::Client,
+        Role::Bridge | Role::Server | Role::Peer => Side::Server,
+        Role::Unknown | Role::Nssight => Side::Either,
     }
+}
+
+/// Whether this cause is named beside the first one.
+fn beside(document: &Document, cause: &str) -> bool {
+    document.verdict.alternatives.iter().any(|other| other.cause.id() == cause)
 }
 
 /// Whether this cause is named beside one that is no more than possible.
 fn possible(document: &Document, truth: &str) -> bool {
-    let verdict = &document.verdict;
-    verdict.confidence == Confidence::Possible && verdict.alternatives.iter().any(|other| other.cause.id() == truth)
+    document.verdict.confidence == Confidence::Possible && beside(document, truth)
 }
 
 /// What is wrong with what was told.
@@ -108,16 +120,22 @@ fn objection(format: &str, excerpt: &Excerpt) -> Option<String> {
     let wrong = |why: &str| Some(format!("{}: {why}: told {told}, by {:?}", excerpt.id, document.files[0].program));
     match excerpt.expect {
         Expect::Healthy if verdict.status == Outcome::Fail => wrong("it is healthy"),
+        Expect::Healthy if !document.incidents.is_empty() => wrong("something failed in a healthy one"),
         Expect::CannotTell if cause.is_some() => wrong("nobody can tell from it"),
+        Expect::CannotTell if document.incidents.is_empty() != excerpt.silent => wrong("whether something failed"),
         Expect::Cause if cause != excerpt.cause.as_deref() => wrong("another cause"),
         Expect::Cause if verdict.layer.map(|it| it.as_str()) != excerpt.layer.as_deref() => wrong("another layer"),
         Expect::Cause if verdict.component.map(|it| it.as_str()) != excerpt.component.as_deref() => {
             wrong("another component")
         }
-        Expect::Cause if side(&document).is_some_and(|side| side != excerpt.side) => wrong("another side"),
+        Expect::Cause if side(&document) != excerpt.side => wrong("another side"),
         Expect::Cause if excerpt.truth.as_ref().is_some_and(|truth| !possible(&document, truth)) => {
             wrong("not the truth")
         }
+        Expect::Cause if excerpt.side == Side::Either && verdict.confidence < Confidence::Possible => {
+            wrong("which side it is nobody knows")
+        }
+        Expect::Cause if !excerpt.beside.iter().all(|other| beside(&document, other)) => wrong("not all beside it"),
         Expect::Cause if verdict.confidence == Confidence::Certain => wrong("one log makes nothing certain"),
         Expect::Cause if document.evidence.is_empty() => wrong("no line is shown"),
         Expect::Cause if !document.evidence.iter().any(|_| document.files[0].program.is_some()) => {
@@ -166,7 +184,7 @@ fn a_line_means_the_same_to_explain() {
         for line in excerpt.text.lines() {
             let document = triage(line);
             let Some(cause) = document.verdict.cause else { continue };
-            let server = matches!(side(&document), Some(Side::Server));
+            let server = side(&document) == Side::Server;
             let explained = explain::explain(line);
             // What a server says is turned round for its client.
             let known = explained.iter().flat_map(|it| &it.causes).any(|it| it.cause == cause);

@@ -18,6 +18,9 @@ struct Format {
     /// Whose certificate its words about one are about: the other side's, unless it looks at its own only.
     #[serde(default)]
     certificate: Whose,
+    /// Its certificates are in a database of NSS.
+    #[serde(default)]
+    nss: bool,
     known: Known,
     #[serde(default)]
     attempt: Attempt,
@@ -96,6 +99,12 @@ struct Context {
     own: Vec<String>,
     childs: Vec<String>,
     last: Vec<String>,
+    /// Words of a traceback by which it is about the session with a client, or with a server.
+    about_client: Vec<String>,
+    about_server: Vec<String>,
+    /// Where it listens for the one and the other, in words.
+    client_port: Option<String>,
+    server_port: Option<String>,
 }
 
 /// What to collect next of it.
@@ -223,9 +232,9 @@ fn generated(all: &[Read]) -> String {
         writeln!(
             out,
             " Format {{ name: {name:?}, profile: {profile:?}, title: {title:?}, role: Role::{}, names: &{:?}, heads: &{:?}, words: &{:?}, \
-             files: &{:?}, as_client: &{:?}, as_server: &{:?}, childs: &{:?}, last: &{:?}, connection: {:?}, succeeds: &{:?}, own_certificate: {}, \
+             files: &{:?}, as_client: &{:?}, as_server: &{:?}, childs: &{:?}, last: &{:?}, about_client: &{:?}, about_server: &{:?}, client_port: {:?}, server_port: {:?}, nss: {}, connection: {:?}, succeeds: &{:?}, own_certificate: {}, \
              nobodys: {}, next: Next {{ text: {:?}, command: {:?} }} }},",
-            role(format), known.names, known.heads, known.words, known.files, known.as_client, known.as_server, context.childs, context.last,
+            role(format), known.names, known.heads, known.words, known.files, known.as_client, known.as_server, context.childs, context.last, context.about_client, context.about_server, context.client_port, context.server_port, format.nss || profile.is_some(),
             format.attempt.connection, format.attempt.succeeds, format.certificate == Whose::Own, format.side == Side::Nobody, next.text, next.command,
         )
         .expect("a string takes it");

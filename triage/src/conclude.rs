@@ -12,6 +12,7 @@ use nssight_diagnosis::verdict::{self, Also, Names, Peer};
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{Cause, Component, Confidence, Facts, Layer, Remedy, Shown, Verdict};
 
+use crate::fitting;
 use crate::format::{FORMATS, Format};
 use crate::heartbeat::Heartbeat;
 use crate::incident::{Group, Placed};
@@ -121,6 +122,7 @@ impl<'a> Failure<'a> {
     /// The verdict that names this cause, with what the catalogue has for it.
     fn verdict(&self, first: &Candidate, summary: String) -> Verdict {
         let entry = first.cause.entry();
+        let format = self.group.events.iter().rev().find_map(Placed::format);
         let seen_at = self.seen_at();
         let layer = match entry.rules.at {
             At::Home => entry.layer,
@@ -137,7 +139,7 @@ impl<'a> Failure<'a> {
             cause: Some(first.cause),
             component: Some(self.component(first.component)),
             confidence: self.judgement.confidence,
-            remedies: verdict::remedies(first.cause, &self.names),
+            remedies: fitting::remedies(format, &self.names, verdict::remedies(first.cause, &self.names)),
             alternatives: others.collect(),
             also: also.collect(),
             docs: Some(verdict::page(first.cause)),
@@ -174,7 +176,8 @@ fn failed(failure: &Failure<'_>, count: usize, files: &[Scanned], heartbeats: &[
     // The catalogue's titles are about a client.
     let whose = failure.view.of_server.and_then(|_| failure.group.events.iter().rev().find_map(Placed::format));
     let whose = whose.map_or(String::new(), |format| format!("{} has this on its own side: ", format.title));
-    let verdict = failure.verdict(first, format!("{whose}{}{times}{beat}", entry.title));
+    let title = fitting::words(entry.title, &failure.names);
+    let verdict = failure.verdict(first, format!("{whose}{title}{times}{beat}"));
     let mut against = Vec::new();
     if failure.group.joined_without_time {
         against.push("the client's lines have no times: that they belong to these of the others is assumed".to_owned());
@@ -186,11 +189,16 @@ fn failed(failure: &Failure<'_>, count: usize, files: &[Scanned], heartbeats: &[
         .into_iter()
         .filter(|(role, _)| !failure.group.heard(*role));
     for (role, name) in silent {
-        if files.iter().any(|file| file.role() == role && !file.events.is_empty()) {
+        let mut theirs = files.iter().filter(|file| file.role() == role && !file.events.is_empty()).peekable();
+        if theirs.peek().is_some() && !theirs.any(|file| failure.group.is_beside(file)) {
             against.push(format!("the {name}'s log has nothing at that time"));
         }
     }
-    (verdict, quotes(failure.group), against, entry.confirm.first().map(Remedy::from))
+    if let Some(end) = failure.group.finished_later(files) {
+        against.push(format!("the request was carried out all the same: {}:{}", end.file.name, end.event.line));
+    }
+    let next = fitting::next(failure.group.events.iter().rev().find_map(Placed::format), &failure.names, entry);
+    (verdict, quotes(failure.group), against, next)
 }
 
 /// Nothing failed but for what comes as regularly as a clock.
@@ -201,7 +209,9 @@ fn beating(beat: &Heartbeat) -> Conclusion {
     let names = Names { peer: Peer::Bridge, ..Names::default() };
     let view = View { shown: Some(shown), facts: Facts::default(), of_server: None };
     let failure = Failure { group: &group, view, judgement, names };
-    let summary = |title: &str| format!("{title} {}: {} times, every {} s.", beat.file, beat.count, beat.period_s);
+    let port = beat.port.map(|port| format!(" at {port}")).unwrap_or_default();
+    let summary =
+        |title: &str| format!("{title} {}: {} times{port}, every {} s.", beat.file, beat.count, beat.period_s);
     let verdict = match failure.judgement.first() {
         Some(first) => failure.verdict(first, summary(first.cause.entry().title)),
         None => Verdict::inconclusive(summary("An end of file comes again and again.")),
@@ -218,7 +228,9 @@ fn unknown(failure: &Failure<'_>, files: &[Scanned]) -> Conclusion {
         alternatives: failure.open(),
         ..Verdict::inconclusive(format!("cannot tell: something failed, and {what}"))
     };
-    (verdict, quotes(failure.group), Vec::new(), Some(next))
+    let end = failure.group.finished_later(files);
+    let told = end.map(|end| format!("the request was carried out all the same: {}:{}", end.file.name, end.event.line));
+    (verdict, quotes(failure.group), told.into_iter().collect(), Some(next))
 }
 
 /// What is not there of a failure, and what to collect of it next: of a deployment the first hop that is not heard, else what

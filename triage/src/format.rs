@@ -28,12 +28,28 @@ pub struct Format {
     as_server: &'static [&'static str],
     childs: &'static [&'static str],
     last: &'static [&'static str],
+    about_client: &'static [&'static str],
+    about_server: &'static [&'static str],
+    /// Where it listens for clients and for its server, in words.
+    pub(crate) client_port: Option<&'static str>,
+    pub(crate) server_port: Option<&'static str>,
+    /// Its certificates are in a database of NSS.
+    pub(crate) nss: bool,
     connection: Option<&'static str>,
     pub(crate) succeeds: &'static [&'static str],
     /// What it says of certificates is about its own.
     pub(crate) own_certificate: bool,
     /// What it writes is about errors, and none of them happened.
     pub(crate) nobodys: bool,
+}
+
+/// Of a program between two others, the session that something is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum About {
+    /// The one with a client.
+    Client,
+    /// The one with the server.
+    Server,
 }
 
 /// What to collect next.
@@ -126,6 +142,16 @@ impl Format {
         let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b".:-_".contains(byte);
         let length = line[from..].iter().take_while(|byte| is_name(byte)).count();
         (length > 0).then(|| &line[from..from + length])
+    }
+
+    /// The session that a line of a traceback is about, where it tells.
+    pub(crate) fn session_in(line: &[u8]) -> Option<About> {
+        let has = |words: &[&str]| words.iter().any(|word| memchr::memmem::find(line, word.as_bytes()).is_some());
+        match () {
+            () if FORMATS.iter().any(|format| has(format.about_client)) => Some(About::Client),
+            () if FORMATS.iter().any(|format| has(format.about_server)) => Some(About::Server),
+            () => None,
+        }
     }
 
     /// Whether a line is the child's by its own word.

@@ -5,7 +5,7 @@ use nssight_diagnosis::Signal;
 use crate::Heartbeat;
 use crate::Quote;
 use crate::format::Format;
-use crate::line;
+use crate::line::{self, When};
 use crate::scan::{Event, Scanned};
 use crate::sign::{Role, Step};
 
@@ -27,13 +27,25 @@ const SIDE_BY_SIDE: usize = 64;
 const MOST: usize = 500;
 
 fn format_of(file: &Scanned, event: &Event) -> Option<&'static Format> {
+    // A file that has a program's name has no lines of another one of its deployment.
+    if file.by_name && event.format.is_none_or(|own| own.profile == file.format.and_then(|it| it.profile)) {
+        return file.format;
+    }
     let tells = |format: &&Format| format.role != Role::Unknown || format.nobodys;
     event.format.filter(tells).or(file.format.filter(tells)).or(event.format).or(file.format)
 }
 
 fn role_of(file: &Scanned, event: &Event) -> Role {
-    let by_line = event.role.filter(|role| *role != Role::Unknown);
+    let by_line = event.role.filter(|role| *role != Role::Unknown && !file.by_name);
     by_line.or_else(|| format_of(file, event).map(|format| format.role)).unwrap_or(Role::Unknown)
+}
+
+/// The host and port that a line names: those of the first address in it.
+fn target(event: &Event) -> Option<&[u8]> {
+    let text = event.text.as_bytes();
+    let from = memchr::memmem::find(text, b"://")? + 3;
+    let length = text[from..].iter().take_while(|byte| byte.is_ascii_alphanumeric() || b".:-[]".contains(byte)).count();
+    (length > 0).then(|| &text[from..from + length])
 }
 
 /// An event with what is known of its file.
@@ -124,9 +136,38 @@ impl Group<'_> {
         let last = self.events.iter().rev().find(|placed| placed.trouble().is_some())?;
         let next = last.file.events.iter().find(|event| {
             let placed = Placed { file: last.file, role: role_of(last.file, event), event };
-            event.line > last.event.line && event.sign.is(Step::Succeeds) && last.has_format_of(&placed)
+            let same_target = match (target(last.event), target(event)) {
+                (Some(one), Some(two)) => one == two,
+                _ => true,
+            };
+            event.line > last.event.line && event.sign.is(Step::Succeeds) && last.has_format_of(&placed) && same_target
         })?;
         Some((last, Placed { file: last.file, role: role_of(last.file, next), event: next }))
+    }
+
+    /// Whether a log has any line at the time of this failure. Without times nobody can tell.
+    pub(crate) fn is_beside(&self, file: &Scanned) -> bool {
+        let times = || self.events.iter().filter_map(|placed| placed.event.when);
+        let (Some(first), Some(last)) = (times().min(), times().max()) else { return true };
+        let near = |when: When| when.0 >= first.0 - BEFORE && when.0 <= last.0 + GAP;
+        file.events.iter().any(|event| event.when.is_none_or(near))
+    }
+
+    /// Where the log of the bridge or the server says that the request ended in order after its client had given up.
+    pub(crate) fn finished_later<'b>(&self, files: &'b [Scanned]) -> Option<Placed<'b>> {
+        let of_client = |placed: &&Placed<'_>| placed.role.is_client() && placed.trouble().is_some();
+        let last = self.events.iter().rev().find(of_client)?.event.when?;
+        let theirs = files.iter().filter(|file| matches!(file.role(), Role::Bridge | Role::Server));
+        let end_in = |file: &'b Scanned| {
+            let begins = |event: &Event| event.sign.is(Step::Reads) || event.sign.is(Step::Starts);
+            let before = |event: &Event| event.when.is_some_and(|when| when <= last);
+            let begun = file.events.iter().rposition(|event| begins(event) && before(event))?;
+            let mut later = file.events[begun + 1..].iter();
+            let end = later.find(|event| event.sign.is(Step::Ends) || event.sign.is_trouble() || begins(event))?;
+            let is_later = end.when.is_some_and(|when| when > last);
+            (end.sign.is(Step::Ends) && is_later).then(|| Placed { file, role: role_of(file, end), event: end })
+        };
+        theirs.into_iter().find_map(end_in)
     }
 
     /// Whether this role's log has anything in it.

@@ -3,6 +3,7 @@
 //! second-hand: only what both ends of a session say alike, at the same time, proves a cause.
 
 mod conclude;
+mod fitting;
 mod format;
 mod heartbeat;
 mod incident;

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
-use crate::format::Format;
+use crate::format::{About, Format};
 use crate::line::{self, When};
 use crate::sign::{self, Mark, Reading, Role, Sign, Step};
 
@@ -20,6 +20,9 @@ const FIRST: usize = 500;
 const LAST: usize = 3500;
 /// Lines of a traceback belong to the line that announces it, as long as they are so near.
 const TRACEBACK: u64 = 60;
+
+/// The frames of a traceback that are looked at for their program, two lines each.
+const FRAMES: usize = 24;
 
 /// A line that says something.
 #[derive(Debug, Clone)]
@@ -34,6 +37,8 @@ pub(crate) struct Event {
     pub(crate) connection: Option<u64>,
     /// Announced as the child's.
     pub(crate) child: bool,
+    /// The session that the traceback above it is about.
+    pub(crate) about: Option<About>,
     pub(crate) sign: Sign,
     /// It was said by a library's name or number.
     pub(crate) by_code: bool,
@@ -71,6 +76,8 @@ impl std::fmt::Debug for Text {
 pub(crate) struct Scanned {
     pub(crate) name: String,
     pub(crate) format: Option<&'static Format>,
+    /// It is known by the file's name.
+    pub(crate) by_name: bool,
     pub(crate) bytes: u64,
     pub(crate) count: u64,
     pub(crate) events: Vec<Event>,
@@ -83,7 +90,8 @@ impl Scanned {
     pub(crate) fn new(name: &str) -> Self {
         let format = Format::of_file(name);
         let (events, ends, notes) = (Vec::new(), Vec::new(), Vec::new());
-        Self { name: name.to_owned(), format, bytes: 0, count: 0, events, ends, notes }
+        let by_name = format.is_some_and(|format| format.profile.is_some());
+        Self { name: name.to_owned(), format, by_name, bytes: 0, count: 0, events, ends, notes }
     }
 
     /// Where its writer stands.
@@ -119,7 +127,8 @@ static SEARCH: LazyLock<Search> = LazyLock::new(|| {
 });
 
 pub(crate) fn scan(name: &str, mut input: impl Read) -> Scanned {
-    let mut scan = Scan { out: Scanned::new(name), ring: 0, line: 1, context: None, named: false, long: false };
+    let mut scan =
+        Scan { out: Scanned::new(name), ring: 0, line: 1, context: None, named: false, timed: false, long: false };
     scan.named = scan.out.format.is_some();
     let mut buffer = vec![0; BUFFER];
     let mut held = 0;
@@ -166,6 +175,8 @@ struct Scan {
     /// Whose the lines of a traceback are, when, and up to which line.
     context: Option<(bool, Option<When>, u64)>,
     named: bool,
+    /// Its lines have times.
+    timed: bool,
     /// In the rest of a line that was looked at.
     long: bool,
 }
@@ -188,7 +199,7 @@ impl Scan {
             let line = &bytes[start..end.min(start + LINE)];
             let first = at + hit.start() - start..at + hit.end() - start;
             if first.end <= line.len() {
-                self.hit(line, first, hit.pattern().as_usize());
+                self.hit(&bytes[..start], line, first, hit.pattern().as_usize());
             }
             at = end + 1;
         }
@@ -198,11 +209,11 @@ impl Scan {
     /// The beginning of a line that is too long.
     fn part(&mut self, line: &[u8]) {
         if let Some(hit) = SEARCH.automaton.find(line) {
-            self.hit(line, hit.range(), hit.pattern().as_usize());
+            self.hit(&[], line, hit.range(), hit.pattern().as_usize());
         }
     }
 
-    fn hit(&mut self, line: &[u8], first: Range<usize>, pattern: usize) {
+    fn hit(&mut self, before: &[u8], line: &[u8], first: Range<usize>, pattern: usize) {
         let Some(Reading { sign, by_code, .. }) = reading(line, first, pattern) else { return };
         let announces = matches!(sign, Sign::Step(Step::ChildFollows | Step::OwnFollows));
         if !sign.is_trouble() && !announces && !sign.is(Step::LooksUp) {
@@ -210,6 +221,7 @@ impl Scan {
         }
         let when = line::when(line);
         let format = Format::of_line(line);
+        let format = format.or_else(|| self.out.format.is_none().then(|| writer_above(before)).flatten());
         let own_head = when.is_some() || starts_level(line);
         if announces {
             self.context = Some((sign.is(Step::ChildFollows), when, self.line + TRACEBACK));
@@ -219,6 +231,9 @@ impl Scan {
         let context = self.context.filter(|(_, _, until)| !own_head && self.line <= *until);
         let child = context.is_some_and(|(child, _, _)| child) || Format::names_child(line);
         let when = when.or(context.and_then(|(_, when, _)| when));
+        let (since, about) = if when.is_none() && !own_head && self.timed { above(before) } else { (None, None) };
+        let when = when.or(since);
+        self.timed |= when.is_some();
         if let (Some(when), true) = (when, sign.is_end() && self.out.ends.len() < ENDS) {
             self.out.ends.push(when);
         }
@@ -231,6 +246,7 @@ impl Scan {
             role,
             connection,
             child,
+            about,
             sign,
             by_code,
             text: Text::new(line),
@@ -243,8 +259,9 @@ impl Scan {
         if !self.named {
             self.recognise(Format::of_line(line));
         }
+        self.timed = self.timed || line::when(line).is_some();
         let (when, format, child, by_code) = (None, None, false, false);
-        let (role, connection) = (None, None);
+        let (role, connection, about) = (None, None, None);
         self.keep(Event {
             line: self.line,
             when,
@@ -252,6 +269,7 @@ impl Scan {
             role,
             connection,
             child,
+            about,
             sign,
             by_code,
             text: Text::new(line),
@@ -303,6 +321,27 @@ impl Scan {
         }
         self.out
     }
+}
+
+/// The line that those above belong to has their time, and they may say which session they are about: a daemon's traceback.
+fn above(before: &[u8]) -> (Option<When>, Option<About>) {
+    let mut about = None;
+    for line in before.trim_ascii_end().rsplit(|byte| *byte == b'\n').take(TRACEBACK as usize) {
+        let line = &line[..line.len().min(LINE)];
+        let when = line::when(line);
+        if when.is_some() || starts_level(line) {
+            return (when, about);
+        }
+        about = about.or_else(|| Format::session_in(&line[..line.len().min(200)]));
+    }
+    (None, about)
+}
+
+/// The program that a traceback's files belong to.
+fn writer_above(before: &[u8]) -> Option<&'static Format> {
+    let above = before.trim_ascii_end().rsplit(|byte| *byte == b'\n').take(FRAMES);
+    let frames = above.map(|line| line[..line.len().min(200)].trim_ascii_start());
+    frames.filter(|line| line.starts_with(b"File \"")).find_map(Format::of_line)
 }
 
 /// Where the writer of a line stands in its session, and which connection it is about.

@@ -11,6 +11,7 @@ use nssight_diagnosis::fact::{Hop, SeenBy, fact};
 use nssight_diagnosis::signal::{Family, Signal, signal};
 use nssight_diagnosis::{Facts, Layer, Shown, spelling};
 
+use crate::format::About;
 use crate::incident::{Group, Placed};
 use crate::sign::{Role, Step};
 use crate::turned::{Said, turned};
@@ -62,24 +63,32 @@ struct Lines<'a> {
     of_bridge: Option<Said>,
     /// What the server says of its client.
     of_server: Option<Said>,
+    /// What the bridge finds wrong with the server's certificate.
+    of_link: Option<Signal>,
 }
 
 impl<'a> Lines<'a> {
     fn of(group: &'a Group<'a>) -> Self {
         let accepted = group.has(Role::Bridge, Step::Accepts);
         let looked_up = group.events.iter().any(|it| it.role.is_client() && it.event.sign.is(Step::LooksUp));
+        let read = group.has(Role::Bridge, Step::Reads);
+        // A bridge turns to its server once it has a request, and not before.
+        let of_server = |it: &Placed<'_>| it.event.about.map_or(read, |about| about == About::Server);
         // Of several words the first that knows why.
         let said = |at: fn(Role) -> bool| {
             let own = group.events.iter().filter(|it| at(it.role) && !it.event.child);
+            let own = own.filter(|it| it.role != Role::Bridge || it.event.about != Some(About::Server));
             let mut all = own.filter_map(|it| turned(it.trouble()?));
             let first = all.next()?;
             let knows = |said: &Said| matches!(said, Said::Refuses { knows_why: true, .. });
             Some(if knows(&first) { first } else { all.find(knows).unwrap_or(first) })
         };
+        let mut link = group.events.iter().filter(|it| it.role == Role::Bridge && of_server(it));
         Self {
             group,
             accepted,
-            read: group.has(Role::Bridge, Step::Reads),
+            read,
+            of_link: link.find_map(|it| it.trouble().filter(|signal| signal.row().family == Family::Chain)),
             begun: group.has(Role::Server, Step::Starts),
             looked_up,
             // Once it has taken the client, what it says of certificates is not about that one's.
@@ -170,7 +179,8 @@ impl<'a> Lines<'a> {
     fn inner(&self) -> Option<Shown> {
         let of_inner = |placed: &Placed<'_>| self.session(placed) == Some(Layer::InnerHandshake);
         let ours = self.own().find(|(signal, placed)| is_of_session(*signal) && of_inner(placed));
-        let signal = ours.map(|(signal, _)| signal).or(self.of_server.and_then(Said::signal))?;
+        let theirs = self.of_server.and_then(Said::signal).or(self.of_link);
+        let signal = ours.map(|(signal, _)| signal).or(theirs)?;
         Some(Shown::new(signal).at(Layer::InnerHandshake))
     }
 

@@ -22,6 +22,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Newer {
     than: String,
+    by: String,
     numbers: Vec<i64>,
 }
 
@@ -129,7 +130,7 @@ pub(crate) fn generate(signals: &[Signal], together: &[Together], newer: &[Newer
     let mut out =
         rows + "];\n" + &names + "}\n/// Every code, by library and number.\npub static CODES: &[Code] = &[\n";
     for (library, number, name, text, signal) in codes {
-        let than = newer.iter().find(|newer| newer.numbers.contains(&number)).map(|newer| &newer.than);
+        let than = newer.iter().find(|newer| newer.numbers.contains(&number)).map(|newer| (&newer.than, &newer.by));
         let library = camel(&library);
         writeln!(
             out,

@@ -261,7 +261,7 @@ fn of_code(code: &Code) -> Explanation {
         (_, text) => sentence(text),
     };
     let text = match code.newer_than {
-        Some(version) => format!("{text} NSS {version} does not have it yet."),
+        Some((without, with)) => format!("{text} NSS {without} does not have it yet, and NSS {with} does."),
         None => text,
     };
     // A program's note on the same signal says what misleads about it.

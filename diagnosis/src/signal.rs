@@ -89,8 +89,8 @@ pub struct Code {
     pub text: &'static str,
     /// What it shows.
     pub signal: Signal,
-    /// A version of NSS that does not have it yet, where that is known.
-    pub newer_than: Option<&'static str>,
+    /// A version of NSS that does not have it yet, and one that does: both were looked at.
+    pub newer_than: Option<(&'static str, &'static str)>,
 }
 
 /// What a program means by a phrase of its own.

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use nssight_diagnosis::cause::At;
-use nssight_diagnosis::fact::fact;
+use nssight_diagnosis::fact::{SeenBy, fact};
 use nssight_diagnosis::judge::{self, Alternative, Candidate, Case, Judgement};
 use nssight_diagnosis::signal::{Family, signal};
 use nssight_diagnosis::spelling;
@@ -53,7 +53,8 @@ pub(crate) fn conclude(files: &[Scanned], groups: &[Group<'_>], heartbeats: Vec<
         notes: file.notes.clone(),
     };
     let files = files.iter().map(summary).collect();
-    Document { schema: SCHEMA, verdict, evidence, against, next, incidents, heartbeats, files }
+    let (captures, connections) = (Vec::new(), Vec::new());
+    Document { schema: SCHEMA, verdict, evidence, against, next, incidents, heartbeats, captures, connections, files }
 }
 
 /// One failure, with what is made of it.
@@ -218,6 +219,38 @@ fn beating(beat: &Heartbeat) -> Conclusion {
     };
     let next = verdict.cause.and_then(|cause| cause.entry().confirm.first().map(Remedy::from));
     (verdict, Vec::new(), Vec::new(), next)
+}
+
+/// What is made of one connection of a capture.
+pub(crate) struct OfConnection {
+    pub(crate) verdict: Verdict,
+    pub(crate) incident: Incident,
+    pub(crate) next: Option<Remedy>,
+}
+
+/// Judges one connection of a capture: whoever recorded it, it is second-hand like a log.
+pub(crate) fn of_connection(shown: Option<Shown>, facts: Facts, text: &str, quote: Quote) -> OfConnection {
+    let group = Group::default();
+    let shown = shown.map(|shown| Shown { said_by: SeenBy::Log, ..shown });
+    let judgement = judged(shown.as_ref(), &facts);
+    let view = View { shown, facts, of_server: None };
+    let failure = Failure { group: &group, view, judgement, names: Names::default() };
+    let verdict = match failure.named() {
+        Some(first) => {
+            let title = fitting::words(first.cause.entry().title, &failure.names);
+            failure.verdict(first, format!("{title} On the wire: {text}."))
+        }
+        None => Verdict {
+            seen_at: failure.seen_at(),
+            alternatives: failure.open(),
+            ..Verdict::inconclusive(format!("cannot tell: a connection failed, and its bytes do not say why: {text}"))
+        },
+    };
+    let next = verdict.cause.and_then(|cause| fitting::next(None, &failure.names, cause.entry())).or_else(|| {
+        let text = "Collect the server's log of the same second: what is encrypted on the wire is in it.";
+        Some(Remedy { text: text.to_owned(), command: None })
+    });
+    OfConnection { verdict, incident: Incident { lines: vec![quote], ..failure.incident(1) }, next }
 }
 
 /// Something failed, and the lines leave open what.

@@ -34,7 +34,7 @@ pub struct Format {
     pub(crate) client_port: Option<&'static str>,
     pub(crate) server_port: Option<&'static str>,
     /// Its certificates are in a database of NSS.
-    pub(crate) nss: bool,
+    pub nss: bool,
     connection: Option<&'static str>,
     pub(crate) succeeds: &'static [&'static str],
     /// What it says of certificates is about its own.

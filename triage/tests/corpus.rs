@@ -175,6 +175,31 @@ fn every_excerpt_is_told_right() {
     assert!(objections.is_empty(), "{} objections:\n{}", objections.len(), objections.join("\n"));
 }
 
+/// What to do and to collect is nothing for another program than the one at hand.
+#[test]
+fn advice_fits_the_program() {
+    let mut looked = 0;
+    for (file, excerpt) in corpus().iter().flat_map(|file| file.excerpt.iter().map(move |it| (file, it))) {
+        let Some(format) = FORMATS.iter().find(|format| format.name == file.format) else { continue };
+        let document = triage(&excerpt.text);
+        if document.verdict.cause.is_none() || document.files[0].program != Some(format.name) {
+            continue;
+        }
+        let commands = document.verdict.remedies.iter().chain(&document.next).filter_map(|it| it.command.as_deref());
+        for command in commands {
+            let of_nss = ["certutil", "sql:", "pk12util"].iter().any(|word| command.contains(word));
+            assert!(format.nss || !of_nss, "{}: {command}", excerpt.id);
+            let of_sigul = ["sigul", "nss-", "bridge-hostname"].iter().any(|word| command.contains(word));
+            assert!(format.profile.is_some() || !of_sigul, "{}: {command}", excerpt.id);
+            looked += 1;
+        }
+        let words = [&document.verdict.summary].into_iter().chain(document.verdict.remedies.iter().map(|it| &it.text));
+        let bridge = words.into_iter().find(|text| text.to_lowercase().contains("bridge"));
+        assert!(format.profile.is_some() || bridge.is_none(), "{}: {bridge:?}", excerpt.id);
+    }
+    assert!(looked > 100, "only {looked}");
+}
+
 #[test]
 fn every_format_has_enough_excerpts() {
     let all = corpus();

@@ -156,3 +156,50 @@ fn what_was_tried_again_and_succeeded_is_no_failure() {
     assert_eq!(document.verdict.cause, None);
     assert!(document.verdict.summary.contains("succeeded") && !document.evidence.is_empty());
 }
+
+fn of_logs(logs: &[(&str, &str)]) -> nssight_triage::Document {
+    let mut triage = nssight_triage::Triage::default();
+    logs.iter().for_each(|(name, text)| triage.log(name, text.as_bytes()));
+    triage.finish()
+}
+
+#[test]
+fn a_request_that_ended_later_was_not_lost() {
+    let server = "2026-11-28 10:00:00,100 DEBUG: Waiting for a request\n\
+                  2026-11-28 10:00:01,100 DEBUG: Started processing a request\n\
+                  2026-11-28 10:02:31,200 DEBUG: Request handling finished\n";
+    let client = "2026-11-28 10:00:30,000 ERROR: I/O error: Unexpected EOF in NSPR\n";
+    let document = of_logs(&[("client.log", client), ("server.log", server)]);
+    assert_eq!(document.against, ["the request was carried out all the same: server.log:3"]);
+    let before = server.replace("10:02:31", "10:00:02");
+    assert!(of_logs(&[("client.log", client), ("server.log", &before)]).against.is_empty());
+}
+
+#[test]
+fn a_log_with_a_line_beside_a_failure_is_not_called_silent() {
+    let bridge = "2026-11-28 10:00:00,000 DEBUG: Waiting for the client to connect\n\
+                  2026-11-28 10:00:01,000 INFO: Client with CN 'a' connected\n\
+                  2026-11-28 10:00:01,001 INFO: Request: op='list-users', user='a'\n\
+                  2026-11-28 10:00:01,003 INFO: NSPR I/O error: (PR_END_OF_FILE_ERROR) Encountered end of file.\n";
+    let silent = "the server's log has nothing at that time".to_owned();
+    for (time, expected) in [("10:00:01,018", false), ("09:10:00,000", true)] {
+        let server = format!("2026-11-28 {time} DEBUG: Waiting for a request\n");
+        let document = of_logs(&[("bridge.log", bridge), ("server.log", &server)]);
+        assert_eq!(document.against.contains(&silent), expected, "{time}: {:?}", document.against);
+    }
+}
+
+#[test]
+fn bare_connections_are_named_with_their_port() {
+    let beat = |minute: u32| {
+        format!(
+            "2026-11-28 10:{minute:02}:00,000 DEBUG: Waiting for the client to connect\n\
+             2026-11-28 10:{minute:02}:30,000 INFO: NSPR I/O error: (PR_END_OF_FILE_ERROR) Encountered end of file.\n"
+        )
+    };
+    let log: String = (0..8).map(beat).collect();
+    let document = of_logs(&[("bridge.log", &log)]);
+    assert_eq!(document.verdict.cause.map(|cause| cause.id()), Some("bare-connections"));
+    let summary = &document.verdict.summary;
+    assert!(summary.contains("every 60 s") && summary.contains("44334"), "{summary}");
+}

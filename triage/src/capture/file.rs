@@ -12,6 +12,9 @@ const INTERFACES: usize = 1024;
 /// Frames that are looked at.
 const FRAMES: u64 = 20_000_000;
 
+/// Takes a frame: its number, its time in microseconds since 1970, its link type, and its bytes.
+pub(super) type OnFrame<'a> = dyn FnMut(u64, i64, i32, &[u8]) + 'a;
+
 /// Whether these bytes begin a capture.
 pub fn is_capture(head: &[u8]) -> bool {
     let begins =
@@ -19,8 +22,8 @@ pub fn is_capture(head: &[u8]) -> bool {
     begins.iter().any(|magic| head.starts_with(magic)) || head.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a])
 }
 
-/// Hands every frame on: its number, its time in microseconds since 1970, its link type, and its bytes. Gives what was wrong.
-pub(super) fn frames(input: impl Read, on: &mut dyn FnMut(u64, i64, i32, &[u8])) -> Vec<String> {
+/// Hands every frame on. Gives what was wrong.
+pub(super) fn frames(input: impl Read, on: &mut OnFrame<'_>) -> Vec<String> {
     let mut input = input;
     let mut head = [0; 4];
     if input.read_exact(&mut head).is_err() {
@@ -74,7 +77,7 @@ struct Interface {
     offset: i64,
 }
 
-fn read<R: PcapReaderIterator>(reader: &mut R, on: &mut dyn FnMut(u64, i64, i32, &[u8])) -> Vec<String> {
+fn read<R: PcapReaderIterator>(reader: &mut R, on: &mut OnFrame<'_>) -> Vec<String> {
     let mut interfaces: Vec<Interface> = Vec::new();
     let (mut number, mut link, mut nano, mut last) = (0_u64, 0, false, 0_i64);
     loop {

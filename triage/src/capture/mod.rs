@@ -163,7 +163,7 @@ pub(crate) fn join(document: &mut Document, captures: Vec<Captured>) {
             notes.push(format!("of {} failed connections the first {} are listed", summary.failed, failed.len()));
         }
         let first = document.connections.len();
-        let mut best: Option<(usize, conclude::OfConnection)> = None;
+        let mut best: Option<conclude::OfConnection> = None;
         for told in failed {
             let quote = Quote {
                 file: name.clone(),
@@ -195,20 +195,18 @@ pub(crate) fn join(document: &mut Document, captures: Vec<Captured>) {
                 None => document.incidents.push(judged.incident.clone()),
             }
             let names = |judged: &conclude::OfConnection| judged.verdict.cause.is_some();
-            if best.as_ref().is_none_or(|(_, best)| names(&judged) || !names(best)) {
-                best = Some((document.connections.len() - 1, judged));
+            if best.as_ref().is_none_or(|best| names(&judged) || !names(best)) {
+                best = Some(judged);
             }
         }
         let fails = document.verdict.status == Outcome::Fail;
-        if let Some((place, judged)) = best.filter(|_| !fails) {
+        if let Some(judged) = best.filter(|_| !fails) {
             let more = document.connections.len() - first - 1;
             let count = if more > 0 { format!(" {more} other connections failed, too.") } else { String::new() };
             document.verdict = judged.verdict;
             document.verdict.summary += &count;
             document.evidence = judged.incident.lines;
             document.next = judged.next;
-            let later = document.connections.get(place).map(|it| it.frame);
-            debug_assert!(later.is_some());
         } else if document.connections.is_empty() && document.incidents.is_empty() && summary.connections > 0 && !fails
         {
             let CaptureSummary { connections, completed, unfinished, other, .. } = &summary;

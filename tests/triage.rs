@@ -319,8 +319,17 @@ fn a_report_of_nssight_keeps_its_verdict() {
     let report = run(binary().args(["diagnose", "--format", "json", "-c"]).arg(lab.config())).report();
     let file = directory.path().join("report.json");
     fs::write(&file, report.to_string()).unwrap();
-    let document = triage(&[file]).report();
+    let document = triage(std::slice::from_ref(&file)).report();
     assert_eq!(document["verdict"], report["verdict"]);
+    // What another day's log has is no evidence for it.
+    let log = directory.path().join("sigul_bridge.log");
+    let line = |text: &str| format!("2026-11-24 05:00:01,000 {text}\n");
+    let refused =
+        line("DEBUG: Waiting for the client to connect") + &line("INFO: NSPR I/O error: (SEC_ERROR_UNKNOWN_ISSUER) x");
+    fs::write(&log, refused).unwrap();
+    let document = triage(&[file, log]).report();
+    assert_eq!(document["verdict"], report["verdict"]);
+    assert_eq!(document["evidence"].as_array().unwrap().len(), 1, "{document:#}");
 }
 
 #[test]

@@ -15,6 +15,12 @@ struct Format {
     title: String,
     side: Side,
     hop: Option<Hop>,
+    /// Whose certificate its words about one are about: the other side's, unless it looks at its own only.
+    #[serde(default)]
+    certificate: Whose,
+    /// Its certificates are in a database of NSS.
+    #[serde(default)]
+    nss: bool,
     known: Known,
     #[serde(default)]
     attempt: Attempt,
@@ -28,6 +34,18 @@ struct Format {
 enum Side {
     Client,
     Server,
+    /// Which, its lines tell.
+    Either,
+    /// What it writes is about errors, and none of them happened.
+    Nobody,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Whose {
+    #[default]
+    Peer,
+    Own,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -50,6 +68,11 @@ struct Known {
     words: Vec<String>,
     #[serde(default)]
     files: Vec<String>,
+    /// Words of lines about a session at whose client's end it is, and at whose server's end.
+    #[serde(default, rename = "as-client")]
+    as_client: Vec<String>,
+    #[serde(default, rename = "as-server")]
+    as_server: Vec<String>,
 }
 
 /// What it writes on the way through one attempt.
@@ -57,11 +80,15 @@ struct Known {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Attempt {
     begins: Vec<String>,
+    waits: Vec<String>,
     accepts: Vec<String>,
     reads: Vec<String>,
     starts: Vec<String>,
     looks_up: Vec<String>,
     ends: Vec<String>,
+    succeeds: Vec<String>,
+    /// What stands before the name of a connection, where its lines have one.
+    connection: Option<String>,
 }
 
 /// Whose words follow or precede a line, where several processes write to one log.
@@ -72,6 +99,12 @@ struct Context {
     own: Vec<String>,
     childs: Vec<String>,
     last: Vec<String>,
+    /// Words of a traceback by which it is about the session with a client, or with a server.
+    about_client: Vec<String>,
+    about_server: Vec<String>,
+    /// Where it listens for the one and the other, in words.
+    client_port: Option<String>,
+    server_port: Option<String>,
 }
 
 /// What to collect next of it.
@@ -131,7 +164,7 @@ fn check(all: &[Read]) {
     let (mut known, mut steps) = (BTreeMap::new(), BTreeMap::new());
     for Read { path, profile, format, .. } in all {
         let path = path.display();
-        let Known { names, heads, words, files } = &format.known;
+        let Known { names, heads, words, files, .. } = &format.known;
         let own: Vec<&String> = names.iter().chain(heads).chain(words).chain(files).collect();
         assert!(!own.is_empty(), "{path}: nothing tells its lines from others'");
         assert!(own.iter().all(|word| word.len() > 2), "{path}: so short a word stands in other lines, too");
@@ -145,29 +178,35 @@ fn check(all: &[Read]) {
             (Side::Server, Some(Hop::Client)) | (Side::Client, Some(Hop::Bridge | Hop::Server))
         );
         assert!(agrees, "{path}: its hop is at the other side");
-        for word in own {
-            let other = known.insert(word.clone(), path.to_string());
-            assert!(other.is_none(), "{path}: \"{word}\" tells {} already", other.unwrap_or_default());
+        for (kind, words) in [("name", names), ("head", heads), ("word", words), ("file", files)] {
+            for word in words {
+                let other = known.insert((kind, word.clone()), path.to_string());
+                assert!(other.is_none(), "{path}: \"{word}\" tells {} already", other.unwrap_or_default());
+            }
         }
         for (step, words) in of_attempt(format) {
             for word in words {
+                assert!(word.len() > 2, "{path}: \"{word}\" stands in other lines, too");
                 let other = steps.insert(word.clone(), step);
-                assert!(other.is_none(), "{path}: \"{word}\" says {} already", other.unwrap_or_default());
+                let says = other.filter(|other| *other != step);
+                assert!(says.is_none(), "{path}: \"{word}\" says {} already", says.unwrap_or_default());
             }
         }
     }
 }
 
 /// The words of each step.
-fn of_attempt(format: &Format) -> [(&'static str, &[String]); 8] {
+fn of_attempt(format: &Format) -> [(&'static str, &[String]); 10] {
     let Format { attempt, context, .. } = format;
     [
         ("Begins", &attempt.begins),
+        ("Waits", &attempt.waits),
         ("Accepts", &attempt.accepts),
         ("Reads", &attempt.reads),
         ("Starts", &attempt.starts),
         ("LooksUp", &attempt.looks_up),
         ("Ends", &attempt.ends),
+        ("Succeeds", &attempt.succeeds),
         ("ChildFollows", &context.child),
         ("OwnFollows", &context.own),
     ]
@@ -180,6 +219,7 @@ fn role(format: &Format) -> &'static str {
         (Some(Hop::Server), _) => "Server",
         (None, Side::Client) => "Tool",
         (None, Side::Server) => "Peer",
+        (None, Side::Either | Side::Nobody) => "Unknown",
     }
 }
 
@@ -192,8 +232,10 @@ fn generated(all: &[Read]) -> String {
         writeln!(
             out,
             " Format {{ name: {name:?}, profile: {profile:?}, title: {title:?}, role: Role::{}, names: &{:?}, heads: &{:?}, words: &{:?}, \
-             files: &{:?}, childs: &{:?}, last: &{:?}, next: Next {{ text: {:?}, command: {:?} }} }},",
-            role(format), known.names, known.heads, known.words, known.files, context.childs, context.last, next.text, next.command,
+             files: &{:?}, as_client: &{:?}, as_server: &{:?}, childs: &{:?}, last: &{:?}, about_client: &{:?}, about_server: &{:?}, client_port: {:?}, server_port: {:?}, nss: {}, connection: {:?}, succeeds: &{:?}, own_certificate: {}, \
+             nobodys: {}, next: Next {{ text: {:?}, command: {:?} }} }},",
+            role(format), known.names, known.heads, known.words, known.files, known.as_client, known.as_server, context.childs, context.last, context.about_client, context.about_server, context.client_port, context.server_port, format.nss || profile.is_some(),
+            format.attempt.connection, format.attempt.succeeds, format.certificate == Whose::Own, format.side == Side::Nobody, next.text, next.command,
         )
         .expect("a string takes it");
         for (step, words) in of_attempt(format) {

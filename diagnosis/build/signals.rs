@@ -13,6 +13,26 @@ use super::write::{camel, option, screaming};
 #[serde(deny_unknown_fields)]
 struct File {
     signal: Vec<Signal>,
+    together: Vec<Together>,
+    newer: Vec<Newer>,
+}
+
+/// Numbers that a version of NSS does not have yet.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Newer {
+    than: String,
+    by: String,
+    numbers: Vec<i64>,
+}
+
+/// What a code means beside words in one line, where it means something else by itself.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Together {
+    signal: String,
+    words: Vec<String>,
+    means: String,
 }
 
 /// A row of the table.
@@ -41,7 +61,7 @@ pub(crate) struct Note {
     pub(crate) says: String,
 }
 
-pub(crate) fn read(path: &Path) -> Vec<Signal> {
+pub(crate) fn read(path: &Path) -> (Vec<Signal>, Vec<Together>, Vec<Newer>) {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let file: File = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let ids: BTreeSet<&str> = file.signal.iter().map(|signal| signal.id.as_str()).collect();
@@ -53,7 +73,18 @@ pub(crate) fn read(path: &Path) -> Vec<Signal> {
             assert_eq!(*phrase, phrase.to_lowercase(), "{}: phrases are sought in lower case", signal.id);
         }
     }
-    file.signal
+    for Together { signal, words, means } in &file.together {
+        assert!(
+            ids.contains(signal.as_str()) && ids.contains(means.as_str()),
+            "{signal} beside words: there is no such signal"
+        );
+        assert!(words.iter().all(|word| *word == word.to_lowercase()), "{signal}: words are sought in lower case");
+    }
+    for number in file.newer.iter().flat_map(|newer| &newer.numbers) {
+        let known = file.signal.iter().flat_map(|signal| &signal.codes).any(|code| code.1 == *number);
+        assert!(known, "{number} is newer than a version and is no code");
+    }
+    (file.signal, file.together, file.newer)
 }
 
 /// Its number.
@@ -61,7 +92,7 @@ pub(crate) fn find(signals: &[Signal], id: &str, place: &str) -> usize {
     signals.iter().position(|signal| signal.id == id).unwrap_or_else(|| panic!("{place}: there is no signal {id}"))
 }
 
-pub(crate) fn generate(signals: &[Signal]) -> String {
+pub(crate) fn generate(signals: &[Signal], together: &[Together], newer: &[Newer]) -> String {
     let mut rows =
         String::from("/// Every signal, in the order of the table.\npub static SIGNALS: &[SignalRow] = &[\n");
     let mut names = String::from(
@@ -99,10 +130,11 @@ pub(crate) fn generate(signals: &[Signal]) -> String {
     let mut out =
         rows + "];\n" + &names + "}\n/// Every code, by library and number.\npub static CODES: &[Code] = &[\n";
     for (library, number, name, text, signal) in codes {
+        let than = newer.iter().find(|newer| newer.numbers.contains(&number)).map(|newer| (&newer.than, &newer.by));
         let library = camel(&library);
         writeln!(
             out,
-            " Code {{ library: Library::{library}, number: {number}, name: {name:?}, text: {text:?}, signal: Signal({signal}) }},"
+            " Code {{ library: Library::{library}, number: {number}, name: {name:?}, text: {text:?}, signal: Signal({signal}), newer_than: {than:?} }},"
         )
         .expect("as above");
     }
@@ -112,5 +144,15 @@ pub(crate) fn generate(signals: &[Signal]) -> String {
     }
     out + "];\n/// What a program means by a phrase of its own.\npub static NOTES: &[Note] = &[\n"
         + &notes.concat()
+        + "];\n/// What codes mean beside words in one line.\npub static TOGETHER: &[Together] = &[\n"
+        + &beside(signals, together)
         + "];\n"
+}
+
+fn beside(signals: &[Signal], together: &[Together]) -> String {
+    let row = |it: &Together| {
+        let [signal, means] = [&it.signal, &it.means].map(|id| find(signals, id, "a code beside words"));
+        format!(" Together {{ signal: Signal({signal}), words: &{:?}, means: Signal({means}) }},\n", it.words)
+    };
+    together.iter().map(row).collect()
 }

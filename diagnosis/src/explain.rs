@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::cause::Cause;
 use crate::judge::{self, tell_apart};
 use crate::signal::{CODES, Code, Library, NOTES, Note, Signal, TEXTS, signal};
+use crate::spelling::{self, Spelling};
 use crate::vocabulary::Layer;
 
 /// What was explained.
@@ -124,9 +125,23 @@ fn by_number(number: i64) -> Vec<Explanation> {
     };
     let mut found: Vec<Explanation> =
         [Library::Nspr, Library::Nss, Library::Ssl].into_iter().flat_map(wanted).collect();
+    if found.is_empty() && NSS_NUMBERS.iter().any(|range| range.contains(&number)) {
+        found.push(of_newer(number));
+    }
     found.extend(alerts().filter(|(_, _, alert)| i64::from(*alert) == number).map(of_alert));
     found.extend([Library::Verify, Library::Sigul].into_iter().flat_map(wanted));
     found
+}
+
+/// Where the numbers of NSS and libssl are, those that are not given yet too.
+const NSS_NUMBERS: [std::ops::RangeInclusive<i64>; 2] = [-8192..=-7993, -12288..=-12089];
+
+/// A number in NSS's ranges for which this version of nssight has no name.
+fn of_newer(number: i64) -> Explanation {
+    let ssl = number < -12000;
+    let (kind, name) = if ssl { (Kind::Ssl, "SSL_ERROR") } else { (Kind::Nss, "SEC_ERROR") };
+    let meaning = "An error that a newer NSS has and that is not known here; ask that version for its name.".to_owned();
+    explanation(kind, name, Some(number), meaning, if ssl { signal::SSL_ERROR } else { signal::NSS_ERROR })
 }
 
 /// A word that is the name of something.
@@ -144,31 +159,46 @@ fn by_name(text: &str) -> Vec<Explanation> {
 }
 
 /// What a message is made of: programs' own words, names and numbers in it, the libraries' sentences, alerts as OpenSSL
-/// writes them.
+/// writes them. What decides comes first: of several lines the one that says most.
 fn in_message(text: &str) -> Vec<Explanation> {
+    let decisive = decisive(text);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut found: Vec<Explanation> = lines.flat_map(in_line).collect();
+    if let Some((line, Spelling { signal, .. })) = decisive {
+        if !found.iter().any(|it| it.signal == Some(signal)) {
+            let lower = line.to_lowercase();
+            let phrase = TEXTS.iter().find(|(text, own)| *own == signal && lower.contains(text));
+            found.push(of_phrase(phrase.map_or(line, |(text, _)| text), signal));
+        }
+        found.sort_by_key(|it| it.signal != Some(signal));
+    }
+    let mut seen = BTreeSet::new();
+    found.retain(|explanation| seen.insert((explanation.kind, explanation.name.clone())));
+    found
+}
+
+/// The line that says most of what went wrong, and what it says; of equals the first.
+fn decisive(text: &str) -> Option<(&str, Spelling)> {
+    let read = |line| Some((line, spelling::in_line(line)?));
+    let found = text.lines().map(str::trim).filter_map(read);
+    found.reduce(|best, next| if next.1.weight() > best.1.weight() { next } else { best })
+}
+
+fn in_line(text: &str) -> Vec<Explanation> {
     let lower = text.to_lowercase();
     let mut found: Vec<Explanation> = Vec::new();
     found.extend(NOTES.iter().filter(|note| lower.contains(note.text)).map(of_note));
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !"_-".contains(c));
     for word in words.filter(|word| word.len() > 3) {
-        // A bare number in a message may be a port, a line or a date; only those of errors are long and negative.
-        let named = match word.parse::<i64>() {
-            Ok(number) if number < -5000 => by_number(number),
-            Ok(_) => Vec::new(),
-            Err(_) if word.contains(['_', '-']) => by_name(word),
-            Err(_) => Vec::new(),
-        };
-        found.extend(named);
+        // A number is an error only in what its line says.
+        if word.parse::<i64>().is_err() && word.contains(['_', '-']) {
+            found.extend(by_name(word));
+        }
     }
+    found.extend(spelling::codes_in(text).into_iter().map(of_code));
     found.extend(CODES.iter().filter(|code| says(code, &lower)).map(of_code));
     found.extend(alert_in(&lower));
     found.extend(verify_in(&lower));
-    if found.is_empty() {
-        found
-            .extend(TEXTS.iter().find(|(text, _)| lower.contains(text)).map(|(text, signal)| of_phrase(text, *signal)));
-    }
-    let mut seen = BTreeSet::new();
-    found.retain(|explanation| seen.insert((explanation.kind, explanation.name.clone())));
     found
 }
 
@@ -230,6 +260,10 @@ fn of_code(code: &Code) -> Explanation {
         (Library::Sigul, text) => format!("In a Sigul server's reply: {}", sentence(text)),
         (_, text) => sentence(text),
     };
+    let text = match code.newer_than {
+        Some((without, with)) => format!("{text} NSS {without} does not have it yet, and NSS {with} does."),
+        None => text,
+    };
     // A program's note on the same signal says what misleads about it.
     let mut meaning = text;
     let says_more = matches!(code.library, Library::Nspr | Library::Nss | Library::Ssl);
@@ -255,8 +289,9 @@ fn of_note(note: &Note) -> Explanation {
     explanation(Kind::Message, note.text, None, note.says.to_owned(), note.signal)
 }
 
-fn of_phrase(text: &str, signal: Signal) -> Explanation {
-    explanation(Kind::Message, text, None, signal.row().says.to_owned(), signal)
+fn of_phrase(line: &str, signal: Signal) -> Explanation {
+    let text: String = line.chars().filter(|c| !c.is_control()).take(120).collect();
+    explanation(Kind::Message, &text, None, signal.row().says.to_owned(), signal)
 }
 
 fn of_cause(cause: Cause) -> Explanation {

@@ -14,6 +14,7 @@ pub mod finding;
 pub mod judge;
 pub mod shell;
 pub mod signal;
+pub mod spelling;
 pub mod verdict;
 pub mod vocabulary;
 

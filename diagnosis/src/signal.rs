@@ -89,6 +89,8 @@ pub struct Code {
     pub text: &'static str,
     /// What it shows.
     pub signal: Signal,
+    /// A version of NSS that does not have it yet, and one that does: both were looked at.
+    pub newer_than: Option<(&'static str, &'static str)>,
 }
 
 /// What a program means by a phrase of its own.
@@ -100,6 +102,17 @@ pub struct Note {
     pub says: &'static str,
     /// What it shows.
     pub signal: Signal,
+}
+
+/// What a code means beside words in one line, where it means something else by itself.
+#[derive(Debug)]
+pub struct Together {
+    /// What the code shows by itself.
+    pub signal: Signal,
+    /// The words, in lower case; one of them is enough.
+    pub words: &'static [&'static str],
+    /// What it shows beside them.
+    pub means: Signal,
 }
 
 impl Signal {

@@ -59,6 +59,9 @@ pub(crate) struct TriageOptions {
     /// Print the words by which lines are recognised, for grep -F
     #[arg(long)]
     pub(crate) patterns: bool,
+    /// Print the formats that are known, and the signals, as the page docs/formats.md
+    #[arg(long)]
+    pub(crate) formats: bool,
     #[command(flatten)]
     pub(crate) output: TableOptions,
 }

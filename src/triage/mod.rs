@@ -20,6 +20,10 @@ pub(crate) fn run(options: &TriageOptions) -> ExitCode {
         let written = terminal::output(|out| triage::patterns().iter().try_for_each(|word| writeln!(out, "{word}")));
         return written.map_or_else(|error| exit::not_written(&error), |()| ExitCode::from(exit::PASSED));
     }
+    if options.formats {
+        let written = terminal::output(|out| write!(out, "{}", triage::page()));
+        return written.map_or_else(|error| exit::not_written(&error), |()| ExitCode::from(exit::PASSED));
+    }
     let mut triage = Triage::default();
     let budget = Budget::default();
     let stdin = Path::new("-");

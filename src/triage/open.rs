@@ -75,6 +75,7 @@ fn unpack(triage: &mut Triage, name: &str, input: &mut dyn BufRead, budget: &Bud
     }
     match head.as_slice() {
         head if head.get(257..262) == Some(b"ustar") => archive(triage, name, input, budget, depth),
+        head if nssight_triage::is_capture(head) => triage.capture(name, input),
         head if looks_like_a_document(head) => {
             if let Err(error) = triage.document(name, input) {
                 triage.note(name, format!("reading stopped: {error}"));

@@ -71,9 +71,27 @@ pub(super) fn write(out: &mut dyn Write, document: &Document, verbose: bool) -> 
     }
     for beat in &document.heartbeats {
         let text = format!(
-            "{}: an end of file every {} s, {} of them: as a health probe on a TLS port makes them",
-            beat.file, beat.period_s, beat.count
+            "{}: an end of file every {} s, {} of them{}: as a health probe on a TLS port makes them",
+            beat.file,
+            beat.period_s,
+            beat.count,
+            beat.port.map(|port| format!(", at {port}")).unwrap_or_default()
         );
+        terminal::item(out, &text)?;
+    }
+    section(out, "Connections", !document.captures.is_empty())?;
+    for capture in &document.captures {
+        let text = format!(
+            "{}: {} connections, {} complete, {} failed, {} not seen to their end, {} not TLS",
+            capture.file, capture.connections, capture.completed, capture.failed, capture.unfinished, capture.other
+        );
+        terminal::item(out, &text)?;
+    }
+    let shown = if verbose { document.connections.len() } else { LINES };
+    for failed in document.connections.iter().take(shown) {
+        let cause = failed.cause.map_or("cannot tell", |cause| cause.id());
+        let text =
+            format!("frame {}, {} → {}: {cause}: {}", failed.frame, failed.client, failed.server, failed.summary);
         terminal::item(out, &text)?;
     }
     section(out, "What was read", true)?;

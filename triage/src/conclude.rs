@@ -4,13 +4,15 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use nssight_diagnosis::cause::At;
-use nssight_diagnosis::fact::fact;
+use nssight_diagnosis::fact::{SeenBy, fact};
 use nssight_diagnosis::judge::{self, Alternative, Candidate, Case, Judgement};
 use nssight_diagnosis::signal::{Family, signal};
+use nssight_diagnosis::spelling;
 use nssight_diagnosis::verdict::{self, Also, Names, Peer};
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{Cause, Component, Confidence, Facts, Layer, Remedy, Shown, Verdict};
 
+use crate::fitting;
 use crate::format::{FORMATS, Format};
 use crate::heartbeat::Heartbeat;
 use crate::incident::{Group, Placed};
@@ -23,7 +25,8 @@ use crate::{Document, FileSummary, Incident, Quote, SCHEMA};
 const HOPS: [Role; 3] = [Role::Bridge, Role::Client, Role::Server];
 
 pub(crate) fn conclude(files: &[Scanned], groups: &[Group<'_>], heartbeats: Vec<Heartbeat>) -> Document {
-    let failures: Vec<Failure<'_>> = groups.iter().map(Failure::of).collect();
+    let (overcome, open): (Vec<_>, Vec<_>) = groups.iter().partition(|group| group.overcome().is_some());
+    let failures: Vec<Failure<'_>> = open.into_iter().map(Failure::of).collect();
     let mut by_cause: BTreeMap<Option<Cause>, Vec<usize>> = BTreeMap::new();
     for (index, failure) in failures.iter().enumerate() {
         by_cause.entry(failure.named().map(|first| first.cause)).or_default().push(index);
@@ -38,7 +41,7 @@ pub(crate) fn conclude(files: &[Scanned], groups: &[Group<'_>], heartbeats: Vec<
         Some((failure, count, _)) if failure.named().is_some() => failed(failure, *count, files, &heartbeats),
         _ if !heartbeats.is_empty() => beating(&heartbeats[0]),
         Some((failure, ..)) => unknown(failure, files),
-        None => nothing(files),
+        None => nothing(files, &overcome),
     };
     let incidents = ranked.iter().map(|(failure, count, _)| failure.incident(*count)).collect();
     let summary = |file: &Scanned| FileSummary {
@@ -50,7 +53,8 @@ pub(crate) fn conclude(files: &[Scanned], groups: &[Group<'_>], heartbeats: Vec<
         notes: file.notes.clone(),
     };
     let files = files.iter().map(summary).collect();
-    Document { schema: SCHEMA, verdict, evidence, against, next, incidents, heartbeats, files }
+    let (captures, connections) = (Vec::new(), Vec::new());
+    Document { schema: SCHEMA, verdict, evidence, against, next, incidents, heartbeats, captures, connections, files }
 }
 
 /// One failure, with what is made of it.
@@ -64,7 +68,13 @@ struct Failure<'a> {
 impl<'a> Failure<'a> {
     fn of(group: &'a Group<'a>) -> Self {
         let view = view(group);
-        let judgement = judged(view.shown.as_ref(), &view.facts);
+        let mut judgement = judged(view.shown.as_ref(), &view.facts);
+        // Which side wrote it, its lines do not tell: said by a server it is about the other side's certificate.
+        let of_a_certificate = |shown: &Shown| matches!(shown.signal.row().family, Family::Alert | Family::Chain);
+        let nobodys = group.events.iter().all(|placed| placed.role == Role::Unknown);
+        if nobodys && view.shown.as_ref().is_some_and(of_a_certificate) {
+            judgement.confidence = judgement.confidence.max(Confidence::Possible);
+        }
         let has_bridge = HOPS.into_iter().any(|role| group.heard(role));
         let peer = if has_bridge { Peer::Bridge } else { Peer::Plain };
         Self { group, view, judgement, names: Names { peer, ..Names::default() } }
@@ -77,13 +87,26 @@ impl<'a> Failure<'a> {
     /// The cause that its lines name. That the other side went, or said nothing, has as many causes as there are, and so has
     /// an error of which no more than the name is known: there something else must speak for one of them.
     fn named(&self) -> Option<&Candidate> {
-        let family = self.judgement.shown.as_ref()?.signal.row().family;
-        let tells = !matches!(family, Family::End | Family::Silence | Family::Other);
+        let signal = self.judgement.shown.as_ref()?.signal;
+        let no_reason = spelling::says_no_reason(signal);
+        // A handshake failure has several reasons; beside other facts it may have one.
+        if no_reason && signal != signal::ALERT_HANDSHAKE_FAILURE {
+            return None;
+        }
+        let vague = matches!(signal.row().family, Family::End | Family::Silence | Family::Other);
+        let tells = !vague && !no_reason;
         self.judgement.first().filter(|_| tells || self.judgement.confidence != Confidence::Possible)
     }
 
     fn component(&self, component: Component) -> Component {
-        verdict::named(component, &self.names)
+        // The catalogue speaks of a client; a server has the same things to bring.
+        let own = matches!(component, Component::ClientConfig | Component::ClientDb | Component::ClientHost);
+        match self.view.of_server.filter(|_| own) {
+            Some(Role::Bridge) => Component::Bridge,
+            Some(Role::Server) => Component::Server,
+            Some(_) => verdict::named(Component::Peer, &self.names),
+            None => verdict::named(component, &self.names),
+        }
     }
 
     /// Every cause that is left, where none of them is named.
@@ -100,6 +123,7 @@ impl<'a> Failure<'a> {
     /// The verdict that names this cause, with what the catalogue has for it.
     fn verdict(&self, first: &Candidate, summary: String) -> Verdict {
         let entry = first.cause.entry();
+        let format = self.group.events.iter().rev().find_map(Placed::format);
         let seen_at = self.seen_at();
         let layer = match entry.rules.at {
             At::Home => entry.layer,
@@ -116,7 +140,7 @@ impl<'a> Failure<'a> {
             cause: Some(first.cause),
             component: Some(self.component(first.component)),
             confidence: self.judgement.confidence,
-            remedies: verdict::remedies(first.cause, &self.names),
+            remedies: fitting::remedies(format, &self.names, verdict::remedies(first.cause, &self.names)),
             alternatives: others.collect(),
             also: also.collect(),
             docs: Some(verdict::page(first.cause)),
@@ -150,20 +174,32 @@ fn failed(failure: &Failure<'_>, count: usize, files: &[Scanned], heartbeats: &[
             beat.file, beat.period_s, beat.count
         )
     });
-    let verdict = failure.verdict(first, format!("{}{times}{beat}", entry.title));
+    // The catalogue's titles are about a client.
+    let whose = failure.view.of_server.and_then(|_| failure.group.events.iter().rev().find_map(Placed::format));
+    let whose = whose.map_or(String::new(), |format| format!("{} has this on its own side: ", format.title));
+    let title = fitting::words(entry.title, &failure.names);
+    let verdict = failure.verdict(first, format!("{whose}{title}{times}{beat}"));
     let mut against = Vec::new();
     if failure.group.joined_without_time {
         against.push("the client's lines have no times: that they belong to these of the others is assumed".to_owned());
+    }
+    if let Some((_, next)) = failure.group.next_success() {
+        against.push(format!("a later attempt succeeded: {}:{}", next.file.name, next.event.line));
     }
     let silent = [(Role::Client, "client"), (Role::Bridge, "bridge"), (Role::Server, "server")]
         .into_iter()
         .filter(|(role, _)| !failure.group.heard(*role));
     for (role, name) in silent {
-        if files.iter().any(|file| file.role() == role && !file.events.is_empty()) {
+        let mut theirs = files.iter().filter(|file| file.role() == role && !file.events.is_empty()).peekable();
+        if theirs.peek().is_some() && !theirs.any(|file| failure.group.is_beside(file)) {
             against.push(format!("the {name}'s log has nothing at that time"));
         }
     }
-    (verdict, quotes(failure.group), against, entry.confirm.first().map(Remedy::from))
+    if let Some(end) = failure.group.finished_later(files) {
+        against.push(format!("the request was carried out all the same: {}:{}", end.file.name, end.event.line));
+    }
+    let next = fitting::next(failure.group.events.iter().rev().find_map(Placed::format), &failure.names, entry);
+    (verdict, quotes(failure.group), against, next)
 }
 
 /// Nothing failed but for what comes as regularly as a clock.
@@ -172,15 +208,49 @@ fn beating(beat: &Heartbeat) -> Conclusion {
     let shown = Shown::new(signal::BARE_CONNECTIONS).at(Layer::Bridge);
     let judgement = judged(Some(&shown), &Facts::default());
     let names = Names { peer: Peer::Bridge, ..Names::default() };
-    let view = View { shown: Some(shown), facts: Facts::default() };
+    let view = View { shown: Some(shown), facts: Facts::default(), of_server: None };
     let failure = Failure { group: &group, view, judgement, names };
-    let summary = |title: &str| format!("{title} {}: {} times, every {} s.", beat.file, beat.count, beat.period_s);
+    let port = beat.port.map(|port| format!(" at {port}")).unwrap_or_default();
+    let summary =
+        |title: &str| format!("{title} {}: {} times{port}, every {} s.", beat.file, beat.count, beat.period_s);
     let verdict = match failure.judgement.first() {
         Some(first) => failure.verdict(first, summary(first.cause.entry().title)),
         None => Verdict::inconclusive(summary("An end of file comes again and again.")),
     };
     let next = verdict.cause.and_then(|cause| cause.entry().confirm.first().map(Remedy::from));
     (verdict, Vec::new(), Vec::new(), next)
+}
+
+/// What is made of one connection of a capture.
+pub(crate) struct OfConnection {
+    pub(crate) verdict: Verdict,
+    pub(crate) incident: Incident,
+    pub(crate) next: Option<Remedy>,
+}
+
+/// Judges one connection of a capture: whoever recorded it, it is second-hand like a log.
+pub(crate) fn of_connection(shown: Option<Shown>, facts: Facts, text: &str, quote: Quote) -> OfConnection {
+    let group = Group::default();
+    let shown = shown.map(|shown| Shown { said_by: SeenBy::Log, ..shown });
+    let judgement = judged(shown.as_ref(), &facts);
+    let view = View { shown, facts, of_server: None };
+    let failure = Failure { group: &group, view, judgement, names: Names::default() };
+    let verdict = match failure.named() {
+        Some(first) => {
+            let title = fitting::words(first.cause.entry().title, &failure.names);
+            failure.verdict(first, format!("{title} On the wire: {text}."))
+        }
+        None => Verdict {
+            seen_at: failure.seen_at(),
+            alternatives: failure.open(),
+            ..Verdict::inconclusive(format!("cannot tell: a connection failed, and its bytes do not say why: {text}"))
+        },
+    };
+    let next = verdict.cause.and_then(|cause| fitting::next(None, &failure.names, cause.entry())).or_else(|| {
+        let text = "Collect the server's log of the same second: what is encrypted on the wire is in it.";
+        Some(Remedy { text: text.to_owned(), command: None })
+    });
+    OfConnection { verdict, incident: Incident { lines: vec![quote], ..failure.incident(1) }, next }
 }
 
 /// Something failed, and the lines leave open what.
@@ -191,7 +261,9 @@ fn unknown(failure: &Failure<'_>, files: &[Scanned]) -> Conclusion {
         alternatives: failure.open(),
         ..Verdict::inconclusive(format!("cannot tell: something failed, and {what}"))
     };
-    (verdict, quotes(failure.group), Vec::new(), Some(next))
+    let end = failure.group.finished_later(files);
+    let told = end.map(|end| format!("the request was carried out all the same: {}:{}", end.file.name, end.event.line));
+    (verdict, quotes(failure.group), told.into_iter().collect(), Some(next))
 }
 
 /// What is not there of a failure, and what to collect of it next: of a deployment the first hop that is not heard, else what
@@ -221,11 +293,17 @@ fn missing(failure: &Failure<'_>, files: &[Scanned]) -> (String, Remedy) {
     }
 }
 
-fn nothing(files: &[Scanned]) -> Conclusion {
+fn nothing(files: &[Scanned], overcome: &[&Group<'_>]) -> Conclusion {
     let events: u64 = files.iter().map(|file| file.count).sum();
+    if let Some((group, success)) = overcome.iter().rev().find_map(|group| Some((group, group.overcome()?))) {
+        let summary = "cannot tell: what went wrong in these logs was tried again, and succeeded";
+        let next = Remedy { text: "Nothing needs to be done, unless it comes again.".to_owned(), command: None };
+        let lines = quotes(group).into_iter().chain([success.quote()]).collect();
+        return (Verdict::inconclusive(summary.to_owned()), lines, Vec::new(), Some(next));
+    }
     let summary = match events {
         0 => "cannot tell: no line of these logs is known to nssight",
-        _ => "cannot tell: no line of these logs says that something failed",
+        _ => "cannot tell: no line of these logs names a failure that is known here",
     };
     let next = Remedy {
         text: "Walk the layers on the host where it fails.".to_owned(),

@@ -20,12 +20,36 @@ pub struct Format {
     pub role: Role,
     /// What to collect next of it.
     pub next: Next,
-    names: &'static [&'static str],
-    heads: &'static [&'static str],
-    words: &'static [&'static str],
+    pub(crate) names: &'static [&'static str],
+    pub(crate) heads: &'static [&'static str],
+    pub(crate) words: &'static [&'static str],
     files: &'static [&'static str],
+    as_client: &'static [&'static str],
+    as_server: &'static [&'static str],
     childs: &'static [&'static str],
     last: &'static [&'static str],
+    about_client: &'static [&'static str],
+    about_server: &'static [&'static str],
+    /// Where it listens for clients and for its server, in words.
+    pub(crate) client_port: Option<&'static str>,
+    pub(crate) server_port: Option<&'static str>,
+    /// Its certificates are in a database of NSS.
+    pub nss: bool,
+    connection: Option<&'static str>,
+    pub(crate) succeeds: &'static [&'static str],
+    /// What it says of certificates is about its own.
+    pub(crate) own_certificate: bool,
+    /// What it writes is about errors, and none of them happened.
+    pub(crate) nobodys: bool,
+}
+
+/// Of a program between two others, the session that something is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum About {
+    /// The one with a client.
+    Client,
+    /// The one with the server.
+    Server,
 }
 
 /// What to collect next.
@@ -99,6 +123,35 @@ impl Format {
         };
         // Those of a profile are the exact ones.
         FORMATS.iter().rev().find(is)
+    }
+
+    /// Where it stands in the session that a line is about.
+    pub(crate) fn role_in(&self, line: &[u8]) -> Role {
+        let has = |words: &[&str]| words.iter().any(|word| memchr::memmem::find(line, word.as_bytes()).is_some());
+        match () {
+            () if has(self.as_client) => Role::Tool,
+            () if has(self.as_server) => Role::Peer,
+            () => self.role,
+        }
+    }
+
+    /// The name of the connection that a line is about.
+    pub(crate) fn connection_in<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
+        let before = self.connection?.as_bytes();
+        let from = memchr::memmem::find(line, before)? + before.len();
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b".:-_".contains(byte);
+        let length = line[from..].iter().take_while(|byte| is_name(byte)).count();
+        (length > 0).then(|| &line[from..from + length])
+    }
+
+    /// The session that a line of a traceback is about, where it tells.
+    pub(crate) fn session_in(line: &[u8]) -> Option<About> {
+        let has = |words: &[&str]| words.iter().any(|word| memchr::memmem::find(line, word.as_bytes()).is_some());
+        match () {
+            () if FORMATS.iter().any(|format| has(format.about_client)) => Some(About::Client),
+            () if FORMATS.iter().any(|format| has(format.about_server)) => Some(About::Server),
+            () => None,
+        }
     }
 
     /// Whether a line is the child's by its own word.

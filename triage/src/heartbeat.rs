@@ -3,8 +3,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::format::About;
 use crate::line::When;
 use crate::scan::Scanned;
+use crate::sign::{Sign, Step};
 
 /// So many are needed.
 const FEWEST: usize = 5;
@@ -21,6 +23,8 @@ pub struct Heartbeat {
     pub file: String,
     /// How many there are.
     pub count: usize,
+    /// The port that they come to, in words, where the log tells.
+    pub port: Option<&'static str>,
     /// How far they are apart, in seconds.
     pub period_s: f64,
     /// Their times in order, in microseconds.
@@ -62,5 +66,25 @@ fn of(file: &Scanned) -> Option<Heartbeat> {
     let is_beat = |at: &i64| times.iter().any(|other| ((other - at).abs() - middle).abs() <= slack);
     let times: Vec<i64> = times.iter().copied().filter(|at| is_beat(at)).collect();
     let period_s = (middle as f64 / 100_000.0).round() / 10.0;
-    Some(Heartbeat { file: file.name.clone(), count: times.len(), period_s, times })
+    let port = port(file, &times);
+    Some(Heartbeat { file: file.name.clone(), port, count: times.len(), period_s, times })
+}
+
+/// Where most of them came in: by what the program says of it, else by how far it was with its client.
+fn port(file: &Scanned, times: &[i64]) -> Option<&'static str> {
+    let format = file.format?;
+    let (mut with_client, mut of_clients, mut of_servers) = (false, 0, 0);
+    for event in &file.events {
+        match event.sign {
+            Sign::Step(Step::Accepts | Step::Reads) => with_client = true,
+            Sign::Step(Step::Begins | Step::Waits | Step::Ends) => with_client = false,
+            _ => {}
+        }
+        let beats = event.when.is_some_and(|when| times.binary_search(&when.0).is_ok());
+        if event.sign.is_end() && beats {
+            let of_server = event.about.map_or(with_client, |about| about == About::Server);
+            *(if of_server { &mut of_servers } else { &mut of_clients }) += 1;
+        }
+    }
+    if of_servers > of_clients { format.server_port } else { format.client_port }
 }

@@ -5,7 +5,7 @@ use nssight_diagnosis::Signal;
 use crate::Heartbeat;
 use crate::Quote;
 use crate::format::Format;
-use crate::line;
+use crate::line::{self, When};
 use crate::scan::{Event, Scanned};
 use crate::sign::{Role, Step};
 
@@ -13,12 +13,40 @@ use crate::sign::{Role, Step};
 const GAP: i64 = 2_000_000;
 /// What led to a failure is looked for so far before it.
 const BEFORE: i64 = 3_000_000;
+/// What is tried again is tried so soon, in microseconds.
+const AGAIN: i64 = 120_000_000;
 /// Of a log without times, this many lines before its last trouble are one with it.
 const NEAR: u64 = 80;
 /// Of those who met no trouble, this many lines are put beside a failure without times.
 const LATEST: usize = 8;
+/// So many different errors are no failure's.
+const LIST: usize = 4;
+/// So many failures at one time are told apart.
+const SIDE_BY_SIDE: usize = 64;
 /// Incidents that are judged, from the last one back.
 const MOST: usize = 500;
+
+fn format_of(file: &Scanned, event: &Event) -> Option<&'static Format> {
+    // A file that has a program's name has no lines of another one of its deployment.
+    if file.by_name && event.format.is_none_or(|own| own.profile == file.format.and_then(|it| it.profile)) {
+        return file.format;
+    }
+    let tells = |format: &&Format| format.role != Role::Unknown || format.nobodys;
+    event.format.filter(tells).or(file.format.filter(tells)).or(event.format).or(file.format)
+}
+
+fn role_of(file: &Scanned, event: &Event) -> Role {
+    let by_line = event.role.filter(|role| *role != Role::Unknown && !file.by_name);
+    by_line.or_else(|| format_of(file, event).map(|format| format.role)).unwrap_or(Role::Unknown)
+}
+
+/// The host and port that a line names: those of the first address in it.
+fn target(event: &Event) -> Option<&[u8]> {
+    let text = event.text.as_bytes();
+    let from = memchr::memmem::find(text, b"://")? + 3;
+    let length = text[from..].iter().take_while(|byte| byte.is_ascii_alphanumeric() || b".:-[]".contains(byte)).count();
+    (length > 0).then(|| &text[from..from + length])
+}
 
 /// An event with what is known of its file.
 #[derive(Debug, Clone)]
@@ -39,15 +67,35 @@ impl Placed<'_> {
         }
     }
 
-    /// What went wrong, in its writer's view. Words that any program may write count from a known writer only.
+    /// What went wrong, in its writer's view. Words that any program may write count from a known writer only, and those about
+    /// errors that did not happen never.
     pub(crate) fn trouble(&self) -> Option<Signal> {
-        let counts = self.role != Role::Unknown || self.event.by_code || !self.event.sign.is_anybodys();
-        self.event.sign.shown().filter(|_| counts)
+        let format = self.format();
+        let known = self.role != Role::Unknown || format.is_some();
+        let counts = known || self.event.by_code || !self.event.sign.is_anybodys();
+        self.event.sign.shown().filter(|_| counts && !format.is_some_and(|format| format.nobodys))
     }
 
-    /// The format of its line, else of its file.
+    /// Whether both may be about one session: a file's programs, and a program's connections, each have their own.
+    fn goes_with(&self, other: &Self) -> bool {
+        let (Some(one), Some(two)) = (self.format(), other.format()) else { return true };
+        let same = one.name == two.name && one.profile == two.profile;
+        let of_one_deployment = one.profile.is_some() && one.profile == two.profile;
+        let connections = (self.event.connection, other.event.connection);
+        let one_connection = !matches!(connections, (Some(one), Some(two)) if one != two);
+        match std::ptr::eq(self.file, other.file) {
+            true => of_one_deployment || same && one_connection,
+            false => same || self.role != other.role || one.profile.is_some(),
+        }
+    }
+
+    fn has_format_of(&self, other: &Self) -> bool {
+        matches!((self.format(), other.format()), (Some(one), Some(two)) if std::ptr::eq(one, two))
+    }
+
+    /// The format of its line, else of its file. A library's words do not tell who wrote a line where the file does.
     pub(crate) fn format(&self) -> Option<&'static Format> {
-        self.event.format.or(self.file.format)
+        format_of(self.file, self.event)
     }
 
     fn at(&self) -> i64 {
@@ -69,6 +117,59 @@ impl Group<'_> {
         self.events.iter().any(|placed| placed.role == role && placed.event.sign.is(step))
     }
 
+    /// The success of the same program that came after its trouble, so soon that it is the same thing tried again. A server's
+    /// next success is another client's.
+    pub(crate) fn overcome(&self) -> Option<Placed<'_>> {
+        self.next_success()
+            .filter(|(last, next)| {
+                last.role.is_client()
+                    && match (last.event.when, next.event.when) {
+                        (Some(last), Some(next)) => next.0 - last.0 <= AGAIN,
+                        _ => next.event.line - last.event.line <= NEAR,
+                    }
+            })
+            .map(|(_, next)| next)
+    }
+
+    /// The last trouble, and the next success of its writer in the same log.
+    pub(crate) fn next_success(&self) -> Option<(&Placed<'_>, Placed<'_>)> {
+        let last = self.events.iter().rev().find(|placed| placed.trouble().is_some())?;
+        let next = last.file.events.iter().find(|event| {
+            let placed = Placed { file: last.file, role: role_of(last.file, event), event };
+            let same_target = match (target(last.event), target(event)) {
+                (Some(one), Some(two)) => one == two,
+                _ => true,
+            };
+            event.line > last.event.line && event.sign.is(Step::Succeeds) && last.has_format_of(&placed) && same_target
+        })?;
+        Some((last, Placed { file: last.file, role: role_of(last.file, next), event: next }))
+    }
+
+    /// Whether a log has any line at the time of this failure. Without times nobody can tell.
+    pub(crate) fn is_beside(&self, file: &Scanned) -> bool {
+        let times = || self.events.iter().filter_map(|placed| placed.event.when);
+        let (Some(first), Some(last)) = (times().min(), times().max()) else { return true };
+        let near = |when: When| when.0 >= first.0 - BEFORE && when.0 <= last.0 + GAP;
+        file.events.iter().any(|event| event.when.is_none_or(near))
+    }
+
+    /// Where the log of the bridge or the server says that the request ended in order after its client had given up.
+    pub(crate) fn finished_later<'b>(&self, files: &'b [Scanned]) -> Option<Placed<'b>> {
+        let of_client = |placed: &&Placed<'_>| placed.role.is_client() && placed.trouble().is_some();
+        let last = self.events.iter().rev().find(of_client)?.event.when?;
+        let theirs = files.iter().filter(|file| matches!(file.role(), Role::Bridge | Role::Server));
+        let end_in = |file: &'b Scanned| {
+            let begins = |event: &Event| event.sign.is(Step::Reads) || event.sign.is(Step::Starts);
+            let before = |event: &Event| event.when.is_some_and(|when| when <= last);
+            let begun = file.events.iter().rposition(|event| begins(event) && before(event))?;
+            let mut later = file.events[begun + 1..].iter();
+            let end = later.find(|event| event.sign.is(Step::Ends) || event.sign.is_trouble() || begins(event))?;
+            let is_later = end.when.is_some_and(|when| when > last);
+            (end.sign.is(Step::Ends) && is_later).then(|| Placed { file, role: role_of(file, end), event: end })
+        };
+        theirs.into_iter().find_map(end_in)
+    }
+
     /// Whether this role's log has anything in it.
     pub(crate) fn heard(&self, role: Role) -> bool {
         self.events.iter().any(|placed| placed.role == role)
@@ -76,13 +177,8 @@ impl Group<'_> {
 }
 
 pub(crate) fn group<'a>(files: &'a [Scanned], heartbeats: &[Heartbeat]) -> Vec<Group<'a>> {
-    let placed = |file: &'a Scanned| {
-        file.events.iter().map(move |event| Placed {
-            file,
-            role: event.format.map_or(file.role(), |format| format.role),
-            event,
-        })
-    };
+    let placed =
+        |file: &'a Scanned| file.events.iter().map(move |event| Placed { file, role: role_of(file, event), event });
     let all: Vec<Placed<'a>> = files.iter().flat_map(placed).collect();
     let (mut timed, untimed): (Vec<_>, Vec<_>) = all.into_iter().partition(|placed| placed.event.when.is_some());
     timed.sort_by_key(Placed::at);
@@ -108,21 +204,30 @@ fn by_time<'a>(timed: &[Placed<'a>], heartbeats: &[Heartbeat]) -> Vec<Group<'a>>
             && when.is_some_and(|when| heartbeats.iter().any(|beat| beat.covers(&placed.file.name, when)))
     };
     let trouble = |placed: &Placed<'_>| placed.trouble().is_some() && !is_beat(placed);
-    let mut spans: Vec<(i64, i64)> = Vec::new();
+    let mut spans: Vec<Span<'a, '_>> = Vec::new();
     for placed in timed.iter().filter(|placed| trouble(placed)) {
-        match spans.last_mut() {
-            Some((_, end)) if placed.at() - *end <= GAP => *end = placed.at(),
-            _ => spans.push((placed.at(), placed.at())),
+        let near = |span: &&mut Span<'_, '_>| placed.at() - span.end <= GAP && span.last.goes_with(placed);
+        match spans.iter_mut().rev().take(SIDE_BY_SIDE).find(near) {
+            Some(span) => (span.end, span.last) = (placed.at(), placed),
+            None => spans.push(Span { start: placed.at(), end: placed.at(), last: placed }),
         }
     }
     let skipped = spans.len().saturating_sub(MOST);
-    let within = |(start, end): (i64, i64)| {
+    let within = |Span { start, end, last }: Span<'a, '_>| {
         let first = timed.partition_point(|placed| placed.at() < start - BEFORE);
         let past = timed.partition_point(|placed| placed.at() <= end);
-        let events: Vec<Placed<'a>> = timed[first..past].iter().filter(|placed| !is_beat(placed)).cloned().collect();
+        let own = timed[first..past].iter().filter(|placed| !is_beat(placed) && last.goes_with(placed));
+        let events: Vec<Placed<'a>> = own.cloned().collect();
         Group { events: since_last_request(events, start), joined_without_time: false }
     };
     spans.into_iter().skip(skipped).map(within).collect()
+}
+
+/// From the first trouble of a failure to its last one.
+struct Span<'a, 'b> {
+    start: i64,
+    end: i64,
+    last: &'b Placed<'a>,
 }
 
 /// What came before the request that failed, and after it, is another request's: times alone do not part them.
@@ -160,11 +265,23 @@ fn unfinished<'a>(timed: &[Placed<'a>]) -> Vec<Placed<'a>> {
     timed.iter().rev().take(LATEST).rev().filter(|placed| !is_past(placed)).cloned().collect()
 }
 
+/// Whether nobody's lines without times name so many different errors that they are a text about errors.
+fn is_a_list(events: &[Placed<'_>]) -> bool {
+    let named = events.iter().filter(|placed| placed.format().is_none() && placed.event.by_code);
+    let mut named: Vec<Signal> = named.filter_map(Placed::trouble).collect();
+    named.sort_unstable();
+    named.dedup();
+    named.len() >= LIST
+}
+
 /// Of every file without times, its last failure.
 fn last_of_each<'a>(untimed: &[Placed<'a>]) -> Vec<Placed<'a>> {
     let of_one_file = |events: &'_ [Placed<'a>]| {
         let last = events.iter().filter(|placed| placed.trouble().is_some()).map(|placed| placed.event.line).max();
         let near = |placed: &&Placed<'_>| last.is_some_and(|last| placed.event.line + NEAR >= last);
+        if is_a_list(events) {
+            return Vec::new();
+        }
         let kept: Vec<Placed<'a>> = events.iter().filter(near).cloned().collect();
         // What ended an earlier run is not about this one.
         let ends = |placed: &Placed<'_>| {

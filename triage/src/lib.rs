@@ -2,11 +2,14 @@
 //! Each failure gives facts and a signal, told from the client's view, and the judge says what they mean. Logs are
 //! second-hand: only what both ends of a session say alike, at the same time, proves a cause.
 
+mod capture;
 mod conclude;
+mod fitting;
 mod format;
 mod heartbeat;
 mod incident;
 mod line;
+mod page;
 mod scan;
 mod sign;
 mod turned;
@@ -19,8 +22,10 @@ use nssight_probes::report::{self, Report};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub use capture::{CaptureSummary, FailedConnection, is_capture};
 pub use format::{FORMATS, Format, Next};
 pub use heartbeat::Heartbeat;
+pub use page::page;
 pub use scan::patterns;
 pub use sign::Role;
 
@@ -93,6 +98,10 @@ pub struct Document {
     pub incidents: Vec<Incident>,
     /// Ends of file that come as regularly as a clock.
     pub heartbeats: Vec<Heartbeat>,
+    /// Captures, and how their connections went.
+    pub captures: Vec<CaptureSummary>,
+    /// The verdict on each connection of them that failed.
+    pub connections: Vec<FailedConnection>,
     /// What was read.
     pub files: Vec<FileSummary>,
 }
@@ -102,6 +111,7 @@ pub struct Document {
 pub struct Triage {
     files: Vec<scan::Scanned>,
     reports: Vec<(String, Report)>,
+    captures: Vec<capture::Captured>,
 }
 
 /// A report is some hundred kilobytes; no larger document is read as one.
@@ -111,6 +121,11 @@ impl Triage {
     /// Reads one log, line by line and in constant memory. What goes wrong in reading is a note on the file.
     pub fn log(&mut self, name: &str, input: impl Read) {
         self.files.push(scan::scan(name, input));
+    }
+
+    /// Reads a capture of packets, pcap or pcapng, in bounded memory.
+    pub fn capture(&mut self, name: &str, input: impl Read) {
+        self.captures.push(capture::read(name, input));
     }
 
     /// Reads a document: a report of a walk counts as the verdict that it has, anything else as a log.
@@ -141,12 +156,17 @@ impl Triage {
         let heartbeats = heartbeat::find(&self.files);
         let incidents = incident::group(&self.files, &heartbeats);
         let mut document = conclude::conclude(&self.files, &incidents, heartbeats);
+        capture::join(&mut document, self.captures);
         // A walk has looked itself: its verdict stands, the last one where there are several, and the logs are its context.
         if let Some((name, report)) = self.reports.iter().max_by(|one, other| one.1.started.cmp(&other.1.started)) {
             if let Some(ours) = document.verdict.cause
                 && report.verdict.cause != Some(ours)
             {
                 document.against.push(format!("the logs by themselves would fit {ours}, at another time perhaps"));
+            }
+            // Lines of another failure, of another day perhaps, are no evidence of this walk.
+            if report.verdict.cause.is_none() || report.verdict.cause != document.verdict.cause {
+                document.evidence.clear();
             }
             document.verdict = report.verdict.clone();
             document.evidence.insert(0, quote_of(name, report));

@@ -20,16 +20,31 @@ pub(crate) fn when(line: &[u8]) -> Option<When> {
             return Some(when);
         }
     }
-    syslog(head)
+    syslog(head).or_else(|| apache(head))
+}
+
+/// `[Sat Nov 28 21:44:32.062221 2026]`, of Apache.
+fn apache(head: &[u8]) -> Option<When> {
+    let rest = head.strip_prefix(b"[")?;
+    let month = MONTHS.iter().position(|month| rest.get(4..7) == Some(month))?;
+    let day = digits(rest.get(8..10)?)?;
+    let (time, used) = clock(rest.get(11..)?)?;
+    let year = digits(rest.get(12 + used..16 + used)?)?;
+    Some(micros(PrimitiveDateTime::new(date(year as i32, month as u32 + 1, day)?, time), UtcOffset::UTC))
 }
 
 fn digits(bytes: &[u8]) -> Option<u32> {
     bytes.iter().try_fold(0_u32, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0')))
 }
 
-/// `2026-11-24 06:54:26,123`, `2026-11-24T06:54:26.123456Z`, `…+01:00`.
+/// `2026-11-24 06:54:26,123`, `2026-11-24T06:54:26.123456Z`, `…+01:00`; nginx and Go have slashes in it, stunnel dots.
 fn iso(text: &[u8]) -> Option<When> {
-    if text.len() < 19 || text[4] != b'-' || text[7] != b'-' || !matches!(text[10], b' ' | b'T') || text[13] != b':' {
+    if text.len() < 19
+        || !b"-/.".contains(&text[4])
+        || text[7] != text[4]
+        || !matches!(text[10], b' ' | b'T')
+        || text[13] != b':'
+    {
         return None;
     }
     let date = date(digits(&text[..4])? as i32, digits(&text[5..7])?, digits(&text[8..10])?)?;
@@ -119,6 +134,9 @@ mod tests {
             "2025-11-24T06:54:26.123456Z stdout F ERROR: x",
             "2025-11-24T07:54:26.123+01:00 host program[42]: x",
             "2025-11-24T01:24:26.123456789-0530 x",
+            "2025/11/24 06:54:26.123 [info] x",
+            "2025.11.24 06:54:26.123 LOG3[0]: x",
+            "[Mon Nov 24 06:54:26.123456 2025] [ssl:info] x",
             "[2025-11-24 06:54:26.123] ERROR: x",
             "program-1  | 2025-11-24 06:54:26,123 INFO: x",
             r#"{"log":"x\n","stream":"stderr","time":"2025-11-24T06:54:26.1234Z"}"#,

@@ -1,12 +1,13 @@
 //! One pass over a log: the buffer is searched for all words at once, and only lines that have one are looked at.
 
+use std::hash::{Hash, Hasher};
 use std::io::{ErrorKind, Read};
 use std::ops::Range;
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
-use crate::format::Format;
+use crate::format::{About, Format};
 use crate::line::{self, When};
 use crate::sign::{self, Mark, Reading, Role, Sign, Step};
 
@@ -20,6 +21,9 @@ const LAST: usize = 3500;
 /// Lines of a traceback belong to the line that announces it, as long as they are so near.
 const TRACEBACK: u64 = 60;
 
+/// The frames of a traceback that are looked at for their program, two lines each.
+const FRAMES: usize = 24;
+
 /// A line that says something.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
@@ -27,8 +31,14 @@ pub(crate) struct Event {
     pub(crate) when: Option<When>,
     /// Who wrote it, by its own words.
     pub(crate) format: Option<&'static Format>,
+    /// Where its writer stands in the session that it is about, where the line tells.
+    pub(crate) role: Option<Role>,
+    /// The connection that it is about, as its writer numbers them.
+    pub(crate) connection: Option<u64>,
     /// Announced as the child's.
     pub(crate) child: bool,
+    /// The session that the traceback above it is about.
+    pub(crate) about: Option<About>,
     pub(crate) sign: Sign,
     /// It was said by a library's name or number.
     pub(crate) by_code: bool,
@@ -66,6 +76,8 @@ impl std::fmt::Debug for Text {
 pub(crate) struct Scanned {
     pub(crate) name: String,
     pub(crate) format: Option<&'static Format>,
+    /// It is known by the file's name.
+    pub(crate) by_name: bool,
     pub(crate) bytes: u64,
     pub(crate) count: u64,
     pub(crate) events: Vec<Event>,
@@ -78,7 +90,8 @@ impl Scanned {
     pub(crate) fn new(name: &str) -> Self {
         let format = Format::of_file(name);
         let (events, ends, notes) = (Vec::new(), Vec::new(), Vec::new());
-        Self { name: name.to_owned(), format, bytes: 0, count: 0, events, ends, notes }
+        let by_name = format.is_some_and(|format| format.profile.is_some());
+        Self { name: name.to_owned(), format, by_name, bytes: 0, count: 0, events, ends, notes }
     }
 
     /// Where its writer stands.
@@ -114,7 +127,8 @@ static SEARCH: LazyLock<Search> = LazyLock::new(|| {
 });
 
 pub(crate) fn scan(name: &str, mut input: impl Read) -> Scanned {
-    let mut scan = Scan { out: Scanned::new(name), ring: 0, line: 1, context: None, named: false, long: false };
+    let mut scan =
+        Scan { out: Scanned::new(name), ring: 0, line: 1, context: None, named: false, timed: false, long: false };
     scan.named = scan.out.format.is_some();
     let mut buffer = vec![0; BUFFER];
     let mut held = 0;
@@ -161,6 +175,8 @@ struct Scan {
     /// Whose the lines of a traceback are, when, and up to which line.
     context: Option<(bool, Option<When>, u64)>,
     named: bool,
+    /// Its lines have times.
+    timed: bool,
     /// In the rest of a line that was looked at.
     long: bool,
 }
@@ -183,7 +199,7 @@ impl Scan {
             let line = &bytes[start..end.min(start + LINE)];
             let first = at + hit.start() - start..at + hit.end() - start;
             if first.end <= line.len() {
-                self.hit(line, first, hit.pattern().as_usize());
+                self.hit(&bytes[..start], line, first, hit.pattern().as_usize());
             }
             at = end + 1;
         }
@@ -193,11 +209,11 @@ impl Scan {
     /// The beginning of a line that is too long.
     fn part(&mut self, line: &[u8]) {
         if let Some(hit) = SEARCH.automaton.find(line) {
-            self.hit(line, hit.range(), hit.pattern().as_usize());
+            self.hit(&[], line, hit.range(), hit.pattern().as_usize());
         }
     }
 
-    fn hit(&mut self, line: &[u8], first: Range<usize>, pattern: usize) {
+    fn hit(&mut self, before: &[u8], line: &[u8], first: Range<usize>, pattern: usize) {
         let Some(Reading { sign, by_code, .. }) = reading(line, first, pattern) else { return };
         let announces = matches!(sign, Sign::Step(Step::ChildFollows | Step::OwnFollows));
         if !sign.is_trouble() && !announces && !sign.is(Step::LooksUp) {
@@ -205,6 +221,7 @@ impl Scan {
         }
         let when = line::when(line);
         let format = Format::of_line(line);
+        let format = format.or_else(|| self.out.format.is_none().then(|| writer_above(before)).flatten());
         let own_head = when.is_some() || starts_level(line);
         if announces {
             self.context = Some((sign.is(Step::ChildFollows), when, self.line + TRACEBACK));
@@ -214,11 +231,26 @@ impl Scan {
         let context = self.context.filter(|(_, _, until)| !own_head && self.line <= *until);
         let child = context.is_some_and(|(child, _, _)| child) || Format::names_child(line);
         let when = when.or(context.and_then(|(_, when, _)| when));
+        let (since, about) = if when.is_none() && !own_head && self.timed { above(before) } else { (None, None) };
+        let when = when.or(since);
+        self.timed |= when.is_some();
         if let (Some(when), true) = (when, sign.is_end() && self.out.ends.len() < ENDS) {
             self.out.ends.push(when);
         }
         self.recognise(format);
-        self.keep(Event { line: self.line, when, format, child, sign, by_code, text: Text::new(line) });
+        let (role, connection) = place(format.or(self.out.format), line);
+        self.keep(Event {
+            line: self.line,
+            when,
+            format,
+            role,
+            connection,
+            child,
+            about,
+            sign,
+            by_code,
+            text: Text::new(line),
+        });
     }
 
     /// What every request writes is most of a log, and most of it is overwritten: its time and writer are read at the end.
@@ -227,8 +259,21 @@ impl Scan {
         if !self.named {
             self.recognise(Format::of_line(line));
         }
+        self.timed = self.timed || line::when(line).is_some();
         let (when, format, child, by_code) = (None, None, false, false);
-        self.keep(Event { line: self.line, when, format, child, sign, by_code, text: Text::new(line) });
+        let (role, connection, about) = (None, None, None);
+        self.keep(Event {
+            line: self.line,
+            when,
+            format,
+            role,
+            connection,
+            child,
+            about,
+            sign,
+            by_code,
+            text: Text::new(line),
+        });
     }
 
     fn keep(&mut self, event: Event) {
@@ -243,7 +288,11 @@ impl Scan {
 
     /// Whose log it is. A program of a deployment is more than the library or the tool that it is made of.
     fn recognise(&mut self, found: Option<&'static Format>) {
-        let is_more = |found: &&Format| self.out.format.is_none() || found.profile.is_some();
+        let is_more = |found: &&Format| {
+            found.profile.is_some()
+                || self.out.format.is_none_or(|own| own.role == Role::Unknown && found.role != Role::Unknown)
+        };
+        let found = found.filter(|found| !found.nobodys);
         if let Some(found) = found.filter(|_| !self.named).filter(is_more) {
             self.out.format = Some(found);
             self.named = found.profile.is_some();
@@ -254,9 +303,14 @@ impl Scan {
         if self.out.events.len() == FIRST + LAST {
             self.out.events[FIRST..].rotate_left(self.ring);
         }
+        let file = self.out.format;
         for event in self.out.events.iter_mut().filter(|event| event.when.is_none() && !event.child) {
-            event.when = line::when(event.text.as_bytes());
-            event.format = Format::of_line(event.text.as_bytes());
+            let text = event.text.as_bytes();
+            event.when = line::when(text);
+            event.format = event.format.or_else(|| Format::of_line(text));
+            let (role, connection) = place(event.format.or(file), text);
+            event.role = event.role.or(role);
+            event.connection = event.connection.or(connection);
         }
         if self.out.ends.len() == ENDS {
             self.out.notes.push(format!("only its first {ENDS} ends of file were looked at for a rhythm"));
@@ -269,6 +323,38 @@ impl Scan {
     }
 }
 
+/// The line that those above belong to has their time, and they may say which session they are about: a daemon's traceback.
+fn above(before: &[u8]) -> (Option<When>, Option<About>) {
+    let mut about = None;
+    for line in before.trim_ascii_end().rsplit(|byte| *byte == b'\n').take(TRACEBACK as usize) {
+        let line = &line[..line.len().min(LINE)];
+        let when = line::when(line);
+        if when.is_some() || starts_level(line) {
+            return (when, about);
+        }
+        about = about.or_else(|| Format::session_in(&line[..line.len().min(200)]));
+    }
+    (None, about)
+}
+
+/// The program that a traceback's files belong to.
+fn writer_above(before: &[u8]) -> Option<&'static Format> {
+    let above = before.trim_ascii_end().rsplit(|byte| *byte == b'\n').take(FRAMES);
+    let frames = above.map(|line| line[..line.len().min(200)].trim_ascii_start());
+    frames.filter(|line| line.starts_with(b"File \"")).find_map(Format::of_line)
+}
+
+/// Where the writer of a line stands in its session, and which connection it is about.
+fn place(format: Option<&'static Format>, line: &[u8]) -> (Option<Role>, Option<u64>) {
+    let Some(format) = format else { return (None, None) };
+    let hash = |name: &[u8]| {
+        let mut hasher = std::hash::DefaultHasher::new();
+        name.hash(&mut hasher);
+        hasher.finish()
+    };
+    (Some(format.role_in(line)), format.connection_in(line).map(hash))
+}
+
 fn starts_level(line: &[u8]) -> bool {
     [&b"ERROR: "[..], b"WARNING: ", b"INFO: ", b"DEBUG: ", b"CRITICAL: "].iter().any(|level| line.starts_with(level))
 }
@@ -279,12 +365,14 @@ fn reading(line: &[u8], first: Range<usize>, pattern: usize) -> Option<Reading> 
         let (word, mark) = SEARCH.marks[pattern];
         sign::read(mark, word, line, place)
     };
-    // The line of a routine message has nothing else to say.
-    if let Some(routine) = read(first, pattern).filter(|reading| !reading.sign.is_trouble()) {
-        return Some(routine);
+    // The line of a step has nothing else to say, but that of a success may tell of an exception from it.
+    let plain = |reading: &Reading| !reading.sign.is_trouble() && !reading.sign.is(Step::Succeeds);
+    if let Some(step) = read(first, pattern).filter(plain) {
+        return Some(step);
     }
     let all = SEARCH.automaton.find_overlapping_iter(line);
     let all = all.filter_map(|hit| read(hit.range(), hit.pattern().as_usize()));
     // Of equals the first counts.
-    all.reduce(|best, next| if next.telling() > best.telling() { next } else { best })
+    let best = all.reduce(|best, next| if next.telling() > best.telling() { next } else { best });
+    best.map(|best| sign::beside(best, line))
 }

@@ -1,11 +1,10 @@
 //! What a line can say, and the words by which it is recognised. What went wrong is a signal of the catalogue, in whichever
 //! of its spellings; what happens in every request is said by a few programs only, in the words of their formats.
 
-use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::LazyLock;
 
-use nssight_diagnosis::signal::{CODES, Code, Family, Library, Signal, TEXTS, signal};
+use nssight_diagnosis::signal::{Family, Signal, TOGETHER};
+use nssight_diagnosis::spelling::{self, Spelling};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -43,6 +42,8 @@ impl Role {
 pub(crate) enum Step {
     /// Its writer begins to serve somebody.
     Begins,
+    /// It waits for the client.
+    Waits,
     /// It accepted the client.
     Accepts,
     /// It read the request.
@@ -53,6 +54,8 @@ pub(crate) enum Step {
     LooksUp,
     /// It has done with the request.
     Ends,
+    /// What was wanted was had.
+    Succeeds,
     /// What follows is the child's.
     ChildFollows,
     /// What follows is the process's own.
@@ -104,42 +107,17 @@ impl Sign {
 /// How what stands at a mark is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mark {
-    /// A word of this one meaning, spelled like this.
+    /// A word of a format, spelled like this.
     Step(Step),
-    /// A phrase of the catalogue, in any case.
-    Phrase(Signal),
-    /// A name around `_ERROR`.
-    Name,
-    /// A negative number behind it.
-    Number,
-    AlertNumber,
-    VerifyNumber,
+    /// What went wrong, in one of its notations.
+    Spelled(spelling::Mark),
 }
 
-/// Words that are sought beside the catalogue's phrases.
-const WORDS: &[(&str, Mark)] = &[
-    ("_ERROR", Mark::Name),
-    ("rror (-", Mark::Number),
-    ("rror -", Mark::Number),
-    ("rror code: -", Mark::Number),
-    ("alert number ", Mark::AlertNumber),
-    ("erify return code: ", Mark::VerifyNumber),
-    ("erify error:num=", Mark::VerifyNumber),
-];
-
-/// Everything that is sought, and what each of it is. The catalogue's phrases are in lower case.
+/// Everything that is sought, and what each of it is.
 pub(crate) fn marks() -> impl Iterator<Item = (&'static str, Mark)> {
-    let phrases = TEXTS.iter().filter(|(_, signal)| *signal != signal::NOTHING_WRONG);
     let steps = STEPS.iter().map(|(word, step)| (*word, Mark::Step(*step)));
-    WORDS.iter().copied().chain(steps).chain(phrases.map(|(text, signal)| (*text, Mark::Phrase(*signal))))
+    steps.chain(spelling::marks().map(|(word, mark)| (word, Mark::Spelled(mark))))
 }
-
-/// The names that NSPR, NSS and libssl have for errors. OpenSSL has names with `_ERROR` in them that tell nothing.
-static NAMES: LazyLock<HashMap<&'static str, Signal>> = LazyLock::new(|| {
-    let of_nss = |code: &&Code| matches!(code.library, Library::Nspr | Library::Nss | Library::Ssl);
-    let wrong = CODES.iter().filter(of_nss).filter(|code| code.signal != signal::NOTHING_WRONG);
-    wrong.map(|code| (code.name, code.signal)).collect()
-});
 
 /// What was read at a mark, and how telling it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,47 +125,36 @@ pub(crate) struct Reading {
     pub(crate) sign: Sign,
     /// By a library's name or number, not in a program's own words.
     pub(crate) by_code: bool,
-    length: usize,
+    spelling: Option<Spelling>,
 }
 
 impl Reading {
-    /// Where a line has several, the greatest counts: what went wrong before what happens in every request, a code before a
-    /// phrase, a long phrase before a short one. An end of file comes last, for it is what all the others bring about.
+    /// Where a line has several, the greatest counts: what went wrong before what happens in every attempt.
     pub(crate) fn telling(self) -> impl Ord {
-        (self.sign.is_trouble(), !self.sign.is_end(), self.by_code, self.length)
+        self.spelling.map(Spelling::telling)
     }
 }
 
 /// Reads what stands at a mark of a line.
-pub(crate) fn read(mark: Mark, word: &str, line: &[u8], Range { start, end }: Range<usize>) -> Option<Reading> {
-    let number = |most: usize| {
-        let digits: Vec<u8> = line[end..].iter().copied().take_while(u8::is_ascii_digit).take(most).collect();
-        std::str::from_utf8(&digits).ok()?.parse::<i32>().ok()
-    };
-    let signal = match mark {
+pub(crate) fn read(mark: Mark, word: &str, line: &[u8], place: Range<usize>) -> Option<Reading> {
+    match mark {
         Mark::Step(step) => {
-            let spelled = &line[start..end] == word.as_bytes();
-            return spelled.then_some(Reading { sign: Sign::Step(step), by_code: false, length: word.len() });
+            let spelled = &line[place] == word.as_bytes();
+            spelled.then_some(Reading { sign: Sign::Step(step), by_code: false, spelling: None })
         }
-        Mark::Phrase(signal) => {
-            return Some(Reading { sign: Sign::Shown(signal), by_code: false, length: word.len() });
+        Mark::Spelled(mark) => {
+            let read = spelling::read(mark, line, place)?;
+            Some(Reading { sign: Sign::Shown(read.signal), by_code: read.by_code, spelling: Some(read) })
         }
-        Mark::Number => {
-            let code = -number(6)?;
-            Signal::of_nss(Some(code).filter(|code| (-12999..=-5000).contains(code))?)
-        }
-        Mark::AlertNumber => Signal::of_alert(u8::try_from(number(3)?).ok()?),
-        Mark::VerifyNumber => {
-            let code = number(4)?;
-            Signal::of_code(Library::Verify, code.into()).unwrap_or(signal::VERIFY_ERROR)
-        }
-        Mark::Name => {
-            let is_name = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
-            let from = line[..start].iter().rposition(|byte| !is_name(byte)).map_or(0, |at| at + 1);
-            let to = line[end..].iter().position(|byte| !is_name(byte)).map_or(line.len(), |at| end + at);
-            *NAMES.get(std::str::from_utf8(&line[from..to]).ok()?)?
-        }
+    }
+}
+
+/// What a line says beside its other words.
+pub(crate) fn beside(reading: Reading, line: &[u8]) -> Reading {
+    let Sign::Shown(found) = reading.sign else { return reading };
+    let means = match TOGETHER.iter().any(|it| it.signal == found) {
+        true => spelling::beside(found, &String::from_utf8_lossy(line).to_ascii_lowercase()),
+        false => found,
     };
-    let reading = Reading { sign: Sign::Shown(signal), by_code: true, length: end - start };
-    Some(reading).filter(|_| signal != signal::NOTHING_WRONG)
+    Reading { sign: Sign::Shown(means), ..reading }
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use nssight_diagnosis::derive::close::close;
 use nssight_diagnosis::fact::{Hop, SeenBy, fact};
 use nssight_diagnosis::signal::{Family, Signal, signal};
-use nssight_diagnosis::{Facts, Layer, Shown};
+use nssight_diagnosis::{Facts, Layer, Shown, spelling};
 
+use crate::format::About;
 use crate::incident::{Group, Placed};
 use crate::sign::{Role, Step};
 use crate::turned::{Said, turned};
@@ -20,6 +21,8 @@ pub(crate) struct View {
     /// What counts of what went wrong.
     pub(crate) shown: Option<Shown>,
     pub(crate) facts: Facts,
+    /// It is the server's own: what that one has to bring is missing or broken.
+    pub(crate) of_server: Option<Role>,
 }
 
 /// What the lines of one failure show.
@@ -28,9 +31,14 @@ pub(crate) fn view(group: &Group<'_>) -> View {
     let shown = lines.local().or_else(|| lines.outer()).or_else(|| lines.request());
     let shown =
         shown.or_else(|| lines.link()).or_else(|| lines.inner()).or_else(|| lines.end()).or_else(|| lines.rest());
+    let theirs = if shown.is_none() { lines.theirs() } else { None };
+    let (shown, of_server) = match theirs {
+        Some((shown, role)) => (Some(shown), Some(role)),
+        None => (shown, None),
+    };
     let mut facts = lines.facts(shown.as_ref());
     facts.seen_by(SeenBy::Log);
-    View { shown: shown.map(|shown| Shown { said_by: SeenBy::Log, ..shown }), facts }
+    View { shown: shown.map(|shown| Shown { said_by: SeenBy::Log, ..shown }), facts, of_server }
 }
 
 /// An error of a session, not of the program's own side, and more than its end.
@@ -56,19 +64,32 @@ struct Lines<'a> {
     of_bridge: Option<Said>,
     /// What the server says of its client.
     of_server: Option<Said>,
+    /// What the bridge finds wrong with the server's certificate.
+    of_link: Option<Signal>,
 }
 
 impl<'a> Lines<'a> {
     fn of(group: &'a Group<'a>) -> Self {
         let accepted = group.has(Role::Bridge, Step::Accepts);
         let looked_up = group.events.iter().any(|it| it.role.is_client() && it.event.sign.is(Step::LooksUp));
+        let read = group.has(Role::Bridge, Step::Reads);
+        // A bridge turns to its server once it has a request, and not before.
+        let of_server = |it: &Placed<'_>| it.event.about.map_or(read, |about| about == About::Server);
+        // Of several words the first that knows why.
         let said = |at: fn(Role) -> bool| {
-            group.events.iter().filter(|it| at(it.role) && !it.event.child).find_map(|it| turned(it.trouble()?))
+            let own = group.events.iter().filter(|it| at(it.role) && !it.event.child);
+            let own = own.filter(|it| it.role != Role::Bridge || it.event.about != Some(About::Server));
+            let mut all = own.filter_map(|it| turned(it.trouble()?));
+            let first = all.next()?;
+            let knows = |said: &Said| matches!(said, Said::Refuses { knows_why: true, .. });
+            Some(if knows(&first) { first } else { all.find(knows).unwrap_or(first) })
         };
+        let mut link = group.events.iter().filter(|it| it.role == Role::Bridge && of_server(it));
         Self {
             group,
             accepted,
-            read: group.has(Role::Bridge, Step::Reads),
+            read,
+            of_link: link.find_map(|it| it.trouble().filter(|signal| signal.row().family == Family::Chain)),
             begun: group.has(Role::Server, Step::Starts),
             looked_up,
             // Once it has taken the client, what it says of certificates is not about that one's.
@@ -96,7 +117,7 @@ impl<'a> Lines<'a> {
         match placed.role {
             _ if placed.event.child => Some(Layer::OuterHandshake),
             _ if speaks_of_inner => Some(Layer::InnerHandshake),
-            Role::Unknown if alone => None,
+            Role::Unknown if alone && placed.format().is_none() => None,
             _ => Some(Layer::OuterHandshake),
         }
     }
@@ -108,6 +129,12 @@ impl<'a> Lines<'a> {
             Family::Local => *signal != signal::LIBRARY_NOT_LOADED || self.looked_up,
             family => family == Family::Network,
         };
+        let of_own_chain = |(signal, placed): &(Signal, &Placed<'_>)| {
+            signal.row().family == Family::Chain && placed.format().is_some_and(|format| format.own_certificate)
+        };
+        if let Some((signal, _)) = self.own().find(of_own_chain) {
+            return Some(Shown::new(signal).at(Layer::Certificate));
+        }
         let all = || self.own().map(|(signal, _)| signal).filter(counts);
         // A traceback names the option that is missing in its last line only.
         let signal = all().find(|signal| *signal == signal::PASSWORD_MISSING).or_else(|| all().next())?;
@@ -127,7 +154,10 @@ impl<'a> Lines<'a> {
     fn outer(&self) -> Option<Shown> {
         let of_outer = |placed: &Placed<'_>| self.session(placed) != Some(Layer::InnerHandshake);
         let mut own = self.own().filter(|(signal, placed)| is_of_session(*signal) && of_outer(placed));
-        let ours = own.next();
+        // What gives a reason goes before what only says that there was an error.
+        let first = own.next();
+        let vague = first.is_some_and(|(signal, _)| spelling::says_no_reason(signal));
+        let ours = if vague { own.find(|(signal, _)| !spelling::says_no_reason(*signal)).or(first) } else { first };
         let at = Layer::OuterHandshake;
         match (ours, self.of_bridge) {
             // Whoever refuses knows best why.
@@ -157,7 +187,8 @@ impl<'a> Lines<'a> {
     fn inner(&self) -> Option<Shown> {
         let of_inner = |placed: &Placed<'_>| self.session(placed) == Some(Layer::InnerHandshake);
         let ours = self.own().find(|(signal, placed)| is_of_session(*signal) && of_inner(placed));
-        let signal = ours.map(|(signal, _)| signal).or(self.of_server.and_then(Said::signal))?;
+        let theirs = self.of_server.and_then(Said::signal).or(self.of_link);
+        let signal = ours.map(|(signal, _)| signal).or(theirs)?;
         Some(Shown::new(signal).at(Layer::InnerHandshake))
     }
 
@@ -186,6 +217,16 @@ impl<'a> Lines<'a> {
     /// What else the client says.
     fn rest(&self) -> Option<Shown> {
         self.own().last().map(|(signal, _)| Shown::new(signal))
+    }
+
+    /// What a server says of its own certificate, key, password, database or configuration, where nothing is said of a client.
+    fn theirs(&self) -> Option<(Shown, Role)> {
+        let is_server = |placed: &&Placed<'a>| matches!(placed.role, Role::Bridge | Role::Server | Role::Peer);
+        let own = self.group.events.iter().filter(is_server);
+        let mut own = own.filter_map(|placed| Some((placed.trouble()?, placed.role)));
+        let (signal, role) =
+            own.find(|(signal, _)| signal.row().family == Family::Local && turned(*signal).is_none())?;
+        Some((Shown::new(signal), role))
     }
 
     fn facts(&self, shown: Option<&Shown>) -> Facts {

@@ -111,3 +111,95 @@ fn a_request_that_was_served_is_not_the_one_that_failed() {
     assert_eq!(document.verdict.cause, None);
     assert!(!facts(&document).has(fact::BridgeRequest::Read));
 }
+
+fn of_text(text: &str) -> Document {
+    let mut triage = Triage::default();
+    triage.log("messages", text.as_bytes());
+    triage.finish()
+}
+
+#[test]
+fn a_text_about_errors_is_no_failure() {
+    for text in [
+        "SSL_ERROR_UNKNOWN_CA_ALERT means that the peer does not trust the CA of your certificate.\n",
+        "SEC_ERROR_EXPIRED_CERTIFICATE\nSEC_ERROR_UNKNOWN_ISSUER\nSSL_ERROR_BAD_CERT_DOMAIN\nSSL_ERROR_UNKNOWN_CA_ALERT\n",
+    ] {
+        let document = of_text(text);
+        assert_eq!((document.verdict.cause, document.incidents.len()), (None, 0), "{text}");
+    }
+    assert!(of_text("x: SSL_ERROR_UNKNOWN_CA_ALERT\n").verdict.cause.is_some());
+}
+
+#[test]
+fn programs_and_connections_of_one_journal_are_told_apart() {
+    let haproxy = "2026-11-24 05:00:01,000 host haproxy[1]: 10.0.0.4:51 tls/1: SSL handshake failure (error:0A000418:SSL routines::x)\n";
+    let nginx = |at: &str, connection: u32, text: &str| {
+        format!("2026-11-24 05:00:{at} host nginx[2]: *{connection} {text}, client: 10.0.0.5\n")
+    };
+    let none = "client sent no required SSL certificate while reading client request headers";
+    let document = of_text(&(haproxy.to_owned() + &nginx("01,100", 7, none)));
+    let mut causes: Vec<_> = document.incidents.iter().filter_map(|it| it.cause).map(Cause::id).collect();
+    causes.sort_unstable();
+    assert_eq!(causes, ["client-cert-not-sent", "peer-cert-untrusted"]);
+    // Two connections of one server at the same time are two failures.
+    let expired = "client SSL certificate verify error: (10:x) while reading client request headers";
+    let document = of_text(&(nginx("01,000", 7, none) + &nginx("01,100", 8, expired)));
+    assert_eq!(document.incidents.len(), 2);
+    assert!(document.incidents.iter().all(|it| it.lines.len() == 1));
+}
+
+#[test]
+fn what_was_tried_again_and_succeeded_is_no_failure() {
+    let failed = "curl: (35) OpenSSL/3.0.19: error:0A00042E:SSL routines::tlsv1 alert protocol version\n";
+    assert!(of_text(failed).verdict.cause.is_some());
+    let document = of_text(&(failed.to_owned() + "* Connected to a (10.0.0.1)\n< HTTP/1.1 200 OK\n"));
+    assert_eq!(document.verdict.cause, None);
+    assert!(document.verdict.summary.contains("succeeded") && !document.evidence.is_empty());
+}
+
+fn of_logs(logs: &[(&str, &str)]) -> nssight_triage::Document {
+    let mut triage = nssight_triage::Triage::default();
+    logs.iter().for_each(|(name, text)| triage.log(name, text.as_bytes()));
+    triage.finish()
+}
+
+#[test]
+fn a_request_that_ended_later_was_not_lost() {
+    let server = "2026-11-28 10:00:00,100 DEBUG: Waiting for a request\n\
+                  2026-11-28 10:00:01,100 DEBUG: Started processing a request\n\
+                  2026-11-28 10:02:31,200 DEBUG: Request handling finished\n";
+    let client = "2026-11-28 10:00:30,000 ERROR: I/O error: Unexpected EOF in NSPR\n";
+    let document = of_logs(&[("client.log", client), ("server.log", server)]);
+    assert_eq!(document.against, ["the request was carried out all the same: server.log:3"]);
+    let before = server.replace("10:02:31", "10:00:02");
+    assert!(of_logs(&[("client.log", client), ("server.log", &before)]).against.is_empty());
+}
+
+#[test]
+fn a_log_with_a_line_beside_a_failure_is_not_called_silent() {
+    let bridge = "2026-11-28 10:00:00,000 DEBUG: Waiting for the client to connect\n\
+                  2026-11-28 10:00:01,000 INFO: Client with CN 'a' connected\n\
+                  2026-11-28 10:00:01,001 INFO: Request: op='list-users', user='a'\n\
+                  2026-11-28 10:00:01,003 INFO: NSPR I/O error: (PR_END_OF_FILE_ERROR) Encountered end of file.\n";
+    let silent = "the server's log has nothing at that time".to_owned();
+    for (time, expected) in [("10:00:01,018", false), ("09:10:00,000", true)] {
+        let server = format!("2026-11-28 {time} DEBUG: Waiting for a request\n");
+        let document = of_logs(&[("bridge.log", bridge), ("server.log", &server)]);
+        assert_eq!(document.against.contains(&silent), expected, "{time}: {:?}", document.against);
+    }
+}
+
+#[test]
+fn bare_connections_are_named_with_their_port() {
+    let beat = |minute: u32| {
+        format!(
+            "2026-11-28 10:{minute:02}:00,000 DEBUG: Waiting for the client to connect\n\
+             2026-11-28 10:{minute:02}:30,000 INFO: NSPR I/O error: (PR_END_OF_FILE_ERROR) Encountered end of file.\n"
+        )
+    };
+    let log: String = (0..8).map(beat).collect();
+    let document = of_logs(&[("bridge.log", &log)]);
+    assert_eq!(document.verdict.cause.map(|cause| cause.id()), Some("bare-connections"));
+    let summary = &document.verdict.summary;
+    assert!(summary.contains("every 60 s") && summary.contains("44334"), "{summary}");
+}

@@ -1,0 +1,228 @@
+//! Captures: each TLS connection in one is told by what an observer of the wire sees, without any key.
+
+mod connection;
+mod file;
+mod frame;
+mod stream;
+
+use std::collections::{HashMap, VecDeque};
+use std::io::Read;
+use std::net::SocketAddr;
+
+use nssight_diagnosis::vocabulary::Outcome;
+use nssight_diagnosis::{Cause, Component, Confidence, Layer};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::sign::Role;
+use crate::{Document, FileSummary, Quote, conclude, line};
+use connection::{Connection, Told};
+pub use file::is_capture;
+
+/// Connections that are followed at one time; of more the oldest is concluded with what was seen of it.
+const LIVE: usize = 256;
+/// Failed connections that are listed.
+const LISTED: usize = 200;
+
+/// How the connections of a capture went.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct CaptureSummary {
+    /// Its name.
+    pub file: String,
+    /// TCP connections in it.
+    pub connections: u64,
+    /// Those whose handshake is seen to be complete, or of which nothing speaks against it.
+    pub completed: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// Those whose end, or whose beginning, is not in the capture.
+    pub unfinished: u64,
+    /// Those that are not TLS from the client's first byte on.
+    pub other: u64,
+}
+
+/// The verdict on one connection that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FailedConnection {
+    /// The capture.
+    pub file: String,
+    /// The number of its first frame, from 1.
+    pub frame: u64,
+    /// When it began.
+    pub time: Option<String>,
+    /// Who opened it.
+    pub client: String,
+    /// Whom to.
+    pub server: String,
+    /// The layer of the cause, or where it showed.
+    pub layer: Option<Layer>,
+    /// The cause, where the bytes tell one.
+    pub cause: Option<Cause>,
+    /// Whose fault it is.
+    pub component: Option<Component>,
+    /// How sure that is.
+    pub confidence: Confidence,
+    /// What went over the wire.
+    pub summary: String,
+}
+
+/// What one capture gave.
+pub(crate) struct Captured {
+    name: String,
+    frames: u64,
+    bytes: u64,
+    notes: Vec<String>,
+    summary: CaptureSummary,
+    failed: Vec<Told>,
+}
+
+/// Reads a capture to its end, in bounded memory.
+pub(crate) fn read(name: &str, input: impl Read) -> Captured {
+    let mut table = Table::default();
+    let (mut bytes, mut frames) = (0, 0);
+    let notes = file::frames(input, &mut |number, at_us, link, data| {
+        (bytes, frames) = (bytes + data.len() as u64, number);
+        if let Some(segment) = frame::segment(link, data) {
+            table.take(number, at_us, &segment);
+        }
+    });
+    table.conclude_all();
+    table.summary.file = name.to_owned();
+    table.failed.sort_by_key(|told| told.frame);
+    Captured { name: name.to_owned(), frames, bytes, notes, summary: table.summary, failed: table.failed }
+}
+
+#[derive(Default)]
+struct Table {
+    live: HashMap<(SocketAddr, SocketAddr), Connection>,
+    /// Oldest first; a pair may stand here after its connection was concluded.
+    order: VecDeque<(SocketAddr, SocketAddr)>,
+    now: i64,
+    summary: CaptureSummary,
+    failed: Vec<Told>,
+}
+
+impl Table {
+    fn take(&mut self, number: u64, at_us: i64, segment: &frame::Segment<'_>) {
+        self.now = self.now.max(at_us);
+        let pair = if segment.from < segment.to { (segment.from, segment.to) } else { (segment.to, segment.from) };
+        let again = segment.syn && !segment.ack;
+        // The same two ports may be used again.
+        if again && self.live.get(&pair).is_some_and(Connection::is_over) {
+            self.conclude(&pair);
+        }
+        if !self.live.contains_key(&pair) {
+            // What comes after the end of a connection, or is its end only, begins none.
+            if !again && segment.payload.is_empty() {
+                return;
+            }
+            while self.live.len() >= LIVE {
+                let Some(oldest) = self.order.pop_front() else { break };
+                self.conclude(&oldest);
+            }
+            if self.order.len() >= 4 * LIVE {
+                let live = &self.live;
+                self.order.retain(|pair| live.contains_key(pair));
+            }
+            self.live.insert(pair, Connection::new(number, at_us, segment));
+            self.order.push_back(pair);
+        }
+        if let Some(connection) = self.live.get_mut(&pair) {
+            connection.take(at_us, segment);
+        }
+    }
+
+    fn conclude(&mut self, pair: &(SocketAddr, SocketAddr)) {
+        let Some(connection) = self.live.remove(pair) else { return };
+        self.summary.connections += 1;
+        match connection.outcome(self.now) {
+            connection::Outcome::Completed => self.summary.completed += 1,
+            connection::Outcome::Unfinished => self.summary.unfinished += 1,
+            connection::Outcome::Other => self.summary.other += 1,
+            connection::Outcome::Failed(told) => {
+                self.summary.failed += 1;
+                if self.failed.len() < LISTED {
+                    self.failed.push(*told);
+                }
+            }
+        }
+    }
+
+    fn conclude_all(&mut self) {
+        let mut pairs: Vec<_> = self.live.iter().map(|(pair, it)| (it.frame(), *pair)).collect();
+        pairs.sort_unstable();
+        pairs.iter().for_each(|(_, pair)| self.conclude(pair));
+    }
+}
+
+/// Puts captures into the document: where the logs name no cause, the last connection that failed with one gives the verdict.
+pub(crate) fn join(document: &mut Document, captures: Vec<Captured>) {
+    for captured in captures {
+        let Captured { name, frames, bytes, mut notes, summary, failed } = captured;
+        if summary.failed > failed.len() as u64 {
+            notes.push(format!("of {} failed connections the first {} are listed", summary.failed, failed.len()));
+        }
+        let first = document.connections.len();
+        let mut best: Option<conclude::OfConnection> = None;
+        for told in failed {
+            let quote = Quote {
+                file: name.clone(),
+                line: told.frame,
+                time: line::shown(line::When(told.at_us)),
+                role: Role::Unknown,
+                text: format!("{} → {}: {}", told.client, told.server, told.text),
+            };
+            let judged = conclude::of_connection(told.shown.clone(), told.facts.clone(), &told.text, quote);
+            let verdict = &judged.verdict;
+            document.connections.push(FailedConnection {
+                file: name.clone(),
+                frame: told.frame,
+                time: line::shown(line::When(told.at_us)),
+                client: told.client.to_string(),
+                server: told.server.to_string(),
+                layer: verdict.layer.or(verdict.seen_at),
+                cause: verdict.cause,
+                component: verdict.component,
+                confidence: verdict.confidence,
+                summary: told.text.clone(),
+            });
+            let same = document
+                .incidents
+                .iter()
+                .position(|it| it.cause == judged.incident.cause && it.shown == judged.incident.shown);
+            match same {
+                Some(place) => document.incidents[place].count += 1,
+                None => document.incidents.push(judged.incident.clone()),
+            }
+            let names = |judged: &conclude::OfConnection| judged.verdict.cause.is_some();
+            if best.as_ref().is_none_or(|best| names(&judged) || !names(best)) {
+                best = Some(judged);
+            }
+        }
+        let fails = document.verdict.status == Outcome::Fail;
+        if let Some(judged) = best.filter(|_| !fails) {
+            let more = document.connections.len() - first - 1;
+            let count = if more > 0 { format!(" {more} other connections failed, too.") } else { String::new() };
+            document.verdict = judged.verdict;
+            document.verdict.summary += &count;
+            document.evidence = judged.incident.lines;
+            document.next = judged.next;
+        } else if document.connections.is_empty() && document.incidents.is_empty() && summary.connections > 0 && !fails
+        {
+            let CaptureSummary { connections, completed, unfinished, other, .. } = &summary;
+            document.verdict.summary = format!(
+                "cannot tell: of {connections} connections none is seen to fail: {completed} complete, {unfinished} not \
+                 seen to their end, {other} not TLS"
+            );
+        }
+        document.files.push(FileSummary {
+            name,
+            role: Role::Unknown,
+            program: Some("capture"),
+            bytes,
+            events: frames,
+            notes,
+        });
+        document.captures.push(summary);
+    }
+}

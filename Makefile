@@ -1,9 +1,9 @@
 # demo: see it work · test: everything that must pass · bench: figures · truth: real servers · fuzz: hostile bytes · deps: what all of that needs
-# · kill: whoever dies leaves nothing · build-deps: what building needs · deb, rpm: packages · package-test: packages tried on a clean root
+# · kill: whoever dies leaves nothing · miri: what is unsafe and pure · build-deps: what building needs · deb, rpm: packages · package-test: packages tried on a clean root
 
 CARGO ?= cargo
 
-.PHONY: all demo test bench truth kill deps build-deps package-deps deb rpm package-test fuzz lint
+.PHONY: all demo test bench truth kill miri deps build-deps package-deps deb rpm package-test fuzz lint
 
 all: build-deps
 	$(CARGO) build --release
@@ -41,18 +41,25 @@ bench: deps
 ## Ten minutes a target, twenty for the two database formats; FUZZ_SECONDS and FUZZ_DB_SECONDS say otherwise. Needs a
 ## nightly toolchain and cargo-fuzz.
 FUZZ_SECONDS ?= 600
-FUZZ_TARGETS ?= chunk config header log password reply ring targets wire
+FUZZ_TARGETS ?= archive chunk config header log password reply ring targets wire
 FUZZ_DB_SECONDS ?= 1200
 FUZZ_DB_TARGETS ?= sql dbm
 fuzz: deps
 	scripts/fuzz-corpus
 	@for target in $(FUZZ_TARGETS); do \
-		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=512 || exit 1; \
+		mkdir -p fuzz/corpus/$$target; \
+		$(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=512 || exit 1; \
 	done
 	@for target in $(FUZZ_DB_TARGETS); do \
-		ASAN_OPTIONS=quarantine_size_mb=16 $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_DB_SECONDS) -max_len=262144 -timeout=1 -rss_limit_mb=512 \
+		ASAN_OPTIONS=quarantine_size_mb=16 $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_DB_SECONDS) -max_len=262144 -timeout=1 -rss_limit_mb=512 \
 			-malloc_limit_mb=64 || exit 1; \
 	done
+
+## What needs no foreign call, under Miri: the ring that the traced program shares with nssight, and the readers of Sigul's bytes. Needs
+## a nightly toolchain with Miri.
+miri:
+	MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) +nightly miri test --package nssight-tracer --lib ring
+	MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=3 $(CARGO) +nightly miri test --package nssight-sigul --test chunk --test header
 
 ## Parent and worker are killed at so many random moments; the tests do it at 40.
 KILLS ?= 300

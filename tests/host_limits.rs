@@ -170,3 +170,53 @@ fn errors_of_the_system_are_words() {
         assert!(!own.contains("os error") && !own.contains("Some(") && !own.is_empty(), "{words:?}: {own}");
     }
 }
+
+/// Mounts a file system that answers nobody, not even the kernel's first question, and runs a program beside it.
+const HUNG: &str = "
+import ctypes, os, subprocess, sys
+place, command = sys.argv[1], sys.argv[2:]
+fuse = os.open('/dev/fuse', os.O_RDWR)
+libc = ctypes.CDLL(None, use_errno=True)
+options = f'fd={fuse},rootmode=40000,user_id=0,group_id=0'.encode()
+if libc.mount(b'hung', place.encode(), b'fuse', 0, options): sys.exit(os.strerror(ctypes.get_errno()))
+child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+try:
+    code = child.wait(120)
+except subprocess.TimeoutExpired:
+    os.close(fuse)
+    child.kill()
+    sys.exit('it hangs')
+print('ended with', code)
+";
+
+#[test]
+fn a_file_system_that_does_not_answer_is_given_up() {
+    assert!(rustix::process::geteuid().is_root(), "only root can mount");
+    let case = Case::new();
+    let database = case.database(DbFormat::Sql);
+    let target = format!("[[target]]\nname = 'a'\ndb = {database:?}\nbridge = 'localhost:1'\n");
+    let targets = case.file("targets.toml", target);
+    let place = case.path("hung");
+    fs::create_dir(&place).unwrap();
+    let (place, targets) = (place.to_str().unwrap(), targets.to_str().unwrap());
+    let log = format!("{place}/client.log");
+    let state = format!("{place}/state");
+    let rows: [&[&str]; 4] = [
+        &["triage", &log],
+        &["triage", place],
+        &["bundle", "--until", "config", "--dry-run", "--log", &log],
+        &["exporter", "--listen", "127.0.0.1:0", "--state", &state, targets],
+    ];
+    std::thread::scope(|scope| {
+        for row in rows {
+            scope.spawn(move || {
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "/usr/bin/python3", "-c", HUNG, place]).arg(binary().get_program()).args(row);
+                let done = run(command.stdin(Stdio::null()));
+                let text = format!("{}{}", done.stdout, done.stderr);
+                assert!(text.contains("ended with") && !text.contains("ended with -"), "{row:?}: {text}");
+                assert!(text.contains("did not answer within"), "{row:?}: {text}");
+            });
+        }
+    });
+}

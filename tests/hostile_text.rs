@@ -5,10 +5,13 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use common::{Case, PKI, binary};
-use nssight_fixtures::authority::{Spec, Usage};
+use nssight_fixtures::authority::{KeyKind, Spec, Usage};
+use nssight_fixtures::endpoint::{Endpoint, Options};
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
+use wait4::Wait4;
 
 /// Green, a title, a cleared screen, one byte for an introducer, and a turned reading direction.
 const STEERING: &str = "\u{1b}[32mverdict: PASS\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{202e}\r\u{8}";
@@ -164,4 +167,34 @@ fn nothing_but_the_writer_for_terminals_prints() {
         }
     }
     assert!(read > 100, "{read} files were read");
+}
+
+/// Processor time of nssight and its worker, for a bridge whose certificate has a name of so many letters.
+fn time_for(letters: usize, format: &[&str]) -> (Duration, String) {
+    let name = "a".repeat(letters);
+    let bridge = Spec::new(&name, Usage::Server).names(&["localhost"]).key(KeyKind::Rsa(2048));
+    let bridge = PKI.ca.issue(&bridge).unwrap();
+    let endpoint = Endpoint::start(Options::new(&bridge, &PKI.ca)).unwrap();
+    let case = Case::new();
+    let database = case.database(DbFormat::Sql);
+    let mut command = common::diagnose(&database, &case.password_file(), endpoint.port());
+    let output = case.path("report");
+    command.args(["--timeout", "60", "--until", "outer-handshake", "--output"]).arg(&output).args(format);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let used = child.wait4().unwrap();
+    assert_eq!(used.status.code(), Some(0), "{letters} letters");
+    (used.rusage.utime + used.rusage.stime, fs::read_to_string(output).unwrap())
+}
+
+/// Ten times the usual is far from what comes of time that grows with the square of the length: that was more than fifty times.
+#[test]
+fn a_name_of_100_000_letters_takes_no_time_that_matters() {
+    for format in [&["--format", "human"][..], &["--format", "human", "-v"], &["--format", "markdown"]] {
+        let (usual, _) = time_for(20, format);
+        let (long, text) = time_for(100_000, format);
+        assert!(long < usual * 10, "{format:?}: {long:?} after {usual:?}");
+        // It was met, and whoever asks for everything sees its beginning.
+        assert!(!format.contains(&"-v") || text.contains(&"a".repeat(20)), "{format:?}: {text}");
+        assert!(text.len() < 200_000, "{format:?}: {} bytes", text.len());
+    }
 }

@@ -2,12 +2,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, FileType};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -33,13 +33,69 @@ pub fn within<T: Send + 'static>(
     thread::Builder::new().name("file".to_owned()).spawn(move || sender.send(read(&path)))?;
     answer.recv_timeout(patience).unwrap_or_else(|error| {
         Err(match error {
-            RecvTimeoutError::Timeout => io::Error::new(
-                io::ErrorKind::TimedOut,
-                format!("its file system did not answer within {:.0} s", patience.as_secs_f64()),
-            ),
+            RecvTimeoutError::Timeout => silence(patience),
             RecvTimeoutError::Disconnected => io::Error::other("it could not be read"),
         })
     })
+}
+
+fn silence(patience: Duration) -> io::Error {
+    let why = format!("its file system did not answer within {:.0} s", patience.as_secs_f64());
+    io::Error::new(io::ErrorKind::TimedOut, why)
+}
+
+/// Bytes of a file, read by a thread of its own: each piece comes in time, or is an error.
+pub struct Pieces {
+    come: Receiver<io::Result<Vec<u8>>>,
+    piece: Vec<u8>,
+    taken: usize,
+    patience: Duration,
+}
+
+/// As long as one of them is.
+const PIECE: usize = 1 << 16;
+
+impl Pieces {
+    /// Of a file, from where it stands.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    pub fn of(mut file: File, patience: Duration) -> io::Result<Self> {
+        let (sender, come) = mpsc::sync_channel(2);
+        thread::Builder::new().name("pieces".to_owned()).spawn(move || {
+            loop {
+                let mut piece = vec![0; PIECE];
+                let read = file.read(&mut piece).map(|count| {
+                    piece.truncate(count);
+                    piece
+                });
+                let is_last = read.as_ref().map_or(true, Vec::is_empty);
+                // Whoever has had enough does not listen any more.
+                if sender.send(read).is_err() || is_last {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { come, piece: Vec::new(), taken: 0, patience })
+    }
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.taken == self.piece.len() {
+            self.taken = 0;
+            self.piece = match self.come.recv_timeout(self.patience) {
+                Ok(piece) => piece?,
+                Err(RecvTimeoutError::Timeout) => return Err(silence(self.patience)),
+                Err(RecvTimeoutError::Disconnected) => Vec::new(),
+            };
+        }
+        let rest = &self.piece[self.taken..];
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        self.taken += count;
+        Ok(count)
+    }
 }
 
 /// Opens a regular file. Anything else is refused before it is opened: a FIFO would wait for its writer, and a device may do
@@ -88,7 +144,7 @@ pub fn ours(path: &Path) -> io::Result<File> {
 }
 
 /// Whether a path names a descriptor of this process.
-fn is_descriptor(path: &Path) -> bool {
+pub fn is_descriptor(path: &Path) -> bool {
     let directory = path.parent().unwrap_or(path);
     path == Path::new("/dev/stdin") || ["/dev/fd", "/proc/self/fd"].iter().any(|it| directory == Path::new(it))
 }

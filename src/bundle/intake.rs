@@ -43,7 +43,8 @@ impl Source {
 
     fn read(path: PathBuf, end: End, at_most: u64) -> Self {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let read = files::ours(&path).and_then(|file| kept(file, end, at_most));
+        let opened = files::within(&path, files::PATIENCE, move |path| begun(files::ours(path)?, end, at_most));
+        let read = opened.and_then(|file| kept(file, end, at_most));
         match read.and_then(|kept| Ok((kept.cut, text(&kept.content)?))) {
             Ok((cut, (content, changed))) => {
                 let which = if end == End::First { "first" } else { "last" };
@@ -70,8 +71,8 @@ struct Kept {
     cut: bool,
 }
 
-fn kept(mut file: File, end: End, at_most: u64) -> io::Result<Kept> {
-    let budget = Budget::default();
+/// The file, at the place from which it is read.
+fn begun(mut file: File, end: End, at_most: u64) -> io::Result<File> {
     let mut head = Vec::new();
     let meta = file.metadata()?;
     if meta.is_file() && end == End::Last && meta.len() > at_most {
@@ -81,8 +82,14 @@ fn kept(mut file: File, end: End, at_most: u64) -> io::Result<Kept> {
         // One byte more tells that something is before it.
         file.seek(SeekFrom::Start(if skipped { meta.len() - at_most - 1 } else { 0 }))?;
     }
+    Ok(file)
+}
+
+fn kept(file: File, end: End, at_most: u64) -> io::Result<Kept> {
+    let budget = Budget::default();
+    let pieces = files::Pieces::of(file, files::PATIENCE)?;
     let mut kept = Kept { content: Zeroizing::default(), cut: false };
-    let mut input = BufReader::with_capacity(1 << 16, budget.counted(file));
+    let mut input = BufReader::with_capacity(1 << 16, budget.counted(pieces));
     unpack(&mut input, end, at_most, &budget, 0, &mut kept)?;
     if kept.cut && end == End::Last {
         let partial = memchr::memchr(b'\n', &kept.content).map_or(kept.content.len(), |end| end + 1);

@@ -1,16 +1,18 @@
 //! The last results on disk, a file a target: after a restart the dates of certificates are known at once, and no bridge is
 //! asked again before its time.
 
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use nssight_probes::files;
 use nssight_probes::report::Subject;
 use nssight_probes::{Report, SeenCertificate};
+use nssight_reports::sink;
 use serde::{Deserialize, Serialize};
 
 use super::figures::Figures;
@@ -20,6 +22,8 @@ use super::walked::Walked;
 const SCHEMA: &str = "nssight/exporter-state/1";
 /// Some hundred times a usual result.
 const FILE_AT_MOST: u64 = 16 * 1024 * 1024;
+/// Of its threads, so many wait for a file system that does not answer; nobody has more walks at a time that end in one moment.
+const WAITING_AT_MOST: usize = 64;
 
 /// What a file holds.
 #[derive(Serialize, Deserialize)]
@@ -39,14 +43,40 @@ struct Kept<Reports, Certificates> {
 /// The directory that they are in.
 pub(super) struct Store {
     directory: PathBuf,
+    /// Threads that wait for its file system.
+    waiting: Arc<AtomicUsize>,
     figures: Arc<Figures>,
 }
 
 impl Store {
-    /// Makes the directory if need be, for its owner only.
+    /// Makes the directory if need be, for its owner only. What a killed exporter left there is removed.
     pub(super) fn open(directory: &Path, figures: Arc<Figures>) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        Ok(Self { directory: directory.to_owned(), figures })
+        let store = Self { directory: directory.to_owned(), waiting: Arc::default(), figures };
+        store.within(directory, |directory| {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+            sink::remove_orphans(directory);
+            Ok(())
+        })?;
+        Ok(store)
+    }
+
+    /// A file system that does not answer holds nobody up, and not more and more threads either.
+    fn within<T: Send + 'static>(
+        &self,
+        path: &Path,
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        if self.waiting.load(Ordering::Relaxed) >= WAITING_AT_MOST {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "its file system does not answer"));
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let waiting = self.waiting.clone();
+        let counted = move |path: &Path| {
+            let done = work(path);
+            waiting.fetch_sub(1, Ordering::Relaxed);
+            done
+        };
+        files::within(path, files::PATIENCE, counted)
     }
 
     /// A target's name may hold anything; its hash is always the name of a file.
@@ -59,7 +89,8 @@ impl Store {
     /// What was kept of a target; nothing, and a line in the log, if that is unreadable.
     pub(super) fn read(&self, name: &str) -> Option<Walked> {
         let path = self.path(name);
-        match load(&path, name) {
+        let own = name.to_owned();
+        match self.within(&path, move |path| load(path, &own)) {
             Ok(walked) => Some(walked),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
@@ -98,15 +129,13 @@ impl Store {
             remembered: &walked.remembered,
         };
         let bytes = serde_json::to_vec(&kept)?;
-        // Gone by itself when the rest fails.
-        let mut file = tempfile::Builder::new()
-            .prefix(".new-")
-            .permissions(fs::Permissions::from_mode(0o600))
-            .tempfile_in(&self.directory)?;
-        file.write_all(&bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(self.path(&subject.name)).map_err(|error| error.error)?;
-        Ok(())
+        let directory = self.directory.clone();
+        self.within(&self.path(&subject.name), move |path| {
+            let mut file = sink::unnamed(&directory, 0o600)?;
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            sink::give_name(file, path, true)
+        })
     }
 }
 

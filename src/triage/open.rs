@@ -16,25 +16,45 @@ const DEEPEST: usize = 4;
 const DEEPEST_DIRECTORY: usize = 8;
 const MOST_FILES: usize = 10_000;
 
-/// Reads whatever a path is.
+/// Reads whatever a path is. A file system that does not answer is given up, with all that was to be read from it.
 pub(super) fn path(triage: &mut Triage, path: &Path, budget: &Budget) {
-    let mut found = Vec::new();
     let name = path.display().to_string();
-    match fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => collect(path, 0, &mut found),
-        Ok(_) => found.push(path.to_owned()),
+    let found = files::within(path, files::PATIENCE, |path| {
+        let mut found = Vec::new();
+        match fs::metadata(path)?.is_dir() {
+            true => collect(path, 0, &mut found),
+            false => found.push(path.to_owned()),
+        }
+        Ok(found)
+    });
+    let found = match found {
+        Ok(found) => found,
         Err(error) => return triage.note(&name, format!("it cannot be read: {error}")),
-    }
+    };
     if found.len() >= MOST_FILES {
         triage.note(&name, format!("only its first {MOST_FILES} files were read"));
     }
     for file in found.into_iter().take(MOST_FILES) {
         let name = file.display().to_string();
-        match files::regular_or_given(&file) {
+        match open(&file) {
             Ok(open) => stream(triage, &name, open, budget),
-            Err(error) => triage.note(&name, format!("it cannot be read: {error}")),
+            Err(error) => {
+                triage.note(&name, format!("it cannot be read: {error}"));
+                if error.kind() == io::ErrorKind::TimedOut {
+                    return triage.note(&name, "and nothing after it was read".to_owned());
+                }
+            }
         }
     }
+}
+
+/// What the caller handed over is waited for as long as the caller likes.
+fn open(file: &Path) -> io::Result<Box<dyn Read>> {
+    if files::is_descriptor(file) {
+        return Ok(Box::new(files::regular_or_given(file)?));
+    }
+    let open = files::within(file, files::PATIENCE, files::regular)?;
+    Ok(Box::new(files::Pieces::of(open, files::PATIENCE)?))
 }
 
 /// Regular files below a directory, in the order of their names; links are not followed.

@@ -82,7 +82,11 @@ impl TargetsFile {
         Self::parse(&origin, &text, directory)
     }
 
-    fn parse(origin: &str, text: &str, directory: &Path) -> Result<Self, String> {
+    /// Reads the text of a targets file, which comes from `origin`.
+    ///
+    /// # Errors
+    /// As [`TargetsFile::load`].
+    pub fn parse(origin: &str, text: &str, directory: &Path) -> Result<Self, String> {
         let File { defaults, target: entries } = file::parse(origin, text)?;
         let file = Source { origin, text, directory };
         if let Some(name) = &defaults.name {

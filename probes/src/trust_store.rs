@@ -5,10 +5,10 @@ use std::cell::OnceCell;
 use std::collections::VecDeque;
 
 use nssight_diagnosis::derive::trust::{self as derive, Above, Chain, Letters, Link, Loose, Namesake};
+use nssight_diagnosis::fact::Facts;
 use nssight_diagnosis::fact::fact::{
     self, PeerChainState as State, SerialTwin as Twin, TrustStoreAnchors as Anchors, TrustStoreIssuer as Issuer,
 };
-use nssight_diagnosis::fact::Facts;
 use nssight_nss::{Certificate, ErrorCode, HandshakeFacts, NssError, library};
 use nssight_nssdb::{Database, Flags, TrustSource};
 use nssight_wire::name_from_der;

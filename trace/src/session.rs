@@ -299,7 +299,8 @@ impl Session {
             _ => {}
         }
         let wire = self.log.summary();
-        for (alert_ns, is_seen) in self.alert_ns.iter_mut().zip([wire.encrypted_alert_sent, wire.encrypted_alert_received])
+        for (alert_ns, is_seen) in
+            self.alert_ns.iter_mut().zip([wire.encrypted_alert_sent, wire.encrypted_alert_received])
         {
             if is_seen {
                 alert_ns.get_or_insert(event.at_ns);

@@ -13,6 +13,8 @@ use crate::sign::{Role, Step};
 const GAP: i64 = 2_000_000;
 /// What led to a failure is looked for so far before it.
 const BEFORE: i64 = 3_000_000;
+/// A request takes no longer, in microseconds.
+const LONGEST: i64 = 120_000_000;
 /// What is tried again is tried so soon, in microseconds.
 const AGAIN: i64 = 120_000_000;
 /// Of a log without times, this many lines before its last trouble are one with it.
@@ -214,13 +216,39 @@ fn by_time<'a>(timed: &[Placed<'a>], heartbeats: &[Heartbeat]) -> Vec<Group<'a>>
     }
     let skipped = spans.len().saturating_sub(MOST);
     let within = |Span { start, end, last }: Span<'a, '_>| {
-        let first = timed.partition_point(|placed| placed.at() < start - BEFORE);
         let past = timed.partition_point(|placed| placed.at() <= end);
-        let own = timed[first..past].iter().filter(|placed| !is_beat(placed) && last.goes_with(placed));
+        let begun: Vec<(&Scanned, i64)> = begun_before(&timed[..past], start);
+        let earliest = begun.iter().map(|(_, at)| *at).fold(start - BEFORE, i64::min);
+        let first = timed.partition_point(|placed| placed.at() < earliest);
+        let is_near = |placed: &&Placed<'_>| {
+            let begun_at = begun.iter().find(|(file, _)| std::ptr::eq(*file, placed.file)).map(|(_, at)| *at);
+            placed.at() >= begun_at.unwrap_or(start - BEFORE).min(start - BEFORE)
+        };
+        let own = timed[first..past].iter().filter(is_near);
+        let own = own.filter(|placed| !is_beat(placed) && last.goes_with(placed));
         let events: Vec<Placed<'a>> = own.cloned().collect();
         Group { events: since_last_request(events, start), joined_without_time: false }
     };
     spans.into_iter().skip(skipped).map(within).collect()
+}
+
+/// For the logs with trouble from `start` on: when the request began that they were at. It may have waited long for somebody.
+fn begun_before<'a>(timed: &[Placed<'a>], start: i64) -> Vec<(&'a Scanned, i64)> {
+    let mut begun: Vec<(&Scanned, i64)> = Vec::new();
+    let from = timed.partition_point(|placed| placed.at() < start);
+    for (index, placed) in timed.iter().enumerate().skip(from).filter(|(_, placed)| placed.trouble().is_some()) {
+        if begun.iter().any(|(file, _)| std::ptr::eq(*file, placed.file)) {
+            continue;
+        }
+        let recent = timed[..index].iter().rev().take_while(|earlier| earlier.at() >= start - LONGEST);
+        let mut own = recent.filter(|earlier| std::ptr::eq(earlier.file, placed.file));
+        let is_bound =
+            |earlier: &&Placed<'_>| [Step::Begins, Step::Ends].into_iter().any(|it| earlier.event.sign.is(it));
+        if let Some(begin) = own.find(is_bound).filter(|earlier| earlier.event.sign.is(Step::Begins)) {
+            begun.push((placed.file, begin.at()));
+        }
+    }
+    begun
 }
 
 /// From the first trouble of a failure to its last one.

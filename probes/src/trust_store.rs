@@ -44,17 +44,17 @@ pub(crate) fn look(walk: &Walk<'_>, session: &HandshakeFacts, sent: &[Vec<u8>], 
         return same_serial(walk, chain);
     }
     let is_refused = matches!(session.decision, Some(Err(_)));
-    let stored = match (is_refused, &walk.slot) {
+    let stored = match (is_refused, walk.slot()) {
         (true, Some(slot)) => slot.certificates(),
         // Only whose CA it is.
-        _ => walk.chain.iter().map(Certificate::share).collect(),
+        _ => walk.chain().iter().map(Certificate::share).collect(),
     };
     let mut known = Known::new(chain, stored);
     let files = Files { walk, database: OnceCell::new() };
     known.climb(&files);
     let issuer_is_ours = known.leads_to_ours(walk);
     let mut opinion = Opinion { issuer_is_ours, ..Opinion::default() };
-    if is_refused && !chain.is_empty() && walk.slot.is_some() {
+    if is_refused && !chain.is_empty() && walk.slot().is_some() {
         known.judge(&files, &mut opinion);
     }
     opinion
@@ -203,8 +203,8 @@ impl Known {
 
     /// By key; by name only where our own chain ends below the CA in question.
     fn leads_to_ours(&self, walk: &Walk<'_>) -> Option<bool> {
-        let ours: Vec<Entry> = walk.chain.iter().skip(1).filter_map(|link| Entry::read(&link.der(), None)).collect();
-        let top = walk.chain.last().filter(|top| top.is_self_issued());
+        let ours: Vec<Entry> = walk.chain().iter().skip(1).filter_map(|link| Entry::read(&link.der(), None)).collect();
+        let top = walk.chain().last().filter(|top| top.is_self_issued());
         if self.all.is_empty() || top.is_none() && ours.is_empty() {
             return None;
         }
@@ -359,7 +359,7 @@ pub(crate) fn is_ca(der: &[u8]) -> bool {
 /// Which two certificates have the same issuer and serial number (SEC_ERROR_REUSED_ISSUER_AND_SERIAL).
 fn same_serial(walk: &Walk<'_>, sent: &[Vec<u8>]) -> Opinion {
     let mut opinion = Opinion::default();
-    let stored = walk.slot.as_ref().map(|slot| slot.certificates()).unwrap_or_default();
+    let stored = walk.slot().map(|slot| slot.certificates()).unwrap_or_default();
     let sent = sent.iter().take(CHAIN_AT_MOST).filter_map(|der| Entry::read(der, None)).collect::<Vec<_>>();
     let number = |entry: &Entry| entry.x509.serial_number().to_bn().map(|number| number.to_vec()).ok();
     for certificate in stored {
@@ -368,7 +368,7 @@ fn same_serial(walk: &Walk<'_>, sent: &[Vec<u8>]) -> Opinion {
         let is_twin =
             |other: &&Entry| other.issuer == entry.issuer && number(other) == number(&entry) && other.der != der;
         let Some(other) = sent.iter().find(is_twin) else { continue };
-        let is_own = walk.chain.first().is_some_and(|own| own.der() == der);
+        let is_own = walk.chain().first().is_some_and(|own| own.der() == der);
         opinion.facts.put(match (is_own, entry.subject == entry.issuer) {
             (true, _) => Twin::Own,
             (false, true) => Twin::StoredCa,

@@ -60,6 +60,34 @@ pub struct InnerSession {
     pub began: Instant,
 }
 
+/// A database that NSS has open.
+pub struct Opened {
+    /// NSS.
+    pub nss: Nss,
+    /// The slot of the database's keys.
+    pub slot: Slot,
+    /// The slot of another token, where the nickname leads to one.
+    pub token: Option<Slot>,
+}
+
+impl Opened {
+    /// The slot that our key is in.
+    pub fn keys(&self) -> &Slot {
+        self.token.as_ref().unwrap_or(&self.slot)
+    }
+}
+
+/// Our certificate.
+pub struct Own {
+    /// The certificate itself.
+    pub certificate: Certificate,
+    /// The certificate and its issuers. NSS keeps what it has read of a certificate, trust included, only while somebody
+    /// holds it: letting go would have the integrity of all trust checked again in the handshake (7 PBKDF2 runs a CA).
+    pub chain: Vec<Certificate>,
+    /// Its key, from `private-key` on.
+    pub key: Option<PrivateKey>,
+}
+
 /// One layer's probe.
 pub struct Probe {
     /// The layer it answers for.
@@ -82,21 +110,12 @@ pub struct Walk<'a> {
     pub end: Option<Instant>,
     /// The password, until it has been used.
     pub password: Option<Password>,
-    /// NSS, from `nss-db` on.
-    pub nss: Option<Nss>,
-    /// The slot with the keys, from `nss-db` on.
-    pub slot: Option<Slot>,
-    /// The slot of another token, where the nickname leads to one.
-    pub token: Option<Slot>,
-    /// Our certificate, from `certificate` on.
-    pub certificate: Option<Certificate>,
-    /// The certificate and its issuers. NSS keeps what it has read of a certificate, trust included, only while somebody
-    /// holds it: letting go would have the integrity of all trust checked again in the handshake (7 PBKDF2 runs a CA).
-    pub chain: Vec<Certificate>,
+    /// What NSS has open, from `nss-db` on.
+    pub opened: Option<Opened>,
+    /// Who we are, from `certificate` on.
+    pub own: Option<Own>,
     /// Certificates met so far, for the report.
     pub met: Vec<SeenCertificate>,
-    /// Its key, from `private-key` on.
-    pub key: Option<PrivateKey>,
     /// Addresses of the bridge, from `resolve` on.
     pub addresses: Vec<SocketAddr>,
     /// The one connection, between `tcp` and `outer-handshake`, and the time it took to come up.
@@ -132,13 +151,9 @@ impl<'a> Walk<'a> {
             deadline: Instant::now(),
             end: None,
             password,
-            nss: None,
-            slot: None,
-            token: None,
-            certificate: None,
-            chain: Vec::new(),
+            opened: None,
+            own: None,
             met: Vec::new(),
-            key: None,
             addresses: Vec::new(),
             connection: None,
             inner: None,
@@ -167,6 +182,21 @@ impl<'a> Walk<'a> {
         self.findings.iter().find(|finding| finding.layer == layer)
     }
 
+    /// The slot of the database, once it is open.
+    pub fn slot(&self) -> Option<&Slot> {
+        self.opened.as_ref().map(|opened| &opened.slot)
+    }
+
+    /// The slot of another token, where the nickname leads to one.
+    pub fn token(&self) -> Option<&Slot> {
+        self.opened.as_ref()?.token.as_ref()
+    }
+
+    /// Our certificate and its issuers, as far as they were found.
+    pub fn chain(&self) -> &[Certificate] {
+        self.own.as_ref().map_or(&[], |own| &own.chain)
+    }
+
     /// Time left for the present layer.
     pub fn remaining(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
@@ -179,7 +209,7 @@ impl<'a> Walk<'a> {
             Role::Server => CertificateRole::Server,
             Role::Bridge => CertificateRole::Bridge,
         };
-        let chain: Vec<_> = self.chain.iter().map(|link| (link.nickname(), link.der())).collect();
+        let chain: Vec<_> = self.chain().iter().map(|link| (link.nickname(), link.der())).collect();
         let chain = chain.iter().map(|(nickname, der)| (nickname.clone(), der.as_slice()));
         self.note_new(SeenCertificate::of_chain(role, chain));
     }
@@ -200,13 +230,13 @@ impl<'a> Walk<'a> {
 
     /// Certificate and key for one more TLS session.
     pub(crate) fn client_auth(&self) -> Option<ClientAuth> {
-        let (certificate, key) = (self.certificate.as_ref()?, self.key.as_ref()?);
-        Some(ClientAuth { certificate: certificate.share(), key: key.share().ok()? })
+        let own = self.own.as_ref()?;
+        Some(ClientAuth { certificate: own.certificate.share(), key: own.key.as_ref()?.share().ok()? })
     }
 
     /// What our key is, by our certificate.
     pub(crate) fn signer(&self) -> Option<Signer> {
-        x509::signer(&self.certificate.as_ref()?.der())
+        x509::signer(&self.own.as_ref()?.certificate.der())
     }
 
     /// Where no certificate was named: those of the database that have their private key there.
@@ -221,6 +251,6 @@ impl<'a> Walk<'a> {
 
     /// Issuers of our chain, as DER names, the missing one included.
     pub(crate) fn our_cas(&self) -> Vec<Vec<u8>> {
-        self.chain.iter().filter_map(|link| x509::issuer(&link.der())).collect()
+        self.chain().iter().filter_map(|link| x509::issuer(&link.der())).collect()
     }
 }

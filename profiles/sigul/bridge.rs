@@ -39,7 +39,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let Some(server) = target.server.as_ref().map(|server| server.value.clone()) else {
         return notes.skip("no server behind the peer was named (--server, or a Sigul configuration)");
     };
-    let (Some(outer), Some(nss)) = (walk.outer.take(), walk.nss.clone()) else {
+    let (Some(outer), Some(nss)) = (walk.outer.take(), walk.opened.as_ref().map(|opened| opened.nss.clone())) else {
         return notes.skip("there is no outer session to go through");
     };
     let user = target.user.as_ref().map_or(NOBODY, |user| user.value.as_str());

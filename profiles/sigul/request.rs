@@ -82,8 +82,8 @@ impl Passage for Requested {
 
 /// Whether the user of the request is the one that our certificate names.
 fn names_us(walk: &Walk<'_>) -> Option<fact::RequestUser> {
-    let (user, certificate) = (walk.target().user.as_ref()?, walk.certificate.as_ref()?);
-    let named = x509::common_name(&certificate.der())? == user.value;
+    let (user, own) = (walk.target().user.as_ref()?, walk.own.as_ref()?);
+    let named = x509::common_name(&own.certificate.der())? == user.value;
     Some(if named { fact::RequestUser::TheCertificates } else { fact::RequestUser::Another })
 }
 

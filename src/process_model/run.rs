@@ -12,6 +12,7 @@ use nssight_diagnosis::signal::Family;
 use nssight_diagnosis::{Finding, Layer, Status};
 use nssight_nss::process::Expendable;
 use nssight_nss::{Certificate, InitOptions, Login, Nss, NssError, PrivateKey, Slot, library};
+use nssight_probes::walk::{Opened, Own};
 use nssight_probes::wire::WireEvent;
 use nssight_probes::{Observer, Plan, SeenCertificate, Settings, Target, Walk};
 use nssight_runner::worker;
@@ -337,11 +338,8 @@ impl Trial {
 fn network(nss: &Nss, who: &Who, target: &Target, certificate: Certificate, key: PrivateKey) {
     let settings = Settings::of(target.clone());
     let mut walk = Walk::new(&settings, None);
-    walk.nss = Some(nss.clone());
-    walk.slot = Slot::internal_key(nss).ok();
-    walk.chain = certificate.chain();
-    walk.certificate = Some(certificate);
-    walk.key = Some(key);
+    walk.opened = Slot::internal_key(nss).ok().map(|slot| Opened { nss: nss.clone(), slot, token: None });
+    walk.own = Some(Own { chain: certificate.chain(), certificate, key: Some(key) });
     let until = if target.server.is_some() { Layer::InnerHandshake } else { Layer::OuterHandshake };
     let Ok(plan) = Plan::new(Some(until), Vec::new()) else { return };
     walk.run(&plan, |layer| layer >= Layer::Resolve, &mut Told { who });

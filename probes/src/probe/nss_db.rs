@@ -25,7 +25,7 @@ use crate::error_info;
 use crate::modules::Modules;
 use crate::private_copy::{PrivateCopy, Trouble};
 use crate::token;
-use crate::walk::{Probe, Walk};
+use crate::walk::{Opened, Probe, Walk};
 
 /// Only the configuration says where the database is.
 pub const PROBE: Probe = Probe { layer: Layer::NssDb, needs: &[Layer::Config], run };
@@ -84,9 +84,8 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             notes.put(fact::DB_OPENED_IN.number(started.elapsed().as_micros()));
             let outcome = opened(&look, &slot, notes);
             let nickname = walk.target().nickname.as_ref().map(|nickname| nickname.value.as_str());
-            walk.token = token::other(nickname, &slot, &nss);
-            walk.slot = Some(slot);
-            walk.nss = Some(nss);
+            let token = token::other(nickname, &slot, &nss);
+            walk.opened = Some(Opened { nss, slot, token });
             outcome
         }
         Err(error) => refused(&look, &error, notes).error(error_info::of(&error)),

@@ -37,7 +37,9 @@ const AFTERWARDS: Duration = Duration::from_millis(500);
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
-    let (Some((stream, round_trip)), Some(nss)) = (walk.connection.take(), walk.nss.clone()) else {
+    let (Some((stream, round_trip)), Some(nss)) =
+        (walk.connection.take(), walk.opened.as_ref().map(|opened| opened.nss.clone()))
+    else {
         return notes.skip("there is no connection to speak TLS on");
     };
     let client_auth = walk.client_auth();

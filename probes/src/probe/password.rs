@@ -11,7 +11,7 @@ use crate::password_file::{self, READ_AT_MOST, Reading, Repair, Secret};
 use crate::probe::nss_db;
 use crate::secret::{Password, PasswordForm};
 use crate::target::PasswordSource;
-use crate::walk::{Probe, Walk};
+use crate::walk::{Opened, Probe, Walk};
 
 /// The key database must be open.
 pub const PROBE: Probe = Probe { layer: Layer::Password, needs: &[Layer::Config, Layer::NssDb], run };
@@ -21,7 +21,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let given = walk.password.take();
     let source = &walk.target().password;
     notes.put(fact::PASSWORD_SOURCE.text(source));
-    let Some(slot) = walk.token.as_ref().or(walk.slot.as_ref()) else {
+    let Some(slot) = walk.opened.as_ref().map(Opened::keys) else {
         return refused(notes, State::NoSlot, "NSS gave no key slot");
     };
     unlock(walk, slot, given.as_ref(), source, notes)
@@ -29,7 +29,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
 
 /// What a password opens, as a subject.
 fn opened(walk: &Walk<'_>, token: &str) -> String {
-    match walk.token {
+    match walk.token() {
         Some(_) => format!("the token \"{token}\""),
         None => "the key database".to_owned(),
     }
@@ -52,7 +52,7 @@ fn unlock(
             notes.put(fact::PASSWORD_GIVEN_FOR_NOTHING.text("not needed, the key database has the empty password"));
         }
         notes.put(State::NotNeeded);
-        return notes.pass(match walk.token {
+        return notes.pass(match walk.token() {
             Some(_) => format!("the token \"{token}\" needs no login"),
             None => "the key database has the empty password".to_owned(),
         });
@@ -87,7 +87,7 @@ fn unlock(
             notes.put(State::Right);
             notes.pass(format!("the password from {source} unlocks \"{token}\""))
         }
-        Login::Wrong if walk.token.is_some() => wrong_pin(given, &token, source, notes),
+        Login::Wrong if walk.token().is_some() => wrong_pin(given, &token, source, notes),
         Login::Wrong => wrong(walk, given, &token, source, notes),
         Login::NotGiven => {
             // An answer was at hand, so NSS asked in a way that never reached it.

@@ -25,7 +25,7 @@ fn has_key_of(native: &Database, der: &[u8]) -> Option<&'static str> {
 /// A key that no function of this NSS can use: it is as good as not there, whatever the files hold.
 fn unknown_kind(walk: &Walk<'_>, nickname: &str, der: &[u8], notes: &mut Notes) -> Option<Outcome> {
     let kind = x509::newer_kind(der)?;
-    let slot = walk.token.as_ref().or(walk.slot.as_ref())?;
+    let slot = walk.opened.as_ref()?.keys();
     if slot.does(kind.mechanism) {
         return None;
     }
@@ -46,7 +46,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         notes.put(PrivateKeyState::NotWanted);
         return notes.pass("no client certificate is used, so no key is needed");
     };
-    let Some(certificate) = &walk.certificate else {
+    let Some(certificate) = walk.own.as_ref().map(|own| &own.certificate) else {
         return notes.fail(signal::KEY_UNUSABLE, "there is no certificate to look a key up for");
     };
     // Before it is looked for: NSS finds a key of no kind.
@@ -56,7 +56,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let key = match PrivateKey::find(certificate) {
         Ok(key) => key,
         Err(error) => {
-            if let Some(token) = &walk.token {
+            if let Some(token) = walk.token() {
                 notes.put(PrivateKeyState::Missing);
                 let summary = format!("the token \"{}\" has no private key for \"{nickname}\"", token.token_name());
                 return notes.fail(signal::KEY_UNUSABLE, summary).error(error_info::of(&error));
@@ -85,8 +85,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     notes.put(fact::PRIVATE_KEY_KIND.text(format!("{kind}, {} bits", certificate.key_bits())));
     // A copy that cannot be made says nothing about the key: the stored one is then tried itself. Another token does not give
     // its key away.
-    let key =
-        walk.slot.as_ref().filter(|_| walk.token.is_none()).and_then(|slot| key.in_session(slot).ok()).unwrap_or(key);
+    let key = walk.slot().filter(|_| walk.token().is_none()).and_then(|slot| key.in_session(slot).ok()).unwrap_or(key);
     let outcome = match key.proves(certificate) {
         Ok(true) => {
             notes.put(fact::PRIVATE_KEY_CHALLENGE.text("signed with the private key, verified with the certificate"));
@@ -106,6 +105,8 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             notes.fail(signal::KEY_UNUSABLE, summary).error(error_info::of(&error))
         }
     };
-    walk.key = Some(key);
+    if let Some(own) = &mut walk.own {
+        own.key = Some(key);
+    }
     outcome
 }

@@ -1,0 +1,195 @@
+//! The CAs above our certificate: whether they are there, in date and trusted.
+
+use nssight_diagnosis::fact::fact::{self, OwnChainState as Chain};
+use nssight_diagnosis::signal::signal;
+use nssight_diagnosis::{Notes, Outcome, Status, shell};
+use nssight_nss::{Certificate, Trust, library};
+use time::OffsetDateTime;
+
+use super::{dates, stamp};
+use crate::probe::nss_db;
+use crate::profile::Profile;
+use crate::target::Role;
+use crate::walk::Walk;
+use crate::x509;
+
+/// Which flags an anchor needs depends on whose certificates this host judges.
+fn anchors(role: Role, trust: Trust) -> bool {
+    match role {
+        Role::Client => trust.trusts_servers(),
+        Role::Bridge => trust.trusts_clients(),
+        Role::Server => trust.trusts_servers() && trust.trusts_clients(),
+    }
+}
+
+/// What is above our certificate in its chain, in a sentence.
+pub(super) struct Above {
+    pub(super) state: Chain,
+    pub(super) summary: String,
+    /// The CA that lacks trust.
+    pub(super) ca: Option<Certificate>,
+}
+
+/// The CA that issued our certificate is, as a rule, the one that the peer's certificate comes from. `expired` is the place
+/// of an issuer that is out of date.
+pub(super) fn look_above(
+    walk: &Walk<'_>,
+    nickname: &str,
+    chain: &[Certificate],
+    expired: Option<usize>,
+    notes: &mut Notes,
+) -> Above {
+    if let Some(expired) = expired.and_then(|place| chain.get(place + 1)) {
+        let end = dates(expired).map(|(_, end)| stamp(end)).unwrap_or_default();
+        return Above {
+            state: Chain::CaExpired,
+            summary: format!("the CA {} expired on {end}", expired.subject()),
+            ca: None,
+        };
+    }
+    let role = walk.target().role;
+    let anchor = chain
+        .iter()
+        .enumerate()
+        .find(|(depth, link)| anchors(role, link.trust()) || (*depth == 0 && link.trust().trusted_peer()));
+    let is_distrusted = chain.iter().any(|link| link.trust().distrusted());
+    if let Some((_, anchor)) = anchor.filter(|_| !is_distrusted) {
+        let summary = format!("\"{nickname}\" is in date and chains to {}", anchor.subject());
+        return Above { state: Chain::Good, summary, ca: None };
+    }
+    let top = &chain[chain.len() - 1];
+    if chain.len() == 1 && top.is_self_issued() {
+        // Nothing above it that could be trusted, and trust would make a CA of it.
+        let summary = format!("\"{nickname}\" is in date, and signed with its own key");
+        return Above { state: Chain::SelfSigned, summary, ca: None };
+    }
+    if let Some(above) = issuer_that_is_no_ca(walk, nickname, top, notes) {
+        return above;
+    }
+    if !top.is_self_issued() {
+        notes.put(fact::OWN_CHAIN_TROUBLE.text(top.issuer_name()));
+        let summary = format!(
+            "the chain of \"{nickname}\" ends at {}: its issuer {} is not in the database",
+            top.subject(),
+            top.issuer_name()
+        );
+        return Above { state: Chain::IssuerMissing, summary, ca: None };
+    }
+    if let Some(newer) = newer_trust(walk, top, role) {
+        notes.put(fact::OWN_CHAIN_TRUST_ROWS.text(newer));
+        let summary = format!("{} is trusted in a way that only NSS 3.114 and later can read", top.subject());
+        return Above { state: Chain::TrustTooNew, summary, ca: None };
+    }
+    notes.put(fact::OWN_CHAIN_TROUBLE.text(top.subject()));
+    let (flags, wanted) = (top.trust(), if role == Role::Bridge { "T" } else { "C" });
+    let summary =
+        format!("the CA {} is in the database with trust {flags}, without the {wanted} it needs", top.subject());
+    Above { state: Chain::Untrusted, summary, ca: Some(top.share()) }
+}
+
+/// NSS does not find an issuer that neither its extensions nor its trust make a CA. It is here all the same.
+fn issuer_that_is_no_ca(walk: &Walk<'_>, nickname: &str, top: &Certificate, notes: &mut Notes) -> Option<Above> {
+    if top.is_self_issued() {
+        return None;
+    }
+    let (der, stored) = (top.der(), walk.slot()?.certificates());
+    let issuer = stored
+        .iter()
+        .find(|stored| stored.subject() == top.issuer_name() && x509::is_signed_by(&der, &stored.der()))?;
+    let subject = issuer.subject();
+    notes.put(fact::OWN_CHAIN_TROUBLE.text(&subject));
+    if !issuer.is_self_issued() {
+        let summary = format!("the chain of \"{nickname}\" does not hold: its issuer {subject} is no CA's certificate");
+        return Some(Above { state: Chain::Invalid, summary, ca: None });
+    }
+    if let Some(newer) = newer_trust(walk, issuer, walk.target().role) {
+        notes.put(fact::OWN_CHAIN_TRUST_ROWS.text(newer));
+        let summary = format!("{subject} is trusted in a way that only NSS 3.114 and later can read");
+        return Some(Above { state: Chain::TrustTooNew, summary, ca: None });
+    }
+    let summary = format!(
+        "the CA {subject} is in the database with trust {}, and without basic constraints only trust makes it a CA",
+        issuer.trust()
+    );
+    Some(Above { state: Chain::Untrusted, summary, ca: Some(issuer.share()) })
+}
+
+/// A client only needs the CA of its peer. While another CA is trusted, the peer may well be judged good, and this is a
+/// warning; the handshake decides.
+pub(super) fn without_trust(
+    walk: &Walk<'_>,
+    chain: &[Certificate],
+    above: Above,
+    now: OffsetDateTime,
+    mut notes: Notes,
+) -> Outcome {
+    let role = walk.target().role;
+    let others = walk.slot().map(|slot| slot.certificates()).unwrap_or_default();
+    let other = others.iter().find(|other| {
+        let peer = other.trust().trusted_peer() && other.der() != chain[0].der();
+        let in_date = dates(other).is_some_and(|(start, end)| start <= now && now <= end);
+        in_date && (anchors(role, other.trust()) || peer)
+    });
+    let other = match other {
+        Some(other) => Some(other.subject()),
+        None => library::has_root_certs().then(|| "a module with public root certificates".to_owned()),
+    };
+    let (text, command) = remedy(walk, &above, &chain[chain.len() - 1]);
+    let outcome = match other {
+        Some(other) => {
+            notes.put(fact::OWN_CHAIN_OTHER_TRUSTED_CA.text(other));
+            notes.warn(signal::CERTIFICATE_REMARK, above.summary)
+        }
+        // Any peer may come from another CA than ours. Which one this database lacks, the peer's chain shows.
+        None if role == Role::Client && walk.target().profile() == Profile::Tls => {
+            let summary = format!("{}, and no other CA is trusted there", above.summary);
+            match walk.connects {
+                true => notes.warn(signal::CERTIFICATE_REMARK, summary),
+                false => notes.fail(signal::NOTHING_TRUSTED, summary),
+            }
+        }
+        None => notes.fail(signal::CERTIFICATE_UNUSABLE, above.summary),
+    };
+    // A client's own CA needs no trust: that is for the CA of its peer.
+    match outcome.status() {
+        Status::Warn if role == Role::Client && walk.target().profile() == Profile::Tls => outcome,
+        _ => outcome.remedy(text, command),
+    }
+}
+
+fn remedy(walk: &Walk<'_>, above: &Above, top: &Certificate) -> (String, Option<String>) {
+    let database = shell::quote(&walk.target().database.value.argument.display().to_string());
+    if above.state == Chain::CaExpired {
+        let text = "Import the renewed certificate of the CA beside the expired one; while another CA is trusted, the peer decides";
+        return (text.to_owned(), None);
+    }
+    if let Some(ca) = above.ca.as_ref().filter(|ca| ca.trust().distrusted()) {
+        let text = format!(
+            "{} is marked as one that must not be trusted (p): find out why before you change it",
+            ca.subject()
+        );
+        return (text, None);
+    }
+    if let Some(ca) = &above.ca {
+        let nickname = shell::quote(&ca.nickname().unwrap_or_else(|| ca.subject()));
+        let command = format!("certutil -M -d {database} -n {nickname} -t CT,C,C");
+        return ("Trust the CA for TLS, after a copy of the database was put aside".to_owned(), Some(command));
+    }
+    let command = format!("certutil -A -d {database} -n <CA-NICKNAME> -t CT,C,C -i <CA.pem>");
+    (format!("Get the certificate of {} from whoever runs it and import it", top.issuer_name()), Some(command))
+}
+
+/// Trust that newer NSS wrote as PKCS#11 trust objects, which older NSS cannot see.
+fn newer_trust(walk: &Walk<'_>, ca: &Certificate, role: Role) -> Option<String> {
+    if nss_db::nss_is_at_least((3, 114)) {
+        return None;
+    }
+    let database = nss_db::open_natively(walk)?;
+    let der = ca.der();
+    let entry = database.certificates.iter().find(|entry| entry.der == der)?;
+    let letters = entry.trust.letters();
+    let needed = if role == Role::Bridge { 'T' } else { 'C' };
+    let there = letters.split(',').next().is_some_and(|ssl| ssl.contains(needed));
+    (there && database.generation.pkcs11_trust > 0)
+        .then(|| format!("{} PKCS#11 trust objects; this CA has {letters} there", database.generation.pkcs11_trust))
+}

@@ -1,0 +1,270 @@
+//! The signal that a failed session showed, and a sentence about it.
+
+use nssight_diagnosis::derive::key_share::key_share;
+use nssight_diagnosis::derive::silence::silence;
+use nssight_diagnosis::fact::fact::TcpFlow;
+use nssight_diagnosis::fact::{Facts, fact};
+use nssight_diagnosis::signal::{Family, Signal, signal};
+use nssight_nss::ErrorCode;
+use nssight_nss::transport::timed_out;
+use nssight_wire::{AlertDescription, Direction, Foreign, Protocol, RecordFault, Summary};
+
+use super::{FailedSession, Policy, last_alert, micros};
+use crate::client_certificate::{our_ca_is_listed, sent, withheld};
+use crate::x509;
+
+impl FailedSession<'_> {
+    /// The signal, and what was seen in a sentence.
+    pub(super) fn shown(&self, wire: &Summary, out: &mut Facts) -> (Signal, String) {
+        self.foreign(wire, out)
+            .or_else(|| self.damaged())
+            .or_else(|| self.key_exchange(wire, out))
+            .or_else(|| self.local_step(wire))
+            .or_else(|| self.our_refusal())
+            .or_else(|| self.alert(wire))
+            .or_else(|| self.silence(wire, out))
+            .unwrap_or_else(|| self.ending(wire))
+    }
+
+    fn foreign(&self, wire: &Summary, out: &mut Facts) -> Option<(Signal, String)> {
+        let foreign = wire.foreign.as_ref()?;
+        let peer = self.peer;
+        out.put(fact::PEER_FIRST_BYTES.text(foreign));
+        if is_misframed(foreign) {
+            out.put(fact::PeerProtocol::Misframed);
+            return Some((signal::GARBLED, format!("{peer} sent what TLS does not allow: {foreign}")));
+        }
+        out.put(fact::PeerProtocol::Other);
+        if foreign.protocol == Protocol::TlsClient {
+            let summary =
+                format!("{peer} is no TLS server: it sends a ClientHello, as a client does, or what it was sent");
+            return Some((signal::NOT_TLS, summary));
+        }
+        Some((signal::NOT_TLS, format!("{peer} does not speak TLS: {foreign}")))
+    }
+
+    /// A record of the peer did not verify, whatever it carried.
+    fn damaged(&self) -> Option<(Signal, String)> {
+        let is_damaged = Signal::of_nss(self.error.code.0) == signal::RECORD_DAMAGED;
+        let summary = || format!("a record that came from {} does not decrypt: {}", self.peer, self.error.name);
+        is_damaged.then(|| (signal::RECORD_DAMAGED, summary()))
+    }
+
+    /// The peer's half of the key exchange: NSS has one code for a share that it cannot use and for a private key of ours.
+    fn key_exchange(&self, wire: &Summary, out: &mut Facts) -> Option<(Signal, String)> {
+        let state = wire.key_share.as_ref().and_then(|share| key_share(share.group.0, &share.value));
+        if let (Some(share), Some(state)) = (&wire.key_share, state) {
+            out.put(fact::KEY_SHARE_GROUP.text(format!("{}, {} bytes", share.group, share.value.len())));
+            out.put(state);
+        }
+        let is_bad = state.is_some_and(|state| state != fact::KeyShareState::Sound);
+        let is_about_keys = self.is(ErrorCode::SEC_ERROR_INVALID_KEY);
+        let ours_was_used = self.facts.asked_for_certificate.is_some();
+        let of_nss = Signal::of_nss(self.error.code.0).row().family;
+        let gave_up = !matches!(of_nss, Family::End | Family::Silence | Family::Alert | Family::Chain);
+        if is_bad && gave_up || is_about_keys && !ours_was_used {
+            let summary = match &wire.key_share {
+                Some(share) if is_bad => {
+                    let (peer, group, length) = (self.peer, share.group, share.value.len());
+                    match state {
+                        Some(fact::KeyShareState::WrongLength) => {
+                            format!("the key share of {peer} has {length} bytes, which no share of {group} has")
+                        }
+                        _ => format!("the key share of {peer} gives no secret ({group}, {length} bytes)"),
+                    }
+                }
+                _ => format!("the key share of {} cannot be used: {}", self.peer, self.error.name),
+            };
+            return Some((signal::KEY_SHARE_UNUSABLE, summary));
+        }
+        None
+    }
+
+    /// Trouble before or without the peer.
+    fn local_step(&self, wire: &Summary) -> Option<(Signal, String)> {
+        if self.error.step == nssight_nss::Step::SetVersions {
+            let summary = "the crypto policy of this host allows none of the TLS versions asked for".to_owned();
+            return Some((signal::VERSIONS_BLOCKED, summary));
+        }
+        if self.is(ErrorCode::SSL_ERROR_NO_SUPPORTED_SIGNATURE_ALGORITHM) && wire.bytes_sent == 0 {
+            let summary = "the crypto policy of this host leaves no signature algorithm to offer".to_owned();
+            return Some((signal::NO_SIGNATURE_ALGORITHM, summary));
+        }
+        let signs = self.is(ErrorCode::SEC_ERROR_INVALID_KEY) && self.facts.asked_for_certificate.is_some();
+        signs.then(|| (signal::KEY_CANNOT_SIGN, "our private key could not sign in the handshake".to_owned()))
+    }
+
+    /// We refused the peer's certificate.
+    fn our_refusal(&self) -> Option<(Signal, String)> {
+        let peer = self.peer;
+        if self.is(ErrorCode::SSL_ERROR_WEAK_SERVER_CERT_KEY) {
+            let summary = match self.policy.as_ref().and_then(|policy| policy.rsa_min) {
+                Some(least) => {
+                    format!("{peer}'s key is smaller than the {least} bits that this host's crypto policy wants")
+                }
+                None => format!("{peer}'s key is too small for NSS"),
+            };
+            return Some((signal::CHAIN_WEAK_KEY, summary));
+        }
+        let Some(Err(error)) = &self.facts.decision else { return None };
+        let subject = self.facts.objections.iter().find(|objection| objection.error.code == error.code);
+        let whose = match subject {
+            Some(objection) if objection.depth > 0 => format!("the CA {}", objection.subject),
+            _ => format!("{peer}'s certificate"),
+        };
+        let shown = Signal::of_nss(error.code.0);
+        let shown = if shown.row().family == Family::Chain { shown } else { signal::CHAIN_REFUSED };
+        let summary = match shown {
+            signal::CHAIN_EXPIRED => format!("{whose} is outside its validity"),
+            signal::CHAIN_ISSUER_EXPIRED if self.store.says.is_none() => {
+                format!("a CA above {peer}'s certificate is outside its validity")
+            }
+            signal::CHAIN_NAME_MISMATCH => self.wrong_name(),
+            signal::CHAIN_WRONG_USAGE => format!("{whose} is not for a TLS server ({})", error.name),
+            signal::CHAIN_WEAK_SIGNATURE if self.store.says.is_none() => {
+                match self.policy.as_ref().is_some_and(Policy::is_stricter) {
+                    true => format!("{whose} is signed in a way that this host's crypto policy forbids"),
+                    false => format!("{whose} is signed with an algorithm NSS refuses"),
+                }
+            }
+            signal::CHAIN_REVOKED => format!("{whose} is revoked by a list in the database ({})", error.name),
+            signal::CHAIN_NAME_CONSTRAINTS | signal::CHAIN_UNKNOWN_CRITICAL | signal::CHAIN_PATH_TOO_LONG => {
+                format!("the chain of {peer}'s certificate is not valid: {} to {whose}", error.name)
+            }
+            _ => match &self.store.says {
+                Some(says) => format!("NSS does not trust {peer}'s certificate ({}): {says}", error.name),
+                None if self.same_ca() => {
+                    format!(
+                        "NSS does not trust {peer}'s certificate: {}; it comes from the same CA as ours",
+                        error.name
+                    )
+                }
+                None => format!("NSS does not trust {peer}'s certificate: {}", error.name),
+            },
+        };
+        Some((shown, summary))
+    }
+
+    fn wrong_name(&self) -> String {
+        let Some(host) = self.host else {
+            return "the program set no name to compare the peer's certificate with".to_owned();
+        };
+        let names = self.facts.peer_chain.first().map(|leaf| x509::names(leaf).join(", ")).unwrap_or_default();
+        match names.as_str() {
+            "" => format!("{}'s certificate is not for {host}", self.peer),
+            names => format!("{}'s certificate is not for {host}, but for {names}", self.peer),
+        }
+    }
+
+    /// What the database has, where no certificate was named.
+    fn could_be_named(&self) -> String {
+        let Some(names) = &self.not_named else { return String::new() };
+        let quoted: Vec<String> = names.iter().take(5).map(|name| format!("\"{name}\"")).collect();
+        match quoted.as_slice() {
+            [] => "; none was named, and the database has none with a private key".to_owned(),
+            names => format!("; none was named, and the database has {}", names.join(", ")),
+        }
+    }
+
+    /// The peer told us why, in TLS's own words. An alert that warns ends nothing.
+    fn alert(&self, wire: &Summary) -> Option<(Signal, String)> {
+        let number = last_alert(self.facts)?.description;
+        let (peer, name) = (self.peer, AlertDescription(number).name().unwrap_or("unregistered"));
+        let said = format!("{peer} answered with the alert {name} ({number})");
+        let was_asked = self.facts.asked_for_certificate.is_some();
+        let sent = sent(self.facts, wire);
+        let summary = match number {
+            0 => format!("{peer} ended the handshake with close_notify"),
+            40 | 71 if wire.hello_retry.is_some() && wire.server_hello.is_none() => {
+                format!("{said} to the second ClientHello, which it had asked for")
+            }
+            40 | 71 if wire.server_hello.is_none() => format!("{said} to our ClientHello: nothing it can agree to"),
+            70 | 86 => format!("{said}: it does not speak the versions offered"),
+            20 | 21 if wire.server_hello.is_some() => format!("{said}: what we sent did not decrypt there"),
+            40..=46 | 48 | 49 | 51 | 116 if was_asked => match sent {
+                fact::OurCertificateSent::Yes => format!("{said} to our certificate"),
+                fact::OurCertificateSent::Empty => format!("{said}; {}", withheld(peer)),
+                fact::OurCertificateSent::No => {
+                    format!("{said}: it wants a certificate and got none{}", self.could_be_named())
+                }
+            },
+            40..=46 | 48 | 49 | 51 | 116 if wire.server_hello.is_none() && wire.hello_retry.is_none() => {
+                format!("{said} to our ClientHello, before any certificate")
+            }
+            _ => said,
+        };
+        Some((Signal::of_alert(number), summary))
+    }
+
+    fn silence(&self, wire: &Summary, out: &mut Facts) -> Option<(Signal, String)> {
+        if !timed_out(self.error) {
+            return None;
+        }
+        let message = wire.incomplete_message.filter(|message| message.direction == Direction::Received);
+        let arrivals = if wire.bytes_received == 0 { Default::default() } else { self.log.arrivals };
+        let kind = silence(arrivals, self.took, message.map(|message| message.announced));
+        out.put(kind);
+        out.put(fact::SESSION_DEADLINE.number(micros(self.took)));
+        let (peer, seconds) = (self.peer, self.took.as_secs_f64());
+        let summary = match (kind, message) {
+            (fact::SilenceKind::EndlessMessage, Some(message)) => {
+                format!("{peer} announced a {} of {} bytes", message.kind, message.announced)
+            }
+            (fact::SilenceKind::FromTheStart, _) => {
+                format!("{peer} took the connection and gave no answer to our ClientHello within {seconds:.1} s")
+            }
+            (fact::SilenceKind::Trickle, _) => {
+                format!("{peer} kept sending, {} bytes in {seconds:.1} s, and did not finish", wire.bytes_received)
+            }
+            _ => format!("{peer} fell silent in the middle of the handshake, after {}", last_received(wire)),
+        };
+        let vanish = "while smaller ones pass: the path looks narrower than both ends think (MTU)";
+        let summary = match (out.has(TcpFlow::OurLargeLost), out.has(TcpFlow::PeersFirstLost)) {
+            (true, _) => format!("{summary}; our large packets are not acknowledged, {vanish}"),
+            (_, true) => format!("{summary}; the first packet of its answer is missing, {vanish}"),
+            _ => summary,
+        };
+        Some((signal::SILENCE, summary))
+    }
+
+    /// The connection ended without a word.
+    fn ending(&self, wire: &Summary) -> (Signal, String) {
+        let peer = self.peer;
+        if self.is(ErrorCode::SSL_ERROR_UNSUPPORTED_VERSION) {
+            return (signal::NO_COMMON_VERSION, format!("{peer} answered with a TLS version that we do not offer"));
+        }
+        let (shown, how) = match self.end() {
+            Some(fact::SessionEnd::Reset) => (signal::RESET, "reset the connection"),
+            Some(_) => (signal::ENDED, "closed the connection"),
+            None => {
+                let summary = match &self.store.says {
+                    Some(says) => format!("NSS does not take {peer}'s certificate ({}): {says}", self.error.name),
+                    None => format!("{peer} sent what NSS does not take: {}", self.error.name),
+                };
+                return (Signal::of_nss(self.error.code.0), summary);
+            }
+        };
+        let got_it = sent(self.facts, wire) == fact::OurCertificateSent::Yes;
+        let summary = match (self.facts.asked_for_certificate.is_some(), got_it) {
+            (true, false) => format!("{peer} asked for a certificate, got none, and {how}{}", self.could_be_named()),
+            (true, true) if our_ca_is_listed(self.facts, self.our_cas) == Some(false) => {
+                format!(
+                    "{peer} {how} right after our certificate, without an alert; its list of acceptable CAs has none of ours"
+                )
+            }
+            (true, true) => format!("{peer} {how} right after our certificate, without an alert"),
+            (false, _) if wire.bytes_received == 0 => format!("{peer} {how} after our ClientHello, without an answer"),
+            (false, _) => format!("{peer} {how} in the middle of the handshake, after {}", last_received(wire)),
+        };
+        (shown, summary)
+    }
+}
+
+/// A peer that began with TLS, or has the right idea of a record, is not some other service.
+fn is_misframed(foreign: &Foreign) -> bool {
+    foreign.after_records > 0 || matches!(foreign.fault, RecordFault::Length(_))
+}
+
+fn last_received(wire: &Summary) -> String {
+    wire.last_received.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string)
+}

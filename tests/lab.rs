@@ -28,13 +28,19 @@ fn statuses(run: &Run) -> Vec<(String, String)> {
     report["probes"].as_array().unwrap().iter().map(|probe| (text(&probe["layer"]), text(&probe["status"]))).collect()
 }
 
+/// Every fault at every door is asked by tests of its own: `faults`, `trace_catalogue`, `triage`. Here it is the selftest that is tested,
+/// with one fault of eight.
 #[test]
-fn every_fault_gets_its_verdict_at_every_door() {
-    let run = run(binary().args(["selftest", "--format", "json"]));
+fn faults_get_their_verdicts_at_every_door() {
+    let all: Vec<_> = nssight_fixtures::fault::all().unwrap().into_iter().step_by(8).collect();
+    let mut command = binary();
+    command.args(["selftest", "--format", "json"]);
+    all.iter().for_each(|fault| drop(command.args(["--only", &fault.id])));
+    let run = run(&mut command);
     let result = run.report();
     assert_eq!(result["schema"], "nssight/selftest/1");
     let faults = result["faults"].as_array().unwrap();
-    let all = nssight_fixtures::fault::all().unwrap();
+    assert_eq!(faults.len(), all.len());
     for door in Door::ALL {
         let wanted = all.iter().filter(|fault| fault.must(door).is_some()).count();
         assert_eq!(result["verdicts"][door.to_string()], wanted, "python-nss must be installed (make deps)");

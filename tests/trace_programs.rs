@@ -7,12 +7,12 @@ use std::net::TcpListener;
 use common::lab::over_all;
 use common::trace::{Needs, Settings, alike};
 use nssight_fixtures::deployment::{Deployment, PASSWORD};
-use nssight_fixtures::fault::{self, Doors, Fault};
+use nssight_fixtures::fault::{self, Door, Doors, Fault};
 use serde_json::Value;
 
-/// The faults that another program than nssight can meet.
+/// Of the faults that another program than nssight can meet, one of three. `trace_catalogue` has all.
 fn faults() -> Vec<Fault> {
-    fault::all().unwrap().into_iter().filter(|fault| fault.doors == Doors::All).collect()
+    fault::all().unwrap().into_iter().filter(|fault| fault.doors == Doors::All).step_by(3).collect()
 }
 
 /// The reports of a program under every fault, in the order of the faults.
@@ -31,7 +31,11 @@ fn contradictions(reports: &[Value]) -> Vec<String> {
     let faults = faults();
     let contradict = faults.iter().zip(reports).filter_map(|(fault, report)| {
         let (expected, layer) = (fault.layer.as_deref(), report["verdict"]["layer"].as_str()?);
-        let is_right = expected == Some(layer) || expected.is_some_and(|expected| LOCAL.contains(&expected));
+        // A trace sees less of some than a walk.
+        let in_trace = fault.must(Door::Trace).and_then(|named| named.layer);
+        let is_right = expected == Some(layer)
+            || in_trace.as_deref() == Some(layer)
+            || expected.is_some_and(|expected| LOCAL.contains(&expected));
         (!is_right).then(|| format!("{}: {expected:?}, said {:#}", fault.id, report["verdict"]))
     });
     contradict.collect()

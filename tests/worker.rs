@@ -18,9 +18,9 @@ fn silent() -> Endpoint {
     Endpoint::start(Options::new(&PKI.bridge, &PKI.ca).behaving(Behaviour::Answer(Vec::new(), Leave::Stall))).unwrap()
 }
 
-/// The worker of a running nssight, once its handshake waits for the endpoint.
+/// The worker of a running nssight, once its handshake waits for the endpoint, which has read the ClientHello.
 fn worker_in_handshake(parent: &Child, endpoint: &Endpoint) -> Pid {
-    wait_for(|| endpoint.connections() == 1);
+    wait_for(|| endpoint.hellos() == 1);
     let children = format!("/proc/{0}/task/{0}/children", parent.id());
     let mut found = None;
     wait_for(|| {

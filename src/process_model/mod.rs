@@ -101,7 +101,10 @@ pub(crate) fn run(options: &ProcessModelOptions) -> ExitCode {
             // A connection that broke off was perhaps the bridge's last dead one, which it had to meet.
             if row.transport_trouble().is_some() {
                 bar.suspend(|| {
-                    eprintln!("\"{}\" met trouble on the way and is tried again: one more connection", model.title())
+                    terminal::say(format_args!(
+                        "\"{}\" met trouble on the way and is tried again: one more connection",
+                        model.title()
+                    ));
                 });
                 row = match attempt(binding, model, &subject.subject) {
                     Ok(row) => row,

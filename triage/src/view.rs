@@ -37,8 +37,22 @@ pub(crate) fn view(group: &Group<'_>) -> View {
         None => (shown, None),
     };
     let mut facts = lines.facts(shown.as_ref());
+    if let Some(whose) = whose(group) {
+        facts.put(whose);
+    }
     facts.seen_by(SeenBy::Log);
     View { shown: shown.map(|shown| Shown { said_by: SeenBy::Log, ..shown }), facts, of_server }
+}
+
+/// Whose logs have the trouble, where one end alone has it.
+fn whose(group: &Group<'_>) -> Option<fact::LogsOf> {
+    let mut roles = group.events.iter().filter(|placed| placed.trouble().is_some()).map(|placed| placed.role);
+    let first = roles.next().filter(|role| *role != Role::Unknown)?;
+    let is_client = first.is_client();
+    roles.all(|role| role != Role::Unknown && role.is_client() == is_client).then_some(match is_client {
+        true => fact::LogsOf::Client,
+        false => fact::LogsOf::Peer,
+    })
 }
 
 /// An error of a session, not of the program's own side, and more than its end.

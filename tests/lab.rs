@@ -35,7 +35,7 @@ fn faults_get_their_verdicts_at_every_door() {
     let all: Vec<_> = nssight_fixtures::fault::all().unwrap().into_iter().step_by(8).collect();
     let mut command = binary();
     command.args(["selftest", "--format", "json"]);
-    all.iter().for_each(|fault| drop(command.args(["--only", &fault.id])));
+    command.args(all.iter().flat_map(|fault| ["--only", fault.id.as_str()]));
     let run = run(&mut command);
     let result = run.report();
     assert_eq!(result["schema"], "nssight/selftest/1");

@@ -51,6 +51,8 @@ fn daemons_run_with_an_empty_user_and_not_without_the_line_or_with_one_that_is_n
         assert_eq!((verdict(&run)[0].clone(), run.code), ("pass".into(), Some(0)), "{run:#?}");
         assert_eq!(finding(&run, "config")["status"], "pass", "{run:#?}");
         let own = configured(role, "[daemon]\nunix-user: root\nunix-group: root\n");
+        let numbers = configured(role, "[daemon]\nunix-user: 54321\nunix-group: 0\n");
+        assert_eq!(numbers.code, Some(0), "{numbers:#?}");
         assert_eq!(own.code, Some(0), "{own:#?}");
         refused(&configured(role, "[daemon]\nunix-group:\n"), role, "key \"unix-user\": not in section [daemon]");
         let stranger = "[daemon]\nunix-user: nobody-of-this-name\nunix-group:\n";

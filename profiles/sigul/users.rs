@@ -25,9 +25,15 @@ fn known(
     look_up: impl FnOnce(&str) -> nix::Result<bool> + Send + 'static,
 ) -> Result<(), String> {
     let Some(setting) = setting else { return Ok(()) };
+    // Where no account has this name, Sigul takes a number for the account itself, whether or not it has a name.
+    if setting.value.trim().parse::<i64>().is_ok() {
+        return Ok(());
+    }
     let (told, answer) = mpsc::channel();
     let name = setting.value.clone();
-    thread::spawn(move || told.send(look_up(&name)));
+    if thread::Builder::new().spawn(move || told.send(look_up(&name))).is_err() {
+        return Ok(());
+    }
     match answer.recv_timeout(PATIENCE) {
         Ok(Ok(false)) => {
             let name = setting.value.escape_debug();

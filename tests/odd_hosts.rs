@@ -237,3 +237,18 @@ fn a_password_that_the_configuration_does_not_have_is_asked_for_at_a_terminal() 
     let run = typing(PASSWORD, &config(&empty));
     assert!(run.code == Some(0) && run.stdout.starts_with("not asked"), "{run:#?}");
 }
+
+/// In FIPS mode no session comes up before a login, whether a key of ours is used in it or not.
+#[test]
+fn a_database_in_fips_mode_wants_its_password_though_no_key_is_used() {
+    let case = Case::new();
+    let database = case.database(DbFormat::Sql);
+    let argument = format!("sql:{}", database.display());
+    common::tool("modutil", ["-dbdir", &argument, "-fips", "true", "-force"].map(std::ffi::OsStr::new));
+    let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
+    let mut command = binary();
+    command.args(["diagnose", "--format", "json", &format!("localhost:{}", endpoint.port()), "--db"]).arg(&database);
+    let run = common::run(command.stdin(std::process::Stdio::null()));
+    assert_eq!(judged(&run)[..2], ["password", "password-missing"], "{run:#?}");
+    assert_eq!(endpoint.connections(), 0);
+}

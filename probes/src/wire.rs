@@ -162,6 +162,11 @@ impl SessionLog {
         sent.iter().flat_map(|sent| &sent.certificates).map(|certificate| certificate.der.clone()).collect()
     }
 
+    /// Whether an alert that is encrypted went this way; told in TLS 1.2 and earlier only. Unlike the story it costs nothing.
+    pub fn has_encrypted_alert(&self, direction: Direction) -> bool {
+        self.conversation.has_encrypted_alert(direction)
+    }
+
     /// Events since the last call.
     pub fn take_new(&mut self) -> Vec<WireEvent> {
         let events = self.conversation.events();

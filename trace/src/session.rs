@@ -196,6 +196,7 @@ impl Session {
         self.log = SessionLog::new(Place::Outer, Instant::now());
         (self.moved, self.cut) = ([0; 2], false);
         (self.first_wire, self.last_wire_ns, self.decision, self.peer_was_gone) = (None, None, None, false);
+        (self.alert_ns, self.ended_ns) = ([None; 2], None);
     }
 
     /// The program is about to close its end, or to shut it down in both directions.
@@ -298,11 +299,8 @@ impl Session {
             }
             _ => {}
         }
-        let wire = self.log.summary();
-        for (alert_ns, is_seen) in
-            self.alert_ns.iter_mut().zip([wire.encrypted_alert_sent, wire.encrypted_alert_received])
-        {
-            if is_seen {
+        for (alert_ns, direction) in self.alert_ns.iter_mut().zip([Direction::Sent, Direction::Received]) {
+            if self.log.has_encrypted_alert(direction) {
                 alert_ns.get_or_insert(event.at_ns);
             }
         }

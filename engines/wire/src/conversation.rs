@@ -109,6 +109,11 @@ impl Conversation {
         self.left_out
     }
 
+    /// Whether an alert that is encrypted went this way; told in TLS 1.2 and earlier only.
+    pub fn has_encrypted_alert(&self, direction: Direction) -> bool {
+        self.side(direction).encrypted_alert
+    }
+
     pub(crate) fn side(&self, direction: Direction) -> &Side {
         match direction {
             Direction::Sent => &self.sent,

@@ -239,18 +239,23 @@ impl Scan {
         }
         self.recognise(format);
         let (role, connection) = place(format.or(self.out.format), line);
-        self.keep(Event {
+        self.keep(Event { when, format, role, connection, child, about, by_code, ..self.plain(line, sign) });
+    }
+
+    /// A line of which nothing but its sign was read.
+    fn plain(&self, line: &[u8], sign: Sign) -> Event {
+        Event {
             line: self.line,
-            when,
-            format,
-            role,
-            connection,
-            child,
-            about,
+            when: None,
+            format: None,
+            role: None,
+            connection: None,
+            child: false,
+            about: None,
             sign,
-            by_code,
+            by_code: false,
             text: Text::new(line),
-        });
+        }
     }
 
     /// What every request writes is most of a log, and most of it is overwritten: its time and writer are read at the end.
@@ -260,20 +265,7 @@ impl Scan {
             self.recognise(Format::of_line(line));
         }
         self.timed = self.timed || line::when(line).is_some();
-        let (when, format, child, by_code) = (None, None, false, false);
-        let (role, connection, about) = (None, None, None);
-        self.keep(Event {
-            line: self.line,
-            when,
-            format,
-            role,
-            connection,
-            child,
-            about,
-            sign,
-            by_code,
-            text: Text::new(line),
-        });
+        self.keep(self.plain(line, sign));
     }
 
     fn keep(&mut self, event: Event) {

@@ -24,11 +24,6 @@ fn local(case: &Case, argument: &OsStr, database: &Path) -> Run {
     run_beside(command.arg(argument).arg("--password-file").arg(password), database)
 }
 
-fn judged(run: &Run) -> [String; 4] {
-    let verdict = &run.report()["verdict"];
-    ["layer", "cause", "component", "confidence"].map(|name| verdict[name].as_str().unwrap_or("-").to_owned())
-}
-
 fn inspect(case: &Case, argument: &OsStr) -> Value {
     let password = case.password_file();
     run(binary().args(["db", "inspect", "--format", "json", "--password-file"]).arg(password).arg(argument)).report()
@@ -78,7 +73,7 @@ fn a_request_that_waits_for_its_certificate_is_told_and_its_key_is_kept() {
         let database = with_request(&case, format);
         let argument = format.directory(&database);
         let run = local(&case, &argument, &database);
-        assert_eq!(judged(&run), ["certificate", "request-outstanding", "client-db", "likely"], "{format:?} {run:#?}");
+        assert_eq!(run.judged(), ["certificate", "request-outstanding", "client-db", "likely"], "{format:?} {run:#?}");
         let remedies = run.report()["verdict"]["remedies"].to_string();
         assert!(remedies.contains("mport the signed certificate") && !remedies.contains("certutil -N"), "{remedies}");
         let inspection = inspect(&case, &argument);
@@ -106,7 +101,7 @@ fn the_key_of_saved_logins_is_no_private_key() {
         assert_eq!(inspection["not_understood"]["secret key"], 1, "{inspection:#}");
         // No nickname, no key, and no wrong word about the pair.
         let run = local(&case, &argument, &database);
-        assert_eq!(judged(&run)[..2], ["certificate", "cert-not-found"], "{run:#?}");
+        assert_eq!(run.judged()[..2], ["certificate", "cert-not-found"], "{run:#?}");
     }
 }
 
@@ -117,7 +112,7 @@ fn the_keys_of_a_legacy_directory_that_were_exchanged_are_not_certain_to_be_fore
     let others = other.database_of(DbFormat::Dbm, &PKI.stranger, &[("ca", &PKI.other_ca, "CT,C,C")]);
     fs::copy(others.join("key3.db"), database.join("key3.db")).unwrap();
     let run = local(&case, &DbFormat::Dbm.directory(&database), &database);
-    assert_eq!(judged(&run), ["nss-db", "db-pair-mismatch", "client-db", "likely"], "{run:#?}");
+    assert_eq!(run.judged(), ["nss-db", "db-pair-mismatch", "client-db", "likely"], "{run:#?}");
 }
 
 #[test]
@@ -129,7 +124,7 @@ fn a_password_of_a_newer_nss_is_told_in_both_formats() {
         let run = local(&case, &format.directory(&database), &database);
         // Only where the password is shown to be right it cannot be wrong as well.
         let confidence = if format == DbFormat::Dbm { "certain" } else { "likely" };
-        assert_eq!(judged(&run), ["password", "password-salt-too-new", "client-db", confidence], "{format:?} {run:#?}");
+        assert_eq!(run.judged(), ["password", "password-salt-too-new", "client-db", confidence], "{format:?} {run:#?}");
     }
 }
 
@@ -152,7 +147,7 @@ fn a_legacy_directory_without_the_library_for_it_is_unsupported_whatever_nss_cal
     for argument in [DbFormat::Dbm.directory(&database), database.clone().into_os_string()] {
         let arguments = ["diagnose", "--format", "json", "--until", "nss-db", "--db"].map(OsStr::new);
         let run = without_legacy_library(&arguments.into_iter().chain([argument.as_os_str()]).collect::<Vec<_>>());
-        assert_eq!(judged(&run), ["nss-db", "db-legacy-unsupported", "client-db", "certain"], "{run:#?}");
+        assert_eq!(run.judged(), ["nss-db", "db-legacy-unsupported", "client-db", "certain"], "{run:#?}");
     }
 }
 
@@ -167,7 +162,7 @@ fn legacy_files_that_are_damaged_inside_are_damaged() {
         fs::write(database.join(file), bytes).unwrap();
         for argument in [DbFormat::Dbm.directory(&database), database.clone().into_os_string()] {
             let run = local(&case, &argument, &database);
-            assert_eq!(judged(&run)[..3], ["nss-db", "db-corrupt", "client-db"], "{file} {run:#?}");
+            assert_eq!(run.judged()[..3], ["nss-db", "db-corrupt", "client-db"], "{file} {run:#?}");
         }
     }
 }
@@ -179,7 +174,7 @@ fn certificates_from_before_the_legacy_format_are_named() {
     fs::rename(database.join("cert8.db"), database.join("cert7.db")).unwrap();
     for argument in [DbFormat::Dbm.directory(&database), database.clone().into_os_string()] {
         let run = local(&case, &argument, &database);
-        assert_eq!(judged(&run)[..2], ["nss-db", "db-legacy-unsupported"], "{run:#?}");
+        assert_eq!(run.judged()[..2], ["nss-db", "db-legacy-unsupported"], "{run:#?}");
         assert!(run.report()["verdict"]["summary"].as_str().unwrap().contains("cert7.db"), "{run:#?}");
     }
     assert!(remarks(&inspect(&case, database.as_os_str())).contains(&"older-than-legacy"));
@@ -240,7 +235,7 @@ fn a_key_that_is_younger_than_nss_is_named() {
     assert!(!remarks(&inspection).contains(&"key-broken"), "{inspection:#}");
     let run = local(&case, database.as_os_str(), &database);
     if is_old {
-        assert_eq!(judged(&run), ["private-key", "key-unusable", "client-host", "certain"], "{run:#?}");
+        assert_eq!(run.judged(), ["private-key", "key-unusable", "client-host", "certain"], "{run:#?}");
         assert!(run.report()["verdict"]["summary"].as_str().unwrap().contains("Ed25519"), "{run:#?}");
     }
 }

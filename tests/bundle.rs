@@ -3,28 +3,15 @@
 mod common;
 
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use common::{binary, fingerprint, run};
+use common::{binary, fingerprint, run, unpack};
 use nssight_fixtures::deployment::{ADMIN_PASSWORD, Deployment, PASSWORD};
 use nssight_fixtures::fault;
 use nssight_fixtures::nssdb::DbFormat;
 use serde_json::Value;
-
-/// Names and contents, in the order of the archive.
-fn unpack(bundle: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut archive = tar::Archive::new(zstd::Decoder::new(fs::File::open(bundle).unwrap()).unwrap());
-    let read = |entry: std::io::Result<tar::Entry<'_, _>>| {
-        let mut entry: tar::Entry<'_, zstd::Decoder<'_, _>> = entry.unwrap();
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).unwrap();
-        (String::from_utf8(entry.path_bytes().into_owned()).unwrap(), content)
-    };
-    archive.entries().unwrap().map(read).collect()
-}
 
 /// The same text in other forms, made by another implementation than the redaction's.
 fn forms(secret: &str) -> Vec<String> {

@@ -4,11 +4,11 @@ mod common;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::{chown, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use common::{Case, PKI, binary, run};
+use common::{Case, PKI, binary, run, unpack};
 use nssight_fixtures::nssdb::DbFormat;
 
 /// A secret that no other form has, of letters that mean nothing.
@@ -240,18 +240,6 @@ fn planted() -> Vec<(String, String)> {
         (form.replacen('@', &secret, 1), secret)
     });
     named.chain(unnamed()).collect()
-}
-
-/// Names and contents of a bundle.
-fn unpack(bundle: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut archive = tar::Archive::new(zstd::Decoder::new(fs::File::open(bundle).unwrap()).unwrap());
-    let read = |entry: std::io::Result<tar::Entry<'_, _>>| {
-        let mut entry: tar::Entry<'_, zstd::Decoder<'_, _>> = entry.unwrap();
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).unwrap();
-        (String::from_utf8(entry.path_bytes().into_owned()).unwrap(), content)
-    };
-    archive.entries().unwrap().map(read).collect()
 }
 
 /// The bundle of files given as logs and as configurations.

@@ -37,23 +37,6 @@ fn nameless(case: &Case, port: u16) -> Run {
     run_beside(command.arg(&database).arg("--password-file").arg(case.password_file()), &database)
 }
 
-fn word(run: &Run, id: &str) -> Option<String> {
-    let report = run.report();
-    let mut facts = report["probes"].as_array().unwrap().iter().flat_map(|probe| probe["facts"].as_array().unwrap());
-    Some(facts.find(|fact| fact["id"] == id)?["value"].as_str().unwrap().to_owned())
-}
-
-fn verdict(run: &Run) -> (String, String, String) {
-    let report = run.report();
-    let text = |name: &str| report["verdict"][name].as_str().unwrap_or("-").to_owned();
-    (text("cause"), text("component"), text("confidence"))
-}
-
-fn is(run: &Run, cause: &str, component: &str, confidence: &str) {
-    assert_eq!(run.code, Some(1), "{run:#?}");
-    assert_eq!(verdict(run), (cause.to_owned(), component.to_owned(), confidence.to_owned()), "{run:#?}");
-}
-
 fn components(run: &Run) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let report = run.report();
@@ -69,12 +52,12 @@ fn a_key_of_a_kind_that_the_peer_does_not_take_is_named_whatever_the_peer_says()
             let options = rsa_only(client_auth);
             let endpoint = Endpoint::start(if is_13 { options.tls13() } else { options.tls12() }).unwrap();
             let run = to(&case, &ec_database(&case), endpoint.port(), &[]);
-            is(&run, "client-cert-unsuitable", "client-db", "likely");
-            assert_eq!(word(&run, "our-certificate.sent").as_deref(), Some("empty"), "{run:#?}");
-            assert_ne!(word(&run, "peer.accepted-us").as_deref(), Some("yes"), "{run:#?}");
+            run.is("client-cert-unsuitable", "client-db", "likely");
+            assert_eq!(run.word("our-certificate.sent").as_deref(), Some("empty"), "{run:#?}");
+            assert_ne!(run.word("peer.accepted-us").as_deref(), Some("yes"), "{run:#?}");
             // TLS 1.3 encrypts the request.
             let fits = (!is_13).then_some("not-taken");
-            assert_eq!(word(&run, "our-key.fits").as_deref(), fits, "{run:#?}");
+            assert_eq!(run.word("our-key.fits").as_deref(), fits, "{run:#?}");
             assert!(!run.stdout.contains("trusted in both directions"), "{run:#?}");
             assert!(endpoint.clients().is_empty());
         }
@@ -86,7 +69,7 @@ fn s_server_that_takes_rsa_only() {
     for version in ["-tls1_2", "-tls1_3"] {
         let case = Case::new();
         let server = s_server_with(&case, version, &["-client_sigalgs", "RSA-PSS+SHA256:RSA+SHA256"]);
-        is(&to(&case, &ec_database(&case), server.port, &[]), "client-cert-unsuitable", "client-db", "likely");
+        to(&case, &ec_database(&case), server.port, &[]).is("client-cert-unsuitable", "client-db", "likely");
     }
 }
 
@@ -98,7 +81,7 @@ fn a_key_that_fits_is_sent() {
             let endpoint = Endpoint::start(if is_13 { options.tls13() } else { options.tls12() }).unwrap();
             let run = to(&case, &case.database(DbFormat::Sql), endpoint.port(), &[]);
             assert_eq!(run.code, Some(0), "{run:#?}");
-            assert_eq!(word(&run, "our-certificate.sent").as_deref(), Some("yes"), "{run:#?}");
+            assert_eq!(run.word("our-certificate.sent").as_deref(), Some("yes"), "{run:#?}");
             assert_eq!(endpoint.clients().len(), 1);
         }
     }
@@ -110,7 +93,7 @@ fn a_certificate_that_nobody_named_is_missing() {
         let case = Case::new();
         let endpoint = Endpoint::start(if is_13 { well().tls13() } else { well().tls12() }).unwrap();
         let run = nameless(&case, endpoint.port());
-        is(&run, "client-cert-missing", "client-config", if is_13 { "certain" } else { "likely" });
+        run.is("client-cert-missing", "client-config", if is_13 { "certain" } else { "likely" });
         let verdict = &run.report()["verdict"];
         assert!(verdict["summary"].as_str().unwrap().contains(&format!("\"{NICKNAME}\"")), "{run:#?}");
         assert!(verdict["remedies"][0]["text"].as_str().unwrap().contains("--nickname"), "{run:#?}");
@@ -118,7 +101,7 @@ fn a_certificate_that_nobody_named_is_missing() {
     for version in ["tls1.2", "tls1.3"] {
         let case = Case::new();
         let run = nameless(&case, selfserv(&case, version).port);
-        assert_eq!(verdict(&run).0, "client-cert-missing", "{run:#?}");
+        assert_eq!(run.judged()[1], "client-cert-missing", "{run:#?}");
     }
 }
 
@@ -129,7 +112,7 @@ fn a_peer_that_goes_on_without_a_certificate_is_healthy_and_has_accepted_none() 
         let endpoint = Endpoint::start(if is_13 { options.tls13() } else { options.tls12() }).unwrap();
         let run = nameless(&case, endpoint.port());
         assert_eq!(run.code, Some(0), "{run:#?}");
-        assert_eq!(word(&run, "peer.accepted-us").as_deref(), Some("goes-without"), "{run:#?}");
+        assert_eq!(run.word("peer.accepted-us").as_deref(), Some("goes-without"), "{run:#?}");
         assert!(!run.stdout.contains("trusted in both directions"), "{run:#?}");
     }
 }
@@ -149,9 +132,9 @@ fn an_nss_peer_that_names_no_authority_has_none_for_clients() {
     // Trusted for servers, not for clients: the certificate of the peer is fine, its list of authorities empty.
     let server = selfserv_with(&case, Selfserv { version: "tls1.2", trust: "C,," });
     let run = to(&case, &case.database(DbFormat::Sql), server.port, &[]);
-    is(&run, "client-cert-rejected", "peer", "likely");
-    assert_eq!(word(&run, "peer.library").as_deref(), Some("nss"), "{run:#?}");
-    assert_eq!(word(&run, "our-ca.listed").as_deref(), Some("none-named"), "{run:#?}");
+    run.is("client-cert-rejected", "peer", "likely");
+    assert_eq!(run.word("peer.library").as_deref(), Some("nss"), "{run:#?}");
+    assert_eq!(run.word("our-ca.listed").as_deref(), Some("none-named"), "{run:#?}");
     assert!(components(&run).contains(&("client-cert-rejected".to_owned(), "client-db".to_owned())), "{run:#?}");
 }
 
@@ -161,14 +144,14 @@ fn whose_fault_a_refusal_is_follows_the_chain_and_the_list() {
     let case = Case::new();
     let endpoint = Endpoint::start(well().tls12().behaving(Behaviour::RefuseCertificate(42))).unwrap();
     let run = to(&case, &case.database(DbFormat::Sql), endpoint.port(), &[]);
-    is(&run, "client-cert-rejected", "peer", "likely");
+    run.is("client-cert-rejected", "peer", "likely");
     assert!(components(&run).contains(&("client-cert-rejected".to_owned(), "client-db".to_owned())), "{run:#?}");
     // It is not on the list.
     let case = Case::new();
     let options = Options { advertised: Some(vec![PKI.other_ca.certificate.clone()]), ..well().tls12() };
     let endpoint = Endpoint::start(options.behaving(Behaviour::RefuseCertificate(42))).unwrap();
     let run = to(&case, &case.database(DbFormat::Sql), endpoint.port(), &[]);
-    is(&run, "client-cert-rejected", "client-db", "likely");
+    run.is("client-cert-rejected", "client-db", "likely");
     // The issuer of ours is nowhere.
     let case = Case::new();
     let options = Options { client_cas: Vec::new(), advertised: Some(Vec::new()), ..well().tls12() };
@@ -183,7 +166,7 @@ fn whose_fault_a_refusal_is_follows_the_chain_and_the_list() {
         .build(&database)
         .unwrap();
     let run = to(&case, &database, endpoint.port(), &[]);
-    is(&run, "client-cert-rejected", "client-db", "likely");
+    run.is("client-cert-rejected", "client-db", "likely");
 }
 
 /// The list of authorities was not looked at, so that it is not the first thing to name.
@@ -198,5 +181,5 @@ fn a_bare_end_does_not_speak_of_a_list_that_nobody_saw() {
     let case = Case::new();
     let endpoint = Endpoint::start(well().tls12().behaving(Behaviour::LeaveAfterCertificate(Leave::Close))).unwrap();
     let run = to(&case, &case.database(DbFormat::Sql), endpoint.port(), &[]);
-    assert_eq!(verdict(&run).0, "client-cert-rejected", "{run:#?}");
+    assert_eq!(run.judged()[1], "client-cert-rejected", "{run:#?}");
 }

@@ -25,23 +25,6 @@ fn beside(case: &Case, database: &Path, options: Options, flags: &[&str]) -> Run
     run_beside(diagnose(database, &case.password_file(), endpoint.port()).args(flags), database)
 }
 
-fn verdict(run: &Run) -> (String, String, String) {
-    let report = run.report();
-    let text = |name: &str| report["verdict"][name].as_str().unwrap_or("-").to_owned();
-    (text("cause"), text("component"), text("confidence"))
-}
-
-fn is(run: &Run, cause: &str, component: &str, confidence: &str) {
-    assert_eq!(run.code, Some(1), "{run:#?}");
-    assert_eq!(verdict(run), (cause.to_owned(), component.to_owned(), confidence.to_owned()), "{run:#?}");
-}
-
-fn word(run: &Run, id: &str) -> Option<String> {
-    let report = run.report();
-    let mut facts = report["probes"].as_array().unwrap().iter().flat_map(|probe| probe["facts"].as_array().unwrap());
-    Some(facts.find(|fact| fact["id"] == id)?["value"].as_str().unwrap().to_owned())
-}
-
 fn summary(run: &Run) -> String {
     run.report()["verdict"]["summary"].as_str().unwrap().to_owned()
 }
@@ -50,7 +33,7 @@ fn summary(run: &Run) -> String {
 fn an_alert_at_the_client_hello_is_no_verdict_on_a_certificate() {
     for alert in [41, 42, 43, 44, 45, 46, 48, 49, 51, 116] {
         let run = against(well().behaving(Behaviour::Answer(fatal_alert(alert).to_vec(), Leave::Close)), &[]);
-        is(&run, "peer-alert", "peer", "likely");
+        run.is("peer-alert", "peer", "likely");
         assert!(summary(&run).contains("before any certificate"), "{run:#?}");
     }
 }
@@ -61,9 +44,9 @@ fn an_alert_after_a_hello_retry_request_is_not_about_the_first_client_hello() {
     for (alert, cause) in [(40, "peer-alert"), (71, "tls-no-common-cipher")] {
         let options = Options { groups: Some("P-384".to_owned()), ..well().tls13() };
         let run = against(options.behaving(Behaviour::RefuseCertificate(alert)), &["--tls-max", "tls1.3"]);
-        assert_eq!(verdict(&run).0, cause, "{run:#?}");
-        assert_ne!(verdict(&run).2, "certain", "{run:#?}");
-        assert_eq!(word(&run, "session.position").as_deref(), Some("after-hello-retry"), "{run:#?}");
+        assert_eq!(run.judged()[1], cause, "{run:#?}");
+        assert_ne!(run.judged()[3], "certain", "{run:#?}");
+        assert_eq!(run.word("session.position").as_deref(), Some("after-hello-retry"), "{run:#?}");
         assert!(summary(&run).contains("second ClientHello"), "{run:#?}");
     }
     // A peer that asks for another share and then goes on is healthy.
@@ -101,21 +84,21 @@ fn what_our_own_policy_took_from_the_offer_is_ours() {
     ];
     for (rules, options, flags) in rows {
         let run = under(rules, options, flags);
-        is(&run, "tls-policy-blocked", "client-db", "likely");
-        assert_eq!(word(&run, "offer.by-policy").as_deref(), Some("cut"), "{rules}: {run:#?}");
-        assert!(word(&run, "offer.removed").is_some(), "{run:#?}");
+        run.is("tls-policy-blocked", "client-db", "likely");
+        assert_eq!(run.word("offer.by-policy").as_deref(), Some("cut"), "{rules}: {run:#?}");
+        assert!(run.word("offer.removed").is_some(), "{run:#?}");
     }
     let run = under("allow=tls-version-max=tls1.2", well().tls13(), &["--tls-max", "tls1.3"]);
-    assert_eq!(verdict(&run).0, "tls-policy-blocked", "{run:#?}");
+    assert_eq!(run.judged()[1], "tls-policy-blocked", "{run:#?}");
 }
 
 #[test]
 fn a_policy_that_took_nothing_of_use_is_not_blamed() {
     let camellia = || Options { suites: "ECDHE-RSA-CAMELLIA256-SHA384:@SECLEVEL=0".to_owned(), ..well().tls12() };
-    is(&under("disallow=AES128-CBC:AES256-CBC", camellia(), &[]), "tls-no-common-cipher", "peer", "likely");
+    under("disallow=AES128-CBC:AES256-CBC", camellia(), &[]).is("tls-no-common-cipher", "peer", "likely");
     let run = against(camellia(), &[]);
-    is(&run, "tls-no-common-cipher", "peer", "likely");
-    assert_eq!(word(&run, "offer.by-policy").as_deref(), Some("as-it-comes"), "{run:#?}");
+    run.is("tls-no-common-cipher", "peer", "likely");
+    assert_eq!(run.word("offer.by-policy").as_deref(), Some("as-it-comes"), "{run:#?}");
     let others = run.report()["verdict"]["alternatives"].to_string();
     assert!(!others.contains("tls-policy-blocked"), "{run:#?}");
     // And one that forbids what this peer does not need lets it pass.
@@ -130,13 +113,13 @@ fn a_bad_key_share_of_the_peer_is_not_our_key() {
             let options = if is_13 { well().tls13() } else { well().tls12() };
             let flags: &[&str] = if is_13 { &["--tls-max", "tls1.3"] } else { &["--tls-max", "tls1.2"] };
             let run = against(options.behaving(Behaviour::KeyShare(share.clone())), flags);
-            is(&run, "key-share-invalid", "peer", "certain");
+            run.is("key-share-invalid", "peer", "certain");
         }
     }
     // A share of the right form from a peer that cannot go on with it: nothing is known of keys.
     let run = against(well().tls13().behaving(Behaviour::KeyShare(vec![9; 32])), &["--tls-max", "tls1.3"]);
-    assert_ne!(verdict(&run).0, "key-share-invalid", "{run:#?}");
-    assert_ne!(verdict(&run).0, "key-unusable", "{run:#?}");
+    assert_ne!(run.judged()[1], "key-share-invalid", "{run:#?}");
+    assert_ne!(run.judged()[1], "key-unusable", "{run:#?}");
 }
 
 #[test]
@@ -144,14 +127,14 @@ fn a_record_that_was_changed_on_its_way_is_damaged() {
     for options in [well().tls12(), well().tls13()] {
         let run = against(options.behaving(Behaviour::DamageSecondFlight), &["--tls-max", "tls1.3"]);
         assert_eq!(run.report()["verdict"]["layer"], "outer-handshake", "{run:#?}");
-        is(&run, "record-damaged", "network", "likely");
+        run.is("record-damaged", "network", "likely");
     }
     // What we sent did not decrypt there.
     let run = against(well().tls12().behaving(Behaviour::RefuseCertificate(20)), &[]);
-    is(&run, "record-damaged", "network", "likely");
+    run.is("record-damaged", "network", "likely");
     // Before anything was encrypted it means nothing of the kind.
     let run = against(well().behaving(Behaviour::Answer(fatal_alert(20).to_vec(), Leave::Close)), &[]);
-    is(&run, "peer-alert", "peer", "likely");
+    run.is("peer-alert", "peer", "likely");
 }
 
 /// A CA and a server of it, valid from so many days from now on.
@@ -174,18 +157,18 @@ fn to_peer_of(authority: &Identity, server: &Identity) -> Run {
 fn a_chain_in_use_that_is_all_in_the_future_speaks_of_our_clock() {
     let (authority, server) = from_day(3);
     let run = to_peer_of(&authority, &server);
-    is(&run, "clock-skew", "client-host", "likely");
-    assert_eq!(word(&run, "peer-chain.dates").as_deref(), Some("all-future"), "{run:#?}");
-    assert!(word(&run, "clock.synchronised").is_some(), "{run:#?}");
+    run.is("clock-skew", "client-host", "likely");
+    assert_eq!(run.word("peer-chain.dates").as_deref(), Some("all-future"), "{run:#?}");
+    assert!(run.word("clock.synchronised").is_some(), "{run:#?}");
     // Only the server's own certificate: its CA has seen this day.
     let early = Spec::new("peer", Usage::Server).names(&["localhost"]).valid(3 * DAY, 60 * DAY);
     let run = to_peer_of(&PKI.other_ca, &PKI.other_ca.issue(&early).unwrap());
-    assert_eq!(verdict(&run).0, "peer-cert-expired", "{run:#?}");
-    assert_ne!(verdict(&run).2, "certain", "{run:#?}");
+    assert_eq!(run.judged()[1], "peer-cert-expired", "{run:#?}");
+    assert_ne!(run.judged()[3], "certain", "{run:#?}");
     // One that has expired is out of date by any clock that is not ahead.
     let (authority, server) = from_day(-70);
     let run = to_peer_of(&authority, &server);
-    assert_eq!((verdict(&run).0, verdict(&run).1), ("peer-cert-expired".to_owned(), "peer".to_owned()), "{run:#?}");
+    assert_eq!(run.judged()[1..3], ["peer-cert-expired", "peer"], "{run:#?}");
 }
 
 #[test]

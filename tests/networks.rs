@@ -9,9 +9,8 @@ use nssight_fixtures::authority::{Spec, Usage};
 
 /// What a verdict says: layer, cause, component, confidence.
 fn verdict(run: &Run) -> [String; 4] {
-    let report = run.report();
     assert_eq!(run.code, Some(1), "{run:#?}");
-    ["layer", "cause", "component", "confidence"].map(|name| report["verdict"][name].as_str().unwrap_or("-").to_owned())
+    run.judged()
 }
 
 fn fact(run: &Run, id: &str) -> String {

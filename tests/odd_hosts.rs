@@ -25,11 +25,6 @@ fn remarked(run: &Run, cause: &str) {
     assert_eq!((&certificate["status"], &certificate["cause"]), (&"warn".into(), &cause.into()), "{run:#?}");
 }
 
-fn judged(run: &Run) -> [String; 4] {
-    let verdict = &run.report()["verdict"];
-    ["layer", "cause", "component", "confidence"].map(|name| verdict[name].as_str().unwrap_or("-").to_owned())
-}
-
 fn local(case: &Case, database: &Path) -> Run {
     let password = case.password_file();
     let mut command = diagnose(database, &password, 9);
@@ -65,7 +60,7 @@ fn an_expired_copy_of_our_ca_stops_where_no_other_ca_is_trusted_and_in_date() {
         let case = Case::new();
         let database = case.database_of(DbFormat::Sql, &client, &authorities);
         // The peer may come from another CA, which is missing as well.
-        assert_eq!(judged(&local(&case, &database)), ["certificate", "ca-expired", "client-db", "likely"]);
+        assert_eq!(local(&case, &database).judged(), ["certificate", "ca-expired", "client-db", "likely"]);
     }
 }
 
@@ -97,14 +92,14 @@ fn a_peer_that_is_stricter_has_the_last_word_on_a_certificate_that_begins_soon()
     let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
     let password = case.password_file();
     let run = run_beside(&mut diagnose(&database, &password, endpoint.port()), &database);
-    assert_eq!(judged(&run)[..2], ["certificate", "cert-not-yet-valid"], "{run:#?}");
-    assert_ne!(judged(&run)[3], "certain", "{run:#?}");
+    assert_eq!(run.judged()[..2], ["certificate", "cert-not-yet-valid"], "{run:#?}");
+    assert_ne!(run.judged()[3], "certain", "{run:#?}");
 }
 
 #[test]
 fn a_certificate_that_begins_in_some_days_does_not_work() {
     let (case, database) = beginning_in(3 * DAY);
-    assert_eq!(judged(&local(&case, &database)), ["certificate", "cert-not-yet-valid", "client-db", "certain"]);
+    assert_eq!(local(&case, &database).judged(), ["certificate", "cert-not-yet-valid", "client-db", "certain"]);
 }
 
 /// No key is used without a nickname, so no client logs in.
@@ -121,7 +116,7 @@ fn a_password_that_nobody_needs_is_not_missed() {
     assert_eq!(run.code, Some(0), "{run:#?}");
     assert_eq!(probe(&run, "password")["status"], "pass", "{run:#?}");
     let run = walk(&["--nickname", NICKNAME]);
-    assert_eq!(judged(&run), ["password", "password-missing", "client-config", "certain"], "{run:#?}");
+    assert_eq!(run.judged(), ["password", "password-missing", "client-config", "certain"], "{run:#?}");
 }
 
 fn server_only() -> (Case, PathBuf) {
@@ -145,7 +140,7 @@ fn a_server_certificate_of_a_client_is_the_wrong_one() {
     let server = selfserv(&case, "tls1.3");
     let password = case.password_file();
     let run = run_beside(&mut diagnose(&database, &password, server.port), &database);
-    assert_eq!(judged(&run)[..3], ["certificate", "cert-wrong-usage", "client-db"], "{run:#?}");
+    assert_eq!(run.judged()[..3], ["certificate", "cert-wrong-usage", "client-db"], "{run:#?}");
     let text = format!(
         "[nss]\nnss-dir: {}\nnss-password: {PASSWORD}\n[client]\nbridge-hostname: localhost\nserver-hostname: s\n\
          client-cert-nickname: {NICKNAME}\n",
@@ -153,7 +148,7 @@ fn a_server_certificate_of_a_client_is_the_wrong_one() {
     );
     let config = case.file("client.conf", text);
     let run = run_beside(binary().args(["diagnose", "--format", "json", "-c"]).arg(config), &database);
-    assert_eq!(judged(&run), ["certificate", "cert-wrong-usage", "client-db", "certain"], "{run:#?}");
+    assert_eq!(run.judged(), ["certificate", "cert-wrong-usage", "client-db", "certain"], "{run:#?}");
 }
 
 /// Nobody knows the password of a profile that only its certificates are wanted of.
@@ -228,7 +223,7 @@ fn a_password_that_the_configuration_does_not_have_is_asked_for_at_a_terminal() 
     assert!(wrong.code == Some(1) && wrong.stdout.contains("password-wrong"), "{wrong:#?}");
     let mut nobody = binary();
     let run = run_beside(nobody.args(["diagnose", "--format", "json", "-c"]).arg(&path), &database);
-    assert_eq!(judged(&run), ["password", "password-missing", "client-config", "certain"], "{run:#?}");
+    assert_eq!(run.judged(), ["password", "password-missing", "client-config", "certain"], "{run:#?}");
     // Nobody is asked for a password that is empty.
     let empty = case.path("empty");
     let builder = DbBuilder::new(DbFormat::Sql).password(b"");
@@ -249,6 +244,6 @@ fn a_database_in_fips_mode_wants_its_password_though_no_key_is_used() {
     let mut command = binary();
     command.args(["diagnose", "--format", "json", &format!("localhost:{}", endpoint.port()), "--db"]).arg(&database);
     let run = common::run(command.stdin(std::process::Stdio::null()));
-    assert_eq!(judged(&run)[..2], ["password", "password-missing"], "{run:#?}");
+    assert_eq!(run.judged()[..2], ["password", "password-missing"], "{run:#?}");
     assert_eq!(endpoint.connections(), 0);
 }

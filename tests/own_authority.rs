@@ -17,21 +17,16 @@ fn walked(letters: &str, peers: &Identity, flags: &[&str]) -> Run {
     run_beside(diagnose(&database, &password, endpoint.port()).args(flags), &database)
 }
 
-fn judged(run: &Run) -> [String; 4] {
-    let verdict = run.report()["verdict"].clone();
-    ["layer", "cause", "component", "confidence"].map(|name| verdict[name].as_str().unwrap_or("-").to_owned())
-}
-
 #[test]
 fn the_peers_chain_says_which_ca_is_missing() {
     let missing = walked(",,", &PKI.other_ca, &[]);
-    assert_eq!(judged(&missing), ["certificate", "ca-missing", "client-db", "certain"], "{missing:#?}");
+    assert_eq!(missing.judged(), ["certificate", "ca-missing", "client-db", "certain"], "{missing:#?}");
     // Our own CA is not what is to be trusted.
     let remedies = missing.report()["verdict"]["remedies"].to_string();
     assert!(!remedies.contains("certutil -M"), "{remedies}");
     for letters in [",,", "T,,"] {
         let untrusted = walked(letters, &PKI.ca, &[]);
-        assert_eq!(judged(&untrusted), ["certificate", "ca-untrusted", "client-db", "certain"], "{untrusted:#?}");
+        assert_eq!(untrusted.judged(), ["certificate", "ca-untrusted", "client-db", "certain"], "{untrusted:#?}");
         assert_eq!(untrusted.report()["connections_opened"], 1);
     }
 }
@@ -39,7 +34,7 @@ fn the_peers_chain_says_which_ca_is_missing() {
 #[test]
 fn without_the_peers_chain_it_is_open() {
     let open = walked(",,", &PKI.ca, &["--until", "private-key"]);
-    assert_eq!(judged(&open), ["certificate", "ca-untrusted", "client-db", "likely"], "{open:#?}");
+    assert_eq!(open.judged(), ["certificate", "ca-untrusted", "client-db", "likely"], "{open:#?}");
     let alternatives = open.report()["verdict"]["alternatives"].to_string();
     assert!(alternatives.contains("ca-missing"), "{alternatives}");
 }

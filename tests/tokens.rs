@@ -101,11 +101,6 @@ fn on_token(name: &str) -> String {
     format!("{TOKEN}:{name}")
 }
 
-fn judged(run: &Run) -> [String; 4] {
-    let verdict = &run.report()["verdict"];
-    ["layer", "cause", "component", "confidence"].map(|name| verdict[name].as_str().unwrap_or("-").to_owned())
-}
-
 fn summary(run: &Run) -> String {
     run.report()["verdict"]["summary"].as_str().unwrap_or_default().to_owned()
 }
@@ -150,17 +145,17 @@ fn a_wrong_pin_is_the_wrong_password_of_that_token() {
     let hsm = Hsm::new();
     let wrong = hsm.case.file("wrong", format!("NSS Certificate DB:{PASSWORD}\n{TOKEN}:{PIN}x\n"));
     let run = hsm.local(&on_token(NICKNAME), Some(&wrong));
-    assert_eq!(judged(&run), ["password", "password-wrong", "client-config", "certain"], "{run:#?}");
+    assert_eq!(run.judged(), ["password", "password-wrong", "client-config", "certain"], "{run:#?}");
     assert!(summary(&run).contains(TOKEN), "{run:#?}");
     let probes = run.report()["probes"].clone();
     let certificate = probes.as_array().unwrap().iter().find(|probe| probe["layer"] == "certificate").unwrap();
     assert_eq!(certificate["status"], "skip", "nothing is known of what a locked token has: {certificate:#}");
     let without_line = hsm.case.password_file();
     let run = hsm.local(&on_token(NICKNAME), Some(&without_line));
-    assert_eq!(judged(&run), ["password", "password-wrong", "client-config", "certain"], "{run:#?}");
+    assert_eq!(run.judged(), ["password", "password-wrong", "client-config", "certain"], "{run:#?}");
     assert!(summary(&run).contains(&format!("no line of the file begins with \"{TOKEN}:\"")), "{run:#?}");
     let run = hsm.local(&on_token(NICKNAME), None);
-    assert_eq!(judged(&run), ["password", "password-missing", "client-config", "certain"], "{run:#?}");
+    assert_eq!(run.judged(), ["password", "password-missing", "client-config", "certain"], "{run:#?}");
     let right = hsm.local(&on_token(NICKNAME), Some(&hsm.both()));
     assert_eq!(right.code, Some(0), "{right:#?}");
 }
@@ -169,17 +164,17 @@ fn a_wrong_pin_is_the_wrong_password_of_that_token() {
 fn a_token_or_module_that_is_not_there_is_named() {
     let hsm = Hsm::new();
     let run = hsm.local("other-token:somebody", Some(&hsm.both()));
-    assert_eq!(judged(&run)[..2], ["certificate", "cert-not-found"], "{run:#?}");
+    assert_eq!(run.judged()[..2], ["certificate", "cert-not-found"], "{run:#?}");
     assert!(summary(&run).contains("NSS has no token of this name"), "{run:#?}");
     let run = hsm.local(&on_token("somebody"), Some(&hsm.both()));
-    assert_eq!(judged(&run)[..2], ["certificate", "cert-not-found"], "{run:#?}");
+    assert_eq!(run.judged()[..2], ["certificate", "cert-not-found"], "{run:#?}");
     assert!(summary(&run).contains(&format!("the token \"{TOKEN}\" has no certificate")), "{run:#?}");
     let list = hsm.database.join("pkcs11.txt");
     let text = std::fs::read_to_string(&list).unwrap();
     let module = MODULES.into_iter().find(|module| text.contains(module)).unwrap();
     std::fs::write(&list, text.replace(module, "/opt/gone/module.so")).unwrap();
     let run = hsm.local(&on_token(NICKNAME), Some(&hsm.both()));
-    assert_eq!(judged(&run)[..2], ["certificate", "cert-not-found"], "{run:#?}");
+    assert_eq!(run.judged()[..2], ["certificate", "cert-not-found"], "{run:#?}");
     assert!(summary(&run).contains("/opt/gone/module.so"), "{run:#?}");
 }
 
@@ -198,6 +193,6 @@ fn the_database_may_be_named_as_a_token() {
     let named = walk(&format!("NSS Certificate DB:{NICKNAME}"));
     assert_eq!(named.code, Some(0), "{named:#?}");
     let missing = walk("NSS Certificate DB:somebody-else");
-    assert_eq!(judged(&missing)[..2], ["certificate", "cert-not-found"], "{missing:#?}");
+    assert_eq!(missing.judged()[..2], ["certificate", "cert-not-found"], "{missing:#?}");
     assert!(summary(&missing).contains("no certificate with the nickname"), "{missing:#?}");
 }

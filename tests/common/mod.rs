@@ -4,6 +4,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -165,6 +166,38 @@ impl Run {
         let text = |name: &str| report["verdict"][name].as_str().unwrap_or("-").to_owned();
         (text("layer"), text("cause"))
     }
+
+    /// Layer, cause, component and confidence of the verdict, `-` for what it leaves out.
+    pub fn judged(&self) -> [String; 4] {
+        let verdict = &self.report()["verdict"];
+        ["layer", "cause", "component", "confidence"].map(|name| verdict[name].as_str().unwrap_or("-").to_owned())
+    }
+
+    /// Wants a failure with this cause, component and confidence, at whichever layer.
+    pub fn is(&self, cause: &str, component: &str, confidence: &str) {
+        assert_eq!(self.code, Some(1), "{self:#?}");
+        assert_eq!(self.judged()[1..], [cause, component, confidence], "{self:#?}");
+    }
+
+    /// The value of the first fact of this name that is text.
+    pub fn word(&self, id: &str) -> Option<String> {
+        let report = self.report();
+        let mut facts =
+            report["probes"].as_array().unwrap().iter().flat_map(|probe| probe["facts"].as_array().unwrap());
+        Some(facts.find(|fact| fact["id"] == id)?["value"].as_str().unwrap().to_owned())
+    }
+}
+
+/// Names and contents of a bundle, in the order of the archive.
+pub fn unpack(bundle: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut archive = tar::Archive::new(zstd::Decoder::new(std::fs::File::open(bundle).unwrap()).unwrap());
+    let read = |entry: std::io::Result<tar::Entry<'_, _>>| {
+        let mut entry: tar::Entry<'_, zstd::Decoder<'_, _>> = entry.unwrap();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
+        (String::from_utf8(entry.path_bytes().into_owned()).unwrap(), content)
+    };
+    archive.entries().unwrap().map(read).collect()
 }
 
 /// Another nssight, at this place. It is copied by another process: a file that this one has open for writing would go to

@@ -28,6 +28,12 @@ const SERVER_FLIGHT: [&str; 6] = [
     "< ServerHelloDone",
 ];
 
+/// Group and length of the server's half of the key exchange.
+fn share(summary: &Summary) -> Option<(NamedGroup, usize)> {
+    let share = summary.server_hello.as_ref()?.share.as_ref()?;
+    Some((share.group, share.value.len()))
+}
+
 #[test]
 fn mutual_tls_1_2_is_told_message_by_message() {
     let setup = Setup::new(TLS12);
@@ -153,14 +159,7 @@ fn tls_1_3_hides_all_but_the_hellos() {
     let summary = conversation.summary();
     assert_eq!(summary.version, Some(TlsVersion::TLS_1_3));
     assert_eq!(summary.server_hello.as_ref().map(|hello| hello.cipher_suite), Some(CipherSuite(0x1302)));
-    assert_eq!(
-        summary
-            .server_hello
-            .as_ref()
-            .and_then(|hello| hello.share.as_ref())
-            .map(|share| (share.group, share.value.len())),
-        Some((NamedGroup(29), 32))
-    );
+    assert_eq!(share(&summary), Some((NamedGroup(29), 32)));
     assert_eq!(summary.client_certificate_sent, None);
     assert_eq!(summary.handshake_complete, None);
     assert!(!summary.client_finished_flight && !summary.server_finished);
@@ -183,14 +182,7 @@ fn a_hello_retry_request_is_told_from_the_server_hello_that_follows() {
     assert_eq!(seen[..4], ["> ClientHello", "< HelloRetryRequest", "> ClientHello", "< ServerHello"]);
     let summary = conversation.summary();
     assert_eq!(summary.hello_retry.as_ref().and_then(|retry| retry.group), Some(NamedGroup(24)));
-    assert_eq!(
-        summary
-            .server_hello
-            .as_ref()
-            .and_then(|hello| hello.share.as_ref())
-            .map(|share| (share.group, share.value.len())),
-        Some((NamedGroup(24), 97))
-    );
+    assert_eq!(share(&summary), Some((NamedGroup(24), 97)));
     assert_eq!(summary.handshake_complete, None);
 }
 

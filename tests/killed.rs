@@ -213,7 +213,8 @@ impl Field {
             if number > 0 {
                 thread::sleep(pause);
             }
-            let worker = workers(started.number()).first().and_then(|pid| Pid::from_raw(*pid));
+            let worker = workers(started.number()).into_iter().find(|pid| how != ORPHAN || executes(*pid));
+            let worker = worker.and_then(Pid::from_raw);
             // Without a worker yet, or any more, there is nobody to kill but the parent.
             let victim = worker.filter(|_| *whom == Whom::Worker).unwrap_or(started.pid);
             let _ = kill_process(victim, *signal);
@@ -283,6 +284,13 @@ impl Field {
             serde_json::from_slice::<Value>(&fs::read(self.state.join(name)).unwrap()).expect("a whole state");
         }
     }
+}
+
+/// Whether it is a program of its own by now. One that is stopped between fork and exec can be told nothing, its parent's end
+/// included, and there is no call with which the kernel would be told first.
+fn executes(pid: i32) -> bool {
+    let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    words.split('\0').nth(1) == Some("worker")
 }
 
 fn names(directory: &Path) -> Vec<String> {

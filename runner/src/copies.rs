@@ -12,6 +12,7 @@ use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 
+use nssight_nss::process::die_with_us;
 use nssight_probes::private_copy;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -39,9 +40,11 @@ impl Place {
         Self(path)
     }
 
-    /// Starts a process and gives it a place. A signal finds either both or none.
+    /// Starts a process that ends with this one, and gives it a place. A signal finds either both or none.
     pub fn spawn(command: &mut Command) -> io::Result<(Child, Self)> {
         remove_orphans();
+        // Before it is another program: one that is stopped at its start would never come to ask for that itself.
+        die_with_us(command);
         let path = private_copy::place();
         let mut places = in_use();
         let child = command.spawn()?;

@@ -76,9 +76,6 @@ pub const PASSWORD_AT_MOST: usize = READ_AT_MOST;
 /// In words, when standard input holds no task.
 pub fn run() -> Result<(), String> {
     protect();
-    if !die_with_parent() {
-        return Ok(());
-    }
     loop {
         match receive() {
             Ok(Some((task, passwords))) => walk(task, passwords).map_err(|error| error.to_string())?,
@@ -110,14 +107,6 @@ fn only_own_module(target: &Target) -> bool {
     let listed = listed(&directory, Format::Sql).is_ok_and(|all| all.is_empty());
     // Whatever the format that NSS chooses: who has a list of the old one gets fresh processes.
     listed && !directory.join("secmod.db").exists()
-}
-
-/// Dies with its parent, whatever ends that one. False if that one has ended already: nobody reads what is said here.
-pub fn die_with_parent() -> bool {
-    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    let mut out = [PollFd::from_borrowed_fd(rustix::stdio::stdout(), PollFlags::empty())];
-    let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
-    !matches!(rustix::event::poll(&mut out, Some(&now)), Ok(1..))
 }
 
 /// No core dump, and no look into the memory for other processes of the same user.

@@ -30,9 +30,6 @@ const BUSY_THREADS: usize = 3;
 /// The hidden subcommand.
 pub(crate) fn run() -> ExitCode {
     worker::protect();
-    if !worker::die_with_parent() {
-        return ExitCode::SUCCESS;
-    }
     let process = match Expendable::this_process() {
         Ok(process) => process,
         Err(error) => return exit::usage(format!("a model is tried by nssight itself: {error}")),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nssight_diagnosis::Layer;
 use nssight_diagnosis::fact::fact::{
-    CONFIG_IGNORED_KEY, ConfigDaemon, ConfigIgnored, ConfigIgnoredBearsOn, ConfigPasswordExposed, ConfigState,
+    CONFIG_IGNORED_KEY, ConfigIgnored, ConfigIgnoredBearsOn, ConfigPasswordExposed, ConfigState,
 };
 use nssight_sigul::config::{self, ConfigError, Layered, SigulConfig, Surroundings};
 use secrecy::ExposeSecret;
@@ -110,13 +110,6 @@ fn read_files(
     })?;
     users::check(&config)
         .map_err(|summary| ConfigTrouble { role: Some(role(config.role)), ..ConfigTrouble::invalid(summary) })?;
-    if config.lacks_daemon {
-        let path = paths.last().map(|path| path.display().to_string()).unwrap_or_default();
-        let summary = format!(
-            "{path}: there is no section [daemon]; Sigul wants unix-user and unix-group there, which may be empty"
-        );
-        warnings.push(Warning { fact: ConfigDaemon::Absent.into(), more: Vec::new(), summary });
-    }
     for key in &config.ignored {
         let bears_on = key.meant.map_or(ConfigIgnoredBearsOn::Nothing, |(_, meant)| bears_on(meant));
         let more = vec![CONFIG_IGNORED_KEY.text(key), bears_on.into()];

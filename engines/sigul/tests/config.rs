@@ -8,6 +8,7 @@ use nssight_sigul::config::{
 use secrecy::ExposeSecret as _;
 
 const CLIENT: &str = "[client]\nbridge-hostname: bridge.example\nserver-hostname: server.example\n";
+const DAEMON: &str = "[daemon]\nunix-user:\nunix-group:\n";
 
 fn around() -> Surroundings<'static> {
     Surroundings { home: Some(Path::new("/home/ann")), login_name: Some("ann") }
@@ -57,7 +58,7 @@ fn a_server_and_a_bridge_get_theirs() {
     assert_eq!(server.nss_dir.value, Path::new("/var/lib/sigul"));
     assert_eq!(server.unix_user.unwrap().value, "sigul");
     assert!(server.server_hostname.is_none() && server.user_name.is_none());
-    let bridge = read("[bridge]\nserver-listen-port: 1\n").unwrap();
+    let bridge = read(&format!("[bridge]\nserver-listen-port: 1\n{DAEMON}")).unwrap();
     assert_eq!(bridge.nickname.value, "sigul-bridge-cert");
     assert_eq!(bridge.client_listen_port.unwrap().value, 44_334);
     let port = bridge.server_listen_port.unwrap();
@@ -128,7 +129,7 @@ fn tls_versions_have_four_spellings_and_an_order() {
         line("nss-min-tls: tls1.1\n"),
         "x.conf:5: key \"nss-min-tls\": \"tls1.1\" is too low: a client refuses a minimum below tls1.2"
     );
-    let bridge = read("[bridge]\n[nss]\nnss-min-tls: tls1.0\n").unwrap();
+    let bridge = read(&format!("[bridge]\n{DAEMON}[nss]\nnss-min-tls: tls1.0\n")).unwrap();
     assert_eq!(bridge.tls_min.value, TlsVersion::Tls10);
 }
 
@@ -262,13 +263,14 @@ fn a_message_is_one_line_whatever_the_file_holds() {
 fn a_daemon_wants_the_line_of_its_user_and_takes_an_empty_one() {
     for role in ["[server]\nbridge-hostname: b\n", "[bridge]\n"] {
         let config = read(&format!("{role}[daemon]\nunix-user:\nunix-group:\n")).unwrap();
-        assert!(config.unix_user.is_none() && config.unix_group.is_none() && !config.lacks_daemon);
+        assert!(config.unix_user.is_none() && config.unix_group.is_none());
         let found = faults(&format!("{role}[daemon]\nunix-user:\n"));
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains("key \"unix-group\": not in section [daemon], and there is no default"), "{found:?}");
-        assert!(read(role).unwrap().lacks_daemon);
+        let without = faults(role);
+        assert!(without.len() == 2 && without[0].contains("\"unix-user\""), "{without:?}");
     }
-    assert!(!read(CLIENT).unwrap().lacks_daemon);
+    read(CLIENT).unwrap();
 }
 
 #[test]

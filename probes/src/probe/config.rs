@@ -23,11 +23,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     note_values(target, &mut notes);
     let warnings = &walk.settings.warnings;
     if !target.config_files.is_empty() {
-        let quiet: [Fact; 3] = [
-            fact::ConfigPasswordExposed::No.into(),
-            fact::ConfigDaemon::AsNeeded.into(),
-            fact::ConfigIgnored::None.into(),
-        ];
+        let quiet: [Fact; 2] = [fact::ConfigPasswordExposed::No.into(), fact::ConfigIgnored::None.into()];
         for fact in quiet.into_iter().filter(|quiet| warnings.iter().all(|warning| warning.fact.id != quiet.id)) {
             notes.put(fact);
         }

@@ -39,9 +39,15 @@ pub enum ConfigError {
     NoRole { files: Vec<PathBuf>, found: Vec<String> },
     /// More than one of the sections that name a role.
     SeveralRoles { found: Vec<(Role, PathBuf, usize)> },
-    /// A key without which this role cannot work; the section stands at `line`. `instead` is what was meant for it, where
-    /// something was.
-    Missing { file: PathBuf, line: usize, section: &'static str, key: &'static str, instead: Option<Box<IgnoredKey>> },
+    /// A key without which this role cannot work; the section stands at `line`, or in no file. `instead` is what was meant for
+    /// it, where something was.
+    Missing {
+        file: PathBuf,
+        line: Option<usize>,
+        section: &'static str,
+        key: &'static str,
+        instead: Option<Box<IgnoredKey>>,
+    },
     /// A value that cannot be used. `value` is what [`super::Value::shown`] gives, `continued` the line that the value
     /// goes on in.
     BadValue { origin: Origin, key: &'static str, value: String, continued: Option<usize>, problem: Problem },
@@ -178,7 +184,11 @@ impl fmt::Display for ConfigError {
             }
             Self::Missing { file, line, section, key, instead } => {
                 let file = name(file);
-                write!(f, "{file}:{line}: key \"{key}\": not in section [{section}], and there is no default for it")?;
+                match line {
+                    Some(line) => write!(f, "{file}:{line}: key \"{key}\": not in section [{section}]")?,
+                    None => write!(f, "{file}: key \"{key}\": there is no section [{section}]")?,
+                }
+                f.write_str(", and there is no default for it")?;
                 match instead {
                     Some(instead) => write!(f, " ({instead})"),
                     None => Ok(()),

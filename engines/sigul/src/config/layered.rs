@@ -41,6 +41,11 @@ impl Layered {
         self.layers.iter().rev().find_map(|layer| Some((layer.file(), layer.sections.get(section)?.line)))
     }
 
+    /// The file that was laid over all others.
+    pub fn last(&self) -> Option<&Path> {
+        self.layers.last().map(Ini::file)
+    }
+
     /// Every value that counts, by section and key: those overridden by a later file are left out. `DEFAULT` is a
     /// section like any other here.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &str, &Value)> {

@@ -64,7 +64,6 @@ impl SigulConfig {
                 server_listen_port,
                 unix_user,
                 unix_group,
-                lacks_daemon: !client && layers.section("daemon").is_none(),
                 ignored: ignored(layers, role),
             }),
             _ => Err(faults),
@@ -116,19 +115,20 @@ impl Reader<'_> {
         if self.layers.get(section, key).is_some() {
             return;
         }
-        let (file, line) = self.layers.section(section).unwrap_or((Path::new(""), 0));
+        let (file, line) = match self.layers.section(section) {
+            Some((file, line)) => (file, Some(line)),
+            None => (self.layers.last().unwrap_or(Path::new("")), None),
+        };
         let ignored = ignored(self.layers, self.role);
         let instead = ignored.into_iter().find(|ignored| ignored.meant == Some((section, key))).map(Box::new);
         self.faults.push(ConfigError::Missing { file: file.to_path_buf(), line, section, key, instead });
     }
 
-    /// A daemon wants the line and takes an empty value, with which it keeps its user; a section that is not there at all is
-    /// told by [`SigulConfig::lacks_daemon`].
+    /// A daemon wants the line and takes an empty value, with which it keeps its user. Sigul has the section even where no file
+    /// has it, and no default for its keys: without the section a daemon ends as it does without the line.
     fn of_daemon(&mut self, key: &'static str) -> Option<Setting<String>> {
         const SECTION: &str = "daemon";
-        if self.layers.section(SECTION).is_some() {
-            self.require(SECTION, key);
-        }
+        self.require(SECTION, key);
         let value = self.optional(SECTION, key, |text| single(text).map(str::to_owned))?;
         (!value.value.is_empty()).then_some(value)
     }

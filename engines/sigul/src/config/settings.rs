@@ -174,8 +174,6 @@ pub struct SigulConfig {
     pub unix_user: Option<Setting<String>>,
     /// `unix-group` in `[daemon]`: server and bridge, likewise.
     pub unix_group: Option<Setting<String>>,
-    /// A server or bridge without a section `[daemon]`.
-    pub lacks_daemon: bool,
     /// Keys that were meant to have an effect and have none.
     pub ignored: Vec<IgnoredKey>,
 }

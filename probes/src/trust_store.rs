@@ -23,6 +23,8 @@ use crate::x509;
 const CHAIN_AT_MOST: usize = 20;
 /// A chain that branches more than this was made to cost time.
 const LINKS_AT_MOST: usize = 60;
+/// How many certificates are named for what may be any of them.
+const NAMED_AT_MOST: usize = 10;
 /// NSS reads records of class CKO_TRUST from this version on.
 const READS_NEWER_TRUST: (u32, u32) = (3, 114);
 
@@ -120,6 +122,12 @@ impl Entry {
             None => subject,
         }
     }
+
+    /// In hexadecimal digits.
+    fn serial(&self) -> String {
+        let digits = self.x509.serial_number().to_bn().and_then(|number| Ok(number.to_hex_str()?.to_string()));
+        digits.unwrap_or_default()
+    }
 }
 
 /// Everything that was sent or is stored, and what is above the peer's own certificate.
@@ -157,6 +165,8 @@ impl Known {
             let link = self.link(place, files);
             self.chain.links.push(link);
             if link.is_self_signed {
+                let is_namesake = |other: &Entry| other.stored.is_some() && other.subject == entry.subject;
+                self.chain.has_namesake_of_root |= link.stored.is_none() && self.all.iter().any(is_namesake);
                 continue;
             }
             let named: Vec<usize> = (0..self.all.len())
@@ -276,6 +286,10 @@ impl Known {
             (_, State::IntermediateUnsent) => {
                 format!("the intermediate CA {} was not sent, and is not in the database", missing())
             }
+            (Issuer::OtherKey, State::RootSent) => {
+                let root = self.with(|link| link.is_self_signed);
+                format!("it leads to {root}, and the CA of that name in the database has another key")
+            }
             (Issuer::OtherKey, _) => format!("the {} in the database has another key than its issuer", missing()),
             (_, State::IssuerUnsent | State::RootUnsent | State::PerhapsIntermediateUnsent) => {
                 format!("its issuer {} was not sent, and is not in the database", missing())
@@ -360,6 +374,9 @@ pub(crate) fn is_ca(der: &[u8]) -> bool {
 fn same_serial(walk: &Walk<'_>, sent: &[Vec<u8>]) -> Opinion {
     let mut opinion = Opinion::default();
     let stored = walk.slot().map(|slot| slot.certificates()).unwrap_or_default();
+    if sent.is_empty() {
+        return hidden_serial(&stored);
+    }
     let sent = sent.iter().take(CHAIN_AT_MOST).filter_map(|der| Entry::read(der, None)).collect::<Vec<_>>();
     let number = |entry: &Entry| entry.x509.serial_number().to_bn().map(|number| number.to_vec()).ok();
     for certificate in stored {
@@ -374,13 +391,7 @@ fn same_serial(walk: &Walk<'_>, sent: &[Vec<u8>]) -> Opinion {
             (false, true) => Twin::StoredCa,
             (false, false) => Twin::Stored,
         });
-        let serial = other
-            .x509
-            .serial_number()
-            .to_bn()
-            .ok()
-            .and_then(|number| number.to_hex_str().ok().map(|hex| hex.to_string()));
-        let serial = serial.unwrap_or_default();
+        let serial = other.serial();
         opinion.facts.put(fact::SERIAL_CERTIFICATE.text(format!("{}, sent by the peer", other.shown())));
         opinion.facts.put(fact::SERIAL_CERTIFICATE.text(format!("{}, in the database", entry.shown())));
         opinion.says = Some(format!(
@@ -390,9 +401,25 @@ fn same_serial(walk: &Walk<'_>, sent: &[Vec<u8>]) -> Opinion {
         ));
         return opinion;
     }
+    unseen(opinion)
+}
+
+fn unseen(mut opinion: Opinion) -> Opinion {
     opinion.facts.put(Twin::Unseen);
     let says =
         "a certificate in the database has the issuer and the serial number of one that was sent, and is another one";
     opinion.says = Some(says.to_owned());
     opinion
+}
+
+/// TLS 1.3 hides what was sent, and NSS drops it: the serial numbers that are here can be compared on the peer's host.
+fn hidden_serial(stored: &[Certificate]) -> Opinion {
+    let mut opinion = Opinion::default();
+    for certificate in stored.iter().take(NAMED_AT_MOST) {
+        let Some(entry) = Entry::read(&certificate.der(), Some(certificate.share())) else { continue };
+        let (shown, serial) = (entry.shown(), entry.serial());
+        let text = format!("perhaps that of {shown}, in the database: {serial}");
+        opinion.facts.put(fact::SERIAL_CERTIFICATE.text(text));
+    }
+    unseen(opinion)
 }

@@ -74,6 +74,8 @@ pub struct Chain {
     pub signed: Vec<(usize, usize)>,
     /// Where no signature leads on.
     pub loose: Vec<Loose>,
+    /// The root that was sent is not in our database, and another one of its name is.
+    pub has_namesake_of_root: bool,
 }
 
 /// What our own database has of the peer's chain.
@@ -97,7 +99,7 @@ pub fn issuer(chain: &Chain) -> Issuer {
         let for_clients = roots.any(|(_, letters)| letters == Letters::ForClients);
         return if for_clients { Issuer::ForClientsOnly } else { Issuer::WithoutTrust };
     }
-    if chain.loose.iter().any(|loose| loose.is_named_here) {
+    if chain.has_namesake_of_root || chain.loose.iter().any(|loose| loose.is_named_here) {
         return Issuer::OtherKey;
     }
     // The peer's own certificate leads nowhere.

@@ -68,11 +68,14 @@ pub(super) fn look_above(
     }
     if !top.is_self_issued() {
         notes.put(fact::OWN_CHAIN_TROUBLE.text(top.issuer_name()));
-        let summary = format!(
-            "the chain of \"{nickname}\" ends at {}: its issuer {} is not in the database",
-            top.subject(),
-            top.issuer_name()
-        );
+        let (subject, issuer) = (top.subject(), top.issuer_name());
+        // A CA that was set up again keeps its name; NSS passes over it where the certificate names the key of its issuer.
+        let stored = walk.slot().map(|slot| slot.certificates()).unwrap_or_default();
+        let why = match stored.iter().any(|stored| stored.subject() == issuer) {
+            true => format!("the {issuer} in the database has another key than its issuer"),
+            false => format!("its issuer {issuer} is not in the database"),
+        };
+        let summary = format!("the chain of \"{nickname}\" ends at {subject}: {why}");
         return Above { state: Chain::IssuerMissing, summary, ca: None };
     }
     if let Some(newer) = newer_trust(walk, top, role) {

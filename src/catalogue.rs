@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use nssight_diagnosis::signal::{CODES, NOTES, Signal, TEXTS};
+use nssight_diagnosis::vocabulary::Peer;
 use nssight_diagnosis::{Cause, Layer};
 use nssight_inventory::compare::Comparison as ComparisonDocument;
 use nssight_inventory::views::Inspection as InspectionDocument;
@@ -48,7 +49,7 @@ pub(crate) fn causes(pages: Option<&Path>) -> ExitCode {
     }
     print(Cause::ALL.iter().map(|cause| {
         let entry = cause.entry();
-        format!("{:<28} {:<16} {:<14} {}", entry.id, entry.layer, entry.component(), entry.title)
+        format!("{:<28} {:<16} {:<14} {}", entry.id, entry.layer, entry.component(), entry.title.plain())
     }))
 }
 
@@ -57,13 +58,21 @@ fn page(cause: Cause) -> String {
     let entry = cause.entry();
     let components: Vec<String> = entry.faults.iter().map(|fault| format!("`{}`", fault.component)).collect();
     let components = components.join(" or ");
-    let mut text = format!("# {}\n\n{}\n\nLayer `{}`, component {components}.\n\n", entry.id, entry.title, entry.layer);
-    text += &format!("## Why it looks like this\n\n{}\n", entry.why.trim());
+    let mut text =
+        format!("# {}\n\n{}\n\nLayer `{}`, component {components}.\n\n", entry.id, entry.title.plain(), entry.layer);
+    let why = entry.why.plain().trim();
+    text += &format!("## Why it looks like this\n\n{why}\n");
+    if let Some(more) = entry.why.of(Peer::Bridge).strip_prefix(entry.why.plain()).filter(|more| !more.is_empty()) {
+        text += &format!("\nWhere the peer is a bridge: {}\n", more.trim());
+    }
     for (title, steps) in [("How to be sure", entry.confirm), ("What to do", entry.fix)] {
         text += &format!("\n## {title}\n\n");
         for step in steps {
-            text += &format!("- {}\n", step.text);
-            if let Some(command) = step.command {
+            // A step for a bridge calls it one.
+            let peer = step.with.unwrap_or_default();
+            let only = if peer == Peer::Bridge { "(Bridge) " } else { "" };
+            text += &format!("- {only}{}\n", step.text.of(peer));
+            if let Some(command) = step.command.map(|command| command.of(peer)) {
                 text += &format!("\n  ```sh\n  {command}\n  ```\n\n");
             }
         }
@@ -77,7 +86,7 @@ fn page(cause: Cause) -> String {
     if !similar.is_empty() {
         text += "\n## What looks similar\n\n";
         for other in similar {
-            text += &format!("- [{0}]({0}.md): {1}\n", other.cause.id(), other.how);
+            text += &format!("- [{0}]({0}.md): {1}\n", other.cause.id(), other.how.plain());
         }
     }
     text

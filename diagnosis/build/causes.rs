@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::facts::{self, Fact};
 use super::signals::{self, Signal};
-use super::write::{OneOrMore, camel, option, slice};
+use super::write::{OneOrMore, camel, slice};
 
 /// The name by which a condition speaks of the signal itself.
 const SIGNAL: &str = "signal.name";
@@ -36,6 +36,9 @@ pub(crate) struct Cause {
     at: String,
     title: String,
     why: String,
+    /// What is to be added where the peer is a bridge.
+    #[serde(default)]
+    why_with_bridge: String,
     confirm: Vec<Step>,
     fix: Vec<Step>,
     #[serde(default)]
@@ -68,6 +71,10 @@ fn home() -> String {
 struct Step {
     text: String,
     command: Option<String>,
+    with: Option<String>,
+    component: Option<String>,
+    #[serde(default)]
+    facts: Conditions,
 }
 
 #[derive(Deserialize)]
@@ -230,14 +237,60 @@ impl Tables<'_> {
                 self.blocks(&component.supported_by, place),
                 self.blocks(&component.excluded_by, place),
                 component.rare,
-                option(&component.tell)
+                component.tell.as_deref().map_or("None".to_owned(), |tell| format!("Some({})", text(tell)))
+            )
+        }))
+    }
+
+    fn steps(&self, steps: &[Step], place: &str) -> String {
+        slice(steps.iter().map(|step| {
+            let peer = step.with.as_ref().map_or("None".to_owned(), |peer| format!("Some(Peer::{})", camel(peer)));
+            let whose =
+                step.component.as_ref().map_or("None".to_owned(), |it| format!("Some(Component::{})", camel(it)));
+            let command = step.command.as_deref().map_or("None".to_owned(), |it| format!("Some({})", text(it)));
+            format!(
+                "Step {{ text: {}, command: {command}, with: {peer}, component: {whose}, facts: {} }}",
+                text(&step.text),
+                self.conditions(&step.facts, place)
             )
         }))
     }
 }
 
-fn steps(steps: &[Step]) -> String {
-    slice(steps.iter().map(|step| format!("Step {{ text: {:?}, command: {} }}", step.text, option(&step.command))))
+/// What stands for something else with a bridge than with any other peer.
+const NAMES: [(&str, &str, &str); 4] = [
+    ("{peer}", "peer", "bridge"),
+    ("{PEER}", "PEER", "BRIDGE"),
+    (
+        "{opens}",
+        "This opens one connection.",
+        "This opens one connection; a serial bridge spends one accept cycle on it.",
+    ),
+    (
+        "{diagnose}",
+        "nssight diagnose <HOST>:<PORT> --db <DIR> --nickname <NICKNAME> --password-file <PASSWORD_FILE>",
+        "nssight diagnose -c <CONFIG>",
+    ),
+];
+
+/// Both wordings of a text.
+fn text(text: &str) -> String {
+    both(text, text)
+}
+
+fn both(plain: &str, bridge: &str) -> String {
+    let plain = NAMES.iter().fold(plain.to_owned(), |text, (name, plain, _)| text.replace(name, plain));
+    let bridge = NAMES.iter().fold(bridge.to_owned(), |text, (name, _, bridge)| text.replace(name, bridge));
+    assert!(!plain.contains(['{', '}'].as_slice()) || plain.contains("${"), "an unknown name: {plain}");
+    format!("Text {{ plain: {plain:?}, bridge: {bridge:?} }}")
+}
+
+/// The explanation, and what a bridge adds to it.
+fn why(cause: &Cause) -> String {
+    match cause.why_with_bridge.as_str() {
+        "" => text(&cause.why),
+        more => both(&cause.why, &format!("{} {more}", cause.why)),
+    }
 }
 
 pub(crate) fn generate(causes: &[Cause], facts: &[Fact], signals: &[Signal]) -> String {
@@ -251,23 +304,23 @@ pub(crate) fn generate(causes: &[Cause], facts: &[Fact], signals: &[Signal]) -> 
         let see_also = cause
             .see_also
             .iter()
-            .map(|other| format!("SeeAlso {{ cause: Cause::{}, how: {:?} }}", camel(&other.cause), other.how));
+            .map(|other| format!("SeeAlso {{ cause: Cause::{}, how: {} }}", camel(&other.cause), text(&other.how)));
         let tell_apart = cause
             .tell_apart
             .iter()
-            .map(|other| format!("SeeAlso {{ cause: Cause::{}, how: {:?} }}", camel(&other.from), other.what));
+            .map(|other| format!("SeeAlso {{ cause: Cause::{}, how: {} }}", camel(&other.from), text(&other.what)));
         writeln!(
             out,
-            " Entry {{ id: Cause::{}, layer: Layer::{}, faults: {}, title: {:?}, why: {:?}, confirm: {}, fix: {}, see_also: {}, rules: Rules {{ \
+            " Entry {{ id: Cause::{}, layer: Layer::{}, faults: {}, title: {}, why: {}, confirm: {}, fix: {}, see_also: {}, rules: Rules {{ \
              prior: {}, effect: Effect::{}, transient: {}, transient_if: {}, rare: {}, at: At::{}, shows: {}, needs: {}, \
              excluded_by: {}, supported_by: {}, proved_by: {}, tell_apart: {} }} }},",
             camel(&cause.id),
             camel(&cause.layer),
             tables.components(&cause.component, &cause.id),
-            cause.title,
-            cause.why,
-            steps(&cause.confirm),
-            steps(&cause.fix),
+            text(&cause.title),
+            why(cause),
+            tables.steps(&cause.confirm, &cause.id),
+            tables.steps(&cause.fix, &cause.id),
             slice(see_also),
             cause.prior,
             camel(&cause.effect),

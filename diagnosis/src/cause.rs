@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fact::FactId;
 use crate::signal::Signal;
-use crate::vocabulary::{Component, Layer};
+use crate::vocabulary::{Component, Layer, Peer};
 
 /// A word that is not the id of a cause.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,9 +74,9 @@ pub struct Entry {
     #[serde(rename = "components", serialize_with = "components")]
     pub faults: &'static [Fault],
     /// The cause in one sentence of at most 100 characters, ready to print.
-    pub title: &'static str,
+    pub title: Text,
     /// Why it looks the way it does from a client, and what misleads.
-    pub why: &'static str,
+    pub why: Text,
     /// What to run to be sure. Nothing here changes anything.
     pub confirm: &'static [Step],
     /// What to do about it, in order.
@@ -93,9 +93,44 @@ fn components<S: serde::Serializer>(faults: &&'static [Fault], serializer: S) ->
 }
 
 impl Entry {
+    /// How to be sure with such a peer.
+    pub fn confirm(&self, peer: Peer) -> impl Iterator<Item = &'static Step> {
+        self.confirm.iter().filter(move |step| step.fits(peer))
+    }
+
     /// Whose fault it usually is.
     pub fn component(&self) -> Component {
         self.faults.first().map_or(Component::Tool, |fault| fault.component)
+    }
+}
+
+/// A text of the catalogue, which calls the peer what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Text {
+    /// Of any TLS peer.
+    plain: &'static str,
+    /// Of a bridge.
+    bridge: &'static str,
+}
+
+impl Text {
+    /// For this kind of peer.
+    pub const fn of(self, peer: Peer) -> &'static str {
+        match peer {
+            Peer::Plain => self.plain,
+            Peer::Bridge => self.bridge,
+        }
+    }
+
+    /// For any peer: where none is known.
+    pub const fn plain(self) -> &'static str {
+        self.plain
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.plain)
     }
 }
 
@@ -103,9 +138,25 @@ impl Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Step {
     /// What to do, or what the command shows.
-    pub text: &'static str,
+    pub text: Text,
     /// A shell command; the words in angle brackets are for the reader to replace.
-    pub command: Option<&'static str>,
+    pub command: Option<Text>,
+    /// Only of use with such a peer.
+    #[serde(skip)]
+    pub with: Option<Peer>,
+    /// Only of use where it is this one's fault.
+    #[serde(skip)]
+    pub component: Option<Component>,
+    /// Only of use where these facts were found, and then the first thing to do.
+    #[serde(skip)]
+    pub facts: &'static [Condition],
+}
+
+impl Step {
+    /// Whether it is of use with such a peer.
+    pub fn fits(&self, peer: Peer) -> bool {
+        self.with.is_none_or(|with| with == peer)
+    }
 }
 
 /// A cause that looks similar, and what tells the two apart.
@@ -114,7 +165,7 @@ pub struct SeeAlso {
     /// The other cause.
     pub cause: Cause,
     /// How to tell the two apart.
-    pub how: &'static str,
+    pub how: Text,
 }
 
 /// What a cause does to a walk.
@@ -197,7 +248,7 @@ pub struct Fault {
     /// Hardly ever.
     pub rare: bool,
     /// How to see that it is this one's.
-    pub tell: Option<&'static str>,
+    pub tell: Option<Text>,
 }
 
 /// The rules of a cause.

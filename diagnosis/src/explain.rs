@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::cause::Cause;
+use crate::cause::{Cause, Text};
 use crate::judge::{self, tell_apart};
 use crate::signal::{CODES, Code, Library, NOTES, Note, Signal, TEXTS, signal};
 use crate::spelling::{self, Spelling};
-use crate::vocabulary::Layer;
+use crate::vocabulary::{Layer, Peer};
 
 /// What was explained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -300,7 +300,7 @@ fn of_cause(cause: Cause) -> Explanation {
         kind: Kind::Cause,
         name: cause.id().to_owned(),
         code: None,
-        meaning: format!("{} {}", entry.title, entry.why),
+        meaning: format!("{} {}", entry.title.plain(), entry.why.plain()),
         library: "nssight's catalogue",
         signal: None,
         layers: vec![entry.layer],
@@ -328,13 +328,13 @@ pub fn of_signal(signal: Signal) -> Vec<Candidate> {
 
 fn candidate(cause: Cause, beside: Option<Cause>) -> Candidate {
     let entry = cause.entry();
-    let first = entry.confirm.first();
+    let first = entry.confirm(Peer::Plain).next();
     Candidate {
         cause,
         layer: entry.layer,
-        title: entry.title,
-        check: first.map(|step| step.text),
-        command: first.and_then(|step| step.command),
-        tell_apart: beside.map(|first| tell_apart(first, cause)).unwrap_or_default(),
+        title: entry.title.plain(),
+        check: first.map(|step| step.text.plain()),
+        command: first.and_then(|step| step.command).map(Text::plain),
+        tell_apart: beside.map(|first| tell_apart(first, cause, Peer::Plain)).unwrap_or_default(),
     }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cause::{Cause, Step};
+use crate::cause::Cause;
 use crate::fact::{Fact, FactId, Facts};
 use crate::signal::{Shown, Signal};
 use crate::vocabulary::{Confidence, Layer, Status};
@@ -31,11 +31,6 @@ pub struct Remedy {
 }
 
 /// As the catalogue says it, with placeholders in place of names.
-impl From<&Step> for Remedy {
-    fn from(step: &Step) -> Self {
-        Self { text: step.text.to_owned(), command: step.command.map(str::to_owned) }
-    }
-}
 
 /// How a layer came out, with everything that was seen on the way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -7,11 +7,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cause::{Block, Cause, Condition, Entry, Fault, Grade, Rules, Shows};
+use crate::cause::{Block, Cause, Condition, Entry, Fault, Grade, Rules, Shows, Step};
 use crate::fact::fact::{LogsAgree, LogsJoined};
 use crate::fact::{Fact, FactId, Hop, SeenBy, Value};
 use crate::signal::{Shown, Signal};
-use crate::vocabulary::{Component, Confidence, Layer};
+use crate::vocabulary::{Component, Confidence, Layer, Peer};
 
 /// What is to be judged: what was shown, in order, and everything that was observed.
 #[derive(Debug, Clone, Default)]
@@ -80,6 +80,8 @@ pub struct Judgement {
     pub excluded: Vec<Excluded>,
     /// How sure the first one is.
     pub confidence: Confidence,
+    /// What the catalogue has to do about the first one, what these facts call for first.
+    pub advice: Vec<&'static Step>,
 }
 
 impl Judgement {
@@ -96,35 +98,35 @@ impl Judgement {
     }
 
     /// What was not excluded beside the first one, with what would tell it apart.
-    pub fn alternatives(&self) -> Vec<Alternative> {
+    pub fn alternatives(&self, peer: Peer) -> Vec<Alternative> {
         let Some(first) = self.first() else { return Vec::new() };
         let whose = first.others.iter().map(|other| Alternative {
             cause: first.cause,
             component: other.component,
-            tell_apart: other.tell.map(str::to_owned).into_iter().collect(),
+            tell_apart: other.tell.map(|tell| tell.of(peer).to_owned()).into_iter().collect(),
         });
         let others = self.candidates.iter().skip(1).filter(|other| !other.coexists_with(first));
         let others = others.map(|other| Alternative {
             cause: other.cause,
             component: other.component,
-            tell_apart: tell_apart(first.cause, other.cause),
+            tell_apart: tell_apart(first.cause, other.cause, peer),
         });
         whose.chain(others).collect()
     }
 }
 
 /// What the catalogue knows to tell one cause from another, from either side; else how to confirm the other one.
-pub fn tell_apart(one: Cause, other: Cause) -> Vec<String> {
+pub fn tell_apart(one: Cause, other: Cause, peer: Peer) -> Vec<String> {
     let of = |entry: &'static Entry, cause: Cause| {
         let both = entry.rules.tell_apart.iter().chain(entry.see_also);
-        both.filter(move |it| it.cause == cause).map(|it| it.how.to_owned())
+        both.filter(move |it| it.cause == cause).map(move |it| it.how.of(peer).to_owned())
     };
     let mut how: Vec<String> = of(one.entry(), other).collect();
     if how.is_empty() {
         how.extend(of(other.entry(), one));
     }
     if how.is_empty() {
-        how.extend(other.entry().confirm.first().map(|step| step.text.to_owned()));
+        how.extend(other.entry().confirm(peer).next().map(|step| step.text.of(peer).to_owned()));
     }
     how
 }
@@ -143,6 +145,7 @@ pub fn judge_those(case: &Case<'_>, wanted: impl Fn(&Rules) -> bool) -> Judgemen
             candidates: Vec::new(),
             excluded: Vec::new(),
             confidence: Confidence::Possible,
+            advice: Vec::new(),
         };
     };
     // What explains all of it goes before what explains its beginning.
@@ -156,7 +159,23 @@ pub fn judge_those(case: &Case<'_>, wanted: impl Fn(&Rules) -> bool) -> Judgemen
         Confidence::Certain if first.said_by == SeenBy::Log && !agreed() => Confidence::Likely,
         confidence => confidence,
     };
-    Judgement { shown: Some((*first).clone()), candidates, excluded, confidence }
+    let place = Place { shown: Some(first), case };
+    let advice = candidates.first().map(|first| advice(first, &place)).unwrap_or_default();
+    Judgement { shown: Some((*first).clone()), candidates, excluded, confidence, advice }
+}
+
+/// What to do about a cause: first what the facts call for, then what is for the one at fault; nothing for one who cannot be.
+fn advice(first: &Candidate, place: &Place<'_>) -> Vec<&'static Step> {
+    let rank = |step: &Step| match step.component {
+        _ if !step.facts.iter().all(|it| place.holds(it) == Some(true)) => None,
+        _ if !step.facts.is_empty() => Some(0),
+        Some(component) if component == first.component => Some(1),
+        None => Some(2),
+        Some(other) => first.others.iter().any(|fault| fault.component == other).then_some(3),
+    };
+    let mut ranked: Vec<_> = first.cause.entry().fix.iter().filter_map(|step| Some((rank(step)?, step))).collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(_, step)| step).collect()
 }
 
 /// Whether what a cause brought about may pass by itself, as far as the facts tell.

@@ -3,12 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cause::{Cause, Effect};
+use crate::cause::{Cause, Effect, Step};
 use crate::fact::{Fact, SeenBy, Word, fact};
 use crate::finding::{Finding, Remedy};
 use crate::judge::{self, Alternative, Candidate, Case, Excluded, Judgement};
 use crate::shell;
-use crate::vocabulary::{Component, Confidence, Layer, Outcome, Status};
+use crate::vocabulary::{Component, Confidence, Layer, Outcome, Peer, Status};
 
 /// Which layer fails, whose fault it is, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +28,9 @@ pub struct Verdict {
     pub confidence: Confidence,
     /// One or two sentences.
     pub summary: String,
+    /// Why it looks like this.
+    #[serde(default)]
+    pub why: Option<String>,
     /// What to do, most specific first.
     pub remedies: Vec<Remedy>,
     /// Causes that are not excluded either, and what would tell them apart.
@@ -48,16 +51,6 @@ pub struct Also {
     pub cause: Cause,
     /// Whose fault it is.
     pub component: Component,
-}
-
-/// Whether the peer is the end of the way, or a bridge to a server behind it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Peer {
-    /// Any TLS peer.
-    #[default]
-    Plain,
-    /// A bridge.
-    Bridge,
 }
 
 /// The target's own names, to put into what the catalogue advises.
@@ -88,6 +81,7 @@ impl Verdict {
             component: None,
             confidence: Confidence::Possible,
             summary,
+            why: None,
             remedies: Vec::new(),
             alternatives: Vec::new(),
             also: Vec::new(),
@@ -165,7 +159,7 @@ pub fn named(component: Component, names: &Names) -> Component {
 
 fn failure(findings: &[Finding], failed: &Finding, judgement: &Judgement, names: &Names) -> Verdict {
     let alternatives = judgement
-        .alternatives()
+        .alternatives(names.peer)
         .into_iter()
         .map(|other| Alternative { component: named(other.component, names), ..other });
     let unknown = Verdict {
@@ -209,7 +203,8 @@ fn failure(findings: &[Finding], failed: &Finding, judgement: &Judgement, names:
         cause: Some(first.cause),
         component: Some(named(first.component, names)),
         summary,
-        remedies: own.chain(remedies(first.cause, names)).collect(),
+        why: Some(entry.why.of(names.peer).to_owned()),
+        remedies: own.chain(remedies(&judgement.advice, names)).collect(),
         also: also.collect(),
         docs: Some(page(first.cause)),
         ..unknown
@@ -238,12 +233,8 @@ pub fn page(cause: Cause) -> String {
 }
 
 /// What the catalogue advises, with the target's own names in it.
-pub fn remedies(cause: Cause, names: &Names) -> Vec<Remedy> {
-    let fixes = cause.entry().fix.iter().map(|step| Remedy {
-        text: names.fill_in(step.text),
-        command: step.command.map(|command| names.fill_in(command)),
-    });
-    fixes.collect()
+pub fn remedies(advice: &[&Step], names: &Names) -> Vec<Remedy> {
+    advice.iter().filter(|step| step.fits(names.peer)).map(|step| names.remedy(step)).collect()
 }
 
 fn pass(findings: &[Finding], more: &[Fact]) -> Verdict {
@@ -289,6 +280,14 @@ fn has_judged_us(finding: &Finding) -> bool {
 }
 
 impl Names {
+    /// A step of the catalogue, in words about this target.
+    pub fn remedy(&self, step: &Step) -> Remedy {
+        Remedy {
+            text: self.fill_in(step.text.of(self.peer)),
+            command: step.command.map(|command| self.fill_in(command.of(self.peer))),
+        }
+    }
+
     /// Puts the target's own names where the catalogue has placeholders.
     fn fill_in(&self, text: &str) -> String {
         let database = self.database.as_deref();

@@ -162,3 +162,13 @@ vocabulary! {
     /// One explanation among several.
     Possible = "possible",
 }
+
+/// Whether the peer is the end of the way, or a bridge to a server behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Peer {
+    /// Any TLS peer.
+    #[default]
+    Plain,
+    /// A bridge.
+    Bridge,
+}

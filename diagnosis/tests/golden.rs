@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use nssight_diagnosis::fact::{Fact, FactId, Hop, SeenBy, Value};
 use nssight_diagnosis::judge::{Alternative, Case, judge};
 use nssight_diagnosis::signal::{Shown, Signal};
-use nssight_diagnosis::verdict::{Also, Names, Peer, diagnose, doubted, judge_last};
-use nssight_diagnosis::vocabulary::Status;
+use nssight_diagnosis::verdict::{Also, Names, diagnose, doubted, judge_last};
+use nssight_diagnosis::vocabulary::{Peer, Status};
 use nssight_diagnosis::{Component, Finding, Layer, Notes};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -167,7 +167,7 @@ fn told(row: &Row) -> Given {
     let first = judgement.first().map_or("nothing".to_owned(), |first| pair(first.cause, first.component));
     let beside: Vec<Also> =
         judgement.also().map(|other| Also { cause: other.cause, component: other.component }).collect();
-    (format!("{first} {}", judgement.confidence), alternatives(&judgement.alternatives()), also(&beside))
+    (format!("{first} {}", judgement.confidence), alternatives(&judgement.alternatives(Peer::Plain)), also(&beside))
 }
 
 fn pair(cause: nssight_diagnosis::Cause, component: Component) -> String {

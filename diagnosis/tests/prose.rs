@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use nssight_diagnosis::vocabulary::Peer;
 use nssight_diagnosis::{Cause, Entry, Layer, Step};
 
 /// Programs that an administrator of Debian or Fedora has at hand.
@@ -13,8 +14,16 @@ const PROGRAMS: &str = "
 /// Programs that run the rest of their words as a command, after this many words of their own.
 const WRAPPERS: [(&str, usize); 2] = [("runuser", 4), ("timeout", 2)];
 
+/// Whatever the peer is called.
+const PEERS: [Peer; 2] = [Peer::Plain, Peer::Bridge];
+
 fn steps(entry: &Entry) -> impl Iterator<Item = &Step> {
     entry.confirm.iter().chain(entry.fix)
+}
+
+fn commands<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec<&'static str> {
+    let of = |step: &Step| PEERS.map(|peer| step.command.filter(|_| step.fits(peer)).map(|command| command.of(peer)));
+    steps.into_iter().flat_map(of).flatten().collect()
 }
 
 /// The simple commands of a shell line, as words. Separators inside single quotes do not separate.
@@ -40,7 +49,7 @@ fn unwrapped<'a>(words: &'a [&'a str]) -> &'a [&'a str] {
 }
 
 fn all_simple_commands(entry: &Entry) -> Vec<Vec<&str>> {
-    steps(entry).filter_map(|step| step.command).flat_map(simple_commands).collect()
+    commands(steps(entry)).into_iter().flat_map(simple_commands).collect()
 }
 
 #[test]
@@ -74,19 +83,21 @@ fn an_unknown_id_is_refused_by_name() {
 #[test]
 fn titles_are_short_sentences_without_placeholders() {
     for cause in Cause::ALL {
-        let title = &cause.entry().title;
-        assert!(title.chars().count() <= 100, "{cause}: {title}");
-        assert!(title.ends_with('.') && !title.contains(['<', '{', '\n']), "{cause}: {title}");
+        for title in PEERS.map(|peer| cause.entry().title.of(peer)) {
+            assert!(title.chars().count() <= 100, "{cause}: {title}");
+            assert!(title.ends_with('.') && !title.contains(['<', '{', '\n']), "{cause}: {title}");
+        }
     }
 }
 
 #[test]
 fn explanations_have_two_to_six_sentences_on_one_line() {
     for cause in Cause::ALL {
-        let why = &cause.entry().why;
-        let sentences = why.split(". ").count();
-        assert!((2..=6).contains(&sentences) && why.ends_with('.'), "{cause}: {sentences} sentences");
-        assert!(!why.contains(['\n', '<']) && !why.contains("  "), "{cause}: {why}");
+        for why in PEERS.map(|peer| cause.entry().why.of(peer)) {
+            let sentences = why.split(". ").count();
+            assert!((2..=6).contains(&sentences) && why.ends_with('.'), "{cause}: {sentences} sentences");
+            assert!(!why.contains(['\n', '<']) && !why.contains("  "), "{cause}: {why}");
+        }
     }
 }
 
@@ -95,9 +106,12 @@ fn every_entry_says_how_to_confirm_and_how_to_fix() {
     for cause in Cause::ALL {
         let entry = cause.entry();
         assert!(!entry.confirm.is_empty() && !entry.fix.is_empty(), "{cause}");
-        assert!(entry.confirm.iter().any(|step| step.command.is_some()), "{cause}: nothing to run");
+        for peer in PEERS {
+            assert!(entry.confirm(peer).any(|step| step.command.is_some()), "{cause}: nothing to run");
+            assert!(entry.fix.iter().any(|step| step.fits(peer) && step.facts.is_empty()), "{cause}: nothing to do");
+        }
         for step in steps(entry) {
-            assert!(step.text.ends_with('.'), "{cause}: {}", step.text);
+            assert!(step.text.plain().ends_with('.'), "{cause}: {}", step.text.plain());
         }
     }
 }
@@ -107,7 +121,7 @@ fn similar_causes_are_other_causes_named_once_with_the_difference() {
     for cause in Cause::ALL {
         let others = &cause.entry().see_also;
         assert!(!others.is_empty(), "{cause}: nothing to tell it apart from");
-        assert!(others.iter().all(|other| other.cause != *cause && other.how.ends_with('.')), "{cause}");
+        assert!(others.iter().all(|other| other.cause != *cause && other.how.plain().ends_with('.')), "{cause}");
         assert_eq!(others.iter().map(|other| other.cause).collect::<BTreeSet<_>>().len(), others.len(), "{cause}");
     }
 }
@@ -136,7 +150,7 @@ fn no_password_stands_on_a_command_line() {
             assert!(!words.iter().any(|word| takes_a_literal.contains(word)), "{cause}: {words:?}");
             assert!(!words.iter().any(|word| word.contains("pass:") || *word == "<PASSWORD>"), "{cause}: {words:?}");
         }
-        let texts = steps(cause.entry()).map(|step| step.text.to_lowercase());
+        let texts = steps(cause.entry()).map(|step| step.text.plain().to_lowercase());
         assert!(texts.into_iter().all(|text| !text.contains("<password>")), "{cause}");
     }
 }
@@ -145,12 +159,11 @@ fn no_password_stands_on_a_command_line() {
 fn a_database_is_backed_up_before_it_is_changed_and_never_destroyed() {
     for cause in Cause::ALL {
         let entry = cause.entry();
-        let confirms = entry.confirm.iter().filter_map(|step| step.command);
-        for words in confirms.flat_map(simple_commands) {
+        for words in commands(entry.confirm).into_iter().flat_map(simple_commands) {
             assert_eq!(changed_database(&words), None, "{cause}: to confirm must not change anything: {words:?}");
         }
         let mut copied = BTreeSet::new();
-        for words in entry.fix.iter().filter_map(|step| step.command).flat_map(simple_commands) {
+        for words in commands(entry.fix).into_iter().flat_map(simple_commands) {
             if let ["cp", "-a", source, _] = words[..] {
                 copied.insert(source);
             }
@@ -190,8 +203,9 @@ fn connects(words: &[&str]) -> bool {
 fn a_step_that_connects_to_the_peer_says_so() {
     for cause in Cause::ALL {
         for step in steps(cause.entry()) {
-            let connects = step.command.iter().flat_map(|line| simple_commands(line)).any(|words| connects(&words));
-            assert_eq!(connects, step.text.contains("opens one connection"), "{cause}: {}", step.text);
+            let connects = commands([step]).into_iter().flat_map(simple_commands).any(|words| connects(&words));
+            let text = step.text.plain();
+            assert_eq!(connects, text.contains("opens one connection"), "{cause}: {text}");
         }
     }
 }
@@ -199,7 +213,7 @@ fn a_step_that_connects_to_the_peer_says_so() {
 #[test]
 fn placeholders_are_written_in_capitals() {
     for cause in Cause::ALL {
-        for command in steps(cause.entry()).filter_map(|step| step.command) {
+        for command in commands(steps(cause.entry())) {
             for rest in command.split('<').skip(1) {
                 let name = rest.split_once('>').map_or("", |(name, _)| name);
                 let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
@@ -207,4 +221,27 @@ fn placeholders_are_written_in_capitals() {
             }
         }
     }
+}
+
+/// Whoever has a peer that is no bridge has no deployment of Sigul either.
+#[test]
+fn a_plain_peer_is_called_no_bridge() {
+    let mut found = Vec::new();
+    let of_sigul: BTreeSet<&str> = ["config", "bridge", "inner-handshake", "request"].into();
+    // A peer without a server behind it never waits for one.
+    let is_plain = |cause: &&Cause| **cause != Cause::ServerAbsent && !of_sigul.contains(cause.entry().layer.as_str());
+    for cause in Cause::ALL.iter().filter(is_plain) {
+        let entry = cause.entry();
+        let all = [entry.title.plain(), entry.why.plain()].into_iter();
+        let tells = entry.faults.iter().filter_map(|fault| fault.tell).map(|tell| tell.plain());
+        let steps = steps(entry).filter(|step| step.fits(Peer::Plain));
+        let steps = steps.flat_map(|step| [Some(step.text.plain()), step.command.map(|command| command.plain())]);
+        for text in all.chain(tells).chain(steps.flatten()) {
+            let text = text.to_lowercase();
+            let named =
+                ["bridge", "sigul", "the server's log", "-hostname", "nss-m"].into_iter().find(|it| text.contains(it));
+            found.extend(named.map(|named| format!("{cause}: {named}: {text}")));
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
 }

@@ -1,7 +1,7 @@
 //! Kinds of deployments: any TLS peer, or a bridge with a server behind it. Each is a folder in `profiles/`; `build.rs` makes a
 //! [`Profile`] of each.
 
-use nssight_diagnosis::verdict::Peer;
+use nssight_diagnosis::vocabulary::Peer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -166,7 +166,8 @@ impl Known {
             self.chain.links.push(link);
             if link.is_self_signed {
                 let is_namesake = |other: &Entry| other.stored.is_some() && other.subject == entry.subject;
-                self.chain.has_namesake_of_root |= link.stored.is_none() && self.all.iter().any(is_namesake);
+                self.chain.has_namesake_of_root |=
+                    place != 0 && link.stored.is_none() && self.all.iter().any(is_namesake);
                 continue;
             }
             let named: Vec<usize> = (0..self.all.len())

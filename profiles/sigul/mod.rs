@@ -7,7 +7,7 @@ mod settings;
 mod tunnel;
 mod users;
 
-use nssight_diagnosis::verdict::Peer;
+use nssight_diagnosis::vocabulary::Peer;
 
 use crate::probe::{inner_handshake, request as request_layer};
 use crate::profile::Details;

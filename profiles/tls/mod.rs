@@ -2,7 +2,7 @@
 
 mod http;
 
-use nssight_diagnosis::verdict::Peer;
+use nssight_diagnosis::vocabulary::Peer;
 
 use crate::profile::Details;
 

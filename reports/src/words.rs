@@ -151,6 +151,11 @@ fn rows(finding: &Finding, wanted: impl Fn(&Fact) -> bool) -> Vec<(String, Strin
     facts.chain(error).collect()
 }
 
+/// Why it looks like this; a report from before it said so itself has what the catalogue says of any peer.
+pub(crate) fn why(report: &Report, cause: Cause) -> String {
+    report.verdict.why.as_deref().map_or_else(|| cause.entry().why.plain().to_owned(), crate::terminal::printable)
+}
+
 /// One sentence on a layer; for one that was not walked, why.
 pub(crate) fn outcome(finding: &Finding) -> String {
     match (finding.status, finding.skipped_because) {

@@ -100,7 +100,7 @@ impl Layout {
         };
         writeln!(out, "{} {}", sign.color(colour), format!("{status}{}: {count}", place.join(" · ")).bold())?;
         if let Some(entry) = cause.cause.map(|cause| cause.entry()) {
-            for line in wrap(entry.title, width.saturating_sub(2)) {
+            for line in wrap(entry.title.plain(), width.saturating_sub(2)) {
                 writeln!(out, "  {line}")?;
             }
         }

@@ -12,7 +12,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use nssight_diagnosis::fact::fact;
-use nssight_diagnosis::verdict::{self, Peer, Verdict};
+use nssight_diagnosis::verdict::{self, Verdict};
+use nssight_diagnosis::vocabulary::Peer;
 use nssight_diagnosis::{Finding, Layer, Status};
 use nssight_probes::report::Report;
 use nssight_probes::settings::Overrides;

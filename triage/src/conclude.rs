@@ -8,8 +8,8 @@ use nssight_diagnosis::fact::{SeenBy, fact};
 use nssight_diagnosis::judge::{self, Alternative, Candidate, Case, Judgement};
 use nssight_diagnosis::signal::{Family, signal};
 use nssight_diagnosis::spelling;
-use nssight_diagnosis::verdict::{self, Also, Names, Peer};
-use nssight_diagnosis::vocabulary::Outcome;
+use nssight_diagnosis::verdict::{self, Also, Names};
+use nssight_diagnosis::vocabulary::{Outcome, Peer};
 use nssight_diagnosis::{Cause, Component, Confidence, Facts, Layer, Remedy, Shown, Verdict};
 
 use crate::fitting;
@@ -115,7 +115,7 @@ impl<'a> Failure<'a> {
         let of = |candidate: &Candidate| Alternative {
             cause: candidate.cause,
             component: self.component(candidate.component),
-            tell_apart: judge::tell_apart(first.cause, candidate.cause),
+            tell_apart: judge::tell_apart(first.cause, candidate.cause, self.names.peer),
         };
         self.judgement.candidates.iter().map(of).collect()
     }
@@ -129,7 +129,7 @@ impl<'a> Failure<'a> {
             At::Home => entry.layer,
             At::Shown => seen_at.unwrap_or(entry.layer),
         };
-        let others = self.judgement.alternatives().into_iter();
+        let others = self.judgement.alternatives(self.names.peer).into_iter();
         let others = others.map(|other| Alternative { component: self.component(other.component), ..other });
         let also = self.judgement.also();
         let also = also.map(|other| Also { cause: other.cause, component: self.component(other.component) });
@@ -140,7 +140,8 @@ impl<'a> Failure<'a> {
             cause: Some(first.cause),
             component: Some(self.component(first.component)),
             confidence: self.judgement.confidence,
-            remedies: fitting::remedies(format, &self.names, verdict::remedies(first.cause, &self.names)),
+            why: Some(entry.why.of(self.names.peer).to_owned()),
+            remedies: fitting::remedies(format, verdict::remedies(&self.judgement.advice, &self.names)),
             alternatives: others.collect(),
             also: also.collect(),
             docs: Some(verdict::page(first.cause)),
@@ -177,7 +178,7 @@ fn failed(failure: &Failure<'_>, count: usize, files: &[Scanned], heartbeats: &[
     // The catalogue's titles are about a client.
     let whose = failure.view.of_server.and_then(|_| failure.group.events.iter().rev().find_map(Placed::format));
     let whose = whose.map_or(String::new(), |format| format!("{} has this on its own side: ", format.title));
-    let title = fitting::words(entry.title, &failure.names);
+    let title = entry.title.of(failure.names.peer);
     let verdict = failure.verdict(first, format!("{whose}{title}{times}{beat}"));
     let mut against = Vec::new();
     if failure.group.joined_without_time {
@@ -214,10 +215,11 @@ fn beating(beat: &Heartbeat) -> Conclusion {
     let summary =
         |title: &str| format!("{title} {}: {} times{port}, every {} s.", beat.file, beat.count, beat.period_s);
     let verdict = match failure.judgement.first() {
-        Some(first) => failure.verdict(first, summary(first.cause.entry().title)),
+        Some(first) => failure.verdict(first, summary(first.cause.entry().title.of(failure.names.peer))),
         None => Verdict::inconclusive(summary("An end of file comes again and again.")),
     };
-    let next = verdict.cause.and_then(|cause| cause.entry().confirm.first().map(Remedy::from));
+    let confirm = verdict.cause.and_then(|cause| cause.entry().confirm(failure.names.peer).next());
+    let next = confirm.map(|step| failure.names.remedy(step));
     (verdict, Vec::new(), Vec::new(), next)
 }
 
@@ -237,7 +239,7 @@ pub(crate) fn of_connection(shown: Option<Shown>, facts: Facts, text: &str, quot
     let failure = Failure { group: &group, view, judgement, names: Names::default() };
     let verdict = match failure.named() {
         Some(first) => {
-            let title = fitting::words(first.cause.entry().title, &failure.names);
+            let title = first.cause.entry().title.of(failure.names.peer);
             failure.verdict(first, format!("{title} On the wire: {text}."))
         }
         None => Verdict {

@@ -1,28 +1,10 @@
-//! What the catalogue advises, put so that it fits the program at hand: its commands are those of NSS, and its peer is a bridge.
+//! What the catalogue advises, as far as it fits the program at hand: its commands are those of NSS.
 
 use nssight_diagnosis::Remedy;
 use nssight_diagnosis::cause::Entry;
-use nssight_diagnosis::verdict::{Names, Peer};
+use nssight_diagnosis::verdict::Names;
 
 use crate::format::Format;
-
-/// What the catalogue calls things, and what they are where the peer is no bridge.
-const PLAIN: [(&str, &str); 6] = [
-    ("bridge-hostname", "the peer's host name"),
-    ("the bridge's own", "the peer's own"),
-    ("<BRIDGE_", "<PEER_"),
-    ("bridge", "peer"),
-    ("Bridge", "Peer"),
-    ("In a Sigul client", "In such a client"),
-];
-
-/// A sentence of the catalogue, about the peer that there is.
-pub(crate) fn words(text: &str, names: &Names) -> String {
-    match names.peer {
-        Peer::Bridge => text.to_owned(),
-        Peer::Plain => PLAIN.iter().fold(text.to_owned(), |text, (old, new)| text.replace(old, new)),
-    }
-}
 
 /// Whether a command is one for a database of NSS, or for a deployment with a bridge.
 fn is_foreign(command: &str, format: Option<&Format>) -> bool {
@@ -35,23 +17,16 @@ fn is_foreign(command: &str, format: Option<&Format>) -> bool {
 }
 
 /// What to do, without the commands of other programs.
-pub(crate) fn remedies(format: Option<&Format>, names: &Names, all: Vec<Remedy>) -> Vec<Remedy> {
-    let fit = |remedy: Remedy| Remedy {
-        text: words(&remedy.text, names),
-        command: remedy.command.filter(|it| !is_foreign(it, format)).map(|command| words(&command, names)),
-    };
+pub(crate) fn remedies(format: Option<&Format>, all: Vec<Remedy>) -> Vec<Remedy> {
+    let fit = |remedy: Remedy| Remedy { command: remedy.command.filter(|it| !is_foreign(it, format)), ..remedy };
     all.into_iter().map(fit).collect()
 }
 
 /// What to collect next: what confirms the cause, where that can be done with this program, else what the program can say more.
 pub(crate) fn next(format: Option<&Format>, names: &Names, entry: &Entry) -> Option<Remedy> {
-    let mut steps = entry.confirm.iter().map(Remedy::from);
-    let fits = steps.find(|step| step.command.as_deref().is_some_and(|command| !is_foreign(command, format)));
+    let steps = || entry.confirm(names.peer).map(|step| names.remedy(step));
+    let fits = steps().find(|step| step.command.as_deref().is_some_and(|command| !is_foreign(command, format)));
     let own =
         |format: &Format| Remedy { text: format.next.text.to_owned(), command: format.next.command.map(str::to_owned) };
-    let fits = fits.map(|step| Remedy {
-        text: words(&step.text, names),
-        command: step.command.map(|command| words(&command, names)),
-    });
-    fits.or_else(|| format.map(own)).or_else(|| entry.confirm.first().map(Remedy::from))
+    fits.or_else(|| format.map(own)).or_else(|| steps().next())
 }

@@ -178,7 +178,7 @@ mod tests {
     /// Each signed by the next.
     fn line(links: &[Link]) -> Chain {
         let signed = (1..links.len()).map(|place| (place - 1, place)).collect();
-        Chain { links: links.to_vec(), signed, loose: Vec::new() }
+        Chain { links: links.to_vec(), signed, loose: Vec::new(), has_namesake_of_root: false }
     }
 
     fn loose(links: &[Link], namesakes: &[Namesake], above: Above, issuer: &str) -> Chain {
@@ -229,6 +229,8 @@ mod tests {
     fn what_was_sent_and_is_not_here() {
         assert_eq!(both(&line(&[ROOT])), (Issuer::Absent, State::SelfSigned));
         assert_eq!(both(&line(&[LEAF, ROOT])), (Issuer::Absent, State::RootSent));
+        let set_up_again = Chain { has_namesake_of_root: true, ..line(&[LEAF, ROOT]) };
+        assert_eq!(both(&set_up_again), (Issuer::OtherKey, State::RootSent));
         assert_eq!(both(&line(&[LEAF, LEAF, stored(ROOT, Letters::ForServers)])), (Issuer::Trusted, State::IssuerNoCa));
         let bare = Link { is_ca: false, ..stored(ROOT, Letters::Plain) };
         assert_eq!(both(&line(&[LEAF, bare])), (Issuer::WithoutTrust, State::Whole));

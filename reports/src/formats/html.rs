@@ -70,7 +70,7 @@ struct Target<'a> {
     place: Vec<(&'static str, &'static str)>,
     summary: String,
     also: String,
-    why: &'static str,
+    why: String,
     /// The page of the cause.
     docs: &'a str,
     alternatives: Vec<Other>,
@@ -142,7 +142,7 @@ impl<'a> Target<'a> {
             place: kinds.into_iter().zip(words::place(report)).chain(seen_at).collect(),
             summary: printable(&verdict.summary),
             also: words::also(report).unwrap_or_default(),
-            why: verdict.cause.map(|cause| cause.entry().why).unwrap_or_default(),
+            why: verdict.cause.map(|cause| words::why(report, cause)).unwrap_or_default(),
             docs: verdict.docs.as_deref().unwrap_or_default(),
             alternatives: alternatives.collect(),
             labels: subject.labels.iter().map(|(name, value)| printable(&format!("{name}={value}"))).collect(),

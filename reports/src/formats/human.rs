@@ -107,7 +107,7 @@ impl<W: Write> Human<W> {
         if let (Some(cause), true) = (verdict.cause, self.detail != Detail::Quiet) {
             writeln!(self.out)?;
             self.heading("Why it looks like this")?;
-            self.paragraph(cause.entry().why, 2)?;
+            self.paragraph(&words::why(report, cause), 2)?;
             if let Some(page) = &verdict.docs {
                 self.paragraph(&format!("More: {page}"), 2)?;
             }

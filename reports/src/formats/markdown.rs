@@ -65,7 +65,7 @@ pub(crate) fn section(subject: &Subject, out: &mut dyn Write) -> io::Result<()> 
         writeln!(out, "Labels: {}\n", labels.collect::<Vec<_>>().join(" "))?;
     }
     if let Some(cause) = verdict.cause {
-        writeln!(out, "### Why it looks like this\n\n{}\n", text(cause.entry().why))?;
+        writeln!(out, "### Why it looks like this\n\n{}\n", text(&words::why(report, cause)))?;
         if let Some(page) = &verdict.docs {
             writeln!(out, "More: {}\n", code(page))?;
         }

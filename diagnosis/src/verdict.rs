@@ -133,7 +133,7 @@ pub fn diagnose(findings: &[Finding], names: &Names) -> Verdict {
 pub fn diagnose_with(findings: &[Finding], more: &[Fact], names: &Names) -> Verdict {
     match findings.iter().find(|finding| finding.status == Status::Fail) {
         Some(failed) => failure(findings, failed, &judged(findings, failed, more), names),
-        None => pass(findings, more),
+        None => pass(findings, more, names.peer),
     }
 }
 
@@ -237,7 +237,7 @@ pub fn remedies(advice: &[&Step], names: &Names) -> Vec<Remedy> {
     advice.iter().filter(|step| step.fits(names.peer)).map(|step| names.remedy(step)).collect()
 }
 
-fn pass(findings: &[Finding], more: &[Fact]) -> Verdict {
+fn pass(findings: &[Finding], more: &[Fact], peer: Peer) -> Verdict {
     let warnings = findings.iter().filter(|finding| finding.status == Status::Warn).collect::<Vec<_>>();
     let last = findings.iter().rev().find(|finding| matches!(finding.status, Status::Pass | Status::Warn));
     let mut summary =
@@ -251,6 +251,9 @@ fn pass(findings: &[Finding], more: &[Fact]) -> Verdict {
     let unconfirmed = says(fact::PeerAcceptedUs::Unconfirmed.into()) && !answered;
     if unconfirmed {
         summary += "; client authentication: unconfirmed";
+    } else if peer == Peer::Plain && says(fact::PeerAcceptedUs::Yes.into()) && !answered {
+        // Some servers finish every handshake, and say in the application what they think of our certificate.
+        summary += "; the application may still refuse";
     }
     match warnings.as_slice() {
         [] => {}

@@ -33,6 +33,8 @@ use crate::{flow, peer_name};
 pub struct FailedSession<'a> {
     /// Who the peer is, as a subject: "the bridge".
     pub peer: &'a str,
+    /// Who ended it, where it ended without a word; the peer, or what passed its bytes on.
+    pub gone: &'a str,
     /// The name that was asked for; none where the program set none.
     pub host: Option<&'a str>,
     /// The library's error.

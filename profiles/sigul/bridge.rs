@@ -121,6 +121,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             if refused {
                 let failed = FailedSession {
                     peer: "the bridge",
+                    gone: "the bridge",
                     host: walk.target().bridge.as_ref().map(|bridge| bridge.value.host.as_str()),
                     error: &error,
                     facts: &facts,

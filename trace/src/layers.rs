@@ -221,8 +221,14 @@ impl Story {
             return says_nothing("somebody ended the program in the middle of the inner handshake".to_owned());
         }
         let learned = session.facts(error);
+        let outer_end = self.outer().filter(|_| hop == Hop::Server).and_then(Session::how_it_ended).map(|(end, _)| end);
+        let peer = if hop == Hop::Server { "the server" } else { "the bridge" };
         let seen = FailedSession {
-            peer: if hop == Hop::Server { "the server" } else { "the bridge" },
+            peer,
+            gone: match outer_end {
+                Some(fact::OuterSessionEnd::Fin | fact::OuterSessionEnd::Reset) => "the bridge",
+                _ => peer,
+            },
             host: session.host.as_deref(),
             error,
             facts: &learned,
@@ -246,7 +252,7 @@ impl Story {
             return proves_nothing(facts, text);
         }
         let mut notes = with(facts);
-        if let Some((end, _)) = self.outer().filter(|_| hop == Hop::Server).and_then(Session::how_it_ended) {
+        if let Some(end) = outer_end {
             notes.put(end);
         }
         notes.fail(shown, summary).error(error_info::of(error))

@@ -105,12 +105,18 @@ fn failed(
             Err(notes) => notes,
         };
     }
-    if let Some(end) = walk.passage.as_ref().and_then(|passage| passage.how_it_ended()) {
+    let end = walk.passage.as_ref().and_then(|passage| passage.how_it_ended());
+    if let Some(end) = end {
         notes.put(end);
     }
     let log = inner.log.borrow();
     let failed = FailedSession {
         peer: "the server",
+        // A bridge closes its own session in order when a server has gone.
+        gone: match end {
+            Some(fact::OuterSessionEnd::Fin | fact::OuterSessionEnd::Reset) => "the bridge",
+            _ => "the server",
+        },
         host: Some(host),
         error,
         facts,

@@ -292,6 +292,7 @@ impl Attempt {
         }
         let failed = FailedSession {
             peer: self.peer,
+            gone: self.peer,
             host: Some(&self.host),
             error,
             facts,

@@ -149,8 +149,15 @@ impl FailedSession<'_> {
         let Some(host) = self.host else {
             return "the program set no name to compare the peer's certificate with".to_owned();
         };
-        let names = self.facts.peer_chain.first().map(|leaf| x509::names(leaf).join(", ")).unwrap_or_default();
-        match names.as_str() {
+        let names = self.facts.peer_chain.first().map(|leaf| x509::names(leaf)).unwrap_or_default();
+        // RFC 6125, 1.7.2: an address is compared with entries of the kind iPAddress alone.
+        if host.parse::<std::net::IpAddr>().is_ok() && names.iter().any(|name| name == host) {
+            return format!(
+                "{}'s certificate has {host} as a host name; an address needs an entry of its own kind, iPAddress",
+                self.peer
+            );
+        }
+        match names.join(", ").as_str() {
             "" => format!("{}'s certificate is not for {host}", self.peer),
             names => format!("{}'s certificate is not for {host}, but for {names}", self.peer),
         }
@@ -229,7 +236,7 @@ impl FailedSession<'_> {
 
     /// The connection ended without a word.
     fn ending(&self, wire: &Summary) -> (Signal, String) {
-        let peer = self.peer;
+        let (peer, gone) = (self.peer, self.gone);
         if self.is(ErrorCode::SSL_ERROR_UNSUPPORTED_VERSION) {
             return (signal::NO_COMMON_VERSION, format!("{peer} answered with a TLS version that we do not offer"));
         }
@@ -249,12 +256,12 @@ impl FailedSession<'_> {
             (true, false) => format!("{peer} asked for a certificate, got none, and {how}{}", self.could_be_named()),
             (true, true) if our_ca_is_listed(self.facts, self.our_cas) == Some(false) => {
                 format!(
-                    "{peer} {how} right after our certificate, without an alert; its list of acceptable CAs has none of ours"
+                    "{gone} {how} right after our certificate, without an alert; its list of acceptable CAs has none of ours"
                 )
             }
-            (true, true) => format!("{peer} {how} right after our certificate, without an alert"),
-            (false, _) if wire.bytes_received == 0 => format!("{peer} {how} after our ClientHello, without an answer"),
-            (false, _) => format!("{peer} {how} in the middle of the handshake, after {}", last_received(wire)),
+            (true, true) => format!("{gone} {how} right after our certificate, without an alert"),
+            (false, _) if wire.bytes_received == 0 => format!("{gone} {how} after our ClientHello, without an answer"),
+            (false, _) => format!("{gone} {how} in the middle of the handshake, after {}", last_received(wire)),
         };
         (shown, summary)
     }

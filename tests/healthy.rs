@@ -175,7 +175,7 @@ fn a_server_or_bridge_stops_before_the_network() {
     let database = case.database(DbFormat::Sql);
     for role in ["server", "bridge"] {
         let text = format!(
-            "[nss]\nnss-dir: {}\nnss-password: {PASSWORD}\n[{role}]\nbridge-hostname: localhost\n{role}-cert-nickname: {NICKNAME}\n",
+            "[daemon]\nunix-user:\nunix-group:\n[nss]\nnss-dir: {}\nnss-password: {PASSWORD}\n[{role}]\nbridge-hostname: localhost\n{role}-cert-nickname: {NICKNAME}\n",
             database.display()
         );
         let config = case.file(&format!("{role}.conf"), text);

@@ -70,3 +70,22 @@ fn every_spelling_leads_to_its_signal() {
         assert_eq!(Signal::in_line(text), Some(*shown), "{text}");
     }
 }
+
+/// What was found comes first, then what is for whoever is at fault, and nothing that rests on what was not found.
+#[test]
+fn remedies_follow_the_facts() {
+    use nssight_diagnosis::fact::fact::{OurCertificateSent, OwnChainState};
+    use nssight_diagnosis::signal::signal;
+    use nssight_diagnosis::vocabulary::Peer;
+    let shown = Shown::new(signal::ALERT_BAD_CERTIFICATE).at(Layer::OuterHandshake);
+    let advice = |state: OwnChainState| {
+        let judgement = judge(&case(&shown, &[OurCertificateSent::Yes.into(), state.into()]));
+        assert_eq!(judgement.first().unwrap().cause, Cause::ClientCertRejected);
+        judgement.advice.iter().filter(|step| step.fits(Peer::Plain)).map(|step| step.text.plain()).collect::<Vec<_>>()
+    };
+    let objects = |text: &&str| text.contains("objects to the certificate as well");
+    let broken = advice(OwnChainState::Invalid);
+    assert!(objects(&broken[0]) && !broken[1].contains("peer"), "{broken:#?}");
+    let good = advice(OwnChainState::Good);
+    assert!(!good.iter().any(objects) && good.len() == 2, "{good:#?}");
+}

@@ -28,6 +28,8 @@ const ASKS_TO_END: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 const BETWEEN_LAYERS: Duration = Duration::from_secs(10);
 /// A walk with a deadline ends by itself this long before it.
 const ORDERLY: Duration = Duration::from_millis(500);
+/// And is cut this much after it: on a busy host its last word is under way then.
+const LAST_WORD: Duration = Duration::from_millis(300);
 
 /// What may end a walk before it is done, and what it must not be told.
 #[derive(Clone, Copy, Default)]
@@ -162,7 +164,7 @@ impl Supervised {
         let mut silent = true;
         loop {
             let usual = if self.current.is_some() { target.timeout + GRACE } else { BETWEEN_LAYERS };
-            let patience = limits.left().map_or(usual, |left| left.min(usual));
+            let patience = limits.left().map_or(usual, |left| (left + LAST_WORD).min(usual));
             let heard = worker.messages.recv_timeout(patience);
             silent &= heard.is_err();
             match heard {

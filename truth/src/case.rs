@@ -167,6 +167,9 @@ pub(crate) struct Expectation {
     /// Components that are right; none means any.
     #[serde(default)]
     pub components: Vec<String>,
+    /// Words that its sentences must have.
+    #[serde(default)]
+    pub says: Vec<String>,
     /// Less sure than this is too little.
     pub least: Sure,
     /// More sure than this is too much.
@@ -387,6 +390,48 @@ pub(crate) struct Verdict {
     pub component: Option<String>,
     /// How sure.
     pub confidence: Option<Sure>,
+    /// In a sentence.
+    #[serde(default)]
+    pub summary: String,
+    /// Why it looks like this.
+    #[serde(default)]
+    pub why: Option<String>,
+    /// What to do.
+    #[serde(default)]
+    pub remedies: Vec<Step>,
+    /// What it may be as well.
+    #[serde(default)]
+    pub alternatives: Vec<Alternative>,
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Step {
+    /// In words.
+    pub text: String,
+    /// As a command.
+    pub command: Option<String>,
+}
+
+/// Another cause that was not ruled out.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Alternative {
+    /// How to tell it.
+    #[serde(default)]
+    pub tell_apart: Vec<String>,
+}
+
+/// What no peer of the suite is or has.
+const FOREIGN: [&str; 4] = ["the bridge", "a bridge", "sigul", "signing server"];
+
+impl Verdict {
+    /// Everything that people read of it, in small letters.
+    fn words(&self) -> String {
+        let steps = self.remedies.iter().flat_map(|step| [Some(step.text.as_str()), step.command.as_deref()]);
+        let others = self.alternatives.iter().flat_map(|other| other.tell_apart.iter().map(|it| Some(it.as_str())));
+        let all = [Some(self.summary.as_str()), self.why.as_deref()].into_iter().chain(steps).chain(others);
+        all.flatten().collect::<Vec<_>>().join("\n").to_lowercase()
+    }
 }
 
 impl fmt::Display for Verdict {
@@ -409,6 +454,8 @@ pub(crate) enum Wrong {
     OverCertain,
     /// Less sure than it could be.
     UnderCertain,
+    /// It speaks of what is not there, or leaves out what is to be said.
+    Words,
     /// More or fewer than one connection.
     Connections,
 }
@@ -429,6 +476,11 @@ impl Expectation {
             Some(sure) if sure > self.most => return Some(Wrong::OverCertain),
             Some(sure) if sure >= self.least => {}
             _ => return Some(Wrong::UnderCertain),
+        }
+        let words = verdict.words();
+        let is_right = self.says.iter().all(|said| words.contains(&said.to_lowercase()));
+        if !is_right || FOREIGN.iter().any(|foreign| words.contains(foreign)) {
+            return Some(Wrong::Words);
         }
         (connections > 1).then_some(Wrong::Connections)
     }

@@ -98,6 +98,9 @@ fn run() -> Result<usize, Failure> {
             _ => words.push(word),
         }
     }
+    if let Some(directory) = &reports {
+        std::fs::create_dir_all(directory)?;
+    }
     let kinds = KINDS.iter().map(|text| toml::from_str(text)).collect::<Result<Vec<Faults>, _>>()?;
     let pki = Pki::make()?;
     let faults = || kinds.iter().flat_map(|kind| kind.fault.iter().map(|fault| (kind.kind.as_str(), fault)));
@@ -113,7 +116,7 @@ fn run() -> Result<usize, Failure> {
             }
         }
     }
-    let (next, done) = (Mutex::new(cases.into_iter()), Mutex::new(Vec::new()));
+    let (next, done, broken) = (Mutex::new(cases.into_iter()), Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let jobs = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         let work = || -> Result<(), Failure> {
@@ -121,8 +124,16 @@ fn run() -> Result<usize, Failure> {
                 let Some((kind, peer, fault, version)) = next.lock().expect("nobody panics with it").next() else {
                     return Ok(());
                 };
-                let (report, verdict, wrong) = case_of(&program, &pki, peer, fault, version)
-                    .map_err(|error| format!("{}: {error}", name(peer, fault, version)))?;
+                let (report, verdict, wrong) = match case_of(&program, &pki, peer, fault, version) {
+                    Ok(case) => case,
+                    // It is no verdict, right or wrong, and no reason to leave the others out.
+                    Err(error) => {
+                        let what = format!("{}: {error}", name(peer, fault, version));
+                        eprintln!("not tried: {what}");
+                        broken.lock().expect("nobody panics with it").push(what);
+                        continue;
+                    }
+                };
                 let tried = Tried { kind, peer, fault, version, verdict, wrong };
                 if let Some(wrong) = tried.wrong {
                     eprintln!("{}: {wrong:?}: {}", tried.name(), tried.verdict);
@@ -136,6 +147,10 @@ fn run() -> Result<usize, Failure> {
         let hands: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
         hands.into_iter().try_for_each(|hand| hand.join().expect("it does not panic"))
     })?;
+    let broken = broken.into_inner().map_err(|_| "a case ended in a panic")?;
+    if let Some(first) = broken.first() {
+        return Err(format!("{} cases could not be tried, the first of them {first}", broken.len()).into());
+    }
     let mut done = done.into_inner().map_err(|_| "a case ended in a panic")?;
     done.sort_by_key(|tried| {
         let fault = faults().position(|(_, fault)| fault.id == tried.fault.id);

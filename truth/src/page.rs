@@ -7,11 +7,12 @@ use crate::Tried;
 use crate::case::{Sure, Wrong};
 use crate::peer::{PEERS, Peer};
 
-const WRONG: [(Wrong, &str); 5] = [
+const WRONG: [(Wrong, &str); 6] = [
     (Wrong::Status, "wrong status"),
     (Wrong::Cause, "wrong cause"),
     (Wrong::OverCertain, "too sure"),
     (Wrong::UnderCertain, "not sure enough"),
+    (Wrong::Words, "wrong words"),
     (Wrong::Connections, "more than one connection"),
 ];
 
@@ -43,7 +44,7 @@ pub(crate) fn page(all: &[Tried<'_>]) -> String {
     }
     text += "| kind | cases | right |";
     WRONG.iter().for_each(|(_, name)| text += &format!(" {name} |"));
-    text += "\n|---|---|---|---|---|---|---|---|\n";
+    text += "\n|---|---|---|---|---|---|---|---|---|\n";
     for (kind, of_it) in &kinds {
         let _ = write!(text, "| {kind} | {} | {} |", of_it.len(), with(of_it, None));
         WRONG.iter().for_each(|(wrong, _)| text += &format!(" {} |", with(of_it, Some(*wrong))));

@@ -35,6 +35,7 @@ impl Pki {
         let expired_copy = ca.renewed(&Spec::new("Truth CA", Usage::Authority).valid(-60 * DAY, -DAY))?;
         let old = Identity::self_signed(&Spec::new("Old CA", Usage::Authority).valid(-60 * DAY, -DAY))?;
         let namesake = Identity::authority("Truth CA")?;
+        let client_namesake = Identity::authority("Truth Client CA")?;
         let bare = Identity::self_signed(&Spec::new("Bare CA", Usage::Authority).without_constraints())?;
         let clients_sub = clients_ca.issue(&Spec::new("Truth Client Issuing CA", Usage::Authority))?;
         let servers = servers(&ca, &other, &namesake, &bare)?;
@@ -47,6 +48,7 @@ impl Pki {
             ("expired-copy", expired_copy),
             ("old-ca", old),
             ("namesake", namesake),
+            ("client-namesake", client_namesake),
             ("bare-ca", bare),
         ]);
         Ok(Self { authorities, servers, clients })
@@ -124,6 +126,12 @@ fn servers(ca: &Identity, other: &Identity, namesake: &Identity, bare: &Identity
             identity
         }),
         ("namesake-ca", namesake.issue(&spec())?),
+        ("namesake-with-root", {
+            let mut identity = namesake.issue(&spec())?;
+            identity.chain.push(namesake.certificate.clone());
+            identity
+        }),
+        ("address-as-name", ca.issue(&Spec::new("address", Usage::Server).names(&["DNS:127.0.0.1"]))?),
         ("bare-ca", bare.issue(&spec())?),
         ("self-signed", Identity::self_signed(&spec())?),
         ("wrong-name", ca.issue(&Spec::new("other", Usage::Server).names(&["db.example.org"]))?),

@@ -1,9 +1,9 @@
-# demo: see it work · test: everything that must pass · bench: figures · truth: real servers · fuzz: hostile bytes · deps: what all of that needs
+# demo: see it work · test: everything that must pass · bench: figures · truth: real servers · versions: other releases of Debian · fuzz: hostile bytes · deps: what all of that needs
 # · kill: whoever dies leaves nothing · miri: what is unsafe and pure · build-deps: what building needs · deb, rpm: packages · package-test: packages tried on a clean root
 
 CARGO ?= cargo
 
-.PHONY: all demo test bench truth kill miri deps build-deps package-deps deb rpm package-test fuzz lint
+.PHONY: all demo test bench truth versions kill miri deps build-deps package-deps deb rpm package-test fuzz lint
 
 all: build-deps
 	$(CARGO) build --release
@@ -32,6 +32,12 @@ truth: deps
 	@scripts/deps truth
 	$(CARGO) build --release --quiet
 	$(CARGO) run --release --quiet --package nssight-truth -- target/release/nssight --write docs/truth.md
+
+## The package on Debian's releases, each with its own NSS, and every version's databases read by each; makes docs/versions.md.
+## Wants root, and takes about half an hour the first time.
+versions: deps package-deps
+	@PROFILE=dev scripts/package deb
+	scripts/versions
 
 ## Whole-process figures against tstclnt and python-nss, as ratios of the same run.
 bench: deps

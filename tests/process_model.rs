@@ -143,7 +143,7 @@ fn children_of_a_busy_parent_hang_and_the_tool_does_not() {
     let case = Case::new();
     let started = std::time::Instant::now();
     let report = models(&case, DbFormat::Sql, &[]).report();
-    assert!(started.elapsed().as_secs() < 20);
+    assert!(started.elapsed().as_secs() < 100, "fifty children that hang are waited for at once");
     let row = row(&report, "fork-while-busy");
     assert_eq!(row["runs"], 50);
     let hung: u64 = row["steps"].as_array().unwrap().iter().map(|cell| cell["hung"].as_u64().unwrap()).sum();

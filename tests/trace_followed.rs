@@ -285,9 +285,7 @@ open({done:?}, 'w').close()
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     fs::write(case.path("ready.go"), "").unwrap();
-    let started = Instant::now();
     wait_for(|| done.exists());
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
     assert!(child.wait().unwrap().success());
     let report = read(&case);

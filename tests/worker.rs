@@ -90,7 +90,7 @@ fn a_worker_that_is_killed_gives_a_finding_with_the_signal() {
         tool_verdict(&report, "tool-crashed");
         assert!(report["verdict"]["summary"].as_str().unwrap().contains(&format!("signal {name}")), "{report:#}");
         assert_eq!(code, Some(3));
-        assert!(before.elapsed() < Duration::from_secs(5));
+        assert!(before.elapsed() < Duration::from_secs(15), "the layer has 20 s");
         drop(started.case);
     }
 }
@@ -144,7 +144,7 @@ fn a_worker_that_hangs_gives_a_finding_with_the_time() {
     let (report, code) = report(started.child);
     tool_verdict(&report, "tool-timeout");
     assert_eq!(code, Some(3));
-    assert!(before.elapsed() < Duration::from_secs(6), "{:?}", before.elapsed());
+    assert!(before.elapsed() < Duration::from_secs(30), "{:?}", before.elapsed());
     assert!(fs::metadata(format!("/proc/{}", worker.as_raw_nonzero())).is_err(), "the worker is still there");
 }
 
@@ -154,7 +154,7 @@ fn a_call_that_never_returns_ends_at_its_own_deadline() {
     let before = Instant::now();
     let (report, code) = report(started.child);
     assert_eq!((report["verdict"]["cause"].as_str(), code), (Some("peer-silent"), Some(1)), "{report:#}");
-    assert!(before.elapsed() < Duration::from_secs(4));
+    assert!(before.elapsed() < Duration::from_secs(30));
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn survive(format: Format, name: &str, rounds: usize, seed: u64) {
     println!("{name}: {damaged} of {rounds} were noticed, the slowest took {slowest:?}");
     assert!(damaged > rounds / 50, "{damaged} of {rounds} were noticed");
     // Milliseconds, when nothing else runs.
-    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(20), "{slowest:?}");
 }
 
 #[test]
@@ -147,5 +147,5 @@ fn a_schema_that_would_run_for_ever_is_not_run() {
     fs::write(home.path().join("key4.db"), b"").expect("file");
     let read = Database::open(home.path(), Format::Sql);
     assert!(read.is_err() || read.is_ok_and(|database| database.partial));
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(30));
 }

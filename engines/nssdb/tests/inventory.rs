@@ -99,7 +99,7 @@ fn anything_can_lie_in_the_directory_without_hanging() {
     fs::write(dir.join("cert9.db-wal"), b"x").expect("file");
     let started = Instant::now();
     let inventory = Inventory::of(dir);
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(30));
     let kinds: Vec<FileKind> = inventory.files.iter().map(|file| file.kind).collect();
     assert_eq!(
         kinds[..6],
@@ -124,7 +124,7 @@ fn anything_can_lie_in_the_directory_without_hanging() {
         let error = nssight_nssdb::Database::open(dir, format).map(|_| ());
         assert!(error.is_err());
     }
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(30));
 }
 
 #[test]

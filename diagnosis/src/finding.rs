@@ -30,8 +30,6 @@ pub struct Remedy {
     pub command: Option<String>,
 }
 
-/// As the catalogue says it, with placeholders in place of names.
-
 /// How a layer came out, with everything that was seen on the way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {

@@ -13,7 +13,7 @@ use nssight_tracer::event::{Event, Function, Phase, Purpose};
 
 use crate::address;
 use crate::layers::WORTH_WAITING;
-use crate::overcome::is_overcome;
+use crate::overcome::Later;
 use crate::process::Nss;
 use crate::story::{Call, Story};
 
@@ -56,8 +56,9 @@ pub(crate) fn process_model(story: &Story) -> Option<Outcome> {
 pub(crate) fn finding(story: &Story, layer: Layer, is_bad: bool) -> Option<Outcome> {
     let calls: Vec<&Call> = story.calls.iter().filter(|call| self::layer(call.event.function) == Some(layer)).collect();
     let last = calls.iter().rev().find(|call| call.event.phase != Phase::Note && counts(&call.event))?;
-    let failed =
-        calls.iter().rev().find(|call| call.failed() && counts(&call.event) && !is_overcome(story, layer, call));
+    let mut failures = calls.iter().rev().filter(|call| call.failed() && counts(&call.event)).peekable();
+    let later = failures.peek().map(|_| Later::of(story));
+    let failed = later.and_then(|later| failures.find(|call| !later.overcomes(layer, call)));
     if let (Some(failed), true) = (failed, is_bad) {
         return Some(failure(story, layer, failed));
     }

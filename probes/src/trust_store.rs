@@ -37,6 +37,8 @@ pub struct Opinion {
     pub(crate) says: Option<String>,
     /// Whether it leads to a CA of our own chain; not known where that CA itself is missing.
     pub(crate) issuer_is_ours: Option<bool>,
+    /// A CA above the peer's certificate does not permit its names.
+    pub(crate) is_outside: bool,
 }
 
 /// Looks at the chain of a session that failed. `sent` is what was on the wire, for what NSS gave up before it kept it.
@@ -239,6 +241,8 @@ impl Known {
             out.put(fact::PEER_CHAIN_MISSING_ISSUER.text(&loose.issuer));
         }
         opinion.says = self.says(issuer, state, anchors);
+        let mut above = self.reached.iter().skip(1).map(|place| &self.all[*place]);
+        opinion.is_outside = self.all.first().is_some_and(|leaf| above.any(|ca| !x509::permits(&ca.der, &leaf.der)));
     }
 
     /// The certificate that has these letters, for a sentence.

@@ -88,6 +88,28 @@ pub fn plain_names(der: &[u8]) -> Vec<String> {
     named(der).0
 }
 
+/// Whether a CA permits the host names of a certificate below it (RFC 5280, 4.2.1.10). What cannot be read permits everything: this is
+/// to find a reason, not to trust.
+pub fn permits(authority: &[u8], der: &[u8]) -> bool {
+    let Some(authority) = parse(authority) else { return true };
+    let Some(constraints) = authority.name_constraints().ok().flatten() else { return true };
+    let within = |name: &str, base: &GeneralName<'_>| match base {
+        GeneralName::DNSName(base) => {
+            let (name, base) = (name.to_ascii_lowercase(), base.trim_start_matches('.').to_ascii_lowercase());
+            base.is_empty() || name.strip_suffix(&base).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        }
+        _ => false,
+    };
+    let hosts = plain_names(der).into_iter().filter(|name| name.parse::<std::net::IpAddr>().is_err());
+    hosts.into_iter().all(|name| {
+        let excluded = constraints.value.excluded_subtrees.iter().flatten();
+        let permitted = constraints.value.permitted_subtrees.iter().flatten();
+        let mut named = permitted.filter(|tree| matches!(tree.base, GeneralName::DNSName(_))).peekable();
+        let is_permitted = named.peek().is_none() || named.any(|tree| within(&name, &tree.base));
+        is_permitted && !excluded.into_iter().any(|tree| within(&name, &tree.base))
+    })
+}
+
 /// Where the names stand.
 enum From {
     Alternative,

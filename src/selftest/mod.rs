@@ -54,6 +54,8 @@ struct Outcome {
     /// Verdicts of each door.
     verdicts: BTreeMap<Door, usize>,
     faults: Vec<Row>,
+    /// Those that are none with this NSS.
+    left_out: Vec<String>,
 }
 
 pub(crate) fn run(options: &SelftestOptions) -> ExitCode {
@@ -66,14 +68,19 @@ pub(crate) fn run(options: &SelftestOptions) -> ExitCode {
     if faults.is_empty() {
         return exit::usage("no fault of the lab has that id; `nssight lab list` shows them");
     }
+    // What an older NSS cannot read, a newer one can: there it is no fault.
+    let nss = nssight_nss::library::nss_release();
+    let (faults, left_out): (Vec<Fault>, Vec<Fault>) =
+        faults.into_iter().partition(|fault| fault.nss_before.is_none_or(|first| nss < first));
+    let left_out: Vec<String> = left_out.into_iter().map(|fault| fault.id).collect();
     let bar = ProgressBar::with_draw_target(Some(faults.len() as u64), ProgressDrawTarget::stderr());
     let client = doors::has_client();
     let rows = in_parallel(&faults, client, || bar.inc(1));
     bar.finish_and_clear();
     let missed = rows.iter().filter(|row| !row.ok).count();
     let written = match options.format {
-        TableFormat::Json => json(rows),
-        TableFormat::Human => table(&rows, missed, client),
+        TableFormat::Json => json(rows, left_out),
+        TableFormat::Human => table(&rows, missed, client, &left_out),
     };
     match written {
         Ok(()) if missed == 0 => ExitCode::from(exit::PASSED),
@@ -133,14 +140,14 @@ fn verdicts(rows: &[Row]) -> BTreeMap<Door, usize> {
     Door::ALL.into_iter().map(|door| (door, of(door))).collect()
 }
 
-fn json(faults: Vec<Row>) -> io::Result<()> {
+fn json(faults: Vec<Row>, left_out: Vec<String>) -> io::Result<()> {
     let mut out = terminal::stdout(terminal::Kind::Json);
     let verdicts = verdicts(&faults);
-    serde_json::to_writer_pretty(&mut out, &Outcome { schema: "nssight/selftest/1", verdicts, faults })?;
+    serde_json::to_writer_pretty(&mut out, &Outcome { schema: "nssight/selftest/1", verdicts, faults, left_out })?;
     writeln!(out)
 }
 
-fn table(rows: &[Row], missed: usize, client: bool) -> io::Result<()> {
+fn table(rows: &[Row], missed: usize, client: bool, left_out: &[String]) -> io::Result<()> {
     let mut out = terminal::stdout(terminal::Kind::Text);
     for row in rows {
         let sign = if row.ok { "✓" } else { "✗" };
@@ -155,6 +162,9 @@ fn table(rows: &[Row], missed: usize, client: bool) -> io::Result<()> {
     }
     let given: Vec<String> = verdicts(rows).iter().map(|(door, count)| format!("{count} of {door}")).collect();
     writeln!(out, "{} faults, {missed} missed; verdicts: {}", rows.len(), given.join(", "))?;
+    if !left_out.is_empty() {
+        writeln!(out, "left out, since this NSS is too new for them: {}", left_out.join(", "))?;
+    }
     if !client {
         writeln!(out, "traces and logs were not tried: python3 has no module nss (python-nss)")?;
     }

@@ -5,7 +5,7 @@ use nssight_diagnosis::derive::silence::silence;
 use nssight_diagnosis::fact::fact::TcpFlow;
 use nssight_diagnosis::fact::{Facts, fact};
 use nssight_diagnosis::signal::{Family, Signal, signal};
-use nssight_nss::ErrorCode;
+use nssight_nss::{ErrorCode, NssError};
 use nssight_nss::transport::timed_out;
 use nssight_wire::{AlertDescription, Direction, Foreign, Protocol, RecordFault, Summary};
 
@@ -107,13 +107,12 @@ impl FailedSession<'_> {
             return Some((signal::CHAIN_WEAK_KEY, summary));
         }
         let Some(Err(error)) = &self.facts.decision else { return None };
+        let (shown, error) = self.reason(error);
         let subject = self.facts.objections.iter().find(|objection| objection.error.code == error.code);
         let whose = match subject {
             Some(objection) if objection.depth > 0 => format!("the CA {}", objection.subject),
             _ => format!("{peer}'s certificate"),
         };
-        let shown = Signal::of_nss(error.code.0);
-        let shown = if shown.row().family == Family::Chain { shown } else { signal::CHAIN_REFUSED };
         let summary = match shown {
             signal::CHAIN_EXPIRED => format!("{whose} is outside its validity"),
             signal::CHAIN_ISSUER_EXPIRED if self.store.says.is_none() => {
@@ -128,6 +127,9 @@ impl FailedSession<'_> {
                 }
             }
             signal::CHAIN_REVOKED => format!("{whose} is revoked by a list in the database ({})", error.name),
+            signal::CHAIN_NAME_CONSTRAINTS if is_nameless(error) => {
+                format!("a CA above {peer}'s certificate does not permit its name ({})", error.name)
+            }
             signal::CHAIN_NAME_CONSTRAINTS | signal::CHAIN_UNKNOWN_CRITICAL | signal::CHAIN_PATH_TOO_LONG => {
                 format!("the chain of {peer}'s certificate is not valid: {} to {whose}", error.name)
             }
@@ -143,6 +145,27 @@ impl FailedSession<'_> {
             },
         };
         Some((shown, summary))
+    }
+
+    /// What NSS has against the chain. From 3.110 on it calls the issuer unknown wherever a chain does not hold (measured, with a path
+    /// that is too long and a name that is not permitted): where the issuer is here and trusted, its list of objections has the reason,
+    /// or our own look at the chain.
+    fn reason<'a>(&'a self, error: &'a NssError) -> (Signal, &'a NssError) {
+        let chain = |error: &NssError| Some(Signal::of_nss(error.code.0)).filter(|it| it.row().family == Family::Chain);
+        if is_nameless(error) && self.store.facts.has(fact::TrustStoreIssuer::Trusted) {
+            let holds_not = |shown: &Signal| {
+                [signal::CHAIN_PATH_TOO_LONG, signal::CHAIN_NAME_CONSTRAINTS, signal::CHAIN_UNKNOWN_CRITICAL].contains(shown)
+            };
+            let named = self.facts.objections.iter().map(|objection| &objection.error);
+            let mut named = named.filter_map(|error| Some((chain(error).filter(holds_not)?, error)));
+            if let Some(found) = named.next() {
+                return found;
+            }
+            if self.store.is_outside {
+                return (signal::CHAIN_NAME_CONSTRAINTS, error);
+            }
+        }
+        (chain(error).unwrap_or(signal::CHAIN_REFUSED), error)
     }
 
     fn wrong_name(&self) -> String {
@@ -270,6 +293,11 @@ impl FailedSession<'_> {
 /// A peer that began with TLS, or has the right idea of a record, is not some other service.
 fn is_misframed(foreign: &Foreign) -> bool {
     foreign.after_records > 0 || matches!(foreign.fault, RecordFault::Length(_))
+}
+
+/// Whether an error says no more than that no issuer was found.
+fn is_nameless(error: &NssError) -> bool {
+    error.code == ErrorCode::SEC_ERROR_UNKNOWN_ISSUER
 }
 
 fn last_received(wire: &Summary) -> String {

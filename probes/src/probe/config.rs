@@ -22,15 +22,13 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     notes.put(fact::ConfigState::Usable);
     note_values(target, &mut notes);
     let warnings = &walk.settings.warnings;
+    // Flags alone are all read.
+    let mut quiet: Vec<Fact> = vec![fact::ConfigIgnored::None.into()];
     if !target.config_files.is_empty() {
-        let quiet: [Fact; 3] = [
-            fact::ConfigPasswordExposed::No.into(),
-            fact::ConfigDaemon::AsNeeded.into(),
-            fact::ConfigIgnored::None.into(),
-        ];
-        for fact in quiet.into_iter().filter(|quiet| warnings.iter().all(|warning| warning.fact.id != quiet.id)) {
-            notes.put(fact);
-        }
+        quiet.extend([fact::ConfigPasswordExposed::No.into(), fact::ConfigDaemon::AsNeeded.into()]);
+    }
+    for fact in quiet.into_iter().filter(|quiet| warnings.iter().all(|warning| warning.fact.id != quiet.id)) {
+        notes.put(fact);
     }
     if let [first, rest @ ..] = warnings.as_slice() {
         for warning in rest {

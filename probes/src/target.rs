@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::profile::Profile;
-use nssight_diagnosis::verdict::Names;
+use nssight_diagnosis::verdict::{Names, Peer};
 use nssight_diagnosis::{Component, Layer};
 
 /// Which part this host plays; it follows from the configuration's sections.
@@ -163,7 +163,7 @@ impl TlsVersion {
 impl std::str::FromStr for TlsVersion {
     type Err = String;
 
-    /// `tls1.2` as Sigul writes it; `1.2` for short.
+    /// `tls1.2` as configurations have it; `1.2` for short.
     fn from_str(text: &str) -> Result<Self, String> {
         match text.strip_prefix("tls").unwrap_or(text) {
             "1.0" => Ok(Self::Tls10),
@@ -289,11 +289,11 @@ pub struct TargetSummary {
 }
 
 impl Target {
-    /// Any TLS peer, unless a server behind it is known or a configuration of Sigul was read.
+    /// Any TLS peer, unless a server behind it is known or a configuration was read.
     pub fn profile(&self) -> Profile {
         match self.server.is_none() && self.config_files.is_empty() {
-            true => Profile::Tls,
-            false => Profile::Sigul,
+            true => Profile::of(Peer::Plain),
+            false => Profile::of(Peer::Bridge),
         }
     }
 

@@ -10,7 +10,7 @@ mod users;
 use nssight_diagnosis::verdict::Peer;
 
 use crate::probe::{inner_handshake, request as request_layer};
-use crate::profile::Details;
+use crate::profile::{Configuration, Details};
 
 /// Two hops.
 pub const DETAILS: Details = Details {
@@ -18,6 +18,7 @@ pub const DETAILS: Details = Details {
     subject: "the bridge",
     beyond: &[bridge::PROBE, inner_handshake::PROBE, request_layer::PROBE],
     on_request: &[],
-    configuration: Some(settings::read),
+    configuration: Some(Configuration { read: settings::read, programs: "sigul", is_in: settings::is_in }),
+    refusal: Some(request::refusal),
     allowed: Some(settings::check_port),
 };

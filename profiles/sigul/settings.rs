@@ -25,6 +25,13 @@ const SYSTEM_DIRECTORY: &str = "/etc/sigul";
 /// The port that a Sigul bridge keeps for servers.
 const SERVER_PORT: u16 = 44333;
 
+/// Whether a file is one of Sigul's, by its sections.
+pub(super) fn is_in(content: &[u8]) -> bool {
+    let has = |section: &[u8]| content.split(|byte| *byte == b'\n').any(|line| line.trim_ascii() == section);
+    // Others have a section [nss], too: sssd, for one.
+    has(b"[nss]") && [&b"[client]"[..], b"[server]", b"[bridge]"].into_iter().any(has)
+}
+
 /// Reads what the command line names, or else the usual files.
 ///
 /// # Errors

@@ -13,5 +13,6 @@ pub const DETAILS: Details = Details {
     beyond: &[],
     on_request: &[http::PROBE],
     configuration: None,
+    refusal: None,
     allowed: None,
 };

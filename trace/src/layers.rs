@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use nssight_diagnosis::derive::close::close_cost;
 use nssight_diagnosis::fact::{Fact, Facts, Hop, SeenBy, Word, fact};
-use nssight_diagnosis::signal::{Library, Signal, signal};
+use nssight_diagnosis::signal::{Signal, signal};
+use nssight_diagnosis::verdict::Peer;
 use nssight_diagnosis::{Finding, Layer, Notes, Outcome, Status};
 use nssight_nss::transport::End;
 use nssight_nss::{ErrorCode, NssError, Step};
+use nssight_probes::profile::Profile;
 use nssight_probes::session_facts::{FailedSession, Seen, damaged_carrier};
 use nssight_probes::trust_store::Opinion;
 use nssight_probes::{SeenCertificate, error_info};
@@ -245,10 +247,8 @@ impl Story {
             );
             return proves_nothing(facts, text);
         }
-        let mut notes = with(facts);
-        if let Some((end, _)) = self.outer().filter(|_| hop == Hop::Server).and_then(Session::how_it_ended) {
-            notes.put(end);
-        }
+        let outer = self.outer().filter(|_| hop == Hop::Server);
+        let notes = with_end(with(facts), outer.and_then(Session::how_it_ended));
         notes.fail(shown, summary).error(error_info::of(error))
     }
 
@@ -357,10 +357,9 @@ impl Story {
             let summary = "somebody ended the program before the reply was whole";
             return Some(proves_nothing(notes.facts().clone(), summary.to_owned()));
         }
-        // A number that is no error of Sigul's is one that this version does not know.
+        let signal_of = Profile::of(Peer::Bridge).details().refusal;
         let refusal = outer.reply_code.filter(|code| *code != 0);
-        let refusal =
-            refusal.map(|code| Signal::of_code(Library::Sigul, code.into()).unwrap_or(signal::REQUEST_REFUSED));
+        let refusal = refusal.map(|code| signal_of.map_or(signal::REQUEST_REFUSED, |signal_of| signal_of(code.into())));
         let (state, shown, summary) = match refusal {
             Some(signal::REQUEST_AUTHENTICATION_FAILED) => {
                 (None, signal::REQUEST_AUTHENTICATION_FAILED, "the server answered that authentication failed")
@@ -383,10 +382,15 @@ impl Story {
         if let Some(state) = state {
             notes.put(state);
         }
-        if let Some((end, _)) = outer.how_it_ended() {
-            notes.put(end);
-        }
-        Some(notes.fail(shown, summary))
+        Some(with_end(notes, outer.how_it_ended()).fail(shown, summary))
+    }
+}
+
+/// With how the session that carries another one ended.
+fn with_end(notes: Notes, end: Option<(fact::OuterSessionEnd, u64)>) -> Notes {
+    match end {
+        Some((end, _)) => notes.with(end),
+        None => notes,
     }
 }
 

@@ -1,12 +1,13 @@
 //! Servers of other projects: NSS's selfserv and OpenSSL's s_server.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
+use nssight_fixtures::ports;
 use openssl::ssl::{Ssl, SslContext, SslMethod, SslStream, SslVerifyMode, SslVersion};
 
 use super::{Case, PASSWORD, PKI};
@@ -48,7 +49,7 @@ pub fn selfserv_with(case: &Case, Selfserv { version, trust }: Selfserv<'_>) -> 
         .unwrap()
         .build(&directory)
         .unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = ports::listen().unwrap().local_addr().unwrap().port();
     let mut command = Command::new("selfserv");
     command.arg("-d").arg(DbFormat::Sql.directory(&directory)).args(["-n", "bridge", "-r", "-r"]);
     command.args(["-p", &port.to_string(), "-V", &format!("{version}:{version}"), "-f"]).arg(case.password_file());
@@ -101,7 +102,7 @@ pub struct Judge {
 
 /// A server for so many connections; what it takes for ever is ended with the test.
 pub fn judging(judge: Judge, connections: usize) -> (u16, JoinHandle<()>) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let listener = ports::listen().unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut context = SslContext::builder(SslMethod::tls_server()).unwrap();
     context.set_min_proto_version(Some(SslVersion::TLS1_3)).unwrap();

@@ -1,6 +1,7 @@
 //! Kinds of deployments: any TLS peer, or a bridge with a server behind it. Each is a folder in `profiles/`; `build.rs` makes a
 //! [`Profile`] of each.
 
+use nssight_diagnosis::fact::Hop;
 use nssight_diagnosis::signal::Signal;
 use nssight_diagnosis::verdict::Peer;
 use schemars::JsonSchema;
@@ -16,7 +17,9 @@ include!(concat!(env!("OUT_DIR"), "/profiles.rs"));
 pub struct Details {
     /// What verdicts call the first hop.
     pub peer: Peer,
-    /// The same as a subject in a sentence.
+    /// Its hops in the order of the way, and what the far end of each is called.
+    pub hops: &'static [(Hop, &'static str)],
+    /// What verdicts call the first hop, as a subject in a sentence.
     pub subject: &'static str,
     /// The probes after the handshake with it, in the order of the walk.
     pub beyond: &'static [Probe],

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::profile::Profile;
+use nssight_diagnosis::fact::Hop;
 use nssight_diagnosis::verdict::{Names, Peer};
 use nssight_diagnosis::{Component, Layer};
 
@@ -323,7 +324,28 @@ impl Target {
     }
 }
 
+/// One hop of the way to what is asked for. Facts and events of the wire say which one they are about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NamedHop {
+    /// The session, as facts name it.
+    pub hop: Hop,
+    /// What its far end is called: "peer", "bridge", "server".
+    pub name: String,
+    /// Where that is, as far as the target says it: host and port of what is connected to, the host of what is behind it.
+    pub address: Option<String>,
+}
+
 impl TargetSummary {
+    /// The hops of its profile, in the order of the way.
+    pub fn hops(&self) -> Vec<NamedHop> {
+        let address = |hop: Hop| match hop {
+            Hop::Peer => self.bridge.as_ref().map(|bridge| bridge.value.clone()),
+            Hop::Server => self.server.as_ref().map(|server| server.value.clone()),
+        };
+        let hops = self.profile.details().hops.iter();
+        hops.map(|(hop, name)| NamedHop { hop: *hop, name: (*name).to_owned(), address: address(*hop) }).collect()
+    }
+
     /// The target's own names, for what a cause advises.
     pub fn names(&self) -> Names {
         let peer = self.bridge.as_ref().and_then(|bridge| bridge.value.rsplit_once(':'));

@@ -7,6 +7,7 @@ mod settings;
 mod tunnel;
 mod users;
 
+use nssight_diagnosis::fact::Hop;
 use nssight_diagnosis::verdict::Peer;
 
 use crate::probe::{inner_handshake, request as request_layer};
@@ -15,6 +16,7 @@ use crate::profile::{Configuration, Details};
 /// Two hops.
 pub const DETAILS: Details = Details {
     peer: Peer::Bridge,
+    hops: &[(Hop::Peer, "bridge"), (Hop::Server, "server")],
     subject: "the bridge",
     beyond: &[bridge::PROBE, inner_handshake::PROBE, request_layer::PROBE],
     on_request: &[],

@@ -2,6 +2,7 @@
 
 mod http;
 
+use nssight_diagnosis::fact::Hop;
 use nssight_diagnosis::verdict::Peer;
 
 use crate::profile::Details;
@@ -9,6 +10,7 @@ use crate::profile::Details;
 /// One hop.
 pub const DETAILS: Details = Details {
     peer: Peer::Plain,
+    hops: &[(Hop::Peer, "peer")],
     subject: "the peer",
     beyond: &[],
     on_request: &[http::PROBE],

@@ -252,6 +252,7 @@ fn as_walk(report: &TraceReport) -> Report {
         started: String::new(),
         connections_opened: 0,
         verdict: report.verdict.clone(),
+        hops: report.target.hops(),
         target: report.target.clone(),
         probes: report.layers.clone(),
         wire: report.wire.clone(),

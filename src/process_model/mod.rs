@@ -1,6 +1,7 @@
 //! `nssight process-model`: does NSS behave differently in a thread, after a fork, in a fresh process?
 
 mod channels;
+mod conclusions;
 mod context;
 mod matrix;
 mod model;

@@ -17,18 +17,28 @@ use nssight_runner::passwords::{self, Passwords};
 use crate::cli::{PasswordOptions, WalkedOptions};
 use crate::password;
 
+/// Which settings are wanted.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// `-c`
+    pub(crate) config: Option<&'a Path>,
+    /// The other flags.
+    pub(crate) overrides: &'a Overrides,
+    /// Where the password is.
+    pub(crate) password: &'a PasswordOptions,
+    /// The last layer that needs any.
+    pub(crate) until: Layer,
+    /// Time that one layer may take.
+    pub(crate) timeout: Duration,
+}
+
 /// Reads the password from where the options say, or out of the configuration, and the configuration under the options.
-/// What is wrong with the configuration is part of the settings; `until` is the last layer that needs any.
+/// What is wrong with the configuration is part of the settings.
 ///
 /// # Errors
 /// In words, when the password cannot be read from where it was said to be.
-pub(crate) fn load(
-    config: Option<&Path>,
-    overrides: &Overrides,
-    password: &PasswordOptions,
-    until: Layer,
-    timeout: Duration,
-) -> Result<(Settings, Option<Password>), String> {
+pub(crate) fn load(wanted: Wanted<'_>) -> Result<(Settings, Option<Password>), String> {
+    let Wanted { config, overrides, password, until, timeout } = wanted;
     let source = password::source(password);
     let given = source.as_ref().map_or(Ok(None), passwords::read)?;
     let home = std::env::var_os("HOME").map(PathBuf::from);
@@ -37,23 +47,16 @@ pub(crate) fn load(
     Ok((settings, given.or(configured)))
 }
 
-/// As [`load`]; and where a configuration of Sigul has no `nss-password`, somebody at a terminal is asked for it, as Sigul's own programs
-/// ask.
+/// As [`load`]; and where a configuration has no password, somebody at a terminal is asked for it, as its own programs ask.
 ///
 /// # Errors
 /// As [`load`].
-pub(crate) fn load_or_ask(
-    config: Option<&Path>,
-    overrides: &Overrides,
-    password: &PasswordOptions,
-    until: Layer,
-    timeout: Duration,
-) -> Result<(Settings, Option<Password>), String> {
-    let (mut settings, given) = load(config, overrides, password, until, timeout)?;
+pub(crate) fn load_or_ask(wanted: Wanted<'_>) -> Result<(Settings, Option<Password>), String> {
+    let (mut settings, given) = load(wanted)?;
     let asks = |target: &&mut Target| {
         let missing = target.password == PasswordSource::None && !target.config_files.is_empty();
         missing
-            && until >= Layer::Password
+            && wanted.until >= Layer::Password
             && io::stdin().is_terminal()
             && has_password(&target.database.value.argument)
     };
@@ -72,6 +75,7 @@ fn has_password(argument: &OsStr) -> bool {
 pub(crate) fn of_walk(options: &WalkedOptions, plan: &Plan) -> Result<(Settings, Passwords), String> {
     let (config, overrides) = (options.config.as_deref(), options.overrides());
     let load = if plan.walks(Layer::Password) { load_or_ask } else { load };
-    let (settings, database) = load(config, &overrides, &options.password, plan.until, options.walk.timeout)?;
+    let (password, until, timeout) = (&options.password, plan.until, options.walk.timeout);
+    let (settings, database) = load(Wanted { config, overrides: &overrides, password, until, timeout })?;
     Ok((settings, Passwords { database, admin: password::admin(&options.admin)? }))
 }

@@ -2,20 +2,18 @@
 
 mod common;
 
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::servers::{s_server, selfserv};
+use common::servers::{Judge, judging, s_server, selfserv};
 use common::{Case, NICKNAME, PASSWORD, PKI, Run, binary, hold_to_schema, run_beside};
 use nssight_fixtures::authority::{KeyKind, Spec, Usage};
 use nssight_fixtures::deployment::Deployment;
 use nssight_fixtures::endpoint::{Endpoint, Options};
 use nssight_fixtures::fault::Change;
 use nssight_fixtures::nssdb::DbFormat;
-use openssl::ssl::{Ssl, SslContext, SslMethod, SslStream, SslVerifyMode, SslVersion};
 use serde_json::Value;
 
 fn clients(database: &Path, password: &Path, port: u16, more: &[&str]) -> Run {
@@ -170,30 +168,8 @@ fn a_certificate_that_the_peer_rejects_fails_for_all_of_them() {
 }
 
 /// A server for TLS 1.3 that thinks for so long about each client's certificate, and then refuses it.
-fn refuses_after(thought: Duration) -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let mut context = SslContext::builder(SslMethod::tls_server()).unwrap();
-    context.set_min_proto_version(Some(SslVersion::TLS1_3)).unwrap();
-    context.set_certificate(&PKI.bridge.certificate).unwrap();
-    context.set_private_key(&PKI.bridge.key).unwrap();
-    // Called once: whatever it objects to first ends the verification.
-    context.set_verify_callback(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT, move |_, _| {
-        std::thread::sleep(thought);
-        false
-    });
-    let context = context.build();
-    std::thread::spawn(move || {
-        for socket in listener.incoming() {
-            let mut stream = SslStream::new(Ssl::new(&context).unwrap(), socket.unwrap()).unwrap();
-            std::thread::spawn(move || {
-                // Half a round trip early (RFC 8446, 2): what comes then is no acceptance.
-                let _ = stream.read_early_data(&mut [0; 16]).and_then(|_| stream.write_early_data(b"220 ready\r\n"));
-                let _ = stream.accept();
-            });
-        }
-    });
-    port
+fn refuses_after(after: Duration) -> u16 {
+    judging(Judge { after, refuses: true, speaks_first: true, tickets: 2 }, usize::MAX).0
 }
 
 #[test]

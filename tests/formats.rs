@@ -250,6 +250,25 @@ fn nothing_that_strangers_wrote_is_markup_in_any_format() {
 }
 
 #[test]
+fn the_hops_of_the_way_have_names() {
+    let hops = |fault: &str| {
+        let report = lab(fault, "json").report();
+        let hops = report["hops"].as_array().unwrap().clone();
+        let address = |setting: &str| report["target"][setting]["value"].clone();
+        let addresses = [address("bridge"), address("server")];
+        hold_to_schema("report", &[report]);
+        assert!(hops.iter().zip(addresses).all(|(hop, address)| hop["address"] == address), "{hops:#?}");
+        let words = |hop: &Value| ["hop", "name"].map(|key| hop[key].as_str().unwrap().to_owned());
+        hops.iter().map(words).collect::<Vec<_>>()
+    };
+    let named = |all: &[[&str; 2]]| all.iter().map(|hop| hop.map(str::to_owned)).collect::<Vec<_>>();
+    assert_eq!(hops("healthy"), named(&[["peer", "bridge"], ["server", "server"]]));
+    assert_eq!(hops("plain-tls-1.3"), named(&[["peer", "peer"]]));
+    // Where nothing could be configured, there is nobody to have an address.
+    assert_eq!(hops("config-missing"), named(&[["peer", "bridge"], ["server", "server"]]));
+}
+
+#[test]
 fn our_own_certificate_is_in_the_report_whatever_the_network_does() {
     let certificates = |fault: &str| {
         let report = lab(fault, "json").report();

@@ -3,60 +3,15 @@
 
 mod common;
 
-use std::net::TcpListener;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use common::{Case, NICKNAME, PKI, Run, binary, run};
+use common::servers::{Judge, judging};
+use common::{Case, NICKNAME, Run, binary, run};
 use nssight_fixtures::nssdb::DbFormat;
-use openssl::ssl::{Ssl, SslContext, SslMethod, SslStream, SslVerifyMode, SslVersion};
-
-/// How a server judges its client.
-#[derive(Clone, Copy)]
-struct Judge {
-    /// It thinks about the certificate for so long.
-    after: Duration,
-    refuses: bool,
-    /// It says something in its own first flight.
-    speaks_first: bool,
-    tickets: usize,
-}
-
-/// A server for one connection; what it takes for ever is ended with the test.
-fn server(judge: Judge) -> (u16, JoinHandle<()>) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let mut context = SslContext::builder(SslMethod::tls_server()).unwrap();
-    context.set_min_proto_version(Some(SslVersion::TLS1_3)).unwrap();
-    context.set_certificate(&PKI.bridge.certificate).unwrap();
-    context.set_private_key(&PKI.bridge.key).unwrap();
-    context.set_num_tickets(judge.tickets).unwrap();
-    context.set_verify_callback(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT, move |_, store| {
-        if store.error_depth() == 0 {
-            thread::sleep(judge.after);
-        }
-        !judge.refuses
-    });
-    let context = context.build();
-    let worker = thread::spawn(move || {
-        let (socket, _) = listener.accept().unwrap();
-        let mut stream = SslStream::new(Ssl::new(&context).unwrap(), socket).unwrap();
-        if judge.speaks_first {
-            // Half a round trip early (RFC 8446, 2): before the client's flight has come.
-            assert_eq!(stream.read_early_data(&mut [0; 16]).unwrap(), 0);
-            stream.write_early_data(b"220 ready\r\n").unwrap();
-        }
-        if stream.accept().is_ok() {
-            // Until the client goes.
-            let _ = stream.ssl_read(&mut [0; 16]);
-        }
-    });
-    (port, worker)
-}
 
 fn diagnosed(judge: Judge, flags: &[&str]) -> Run {
     let case = Case::new();
-    let (port, server) = server(judge);
+    let (port, server) = judging(judge, 1);
     let database = case.database(DbFormat::Sql);
     let mut command = binary();
     command.args(["diagnose", &format!("localhost:{port}"), "--nickname", NICKNAME, "--db"]).arg(&database);

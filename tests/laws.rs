@@ -13,7 +13,8 @@ use std::sync::LazyLock;
 
 use common::lab::{client, over_all, to_its_end};
 use common::{binary, run};
-use nssight_diagnosis::fact::{FACTS, Fact, Facts, Kind};
+use nssight_diagnosis::cause::Condition;
+use nssight_diagnosis::fact::{FACTS, Fact, FactId, Facts, Kind};
 use nssight_diagnosis::judge::{Case, judge};
 use nssight_diagnosis::signal::{Family, Shown};
 use nssight_diagnosis::verdict::{Names, Verdict, diagnose, doubted};
@@ -102,14 +103,25 @@ fn traced(fault: &Fault, directory: &Path) -> (Option<Vec<Finding>>, Vec<PathBuf
     (layers, logs.into_iter().filter(|path| path.exists()).collect())
 }
 
+/// Facts of which rules want to know only whether they were told.
+static TOLD: LazyLock<Vec<FactId>> = LazyLock::new(|| {
+    let rules = Cause::ALL.iter().map(|cause| &cause.entry().rules);
+    let blocks = rules.flat_map(|rules| rules.supported_by.iter().chain(rules.proved_by).chain(rules.excluded_by));
+    let told = blocks.flat_map(|block| block.facts).filter_map(|condition| match condition {
+        Condition::Told(id) => Some(*id),
+        _ => None,
+    });
+    told.collect()
+});
+
 /// What is sure in a world.
 type Certainty = Option<(Outcome, Option<Cause>, Option<Component>)>;
 
 impl World {
-    /// Its facts that are words, by their places: no rule rests on anything else.
+    /// Its facts that rules rest on, by their places: words, and what only has to be told.
     fn words(&self) -> Vec<usize> {
-        let is_word = |(_, fact): &(usize, &Fact)| fact.id.row().kind == Kind::Word;
-        self.facts().enumerate().filter(is_word).map(|(place, _)| place).collect()
+        let is_asked = |(_, fact): &(usize, &Fact)| fact.id.row().kind == Kind::Word || TOLD.contains(&fact.id);
+        self.facts().enumerate().filter(is_asked).map(|(place, _)| place).collect()
     }
 
     fn facts(&self) -> Box<dyn Iterator<Item = &Fact> + '_> {
@@ -143,7 +155,8 @@ impl World {
     /// All that the judge may look at, in words that are alike for worlds that are.
     fn looks(&self) -> String {
         let words = |facts: &Facts| -> BTreeSet<String> {
-            let words = facts.iter().filter_map(|fact| Some((fact.id.row().id, fact.word()?, fact.hop)));
+            let told = |fact: &Fact| TOLD.contains(&fact.id).then_some("told");
+            let words = facts.iter().filter_map(|fact| Some((fact.id.row().id, fact.word().or(told(fact))?, fact.hop)));
             words.map(|word| format!("{word:?}")).collect()
         };
         match self {

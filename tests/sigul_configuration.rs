@@ -39,6 +39,19 @@ fn refused(run: &Run, component: &str, says: &str) {
     assert!(run.report()["verdict"]["summary"].as_str().unwrap().contains(says), "{says}: {run:#?}");
 }
 
+/// Blamed on a key that has no effect, which is the first thing to correct.
+fn blamed_on_key(run: &Run, seen_at: &str, instead: &str, key: &str) {
+    let report = run.report();
+    assert_eq!(verdict(run), ["fail", "config-ignored-key", "client-config", "likely"].map(Value::from), "{run:#?}");
+    assert_eq!((&report["verdict"]["layer"], &report["verdict"]["seen_at"]), (&"config".into(), &seen_at.into()));
+    let first = report["verdict"]["remedies"][0]["text"].as_str().unwrap();
+    assert!(first.starts_with("Correct the key") && first.contains(key), "{first}");
+    assert!(report["verdict"]["summary"].as_str().unwrap().contains(key), "{run:#?}");
+    let others = report["verdict"]["alternatives"].as_array().unwrap();
+    assert!(others.iter().any(|other| other["cause"] == instead), "{others:#?}");
+    assert_eq!(finding(run, "config")["cause"], "config-ignored-key", "{run:#?}");
+}
+
 fn finding(run: &Run, layer: &str) -> Value {
     let probes = run.report()["probes"].as_array().unwrap().clone();
     probes.into_iter().find(|probe| probe["layer"] == layer).unwrap()
@@ -97,11 +110,7 @@ fn a_key_without_an_effect_is_a_warning_and_is_named_where_it_matters() {
         &format!("nss-password-file: {}\n", case.password_file().display()),
         &format!("client-cert-nickname: {NICKNAME}\n"),
     );
-    assert_eq!(verdict(&file)[1], "password-missing", "{file:#?}");
-    let said = file.report()["verdict"]["summary"].as_str().unwrap().to_owned();
-    assert!(said.contains(":3: key \"nss-password-file\" in section [nss] is ignored"), "{said}");
-    let config = finding(&file, "config");
-    assert_eq!((&config["status"], &config["cause"]), (&"warn".into(), &"config-ignored-key".into()), "{file:#?}");
+    blamed_on_key(&file, "password", "password-missing", ":3: key \"nss-password-file\" in section [nss] is ignored");
 
     let password = format!("nss-password: {PASSWORD}\n");
     let misplaced = client(&format!("nss-password-old: x\nnss-dirs: /x\nclient-cert-nickname: mine\n{password}"), "");
@@ -116,9 +125,8 @@ fn a_key_without_an_effect_is_a_warning_and_is_named_where_it_matters() {
     );
     let config = private(&case, "client.conf", &text);
     let nickname = run(binary().args(["diagnose", "--format", "json", "--until", "private-key", "-c"]).arg(config));
-    assert_eq!(verdict(&nickname)[1], "cert-not-found", "{nickname:#?}");
-    let said = nickname.report()["verdict"]["summary"].as_str().unwrap().to_owned();
-    assert!(said.contains(":4: key \"client-cert-nickname\" in section [nss] is ignored"), "{said}");
+    let key = ":4: key \"client-cert-nickname\" in section [nss] is ignored: it belongs in section [client]";
+    blamed_on_key(&nickname, "certificate", "cert-not-found", key);
 
     // What it bears on works, or is walked no further: the walk passes, with the warning, and nothing else is blamed on it.
     let right = format!("client-cert-nickname: {NICKNAME}\n");

@@ -8,12 +8,15 @@ use serde::Deserialize;
 
 use super::facts::{self, Fact};
 use super::signals::{self, Signal};
-use super::write::{OneOrMore, camel, slice};
+use super::write::{OneOrMore, camel, option, slice};
 
 /// The name by which a condition speaks of the signal itself.
 const SIGNAL: &str = "signal.name";
 /// The layer where the signal was shown, in a condition.
 const PLACE: &str = "signal.layer";
+
+/// In a condition, that a fact which is no word was told at all.
+const TOLD: &str = "*";
 
 type Conditions = BTreeMap<String, OneOrMore>;
 
@@ -32,6 +35,8 @@ pub(crate) struct Cause {
     transient_if: Conditions,
     #[serde(default)]
     rare: bool,
+    #[serde(default)]
+    underlies: bool,
     #[serde(default = "home")]
     at: String,
     title: String,
@@ -114,6 +119,7 @@ struct Block {
     say: String,
     grade: Option<String>,
     component: Option<String>,
+    remedy: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -187,6 +193,10 @@ impl Tables<'_> {
                 let layers = values.all().into_iter().map(|layer| format!("Layer::{}", camel(layer)));
                 return format!("Condition::Layer({})", slice(layers));
             }
+            if values.all() == [TOLD] {
+                let fact = facts::find_untyped(self.facts, id, place);
+                return format!("Condition::Told(FactId({fact}))");
+            }
             let pairs: Vec<(usize, usize)> =
                 values.all().into_iter().map(|value| facts::find(self.facts, id, value, place)).collect();
             let (fact, words) = (pairs[0].0, slice(pairs.iter().map(|(_, word)| word.to_string())));
@@ -209,9 +219,10 @@ impl Tables<'_> {
             let component =
                 block.component.as_ref().map_or("None".to_owned(), |it| format!("Some(Component::{})", camel(it)));
             format!(
-                "Block {{ facts: {}, say: {:?}, grade: Grade::{grade}, component: {component} }}",
+                "Block {{ facts: {}, say: {:?}, grade: Grade::{grade}, component: {component}, remedy: {} }}",
                 self.conditions(&block.facts, place),
-                block.say
+                block.say,
+                option(&block.remedy)
             )
         }))
     }
@@ -312,7 +323,7 @@ pub(crate) fn generate(causes: &[Cause], facts: &[Fact], signals: &[Signal]) -> 
         writeln!(
             out,
             " Entry {{ id: Cause::{}, layer: Layer::{}, faults: {}, title: {}, why: {}, confirm: {}, fix: {}, see_also: {}, rules: Rules {{ \
-             prior: {}, effect: Effect::{}, transient: {}, transient_if: {}, rare: {}, at: At::{}, shows: {}, needs: {}, \
+             prior: {}, effect: Effect::{}, transient: {}, transient_if: {}, rare: {}, underlies: {}, at: At::{}, shows: {}, needs: {}, \
              excluded_by: {}, supported_by: {}, proved_by: {}, tell_apart: {} }} }},",
             camel(&cause.id),
             camel(&cause.layer),
@@ -327,6 +338,7 @@ pub(crate) fn generate(causes: &[Cause], facts: &[Fact], signals: &[Signal]) -> 
             cause.transient,
             tables.conditions(&cause.transient_if, &cause.id),
             cause.rare,
+            cause.underlies,
             camel(&cause.at),
             tables.shows(&cause.shows, &cause.id),
             tables.conditions(&cause.needs, &cause.id),

@@ -69,6 +69,14 @@ pub(crate) fn find(facts: &[Fact], id: &str, value: &str, place: &str) -> (usize
     (index, value.unwrap_or_else(|| panic!("{place}: the fact {id} has no such value")))
 }
 
+/// The number of a fact that is no word and is told once at most.
+pub(crate) fn find_untyped(facts: &[Fact], id: &str, place: &str) -> usize {
+    let index = facts.iter().position(|fact| fact.id == id).unwrap_or_else(|| panic!("{place}: there is no fact {id}"));
+    assert!(facts[index].kind != "word", "{place}: {id} is a word, and a rule says which");
+    assert!(!facts[index].many, "{place}: {id} may be told several times, so no rule can rest on it");
+    index
+}
+
 pub(crate) fn generate(facts: &[Fact]) -> String {
     let mut rows = String::from("/// Every fact, in the order of their ids.\npub static FACTS: &[FactRow] = &[\n");
     let mut keys = String::from(

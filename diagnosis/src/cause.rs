@@ -193,6 +193,8 @@ pub enum At {
 pub enum Condition {
     /// This fact has one of these words.
     Fact(FactId, &'static [u8]),
+    /// This fact, which is no word, was told.
+    Told(FactId),
     /// The signal is one of these.
     Signal(&'static [Signal]),
     /// The signal was shown at one of these layers.
@@ -223,6 +225,9 @@ pub struct Block {
     pub grade: Grade,
     /// Whose fault it proves.
     pub component: Option<Component>,
+    /// What to do first where it supports a cause, more exactly than the catalogue can say it: the text of its fact that is no word
+    /// follows.
+    pub remedy: Option<&'static str>,
 }
 
 /// Signals that a cause shows, and where.
@@ -264,6 +269,8 @@ pub struct Rules {
     pub transient_if: &'static [Condition],
     /// It keeps no other cause from being certain.
     pub rare: bool,
+    /// What it brings about has causes of its own. It goes before them where a fact ties it to the place, and is silent elsewhere.
+    pub underlies: bool,
     /// Which layer a verdict names.
     pub at: At,
     /// What shows it.

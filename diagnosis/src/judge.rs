@@ -37,12 +37,32 @@ pub struct Candidate {
     support: Vec<&'static Condition>,
     /// What proves it.
     proof: Option<&'static Block>,
+    /// What to do about it before anything that the catalogue says.
+    pub first_aid: Vec<String>,
 }
 
 impl Candidate {
+    /// Whether it goes before what it may have brought about.
+    fn underlies(&self) -> bool {
+        self.cause.entry().rules.underlies
+    }
+
+    /// The facts that are no words and speak for it.
+    pub fn tells(&self) -> impl Iterator<Item = FactId> + '_ {
+        self.support.iter().filter_map(|condition| match condition {
+            Condition::Told(id) => Some(*id),
+            _ => None,
+        })
+    }
+
     /// Whether it is there beside another cause, and no other explanation of the same: a fact proves it that does not prove the
     /// other. A signal is one event, and has one cause.
+    ///
+    /// What goes before others may have brought them about, however well they are proven.
     fn coexists_with(&self, other: &Self) -> bool {
+        if self.underlies() || other.underlies() {
+            return false;
+        }
         let others: &[Condition] = other.proof.map_or(&[], |proof| proof.facts);
         let own = self.proof.map_or(&[][..], |proof| proof.facts);
         own.iter().any(|condition| matches!(condition, Condition::Fact(..)) && !others.contains(condition))
@@ -155,8 +175,10 @@ pub fn judge_those(case: &Case<'_>, wanted: impl Fn(&Rules) -> bool) -> Judgemen
     // A line of a log is second-hand: it makes certain only where both ends say the same, at the same time.
     let tells = |fact: Fact| case.facts.iter().any(|it| it.id == fact.id && it.value == fact.value);
     let agreed = || tells(LogsAgree::Yes.into()) && tells(LogsJoined::ByTime.into());
+    let doubted = || first.said_by == SeenBy::Us && open.iter().all(|shown| may_lie_below(shown, case));
     let confidence = match confidence(&candidates, first.signal) {
         Confidence::Certain if first.said_by == SeenBy::Log && !agreed() => Confidence::Likely,
+        Confidence::Certain if doubted() => Confidence::Likely,
         confidence => confidence,
     };
     let place = Place { shown: Some(first), case };
@@ -206,9 +228,11 @@ fn candidates(shown: &[&Shown], case: &Case<'_>, wanted: impl Fn(&Rules) -> bool
             None => left.push(weigh(cause, rules, &place)),
         }
     }
+    left.retain(|candidate| !candidate.underlies() || candidate.grade > Grade::Nothing);
     left.sort_by_key(|candidate| {
         let rules = &candidate.cause.entry().rules;
-        (std::cmp::Reverse(candidate.grade), rules.rare, rules.prior, candidate.cause)
+        let strength = std::cmp::Reverse((rules.underlies, candidate.grade));
+        (strength, rules.rare, rules.prior, candidate.cause)
     });
     (left, excluded)
 }
@@ -217,6 +241,16 @@ fn shows(row: &Shows, shown: &Shown, case: &Case<'_>) -> bool {
     let here = shown.layer.is_none_or(|layer| row.layers.is_empty() || row.layers.contains(&layer));
     let place = Place { shown: Some(shown), case };
     row.signals.contains(&shown.signal) && here && row.facts.iter().all(|it| place.holds(it) != Some(false))
+}
+
+/// Whether something that underlies others may have brought this about: no observed fact rules it out. A walk looks for it first;
+/// a program and a log speak of what was asked of them.
+fn may_lie_below(shown: &Shown, case: &Case<'_>) -> bool {
+    let place = Place { shown: Some(shown), case };
+    let possible = |block: &Block| block.facts.iter().all(|condition| place.holds(condition) != Some(false));
+    let rules = Cause::ALL.iter().map(|cause| &cause.entry().rules).filter(|rules| rules.underlies);
+    let mut left = rules.filter(|rules| exclusion(rules, &place).is_none());
+    left.any(|rules| rules.supported_by.iter().any(possible))
 }
 
 /// The signal that is judged, and the facts around it.
@@ -251,6 +285,7 @@ impl Place<'_> {
                 Value::Word(word) => Some(words.contains(&word)),
                 _ => None,
             },
+            Condition::Told(id) => self.fact(*id).map(|_| true),
         }
     }
 
@@ -266,7 +301,7 @@ impl Place<'_> {
                 let layer = self.shown.and_then(|shown| shown.layer);
                 layer.map_or_else(String::new, |layer| format!("it was shown at {layer}"))
             }
-            Condition::Fact(id, _) => self.fact(*id).map_or_else(String::new, Fact::to_string),
+            Condition::Fact(id, _) | Condition::Told(id) => self.fact(*id).map_or_else(String::new, Fact::to_string),
         }
     }
 }
@@ -295,7 +330,18 @@ fn weigh(cause: Cause, rules: &'static Rules, place: &Place<'_>) -> Candidate {
         Some(component) => (component, Vec::new()),
         None => fault(cause.entry().faults, place),
     };
-    Candidate { cause, component, others, grade, support, proof }
+    let first_aid = supports.iter().filter_map(|block| first_aid(block, place)).collect();
+    Candidate { cause, component, others, grade, support, proof, first_aid }
+}
+
+/// What a support says is to be done, with what was observed.
+fn first_aid(block: &Block, place: &Place<'_>) -> Option<String> {
+    let what = block.remedy?;
+    let told = block.facts.iter().filter_map(|condition| match condition {
+        Condition::Told(id) => place.fact(*id).map(Fact::text),
+        _ => None,
+    });
+    Some(format!("{what}: {}", told.collect::<Vec<_>>().join(", ")))
 }
 
 /// Whose fault it is, as far as facts tell, and whose it may be as well.
@@ -318,7 +364,7 @@ fn confidence(candidates: &[Candidate], signal: Signal) -> Confidence {
     let rivals = || others.iter().filter(|other| !other.coexists_with(first) && !other.cause.entry().rules.rare);
     let stands_alone = rivals().next().is_none();
     let settled = first.others.iter().all(|other| other.rare);
-    let eliminated = signal.row().closed.is_some() && others.is_empty();
+    let eliminated = signal.row().closed.is_some() && others.is_empty() && !first.underlies();
     if (first.grade == Grade::Proof || eliminated) && stands_alone && settled {
         return Confidence::Certain;
     }

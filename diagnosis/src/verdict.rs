@@ -189,12 +189,14 @@ fn failure(findings: &[Finding], failed: &Finding, judgement: &Judgement, names:
     let shown = judgement.shown.as_ref().and_then(|shown| shown.layer).unwrap_or(failed.layer);
     let layer = home.map_or(shown, |home| home.layer);
     let home = home.filter(|home| matches!(home.status, Status::Warn | Status::Fail));
+    let facts = || findings.iter().flat_map(|finding| &finding.facts);
+    let told: Vec<_> = first.tells().filter_map(|id| facts().find(|fact| fact.id == id)).map(Fact::text).collect();
     let summary = match home {
+        _ if !told.is_empty() => format!("{}; {}", failed.summary, told.join("; ")),
         Some(home) => format!("{}; {}", failed.summary, home.summary),
         None => failed.summary.clone(),
     };
-    let ignored: String = ignored_keys(findings, failed.layer).map(|key| format!("; {key}")).collect();
-    let summary = summary + &ignored;
+    let first_aid = first.first_aid.iter().map(|text| Remedy { text: text.clone(), command: None });
     let own = failed.remedies.iter().chain(home.into_iter().flat_map(|home| &home.remedies)).cloned();
     let also = judgement.also().map(|other| Also { cause: other.cause, component: named(other.component, names) });
     Verdict {
@@ -204,27 +206,11 @@ fn failure(findings: &[Finding], failed: &Finding, judgement: &Judgement, names:
         component: Some(named(first.component, names)),
         summary,
         why: Some(entry.why.of(names.peer).to_owned()),
-        remedies: own.chain(remedies(&judgement.advice, names)).collect(),
+        remedies: first_aid.chain(own).chain(remedies(&judgement.advice, names)).collect(),
         also: also.collect(),
         docs: Some(page(first.cause)),
         ..unknown
     }
-}
-
-/// What the configuration says about this layer in a place or a spelling that the program ignores.
-fn ignored_keys(findings: &[Finding], layer: Layer) -> impl Iterator<Item = String> + '_ {
-    let facts = || findings.iter().flat_map(|finding| &finding.facts);
-    let keys = facts().filter(|fact| fact.id == fact::CONFIG_IGNORED_KEY.0);
-    let told = Fact::from(fact::ConfigIgnoredBearsOn::Nothing).id;
-    let bears_on = facts().filter(move |fact| fact.id == told).filter_map(Fact::word);
-    // Each key stands before the layer that it bears on.
-    let layer = match layer {
-        Layer::PrivateKey => Layer::Certificate,
-        Layer::Resolve => Layer::Tcp,
-        Layer::Bridge => Layer::InnerHandshake,
-        other => other,
-    };
-    keys.zip(bears_on).filter(move |(_, on)| *on == layer.as_str()).map(|(key, _)| key.text().into_owned())
 }
 
 /// The page of a cause in the documentation.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use nssight_diagnosis::fact::{Fact, FactId, Hop, SeenBy, Value};
+use nssight_diagnosis::fact::{Fact, FactId, Hop, Kind, SeenBy, Value};
 use nssight_diagnosis::judge::{Alternative, Case, judge};
 use nssight_diagnosis::signal::{Shown, Signal};
 use nssight_diagnosis::verdict::{Also, Names, diagnose, doubted, judge_last};
@@ -39,7 +39,7 @@ struct Row {
     /// What the layers before had to say, where it is not what works has.
     #[serde(default)]
     others: BTreeMap<Layer, Other>,
-    /// Nothing is known of the layers before.
+    /// Nothing is known of the layers before, but that the configuration has no key that is read past.
     #[serde(default)]
     alone: bool,
     /// It is a trace.
@@ -74,9 +74,13 @@ fn fact(text: &str) -> Fact {
     let mut words = text.split(' ');
     let (id, value) = words.next().unwrap().split_once('=').unwrap_or_else(|| panic!("{text}: no value"));
     let id = FactId::of(id).unwrap_or_else(|| panic!("{text}: no fact"));
-    let place = id.row().values.iter().position(|(word, _)| *word == value);
-    let place = place.unwrap_or_else(|| panic!("{text}: no word of this fact"));
-    let mut fact = Fact { id, value: Value::Word(place.try_into().unwrap()), seen_by: SeenBy::Us, hop: None };
+    let value = if id.row().kind == Kind::Text {
+        Value::Text(value.to_owned())
+    } else {
+        let place = id.row().values.iter().position(|(word, _)| *word == value);
+        Value::Word(place.unwrap_or_else(|| panic!("{text}: no word of this fact")).try_into().unwrap())
+    };
+    let mut fact = Fact { id, value, seen_by: SeenBy::Us, hop: None };
     for word in words {
         match word {
             "peer" => fact.hop = Some(Hop::Peer),
@@ -133,6 +137,9 @@ fn walked(row: &Row, at: Layer, works: &Works) -> Given {
         match (row.others.get(&layer), works.works.get(&layer).filter(|_| !row.alone)) {
             (Some(other), _) => findings.push(finding(layer, other.status, &other.shown, &other.facts)),
             (None, Some(facts)) => findings.push(finding(layer, Status::Pass, &[], facts)),
+            (None, None) if layer == Layer::Config => {
+                findings.push(finding(layer, Status::Pass, &[], &["config.ignored=none".to_owned()]));
+            }
             (None, None) => {}
         }
         judge_last(&mut findings);

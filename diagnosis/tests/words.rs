@@ -121,8 +121,9 @@ fn an_expired_copy_of_ours_is_not_the_peers() {
     assert_eq!((first, sure), (Some(Cause::PeerCertExpired), Confidence::Likely));
 }
 
-/// First component and confidence at the layer of our certificate.
+/// First component and confidence at the layer of our certificate, where the configuration has no key that is read past.
 fn whose(facts: &[Fact]) -> (Option<Component>, Confidence) {
+    let facts = [facts, &[fact::ConfigIgnored::None.into()]].concat();
     let shown = Shown::new(signal::CERTIFICATE_UNUSABLE).at(Layer::Certificate);
     let judgement = judge(&Case { shown: vec![&shown], facts: facts.iter().collect() });
     (judgement.first().map(|first| first.component), judgement.confidence)

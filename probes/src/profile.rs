@@ -1,6 +1,8 @@
 //! Kinds of deployments: any TLS peer, or a bridge with a server behind it. Each is a folder in `profiles/`; `build.rs` makes a
 //! [`Profile`] of each.
 
+use nssight_diagnosis::fact::Hop;
+use nssight_diagnosis::signal::Signal;
 use nssight_diagnosis::vocabulary::Peer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,16 +17,30 @@ include!(concat!(env!("OUT_DIR"), "/profiles.rs"));
 pub struct Details {
     /// What verdicts call the first hop.
     pub peer: Peer,
-    /// The same as a subject in a sentence.
+    /// Its hops in the order of the way, and what the far end of each is called.
+    pub hops: &'static [(Hop, &'static str)],
+    /// What verdicts call the first hop, as a subject in a sentence.
     pub subject: &'static str,
     /// The probes after the handshake with it, in the order of the walk.
     pub beyond: &'static [Probe],
     /// Those that are walked only where somebody asked for a question to the peer, behind the others.
     pub on_request: &'static [Probe],
-    /// Reads its own configuration, if it has one.
-    pub configuration: Option<Reader>,
+    /// How it is configured, if it has a configuration of its own.
+    pub configuration: Option<Configuration>,
+    /// What the number in a server's refusal of a request is a signal of.
+    pub refusal: Option<fn(u32) -> Signal>,
     /// Whether a target may be walked as it was configured.
     pub allowed: Option<Check>,
+}
+
+/// The configuration of a profile.
+pub struct Configuration {
+    /// Reads it.
+    pub read: Reader,
+    /// What the names of programs begin with that read the usual files without being told to.
+    pub programs: &'static str,
+    /// Whether a file holds one.
+    pub is_in: fn(&[u8]) -> bool,
 }
 
 /// Reads a configuration; remarks go to the list.
@@ -42,9 +58,21 @@ impl Details {
     }
 }
 
+impl Profile {
+    /// The first one with such a peer.
+    pub fn of(peer: Peer) -> Self {
+        Self::ALL.iter().copied().find(|profile| profile.details().peer == peer).unwrap_or(Self::Tls)
+    }
+
+    /// The configurations that there are.
+    pub fn configurations() -> impl Iterator<Item = &'static Configuration> {
+        Self::ALL.iter().filter_map(|profile| profile.details().configuration.as_ref())
+    }
+}
+
 /// Reports of version 1 do not say which; they knew one.
 impl Default for Profile {
     fn default() -> Self {
-        Self::Sigul
+        Self::of(Peer::Bridge)
     }
 }

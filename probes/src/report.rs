@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::certificates::SeenCertificate;
-use crate::target::TargetSummary;
+use crate::target::{NamedHop, TargetSummary};
 use crate::wire::WireEvent;
 use nssight_diagnosis::{Finding, Verdict};
 
@@ -39,6 +39,9 @@ pub struct Report {
     pub started: String,
     /// What was walked.
     pub target: TargetSummary,
+    /// The hops of the way, the first one first. Reports of earlier versions have none.
+    #[serde(default)]
+    pub hops: Vec<NamedHop>,
     /// TCP connections that were opened to the bridge.
     pub connections_opened: u32,
     /// The verdict.

@@ -175,8 +175,7 @@ fn configured(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<Opti
     if request.config.is_none() && request.overrides.database.is_some() {
         return Ok(None);
     }
-    let mut readers = Profile::ALL.iter().filter_map(|profile| profile.details().configuration);
-    readers.next().map(|read| read(request, warnings)).transpose()
+    Profile::configurations().next().map(|configuration| (configuration.read)(request, warnings)).transpose()
 }
 
 /// The content of a configuration file and its permission bits. Only a regular file of sane size is opened.

@@ -9,7 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::profile::Profile;
+use nssight_diagnosis::fact::Hop;
 use nssight_diagnosis::verdict::Names;
+use nssight_diagnosis::vocabulary::Peer;
 use nssight_diagnosis::{Component, Layer};
 
 /// Which part this host plays; it follows from the configuration's sections.
@@ -163,7 +165,7 @@ impl TlsVersion {
 impl std::str::FromStr for TlsVersion {
     type Err = String;
 
-    /// `tls1.2` as Sigul writes it; `1.2` for short.
+    /// `tls1.2` as configurations have it; `1.2` for short.
     fn from_str(text: &str) -> Result<Self, String> {
         match text.strip_prefix("tls").unwrap_or(text) {
             "1.0" => Ok(Self::Tls10),
@@ -289,11 +291,11 @@ pub struct TargetSummary {
 }
 
 impl Target {
-    /// Any TLS peer, unless a server behind it is known or a configuration of Sigul was read.
+    /// Any TLS peer, unless a server behind it is known or a configuration was read.
     pub fn profile(&self) -> Profile {
         match self.server.is_none() && self.config_files.is_empty() {
-            true => Profile::Tls,
-            false => Profile::Sigul,
+            true => Profile::of(Peer::Plain),
+            false => Profile::of(Peer::Bridge),
         }
     }
 
@@ -323,7 +325,28 @@ impl Target {
     }
 }
 
+/// One hop of the way to what is asked for. Facts and events of the wire say which one they are about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NamedHop {
+    /// The session, as facts name it.
+    pub hop: Hop,
+    /// What its far end is called: "peer", "bridge", "server".
+    pub name: String,
+    /// Where that is, as far as the target says it: host and port of what is connected to, the host of what is behind it.
+    pub address: Option<String>,
+}
+
 impl TargetSummary {
+    /// The hops of its profile, in the order of the way.
+    pub fn hops(&self) -> Vec<NamedHop> {
+        let address = |hop: Hop| match hop {
+            Hop::Peer => self.bridge.as_ref().map(|bridge| bridge.value.clone()),
+            Hop::Server => self.server.as_ref().map(|server| server.value.clone()),
+        };
+        let hops = self.profile.details().hops.iter();
+        hops.map(|(hop, name)| NamedHop { hop: *hop, name: (*name).to_owned(), address: address(*hop) }).collect()
+    }
+
     /// The target's own names, for what a cause advises.
     pub fn names(&self) -> Names {
         let peer = self.bridge.as_ref().and_then(|bridge| bridge.value.rsplit_once(':'));

@@ -7,17 +7,20 @@ mod settings;
 mod tunnel;
 mod users;
 
+use nssight_diagnosis::fact::Hop;
 use nssight_diagnosis::vocabulary::Peer;
 
 use crate::probe::{inner_handshake, request as request_layer};
-use crate::profile::Details;
+use crate::profile::{Configuration, Details};
 
 /// Two hops.
 pub const DETAILS: Details = Details {
     peer: Peer::Bridge,
+    hops: &[(Hop::Peer, "bridge"), (Hop::Server, "server")],
     subject: "the bridge",
     beyond: &[bridge::PROBE, inner_handshake::PROBE, request_layer::PROBE],
     on_request: &[],
-    configuration: Some(settings::read),
+    configuration: Some(Configuration { read: settings::read, programs: "sigul", is_in: settings::is_in }),
+    refusal: Some(request::refusal),
     allowed: Some(settings::check_port),
 };

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use nssight_diagnosis::fact::fact;
-use nssight_diagnosis::signal::{Signal, signal};
+use nssight_diagnosis::signal::{Library, Signal, signal};
 use nssight_diagnosis::{Notes, Outcome};
 use nssight_nss::{ErrorCode, NssError, Step, library};
 use nssight_sigul::chunk::Stream;
@@ -152,6 +152,11 @@ fn receive(tunnel: &Rc<RefCell<Tunnel>>, keys: ReplyKeys) -> Answer {
             how => return Answer::Broken { error: decoder.connection_closed(), how },
         }
     }
+}
+
+/// What a number in a refusal is a signal of; one that is not known is of a later version.
+pub(super) fn refusal(code: u32) -> Signal {
+    Signal::of_code(Library::Sigul, code.into()).unwrap_or(signal::REQUEST_REFUSED)
 }
 
 fn outcome(answer: Answer, mut notes: Notes) -> Outcome {

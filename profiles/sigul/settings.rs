@@ -5,10 +5,13 @@
 use std::path::{Path, PathBuf};
 
 use nssight_diagnosis::Layer;
+use nssight_diagnosis::fact::{Fact, Key, Word};
 use nssight_diagnosis::fact::fact::{
-    CONFIG_IGNORED_KEY, ConfigIgnored, ConfigIgnoredBearsOn, ConfigPasswordExposed, ConfigState,
+    CONFIG_IGNORED_DATABASE, CONFIG_IGNORED_KEY, CONFIG_IGNORED_NICKNAME, CONFIG_IGNORED_PASSWORD, CONFIG_IGNORED_PEER,
+    CONFIG_IGNORED_SERVER, CONFIG_IGNORED_USER, CONFIG_IGNORED_VERSIONS, ConfigIgnored, ConfigKeyDatabase, ConfigKeyNickname, ConfigKeyPassword, ConfigKeyPeer, ConfigKeyServer, ConfigKeyUser, ConfigKeyVersions, ConfigPasswordExposed,
+    ConfigState,
 };
-use nssight_sigul::config::{self, ConfigError, Layered, SigulConfig, Surroundings};
+use nssight_sigul::config::{self, ConfigError, IgnoredKey, Layered, SigulConfig, Surroundings};
 use secrecy::ExposeSecret;
 
 use crate::secret::{Password, PasswordForm};
@@ -21,6 +24,13 @@ use super::users;
 const SYSTEM_DIRECTORY: &str = "/etc/sigul";
 /// The port that a Sigul bridge keeps for servers.
 const SERVER_PORT: u16 = 44333;
+
+/// Whether a file is one of Sigul's, by its sections.
+pub(super) fn is_in(content: &[u8]) -> bool {
+    let has = |section: &[u8]| content.split(|byte| *byte == b'\n').any(|line| line.trim_ascii() == section);
+    // Others have a section [nss], too: sssd, for one.
+    has(b"[nss]") && [&b"[client]"[..], b"[server]", b"[bridge]"].into_iter().any(has)
+}
 
 /// Reads what the command line names, or else the usual files.
 ///
@@ -110,10 +120,19 @@ fn read_files(
     })?;
     users::check(&config)
         .map_err(|summary| ConfigTrouble { role: Some(role(config.role)), ..ConfigTrouble::invalid(summary) })?;
+    let mut missed: Vec<Key> = Vec::new();
     for key in &config.ignored {
-        let bears_on = key.meant.map_or(ConfigIgnoredBearsOn::Nothing, |(_, meant)| bears_on(meant));
-        let more = vec![CONFIG_IGNORED_KEY.text(key), bears_on.into()];
+        let meant = key.meant.and_then(|(_, meant)| setting_of(meant));
+        let fact = meant.filter(|meant| is_missed(key, *meant, &config, request)).unwrap_or(CONFIG_IGNORED_KEY);
+        let told = fact.text(key);
+        // Of two keys for one setting either will do.
+        let more = vec![if missed.contains(&fact) { CONFIG_IGNORED_KEY.text(key) } else { told }];
+        missed.push(fact);
         warnings.push(Warning { fact: ConfigIgnored::Some.into(), more, summary: key.to_string() });
+    }
+    // Of the other settings it is known that nothing keeps them from what was meant.
+    if let Some(warning) = warnings.iter_mut().find(|warning| warning.fact == ConfigIgnored::Some.into()) {
+        warning.more.extend(effects(&missed));
     }
     Ok((paths, config))
 }
@@ -126,18 +145,66 @@ fn role(role: config::Role) -> Role {
     }
 }
 
-/// The layer that would have used a key.
-fn bears_on(key: &str) -> ConfigIgnoredBearsOn {
-    match key {
-        "nss-dir" => ConfigIgnoredBearsOn::NssDb,
-        "nss-password" => ConfigIgnoredBearsOn::Password,
-        "nss-min-tls" | "nss-max-tls" => ConfigIgnoredBearsOn::OuterHandshake,
-        "bridge-hostname" | "bridge-port" => ConfigIgnoredBearsOn::Tcp,
-        "server-hostname" => ConfigIgnoredBearsOn::InnerHandshake,
-        "user-name" => ConfigIgnoredBearsOn::Request,
-        _ if key.ends_with("-cert-nickname") => ConfigIgnoredBearsOn::Certificate,
-        _ => ConfigIgnoredBearsOn::Nothing,
+/// Of each setting, whether a key that was meant for it is ignored.
+fn effects(missed: &[Key]) -> [Fact; 7] {
+    fn of<W: Word + Into<Fact>>(missed: bool, ignored: W, read: W) -> Fact {
+        if missed { ignored.into() } else { read.into() }
     }
+    let is_missed = |key: Key| missed.contains(&key);
+    [
+        of(is_missed(CONFIG_IGNORED_DATABASE), ConfigKeyDatabase::Ignored, ConfigKeyDatabase::Read),
+        of(is_missed(CONFIG_IGNORED_NICKNAME), ConfigKeyNickname::Ignored, ConfigKeyNickname::Read),
+        of(is_missed(CONFIG_IGNORED_PASSWORD), ConfigKeyPassword::Ignored, ConfigKeyPassword::Read),
+        of(is_missed(CONFIG_IGNORED_PEER), ConfigKeyPeer::Ignored, ConfigKeyPeer::Read),
+        of(is_missed(CONFIG_IGNORED_SERVER), ConfigKeyServer::Ignored, ConfigKeyServer::Read),
+        of(is_missed(CONFIG_IGNORED_USER), ConfigKeyUser::Ignored, ConfigKeyUser::Read),
+        of(is_missed(CONFIG_IGNORED_VERSIONS), ConfigKeyVersions::Ignored, ConfigKeyVersions::Read),
+    ]
+}
+
+/// By which fact it is told that a key was meant for a setting and is ignored; none where a connection does not depend on it.
+fn setting_of(key: &str) -> Option<Key> {
+    Some(match key {
+        "nss-dir" => CONFIG_IGNORED_DATABASE,
+        "nss-password" => CONFIG_IGNORED_PASSWORD,
+        "nss-min-tls" | "nss-max-tls" => CONFIG_IGNORED_VERSIONS,
+        "bridge-hostname" | "bridge-port" => CONFIG_IGNORED_PEER,
+        "server-hostname" => CONFIG_IGNORED_SERVER,
+        "user-name" => CONFIG_IGNORED_USER,
+        _ if key.ends_with("-cert-nickname") => CONFIG_IGNORED_NICKNAME,
+        _ => return None,
+    })
+}
+
+/// Whether the setting has another value than the key was to give it, and the one that the configuration leaves it with.
+fn is_missed(key: &IgnoredKey, meant: Key, config: &SigulConfig, request: &Request<'_>) -> bool {
+    let flags = request.overrides;
+    let is_overridden = match meant {
+        CONFIG_IGNORED_DATABASE => flags.database.is_some(),
+        CONFIG_IGNORED_PASSWORD => request.password.is_some(),
+        CONFIG_IGNORED_NICKNAME => flags.nickname.is_some(),
+        CONFIG_IGNORED_VERSIONS => flags.tls_min.is_some() || flags.tls_max.is_some(),
+        CONFIG_IGNORED_PEER => flags.bridge.is_some(),
+        CONFIG_IGNORED_SERVER => flags.server.is_some(),
+        CONFIG_IGNORED_USER => flags.user.is_some(),
+        _ => false,
+    };
+    let in_force = match key.meant.map_or("", |(_, meant)| meant) {
+        "nss-dir" => Some(config.nss_dir.value.display().to_string()),
+        "nss-min-tls" => Some(config.tls_min.value.to_string()),
+        "nss-max-tls" => Some(config.tls_max.value.to_string()),
+        "bridge-hostname" => config.bridge_hostname.as_ref().map(|host| host.value.clone()),
+        "bridge-port" => config.bridge_port.as_ref().map(|port| port.value.to_string()),
+        "server-hostname" => config.server_hostname.as_ref().map(|host| host.value.clone()),
+        "user-name" => config.user_name.as_ref().map(|user| user.value.clone()),
+        nickname if nickname.ends_with("-cert-nickname") => Some(config.nickname.value.clone()),
+        _ => None,
+    };
+    let written = key.value.as_deref().map(|written| match (written.strip_prefix("~/"), request.home) {
+        (Some(below), Some(home)) => home.join(below).display().to_string(),
+        _ => written.to_owned(),
+    });
+    !is_overridden && (written.is_none() || written != in_force)
 }
 
 /// With `-c`, Sigul still reads the system's file of the same role first.

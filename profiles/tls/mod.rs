@@ -2,6 +2,7 @@
 
 mod http;
 
+use nssight_diagnosis::fact::Hop;
 use nssight_diagnosis::vocabulary::Peer;
 
 use crate::profile::Details;
@@ -9,9 +10,11 @@ use crate::profile::Details;
 /// One hop.
 pub const DETAILS: Details = Details {
     peer: Peer::Plain,
+    hops: &[(Hop::Peer, "peer")],
     subject: "the peer",
     beyond: &[],
     on_request: &[http::PROBE],
     configuration: None,
+    refusal: None,
     allowed: None,
 };

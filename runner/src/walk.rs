@@ -94,6 +94,7 @@ pub fn once(
         started: started.format(&Rfc3339).unwrap_or_else(|_| started.to_string()),
         connections_opened: seen.connections,
         verdict: diagnose(&findings, &target.names()),
+        hops: target.hops(),
         target,
         probes: findings,
         wire: seen.wire,

@@ -23,7 +23,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cli::{ClientsOptions, TableFormat};
-use crate::{exit, others, settings};
+use crate::settings::{self, Wanted};
+use crate::{exit, others};
 pub(crate) use double_tls::SCRIPT as DOUBLE_TLS_CLIENT;
 pub(crate) use keep::keep;
 
@@ -49,7 +50,8 @@ type Try<'a> = Box<dyn Fn(&Job<'_>) -> io::Result<Attempt> + 'a>;
 pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
     worker::protect();
     let (config, overrides) = (options.config.as_deref(), options.overrides());
-    let loaded = settings::load_or_ask(config, &overrides, &options.password, Layer::OuterHandshake, options.timeout);
+    let (password, until, timeout) = (&options.password, Layer::OuterHandshake, options.timeout);
+    let loaded = settings::load_or_ask(Wanted { config, overrides: &overrides, password, until, timeout });
     let (settings, password) = match loaded {
         Ok(loaded) => loaded,
         Err(error) => return exit::usage(error),

@@ -1,6 +1,7 @@
 //! `nssight process-model`: does NSS behave differently in a thread, after a fork, in a fresh process?
 
 mod channels;
+mod conclusions;
 mod context;
 mod matrix;
 mod model;
@@ -30,7 +31,8 @@ pub(crate) use matrix::Matrix as MatrixDocument;
 
 use crate::cli::{ProcessModelOptions, TableFormat};
 use crate::models::Model;
-use crate::{exit, others, settings};
+use crate::settings::{self, Wanted};
+use crate::{exit, others};
 use matrix::{Matrix, Row};
 use model::{Ending, Line, Task};
 
@@ -161,8 +163,8 @@ fn untried(error: &io::Error) -> ExitCode {
 fn subject(options: &ProcessModelOptions) -> Result<Given, ExitCode> {
     let (config, overrides) = (options.config.as_deref(), options.overrides());
     let until = if options.connect { Layer::InnerHandshake } else { Layer::PrivateKey };
-    let (settings, password) =
-        settings::load_or_ask(config, &overrides, &options.password, until, LAYER).map_err(exit::usage)?;
+    let wanted = Wanted { config, overrides: &overrides, password: &options.password, until, timeout: LAYER };
+    let (settings, password) = settings::load_or_ask(wanted).map_err(exit::usage)?;
     let target = settings.target.as_ref().map_err(|trouble| exit::usage(&trouble.summary))?;
     let subject = Subject {
         database: target.database.value.argument.clone(),

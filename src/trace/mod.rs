@@ -15,6 +15,7 @@ use nssight_diagnosis::fact::fact;
 use nssight_diagnosis::verdict::{self, Verdict};
 use nssight_diagnosis::vocabulary::Peer;
 use nssight_diagnosis::{Finding, Layer, Status};
+use nssight_probes::profile::{Configuration, Profile};
 use nssight_probes::report::Report;
 use nssight_probes::settings::Overrides;
 use nssight_probes::{Plan, Settings};
@@ -27,7 +28,8 @@ use nssight_runner::worker;
 use nssight_trace::{Ending, Program, Story, TraceReport, merge};
 
 use crate::cli::{PasswordOptions, TraceOptions};
-use crate::{exit, settings};
+use crate::exit;
+use crate::settings::{self, Wanted};
 use program::Obstacle;
 
 /// Time that a layer of the walk without a connection may take.
@@ -184,11 +186,12 @@ fn verdict(story: &Story, layers: &[Finding], judged: Verdict, ending: Ending) -
     Verdict::inconclusive(summary)
 }
 
-/// The configuration that the program was given, if it is one of Sigul's.
+/// The configuration that the program was given, or reads without being told to, if it is one that is known.
 fn configuration(config: Option<&Path>, name: &OsString, arguments: &[OsString]) -> Option<(Settings, Passwords)> {
     let given = config.map(Path::to_owned).or_else(|| of_arguments(arguments));
-    let is_sigul = PathBuf::from(name).file_name().is_some_and(|name| name.to_string_lossy().starts_with("sigul"));
-    if given.is_none() && !is_sigul {
+    let name = PathBuf::from(name).file_name().map(|name| name.to_string_lossy().into_owned());
+    let reads_the_usual = |known: &Configuration| name.as_ref().is_some_and(|name| name.starts_with(known.programs));
+    if given.is_none() && !Profile::configurations().any(reads_the_usual) {
         return None;
     }
     let password = PasswordOptions {
@@ -198,12 +201,18 @@ fn configuration(config: Option<&Path>, name: &OsString, arguments: &[OsString])
         password_stdin: false,
         password_prompt: false,
     };
-    let overrides = Overrides::default();
-    let (settings, database) = settings::load(given.as_deref(), &overrides, &password, Layer::Request, TIMEOUT).ok()?;
+    let wanted = Wanted {
+        config: given.as_deref(),
+        overrides: &Overrides::default(),
+        password: &password,
+        until: Layer::Request,
+        timeout: TIMEOUT,
+    };
+    let (settings, database) = settings::load(wanted).ok()?;
     Some((settings, Passwords { database, admin: None }))
 }
 
-/// `-c FILE`, `--config FILE` or `--config-file FILE`, when the file is one of Sigul's.
+/// `-c FILE`, `--config FILE` or `--config-file FILE`, when the file is a configuration that is known.
 fn of_arguments(arguments: &[OsString]) -> Option<PathBuf> {
     const LONGEST: u64 = 1024 * 1024;
     // As with most programs the last one counts.
@@ -217,10 +226,7 @@ fn of_arguments(arguments: &[OsString]) -> Option<PathBuf> {
     };
     let length = std::fs::metadata(&path).ok().filter(|file| file.is_file() && file.len() < LONGEST);
     let text = length.and_then(|_| std::fs::read(&path).ok())?;
-    let has = |section: &[u8]| text.split(|byte| *byte == b'\n').any(|line| line.trim_ascii() == section);
-    // Others have a section [nss], too: sssd, for one.
-    let is_sigul = [&b"[client]"[..], b"[server]", b"[bridge]"].into_iter().any(has);
-    (has(b"[nss]") && is_sigul).then_some(path)
+    Profile::configurations().any(|known| (known.is_in)(&text)).then_some(path)
 }
 
 fn write(report: &TraceReport, options: &TraceOptions, mut out: Sink) -> io::Result<()> {
@@ -247,6 +253,7 @@ fn as_walk(report: &TraceReport) -> Report {
         started: String::new(),
         connections_opened: 0,
         verdict: report.verdict.clone(),
+        hops: report.target.hops(),
         target: report.target.clone(),
         probes: report.layers.clone(),
         wire: report.wire.clone(),

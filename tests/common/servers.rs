@@ -1,11 +1,14 @@
 //! Servers of other projects: NSS's selfserv and OpenSSL's s_server.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
+use nssight_fixtures::ports;
+use openssl::ssl::{Ssl, SslContext, SslMethod, SslStream, SslVerifyMode, SslVersion};
 
 use super::{Case, PASSWORD, PKI};
 
@@ -46,7 +49,7 @@ pub fn selfserv_with(case: &Case, Selfserv { version, trust }: Selfserv<'_>) -> 
         .unwrap()
         .build(&directory)
         .unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = ports::listen().unwrap().local_addr().unwrap().port();
     let mut command = Command::new("selfserv");
     command.arg("-d").arg(DbFormat::Sql.directory(&directory)).args(["-n", "bridge", "-r", "-r"]);
     command.args(["-p", &port.to_string(), "-V", &format!("{version}:{version}"), "-f"]).arg(case.password_file());
@@ -84,4 +87,53 @@ pub fn s_server_with(case: &Case, version: &str, options: &[&str]) -> Server {
     // Read to the end, or s_server stops when the pipe is full.
     std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
     Server { child, port: line.trim().rsplit(':').next().unwrap().parse().unwrap() }
+}
+
+/// How a server for TLS 1.3 judges its clients.
+#[derive(Clone, Copy)]
+pub struct Judge {
+    /// It thinks about a certificate for so long.
+    pub after: Duration,
+    pub refuses: bool,
+    /// It says something in its own first flight.
+    pub speaks_first: bool,
+    pub tickets: usize,
+}
+
+/// A server for so many connections; what it takes for ever is ended with the test.
+pub fn judging(judge: Judge, connections: usize) -> (u16, JoinHandle<()>) {
+    let listener = ports::listen().unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut context = SslContext::builder(SslMethod::tls_server()).unwrap();
+    context.set_min_proto_version(Some(SslVersion::TLS1_3)).unwrap();
+    context.set_certificate(&PKI.bridge.certificate).unwrap();
+    context.set_private_key(&PKI.bridge.key).unwrap();
+    context.set_num_tickets(judge.tickets).unwrap();
+    context.set_verify_callback(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT, move |_, store| {
+        if store.error_depth() == 0 {
+            thread::sleep(judge.after);
+        }
+        !judge.refuses
+    });
+    let context = context.build();
+    let serve = move |socket: TcpStream| {
+        let mut stream = SslStream::new(Ssl::new(&context).unwrap(), socket).unwrap();
+        if judge.speaks_first {
+            // Half a round trip early (RFC 8446, 2): before the client's flight has come, which is no acceptance.
+            let _ = stream.read_early_data(&mut [0; 16]).and_then(|_| stream.write_early_data(b"220 ready\r\n"));
+        }
+        if stream.accept().is_ok() {
+            // Until the client goes.
+            let _ = stream.ssl_read(&mut [0; 16]);
+        }
+    };
+    let worker = thread::spawn(move || {
+        thread::scope(|scope| {
+            for socket in listener.incoming().take(connections) {
+                let (serve, socket) = (&serve, socket.unwrap());
+                scope.spawn(move || serve(socket));
+            }
+        });
+    });
+    (port, worker)
 }

@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use nssight_diagnosis::Signal;
 use nssight_diagnosis::fact::fact::OuterSessionEnd;
-use nssight_nss::tls::CaName;
+use nssight_nss::ErrorCode;
 use nssight_nss::transport::End;
-use nssight_nss::{ErrorCode, HandshakeFacts, NssError, Step};
 use nssight_probes::wire::{Session as Place, SessionLog, WireEvent};
 use nssight_tracer::event::{Event, Function, Library, Phase};
-use nssight_wire::{AlertLevel, Direction};
+use nssight_wire::Direction;
 
 use crate::address::{self, Ends};
+
+mod failure;
 
 /// SECWouldBlock (seccomon.h).
 const WOULD_BLOCK: i64 = -2;
@@ -372,65 +372,5 @@ impl Session {
                 (false, _) => self.outer_chunks += 1,
             },
         }
-    }
-
-    /// The error that the handshake ended with, if it did not end well.
-    pub(crate) fn error(&self) -> Option<NssError> {
-        match self.handshake {
-            Handshake::Failed(_, code) => Some(NssError::of(Step::Handshake, code)),
-            // A server that waits for its client has not failed.
-            Handshake::Hangs(_) | Handshake::Begun if self.is_server && self.log.end.is_none() => None,
-            Handshake::Hangs(_) | Handshake::Begun => {
-                // The program was ended before the handshake was: by its own deadline or somebody's patience.
-                let code = match self.log.end {
-                    Some(End::Closed) => ErrorCode::PR_END_OF_FILE_ERROR,
-                    Some(End::Reset) => ErrorCode::PR_CONNECT_RESET_ERROR,
-                    _ => ErrorCode::PR_IO_TIMEOUT_ERROR,
-                };
-                Some(NssError::of(Step::Handshake, code))
-            }
-            Handshake::NotTried | Handshake::Done | Handshake::Abandoned(_) | Handshake::EndedInHook(_) => None,
-        }
-    }
-
-    /// What the program's callbacks and the wire say, as a walk would have collected it.
-    pub(crate) fn facts(&self, error: &NssError) -> HandshakeFacts {
-        let wire = self.log.summary();
-        let mut facts = HandshakeFacts::default();
-        if let Some(certificates) = &wire.server_certificates {
-            facts.peer_chain = certificates.certificates.iter().map(|certificate| certificate.der.clone()).collect();
-        }
-        // Only what NSS itself says when it gives up: a decision that the program overruled is none.
-        facts.decision = match self.decision {
-            Some(Err(code)) if code == error.code => Some(Err(NssError::of(Step::JudgePeer, code))),
-            Some(Err(_)) | None => None,
-            Some(Ok(())) => Some(Ok(())),
-        };
-        let asked = wire.certificate_request.is_some() || self.gave_certificate.is_some();
-        let authorities = wire.certificate_request.iter().flat_map(|request| &request.authorities);
-        let authorities = authorities.map(|name| CaName { der: name.der.clone(), text: name.name.clone() });
-        facts.asked_for_certificate = asked.then(|| authorities.collect());
-        facts.gave_certificate = self.gave_certificate.or(wire.client_certificate_sent).unwrap_or(false);
-        let alerts = wire.alerts.iter().map(|seen| nssight_nss::tls::SeenAlert {
-            sent: seen.direction == Direction::Sent,
-            level: level(seen.alert.level),
-            description: seen.alert.description.0,
-        });
-        facts.alerts = alerts.collect();
-        // An encrypted alert is not on the wire to be read, but NSS's error says which one it was.
-        let heard = facts.alerts.iter().any(|alert| !alert.sent);
-        let alert = Signal::of_nss(error.code.0).row().alert.filter(|alert| *alert != 0);
-        if let (false, Some(description)) = (heard, alert) {
-            facts.alerts.push(nssight_nss::tls::SeenAlert { sent: false, level: 2, description });
-        }
-        facts
-    }
-}
-
-fn level(level: AlertLevel) -> u8 {
-    match level {
-        AlertLevel::Warning => 1,
-        AlertLevel::Fatal => 2,
-        AlertLevel::Other(number) => number,
     }
 }

@@ -2,10 +2,10 @@
 //! configuration offers.
 
 use std::io;
-use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
 
+use nssight_fixtures::ports;
 use openssl::ssl::{Ssl, SslContext, SslMethod, SslStream, SslVerifyMode, SslVersion};
 
 use crate::Failure;
@@ -17,7 +17,7 @@ use crate::peer::Setup;
 /// # Errors
 /// Those of OpenSSL, and of the socket.
 pub(crate) fn serve(setup: &Setup<'_>) -> Result<u16, Failure> {
-    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let listener = ports::listen()?;
     let port = listener.local_addr()?.port();
     let judge = setup.judge.clone();
     let mut context = SslContext::builder(SslMethod::tls_server())?;

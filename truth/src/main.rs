@@ -11,15 +11,17 @@ mod page;
 mod peer;
 mod pki;
 mod token;
+mod verdict;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::{LazyLock, Mutex};
 use std::thread;
 
-use case::{Fault, Tls, Verdict, Versions, Wrong};
+use case::{Fault, Tls, Versions};
 use peer::{PEERS, Peer, Setup};
 use pki::Pki;
+use verdict::{Verdict, Wrong};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 

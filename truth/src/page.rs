@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::Tried;
-use crate::case::{Sure, Wrong};
+use crate::case::Sure;
 use crate::peer::{PEERS, Peer};
+use crate::verdict::Wrong;
 
 const WRONG: [(Wrong, &str); 6] = [
     (Wrong::Status, "wrong status"),

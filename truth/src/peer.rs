@@ -2,13 +2,13 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nssight_fixtures::authority::Identity;
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
+use nssight_fixtures::ports;
 
 use crate::Failure;
 use crate::case::{Asks, Judge, Tls};
@@ -119,7 +119,7 @@ impl Peer {
     /// When it is not installed or does not start; what it said is in the directory.
     pub(crate) fn start(&self, setup: &Setup<'_>) -> Result<Running, Failure> {
         let files = Files::write(setup)?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = ports::listen()?.local_addr()?.port();
         let start = match self.kind {
             Kind::Server(start) | Kind::Listener(start) | Kind::Stopped(start) => start,
             Kind::Late => return Ok(Running { child: None, port: late::serve(setup)? }),

@@ -22,11 +22,13 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     notes.put(fact::ConfigState::Usable);
     note_values(target, &mut notes);
     let warnings = &walk.settings.warnings;
+    // Flags alone are all read.
+    let mut quiet: Vec<Fact> = vec![fact::ConfigIgnored::None.into()];
     if !target.config_files.is_empty() {
-        let quiet: [Fact; 2] = [fact::ConfigPasswordExposed::No.into(), fact::ConfigIgnored::None.into()];
-        for fact in quiet.into_iter().filter(|quiet| warnings.iter().all(|warning| warning.fact.id != quiet.id)) {
-            notes.put(fact);
-        }
+        quiet.push(fact::ConfigPasswordExposed::No.into());
+    }
+    for fact in quiet.into_iter().filter(|quiet| warnings.iter().all(|warning| warning.fact.id != quiet.id)) {
+        notes.put(fact);
     }
     if let [first, rest @ ..] = warnings.as_slice() {
         for warning in rest {

@@ -16,7 +16,7 @@ use crate::walk::{Probe, Walk};
 /// Nothing is needed: a broken configuration does not hide the host.
 pub const PROBE: Probe = Probe { layer: Layer::Environment, needs: &[], run };
 
-/// Variables that change what NSS, NSPR or a Sigul client do. Values are shown; none of them holds a secret.
+/// Variables that change what NSS, NSPR, the linker or the resolver do. Values are shown; none of them holds a secret.
 const VARIABLES: &[&str] = &[
     "NSS_DEFAULT_DB_TYPE",
     "NSS_FIPS",

@@ -1,4 +1,4 @@
-//! Many targets: from a file in TOML, or from Sigul configurations; and the walk of each.
+//! Many targets: from a file in TOML, or from the configurations of clients; and the walk of each.
 
 mod file;
 #[cfg(test)]
@@ -41,7 +41,7 @@ pub struct CheckTarget {
     pub name: String,
     /// To choose by, and handed on to reports and metrics.
     pub labels: BTreeMap<String, String>,
-    /// A Sigul configuration.
+    /// The configuration of a client, as its profile has it.
     pub config: Option<PathBuf>,
     /// What wins over the configuration.
     pub overrides: Overrides,
@@ -113,7 +113,7 @@ impl TargetsFile {
         Ok(Self { targets: hide_variables(targets) })
     }
 
-    /// A target for each Sigul configuration, named after its file.
+    /// A target for each configuration, named after its file.
     ///
     /// # Errors
     /// When a file is named twice.

@@ -7,6 +7,7 @@ use super::error::name;
 use super::ini::DEFAULT_SECTION;
 use super::layered::Layered;
 use super::settings::Role;
+use super::value::is_secret_key;
 use crate::shown::shown;
 
 /// The keys that each section of the public programs has, as far as a slip in them can be told.
@@ -53,6 +54,8 @@ pub struct IgnoredKey {
     pub key: String,
     /// Section and key that were meant, where that can be told.
     pub meant: Option<(&'static str, &'static str)>,
+    /// Its value, unless it is a secret.
+    pub value: Option<String>,
 }
 
 impl fmt::Display for IgnoredKey {
@@ -95,7 +98,9 @@ pub fn ignored(layers: &Layered, role: Role) -> Vec<IgnoredKey> {
         let missed = meant.is_some_and(|(right, meant)| layers.get(right, meant).is_none());
         if missed || section == WHOLE {
             let (file, line) = (value.file().to_path_buf(), value.line());
-            ignored.push(IgnoredKey { file, line, section: section.to_owned(), key: key.to_owned(), meant });
+            let secret = value.is_secret() || meant.is_some_and(|(_, meant)| is_secret_key(meant));
+            let value = (!secret).then(|| value.text().to_owned());
+            ignored.push(IgnoredKey { file, line, section: section.to_owned(), key: key.to_owned(), meant, value });
         }
     }
     ignored.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));

@@ -1,0 +1,139 @@
+//! What is behind the handshake with a bridge: whether a server answers through it, and whether the request is answered.
+
+use std::time::Duration;
+
+use nssight_diagnosis::derive::close::close_cost;
+use nssight_diagnosis::fact::fact;
+use nssight_diagnosis::signal::signal;
+use nssight_diagnosis::vocabulary::Peer;
+use nssight_diagnosis::{Notes, Outcome};
+use nssight_nss::transport::End;
+use nssight_nss::{NssError, Step};
+use nssight_probes::profile::Profile;
+use nssight_probes::session_facts::damaged_carrier;
+
+use super::{WORTH_WAITING, proves_nothing, with_end};
+use crate::Ending;
+use crate::session::Handshake;
+use crate::story::Story;
+
+const ENDED_BEFORE_SERVER: &str = "the outer session came up, and the inner one ended before the server said anything";
+
+impl Story {
+    /// Did anything of the inner session come through the outer one?
+    pub(super) fn bridge(&self, ending: Ending) -> Option<Outcome> {
+        let (outer, inner) = (self.outer()?, self.inner()?);
+        let wire = inner.log.summary();
+        let mut notes = Notes::default();
+        notes.put(fact::INNER_BYTES_SENT.number(wire.bytes_sent));
+        notes.put(fact::INNER_BYTES_RECEIVED.number(wire.bytes_received));
+        let ends = match outer.inner_ends {
+            0 => None,
+            1 => Some(fact::BridgeInnerEnds::One),
+            _ => Some(fact::BridgeInnerEnds::Several),
+        };
+        if let Some(ends) = ends {
+            notes.put(ends);
+        }
+        if !ending.is_bad() || inner.handshake == Handshake::Done {
+            return Some(notes.pass("the inner session came through"));
+        }
+        if ends == Some(fact::BridgeInnerEnds::Several) {
+            return Some(notes.fail(signal::CHUNKS_GARBLED, "the bridge ended the inner stream more than once"));
+        }
+        // A program that waits for a whole frame has passed on nothing of one that was cut; and a bridge that ends the inner
+        // stream in order has had something to end.
+        if wire.bytes_received > 0 || outer.inner_chunks > 0 || ends.is_some() {
+            return Some(notes.pass("something of the inner session came through"));
+        }
+        if ending.is_interrupted() && self.silence(inner) < WORTH_WAITING {
+            let summary = "somebody ended the program before the server could answer";
+            return Some(proves_nothing(notes.facts().clone(), summary.to_owned()));
+        }
+        if let Some((function, code)) = outer.later_failure {
+            let error = NssError::of(Step::Function(function.name()), code);
+            notes = match damaged_carrier(notes, "the bridge", &error) {
+                Ok(outcome) => return Some(outcome),
+                Err(notes) => notes,
+            };
+        }
+        let end = outer.how_it_ended();
+        let (answer, shown, summary) = match (end.map(|(how, _)| how), inner.log.end) {
+            (Some(fact::OuterSessionEnd::CloseNotify), _) => {
+                (fact::BridgeFirstAnswer::CloseNotify, signal::ENDED, ENDED_BEFORE_SERVER)
+            }
+            (Some(fact::OuterSessionEnd::Fin), _) => (fact::BridgeFirstAnswer::Fin, signal::ENDED, ENDED_BEFORE_SERVER),
+            (Some(fact::OuterSessionEnd::Reset), _) => {
+                (fact::BridgeFirstAnswer::Reset, signal::RESET, ENDED_BEFORE_SERVER)
+            }
+            (None, Some(End::Closed)) => (fact::BridgeFirstAnswer::Broken, signal::ENDED, ENDED_BEFORE_SERVER),
+            (None, Some(End::Reset)) => (fact::BridgeFirstAnswer::Broken, signal::RESET, ENDED_BEFORE_SERVER),
+            (None, Some(End::TimedOut | End::Failed(_)) | None) => (
+                fact::BridgeFirstAnswer::Silence,
+                signal::SILENCE,
+                "the outer session came up, and nothing of the server ever came through it",
+            ),
+        };
+        // How long a packet travels does not show, and is left out: then a close seems dearer, and so does a handshake.
+        if let (fact::BridgeFirstAnswer::CloseNotify, Some(asked), Some(ended)) =
+            (answer, outer.sent_before_ns, end.map(|(_, at_ns)| at_ns))
+        {
+            let handshake = Duration::from_nanos(outer.settled_ns.saturating_sub(outer.began_ns));
+            let waited = Duration::from_nanos(ended.saturating_sub(asked));
+            if let Some(cost) = close_cost(waited, handshake, Duration::ZERO) {
+                notes.put(cost);
+            }
+        }
+        notes.put(answer);
+        Some(notes.fail(shown, summary))
+    }
+
+    /// What became of the reply, which comes outside of the inner session.
+    pub(super) fn request(&self, ending: Ending) -> Option<Outcome> {
+        let (outer, inner) = (self.outer()?, self.inner()?);
+        if inner.handshake != Handshake::Done {
+            return None;
+        }
+        let mut notes = Notes::default();
+        notes.put(if outer.reply_whole { fact::ReplyCame::Whole } else { fact::ReplyCame::NotWhole });
+        if let Some(code) = outer.reply_code {
+            notes.put(fact::REPLY_CODE.number(code));
+        }
+        if !ending.is_bad() {
+            return Some(notes.pass("the program was content with the reply"));
+        }
+        let is_silent = outer.outer_ends == 0 && (outer.log.end.is_none() || outer.gave_up_first());
+        let silence = outer.last_received_ns.map_or(0, |last| self.until_ns.saturating_sub(last));
+        let hung = is_silent && Duration::from_nanos(silence) >= WORTH_WAITING;
+        if is_silent && !hung && ending.is_interrupted() && !outer.reply_whole {
+            let summary = "somebody ended the program before the reply was whole";
+            return Some(proves_nothing(notes.facts().clone(), summary.to_owned()));
+        }
+        let signal_of = Profile::of(Peer::Bridge).details().refusal;
+        let refusal = outer.reply_code.filter(|code| *code != 0);
+        let refusal = refusal.map(|code| signal_of.map_or(signal::REQUEST_REFUSED, |signal_of| signal_of(code.into())));
+        let (state, shown, summary) = match refusal {
+            Some(signal::REQUEST_AUTHENTICATION_FAILED) => {
+                (None, signal::REQUEST_AUTHENTICATION_FAILED, "the server answered that authentication failed")
+            }
+            Some(shown) => (None, shown, "the server answered with an error"),
+            // It is told by what the program did next, which may have had another reason.
+            None if outer.reply_whole => (
+                Some(fact::ReplyState::WholeAndFailed),
+                signal::REPLY_UNEXPECTED,
+                "the reply came whole, and the program did not end well after it",
+            ),
+            None if hung => (Some(fact::ReplyState::Silent), signal::SILENCE, "the reply did not come in time"),
+            None if outer.outer_chunks == 0 => (
+                Some(fact::ReplyState::None),
+                if outer.log.end == Some(End::Reset) { signal::RESET } else { signal::ENDED },
+                "the session ended before a single byte of a reply",
+            ),
+            None => (Some(fact::ReplyState::Cut), signal::REPLY_CUT, "the reply ended before it was whole"),
+        };
+        if let Some(state) = state {
+            notes.put(state);
+        }
+        Some(with_end(notes, outer.how_it_ended()).fail(shown, summary))
+    }
+}

@@ -1,0 +1,116 @@
+//! What nssight said of a case, against what it may say.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::case::{Expectation, Sure};
+
+/// What nssight said.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Verdict {
+    /// `pass`, `fail`, `inconclusive`, …
+    pub status: String,
+    /// The layer.
+    pub layer: Option<String>,
+    /// The cause.
+    pub cause: Option<String>,
+    /// Whose fault.
+    pub component: Option<String>,
+    /// How sure.
+    pub confidence: Option<Sure>,
+    /// In a sentence.
+    #[serde(default)]
+    pub summary: String,
+    /// Why it looks like this.
+    #[serde(default)]
+    pub why: Option<String>,
+    /// What to do.
+    #[serde(default)]
+    pub remedies: Vec<Step>,
+    /// What it may be as well.
+    #[serde(default)]
+    pub alternatives: Vec<Alternative>,
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Step {
+    /// In words.
+    pub text: String,
+    /// As a command.
+    pub command: Option<String>,
+}
+
+/// Another cause that was not ruled out.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Alternative {
+    /// How to tell it.
+    #[serde(default)]
+    pub tell_apart: Vec<String>,
+}
+
+/// What no peer of the suite is or has.
+const FOREIGN: [&str; 4] = ["the bridge", "a bridge", "sigul", "signing server"];
+
+impl Verdict {
+    /// Everything that people read of it, in small letters.
+    fn words(&self) -> String {
+        let steps = self.remedies.iter().flat_map(|step| [Some(step.text.as_str()), step.command.as_deref()]);
+        let others = self.alternatives.iter().flat_map(|other| other.tell_apart.iter().map(|it| Some(it.as_str())));
+        let all = [Some(self.summary.as_str()), self.why.as_deref()].into_iter().chain(steps).chain(others);
+        all.flatten().collect::<Vec<_>>().join("\n").to_lowercase()
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let sure = self.confidence.map_or("-".to_owned(), |sure| format!("{sure:?}").to_lowercase());
+        let (layer, cause, component) = (word(&self.layer), word(&self.cause), word(&self.component));
+        write!(f, "{} {layer} {cause} {component} {sure}", self.status)
+    }
+}
+
+/// What is wrong with a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wrong {
+    /// It passes what fails, or fails what passes.
+    Status,
+    /// Another layer, cause or component.
+    Cause,
+    /// Surer than it can be.
+    OverCertain,
+    /// Less sure than it could be.
+    UnderCertain,
+    /// It speaks of what is not there, or leaves out what is to be said.
+    Words,
+    /// More or fewer than one connection.
+    Connections,
+}
+
+impl Expectation {
+    /// What is wrong with this verdict, if anything is.
+    pub(crate) fn against(&self, verdict: &Verdict, connections: u64) -> Option<Wrong> {
+        let among =
+            |all: &[String], it: &Option<String>| all.is_empty() || it.as_ref().is_some_and(|it| all.contains(it));
+        if verdict.status != self.status {
+            return Some(Wrong::Status);
+        }
+        let layer = self.layer.is_none() || self.layer == verdict.layer;
+        if !layer || !among(&self.causes, &verdict.cause) || !among(&self.components, &verdict.component) {
+            return Some(Wrong::Cause);
+        }
+        match verdict.confidence {
+            Some(sure) if sure > self.most => return Some(Wrong::OverCertain),
+            Some(sure) if sure >= self.least => {}
+            _ => return Some(Wrong::UnderCertain),
+        }
+        let words = verdict.words();
+        let is_right = self.says.iter().all(|said| words.contains(&said.to_lowercase()));
+        if !is_right || FOREIGN.iter().any(|foreign| words.contains(foreign)) {
+            return Some(Wrong::Words);
+        }
+        (connections > 1).then_some(Wrong::Connections)
+    }
+}

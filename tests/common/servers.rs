@@ -110,7 +110,8 @@ pub fn judging(judge: Judge, connections: usize) -> (u16, JoinHandle<()>) {
     context.set_private_key(&PKI.bridge.key).unwrap();
     context.set_num_tickets(judge.tickets).unwrap();
     context.set_verify_callback(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT, move |_, store| {
-        if store.error_depth() == 0 {
+        // Whoever refuses is called once: whatever it objects to first, at whichever depth, ends the verification.
+        if judge.refuses || store.error_depth() == 0 {
             thread::sleep(judge.after);
         }
         !judge.refuses

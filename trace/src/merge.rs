@@ -153,9 +153,10 @@ mod tests {
         Finding::skipped(layer, None, "no call".to_owned())
     }
 
-    /// A walk's failure, judged as a walk judges it.
+    /// A walk's failure, judged as a walk judges it, which has looked for keys that are read past.
     fn walked(layer: Layer, shown: Signal, facts: &[Fact]) -> Vec<Finding> {
-        judged(vec![failed(layer, shown, facts)])
+        let facts = [facts, &[fact::ConfigIgnored::None.into()]].concat();
+        judged(vec![failed(layer, shown, &facts)])
     }
 
     fn verdict_on(trace: Vec<Finding>, walked: &[Finding]) -> (Option<Layer>, Option<Cause>, Confidence) {

@@ -5,8 +5,8 @@ use nssight_diagnosis::derive::silence::silence;
 use nssight_diagnosis::fact::fact::TcpFlow;
 use nssight_diagnosis::fact::{Facts, fact};
 use nssight_diagnosis::signal::{Family, Signal, signal};
-use nssight_nss::{ErrorCode, NssError};
 use nssight_nss::transport::timed_out;
+use nssight_nss::{ErrorCode, NssError};
 use nssight_wire::{AlertDescription, Direction, Foreign, Protocol, RecordFault, Summary};
 
 use super::{FailedSession, Policy, last_alert, micros};
@@ -154,7 +154,8 @@ impl FailedSession<'_> {
         let chain = |error: &NssError| Some(Signal::of_nss(error.code.0)).filter(|it| it.row().family == Family::Chain);
         if is_nameless(error) && self.store.facts.has(fact::TrustStoreIssuer::Trusted) {
             let holds_not = |shown: &Signal| {
-                [signal::CHAIN_PATH_TOO_LONG, signal::CHAIN_NAME_CONSTRAINTS, signal::CHAIN_UNKNOWN_CRITICAL].contains(shown)
+                [signal::CHAIN_PATH_TOO_LONG, signal::CHAIN_NAME_CONSTRAINTS, signal::CHAIN_UNKNOWN_CRITICAL]
+                    .contains(shown)
             };
             let named = self.facts.objections.iter().map(|objection| &objection.error);
             let mut named = named.filter_map(|error| Some((chain(error).filter(holds_not)?, error)));

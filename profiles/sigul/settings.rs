@@ -5,12 +5,13 @@
 use std::path::{Path, PathBuf};
 
 use nssight_diagnosis::Layer;
-use nssight_diagnosis::fact::{Fact, Key, Word};
 use nssight_diagnosis::fact::fact::{
     CONFIG_IGNORED_DATABASE, CONFIG_IGNORED_KEY, CONFIG_IGNORED_NICKNAME, CONFIG_IGNORED_PASSWORD, CONFIG_IGNORED_PEER,
-    CONFIG_IGNORED_SERVER, CONFIG_IGNORED_USER, CONFIG_IGNORED_VERSIONS, ConfigIgnored, ConfigKeyDatabase, ConfigKeyNickname, ConfigKeyPassword, ConfigKeyPeer, ConfigKeyServer, ConfigKeyUser, ConfigKeyVersions, ConfigPasswordExposed,
-    ConfigState,
+    CONFIG_IGNORED_SERVER, CONFIG_IGNORED_USER, CONFIG_IGNORED_VERSIONS, ConfigIgnored, ConfigKeyDatabase,
+    ConfigKeyNickname, ConfigKeyPassword, ConfigKeyPeer, ConfigKeyServer, ConfigKeyUser, ConfigKeyVersions,
+    ConfigPasswordExposed, ConfigState,
 };
+use nssight_diagnosis::fact::{Fact, Key, Word};
 use nssight_sigul::config::{self, ConfigError, IgnoredKey, Layered, SigulConfig, Surroundings};
 use secrecy::ExposeSecret;
 

@@ -23,12 +23,12 @@ fn main() {
         println!("cargo:rerun-if-changed={}", path.display());
     }
     let facts = build::facts::read(&files(&facts));
-    let (signals, together, newer) = build::signals::read(&signals);
+    let table = build::signals::read(&signals);
     let causes = build::causes::read(&causes.iter().flat_map(|directory| files(directory)).collect::<Vec<_>>());
     let put = |name: &str, text: String| fs::write(out.join(name), text).expect("the build directory takes files");
     put("facts.rs", build::facts::generate(&facts));
-    put("signals.rs", build::signals::generate(&signals, &together, &newer));
-    put("causes.rs", build::causes::generate(&causes, &facts, &signals));
+    put("signals.rs", build::signals::generate(&table));
+    put("causes.rs", build::causes::generate(&causes, &facts, &table.signals));
 }
 
 fn listed(directory: &Path) -> Vec<PathBuf> {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use colored::Colorize;
 use nssight_diagnosis::explain::{self, Candidate, Explanation};
 use nssight_reports::terminal;
+use nssight_triage::{Explained, Judged};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -30,7 +31,8 @@ pub(crate) struct Document {
 #[derive(Serialize, JsonSchema)]
 struct Answer {
     asked: String,
-    explanations: Vec<Explanation>,
+    #[serde(flatten)]
+    explained: Explained,
     /// Names that are nearly what was asked; only where nothing is known.
     suggestions: Vec<String>,
 }
@@ -40,7 +42,7 @@ pub(crate) fn run(options: &ExplainOptions) -> ExitCode {
         return list();
     }
     let answers: Vec<Answer> = questions(&options.what).into_iter().map(answer).collect();
-    let unknown = answers.iter().any(|answer| answer.explanations.is_empty());
+    let unknown = answers.iter().any(|answer| answer.explained.explanations.is_empty());
     terminal::choose_colours(options.output.color, io::stdout().is_terminal());
     let written = match options.output.format {
         TableFormat::Json => terminal::json(&Document { schema: "nssight/explain/1", answers }),
@@ -63,9 +65,9 @@ fn questions(words: &[String]) -> Vec<String> {
 }
 
 fn answer(asked: String) -> Answer {
-    let explanations = explain::explain(&asked);
-    let suggestions = if explanations.is_empty() { suggestions(&asked) } else { Vec::new() };
-    Answer { asked, explanations, suggestions }
+    let explained = nssight_triage::explain(&asked);
+    let suggestions = if explained.explanations.is_empty() { suggestions(&asked) } else { Vec::new() };
+    Answer { asked, explained, suggestions }
 }
 
 fn suggestions(asked: &str) -> Vec<String> {
@@ -95,7 +97,8 @@ fn human(out: &mut dyn Write, answers: &[Answer], verbose: bool) -> io::Result<(
         if index > 0 {
             writeln!(out)?;
         }
-        if answer.explanations.is_empty() {
+        let Explained { judged, explanations } = &answer.explained;
+        if explanations.is_empty() {
             let near = match answer.suggestions.is_empty() {
                 true => {
                     "`nssight explain --list` shows all names; a pasted message helps with its whole line".to_owned()
@@ -104,12 +107,32 @@ fn human(out: &mut dyn Write, answers: &[Answer], verbose: bool) -> io::Result<(
             };
             terminal::paragraph(out, "", 2, &format!("\"{}\" is not known: {near}", answer.asked))?;
         }
-        for (index, explanation) in answer.explanations.iter().enumerate() {
-            if index > 0 {
+        if let Some(judged) = judged {
+            together(out, judged, verbose)?;
+        }
+        for (index, explanation) in explanations.iter().enumerate() {
+            if index > 0 || judged.is_some() {
                 writeln!(out)?;
             }
             one(out, explanation, verbose)?;
         }
+    }
+    Ok(())
+}
+
+/// What all lines say together, and which of them decides.
+fn together(out: &mut dyn Write, judged: &Judged, verbose: bool) -> io::Result<()> {
+    writeln!(out, "{}", format!("Line {} decides", judged.line).bold())?;
+    terminal::paragraph(out, "  ", 2, &judged.text)?;
+    terminal::paragraph(out, "  ", 2, judged.summary.trim_start_matches("cannot tell: "))?;
+    candidates(out, &judged.causes, verbose)
+}
+
+fn candidates(out: &mut dyn Write, causes: &[Candidate], verbose: bool) -> io::Result<()> {
+    let shown = if verbose { causes.len() } else { CAUSES };
+    causes.iter().take(shown).try_for_each(|it| candidate(out, it, verbose))?;
+    if causes.len() > shown {
+        writeln!(out, "  and {} more causes; -v shows them", causes.len() - shown)?;
     }
     Ok(())
 }
@@ -123,12 +146,7 @@ fn one(out: &mut dyn Write, explanation: &Explanation, verbose: bool) -> io::Res
         out,
         &[["from".to_owned(), explanation.library.to_owned()], ["layers".to_owned(), layers.join(", ")]],
     )?;
-    let shown = if verbose { explanation.causes.len() } else { CAUSES };
-    explanation.causes.iter().take(shown).try_for_each(|it| candidate(out, it, verbose))?;
-    if explanation.causes.len() > shown {
-        writeln!(out, "  and {} more causes; -v shows them", explanation.causes.len() - shown)?;
-    }
-    Ok(())
+    candidates(out, &explanation.causes, verbose)
 }
 
 fn candidate(out: &mut dyn Write, candidate: &Candidate, verbose: bool) -> io::Result<()> {

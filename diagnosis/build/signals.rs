@@ -14,7 +14,16 @@ use super::write::{camel, option, screaming};
 struct File {
     signal: Vec<Signal>,
     together: Vec<Together>,
+    yields: Vec<Yields>,
     newer: Vec<Newer>,
+}
+
+/// What does not decide where another line of the same failure shows one of these.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Yields {
+    signal: String,
+    to: Vec<String>,
 }
 
 /// Numbers that a version of NSS does not have yet.
@@ -61,7 +70,15 @@ pub(crate) struct Note {
     pub(crate) says: String,
 }
 
-pub(crate) fn read(path: &Path) -> (Vec<Signal>, Vec<Together>, Vec<Newer>) {
+/// The rows, and what is said about several of them.
+pub(crate) struct Table {
+    pub(crate) signals: Vec<Signal>,
+    together: Vec<Together>,
+    yields: Vec<Yields>,
+    newer: Vec<Newer>,
+}
+
+pub(crate) fn read(path: &Path) -> Table {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let file: File = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let ids: BTreeSet<&str> = file.signal.iter().map(|signal| signal.id.as_str()).collect();
@@ -84,7 +101,14 @@ pub(crate) fn read(path: &Path) -> (Vec<Signal>, Vec<Together>, Vec<Newer>) {
         let known = file.signal.iter().flat_map(|signal| &signal.codes).any(|code| code.1 == *number);
         assert!(known, "{number} is newer than a version and is no code");
     }
-    (file.signal, file.together, file.newer)
+    let pairs = file.yields.iter().flat_map(|it| it.to.iter().map(move |to| (&it.signal, to)));
+    for (signal, to) in pairs {
+        assert!(ids.contains(signal.as_str()) && ids.contains(to.as_str()), "{signal} yields: there is no such signal");
+        let back = file.yields.iter().any(|it| it.signal == *to && it.to.contains(signal));
+        assert!(signal != to && !back, "{signal} and {to} yield to each other");
+    }
+    let File { signal: signals, together, yields, newer } = file;
+    Table { signals, together, yields, newer }
 }
 
 /// Its number.
@@ -92,7 +116,8 @@ pub(crate) fn find(signals: &[Signal], id: &str, place: &str) -> usize {
     signals.iter().position(|signal| signal.id == id).unwrap_or_else(|| panic!("{place}: there is no signal {id}"))
 }
 
-pub(crate) fn generate(signals: &[Signal], together: &[Together], newer: &[Newer]) -> String {
+pub(crate) fn generate(table: &Table) -> String {
+    let Table { signals, together, yields, newer } = table;
     let mut rows =
         String::from("/// Every signal, in the order of the table.\npub static SIGNALS: &[SignalRow] = &[\n");
     let mut names = String::from(
@@ -146,7 +171,18 @@ pub(crate) fn generate(signals: &[Signal], together: &[Together], newer: &[Newer
         + &notes.concat()
         + "];\n/// What codes mean beside words in one line.\npub static TOGETHER: &[Together] = &[\n"
         + &beside(signals, together)
+        + "];\n/// What does not decide, and beside what.\npub static YIELDS: &[(Signal, &[Signal])] = &[\n"
+        + &yielding(signals, yields)
         + "];\n"
+}
+
+fn yielding(signals: &[Signal], yields: &[Yields]) -> String {
+    let of = |id: &String| format!("Signal({})", find(signals, id, "what yields"));
+    let row = |it: &Yields| {
+        let to: Vec<String> = it.to.iter().map(of).collect();
+        format!(" ({}, &[{}]),\n", of(&it.signal), to.join(", "))
+    };
+    yields.iter().map(row).collect()
 }
 
 fn beside(signals: &[Signal], together: &[Together]) -> String {

@@ -106,6 +106,11 @@ pub fn names() -> Vec<(Kind, String, Option<i64>)> {
 
 /// Everything that a text names or shows, the most telling first; nothing where it is not known.
 pub fn explain(text: &str) -> Vec<Explanation> {
+    explain_by(text, None)
+}
+
+/// The same for a text of which it is known which line decides.
+pub fn explain_by(text: &str, line: Option<&str>) -> Vec<Explanation> {
     let text = text.trim();
     if let Ok(number) = text.parse::<i64>() {
         return by_number(number);
@@ -114,7 +119,7 @@ pub fn explain(text: &str) -> Vec<Explanation> {
     if !whole.is_empty() {
         return whole;
     }
-    in_message(text)
+    in_message(text, line)
 }
 
 /// Numbers that stand alone: NSS's, TLS's, OpenSSL's verify codes, Sigul's. An errno is too small to be told from them.
@@ -160,8 +165,8 @@ fn by_name(text: &str) -> Vec<Explanation> {
 
 /// What a message is made of: programs' own words, names and numbers in it, the libraries' sentences, alerts as OpenSSL
 /// writes them. What decides comes first: of several lines the one that says most.
-fn in_message(text: &str) -> Vec<Explanation> {
-    let decisive = decisive(text);
+fn in_message(text: &str, line: Option<&str>) -> Vec<Explanation> {
+    let decisive = line.and_then(read).or_else(|| decisive(text));
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let mut found: Vec<Explanation> = lines.flat_map(in_line).collect();
     if let Some((line, Spelling { signal, .. })) = decisive {
@@ -179,9 +184,12 @@ fn in_message(text: &str) -> Vec<Explanation> {
 
 /// The line that says most of what went wrong, and what it says; of equals the first.
 fn decisive(text: &str) -> Option<(&str, Spelling)> {
-    let read = |line| Some((line, spelling::in_line(line)?));
     let found = text.lines().map(str::trim).filter_map(read);
     found.reduce(|best, next| if next.1.weight() > best.1.weight() { next } else { best })
+}
+
+fn read(line: &str) -> Option<(&str, Spelling)> {
+    Some((line, spelling::in_line(line)?))
 }
 
 fn in_line(text: &str) -> Vec<Explanation> {
@@ -321,9 +329,13 @@ fn usual_layers(kind: Kind) -> Vec<Layer> {
 
 /// Causes that show a signal, in the judge's order.
 pub fn of_signal(signal: Signal) -> Vec<Candidate> {
-    let found = judge::of_signal(signal);
-    let first = found.first().map(|first| first.cause);
-    found.iter().map(|it| candidate(it.cause, first.filter(|first| *first != it.cause))).collect()
+    candidates(&judge::of_signal(signal).iter().map(|it| it.cause).collect::<Vec<_>>())
+}
+
+/// What is known of causes, and what tells each from the first of them.
+pub fn candidates(causes: &[Cause]) -> Vec<Candidate> {
+    let first = causes.first().copied();
+    causes.iter().map(|cause| candidate(*cause, first.filter(|first| first != cause))).collect()
 }
 
 fn candidate(cause: Cause, beside: Option<Cause>) -> Candidate {

@@ -136,6 +136,12 @@ impl Signal {
         Self::all().find(|signal| signal.id() == id)
     }
 
+    /// Whether it does not decide where another line of the same failure shows one of `others`: what is left of a start that
+    /// went well, or a library's guess at what a program says in plain words.
+    pub fn yields_to(self, others: &[Self]) -> bool {
+        YIELDS.iter().any(|(signal, to)| *signal == self && others.iter().any(|other| to.contains(other)))
+    }
+
     /// What a library's number shows.
     pub fn of_code(library: Library, number: i64) -> Option<Self> {
         code(library, number).map(|code| code.signal)

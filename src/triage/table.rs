@@ -31,8 +31,9 @@ pub(super) fn write(out: &mut dyn Write, document: &Document, verbose: bool) -> 
     if skipped > 0 {
         writeln!(out, "  {skipped} lines before these; -v shows them")?;
     }
+    let decides = document.incidents.first().and_then(|incident| incident.decides.as_ref());
     for line in &document.evidence[skipped..] {
-        quote(out, line)?;
+        quote(out, line, document.evidence.len() > 1 && decides == Some(line))?;
     }
     let told = document.incidents.first().into_iter().flat_map(|incident| &incident.facts);
     for fact in told {
@@ -117,8 +118,8 @@ fn section(out: &mut dyn Write, title: &str, wanted: bool) -> io::Result<()> {
     Ok(())
 }
 
-fn quote(out: &mut dyn Write, line: &Quote) -> io::Result<()> {
+fn quote(out: &mut dyn Write, line: &Quote, decides: bool) -> io::Result<()> {
     let place = terminal::printable(&format!("{}:{}", line.file, line.line));
-    writeln!(out, "  {}", place.dimmed())?;
+    writeln!(out, "  {}{}", place.dimmed(), if decides { ", which decides" } else { "" })?;
     terminal::paragraph(out, "    ", 4, &line.text)
 }

@@ -153,7 +153,8 @@ impl<'a> Failure<'a> {
         let cause = self.named().map(|first| first.cause);
         let layer = cause.map(|cause| cause.entry().layer);
         let (shown, facts) = (self.view.shown.clone(), self.view.facts.clone());
-        Incident { cause, layer, count, shown, facts, lines: quotes(self.group) }
+        let decides = self.view.decides.and_then(|place| self.group.events.get(place)).map(Placed::quote);
+        Incident { cause, layer, count, shown, facts, lines: quotes(self.group), decides }
     }
 }
 
@@ -209,7 +210,7 @@ fn beating(beat: &Heartbeat) -> Conclusion {
     let shown = Shown::new(signal::BARE_CONNECTIONS).at(Layer::Bridge);
     let judgement = judged(Some(&shown), &Facts::default());
     let names = Names { peer: Peer::Bridge, ..Names::default() };
-    let view = View { shown: Some(shown), facts: Facts::default(), of_server: None };
+    let view = View { shown: Some(shown), facts: Facts::default(), of_server: None, decides: None };
     let failure = Failure { group: &group, view, judgement, names };
     let port = beat.port.map(|port| format!(" at {port}")).unwrap_or_default();
     let summary =
@@ -235,7 +236,7 @@ pub(crate) fn of_connection(shown: Option<Shown>, facts: Facts, text: &str, quot
     let group = Group::default();
     let shown = shown.map(|shown| Shown { said_by: SeenBy::Log, ..shown });
     let judgement = judged(shown.as_ref(), &facts);
-    let view = View { shown, facts, of_server: None };
+    let view = View { shown, facts, of_server: None, decides: None };
     let failure = Failure { group: &group, view, judgement, names: Names::default() };
     let verdict = match failure.named() {
         Some(first) => {
@@ -252,7 +253,7 @@ pub(crate) fn of_connection(shown: Option<Shown>, facts: Facts, text: &str, quot
         let text = "Collect the server's log of the same second: what is encrypted on the wire is in it.";
         Some(Remedy { text: text.to_owned(), command: None })
     });
-    OfConnection { verdict, incident: Incident { lines: vec![quote], ..failure.incident(1) }, next }
+    OfConnection { verdict, incident: Incident { decides: Some(quote.clone()), lines: vec![quote], ..failure.incident(1) }, next }
 }
 
 /// Something failed, and the lines leave open what.

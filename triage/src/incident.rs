@@ -73,7 +73,7 @@ impl Placed<'_> {
     /// errors that did not happen never.
     pub(crate) fn trouble(&self) -> Option<Signal> {
         let format = self.format();
-        let known = self.role != Role::Unknown || format.is_some();
+        let known = self.role != Role::Unknown || format.is_some() || self.file.asked;
         let counts = known || self.event.by_code || !self.event.sign.is_anybodys();
         self.event.sign.shown().filter(|_| counts && !format.is_some_and(|format| format.nobodys))
     }

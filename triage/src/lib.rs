@@ -10,6 +10,7 @@ mod heartbeat;
 mod incident;
 mod line;
 mod page;
+mod pasted;
 mod scan;
 mod sign;
 mod turned;
@@ -26,6 +27,7 @@ pub use capture::{CaptureSummary, FailedConnection, is_capture};
 pub use format::{FORMATS, Format, Next};
 pub use heartbeat::Heartbeat;
 pub use page::page;
+pub use pasted::{Explained, Judged, explain};
 pub use scan::patterns;
 pub use sign::Role;
 
@@ -62,6 +64,8 @@ pub struct Incident {
     pub facts: Facts,
     /// The lines of the last of them.
     pub lines: Vec<Quote>,
+    /// The one of them that decides.
+    pub decides: Option<Quote>,
 }
 
 /// One thing that was read.
@@ -121,6 +125,11 @@ impl Triage {
     /// Reads one log, line by line and in constant memory. What goes wrong in reading is a note on the file.
     pub fn log(&mut self, name: &str, input: impl Read) {
         self.files.push(scan::scan(name, input));
+    }
+
+    /// Reads what somebody pasted to know what it means.
+    fn pasted(&mut self, text: &str) {
+        self.files.push(scan::Scanned { asked: true, ..scan::scan("pasted", text.as_bytes()) });
     }
 
     /// Reads a capture of packets, pcap or pcapng, in bounded memory.

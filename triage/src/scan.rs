@@ -84,6 +84,8 @@ pub(crate) struct Scanned {
     /// Times of ends of file, for a heartbeat.
     pub(crate) ends: Vec<When>,
     pub(crate) notes: Vec<String>,
+    /// Somebody asks what it means, so every word in it counts, whoever wrote it.
+    pub(crate) asked: bool,
 }
 
 impl Scanned {
@@ -91,7 +93,7 @@ impl Scanned {
         let format = Format::of_file(name);
         let (events, ends, notes) = (Vec::new(), Vec::new(), Vec::new());
         let by_name = format.is_some_and(|format| format.profile.is_some());
-        Self { name: name.to_owned(), format, by_name, bytes: 0, count: 0, events, ends, notes }
+        Self { name: name.to_owned(), format, by_name, bytes: 0, count: 0, events, ends, notes, asked: false }
     }
 
     /// Where its writer stands.

@@ -23,6 +23,8 @@ pub(crate) struct View {
     pub(crate) facts: Facts,
     /// It is the server's own: what that one has to bring is missing or broken.
     pub(crate) of_server: Option<Role>,
+    /// The line that decides, by its place among those of the failure.
+    pub(crate) decides: Option<usize>,
 }
 
 /// What the lines of one failure show.
@@ -41,7 +43,8 @@ pub(crate) fn view(group: &Group<'_>) -> View {
         facts.put(whose);
     }
     facts.seen_by(SeenBy::Log);
-    View { shown: shown.map(|shown| Shown { said_by: SeenBy::Log, ..shown }), facts, of_server }
+    let decides = lines.decides(shown.as_ref().map(|shown| shown.signal));
+    View { shown: shown.map(|shown| Shown { said_by: SeenBy::Log, ..shown }), facts, of_server, decides }
 }
 
 /// Whose logs have the trouble, where one end alone has it.
@@ -64,9 +67,35 @@ fn is_end(signal: Signal) -> bool {
     matches!(signal.row().family, Family::End | Family::Silence)
 }
 
+/// What went wrong at each end of a session, for what a line shows does not decide beside some of it.
+struct Counting {
+    client: Vec<Signal>,
+    peer: Vec<Signal>,
+}
+
+impl Counting {
+    fn of(group: &Group<'_>) -> Self {
+        let at = |client: bool| {
+            let own = group.events.iter().filter(|placed| placed.role.is_client() == client);
+            let mut shown: Vec<Signal> = own.filter_map(Placed::trouble).collect();
+            shown.sort_unstable();
+            shown.dedup();
+            shown
+        };
+        Self { client: at(true), peer: at(false) }
+    }
+
+    /// What went wrong by a line, unless another line of the same end says what that is.
+    fn trouble(&self, placed: &Placed<'_>) -> Option<Signal> {
+        let others = if placed.role.is_client() { &self.client } else { &self.peer };
+        placed.trouble().filter(|signal| !signal.yields_to(others))
+    }
+}
+
 /// The lines of one failure, by who wrote them.
 struct Lines<'a> {
     group: &'a Group<'a>,
+    counting: Counting,
     /// The bridge's log has the client's connection, or its request.
     accepted: bool,
     read: bool,
@@ -84,6 +113,7 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn of(group: &'a Group<'a>) -> Self {
+        let counting = Counting::of(group);
         let accepted = group.has(Role::Bridge, Step::Accepts);
         let looked_up = group.events.iter().any(|it| it.role.is_client() && it.event.sign.is(Step::LooksUp));
         let read = group.has(Role::Bridge, Step::Reads);
@@ -93,34 +123,29 @@ impl<'a> Lines<'a> {
         let said = |at: fn(Role) -> bool| {
             let own = group.events.iter().filter(|it| at(it.role) && !it.event.child);
             let own = own.filter(|it| it.role != Role::Bridge || it.event.about != Some(About::Server));
-            let mut all = own.filter_map(|it| turned(it.trouble()?));
+            let mut all = own.filter_map(|it| turned(counting.trouble(it)?));
             let first = all.next()?;
             let knows = |said: &Said| matches!(said, Said::Refuses { knows_why: true, .. });
             Some(if knows(&first) { first } else { all.find(knows).unwrap_or(first) })
         };
         let mut link = group.events.iter().filter(|it| it.role == Role::Bridge && of_server(it));
-        Self {
-            group,
-            accepted,
-            read,
-            of_link: link.find_map(|it| it.trouble().filter(|signal| signal.row().family == Family::Chain)),
-            begun: group.has(Role::Server, Step::Starts),
-            looked_up,
-            // Once it has taken the client, what it says of certificates is not about that one's.
-            of_bridge: said(|role| matches!(role, Role::Bridge | Role::Peer)).filter(|_| !accepted),
-            of_server: said(|role| role == Role::Server),
-        }
+        let of_link = link.find_map(|it| counting.trouble(it).filter(|signal| signal.row().family == Family::Chain));
+        // Once it has taken the client, what it says of certificates is not about that one's.
+        let of_bridge = said(|role| matches!(role, Role::Bridge | Role::Peer)).filter(|_| !accepted);
+        let of_server = said(|role| role == Role::Server);
+        let begun = group.has(Role::Server, Step::Starts);
+        Self { group, counting, accepted, read, begun, looked_up, of_bridge, of_server, of_link }
     }
 
     /// What this client, or a tool in its place, says went wrong.
     fn own(&self) -> impl Iterator<Item = (Signal, &Placed<'a>)> {
         let own = self.group.events.iter().filter(|placed| placed.role.is_client());
-        own.filter_map(|placed| Some((placed.trouble()?, placed)))
+        own.filter_map(move |placed| Some((self.counting.trouble(placed)?, placed)))
     }
 
     fn by(&self, role: Role) -> impl DoubleEndedIterator<Item = (Signal, &Placed<'a>)> {
         let own = self.group.events.iter().filter(move |placed| placed.role == role);
-        own.filter_map(|placed| Some((placed.trouble()?, placed)))
+        own.filter_map(move |placed| Some((self.counting.trouble(placed)?, placed)))
     }
 
     /// The session that a client's line is about. Its child has the outer one; what its parent process says is about the
@@ -237,10 +262,26 @@ impl<'a> Lines<'a> {
     fn theirs(&self) -> Option<(Shown, Role)> {
         let is_server = |placed: &&Placed<'a>| matches!(placed.role, Role::Bridge | Role::Server | Role::Peer);
         let own = self.group.events.iter().filter(is_server);
-        let mut own = own.filter_map(|placed| Some((placed.trouble()?, placed.role)));
+        let mut own = own.filter_map(move |placed| Some((self.counting.trouble(placed)?, placed.role)));
         let (signal, role) =
             own.find(|(signal, _)| signal.row().family == Family::Local && turned(*signal).is_none())?;
         Some((Shown::new(signal), role))
+    }
+
+    /// The first line that shows what counts, in its writer's view or turned round; else the last one with any trouble.
+    fn decides(&self, shown: Option<Signal>) -> Option<usize> {
+        let place = |holds: &dyn Fn(Signal) -> bool| {
+            let said = |placed: &Placed<'_>| self.counting.trouble(placed).is_some_and(holds);
+            self.group.events.iter().position(said)
+        };
+        let as_written = |shown: Signal| place(&|signal| signal == shown);
+        let as_turned = |shown: Signal| place(&|signal| turned(signal).and_then(Said::signal) == Some(shown));
+        let heard = || place(&|signal| matches!(turned(signal), Some(Said::Heard { .. })));
+        let told = match shown {
+            Some(shown) => as_written(shown).or_else(|| as_turned(shown)),
+            None => heard(),
+        };
+        told.or_else(|| self.group.events.iter().rposition(|placed| placed.trouble().is_some()))
     }
 
     fn facts(&self, shown: Option<&Shown>) -> Facts {

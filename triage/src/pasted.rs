@@ -1,0 +1,85 @@
+//! What somebody pasted: everything in it explained, and its lines judged together, as those of a log are.
+
+use nssight_diagnosis::explain::{self, Candidate, Explanation};
+use nssight_diagnosis::{Cause, Confidence, Signal};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::sign::Role;
+use crate::{Document, Quote, Triage};
+
+/// What is known of a text.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Explained {
+    /// Its lines judged together; nothing for a single line that shows no server as its writer, which its first explanation
+    /// explains as well.
+    pub judged: Option<Judged>,
+    /// Everything that it names, what decides first.
+    pub explanations: Vec<Explanation>,
+}
+
+/// Several lines, or a line of a server's, which is about its client.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Judged {
+    /// The number of the line that decides, from 1.
+    pub line: u64,
+    /// Its beginning.
+    pub text: String,
+    /// Who wrote it.
+    pub role: Role,
+    /// The program that it is read as.
+    pub program: Option<&'static str>,
+    /// What all of it shows, from the client's view.
+    pub signal: Option<Signal>,
+    /// What is made of it, in a sentence.
+    pub summary: String,
+    /// How sure the first cause is.
+    pub confidence: Confidence,
+    /// Causes that show it, in the judge's order.
+    pub causes: Vec<Candidate>,
+}
+
+/// Explains a text: a code, a name, or lines of a program.
+pub fn explain(text: &str) -> Explained {
+    let mut triage = Triage::default();
+    triage.pasted(text);
+    let document = triage.finish();
+    let decides = deciding(&document);
+    let line = decides.and_then(|quote| usize::try_from(quote.line).ok());
+    let explanations = explain::explain_by(text, line.and_then(|line| text.lines().nth(line - 1)));
+    let several = document.files.iter().any(|file| file.events > 1);
+    let of_server = |quote: &&Quote| matches!(quote.role, Role::Bridge | Role::Server | Role::Peer);
+    let judged = decides.filter(|quote| several || of_server(quote)).map(|quote| Judged {
+        line: quote.line,
+        text: quote.text.clone(),
+        role: quote.role,
+        program: document.files.iter().find_map(|file| file.program),
+        signal: document.incidents.first().and_then(|incident| incident.shown.as_ref()).map(|shown| shown.signal),
+        summary: document.verdict.summary.clone(),
+        confidence: document.verdict.confidence,
+        causes: explain::candidates(&causes(&document)),
+    });
+    Explained { judged, explanations }
+}
+
+/// The line that decides: of a failure, else of what says that it was overcome.
+fn deciding(document: &Document) -> Option<&Quote> {
+    match document.incidents.first() {
+        Some(incident) => incident.decides.as_ref(),
+        None => document.evidence.last(),
+    }
+}
+
+/// The candidates of the verdict, the first one first. One cause may be named for several components.
+fn causes(document: &Document) -> Vec<Cause> {
+    let verdict = &document.verdict;
+    let beside = verdict.also.iter().map(|other| other.cause);
+    let others = verdict.alternatives.iter().map(|other| other.cause);
+    let mut causes: Vec<Cause> = Vec::new();
+    for cause in verdict.cause.into_iter().chain(beside).chain(others) {
+        if !causes.contains(&cause) {
+            causes.push(cause);
+        }
+    }
+    causes
+}

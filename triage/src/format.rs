@@ -36,6 +36,8 @@ pub struct Format {
     /// Its certificates are in a database of NSS.
     pub nss: bool,
     connection: Option<&'static str>,
+    /// It is at one end of a connection, whichever, and only some of the connection's lines tell which.
+    pub(crate) one_sided: bool,
     pub(crate) succeeds: &'static [&'static str],
     /// What it says of certificates is about its own.
     pub(crate) own_certificate: bool,

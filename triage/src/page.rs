@@ -13,6 +13,8 @@ pub fn page() -> String {
         "# Logs that nssight reads\n\nMade by `nssight triage --formats` from the data of its build.\n\n## Formats\n\nA line is known by its \
          writer's name before the message, by how its message begins, or by words that nobody else writes. A log of another \
          program is read too: what went wrong is known by the spellings of the signals below, and only who says so is not.\n\n\
+         Captures of packets, pcap and pcapng, are read as well, known by their first bytes whatever the file is called. What TLS sends in the \
+         clear is judged without keys: hellos, versions, the certificates of TLS 1.2, alerts, who closed and after what.\n\n\
          | format | log of | side | known by | what a success looks like |\n|---|---|---|---|---|\n",
     );
     for format in FORMATS {

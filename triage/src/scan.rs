@@ -1,5 +1,6 @@
 //! One pass over a log: the buffer is searched for all words at once, and only lines that have one are looked at.
 
+use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::io::{ErrorKind, Read};
 use std::ops::Range;
@@ -306,6 +307,7 @@ impl Scan {
             event.role = event.role.or(role);
             event.connection = event.connection.or(connection);
         }
+        one_side_a_connection(&mut self.out.events, file);
         if self.out.ends.len() == ENDS {
             self.out.notes.push(format!("only its first {ENDS} ends of file were looked at for a rhythm"));
         }
@@ -314,6 +316,28 @@ impl Scan {
             self.out.notes.push(format!("{dropped} lines in its middle were counted and not looked at"));
         }
         self.out
+    }
+}
+
+/// Lines of one connection are no further apart.
+const CONNECTION: u64 = 80;
+
+/// Where a program is at one end of each connection, a line that tells which tells it of all lines of that connection.
+fn one_side_a_connection(events: &mut [Event], file: Option<&'static Format>) {
+    let format = |event: &Event| event.format.or(file).filter(|format| format.one_sided);
+    let told = |event: &Event| {
+        let (role, usual) = (event.role?, format(event)?.role);
+        (role != usual).then_some((event.connection?, (event.line, role)))
+    };
+    let mut sides: HashMap<u64, Vec<(u64, Role)>> = HashMap::new();
+    events.iter().filter_map(told).for_each(|(connection, side)| sides.entry(connection).or_default().push(side));
+    for event in events.iter_mut().filter(|event| format(event).is_some()) {
+        let Some(sides) = event.connection.and_then(|connection| sides.get(&connection)) else { continue };
+        // They are in the order of their lines, and what tells comes last.
+        let next = sides.partition_point(|(line, _)| *line < event.line);
+        if let Some((_, role)) = sides.get(next).filter(|(line, _)| line - event.line <= CONNECTION) {
+            event.role = Some(*role);
+        }
     }
 }
 

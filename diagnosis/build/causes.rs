@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::facts::{self, Fact};
 use super::signals::{self, Signal};
-use super::write::{OneOrMore, camel, option, slice};
+use super::write::{OneOrMore, camel, option, optional, slice};
 
 /// The name by which a condition speaks of the signal itself.
 const SIGNAL: &str = "signal.name";
@@ -216,8 +216,7 @@ impl Tables<'_> {
                 Some("inference") => "Inference",
                 Some(other) => panic!("{place}: {other} is no grade"),
             };
-            let component =
-                block.component.as_ref().map_or("None".to_owned(), |it| format!("Some(Component::{})", camel(it)));
+            let component = optional(&block.component, |it| format!("Component::{}", camel(it)));
             format!(
                 "Block {{ facts: {}, say: {:?}, grade: Grade::{grade}, component: {component}, remedy: {} }}",
                 self.conditions(&block.facts, place),
@@ -248,17 +247,16 @@ impl Tables<'_> {
                 self.blocks(&component.supported_by, place),
                 self.blocks(&component.excluded_by, place),
                 component.rare,
-                component.tell.as_deref().map_or("None".to_owned(), |tell| format!("Some({})", text(tell)))
+                optional(&component.tell, text)
             )
         }))
     }
 
     fn steps(&self, steps: &[Step], place: &str) -> String {
         slice(steps.iter().map(|step| {
-            let peer = step.with.as_ref().map_or("None".to_owned(), |peer| format!("Some(Peer::{})", camel(peer)));
-            let whose =
-                step.component.as_ref().map_or("None".to_owned(), |it| format!("Some(Component::{})", camel(it)));
-            let command = step.command.as_deref().map_or("None".to_owned(), |it| format!("Some({})", text(it)));
+            let peer = optional(&step.with, |peer| format!("Peer::{}", camel(peer)));
+            let whose = optional(&step.component, |it| format!("Component::{}", camel(it)));
+            let command = optional(&step.command, text);
             format!(
                 "Step {{ text: {}, command: {command}, with: {peer}, component: {whose}, facts: {} }}",
                 text(&step.text),

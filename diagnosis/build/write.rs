@@ -18,7 +18,12 @@ pub(crate) fn screaming(id: &str) -> String {
 
 /// An option of a string.
 pub(crate) fn option(text: &Option<String>) -> String {
-    text.as_ref().map_or_else(|| "None".to_owned(), |text| format!("Some({text:?})"))
+    optional(text, |text| format!("{text:?}"))
+}
+
+/// An optional value, as what it is made of says it.
+pub(crate) fn optional(text: &Option<String>, says: impl Fn(&str) -> String) -> String {
+    text.as_deref().map_or_else(|| "None".to_owned(), |text| format!("Some({})", says(text)))
 }
 
 /// A slice of what the parts say.

@@ -29,6 +29,14 @@ use crate::wire::SessionLog;
 use crate::x509;
 use crate::{flow, peer_name};
 
+/// Who ended a session inside another one, which ended so: a bridge closes its own session in order when a server has gone.
+pub fn gone(carrier: Option<fact::OuterSessionEnd>) -> &'static str {
+    match carrier {
+        Some(fact::OuterSessionEnd::Fin | fact::OuterSessionEnd::Reset) => "the bridge",
+        _ => "the server",
+    }
+}
+
 /// A session that did not come up, or broke, with everything that can be asked about it.
 pub struct FailedSession<'a> {
     /// Who the peer is, as a subject: "the bridge".

@@ -6,7 +6,7 @@ use nssight_diagnosis::fact::{Fact, Facts, Hop, SeenBy, Word, fact};
 use nssight_diagnosis::signal::{Signal, signal};
 use nssight_diagnosis::{Finding, Layer, Notes, Outcome, Status};
 use nssight_nss::{ErrorCode, NssError, Step};
-use nssight_probes::session_facts::{FailedSession, Seen};
+use nssight_probes::session_facts::{self, FailedSession, Seen};
 use nssight_probes::trust_store::Opinion;
 use nssight_probes::{SeenCertificate, error_info};
 use nssight_wire::TlsVersion;
@@ -222,13 +222,13 @@ impl Story {
         }
         let learned = session.facts(error);
         let outer_end = self.outer().filter(|_| hop == Hop::Server).and_then(Session::how_it_ended);
-        let peer = if hop == Hop::Server { "the server" } else { "the bridge" };
+        let (peer, gone) = match hop {
+            Hop::Server => ("the server", session_facts::gone(outer_end.map(|(end, _)| end))),
+            Hop::Peer => ("the bridge", "the bridge"),
+        };
         let seen = FailedSession {
             peer,
-            gone: match outer_end {
-                Some((fact::OuterSessionEnd::Fin | fact::OuterSessionEnd::Reset, _)) => "the bridge",
-                _ => peer,
-            },
+            gone,
             host: session.host.as_deref(),
             error,
             facts: &learned,

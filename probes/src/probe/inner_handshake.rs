@@ -112,11 +112,7 @@ fn failed(
     let log = inner.log.borrow();
     let failed = FailedSession {
         peer: "the server",
-        // A bridge closes its own session in order when a server has gone.
-        gone: match end {
-            Some(fact::OuterSessionEnd::Fin | fact::OuterSessionEnd::Reset) => "the bridge",
-            _ => "the server",
-        },
+        gone: session_facts::gone(end),
         host: Some(host),
         error,
         facts,

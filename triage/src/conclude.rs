@@ -253,7 +253,11 @@ pub(crate) fn of_connection(shown: Option<Shown>, facts: Facts, text: &str, quot
         let text = "Collect the server's log of the same second: what is encrypted on the wire is in it.";
         Some(Remedy { text: text.to_owned(), command: None })
     });
-    OfConnection { verdict, incident: Incident { decides: Some(quote.clone()), lines: vec![quote], ..failure.incident(1) }, next }
+    OfConnection {
+        verdict,
+        incident: Incident { decides: Some(quote.clone()), lines: vec![quote], ..failure.incident(1) },
+        next,
+    }
 }
 
 /// Something failed, and the lines leave open what.

@@ -87,6 +87,8 @@ struct Attempt {
     looks_up: Vec<String>,
     ends: Vec<String>,
     succeeds: Vec<String>,
+    /// What stands before the name of whom it connects to.
+    reaches: Vec<String>,
     /// What stands before the name of a connection, where its lines have one.
     connection: Option<String>,
     /// It is at one end of a connection, whichever, and only some of the connection's lines tell which.
@@ -103,6 +105,8 @@ struct Context {
     last: Vec<String>,
     /// Words of a traceback by which it is about the session with a client, or with a server.
     about_client: Vec<String>,
+    /// Words of a server's lines that are about what it has itself, not about a client.
+    about_itself: Vec<String>,
     about_server: Vec<String>,
     /// Where it listens for the one and the other, in words.
     client_port: Option<String>,
@@ -198,7 +202,7 @@ fn check(all: &[Read]) {
 }
 
 /// The words of each step.
-fn of_attempt(format: &Format) -> [(&'static str, &[String]); 10] {
+fn of_attempt(format: &Format) -> [(&'static str, &[String]); 11] {
     let Format { attempt, context, .. } = format;
     [
         ("Begins", &attempt.begins),
@@ -209,6 +213,7 @@ fn of_attempt(format: &Format) -> [(&'static str, &[String]); 10] {
         ("LooksUp", &attempt.looks_up),
         ("Ends", &attempt.ends),
         ("Succeeds", &attempt.succeeds),
+        ("Reaches", &attempt.reaches),
         ("ChildFollows", &context.child),
         ("OwnFollows", &context.own),
     ]
@@ -234,10 +239,10 @@ fn generated(all: &[Read]) -> String {
         writeln!(
             out,
             " Format {{ name: {name:?}, profile: {profile:?}, title: {title:?}, role: Role::{}, names: &{:?}, heads: &{:?}, words: &{:?}, \
-             files: &{:?}, as_client: &{:?}, as_server: &{:?}, childs: &{:?}, last: &{:?}, about_client: &{:?}, about_server: &{:?}, client_port: {:?}, server_port: {:?}, nss: {}, connection: {:?}, one_sided: {}, succeeds: &{:?}, own_certificate: {}, \
+             files: &{:?}, as_client: &{:?}, as_server: &{:?}, childs: &{:?}, last: &{:?}, about_client: &{:?}, about_server: &{:?}, about_itself: &{:?}, client_port: {:?}, server_port: {:?}, nss: {}, connection: {:?}, one_sided: {}, succeeds: &{:?}, reaches: &{:?}, own_certificate: {}, \
              nobodys: {}, next: Next {{ text: {:?}, command: {:?} }} }},",
-            role(format), known.names, known.heads, known.words, known.files, known.as_client, known.as_server, context.childs, context.last, context.about_client, context.about_server, context.client_port, context.server_port, format.nss || profile.is_some(),
-            format.attempt.connection, format.attempt.one_sided, format.attempt.succeeds, format.certificate == Whose::Own, format.side == Side::Nobody, next.text, next.command,
+            role(format), known.names, known.heads, known.words, known.files, known.as_client, known.as_server, context.childs, context.last, context.about_client, context.about_server, context.about_itself, context.client_port, context.server_port, format.nss || profile.is_some(),
+            format.attempt.connection, format.attempt.one_sided, format.attempt.succeeds, format.attempt.reaches, format.certificate == Whose::Own, format.side == Side::Nobody, next.text, next.command,
         )
         .expect("a string takes it");
         for (step, words) in of_attempt(format) {

@@ -154,9 +154,10 @@ fn by_name(text: &str) -> Vec<Explanation> {
     if let Ok(cause) = text.parse::<Cause>() {
         return vec![of_cause(cause)];
     }
-    let named = |code: &&Code| code.name.eq_ignore_ascii_case(text) && code.signal != signal::NOTHING_WRONG;
-    let verify_ok = |code: &&Code| code.library == Library::Verify && code.name.eq_ignore_ascii_case(text);
-    let mut found: Vec<Explanation> = CODES.iter().filter(|code| named(code) || verify_ok(code)).map(of_code).collect();
+    // Sigul's word for success is anybody's.
+    let known = |code: &&Code| code.library != Library::Sigul || code.signal != signal::NOTHING_WRONG;
+    let named = CODES.iter().filter(|code| code.name.eq_ignore_ascii_case(text)).filter(known);
+    let mut found: Vec<Explanation> = named.map(of_code).collect();
     found.extend(alerts().filter(|(_, name, _)| name.eq_ignore_ascii_case(text)).map(of_alert));
     // What is written just so comes first: TLS and OpenSSL have the same names in small and in capital letters.
     found.sort_by_key(|explanation| explanation.name != text);

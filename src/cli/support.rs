@@ -53,7 +53,8 @@ pub(crate) struct BundleOptions {
 
 #[derive(Args)]
 pub(crate) struct TriageOptions {
-    /// Logs, reports of nssight, bundles, directories; .gz, .zst and .xz are unpacked. Without one, or for -, standard input
+    /// Logs, captures of packets (pcap, pcapng), reports of nssight, bundles, directories; .gz, .zst and .xz are unpacked.
+    /// Without one, or for -, standard input
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// Print the words by which lines are recognised, for grep -F

@@ -30,6 +30,7 @@ pub struct Format {
     last: &'static [&'static str],
     about_client: &'static [&'static str],
     about_server: &'static [&'static str],
+    about_itself: &'static [&'static str],
     /// Where it listens for clients and for its server, in words.
     pub(crate) client_port: Option<&'static str>,
     pub(crate) server_port: Option<&'static str>,
@@ -39,6 +40,7 @@ pub struct Format {
     /// It is at one end of a connection, whichever, and only some of the connection's lines tell which.
     pub(crate) one_sided: bool,
     pub(crate) succeeds: &'static [&'static str],
+    reaches: &'static [&'static str],
     /// What it says of certificates is about its own.
     pub(crate) own_certificate: bool,
     /// What it writes is about errors, and none of them happened.
@@ -105,8 +107,9 @@ impl Format {
         let hits = WRITERS.automaton.find_overlapping_iter(line);
         let hits = hits.map(|hit| (WRITERS.words[hit.pattern().as_usize()], hit.range()));
         let hits = hits.filter(|((_, tells), place)| holds(*tells, place.clone()));
-        // Of equals the first counts.
-        let best = hits.reduce(|best, next| if next.0.1 > best.0.1 { next } else { best })?;
+        // Of equals the first counts, but a remark that counts for nothing goes before the word that it begins with.
+        let tells = |((format, tells), _): &((&Self, Tells), Range<usize>)| (*tells, format.nobodys);
+        let best = hits.reduce(|best, next| if tells(&next) > tells(&best) { next } else { best })?;
         Some(best.0.0)
     }
 
@@ -135,6 +138,20 @@ impl Format {
             () if has(self.as_server) => Role::Peer,
             () => self.role,
         }
+    }
+
+    /// Whom a line says that it connects to: the host and port of the first address in it, or the name behind a word of the format.
+    pub(crate) fn target_in<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
+        let behind = |word: &str| Some(memchr::memmem::find(line, word.as_bytes())? + word.len());
+        let from = behind("://").or_else(|| self.reaches.iter().find_map(|word| behind(word)))?;
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b".:-[]".contains(byte);
+        let length = line[from..].iter().take_while(|byte| is_name(byte)).count();
+        (length > 0).then(|| &line[from..from + length])
+    }
+
+    /// Whether a line is about what its writer has itself: its certificate, its key, its database.
+    pub(crate) fn is_about_itself(&self, line: &[u8]) -> bool {
+        self.about_itself.iter().any(|word| memchr::memmem::find(line, word.as_bytes()).is_some())
     }
 
     /// The name of the connection that a line is about.

@@ -42,12 +42,11 @@ fn role_of(file: &Scanned, event: &Event) -> Role {
     by_line.or_else(|| format_of(file, event).map(|format| format.role)).unwrap_or(Role::Unknown)
 }
 
-/// The host and port that a line names: those of the first address in it.
-fn target(event: &Event) -> Option<&[u8]> {
-    let text = event.text.as_bytes();
-    let from = memchr::memmem::find(text, b"://")? + 3;
-    let length = text[from..].iter().take_while(|byte| byte.is_ascii_alphanumeric() || b".:-[]".contains(byte)).count();
-    (length > 0).then(|| &text[from..from + length])
+/// Whom an event is about: by its own line, else by the last line before it that names somebody.
+fn target<'a>(file: &'a Scanned, event: &Event) -> Option<&'a [u8]> {
+    let own = file.events.partition_point(|other| other.line <= event.line);
+    let near = file.events[..own].iter().rev().take_while(|other| other.line + NEAR >= event.line);
+    near.filter_map(|other| format_of(file, other)?.target_in(other.text.as_bytes())).next()
 }
 
 /// An event with what is known of its file.
@@ -100,6 +99,11 @@ impl Placed<'_> {
         format_of(self.file, self.event)
     }
 
+    /// Whether a server's line is about what it has itself, and not about a client.
+    pub(crate) fn is_about_itself(&self) -> bool {
+        !self.role.is_client() && self.format().is_some_and(|it| it.is_about_itself(self.event.text.as_bytes()))
+    }
+
     fn at(&self) -> i64 {
         self.event.when.map_or(i64::MAX, |when| when.0)
     }
@@ -138,11 +142,12 @@ impl Group<'_> {
         let last = self.events.iter().rev().find(|placed| placed.trouble().is_some())?;
         let next = last.file.events.iter().find(|event| {
             let placed = Placed { file: last.file, role: role_of(last.file, event), event };
-            let same_target = match (target(last.event), target(event)) {
-                (Some(one), Some(two)) => one == two,
-                _ => true,
-            };
-            event.line > last.event.line && event.sign.is(Step::Succeeds) && last.has_format_of(&placed) && same_target
+            let is_next = event.line > last.event.line && event.sign.is(Step::Succeeds) && last.has_format_of(&placed);
+            is_next
+                && match (target(last.file, last.event), target(last.file, event)) {
+                    (Some(one), Some(two)) => one == two,
+                    _ => true,
+                }
         })?;
         Some((last, Placed { file: last.file, role: role_of(last.file, next), event: next }))
     }

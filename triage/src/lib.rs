@@ -6,6 +6,7 @@ mod capture;
 mod conclude;
 mod fitting;
 mod format;
+mod frames;
 mod heartbeat;
 mod incident;
 mod line;

@@ -20,7 +20,7 @@ pub(crate) fn when(line: &[u8]) -> Option<When> {
             return Some(when);
         }
     }
-    syslog(head).or_else(|| apache(head))
+    syslog(head).or_else(|| apache(head)).or_else(|| common(head))
 }
 
 /// `[Sat Nov 28 21:44:32.062221 2026]`, of Apache.
@@ -31,6 +31,19 @@ fn apache(head: &[u8]) -> Option<When> {
     let (time, used) = clock(rest.get(11..)?)?;
     let year = digits(rest.get(12 + used..16 + used)?)?;
     Some(micros(PrimitiveDateTime::new(date(year as i32, month as u32 + 1, day)?, time), UtcOffset::UTC))
+}
+
+/// `[28/Nov/2026:10:00:00.123456789 +0000]`, of 389 Directory Server and of the common log format.
+fn common(head: &[u8]) -> Option<When> {
+    let rest = head.strip_prefix(b"[")?;
+    if rest.get(2) != Some(&b'/') || rest.get(6) != Some(&b'/') || rest.get(11) != Some(&b':') {
+        return None;
+    }
+    let month = MONTHS.iter().position(|month| rest.get(3..6) == Some(month))?;
+    let (time, used) = clock(rest.get(12..)?)?;
+    let offset = zone(rest.get(13 + used..).unwrap_or_default());
+    let date = date(digits(&rest[7..11])? as i32, month as u32 + 1, digits(&rest[..2])?)?;
+    Some(micros(PrimitiveDateTime::new(date, time), offset))
 }
 
 fn digits(bytes: &[u8]) -> Option<u32> {
@@ -138,13 +151,22 @@ mod tests {
             "2025.11.24 06:54:26.123 LOG3[0]: x",
             "[Mon Nov 24 06:54:26.123456 2025] [ssl:info] x",
             "[2025-11-24 06:54:26.123] ERROR: x",
+            "[24/Nov/2025:07:54:26.123456789 +0100] conn=1 fd=64",
             "program-1  | 2025-11-24 06:54:26,123 INFO: x",
             r#"{"log":"x\n","stream":"stderr","time":"2025-11-24T06:54:26.1234Z"}"#,
         ] {
             assert_eq!(when(line.as_bytes()).and_then(shown), expected, "{line}");
         }
         assert!(when(b"Nov 24 06:54:26 host program[42]: INFO: x").is_some());
-        for line in ["ERROR: I/O error: Unexpected EOF in NSPR", "", "2026-99-99 06:54:26 x", "Nov 99 06:54:26", "2"] {
+        for line in [
+            "ERROR: I/O error: Unexpected EOF in NSPR",
+            "",
+            "2026-99-99 06:54:26 x",
+            "[99/Nov/2026:06:54:26 +0000]",
+            "[24/Nov/2026:06",
+            "Nov 99 06:54:26",
+            "2",
+        ] {
             assert_eq!(when(line.as_bytes()), None, "{line}");
         }
     }

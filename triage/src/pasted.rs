@@ -47,7 +47,7 @@ pub fn explain(text: &str) -> Explained {
     let decides = deciding(&document);
     let line = decides.and_then(|quote| usize::try_from(quote.line).ok());
     let explanations = explain::explain_by(text, line.and_then(|line| text.lines().nth(line - 1)));
-    let several = document.files.iter().any(|file| file.events > 1);
+    let several = text.lines().filter(|line| !line.trim().is_empty()).count() > 1;
     let of_server = |quote: &&Quote| matches!(quote.role, Role::Bridge | Role::Server | Role::Peer);
     let judged = decides.filter(|quote| several || of_server(quote)).map(|quote| Judged {
         line: quote.line,

@@ -9,21 +9,19 @@ use std::sync::LazyLock;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use crate::format::{About, Format};
+use crate::frames;
 use crate::line::{self, When};
 use crate::sign::{self, Mark, Reading, Role, Sign, Step};
 
 /// Read at a time.
 const BUFFER: usize = 1 << 20;
 /// Of a longer line only so much is looked at.
-const LINE: usize = 1 << 16;
+pub(crate) const LINE: usize = 1 << 16;
 /// Events kept of one file: the first ones, and the last ones; the rest is counted.
 const FIRST: usize = 500;
 const LAST: usize = 3500;
 /// Lines of a traceback belong to the line that announces it, as long as they are so near.
-const TRACEBACK: u64 = 60;
-
-/// The frames of a traceback that are looked at for their program, two lines each.
-const FRAMES: usize = 24;
+pub(crate) const TRACEBACK: u64 = 60;
 
 /// A line that says something.
 #[derive(Debug, Clone)]
@@ -202,7 +200,7 @@ impl Scan {
             let line = &bytes[start..end.min(start + LINE)];
             let first = at + hit.start() - start..at + hit.end() - start;
             if first.end <= line.len() {
-                self.hit(&bytes[..start], line, first, hit.pattern().as_usize());
+                self.hit([&bytes[..start], &bytes[end..]], line, first, hit.pattern().as_usize());
             }
             at = end + 1;
         }
@@ -212,11 +210,12 @@ impl Scan {
     /// The beginning of a line that is too long.
     fn part(&mut self, line: &[u8]) {
         if let Some(hit) = SEARCH.automaton.find(line) {
-            self.hit(&[], line, hit.range(), hit.pattern().as_usize());
+            self.hit([&[], &[]], line, hit.range(), hit.pattern().as_usize());
         }
     }
 
-    fn hit(&mut self, before: &[u8], line: &[u8], first: Range<usize>, pattern: usize) {
+    /// A line that has a word, with what stands before and behind it.
+    fn hit(&mut self, [before, behind]: [&[u8]; 2], line: &[u8], first: Range<usize>, pattern: usize) {
         let Some(Reading { sign, by_code, .. }) = reading(line, first, pattern) else { return };
         let announces = matches!(sign, Sign::Step(Step::ChildFollows | Step::OwnFollows));
         if !sign.is_trouble() && !announces && !sign.is(Step::LooksUp) {
@@ -224,7 +223,7 @@ impl Scan {
         }
         let when = line::when(line);
         let format = Format::of_line(line);
-        let format = format.or_else(|| self.out.format.is_none().then(|| writer_above(before)).flatten());
+        let format = format.or_else(|| self.out.format.is_none().then(|| frames::writer_above(before)).flatten());
         let own_head = when.is_some() || starts_level(line);
         if announces {
             self.context = Some((sign.is(Step::ChildFollows), when, self.line + TRACEBACK));
@@ -234,14 +233,18 @@ impl Scan {
         let context = self.context.filter(|(_, _, until)| !own_head && self.line <= *until);
         let child = context.is_some_and(|(child, _, _)| child) || Format::names_child(line);
         let when = when.or(context.and_then(|(_, when, _)| when));
-        let (since, about) = if when.is_none() && !own_head && self.timed { above(before) } else { (None, None) };
+        let (since, about) =
+            if when.is_none() && !own_head && self.timed { frames::head_above(before) } else { (None, None) };
         let when = when.or(since);
         self.timed |= when.is_some();
         if let (Some(when), true) = (when, sign.is_end() && self.out.ends.len() < ENDS) {
             self.out.ends.push(when);
         }
         self.recognise(format);
-        let (role, connection) = place(format.or(self.out.format), line);
+        let known = format.or(self.out.format);
+        let (role, connection) = place(known, line);
+        let by_frames = || known.and_then(|format| frames::side(format, line, before, behind));
+        let role = if role == Some(Role::Unknown) { by_frames().or(role) } else { role };
         self.keep(Event { when, format, role, connection, child, about, by_code, ..self.plain(line, sign) });
     }
 
@@ -341,27 +344,6 @@ fn one_side_a_connection(events: &mut [Event], file: Option<&'static Format>) {
     }
 }
 
-/// The line that those above belong to has their time, and they may say which session they are about: a daemon's traceback.
-fn above(before: &[u8]) -> (Option<When>, Option<About>) {
-    let mut about = None;
-    for line in before.trim_ascii_end().rsplit(|byte| *byte == b'\n').take(TRACEBACK as usize) {
-        let line = &line[..line.len().min(LINE)];
-        let when = line::when(line);
-        if when.is_some() || starts_level(line) {
-            return (when, about);
-        }
-        about = about.or_else(|| Format::session_in(&line[..line.len().min(200)]));
-    }
-    (None, about)
-}
-
-/// The program that a traceback's files belong to.
-fn writer_above(before: &[u8]) -> Option<&'static Format> {
-    let above = before.trim_ascii_end().rsplit(|byte| *byte == b'\n').take(FRAMES);
-    let frames = above.map(|line| line[..line.len().min(200)].trim_ascii_start());
-    frames.filter(|line| line.starts_with(b"File \"")).find_map(Format::of_line)
-}
-
 /// Where the writer of a line stands in its session, and which connection it is about.
 fn place(format: Option<&'static Format>, line: &[u8]) -> (Option<Role>, Option<u64>) {
     let Some(format) = format else { return (None, None) };
@@ -373,7 +355,7 @@ fn place(format: Option<&'static Format>, line: &[u8]) -> (Option<Role>, Option<
     (Some(format.role_in(line)), format.connection_in(line).map(hash))
 }
 
-fn starts_level(line: &[u8]) -> bool {
+pub(crate) fn starts_level(line: &[u8]) -> bool {
     [&b"ERROR: "[..], b"WARNING: ", b"INFO: ", b"DEBUG: ", b"CRITICAL: "].iter().any(|level| line.starts_with(level))
 }
 
@@ -383,8 +365,10 @@ fn reading(line: &[u8], first: Range<usize>, pattern: usize) -> Option<Reading> 
         let (word, mark) = SEARCH.marks[pattern];
         sign::read(mark, word, line, place)
     };
-    // The line of a step has nothing else to say, but that of a success may tell of an exception from it.
-    let plain = |reading: &Reading| !reading.sign.is_trouble() && !reading.sign.is(Step::Succeeds);
+    // The line of a step has nothing else to say, but that of a success may tell of an exception from it, and one that names
+    // the target may tell how it went.
+    let open = |sign: Sign| sign.is_trouble() || sign.is(Step::Succeeds) || sign.is(Step::Reaches);
+    let plain = |reading: &Reading| !open(reading.sign);
     if let Some(step) = read(first, pattern).filter(plain) {
         return Some(step);
     }

@@ -56,6 +56,8 @@ pub(crate) enum Step {
     Ends,
     /// What was wanted was had.
     Succeeds,
+    /// It names whom it connects to.
+    Reaches,
     /// What follows is the child's.
     ChildFollows,
     /// What follows is the process's own.

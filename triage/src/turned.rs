@@ -51,6 +51,8 @@ impl Said {
 /// What a server's word means to its client; nothing where it is not about the handshake with it.
 pub(crate) fn turned(said: Signal) -> Option<Said> {
     match said.row().family {
+        // A revocation list that cannot be used is the server's own, whatever the certificate is.
+        Family::Chain if said == signal::CHAIN_CRL => None,
         Family::Chain => Some(refusal(said)),
         Family::Alert => Some(heard(said)),
         Family::Version => Some(Said::Alike(said)),

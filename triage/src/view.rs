@@ -121,7 +121,7 @@ impl<'a> Lines<'a> {
         let of_server = |it: &Placed<'_>| it.event.about.map_or(read, |about| about == About::Server);
         // Of several words the first that knows why.
         let said = |at: fn(Role) -> bool| {
-            let own = group.events.iter().filter(|it| at(it.role) && !it.event.child);
+            let own = group.events.iter().filter(|it| at(it.role) && !it.event.child && !it.is_about_itself());
             let own = own.filter(|it| it.role != Role::Bridge || it.event.about != Some(About::Server));
             let mut all = own.filter_map(|it| turned(counting.trouble(it)?));
             let first = all.next()?;
@@ -262,10 +262,17 @@ impl<'a> Lines<'a> {
     fn theirs(&self) -> Option<(Shown, Role)> {
         let is_server = |placed: &&Placed<'a>| matches!(placed.role, Role::Bridge | Role::Server | Role::Peer);
         let own = self.group.events.iter().filter(is_server);
-        let mut own = own.filter_map(move |placed| Some((self.counting.trouble(placed)?, placed.role)));
-        let (signal, role) =
-            own.find(|(signal, _)| signal.row().family == Family::Local && turned(*signal).is_none())?;
-        Some((Shown::new(signal), role))
+        let mut own = own.filter_map(|placed| Some((self.counting.trouble(placed)?, placed)));
+        let counts = |signal: Signal, placed: &Placed<'_>| match signal.row().family {
+            Family::Local => placed.is_about_itself() || turned(signal).is_none(),
+            family => family == Family::Chain && placed.is_about_itself(),
+        };
+        let (signal, placed) = own.find(|(signal, placed)| counts(*signal, placed))?;
+        let shown = match signal.row().family {
+            Family::Chain => Shown::new(signal).at(Layer::Certificate),
+            _ => Shown::new(signal),
+        };
+        Some((shown, placed.role))
     }
 
     /// The first line that shows what counts, in its writer's view or turned round; else the last one with any trouble.

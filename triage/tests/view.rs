@@ -157,6 +157,33 @@ fn what_was_tried_again_and_succeeded_is_no_failure() {
     assert!(document.verdict.summary.contains("succeeded") && !document.evidence.is_empty());
 }
 
+#[test]
+fn only_what_succeeded_with_the_same_target_was_tried_again() {
+    let curl = |host: &str, end: &str| format!("* Connected to {host} (10.0.0.1) port 443 (#0)\n{end}\n");
+    let wget = |host: &str, end: &str| format!("Connecting to {host} ({host})|10.0.0.1|:443... connected.\n{end}\n");
+    let expired = "curl: (60) SSL certificate problem: certificate has expired";
+    let unknown = "ERROR: cannot verify a.example's certificate, issued by ‘CN=ca’:\n  Issued certificate has expired.";
+    for (failed, same, other) in [
+        (curl("a.example", expired), curl("a.example", "< HTTP/1.1 200 OK"), curl("b.example", "< HTTP/1.1 200 OK")),
+        (
+            wget("a.example", unknown),
+            wget("a.example", "HTTP request sent, awaiting response... 200 OK"),
+            wget("b.example", "HTTP request sent, awaiting response... 200 OK"),
+        ),
+    ] {
+        let alone = of_text(&failed);
+        let again = of_text(&(failed.clone() + &same));
+        assert_eq!((again.verdict.cause, again.incidents.len()), (None, 0), "{failed}{same}");
+        assert!(again.verdict.summary.contains("succeeded"), "{}", again.verdict.summary);
+        // What went well before, and what went well with somebody else, says nothing of it.
+        for text in [failed.clone() + &other, same.clone() + &failed, other.clone() + &failed] {
+            let document = of_text(&text);
+            assert_eq!(document.verdict.cause, alone.verdict.cause, "{text}");
+            assert!(document.verdict.cause.is_some() && document.against.is_empty(), "{text}: {:?}", document.against);
+        }
+    }
+}
+
 fn of_logs(logs: &[(&str, &str)]) -> nssight_triage::Document {
     let mut triage = nssight_triage::Triage::default();
     logs.iter().for_each(|(name, text)| triage.log(name, text.as_bytes()));

@@ -1,6 +1,6 @@
 //! `nssight explain`: an error code, a name, an alert, or a pasted message.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
 
 use colored::Colorize;
@@ -18,6 +18,8 @@ const CAUSES: usize = 6;
 /// How alike a name must be to be suggested (Jaro and Winkler, 0 to 1).
 const ALIKE: f64 = 0.85;
 const SUGGESTIONS: usize = 3;
+/// A message of a program, not its log: that is for `triage`.
+const MESSAGE_AT_MOST: u64 = 1024 * 1024;
 
 /// The document, schema `nssight/explain/1`.
 #[derive(Serialize, JsonSchema)]
@@ -41,7 +43,14 @@ pub(crate) fn run(options: &ExplainOptions) -> ExitCode {
     if options.list {
         return list();
     }
-    let answers: Vec<Answer> = questions(&options.what).into_iter().map(answer).collect();
+    let asked = match options.what.as_slice() {
+        [word] if word == "-" => match standard_input() {
+            Ok(text) => vec![text],
+            Err(error) => return exit::usage(format_args!("standard input cannot be explained: {error}")),
+        },
+        words => questions(words),
+    };
+    let answers: Vec<Answer> = asked.into_iter().map(answer).collect();
     let unknown = answers.iter().any(|answer| answer.explained.explanations.is_empty());
     terminal::choose_colours(options.output.color, io::stdout().is_terminal());
     let written = match options.output.format {
@@ -52,6 +61,19 @@ pub(crate) fn run(options: &ExplainOptions) -> ExitCode {
         Err(error) => exit::not_written(&error),
         Ok(()) if unknown => ExitCode::from(exit::FAILED),
         Ok(()) => ExitCode::from(exit::PASSED),
+    }
+}
+
+/// What comes on standard input, as one message.
+fn standard_input() -> io::Result<String> {
+    let mut bytes = Vec::new();
+    io::stdin().lock().take(MESSAGE_AT_MOST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MESSAGE_AT_MOST {
+        return Err(io::Error::other("it is longer than 1 MiB; `nssight triage -` reads logs of any length"));
+    }
+    match String::from_utf8_lossy(&bytes).trim() {
+        "" => Err(io::Error::other("it is empty")),
+        text => Ok(text.to_owned()),
     }
 }
 

@@ -4,6 +4,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Seek, Write};
 use std::path::Path;
 use std::process::Command;
 
@@ -313,4 +314,22 @@ fn the_pages_of_the_causes_are_those_of_the_catalogue() {
 fn the_document_keeps_to_its_schema() {
     let questions = ["-5938", "unknown_ca", "Unexpected EOF in NSPR", "nonsense"];
     hold_to_schema("explain", &questions.map(|question| explain(&[question]).report()));
+}
+
+#[test]
+fn a_message_is_read_from_standard_input() {
+    let from = |text: &[u8]| {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text).unwrap();
+        file.rewind().unwrap();
+        let output = binary().args(["explain", "--format", "json", "-"]).stdin(file).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, out) = from(b"connecting\nERROR: I/O error: Unexpected EOF in NSPR\n");
+    assert_eq!(code, Some(0));
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["answers"][0]["judged"]["line"], 2, "{report:#}");
+    // Nothing, and more than any message has.
+    assert_eq!(from(b" \n").0, Some(2));
+    assert_eq!(from(&vec![b'x'; 2 << 20]).0, Some(2));
 }

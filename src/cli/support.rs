@@ -20,7 +20,8 @@ pub(crate) struct ReportsOptions {
 
 #[derive(Args)]
 pub(crate) struct ExplainOptions {
-    /// -5938, PR_END_OF_FILE_ERROR, unknown_ca, X509_V_ERR_CERT_HAS_EXPIRED, a cause, or a message
+    /// -5938, PR_END_OF_FILE_ERROR, unknown_ca, X509_V_ERR_CERT_HAS_EXPIRED, a cause, or a message; - reads a message from
+    /// standard input
     #[arg(required_unless_present = "list", allow_hyphen_values = true, allow_negative_numbers = true)]
     pub(crate) what: Vec<String>,
     /// List every name that is known

@@ -41,6 +41,10 @@ pub struct Judged {
 
 /// Explains a text: a code, a name, or lines of a program.
 pub fn explain(text: &str) -> Explained {
+    // A code or a name is no line of a log, and all words of all formats take time to load.
+    if !text.contains(char::is_whitespace) {
+        return Explained { judged: None, explanations: explain::explain_by(text, None) };
+    }
     let mut triage = Triage::default();
     triage.pasted(text);
     let document = triage.finish();

@@ -2,7 +2,7 @@
 
 use nssight_diagnosis::derive::signatures::{Signer, fits};
 use nssight_diagnosis::fact::{Facts, fact};
-use nssight_nss::HandshakeFacts;
+use nssight_session::SessionFacts;
 use nssight_wire::{CertificateRequest, CertificateType, Summary, TlsVersion};
 
 /// NSS as a server names the kinds of certificates in this order (ssl3con.c, certificate_types); OpenSSL, GnuTLS and Go have others.
@@ -12,7 +12,7 @@ const SHOWN_SCHEMES: usize = 40;
 
 /// Whether a certificate of ours went out. TLS 1.2 shows it on the wire; in TLS 1.3 the session says it once the handshake is done, and
 /// before that only that NSS was given one is known.
-pub(crate) fn sent(facts: &HandshakeFacts, wire: &Summary) -> fact::OurCertificateSent {
+pub(crate) fn sent(facts: &SessionFacts, wire: &Summary) -> fact::OurCertificateSent {
     let shows = wire.version.is_some_and(|version| version <= TlsVersion::TLS_1_2);
     match (wire.client_certificate_sent.or(facts.sent_certificate), facts.gave_certificate) {
         // It would have been seen.
@@ -25,7 +25,7 @@ pub(crate) fn sent(facts: &HandshakeFacts, wire: &Summary) -> fact::OurCertifica
 
 /// What the peer asked for, and what it got.
 pub(crate) fn request(
-    facts: &HandshakeFacts,
+    facts: &SessionFacts,
     our_cas: &[Vec<u8>],
     signer: Option<Signer>,
     wire: &Summary,
@@ -71,7 +71,7 @@ fn visible(request: &CertificateRequest, signer: Option<Signer>, wire: &Summary,
 }
 
 /// `None` when the peer named no CAs, which means any (RFC 5246, 7.4.4).
-pub(crate) fn our_ca_is_listed(facts: &HandshakeFacts, our_cas: &[Vec<u8>]) -> Option<bool> {
+pub(crate) fn our_ca_is_listed(facts: &SessionFacts, our_cas: &[Vec<u8>]) -> Option<bool> {
     let names = facts.asked_for_certificate.as_ref().filter(|names| !names.is_empty())?;
     Some(names.iter().any(|name| our_cas.contains(&name.der)))
 }

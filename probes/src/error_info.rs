@@ -1,7 +1,9 @@
 //! An error of NSS or NSPR, as a report names it.
 
 use nssight_diagnosis::ErrorInfo;
+use nssight_diagnosis::signal::{Library, Signal, signal};
 use nssight_nss::NssError;
+use nssight_session::{Code, Kind, SessionError};
 
 /// The error as reports have it.
 pub fn of(error: &NssError) -> ErrorInfo {
@@ -9,4 +11,34 @@ pub fn of(error: &NssError) -> ErrorInfo {
     let library = if error.code.0 > -8000 { "NSPR" } else { "NSS" };
     let (code, name, text) = (i64::from(error.code.0), error.name.clone(), error.text.clone());
     ErrorInfo { library: library.to_owned(), code, name, text }
+}
+
+/// The error of a session as reports have it.
+pub fn of_session(error: &SessionError) -> ErrorInfo {
+    let (library, code) = match error.code {
+        Code::Nss(code) if code > -8000 => ("NSPR", code),
+        Code::Nss(code) => ("NSS", code),
+        Code::OpenSsl(code) => ("OpenSSL", code),
+        Code::Verify(code) => ("OpenSSL, verification", code),
+        Code::System(code) => ("system", code),
+    };
+    ErrorInfo { library: library.to_owned(), code: code.into(), name: error.name.clone(), text: error.text.clone() }
+}
+
+/// What the error of a session shows by itself.
+pub fn signal(error: &SessionError) -> Signal {
+    /// OpenSSL's reason for an alert that was received is this and the alert's number (`SSL_AD_REASON_OFFSET` of ssl.h).
+    const ALERTS: i32 = 1000;
+    match (error.code, error.kind) {
+        (Code::Nss(code), _) => Signal::of_nss(code),
+        (_, Kind::Ended) => signal::ENDED,
+        (_, Kind::Reset) => signal::RESET,
+        (_, Kind::TimedOut) => signal::SILENCE,
+        (Code::OpenSsl(code), _) => match u8::try_from(code - ALERTS) {
+            Ok(alert) => Signal::of_alert(alert),
+            Err(_) => Signal::of_code(Library::Openssl, code.into()).unwrap_or(signal::SSL_ERROR),
+        },
+        (Code::Verify(code), _) => Signal::of_code(Library::Verify, code.into()).unwrap_or(signal::CHAIN_REFUSED),
+        (Code::System(_), _) => signal::SSL_ERROR,
+    }
 }

@@ -2,7 +2,7 @@
 
 use nssight_diagnosis::derive::flow::{Flow, flow};
 use nssight_diagnosis::fact::fact::TcpFlow;
-use nssight_nss::TcpInfo;
+use nssight_session::TcpInfo;
 
 /// Bytes of ours that were sent, and of these the acknowledged and the others. The kernel counts the SYN as an acknowledged one
 /// (tcp_input.c, tcp_ack).

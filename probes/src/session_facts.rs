@@ -14,9 +14,8 @@ use nssight_diagnosis::derive::signatures::Signer;
 use nssight_diagnosis::fact::{Fact, Facts, Hop, fact};
 use nssight_diagnosis::signal::{Signal, signal};
 use nssight_diagnosis::{Layer, Notes, Outcome};
-use nssight_nss::tls::{Channel, SeenAlert};
-use nssight_nss::transport::{End, timed_out};
-use nssight_nss::{ErrorCode, HandshakeFacts, NssError, TcpInfo};
+use nssight_nss::ErrorCode;
+use nssight_session::{Channel, Code, End, Kind, SeenAlert, SessionError, SessionFacts, TcpInfo};
 use nssight_wire::{AlertDescription, Summary};
 use time::OffsetDateTime;
 
@@ -46,9 +45,9 @@ pub struct FailedSession<'a> {
     /// The name that was asked for; none where the program set none.
     pub host: Option<&'a str>,
     /// The library's error.
-    pub error: &'a NssError,
+    pub error: &'a SessionError,
     /// What its callbacks learned.
-    pub facts: &'a HandshakeFacts,
+    pub facts: &'a SessionFacts,
     /// What was on the wire.
     pub log: &'a SessionLog,
     /// Time between the first byte and the error.
@@ -83,7 +82,7 @@ impl FailedSession<'_> {
         let mut seen = self.seen();
         seen.facts.place(hop);
         notes.extend(seen.facts);
-        notes.fail(seen.signal, seen.summary).error(error_info::of(self.error))
+        notes.fail(seen.signal, seen.summary).error(error_info::of_session(self.error))
     }
 
     /// Collects what was seen.
@@ -107,7 +106,7 @@ impl FailedSession<'_> {
         if let Some(relation) = self.host.and_then(|host| peer_name::by_certificate(host, &self.facts.peer_chain)) {
             out.put(relation);
         }
-        if let (Some(figures), true) = (self.figures, timed_out(self.error)) {
+        if let (Some(figures), true) = (self.figures, self.error.kind == Kind::TimedOut) {
             out.put(flow::of(&figures));
             out.put(fact::TCP_FIGURES.text(flow::in_words(&figures)));
         }
@@ -143,7 +142,7 @@ impl FailedSession<'_> {
     }
 
     fn is(&self, code: ErrorCode) -> bool {
-        self.error.code == code
+        self.error.code == Code::Nss(code.0)
     }
 
     /// Whether the peer's chain leads to an issuer of our own certificate: by key, where that was compared.
@@ -171,8 +170,8 @@ impl FailedSession<'_> {
     }
 
     fn end(&self) -> Option<fact::SessionEnd> {
-        let reset = self.is(ErrorCode::PR_CONNECT_RESET_ERROR) || self.log.end == Some(End::Reset);
-        let closed = self.is(ErrorCode::PR_END_OF_FILE_ERROR) || self.log.end == Some(End::Closed);
+        let reset = self.error.kind == Kind::Reset || self.log.end == Some(End::Reset);
+        let closed = self.error.kind == Kind::Ended || self.log.end == Some(End::Closed);
         match (reset, last_alert(self.facts).map(|alert| alert.description)) {
             (true, _) => Some(fact::SessionEnd::Reset),
             (false, Some(0)) => Some(fact::SessionEnd::CloseNotify),
@@ -182,16 +181,16 @@ impl FailedSession<'_> {
 }
 
 /// That the session which carries another one broke by a record that was damaged, whatever the inner one makes of it.
-pub fn damaged_carrier(notes: Notes, peer: &str, error: &NssError) -> Result<Outcome, Notes> {
-    if Signal::of_nss(error.code.0) != signal::RECORD_DAMAGED {
+pub fn damaged_carrier(notes: Notes, peer: &str, error: &SessionError) -> Result<Outcome, Notes> {
+    if error_info::signal(error) != signal::RECORD_DAMAGED {
         return Err(notes);
     }
     let summary = format!("a record that came from {peer} does not decrypt: {}", error.name);
     let notes = notes.with(Fact { hop: Some(Hop::Peer), ..fact::SessionPosition::AfterHandshake.into() });
-    Ok(notes.fail_of(Layer::OuterHandshake, signal::RECORD_DAMAGED, summary).error(error_info::of(error)))
+    Ok(notes.fail_of(Layer::OuterHandshake, signal::RECORD_DAMAGED, summary).error(error_info::of_session(error)))
 }
 
-fn last_alert(facts: &HandshakeFacts) -> Option<&SeenAlert> {
+fn last_alert(facts: &SessionFacts) -> Option<&SeenAlert> {
     let ends = |alert: &&SeenAlert| !alert.sent && (alert.level == 2 || alert.description == 0);
     facts.alerts.iter().rfind(ends)
 }
@@ -200,7 +199,7 @@ fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
-fn alerts(facts: &HandshakeFacts, out: &mut Facts) {
+fn alerts(facts: &SessionFacts, out: &mut Facts) {
     for alert in &facts.alerts {
         let name = AlertDescription(alert.description).name().unwrap_or("unregistered");
         let level = if alert.level == 2 { "fatal" } else { "warning" };
@@ -214,7 +213,7 @@ fn alerts(facts: &HandshakeFacts, out: &mut Facts) {
 /// The facts of a session on this hop that came up; `ours` are the issuers of our chain and what our key is, `accepted` is what the peer has said of our certificate.
 pub(crate) fn up(
     channel: &Channel,
-    facts: &HandshakeFacts,
+    facts: &SessionFacts,
     ours: (&[Vec<u8>], Option<Signer>),
     wire: &Summary,
     accepted: fact::PeerAcceptedUs,
@@ -233,7 +232,7 @@ pub(crate) fn up(
 }
 
 /// The peer's chain as it was sent, and everything that NSS has against it.
-fn peer(facts: &HandshakeFacts, out: &mut Facts) {
+fn peer(facts: &SessionFacts, out: &mut Facts) {
     for der in &facts.peer_chain {
         out.put(fact::PEER_CERTIFICATE.text(x509::one_line(der)));
     }

@@ -9,8 +9,9 @@ use nssight_diagnosis::fact::Facts;
 use nssight_diagnosis::fact::fact::{
     self, PeerChainState as State, SerialTwin as Twin, TrustStoreAnchors as Anchors, TrustStoreIssuer as Issuer,
 };
-use nssight_nss::{Certificate, ErrorCode, HandshakeFacts, NssError, library};
+use nssight_nss::{Certificate, ErrorCode, library};
 use nssight_nssdb::{Database, Flags, TrustSource};
+use nssight_session::{Code, SessionError, SessionFacts};
 use nssight_wire::name_from_der;
 use openssl::x509::X509;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -42,9 +43,9 @@ pub struct Opinion {
 }
 
 /// Looks at the chain of a session that failed. `sent` is what was on the wire, for what NSS gave up before it kept it.
-pub(crate) fn look(walk: &Walk<'_>, session: &HandshakeFacts, sent: &[Vec<u8>], error: &NssError) -> Opinion {
+pub(crate) fn look(walk: &Walk<'_>, session: &SessionFacts, sent: &[Vec<u8>], error: &SessionError) -> Opinion {
     let chain = if session.peer_chain.is_empty() { sent } else { &session.peer_chain };
-    if error.code == ErrorCode::SEC_ERROR_REUSED_ISSUER_AND_SERIAL {
+    if error.code == Code::Nss(ErrorCode::SEC_ERROR_REUSED_ISSUER_AND_SERIAL.0) {
         return same_serial(walk, chain);
     }
     let is_refused = matches!(session.decision, Some(Err(_)));

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use nssight_diagnosis::derive::signatures::Signer;
 use nssight_diagnosis::fact::fact::{self, OuterSessionEnd};
 use nssight_diagnosis::{CertificateRole, Finding, Layer, Outcome};
-use nssight_nss::transport::Control;
-use nssight_nss::{Certificate, ClientAuth, Nss, NssError, PrivateKey, Slot, TlsClient};
+use nssight_session::{Control, SessionError, TlsSession};
+use nssight_nss::{Certificate, ClientAuth, Nss, PrivateKey, Slot};
 
 use crate::certificates::SeenCertificate;
 use crate::private_copy::{self, PrivateCopy};
@@ -23,7 +23,7 @@ use crate::x509;
 /// An established outer session.
 pub struct OuterSession {
     /// The session.
-    pub client: TlsClient,
+    pub client: Box<dyn TlsSession>,
     /// Its deadline.
     pub control: Rc<Control>,
     /// What went over it.
@@ -41,7 +41,7 @@ pub trait Passage {
     /// Everything that waits ends at `deadline`.
     fn set_deadline(&self, deadline: Instant);
     /// The error by which the session with the bridge broke, if it did.
-    fn broken(&self) -> Option<NssError>;
+    fn broken(&self) -> Option<SessionError>;
     /// How the outer session ended, if it has.
     fn how_it_ended(&self) -> Option<OuterSessionEnd>;
     /// Asks the server something harmless in the inner session: the layer `request`.
@@ -51,7 +51,7 @@ pub trait Passage {
 /// An inner session.
 pub struct InnerSession {
     /// The session.
-    pub client: TlsClient,
+    pub client: Box<dyn TlsSession>,
     /// Whether it waits for the peer; until `bridge` has passed it must not.
     pub waits: Rc<Cell<bool>>,
     /// What went over it.

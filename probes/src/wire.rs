@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 pub use nssight_diagnosis::derive::silence::Arrivals;
-use nssight_nss::transport::{End, Tap};
+use nssight_session::{End, Tap};
 use nssight_wire::{AlertLevel, Conversation, Direction, Summary, What};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

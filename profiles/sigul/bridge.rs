@@ -12,6 +12,7 @@ use nssight_diagnosis::fact::{Hop, fact};
 use nssight_diagnosis::signal::{Signal, signal};
 use nssight_diagnosis::{Layer, Notes, Outcome};
 use nssight_nss::{ErrorCode, NssError, Step, TlsClient, TlsOptions};
+use nssight_session::{Kind, SessionError};
 use nssight_sigul::chunk::Stream;
 use nssight_sigul::request::Request;
 
@@ -82,18 +83,18 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             let summary = format!("the inner session could not begin: {}", error.name);
             notes.put(fact::SessionPosition::BeforeHello);
             let shown = match error.step {
-                nssight_nss::Step::SetVersions => signal::VERSIONS_BLOCKED,
+                Step::SetVersions => signal::VERSIONS_BLOCKED,
                 _ => Signal::of_nss(error.code.0),
             };
             return notes.fail(shown, summary).error(error_info::of(&error));
         }
         // A bridge that goes away at once is noticed here already, by the write of the ClientHello.
         Err(error) => {
-            let arrival = last_word(&mut tunnel.borrow_mut(), error);
+            let arrival = last_word(&mut tunnel.borrow_mut(), error.into());
             return ended(notes, arrival, asked.elapsed(), handshake, round_trip);
         }
     };
-    walk.inner = Some(InnerSession { client, waits, log, began: asked });
+    walk.inner = Some(InnerSession { client: Box::new(client), waits, log, began: asked });
     let arrival = wait_for_the_server(&mut tunnel.borrow_mut());
     let took = asked.elapsed();
     notes.put(fact::BRIDGE_WAITED.number(took.as_micros()));
@@ -108,11 +109,11 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             notes.put(fact::BRIDGE_FIRST_ANSWER_DETAIL.text(&what));
             notes.fail(signal::CHUNKS_GARBLED, format!("what the bridge sends are no chunks: {what}"))
         }
-        Arrival::Failed(error) if error.code == ErrorCode::PR_IO_TIMEOUT_ERROR => {
+        Arrival::Failed(error) if error.kind == Kind::TimedOut => {
             notes.put(fact::BridgeFirstAnswer::Silence);
             let summary =
                 "the bridge took the request and nothing came back: what stands in the server's place is silent";
-            notes.fail(signal::SILENCE, summary).error(error_info::of(&error))
+            notes.fail(signal::SILENCE, summary).error(error_info::of_session(&error))
         }
         Arrival::Failed(error) => {
             let tunnel = tunnel.borrow();
@@ -159,7 +160,7 @@ fn ended(mut notes: Notes, arrival: Arrival, waited: Duration, handshake: Durati
             signal::ENDED,
             "the bridge took our session, and its connection ended after the request without close_notify",
         ),
-        Arrival::Failed(error) if Signal::of_nss(error.code.0) == signal::RESET => (
+        Arrival::Failed(error) if error.kind == Kind::Reset => (
             fact::BridgeFirstAnswer::Reset,
             signal::RESET,
             "the bridge took our session, and its connection was reset after the request",
@@ -177,11 +178,11 @@ fn ended(mut notes: Notes, arrival: Arrival, waited: Duration, handshake: Durati
     }
     let Arrival::Failed(error) = arrival else { return notes.fail(shown, summary) };
     notes.put(fact::BRIDGE_FIRST_ANSWER_DETAIL.text(&error.name));
-    notes.fail(shown, summary).error(error_info::of(&error))
+    notes.fail(shown, summary).error(error_info::of_session(&error))
 }
 
 /// A write that fails says only that the bridge has gone. How it went is what it sent before, which can still be read.
-fn last_word(tunnel: &mut Tunnel, error: NssError) -> Arrival {
+fn last_word(tunnel: &mut Tunnel, error: SessionError) -> Arrival {
     tunnel.set_deadline(Instant::now() + LAST_WORD);
     match wait_for_the_server(tunnel) {
         ended @ Arrival::Ended { .. } => ended,

@@ -8,6 +8,7 @@ use nssight_diagnosis::fact::fact;
 use nssight_diagnosis::signal::{Library, Signal, signal};
 use nssight_diagnosis::{Notes, Outcome};
 use nssight_nss::{ErrorCode, NssError, Step, library};
+use nssight_session::{Kind, SessionError};
 use nssight_sigul::chunk::Stream;
 use nssight_sigul::header::Header;
 use nssight_sigul::reply::{self, Decoder, Event, ReplyError, ReplyKeys};
@@ -37,7 +38,7 @@ impl Passage for Requested {
         self.tunnel.borrow().set_deadline(deadline);
     }
 
-    fn broken(&self) -> Option<NssError> {
+    fn broken(&self) -> Option<SessionError> {
         match &self.tunnel.borrow().ended {
             Some(Arrival::Failed(error)) => Some(error.clone()),
             _ => None,
@@ -59,12 +60,12 @@ impl Passage for Requested {
             Err(error) => {
                 let facts = inner.client.facts();
                 let refused = facts.alerts.iter().find(|alert| !alert.sent && alert.description != 0);
-                let shown = refused.map_or(Signal::of_nss(error.code.0), |alert| Signal::of_alert(alert.description));
+                let shown = refused.map_or(error_info::signal(&error), |alert| Signal::of_alert(alert.description));
                 let said = if refused.is_some() { fact::PeerSaidAlert::Yes } else { fact::PeerSaidAlert::No };
                 let notes =
                     notes.with(said).with(fact::SessionPosition::AfterHandshake).with(fact::ReplyState::SessionBroke);
                 let summary = format!("the inner session broke before the request was authenticated: {}", error.name);
-                return notes.fail(shown, summary).error(error_info::of(&error));
+                return notes.fail(shown, summary).error(error_info::of_session(&error));
             }
         };
         drop(password);
@@ -88,14 +89,14 @@ fn names_us(walk: &Walk<'_>) -> Option<fact::RequestUser> {
 }
 
 /// Keys for the reply, and the password, in the inner stream; then its end.
-fn send_secrets(inner: &mut InnerSession, request: &Request, password: &[u8]) -> Result<ReplyKeys, NssError> {
+fn send_secrets(inner: &mut InnerSession, request: &Request, password: &[u8]) -> Result<ReplyKeys, SessionError> {
     const STEP: Step = Step::Authenticate;
     let mut random = Zeroizing::new([0u8; 128]);
     library::random(random.as_mut_slice())?;
     let (header_key, payload_key) = random.split_at(64);
     let exactly = |half: &[u8]| <[u8; 64]>::try_from(half).map(Zeroizing::new);
     let (Ok(header_key), Ok(payload_key)) = (exactly(header_key), exactly(payload_key)) else {
-        return Err(NssError::of(STEP, ErrorCode(0)));
+        return Err(NssError::of(STEP, ErrorCode(0)).into());
     };
     let keys = ReplyKeys::new(&header_key, &payload_key);
     let secrets = request.secrets(&keys, Some(password)).map_err(|_| NssError::of(STEP, ErrorCode(0)))?;
@@ -115,7 +116,7 @@ fn send_secrets(inner: &mut InnerSession, request: &Request, password: &[u8]) ->
 enum Answer {
     Complete { code: reply::ErrorCode, header: Header, payload: Vec<u8> },
     Bad(ReplyError),
-    Silent(NssError),
+    Silent(SessionError),
     Broken { error: ReplyError, how: Arrival },
 }
 
@@ -148,7 +149,7 @@ fn receive(tunnel: &Rc<RefCell<Tunnel>>, keys: ReplyKeys) -> Answer {
         let arrival = tunnel.borrow_mut().wait();
         match arrival {
             Arrival::Something => {}
-            Arrival::Failed(error) if error.code == ErrorCode::PR_IO_TIMEOUT_ERROR => return Answer::Silent(error),
+            Arrival::Failed(error) if error.kind == Kind::TimedOut => return Answer::Silent(error),
             how => return Answer::Broken { error: decoder.connection_closed(), how },
         }
     }
@@ -188,7 +189,7 @@ fn outcome(answer: Answer, mut notes: Notes) -> Outcome {
         Answer::Silent(error) => {
             notes.put(fact::ReplyState::Silent);
             let summary = "the server took the request and gave no reply";
-            notes.fail(signal::SILENCE, summary).error(error_info::of(&error))
+            notes.fail(signal::SILENCE, summary).error(error_info::of_session(&error))
         }
         Answer::Broken { error, how } => {
             if let Arrival::Failed(broken) = &how {
@@ -197,7 +198,7 @@ fn outcome(answer: Answer, mut notes: Notes) -> Outcome {
                     Err(notes) => notes,
                 };
             }
-            let reset = matches!(&how, Arrival::Failed(error) if Signal::of_nss(error.code.0) == signal::RESET);
+            let reset = matches!(&how, Arrival::Failed(error) if error.kind == Kind::Reset);
             notes.put(fact::REPLY_SESSION_END.text(match how {
                 Arrival::Ended { in_order: true } => "in order".to_owned(),
                 Arrival::Ended { in_order: false } => "FIN without close_notify".to_owned(),

@@ -10,9 +10,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use nssight_diagnosis::fact::fact;
-use nssight_diagnosis::signal::{Signal, signal};
-use nssight_nss::transport::{Control, End, Tap, Transport};
-use nssight_nss::{ErrorCode, NssError, Step, TlsClient};
+use nssight_session::{Code, Control, End, Kind, SessionError, Tap, TlsSession, Transport};
 use nssight_sigul::chunk::{Combiner, Event, Splitter, Stream};
 
 use crate::wire::SessionLog;
@@ -31,7 +29,7 @@ pub(super) enum Arrival {
         in_order: bool,
     },
     /// The outer session failed.
-    Failed(NssError),
+    Failed(SessionError),
     /// What came are no chunks.
     Garbled(String),
 }
@@ -44,7 +42,7 @@ struct Incoming {
 
 /// The outer session with its two streams.
 pub(super) struct Tunnel {
-    outer: TlsClient,
+    outer: Box<dyn TlsSession>,
     control: Rc<Control>,
     splitter: Splitter,
     combiner: Combiner,
@@ -57,7 +55,7 @@ pub(super) struct Tunnel {
 
 impl Tunnel {
     /// Over an established outer session.
-    pub(super) fn new(outer: TlsClient, control: Rc<Control>) -> Self {
+    pub(super) fn new(outer: Box<dyn TlsSession>, control: Rc<Control>) -> Self {
         let (splitter, combiner) = (Splitter::new(), Combiner::new());
         Self { outer, control, splitter, combiner, incoming: Default::default(), ended: None, inner_received: 0 }
     }
@@ -68,19 +66,19 @@ impl Tunnel {
     }
 
     /// The outer session, for what its callbacks learned.
-    pub(super) fn outer(&self) -> &TlsClient {
-        &self.outer
+    pub(super) fn outer(&self) -> &dyn TlsSession {
+        &*self.outer
     }
 
     /// Sends bytes on a stream.
-    pub(super) fn send(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), NssError> {
+    pub(super) fn send(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), SessionError> {
         let mut chunks = Vec::new();
-        self.combiner.data(stream, bytes, &mut chunks).map_err(|_| closed(Step::SendAfterEnd))?;
+        self.combiner.data(stream, bytes, &mut chunks).map_err(|_| already_ended())?;
         self.write(&chunks)
     }
 
     /// Ends a stream in our direction.
-    pub(super) fn end_stream(&mut self, stream: Stream) -> Result<(), NssError> {
+    pub(super) fn end_stream(&mut self, stream: Stream) -> Result<(), SessionError> {
         let mut chunks = Vec::new();
         match self.combiner.end(stream, &mut chunks) {
             Ok(()) => self.write(&chunks),
@@ -89,7 +87,7 @@ impl Tunnel {
         }
     }
 
-    fn write(&mut self, mut bytes: &[u8]) -> Result<(), NssError> {
+    fn write(&mut self, mut bytes: &[u8]) -> Result<(), SessionError> {
         while !bytes.is_empty() {
             let count = self.outer.write(bytes)?;
             bytes = bytes.get(count..).unwrap_or_default();
@@ -143,9 +141,7 @@ impl Tunnel {
         match self.ended.as_ref()? {
             Arrival::Ended { in_order: true } => Some(fact::OuterSessionEnd::CloseNotify),
             Arrival::Ended { in_order: false } => Some(fact::OuterSessionEnd::Fin),
-            Arrival::Failed(error) if Signal::of_nss(error.code.0) == signal::RESET => {
-                Some(fact::OuterSessionEnd::Reset)
-            }
+            Arrival::Failed(error) if error.kind == Kind::Reset => Some(fact::OuterSessionEnd::Reset),
             Arrival::Failed(_) | Arrival::Garbled(_) | Arrival::Something => None,
         }
     }
@@ -174,8 +170,14 @@ fn index(stream: Stream) -> usize {
     }
 }
 
-fn closed(step: Step) -> NssError {
-    NssError::of(step, ErrorCode::PR_SOCKET_SHUTDOWN_ERROR)
+fn already_ended() -> SessionError {
+    SessionError {
+        step: "send on a stream that was ended",
+        code: Code::System(0),
+        kind: Kind::Other,
+        name: "stream ended".to_owned(),
+        text: "we have ended this stream ourselves".to_owned(),
+    }
 }
 
 /// The inner session's transport: the inner stream of a tunnel.
@@ -225,9 +227,9 @@ impl Transport for InnerTransport {
                     return Ok(0);
                 }
                 Arrival::Failed(error) => {
-                    return Err(match error.code {
-                        ErrorCode::PR_IO_TIMEOUT_ERROR => self.ended(End::TimedOut, ErrorKind::TimedOut),
-                        ErrorCode::PR_CONNECT_RESET_ERROR => self.ended(End::Reset, ErrorKind::ConnectionReset),
+                    return Err(match error.kind {
+                        Kind::TimedOut => self.ended(End::TimedOut, ErrorKind::TimedOut),
+                        Kind::Reset => self.ended(End::Reset, ErrorKind::ConnectionReset),
                         _ => self.ended(End::Failed(0), ErrorKind::Other),
                     });
                 }
@@ -243,7 +245,7 @@ impl Transport for InnerTransport {
                 self.tap.borrow_mut().sent(bytes);
                 Ok(bytes.len())
             }
-            Err(error) if error.code == ErrorCode::PR_IO_TIMEOUT_ERROR => Err(ErrorKind::TimedOut.into()),
+            Err(error) if error.kind == Kind::TimedOut => Err(ErrorKind::TimedOut.into()),
             Err(_) => Err(ErrorKind::ConnectionReset.into()),
         }
     }

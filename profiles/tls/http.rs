@@ -6,7 +6,7 @@ use std::time::Instant;
 use nssight_diagnosis::fact::{Fact, Hop, fact};
 use nssight_diagnosis::signal::{Signal, signal};
 use nssight_diagnosis::{Layer, Notes, Outcome};
-use nssight_nss::{ErrorCode, NssError, TlsClient};
+use nssight_session::{Kind, SessionError, TlsSession};
 
 use crate::error_info;
 use crate::walk::{OuterSession, Probe, Walk};
@@ -35,7 +35,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let question =
         format!("HEAD / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: nssight\r\nAccept: */*\r\nConnection: close\r\n\r\n");
     let asked = Instant::now();
-    let answer = ask(&mut client, question.as_bytes());
+    let answer = ask(&mut *client, question.as_bytes());
     notes.put(fact::APPLICATION_TOOK.number(i64::try_from(asked.elapsed().as_micros()).unwrap_or(i64::MAX)));
     let alerts = client.facts().alerts;
     let refusal = alerts.iter().rfind(|alert| !alert.sent && alert.description != 0).cloned();
@@ -60,11 +60,11 @@ enum Answer {
     /// Up to the end of its headers, or what came in place of them.
     Head(Vec<u8>),
     /// The session ended without a byte.
-    Ended(Option<NssError>),
+    Ended(Option<SessionError>),
     Silent,
 }
 
-fn ask(client: &mut TlsClient, question: &[u8]) -> Answer {
+fn ask(client: &mut dyn TlsSession, question: &[u8]) -> Answer {
     let mut rest = question;
     while !rest.is_empty() {
         match client.write(rest) {
@@ -85,7 +85,7 @@ fn ask(client: &mut TlsClient, question: &[u8]) -> Answer {
                 }
                 continue;
             }
-            Err(error) if error.code == ErrorCode::PR_IO_TIMEOUT_ERROR => Answer::Silent,
+            Err(error) if error.kind == Kind::TimedOut => Answer::Silent,
             Err(error) => Answer::Ended(Some(error)),
         };
         return if head.is_empty() { ended } else { Answer::Head(head) };
@@ -165,14 +165,14 @@ fn refused(shown: Signal, mut notes: Notes) -> Outcome {
 }
 
 /// It ended without a byte. Where the peer has not said anything of our certificate before, an end without close_notify may be its word.
-fn ended(walk: &Walk<'_>, error: Option<NssError>, in_order: bool, mut notes: Notes) -> Outcome {
+fn ended(walk: &Walk<'_>, error: Option<SessionError>, in_order: bool, mut notes: Notes) -> Outcome {
     notes.put(fact::ApplicationAnswer::None);
     let open =
         walk.finding(Layer::OuterHandshake).is_some_and(|session| session.facts.has(fact::PeerAcceptedUs::Unconfirmed));
     if !open || in_order {
         return notes.pass("the peer ended the session in place of an answer to HEAD /: it may not be an HTTP server");
     }
-    let is_reset = error.as_ref().is_some_and(|error| Signal::of_nss(error.code.0) == signal::RESET);
+    let is_reset = error.as_ref().is_some_and(|error| error.kind == Kind::Reset);
     let (shown, end, how) = match is_reset {
         true => (signal::RESET, fact::SessionEnd::Reset, "reset"),
         false => (signal::ENDED, fact::SessionEnd::Fin, "closed"),
@@ -184,7 +184,7 @@ fn ended(walk: &Walk<'_>, error: Option<NssError>, in_order: bool, mut notes: No
         format!("the peer {how} the connection after our certificate and our question, without an answer to either");
     let outcome = notes.fail_of(Layer::OuterHandshake, shown, summary);
     match error {
-        Some(error) => outcome.error(error_info::of(&error)),
+        Some(error) => outcome.error(error_info::of_session(&error)),
         None => outcome,
     }
 }

@@ -230,7 +230,7 @@ impl Story {
             peer,
             gone,
             host: session.host.as_deref(),
-            error,
+            error: &error.into(),
             facts: &learned,
             log: &session.log,
             took: Duration::from_nanos(self.until(session).saturating_sub(session.began_ns)),

@@ -12,13 +12,15 @@ use nss_sys::{
     SSL_PeerCertificateChain, SSL_SetURL, SSL_VersionRangeGet, SSL_VersionRangeSet, SSLVersionRange,
 };
 
+use nssight_session::{CaName, Channel, SeenAlert, Transport};
+
 use crate::cert::{self, Certificate, ChainError, Usage};
 use crate::error::{ErrorCode, NssError, Result, Step};
 use crate::ffi::{self, CERTDistNames, SECKEYPrivateKey, SSLAlert, Status};
 use crate::init::Nss;
 use crate::key::PrivateKey;
 use crate::memory::{c_string, copy_item, take_string};
-use crate::transport::{Transport, descriptor};
+use crate::transport::descriptor;
 
 /// What a session is set up with.
 pub struct TlsOptions<'a> {
@@ -36,26 +38,6 @@ pub struct ClientAuth {
     pub certificate: Certificate,
     /// Its private key.
     pub key: PrivateKey,
-}
-
-/// A name of the list of CAs that a peer accepts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CaName {
-    /// The DER Name.
-    pub der: Vec<u8>,
-    /// The same as text.
-    pub text: String,
-}
-
-/// An alert that libssl sent or received, decrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SeenAlert {
-    /// Sent by us; otherwise received.
-    pub sent: bool,
-    /// 1 warning, 2 fatal.
-    pub level: u8,
-    /// The number of RFC 8446, 6.
-    pub description: u8,
 }
 
 /// What libssl's callbacks learned in the course of a session.
@@ -79,19 +61,6 @@ pub struct HandshakeFacts {
     pub sent_certificate: Option<bool>,
     /// In order.
     pub alerts: Vec<SeenAlert>,
-}
-
-/// What was agreed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Channel {
-    /// As on the wire.
-    pub version: u16,
-    /// As on the wire.
-    pub suite: u16,
-    /// The suite's name.
-    pub suite_name: String,
-    /// Size of the key that authenticated the peer, in bits.
-    pub peer_key_bits: u32,
 }
 
 struct Shared {

@@ -10,8 +10,9 @@ use nssight_fixtures::authority::{Identity, Spec, Usage};
 use nssight_fixtures::endpoint::{ClientAuth, Endpoint, Options};
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
 use nssight_nss::process::Expendable;
-use nssight_nss::transport::{Control, End, Tap};
-use nssight_nss::{ErrorCode, InitOptions, Nss, Slot, TcpTransport, TlsClient, TlsOptions, library};
+use nssight_nss::kernel::tcp_info;
+use nssight_session::{Control, End, Tap, TcpTransport};
+use nssight_nss::{ErrorCode, InitOptions, Nss, Slot, TlsClient, TlsOptions, library};
 
 struct Deaf;
 
@@ -50,7 +51,7 @@ fn names_are_known_before_nss_is_opened_and_sessions_work_after_that() {
     let nss = Nss::open(&InitOptions::read_only(&name)).expect("the database opens");
     let stream = TcpStream::connect(("127.0.0.1", endpoint.port())).expect("a connection");
     let control = Control::until(Instant::now() + Duration::from_secs(10));
-    let transport = TcpTransport::new(stream, control, Rc::new(RefCell::new(Deaf))).expect("a transport");
+    let transport = TcpTransport::new(stream, control, Rc::new(RefCell::new(Deaf)), tcp_info).expect("a transport");
     let options = TlsOptions { host: "localhost", versions: (0x0303, 0x0304), client_auth: None };
     let mut client = TlsClient::new(&nss, Box::new(transport), options).expect("a session is set up");
     client.handshake().expect("a handshake");

@@ -7,7 +7,8 @@ use std::io::{self, Write};
 use std::rc::Rc;
 
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
-use nssight_nss::{InitOptions, Nss, TlsClient, TlsOptions, Transport};
+use nssight_nss::{InitOptions, Nss, TlsClient, TlsOptions};
+use nssight_session::Transport;
 
 /// A section of pkcs11.txt, as crypto-policies would write it: AES-128-GCM only.
 const POLICY: &str = "library=\nname=Policy\nNSS=flags=policyOnly,moduleDB\nconfig=\"disallow=ALL \

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use nssight_diagnosis::fact::{Hop, fact};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
-use nssight_nss::tls::Channel;
-use nssight_nss::{ErrorCode, HandshakeFacts, NssError, Step};
+use nssight_session::{Channel, Kind, SessionError, SessionFacts};
 
 use crate::client_certificate::{sent, withheld};
 use crate::session_facts::{self, FailedSession, Policy};
@@ -71,7 +70,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
 
 /// What the server has said of our certificate when the handshake is over for us. In TLS 1.3 that is before it has judged
 /// (RFC 8446, 4.4.2), and only a reply to the request will tell.
-fn accepted(channel: &Channel, facts: &HandshakeFacts) -> fact::PeerAcceptedUs {
+fn accepted(channel: &Channel, facts: &SessionFacts) -> fact::PeerAcceptedUs {
     match (&facts.asked_for_certificate, channel.version < TlsVersion::Tls13.wire()) {
         (None, _) => fact::PeerAcceptedUs::NotAsked,
         (Some(_), true) if facts.sent_certificate == Some(false) => fact::PeerAcceptedUs::GoesWithout,
@@ -81,11 +80,11 @@ fn accepted(channel: &Channel, facts: &HandshakeFacts) -> fact::PeerAcceptedUs {
 }
 
 /// A refusal shows as an error of a read; silence says nothing.
-fn wait_for_a_word(inner: &mut InnerSession) -> Result<(), NssError> {
+fn wait_for_a_word(inner: &mut InnerSession) -> Result<(), SessionError> {
     match inner.client.read(&mut [0; 1024]) {
-        Err(error) if error.code == ErrorCode::PR_IO_TIMEOUT_ERROR => Ok(()),
+        Err(error) if error.kind == Kind::TimedOut => Ok(()),
         Err(error) => Err(error),
-        Ok(0) => Err(NssError::of(Step::AwaitAcceptance, ErrorCode::PR_END_OF_FILE_ERROR)),
+        Ok(0) => Err(SessionError::ended("wait for a word on our certificate")),
         Ok(_) => Ok(()),
     }
 }
@@ -94,8 +93,8 @@ fn failed(
     walk: &Walk<'_>,
     inner: &InnerSession,
     host: &str,
-    error: &NssError,
-    facts: &HandshakeFacts,
+    error: &SessionError,
+    facts: &SessionFacts,
     mut notes: Notes,
 ) -> Outcome {
     notes.put(fact::OuterSessionState::Passed);

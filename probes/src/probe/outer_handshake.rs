@@ -10,9 +10,9 @@ use nssight_diagnosis::fact::fact::{NameSource, PeerNameRelation, TcpFlow};
 use nssight_diagnosis::fact::{Fact, Hop, fact};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
-use nssight_nss::tls::Channel;
-use nssight_nss::transport::Control;
-use nssight_nss::{ErrorCode, HandshakeFacts, Nss, NssError, Step, TcpTransport, TlsClient, TlsOptions};
+use nssight_nss::kernel::tcp_info;
+use nssight_nss::{Nss, TlsClient, TlsOptions};
+use nssight_session::{Channel, Control, Kind, SessionError, SessionFacts, TcpTransport, TlsSession};
 
 use crate::client_certificate::{sent, withheld};
 use crate::session_facts::{self, FailedSession, Policy};
@@ -34,6 +34,7 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(2);
 const HANDSHAKES: u32 = 10;
 /// After our own end a peer that had not read our flight yet may still refuse it.
 const AFTERWARDS: Duration = Duration::from_millis(500);
+const AWAITING: &str = "wait for a word on our certificate";
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
@@ -80,7 +81,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         versions: (target.tls.value.0.wire(), target.tls.value.1.wire()),
         client_auth,
     };
-    let transport = match TcpTransport::new(stream, attempt.control.clone(), attempt.log.clone()) {
+    let transport = match TcpTransport::new(stream, attempt.control.clone(), attempt.log.clone(), tcp_info) {
         Ok(transport) => transport,
         Err(error) => {
             let summary = format!("the connection was lost before TLS began: {error}");
@@ -89,18 +90,18 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         }
     };
     let session = TlsClient::new(&attempt.nss, Box::new(transport), options);
-    let mut client = match session {
-        Ok(client) => client,
-        Err(error) => return attempt.failed(walk, &error, &HandshakeFacts::default(), notes),
+    let mut client: Box<dyn TlsSession> = match session {
+        Ok(client) => Box::new(client),
+        Err(error) => return attempt.failed(walk, &error.into(), &SessionFacts::default(), notes),
     };
-    note_versions(&client, target.tls.value, &mut notes);
+    note_versions(&*client, target.tls.value, &mut notes);
     let result = client.handshake();
     let took = started.elapsed();
-    let result = result.and_then(|()| attempt.wait_for_a_word(&mut client, &mut notes));
+    let result = result.and_then(|()| attempt.wait_for_a_word(&mut *client, &mut notes));
     let facts = client.facts();
     walk.meet_peer(CertificateRole::Bridge, &facts.peer_chain);
     let outcome = match (result, client.channel()) {
-        (Ok(word), Some(channel)) => attempt.passed(&client, &channel, word, role, notes),
+        (Ok(word), Some(channel)) => attempt.passed(&*client, &channel, word, role, notes),
         (Ok(_), None) => notes.fail(signal::SSL_ERROR, "the handshake ended without a session"),
         (Err(error), _) => attempt.failed(walk, &error, &facts, notes),
     };
@@ -123,7 +124,7 @@ fn undoubted_addresses(walk: &Walk<'_>) -> Vec<IpAddr> {
     }
 }
 
-fn note_versions(client: &TlsClient, asked: (TlsVersion, TlsVersion), notes: &mut Notes) {
+fn note_versions(client: &dyn TlsSession, asked: (TlsVersion, TlsVersion), notes: &mut Notes) {
     let offered = client.versions();
     let range = |(low, high): (u16, u16)| format!("{} to {}", TlsVersion::name_of(low), TlsVersion::name_of(high));
     notes.put(fact::SESSION_VERSIONS_OFFERED.text(range(offered)));
@@ -180,7 +181,7 @@ impl Attempt {
     /// Its word is waited for. A refusal is an alert or an end without one. A session ticket after a certificate request is an
     /// acceptance: OpenSSL, NSS, GnuTLS and Go make it from a handshake that is complete on their side. Data and close_notify
     /// prove nothing, since a server may send both before it reads our flight (RFC 8446, 2).
-    fn wait_for_a_word(&mut self, client: &mut TlsClient, notes: &mut Notes) -> Result<Word, NssError> {
+    fn wait_for_a_word(&mut self, client: &mut dyn TlsSession, notes: &mut Notes) -> Result<Word, SessionError> {
         let facts = client.facts();
         if facts.asked_for_certificate.is_none() {
             return Ok(Word::NotAsked);
@@ -209,7 +210,7 @@ impl Attempt {
             return Ok(Word::Unconfirmed);
         }
         if self.is_lost() {
-            return Err(NssError::of(Step::AwaitAcceptance, ErrorCode::PR_IO_TIMEOUT_ERROR));
+            return Err(SessionError::timed_out(AWAITING));
         }
         // Silence. An end in order makes the peer go through everything that we sent before it answers.
         self.control.set_deadline(Instant::now() + AFTERWARDS);
@@ -225,7 +226,7 @@ impl Attempt {
     }
 
     /// Reads until something tells, or until the deadline; whether the peer has gone on.
-    fn listen(&mut self, client: &mut TlsClient) -> Result<bool, NssError> {
+    fn listen(&mut self, client: &mut dyn TlsSession) -> Result<bool, SessionError> {
         loop {
             self.control.stop_when_idle(true);
             let mut buffer = [0u8; 4096];
@@ -240,17 +241,17 @@ impl Attempt {
                 Ok(1..) => continue,
                 Ok(0) if told(true) || ours_is_over => Ok(false),
                 // An end without a word is the peer's judgement, or its death.
-                Ok(_) => Err(NssError::of(Step::AwaitAcceptance, ErrorCode::PR_END_OF_FILE_ERROR)),
+                Ok(_) => Err(SessionError::ended(AWAITING)),
                 // Records came, and nothing for the application in them: tickets.
-                Err(error) if error.code == ErrorCode::PR_WOULD_BLOCK_ERROR => Ok(true),
-                Err(error) if error.code == ErrorCode::PR_IO_TIMEOUT_ERROR => Ok(false),
+                Err(error) if error.kind == Kind::WouldBlock => Ok(true),
+                Err(error) if error.kind == Kind::TimedOut => Ok(false),
                 Err(error) if told(false) || !ours_is_over => Err(error),
                 Err(_) => Ok(false),
             };
         }
     }
 
-    fn passed(&self, client: &TlsClient, channel: &Channel, word: Word, role: Role, mut notes: Notes) -> Outcome {
+    fn passed(&self, client: &dyn TlsSession, channel: &Channel, word: Word, role: Role, mut notes: Notes) -> Outcome {
         let facts = client.facts();
         let version = TlsVersion::name_of(channel.version);
         let accepted = match word {
@@ -285,7 +286,7 @@ impl Attempt {
         }
     }
 
-    fn failed(&self, walk: &Walk<'_>, error: &NssError, facts: &HandshakeFacts, mut notes: Notes) -> Outcome {
+    fn failed(&self, walk: &Walk<'_>, error: &SessionError, facts: &SessionFacts, mut notes: Notes) -> Outcome {
         let log = self.log.borrow();
         if self.is_bridge && log.summary().certificate_request.is_none() {
             notes.put(fact::PeerLibrary::Nss);

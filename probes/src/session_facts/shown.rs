@@ -5,12 +5,13 @@ use nssight_diagnosis::derive::silence::silence;
 use nssight_diagnosis::fact::fact::TcpFlow;
 use nssight_diagnosis::fact::{Facts, fact};
 use nssight_diagnosis::signal::{Family, Signal, signal};
-use nssight_nss::transport::timed_out;
-use nssight_nss::{ErrorCode, NssError};
+use nssight_nss::ErrorCode;
+use nssight_session::{Code, Kind, SessionError};
 use nssight_wire::{AlertDescription, Direction, Foreign, Protocol, RecordFault, Summary};
 
 use super::{FailedSession, Policy, last_alert, micros};
 use crate::client_certificate::{our_ca_is_listed, sent, withheld};
+use crate::error_info::signal as signal_of;
 use crate::x509;
 
 impl FailedSession<'_> {
@@ -45,7 +46,7 @@ impl FailedSession<'_> {
 
     /// A record of the peer did not verify, whatever it carried.
     fn damaged(&self) -> Option<(Signal, String)> {
-        let is_damaged = Signal::of_nss(self.error.code.0) == signal::RECORD_DAMAGED;
+        let is_damaged = signal_of(self.error) == signal::RECORD_DAMAGED;
         let summary = || format!("a record that came from {} does not decrypt: {}", self.peer, self.error.name);
         is_damaged.then(|| (signal::RECORD_DAMAGED, summary()))
     }
@@ -60,7 +61,7 @@ impl FailedSession<'_> {
         let is_bad = state.is_some_and(|state| state != fact::KeyShareState::Sound);
         let is_about_keys = self.is(ErrorCode::SEC_ERROR_INVALID_KEY);
         let ours_was_used = self.facts.asked_for_certificate.is_some();
-        let of_nss = Signal::of_nss(self.error.code.0).row().family;
+        let of_nss = signal_of(self.error).row().family;
         let gave_up = !matches!(of_nss, Family::End | Family::Silence | Family::Alert | Family::Chain);
         if is_bad && gave_up || is_about_keys && !ours_was_used {
             let summary = match &wire.key_share {
@@ -82,7 +83,7 @@ impl FailedSession<'_> {
 
     /// Trouble before or without the peer.
     fn local_step(&self, wire: &Summary) -> Option<(Signal, String)> {
-        if self.error.step == nssight_nss::Step::SetVersions {
+        if self.error.kind == Kind::NoVersions {
             let summary = "the crypto policy of this host allows none of the TLS versions asked for".to_owned();
             return Some((signal::VERSIONS_BLOCKED, summary));
         }
@@ -150,8 +151,8 @@ impl FailedSession<'_> {
     /// What NSS has against the chain. From 3.110 on it calls the issuer unknown wherever a chain does not hold (measured, with a path
     /// that is too long and a name that is not permitted): where the issuer is here and trusted, its list of objections has the reason,
     /// or our own look at the chain.
-    fn reason<'a>(&'a self, error: &'a NssError) -> (Signal, &'a NssError) {
-        let chain = |error: &NssError| Some(Signal::of_nss(error.code.0)).filter(|it| it.row().family == Family::Chain);
+    fn reason<'a>(&'a self, error: &'a SessionError) -> (Signal, &'a SessionError) {
+        let chain = |error: &SessionError| Some(signal_of(error)).filter(|it| it.row().family == Family::Chain);
         if is_nameless(error) && self.store.facts.has(fact::TrustStoreIssuer::Trusted) {
             let holds_not = |shown: &Signal| {
                 [signal::CHAIN_PATH_TOO_LONG, signal::CHAIN_NAME_CONSTRAINTS, signal::CHAIN_UNKNOWN_CRITICAL]
@@ -228,7 +229,7 @@ impl FailedSession<'_> {
     }
 
     fn silence(&self, wire: &Summary, out: &mut Facts) -> Option<(Signal, String)> {
-        if !timed_out(self.error) {
+        if self.error.kind != Kind::TimedOut {
             return None;
         }
         let message = wire.incomplete_message.filter(|message| message.direction == Direction::Received);
@@ -272,7 +273,7 @@ impl FailedSession<'_> {
                     Some(says) => format!("NSS does not take {peer}'s certificate ({}): {says}", self.error.name),
                     None => format!("{peer} sent what NSS does not take: {}", self.error.name),
                 };
-                return (Signal::of_nss(self.error.code.0), summary);
+                return (signal_of(self.error), summary);
             }
         };
         let got_it = sent(self.facts, wire) == fact::OurCertificateSent::Yes;
@@ -297,8 +298,8 @@ fn is_misframed(foreign: &Foreign) -> bool {
 }
 
 /// Whether an error says no more than that no issuer was found.
-fn is_nameless(error: &NssError) -> bool {
-    error.code == ErrorCode::SEC_ERROR_UNKNOWN_ISSUER
+fn is_nameless(error: &SessionError) -> bool {
+    error.code == Code::Nss(ErrorCode::SEC_ERROR_UNKNOWN_ISSUER.0)
 }
 
 fn last_received(wire: &Summary) -> String {

@@ -7,7 +7,7 @@ use nssight_diagnosis::fact::fact;
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::vocabulary::Peer;
 use nssight_diagnosis::{Notes, Outcome};
-use nssight_nss::transport::End;
+use nssight_session::End;
 use nssight_nss::{NssError, Step};
 use nssight_probes::profile::Profile;
 use nssight_probes::session_facts::damaged_carrier;
@@ -52,7 +52,7 @@ impl Story {
         }
         if let Some((function, code)) = outer.later_failure {
             let error = NssError::of(Step::Function(function.name()), code);
-            notes = match damaged_carrier(notes, "the bridge", &error) {
+            notes = match damaged_carrier(notes, "the bridge", &(&error).into()) {
                 Ok(outcome) => return Some(outcome),
                 Err(notes) => notes,
             };

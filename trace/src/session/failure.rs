@@ -1,9 +1,8 @@
 //! How a session failed, as a walk would have seen it.
 
 use nssight_diagnosis::Signal;
-use nssight_nss::tls::CaName;
-use nssight_nss::transport::End;
-use nssight_nss::{ErrorCode, HandshakeFacts, NssError, Step};
+use nssight_nss::{ErrorCode, NssError, Step};
+use nssight_session::{CaName, End, SeenAlert, SessionFacts};
 use nssight_wire::{AlertLevel, Direction};
 
 use super::{Handshake, Session};
@@ -29,15 +28,15 @@ impl Session {
     }
 
     /// What the program's callbacks and the wire say, as a walk would have collected it.
-    pub(crate) fn facts(&self, error: &NssError) -> HandshakeFacts {
+    pub(crate) fn facts(&self, error: &NssError) -> SessionFacts {
         let wire = self.log.summary();
-        let mut facts = HandshakeFacts::default();
+        let mut facts = SessionFacts::default();
         if let Some(certificates) = &wire.server_certificates {
             facts.peer_chain = certificates.certificates.iter().map(|certificate| certificate.der.clone()).collect();
         }
         // Only what NSS itself says when it gives up: a decision that the program overruled is none.
         facts.decision = match self.decision {
-            Some(Err(code)) if code == error.code => Some(Err(NssError::of(Step::JudgePeer, code))),
+            Some(Err(code)) if code == error.code => Some(Err(NssError::of(Step::JudgePeer, code).into())),
             Some(Err(_)) | None => None,
             Some(Ok(())) => Some(Ok(())),
         };
@@ -46,7 +45,7 @@ impl Session {
         let authorities = authorities.map(|name| CaName { der: name.der.clone(), text: name.name.clone() });
         facts.asked_for_certificate = asked.then(|| authorities.collect());
         facts.gave_certificate = self.gave_certificate.or(wire.client_certificate_sent).unwrap_or(false);
-        let alerts = wire.alerts.iter().map(|seen| nssight_nss::tls::SeenAlert {
+        let alerts = wire.alerts.iter().map(|seen| SeenAlert {
             sent: seen.direction == Direction::Sent,
             level: level(seen.alert.level),
             description: seen.alert.description.0,
@@ -56,7 +55,7 @@ impl Session {
         let heard = facts.alerts.iter().any(|alert| !alert.sent);
         let alert = Signal::of_nss(error.code.0).row().alert.filter(|alert| *alert != 0);
         if let (false, Some(description)) = (heard, alert) {
-            facts.alerts.push(nssight_nss::tls::SeenAlert { sent: false, level: 2, description });
+            facts.alerts.push(SeenAlert { sent: false, level: 2, description });
         }
         facts
     }

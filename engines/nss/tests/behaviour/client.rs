@@ -5,8 +5,9 @@ use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use nssight_nss::transport::{Control, End, Tap};
-use nssight_nss::{Certificate, ClientAuth, Nss, PrivateKey, TcpTransport, TlsClient, TlsOptions};
+use nssight_nss::kernel::tcp_info;
+use nssight_session::{Control, End, Tap, TcpTransport};
+use nssight_nss::{Certificate, ClientAuth, Nss, PrivateKey, TlsClient, TlsOptions};
 
 pub(crate) const TLS_1_2: (u16, u16) = (0x0303, 0x0303);
 pub(crate) const TLS_1_3: (u16, u16) = (0x0304, 0x0304);
@@ -53,7 +54,7 @@ impl Client {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("the peer listens");
         let control = Control::until(Instant::now() + PATIENCE);
         let traffic = Rc::new(RefCell::new(Traffic::default()));
-        let transport = TcpTransport::new(stream, control.clone(), traffic.clone()).expect("a transport");
+        let transport = TcpTransport::new(stream, control.clone(), traffic.clone(), tcp_info).expect("a transport");
         let client_auth = identity.map(|nickname| {
             let certificate = Certificate::find(nickname, nss).expect("it is there");
             let key = PrivateKey::find(&certificate).expect("its key is there");

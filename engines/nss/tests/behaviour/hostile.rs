@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use nssight_fixtures::authority::{Identity, Spec, Usage};
 use nssight_fixtures::endpoint::{Behaviour, Endpoint, Leave, Options};
 use nssight_fixtures::nssdb::DbFormat;
-use nssight_nss::{ErrorCode, TlsClient, TlsOptions, Transport};
+use nssight_nss::{ErrorCode, TlsClient, TlsOptions};
+use nssight_session::Transport;
 use openssl::x509::extension::{BasicConstraints, SubjectKeyIdentifier};
 use openssl::x509::{X509, X509NameBuilder};
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use nssight_fixtures::authority::{Identity, Spec, Usage as CertificateUsage};
 use nssight_fixtures::endpoint::{Behaviour, ClientAuth as Wanted, Endpoint, Leave, Options};
 use nssight_fixtures::nssdb::DbFormat;
-use nssight_nss::tls::SeenAlert;
-use nssight_nss::transport::End;
+use nssight_session::SeenAlert;
+use nssight_session::End;
 use nssight_nss::{ErrorCode, Usage};
 
 use crate::client::{Client, TLS_1_2, TLS_1_3};

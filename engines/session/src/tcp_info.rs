@@ -1,8 +1,6 @@
 //! What the kernel knows of a TCP connection: TCP_INFO (tcp(7)).
 
 use std::mem::size_of;
-use std::net::TcpStream;
-use std::os::fd::AsRawFd;
 
 /// Figures of one connection. A kernel that does not know one leaves it 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,30 +29,13 @@ pub struct TcpInfo {
     pub out_of_order: u32,
 }
 
-/// The structure grows with the kernel; this is more than the part that is read.
-const ROOM: usize = 256;
-
 impl TcpInfo {
-    /// Of a connection; nothing where the kernel does not tell.
-    pub fn of(stream: &TcpStream) -> Option<Self> {
-        let mut raw = [0_u8; ROOM];
-        let mut length = libc::socklen_t::try_from(ROOM).ok()?;
-        // SAFETY: the descriptor is open as long as `stream` is borrowed, and the kernel writes at most `length` bytes into `raw`.
-        let told = unsafe {
-            libc::getsockopt(
-                stream.as_raw_fd(),
-                libc::IPPROTO_TCP,
-                libc::TCP_INFO,
-                raw.as_mut_ptr().cast(),
-                &raw mut length,
-            )
-        };
-        (told == 0).then(|| Self::read(&raw))
-    }
+    /// Bytes of the structure that are asked for. It grows with the kernel; this is more than the part that is read.
+    pub const ROOM: usize = 256;
 
     /// Reads the kernel's `struct tcp_info` (include/uapi/linux/tcp.h), whose fields never move.
-    fn read(raw: &[u8; ROOM]) -> Self {
-        fn field<const N: usize>(raw: &[u8; ROOM], at: usize) -> [u8; N] {
+    pub fn read(raw: &[u8; Self::ROOM]) -> Self {
+        fn field<const N: usize>(raw: &[u8; TcpInfo::ROOM], at: usize) -> [u8; N] {
             let mut bytes = [0; N];
             bytes.copy_from_slice(&raw[at..at + N]);
             bytes
@@ -74,28 +55,5 @@ impl TcpInfo {
             bytes_retransmitted: long(208),
             out_of_order: word(224),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
-
-    use super::*;
-
-    #[test]
-    fn a_connection_is_told_by_its_figures() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (mut other, _) = listener.accept().unwrap();
-        stream.write_all(&[7; 1000]).unwrap();
-        other.read_exact(&mut [0; 1000]).unwrap();
-        other.write_all(&[7; 300]).unwrap();
-        stream.read_exact(&mut [0; 300]).unwrap();
-        let info = TcpInfo::of(&stream).unwrap();
-        assert_eq!((info.bytes_sent, info.bytes_received, info.retransmitted), (1000, 300, 0), "{info:?}");
-        assert!((1000..=1001).contains(&info.bytes_acknowledged), "{info:?}");
-        assert!(info.send_mss > 1000 && info.path_mtu > info.send_mss, "{info:?}");
     }
 }

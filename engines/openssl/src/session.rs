@@ -1,0 +1,342 @@
+//! One session.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nssight_session::{Channel, Code, SeenAlert, SessionError, SessionFacts, TlsSession, Transport};
+use openssl::error::ErrorStack;
+use openssl::pkey::{PKey, Private};
+use openssl::ssl::{
+    ErrorCode, ShutdownState, Ssl, SslContext, SslMethod, SslSessionCacheMode, SslStream, SslVerifyMode, SslVersion,
+};
+use openssl::x509::X509;
+use openssl::x509::store::{X509Store, X509StoreBuilder};
+use openssl::x509::verify::X509CheckFlags;
+
+use crate::carrier::Carrier;
+use crate::error::{of_session, of_stack, of_verification};
+use crate::judge::{self, Judgement};
+use crate::messages::{Message, NEW_SESSION_TICKET};
+use crate::record::Records;
+use crate::sealed::Secrets;
+
+/// TLS 1.2 and 1.3, as on the wire.
+const TLS_12: u16 = 0x0303;
+const TLS_13: u16 = 0x0304;
+/// OpenSSL 3 takes no version before 1.2 at its security level 1 (SSL_CTX_set_security_level(3)).
+const WITHOUT_OLD_VERSIONS: u32 = 1;
+/// The reason of an alert that was received is this and the alert's number (`SSL_AD_REASON_OFFSET` of ssl.h).
+const ALERTS: i32 = 1000;
+/// `X509_V_ERR_HOSTNAME_MISMATCH` and `X509_V_ERR_IP_ADDRESS_MISMATCH`.
+const WRONG_NAME: [i32; 2] = [62, 64];
+
+/// The version of the OpenSSL library that is linked.
+pub fn version() -> &'static str {
+    openssl::version::version()
+}
+
+/// Our certificate, what it was issued by, and its key.
+pub struct Identity {
+    /// The certificate.
+    pub certificate: X509,
+    /// What is sent with it.
+    pub chain: Vec<X509>,
+    /// The key.
+    pub key: PKey<Private>,
+}
+
+/// Whom a peer's certificate may come from.
+pub enum Trust {
+    /// What OpenSSL finds by itself: `SSL_CERT_FILE`, `SSL_CERT_DIR`, or the places that it was built with.
+    System,
+    /// These.
+    These(Vec<X509>),
+    /// A store that is made already, of files and directories.
+    Store(X509Store),
+}
+
+/// What a session is set up with.
+pub struct Options<'a> {
+    /// The name, or address, that the peer's certificate must have.
+    pub host: &'a str,
+    /// Sent as SNI; an address never is (RFC 6066, 3).
+    pub server_name: Option<&'a str>,
+    /// Lowest and highest version, as on the wire, where somebody wants others than OpenSSL's configuration.
+    pub versions: Option<(u16, u16)>,
+    /// What to answer when the peer asks for a certificate.
+    pub identity: Option<&'a Identity>,
+    /// Whom to trust.
+    pub trust: Trust,
+    /// Application protocols to offer (RFC 7301).
+    pub protocols: &'a [String],
+}
+
+/// A TLS client session of OpenSSL.
+pub struct Session {
+    stream: SslStream<Carrier>,
+    versions: (u16, u16),
+    records: Rc<RefCell<Records>>,
+    judgement: judge::Shared,
+    secrets: Arc<Mutex<Secrets>>,
+    has_identity: bool,
+    /// Alerts that OpenSSL told as errors.
+    told: RefCell<Vec<SeenAlert>>,
+}
+
+fn version_of(wire: u16) -> Option<SslVersion> {
+    Some(match wire {
+        0x0301 => SslVersion::TLS1,
+        0x0302 => SslVersion::TLS1_1,
+        TLS_12 => SslVersion::TLS1_2,
+        TLS_13 => SslVersion::TLS1_3,
+        _ => return None,
+    })
+}
+
+fn wire_of(version: SslVersion) -> u16 {
+    let known = [0x0301, 0x0302, TLS_12, TLS_13];
+    known.into_iter().find(|wire| version_of(*wire) == Some(version)).unwrap_or(0)
+}
+
+fn store(trust: Trust) -> Result<X509Store, ErrorStack> {
+    let certificates = match trust {
+        Trust::Store(store) => return Ok(store),
+        Trust::System => {
+            let mut builder = X509StoreBuilder::new()?;
+            builder.set_default_paths()?;
+            return Ok(builder.build());
+        }
+        Trust::These(certificates) => certificates,
+    };
+    let mut builder = X509StoreBuilder::new()?;
+    for certificate in certificates {
+        builder.add_cert(certificate)?;
+    }
+    Ok(builder.build())
+}
+
+/// The protocols as ALPN writes them (RFC 7301, 3.1).
+fn protocol_list(protocols: &[String]) -> Vec<u8> {
+    let one = |name: &String| [&[u8::try_from(name.len()).unwrap_or(u8::MAX)], name.as_bytes()].concat();
+    protocols.iter().filter(|name| !name.is_empty() && name.len() < 256).flat_map(one).collect()
+}
+
+impl Session {
+    /// Sets a session up. Nothing is sent before [`TlsSession::handshake`].
+    ///
+    /// # Errors
+    /// What OpenSSL says.
+    pub fn new(transport: Box<dyn Transport>, options: Options<'_>) -> Result<Self, SessionError> {
+        const STEP: &str = "set up the session";
+        Self::build(transport, options).map_err(|stack| of_stack(STEP, &stack))
+    }
+
+    fn build(transport: Box<dyn Transport>, options: Options<'_>) -> Result<Self, ErrorStack> {
+        let judgement = judge::Shared::default();
+        let secrets = Arc::new(Mutex::new(Secrets::default()));
+        let mut context = SslContext::builder(SslMethod::tls_client())?;
+        // One connection a diagnosis: nothing to resume, now or later.
+        context.set_session_cache_mode(SslSessionCacheMode::OFF);
+        if let Some((low, high)) = options.versions {
+            context.set_min_proto_version(version_of(low))?;
+            context.set_max_proto_version(version_of(high))?;
+        }
+        context.set_verify_cert_store(store(options.trust)?)?;
+        context.set_verify_callback(SslVerifyMode::PEER, judge::callback(&judgement));
+        if let Some(identity) = options.identity {
+            context.set_certificate(&identity.certificate)?;
+            for certificate in &identity.chain {
+                context.add_extra_chain_cert(certificate.clone())?;
+            }
+            context.set_private_key(&identity.key)?;
+        }
+        if !options.protocols.is_empty() {
+            context.set_alpn_protos(&protocol_list(options.protocols))?;
+        }
+        let log = Arc::clone(&secrets);
+        context.set_keylog_callback(move |_, line| {
+            log.lock().unwrap_or_else(PoisonError::into_inner).learn(line);
+        });
+        let (low, high) = (context.min_proto_version(), context.max_proto_version());
+        let context = context.build();
+        let lowest = if context.security_level() >= WITHOUT_OLD_VERSIONS { TLS_12 } else { 0x0301 };
+        let versions = (low.map_or(lowest, wire_of).max(lowest), high.map_or(TLS_13, wire_of));
+        let mut ssl = Ssl::new(&context)?;
+        let parameters = ssl.param_mut();
+        match options.host.parse::<IpAddr>() {
+            Ok(address) => parameters.set_ip(address)?,
+            Err(_) => {
+                parameters.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS);
+                // A name ends with the root, which a certificate leaves out (RFC 6125, 6.4).
+                parameters.set_host(options.host.trim_end_matches('.'))?;
+            }
+        }
+        if let Some(name) = options.server_name {
+            ssl.set_hostname(name)?;
+        }
+        let records = Rc::new(RefCell::new(Records::default()));
+        let carrier = Carrier { transport, records: Rc::clone(&records) };
+        let stream = SslStream::new(ssl, carrier)?;
+        let has_identity = options.identity.is_some();
+        Ok(Self { stream, versions, records, judgement, secrets, has_identity, told: RefCell::default() })
+    }
+
+    fn failed(&self, step: &'static str, error: &openssl::ssl::Error) -> SessionError {
+        let judged = self.judged();
+        let mut told = of_session(step, error);
+        if let Code::OpenSsl(reason) = told.code
+            && let Ok(description) = u8::try_from(reason - ALERTS)
+        {
+            self.told.borrow_mut().push(SeenAlert { sent: false, level: 2, description });
+        }
+        // "certificate verify failed" is the least that it can say.
+        if let (Some(Err(why)), true) = (judged, matches!(told.code, Code::OpenSsl(_))) {
+            let is_ours = self.told.borrow().is_empty();
+            if is_ours {
+                told = SessionError { step, ..of_verification(why) };
+            }
+        }
+        told
+    }
+
+    fn judged(&self) -> Option<Result<(), openssl::x509::X509VerifyResult>> {
+        self.judgement.lock().unwrap_or_else(PoisonError::into_inner).decision
+    }
+
+    fn is_13(&self) -> bool {
+        self.stream.ssl().version2() == Some(SslVersion::TLS1_3)
+    }
+
+    /// Session tickets that came.
+    pub fn tickets(&self) -> usize {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        let messages = self.records.borrow().from_peer(&secrets);
+        let is_ticket = |message: &&Message| matches!(message, Message::Handshake(NEW_SESSION_TICKET, _));
+        messages.iter().filter(is_ticket).count()
+    }
+
+    /// The application protocol that was agreed (RFC 7301).
+    pub fn protocol(&self) -> Option<String> {
+        self.stream.ssl().selected_alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned())
+    }
+
+    /// The security level in force (SSL_CTX_set_security_level(3)).
+    pub fn security_level(&self) -> u32 {
+        self.stream.ssl().ssl_context().security_level()
+    }
+}
+
+impl TlsSession for Session {
+    fn versions(&self) -> (u16, u16) {
+        self.versions
+    }
+
+    fn handshake(&mut self) -> Result<(), SessionError> {
+        const STEP: &str = "TLS handshake";
+        let result = self.stream.connect();
+        match (result, self.judged()) {
+            (Err(error), _) => Err(self.failed(STEP, &error)),
+            // OpenSSL asks once more than it was told: nobody goes on with a peer that was refused.
+            (Ok(()), Some(Err(why))) => Err(SessionError { step: STEP, ..of_verification(why) }),
+            (Ok(()), _) => Ok(()),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SessionError> {
+        match self.stream.ssl_read(buffer) {
+            Ok(count) => Ok(count),
+            Err(error) if error.code() == ErrorCode::ZERO_RETURN => Ok(0),
+            Err(error) => match self.failed("read from the TLS session", &error) {
+                // As NSS gives it: an end without close_notify is an end.
+                SessionError { kind: nssight_session::Kind::Ended, .. } => Ok(0),
+                error => Err(error),
+            },
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, SessionError> {
+        self.stream.ssl_write(bytes).map_err(|error| self.failed("write to the TLS session", &error))
+    }
+
+    fn finish(&mut self) -> Result<(), SessionError> {
+        const STEP: &str = "end the TLS session";
+        match self.stream.shutdown() {
+            Ok(_) => {}
+            // The peer is gone, or has refused us: why shows when it is read.
+            Err(error) if error.ssl_error().is_some() => {}
+            Err(error) => return Err(of_session(STEP, &error)),
+        }
+        let ended = self.stream.get_mut().transport.finish();
+        ended.map_err(|error| {
+            let (code, text) = (Code::System(error.raw_os_error().unwrap_or(0)), error.to_string());
+            SessionError { step: STEP, code, kind: nssight_session::Kind::Other, name: text.clone(), text }
+        })
+    }
+
+    fn facts(&self) -> SessionFacts {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        let (records, is_13) = (self.records.borrow(), self.is_13());
+        let (theirs, ours) = (records.from_peer(&secrets), records.from_us(&secrets));
+        let judgement = self.judgement.lock().unwrap_or_else(PoisonError::into_inner);
+        let Judgement { objections, chain, decision, .. } = &*judgement;
+        let mut out = SessionFacts {
+            peer_chain: theirs.iter().find_map(|message| message.certificates(is_13)).unwrap_or_default(),
+            built_chain: chain.clone(),
+            objections: objections.iter().map(|(_, objection)| objection.clone()).collect(),
+            asked_for_certificate: theirs.iter().find_map(|message| message.authorities(is_13)),
+            ..SessionFacts::default()
+        };
+        out.decision = decision.map(|decision| decision.map_err(of_verification));
+        let wrong_name = objections.iter().find(|(error, _)| WRONG_NAME.contains(&error.as_raw()));
+        out.name_error = wrong_name.map(|(_, objection)| objection.error.clone());
+        out.sent_certificate = ours.iter().find_map(|message| message.certificates(is_13)).map(|all| !all.is_empty());
+        out.gave_certificate = self.has_identity && out.asked_for_certificate.is_some();
+        let alert = |sent: bool| {
+            move |message: &Message| match message {
+                Message::Alert(level, description) => {
+                    Some(SeenAlert { sent, level: *level, description: *description })
+                }
+                Message::Handshake(..) => None,
+            }
+        };
+        // In TLS 1.3 every alert but close_notify and user_canceled is fatal, whatever its level says (RFC 8446, 6).
+        let level = |alert: SeenAlert| match is_13 && !matches!(alert.description, 0 | 90) {
+            true => SeenAlert { level: 2, ..alert },
+            false => alert,
+        };
+        out.alerts = theirs.iter().filter_map(alert(false)).chain(ours.iter().filter_map(alert(true))).map(level).collect();
+        for told in self.told.borrow().iter() {
+            if !out.alerts.contains(told) {
+                out.alerts.push(*told);
+            }
+        }
+        out
+    }
+
+    fn channel(&self) -> Option<Channel> {
+        let ssl = self.stream.ssl();
+        if !ssl.is_init_finished() {
+            return None;
+        }
+        let suite = ssl.current_cipher()?;
+        let number = u16::from_be_bytes(suite.protocol_id());
+        let key = ssl.peer_certificate().and_then(|certificate| certificate.public_key().ok());
+        Some(Channel {
+            version: wire_of(ssl.version2()?),
+            suite: number,
+            suite_name: suite.standard_name().unwrap_or(suite.name()).to_owned(),
+            peer_key_bits: key.map_or(0, |key| key.bits()),
+        })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // The orderly end of a session that came up; a peer that is gone cannot be told.
+        if self.stream.ssl().is_init_finished() && !self.stream.get_shutdown().contains(ShutdownState::SENT) {
+            let _ = self.stream.shutdown();
+        }
+    }
+}

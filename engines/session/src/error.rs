@@ -1,0 +1,70 @@
+//! An error of the library that made a session.
+
+use std::fmt;
+
+/// Whose number it is, and which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// Of NSS, NSPR or libssl (`secerr.h`, `prerr.h`, `sslerr.h`); their numbers meet nowhere.
+    Nss(i32),
+    /// A reason of OpenSSL's libssl (`sslerr.h` of OpenSSL).
+    OpenSsl(i32),
+    /// Why OpenSSL does not take a chain (`x509_vfy.h`).
+    Verify(i32),
+    /// The operating system's, and 0 where nobody had one.
+    System(i32),
+}
+
+/// What decisions rest on, whichever library said it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The deadline passed.
+    TimedOut,
+    /// Nothing is at hand just now.
+    WouldBlock,
+    /// The connection was reset.
+    Reset,
+    /// The connection ended.
+    Ended,
+    /// This host's policy leaves no version of TLS to offer.
+    NoVersions,
+    /// Another.
+    Other,
+}
+
+/// A call that failed: what was being done, and what the library said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionError {
+    /// What was being done, in words.
+    pub step: &'static str,
+    /// The number.
+    pub code: Code,
+    /// What it is, for decisions.
+    pub kind: Kind,
+    /// The library's name for it, or the number in words where it has none.
+    pub name: String,
+    /// The library's own sentence.
+    pub text: String,
+}
+
+impl SessionError {
+    /// The connection ended where something was to come.
+    pub fn ended(step: &'static str) -> Self {
+        let (name, text) = ("end of file".to_owned(), "the peer closed the connection".to_owned());
+        Self { step, code: Code::System(0), kind: Kind::Ended, name, text }
+    }
+
+    /// A deadline passed without anything.
+    pub fn timed_out(step: &'static str) -> Self {
+        let (name, text) = ("deadline passed".to_owned(), "nothing came before the deadline".to_owned());
+        Self { step, code: Code::System(0), kind: Kind::TimedOut, name, text }
+    }
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.step, self.name, self.text)
+    }
+}
+
+impl std::error::Error for SessionError {}

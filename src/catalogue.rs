@@ -69,8 +69,11 @@ fn page(cause: Cause) -> String {
         text += &format!("\n## {title}\n\n");
         for step in steps {
             // A step for a bridge calls it one.
-            let peer = step.with.unwrap_or_default();
-            let only = if peer == Peer::Bridge { "(Bridge) " } else { "" };
+            let (peer, only) = match step.with {
+                [Peer::Bridge] => (Peer::Bridge, "(Bridge) "),
+                [Peer::Files] => (Peer::Files, "(Files) "),
+                _ => (Peer::Plain, ""),
+            };
             text += &format!("- {only}{}\n", step.text.of(peer));
             if let Some(command) = step.command.map(|command| command.of(peer)) {
                 text += &format!("\n  ```sh\n  {command}\n  ```\n\n");

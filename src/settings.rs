@@ -58,7 +58,7 @@ pub(crate) fn load_or_ask(wanted: Wanted<'_>) -> Result<(Settings, Option<Passwo
         missing
             && wanted.until >= Layer::Password
             && io::stdin().is_terminal()
-            && has_password(&target.database.value.argument)
+            && target.database().is_some_and(|database| has_password(&database.value.argument))
     };
     let Some(target) = settings.target.as_mut().ok().filter(asks) else { return Ok((settings, given)) };
     target.password = PasswordSource::Prompt;

@@ -41,6 +41,11 @@ pub(crate) struct Cause {
     at: String,
     title: String,
     why: String,
+    /// The same for who has files in place of a database, where it is another text.
+    #[serde(default)]
+    title_with_files: Option<String>,
+    #[serde(default)]
+    why_with_files: Option<String>,
     /// What is to be added where the peer is a bridge.
     #[serde(default)]
     why_with_bridge: String,
@@ -131,10 +136,11 @@ struct TellApart {
 }
 
 /// The order of the layers, which is the order in which causes are listed.
-const LAYERS: [&str; 13] = [
+const LAYERS: [&str; 14] = [
     "config",
     "environment",
     "nss-db",
+    "credentials",
     "password",
     "certificate",
     "private-key",
@@ -254,11 +260,11 @@ impl Tables<'_> {
 
     fn steps(&self, steps: &[Step], place: &str) -> String {
         slice(steps.iter().map(|step| {
-            let peer = optional(&step.with, |peer| format!("Peer::{}", camel(peer)));
+            let peers = slice(peers(step, place).iter().map(|peer| format!("Peer::{peer}")));
             let whose = optional(&step.component, |it| format!("Component::{}", camel(it)));
             let command = optional(&step.command, text);
             format!(
-                "Step {{ text: {}, command: {command}, with: {peer}, component: {whose}, facts: {} }}",
+                "Step {{ text: {}, command: {command}, with: {peers}, component: {whose}, facts: {} }}",
                 text(&step.text),
                 self.conditions(&step.facts, place)
             )
@@ -267,38 +273,64 @@ impl Tables<'_> {
 }
 
 /// What stands for something else with a bridge than with any other peer.
-const NAMES: [(&str, &str, &str); 4] = [
-    ("{peer}", "peer", "bridge"),
-    ("{PEER}", "PEER", "BRIDGE"),
+const NAMES: [(&str, &str, &str, &str); 4] = [
+    ("{peer}", "peer", "peer", "bridge"),
+    ("{PEER}", "PEER", "PEER", "BRIDGE"),
     (
         "{opens}",
+        "This opens one connection.",
         "This opens one connection.",
         "This opens one connection; a serial bridge spends one accept cycle on it.",
     ),
     (
         "{diagnose}",
         "nssight diagnose <HOST>:<PORT> --db <DIR> --nickname <NICKNAME> --password-file <PASSWORD_FILE>",
+        "nssight diagnose <HOST>:<PORT> --cert <CERT_FILE> --key <KEY_FILE> --cacert <CA_FILE>",
         "nssight diagnose -c <CONFIG>",
     ),
 ];
 
-/// Both wordings of a text.
-fn text(text: &str) -> String {
-    both(text, text)
+/// What a step speaks of that only who has a database has.
+const OF_DATABASES: [&str; 7] = ["certutil", "pk12util", "modutil", "<DIR>", "<NICKNAME>", "nssight db", " database"];
+
+/// To whom a step is of use.
+fn peers(step: &Step, place: &str) -> Vec<&'static str> {
+    let with: &[&str] = match step.with.as_deref() {
+        None => &["Plain", "Files", "Bridge"],
+        Some("bridge") => &["Bridge"],
+        Some("plain") => &["Plain", "Files"],
+        Some("files") => return vec!["Files"],
+        Some(other) => panic!("{place}: with = \"{other}\" is none of bridge, plain and files"),
+    };
+    let words = format!("{} {}", step.text, step.command.as_deref().unwrap_or_default());
+    let is_of_databases = OF_DATABASES.iter().any(|word| words.contains(word));
+    with.iter().copied().filter(|peer| *peer != "Files" || !is_of_databases).collect()
 }
 
-fn both(plain: &str, bridge: &str) -> String {
-    let plain = NAMES.iter().fold(plain.to_owned(), |text, (name, plain, _)| text.replace(name, plain));
-    let bridge = NAMES.iter().fold(bridge.to_owned(), |text, (name, _, bridge)| text.replace(name, bridge));
+/// All wordings of a text.
+fn text(text: &str) -> String {
+    wordings(text, text, text)
+}
+
+fn wordings(plain: &str, files: &str, bridge: &str) -> String {
+    let plain = NAMES.iter().fold(plain.to_owned(), |text, (name, plain, _, _)| text.replace(name, plain));
+    let files = NAMES.iter().fold(files.to_owned(), |text, (name, _, files, _)| text.replace(name, files));
+    let bridge = NAMES.iter().fold(bridge.to_owned(), |text, (name, _, _, bridge)| text.replace(name, bridge));
     assert!(!plain.contains(['{', '}'].as_slice()) || plain.contains("${"), "an unknown name: {plain}");
-    format!("Text {{ plain: {plain:?}, bridge: {bridge:?} }}")
+    format!("Text {{ plain: {plain:?}, files: {files:?}, bridge: {bridge:?} }}")
+}
+
+/// The title; who has files may need another.
+fn title(cause: &Cause) -> String {
+    wordings(&cause.title, cause.title_with_files.as_ref().unwrap_or(&cause.title), &cause.title)
 }
 
 /// The explanation, and what a bridge adds to it.
 fn why(cause: &Cause) -> String {
+    let files = cause.why_with_files.as_ref().unwrap_or(&cause.why);
     match cause.why_with_bridge.as_str() {
-        "" => text(&cause.why),
-        more => both(&cause.why, &format!("{} {more}", cause.why)),
+        "" => wordings(&cause.why, files, &cause.why),
+        more => wordings(&cause.why, files, &format!("{} {more}", cause.why)),
     }
 }
 
@@ -326,7 +358,7 @@ pub(crate) fn generate(causes: &[Cause], facts: &[Fact], signals: &[Signal]) -> 
             camel(&cause.id),
             camel(&cause.layer),
             tables.components(&cause.component, &cause.id),
-            text(&cause.title),
+            title(cause),
             why(cause),
             tables.steps(&cause.confirm, &cause.id),
             tables.steps(&cause.fix, &cause.id),

@@ -109,6 +109,8 @@ impl Entry {
 pub struct Text {
     /// Of any TLS peer.
     plain: &'static str,
+    /// Of any TLS peer, to who has files in place of a database.
+    files: &'static str,
     /// Of a bridge.
     bridge: &'static str,
 }
@@ -118,6 +120,7 @@ impl Text {
     pub const fn of(self, peer: Peer) -> &'static str {
         match peer {
             Peer::Plain => self.plain,
+            Peer::Files => self.files,
             Peer::Bridge => self.bridge,
         }
     }
@@ -141,9 +144,9 @@ pub struct Step {
     pub text: Text,
     /// A shell command; the words in angle brackets are for the reader to replace.
     pub command: Option<Text>,
-    /// Only of use with such a peer.
+    /// Of use to these.
     #[serde(skip)]
-    pub with: Option<Peer>,
+    pub with: &'static [Peer],
     /// Only of use where it is this one's fault.
     #[serde(skip)]
     pub component: Option<Component>,
@@ -155,7 +158,7 @@ pub struct Step {
 impl Step {
     /// Whether it is of use with such a peer.
     pub fn fits(&self, peer: Peer) -> bool {
-        self.with.is_none_or(|with| with == peer)
+        self.with.contains(&peer)
     }
 }
 

@@ -152,7 +152,8 @@ pub fn named(component: Component, names: &Names) -> Component {
     match (component, names.peer) {
         (Component::ClientConfig, _) => names.ours.unwrap_or(component),
         (Component::Peer, Peer::Bridge) => Component::Bridge,
-        (Component::Bridge, Peer::Plain) => Component::Peer,
+        (Component::Bridge, Peer::Plain | Peer::Files) => Component::Peer,
+        (Component::ClientDb, Peer::Files) => Component::ClientFiles,
         (other, _) => other,
     }
 }
@@ -237,7 +238,7 @@ fn pass(findings: &[Finding], more: &[Fact], peer: Peer) -> Verdict {
     let unconfirmed = says(fact::PeerAcceptedUs::Unconfirmed.into()) && !answered;
     if unconfirmed {
         summary += "; client authentication: unconfirmed";
-    } else if peer == Peer::Plain && says(fact::PeerAcceptedUs::Yes.into()) && !answered {
+    } else if peer != Peer::Bridge && says(fact::PeerAcceptedUs::Yes.into()) && !answered {
         // Some servers finish every handshake, and say in the application what they think of our certificate.
         summary += "; the application may still refuse";
     }

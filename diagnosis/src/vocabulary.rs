@@ -68,6 +68,8 @@ vocabulary! {
     Environment = "environment",
     /// Which database is there, is it whole, and does NSS open it?
     NssDb = "nss-db",
+    /// Are the files with our certificate, its key and the CAs there, and what they should be?
+    Credentials = "credentials",
     /// Does the password from this source unlock the key database?
     Password = "password",
     /// Is the nickname there, in date, chained to a trusted CA, usable for a TLS client?
@@ -163,12 +165,15 @@ vocabulary! {
     Possible = "possible",
 }
 
-/// Whether the peer is the end of the way, or a bridge to a server behind it.
+/// What the reader of a text has: the peer is the end of the way, or a bridge to a server behind it; our certificates are in a database,
+/// or in files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Peer {
-    /// Any TLS peer.
+    /// Any TLS peer, and a database.
     #[default]
     Plain,
+    /// Any TLS peer, and files.
+    Files,
     /// A bridge.
     Bridge,
 }

@@ -5,6 +5,7 @@
 
 pub mod ask;
 pub mod certificates;
+pub mod credentials;
 pub(crate) mod client_certificate;
 pub mod error_info;
 pub mod files;

@@ -2,7 +2,8 @@
 
 use nssight_diagnosis::Layer;
 
-use crate::probe::COMMON;
+use crate::probe::{OF_DATABASE, OF_FILES};
+use crate::target::Target;
 use crate::profile::Profile;
 use crate::walk::Probe;
 
@@ -59,12 +60,14 @@ impl Plan {
         layers().filter(move |layer| *layer <= until)
     }
 
-    /// The probes of a profile up to the last layer, those left out included; with those behind a question where one is `asked`.
-    pub fn probes(&self, profile: Profile, asked: bool) -> impl Iterator<Item = &'static Probe> + use<> {
+    /// The probes of a target up to the last layer, those left out included; with those behind a question where one is asked.
+    /// Without a target there is a configuration that could not be read.
+    pub fn probes(&self, target: Option<&Target>) -> impl Iterator<Item = &'static Probe> + use<> {
         let until = self.until;
-        let details = profile.details();
-        let more = if asked { details.on_request } else { &[] };
-        COMMON.iter().chain(details.beyond).chain(more).filter(move |probe| probe.layer <= until)
+        let details = target.map_or_else(Profile::default, Target::profile).details();
+        let more = if target.is_some_and(|target| target.question.is_some()) { details.on_request } else { &[] };
+        let common = if target.is_some_and(|target| target.files().is_some()) { OF_FILES } else { OF_DATABASE };
+        common.iter().chain(details.beyond).chain(more).filter(move |probe| probe.layer <= until)
     }
 
     /// Whether a layer is walked if nothing before it fails.
@@ -84,14 +87,15 @@ pub fn layers() -> impl Iterator<Item = Layer> {
 }
 
 /// Every probe that a profile may have, in the order of the walk.
-pub fn probes_of(profile: Profile) -> impl Iterator<Item = &'static Probe> {
+fn probes_of(profile: Profile, common: &'static [Probe]) -> impl Iterator<Item = &'static Probe> {
     let details = profile.details();
-    COMMON.iter().chain(details.beyond).chain(details.on_request)
+    common.iter().chain(details.beyond).chain(details.on_request)
 }
 
 /// The layers that must have passed before this one makes sense, in the profile that has it.
 pub fn needs_of(layer: Layer) -> &'static [Layer] {
-    let mut all = Profile::ALL.iter().flat_map(|profile| probes_of(*profile));
+    let of = |common| Profile::ALL.iter().flat_map(move |profile| probes_of(*profile, common));
+    let mut all = of(OF_DATABASE).chain(of(OF_FILES));
     all.find(|probe| probe.layer == layer).map_or(&[], |probe| probe.needs)
 }
 
@@ -101,8 +105,9 @@ mod tests {
 
     #[test]
     fn layers_of_a_profile_are_unique_in_order_and_after_what_they_need() {
-        for profile in Profile::ALL {
-            let probes: Vec<&Probe> = probes_of(*profile).collect();
+        let both = [OF_DATABASE, OF_FILES];
+        for (profile, common) in Profile::ALL.iter().flat_map(|profile| both.map(|common| (profile, common))) {
+            let probes: Vec<&Probe> = probes_of(*profile, common).collect();
             assert!(probes.windows(2).all(|pair| pair[0].layer < pair[1].layer), "{profile:?}");
             for (index, probe) in probes.iter().enumerate() {
                 for need in probe.needs {

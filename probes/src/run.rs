@@ -9,8 +9,6 @@ use nssight_diagnosis::{Finding, Layer, Notes, Status};
 
 use crate::certificates::SeenCertificate;
 use crate::plan::Plan;
-use crate::profile::Profile;
-use crate::target::Target;
 use crate::walk::{Probe, Walk};
 use crate::wire::WireEvent;
 
@@ -36,11 +34,9 @@ pub trait Observer {
 impl Walk<'_> {
     /// Walks the layers of `plan` for which `chosen` is true, and tells `observer`.
     pub fn run(&mut self, plan: &Plan, chosen: impl Fn(Layer) -> bool, observer: &mut dyn Observer) {
-        let profile = self.settings.target.as_ref().map_or_else(|_| Profile::default(), Target::profile);
         self.connects = plan.walks(Layer::OuterHandshake);
         self.goes_on = plan.walks(Layer::Bridge);
-        let asked = self.settings.target.as_ref().is_ok_and(|target| target.question.is_some());
-        for probe in plan.probes(profile, asked).filter(|probe| chosen(probe.layer)) {
+        for probe in plan.probes(self.settings.target.as_ref().ok()).filter(|probe| chosen(probe.layer)) {
             let known = self.met.len();
             let finding = self.step(plan, probe, observer);
             self.met.iter().skip(known).for_each(|certificate| observer.met(certificate));

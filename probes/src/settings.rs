@@ -16,10 +16,14 @@ use zeroize::Zeroizing;
 use crate::files;
 use crate::profile::Profile;
 use crate::secret::Password;
-use crate::target::{self, Database, Endpoint, PasswordSource, Question, Role, Setting, Target, TlsVersion};
+use crate::target::{
+    self, Credentials, Database, Endpoint, Family, Files, PasswordSource, Question, Role, Setting, Target, TlsVersion,
+};
 
 /// A configuration is a page or two; nothing larger is read.
 const CONFIG_AT_MOST: u64 = 1024 * 1024;
+/// The origin of a setting that nobody made.
+pub(crate) const UNASKED: &str = "default";
 /// The port of a bridge that none was named for.
 pub const BRIDGE_PORT: u16 = 44334;
 
@@ -30,6 +34,14 @@ pub struct Overrides {
     pub database: Option<OsString>,
     /// `--nickname`
     pub nickname: Option<String>,
+    /// `--cert`, `--key`, `--cacert` and `--capath`.
+    pub files: FileOverrides,
+    /// The peer was named by itself, as any TLS server is: no usual configuration is looked for.
+    pub plain: bool,
+    /// `--servername`
+    pub server_name: Option<String>,
+    /// `-4`, `-6`
+    pub family: Option<Family>,
     /// `--bridge`
     pub bridge: Option<Endpoint>,
     /// `--server`
@@ -48,6 +60,26 @@ pub struct Overrides {
     pub patience: Option<Duration>,
     /// `--probe`
     pub question: Option<Question>,
+}
+
+/// Files that the command line names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileOverrides {
+    /// `--cert`
+    pub certificate: Option<PathBuf>,
+    /// `--key`
+    pub key: Option<PathBuf>,
+    /// `--cacert`
+    pub authorities: Option<PathBuf>,
+    /// `--capath`
+    pub directory: Option<PathBuf>,
+}
+
+impl FileOverrides {
+    /// Whether any is named.
+    pub fn any(&self) -> bool {
+        *self != Self::default()
+    }
 }
 
 /// Why there is no target.
@@ -172,7 +204,8 @@ pub struct Configured {
 /// The configuration of the first profile that has one; none where flags are to be all.
 fn configured(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<Option<Configured>, ConfigTrouble> {
     // Flags alone serve any client of NSS; a configuration that happens to be here has no say then.
-    if request.config.is_none() && request.overrides.database.is_some() {
+    let flags = request.overrides;
+    if request.config.is_none() && (flags.database.is_some() || flags.files.any() || flags.plain) {
         return Ok(None);
     }
     Profile::configurations().next().map(|configuration| (configuration.read)(request, warnings)).transpose()
@@ -209,15 +242,7 @@ fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Targe
     let flags = request.overrides;
     let mut configured = configured;
     let config = configured.as_ref();
-    let database = flagged(&flags.database, "db").or_else(|| config.map(|config| config.database.clone()));
-    let Some(Setting { value: argument, origin }) = database else {
-        return Err(ConfigTrouble::invalid("no database was named: give -c or --db"));
-    };
-    if argument.is_empty() {
-        return Err(ConfigTrouble::invalid("the name of the database directory is empty"));
-    }
-    // A client of NSS need not have a certificate.
-    let nickname = flagged(&flags.nickname, "nickname").or_else(|| config?.nickname.clone());
+    let credentials = credentials(flags, config)?;
     let role = config.map_or(Role::Client, |config| config.role);
     let bridge = flagged(&flags.bridge, "bridge").or_else(|| config?.peer.clone());
     let network = request.until >= Layer::Resolve;
@@ -245,8 +270,9 @@ fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Targe
     let target = Target {
         role,
         config_files,
-        database: Setting::new(Database { argument }, origin),
-        nickname,
+        credentials,
+        server_name: flagged(&flags.server_name, "servername"),
+        family: flags.family,
         bridge,
         server,
         user,
@@ -259,6 +285,41 @@ fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Targe
         question: flags.question,
     };
     Ok((target, bytes))
+}
+
+/// A database wins over files only where somebody named it: the two are never mixed.
+fn credentials(flags: &Overrides, config: Option<&Configured>) -> Result<Credentials, ConfigTrouble> {
+    let database = flagged(&flags.database, "db").or_else(|| config.map(|config| config.database.clone()));
+    match (database, flags.files.any()) {
+        (Some(database), true) => Err(ConfigTrouble::invalid(format!(
+            "both files and an NSS database are named ({}): give --cert, --key, --cacert and --capath, or the database",
+            database.origin
+        ))),
+        (Some(Setting { value: argument, .. }), false) if argument.is_empty() => {
+            Err(ConfigTrouble::invalid("the name of the database directory is empty"))
+        }
+        (Some(Setting { value: argument, origin }), false) => Ok(Credentials::Database {
+            database: Setting::new(Database { argument }, origin),
+            // A client of NSS need not have a certificate.
+            nickname: flagged(&flags.nickname, "nickname").or_else(|| config?.nickname.clone()),
+        }),
+        (None, _) if flags.nickname.is_some() => {
+            Err(ConfigTrouble::invalid("--nickname names a certificate of an NSS database: give --db, or --cert in its place"))
+        }
+        (None, false) if !flags.plain => Err(ConfigTrouble::invalid("no database was named: give -c or --db")),
+        (None, _) => {
+            let FileOverrides { certificate, key, authorities, directory } = &flags.files;
+            if key.is_some() && certificate.is_none() {
+                return Err(ConfigTrouble::invalid("--key names the key of a certificate: give --cert too"));
+            }
+            Ok(Credentials::Files(Files {
+                certificate: flagged(certificate, "cert"),
+                key: flagged(key, "key"),
+                authorities: flagged(authorities, "cacert"),
+                directory: flagged(directory, "capath"),
+            }))
+        }
+    }
 }
 
 /// A port behind a name makes it a name that no certificate has.
@@ -282,7 +343,7 @@ fn tls_range(
     flags: &Overrides,
     config: Option<&Setting<(TlsVersion, TlsVersion)>>,
 ) -> Result<Setting<(TlsVersion, TlsVersion)>, ConfigTrouble> {
-    let usual = || Setting::new((TlsVersion::Tls12, TlsVersion::Tls13), "default".to_owned());
+    let usual = || Setting::new((TlsVersion::Tls12, TlsVersion::Tls13), UNASKED.to_owned());
     let Setting { value: (mut low, mut high), mut origin } = config.cloned().unwrap_or_else(usual);
     if flags.tls_min.is_some() || flags.tls_max.is_some() {
         low = flags.tls_min.unwrap_or(low.min(flags.tls_max.unwrap_or(low)));

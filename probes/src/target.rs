@@ -1,6 +1,6 @@
 //! What is walked: where things are, and where each value came from. No secret in here.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -57,6 +57,34 @@ impl<T> Setting<T> {
 pub struct Database {
     /// The argument as it was given; bytes, since a path need not be UTF-8.
     pub argument: OsString,
+}
+
+/// Who we are to a peer, and whom we trust.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Credentials {
+    /// An NSS database.
+    Database {
+        /// Where it is.
+        database: Setting<Database>,
+        /// Nickname of our certificate; without one the walk goes on without a client certificate.
+        nickname: Option<Setting<String>>,
+    },
+    /// Files, and a session of OpenSSL.
+    Files(Files),
+}
+
+/// Certificates and a key in files. Where nothing is named, we have no certificate, or trust what the system trusts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Files {
+    /// Our certificate, with its chain: `--cert`.
+    pub certificate: Option<Setting<PathBuf>>,
+    /// Our key, where it is in a file of its own: `--key`.
+    pub key: Option<Setting<PathBuf>>,
+    /// The CAs that a peer's certificate may come from: `--cacert`.
+    pub authorities: Option<Setting<PathBuf>>,
+    /// A directory of them, by hash: `--capath`.
+    pub directory: Option<Setting<PathBuf>>,
 }
 
 /// A host and its port.
@@ -224,10 +252,12 @@ pub struct Target {
     pub role: Role,
     /// Configuration files that were read, in order.
     pub config_files: Vec<PathBuf>,
-    /// The NSS database.
-    pub database: Setting<Database>,
-    /// Nickname of our certificate; without one the walk goes on without a client certificate.
-    pub nickname: Option<Setting<String>>,
+    /// Who we are, and whom we trust.
+    pub credentials: Credentials,
+    /// The name that is sent to the peer and that its certificate must have, where that is not its host.
+    pub server_name: Option<Setting<String>>,
+    /// The only family of addresses that is wanted, if one is.
+    pub family: Option<Family>,
     /// The peer that TLS is spoken with first; not needed when the walk ends before the network.
     pub bridge: Option<Setting<Endpoint>>,
     /// Host name of the server behind the bridge.
@@ -248,6 +278,16 @@ pub struct Target {
     pub patience: Option<Duration>,
     /// What a plain peer is asked after the handshake, if that was said.
     pub question: Option<Question>,
+}
+
+/// A family of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
 }
 
 /// A harmless question, whose answer shows what the application makes of us.
@@ -272,6 +312,21 @@ pub struct TargetSummary {
     pub database: Option<Setting<String>>,
     /// Nickname of the certificate.
     pub nickname: Option<Setting<String>>,
+    /// The file with our certificate, where it is in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_file: Option<Setting<String>>,
+    /// The file with our key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<Setting<String>>,
+    /// The file with the CAs that are trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities_file: Option<Setting<String>>,
+    /// The directory with the CAs that are trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities_directory: Option<Setting<String>>,
+    /// The name that the peer's certificate must have, where that is not its host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<Setting<String>>,
     /// Host and port of the bridge.
     pub bridge: Option<Setting<String>>,
     /// Host name of the server behind the bridge.
@@ -291,6 +346,49 @@ pub struct TargetSummary {
 }
 
 impl Target {
+    /// The NSS database, where there is one.
+    pub fn database(&self) -> Option<&Setting<Database>> {
+        match &self.credentials {
+            Credentials::Database { database, .. } => Some(database),
+            Credentials::Files(_) => None,
+        }
+    }
+
+    /// The database as NSS is told it; empty where there is none.
+    pub fn argument(&self) -> &OsStr {
+        self.database().map_or(OsStr::new(""), |database| &database.value.argument)
+    }
+
+    /// The nickname of our certificate in it, where one was named.
+    pub fn nickname(&self) -> Option<&Setting<String>> {
+        match &self.credentials {
+            Credentials::Database { nickname, .. } => nickname.as_ref(),
+            Credentials::Files(_) => None,
+        }
+    }
+
+    /// The files, where there is no database.
+    pub fn files(&self) -> Option<&Files> {
+        match &self.credentials {
+            Credentials::Database { .. } => None,
+            Credentials::Files(files) => Some(files),
+        }
+    }
+
+    /// Whether a certificate of ours was named.
+    pub fn has_certificate(&self) -> bool {
+        match &self.credentials {
+            Credentials::Database { nickname, .. } => nickname.is_some(),
+            Credentials::Files(files) => files.certificate.is_some(),
+        }
+    }
+
+    /// The name that the peer's certificate must have.
+    pub fn peer_name(&self) -> Option<&str> {
+        let host = || self.bridge.as_ref().map(|peer| peer.value.host.as_str());
+        self.server_name.as_ref().map(|name| name.value.as_str()).or_else(host)
+    }
+
     /// Any TLS peer, unless a server behind it is known or a configuration was read.
     pub fn profile(&self) -> Profile {
         match self.server.is_none() && self.config_files.is_empty() {
@@ -306,13 +404,22 @@ impl Target {
 
     /// For a report.
     pub fn summary(&self, until: Layer) -> TargetSummary {
-        let database = &self.database;
+        let path = |path: &Option<Setting<PathBuf>>| {
+            path.as_ref().map(|path| Setting::new(path.value.display().to_string(), path.origin.clone()))
+        };
+        let files = self.files().cloned().unwrap_or_default();
+        let database = self.database();
         TargetSummary {
             profile: self.profile(),
             role: Some(self.role),
             config_files: self.config_files.iter().map(|path| path.display().to_string()).collect(),
-            database: Some(Setting::new(database.value.argument.display().to_string(), database.origin.clone())),
-            nickname: self.nickname.clone(),
+            database: database.map(|it| Setting::new(it.value.argument.display().to_string(), it.origin.clone())),
+            nickname: self.nickname().cloned(),
+            certificate_file: path(&files.certificate),
+            key_file: path(&files.key),
+            authorities_file: path(&files.authorities),
+            authorities_directory: path(&files.directory),
+            server_name: self.server_name.clone(),
             bridge: self.bridge.as_ref().map(|bridge| Setting::new(bridge.value.to_string(), bridge.origin.clone())),
             server: self.server.clone(),
             user: self.user.clone(),
@@ -355,7 +462,10 @@ impl TargetSummary {
             nickname: self.nickname.as_ref().map(|nickname| nickname.value.clone()),
             host: peer.map(|(host, _)| host.trim_start_matches('[').trim_end_matches(']').to_owned()),
             port: peer.map(|(_, port)| port.to_owned()),
-            peer: self.profile.details().peer,
+            peer: match (self.profile.details().peer, &self.database) {
+                (Peer::Plain, None) => Peer::Files,
+                (peer, _) => peer,
+            },
             ours: match self.role {
                 Some(Role::Bridge) => Some(Component::Bridge),
                 Some(Role::Server) => Some(Component::Server),

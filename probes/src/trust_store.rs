@@ -49,20 +49,44 @@ pub(crate) fn look(walk: &Walk<'_>, session: &SessionFacts, sent: &[Vec<u8>], er
         return same_serial(walk, chain);
     }
     let is_refused = matches!(session.decision, Some(Err(_)));
-    let stored = match (is_refused, walk.slot()) {
-        (true, Some(slot)) => slot.certificates(),
+    let files = walk.files.as_ref().map(|files| files.authorities.as_deref());
+    let stored: Vec<Stored> = match (files, is_refused, walk.slot()) {
+        (Some(authorities), ..) => {
+            let ders = authorities.unwrap_or_default().iter().filter_map(|it| it.to_der().ok());
+            ders.map(Stored::File).collect()
+        }
+        (None, true, Some(slot)) => slot.certificates().into_iter().map(Stored::Database).collect(),
         // Only whose CA it is.
-        _ => walk.chain().iter().map(Certificate::share).collect(),
+        _ => walk.chain().iter().map(Certificate::share).map(Stored::Database).collect(),
     };
+    // The CAs of the system are looked up one by one, and cannot be looked through.
+    let is_known = files.map_or(walk.slot().is_some(), |authorities| authorities.is_some());
     let mut known = Known::new(chain, stored);
     let files = Files { walk, database: OnceCell::new() };
     known.climb(&files);
     let issuer_is_ours = known.leads_to_ours(walk);
     let mut opinion = Opinion { issuer_is_ours, ..Opinion::default() };
-    if is_refused && !chain.is_empty() && walk.slot().is_some() {
+    if is_refused && !chain.is_empty() && is_known {
         known.judge(&files, &mut opinion);
     }
     opinion
+}
+
+/// A certificate that we have.
+enum Stored {
+    /// In the database.
+    Database(Certificate),
+    /// In a file of CAs, each of which is trusted.
+    File(Vec<u8>),
+}
+
+impl Stored {
+    fn der(&self) -> Vec<u8> {
+        match self {
+            Self::Database(certificate) => certificate.der(),
+            Self::File(der) => der.clone(),
+        }
+    }
 }
 
 /// A certificate that was sent, or is stored, or both.
@@ -71,11 +95,11 @@ struct Entry {
     x509: X509,
     subject: Vec<u8>,
     issuer: Vec<u8>,
-    stored: Option<Certificate>,
+    stored: Option<Stored>,
 }
 
 impl Entry {
-    fn read(der: &[u8], stored: Option<Certificate>) -> Option<Self> {
+    fn read(der: &[u8], stored: Option<Stored>) -> Option<Self> {
         let x509 = X509::from_der(der).ok()?;
         let (subject, issuer) = (x509.subject_name().to_der().ok()?, x509.issuer_name().to_der().ok()?);
         Some(Self { der: der.to_vec(), x509, subject, issuer, stored })
@@ -118,7 +142,8 @@ impl Entry {
     fn shown(&self) -> String {
         let subject = name_from_der(&self.subject);
         match &self.stored {
-            Some(stored) => {
+            Some(Stored::File(_)) => format!("{subject} (trusted)"),
+            Some(Stored::Database(stored)) => {
                 let nickname = stored.nickname().map(|name| format!("\"{name}\", ")).unwrap_or_default();
                 format!("{subject} ({nickname}trust {})", stored.trust())
             }
@@ -142,7 +167,7 @@ struct Known {
 }
 
 impl Known {
-    fn new(sent: &[Vec<u8>], stored: Vec<Certificate>) -> Self {
+    fn new(sent: &[Vec<u8>], stored: Vec<Stored>) -> Self {
         let mut all: Vec<Entry> = sent.iter().take(CHAIN_AT_MOST).filter_map(|der| Entry::read(der, None)).collect();
         for certificate in stored {
             let der = certificate.der();
@@ -241,7 +266,7 @@ impl Known {
         if let Some(loose) = self.chain.loose.first() {
             out.put(fact::PEER_CHAIN_MISSING_ISSUER.text(&loose.issuer));
         }
-        opinion.says = self.says(issuer, state, anchors);
+        opinion.says = self.says(issuer, state, anchors, files.store());
         let mut above = self.reached.iter().skip(1).map(|place| &self.all[*place]);
         opinion.is_outside = self.all.first().is_some_and(|leaf| above.any(|ca| !x509::permits(&ca.der, &leaf.der)));
     }
@@ -253,12 +278,12 @@ impl Known {
         found.last().unwrap_or_else(|| "a CA".to_owned())
     }
 
-    fn says(&self, issuer: Issuer, state: State, anchors: Anchors) -> Option<String> {
+    fn says(&self, issuer: Issuer, state: State, anchors: Anchors, store: &str) -> Option<String> {
         let has = |letters: Letters| self.with(move |link| link.stored == Some(letters));
         let missing = || self.chain.loose.first().map_or_else(|| "its issuer".to_owned(), |loose| loose.issuer.clone());
         Some(match (issuer, state) {
             (Issuer::Distrusted, _) => {
-                format!("{} is marked in the database as one that must not be trusted", has(Letters::Distrusted))
+                format!("{} is marked in {store} as one that must not be trusted", has(Letters::Distrusted))
             }
             (_, State::Broken) => "a signature in it does not verify with the key of its issuer".to_owned(),
             (_, State::PerhapsBroken) => {
@@ -270,40 +295,40 @@ impl Known {
                 if self.chain.links.iter().any(is_expired) {
                     let copy = self.with(is_expired);
                     return Some(format!(
-                        "the database has an expired copy of its CA {copy}, without trust for servers"
+                        "{store} has an expired copy of its CA {copy}, without trust for servers"
                     ));
                 }
                 let root = self.with(|link| link.stored.is_some() && link.is_self_signed);
-                format!("it leads to {root}, which the database does not trust for servers")
+                format!("it leads to {root}, which {store} does not trust for servers")
             }
             (Issuer::ExpiredCopy, _) => {
                 let copy = self.with(|link| link.stored == Some(Letters::ForServers) && !link.is_in_date);
-                format!("the database has an expired copy of its CA {copy}")
+                format!("{store} has an expired copy of its CA {copy}")
             }
             (Issuer::NewerTrust, _) => {
                 format!("its CA {} is trusted in a way that only NSS 3.114 and later read", has(Letters::ForNewer))
             }
             (Issuer::Absent | Issuer::OtherKey | Issuer::RootMissing, _) if anchors == Anchors::Empty => {
-                "the database has no certificate at all".to_owned()
+                format!("{store} has no certificate at all")
             }
             (Issuer::Absent | Issuer::OtherKey | Issuer::RootMissing, _) if anchors == Anchors::None => {
-                "the database trusts no CA for servers at all".to_owned()
+                format!("{store} trusts no CA for servers at all")
             }
             (_, State::IntermediateUnsent) => {
-                format!("the intermediate CA {} was not sent, and is not in the database", missing())
+                format!("the intermediate CA {} was not sent, and is not in {store}", missing())
             }
             (Issuer::OtherKey, State::RootSent) => {
                 let root = self.with(|link| link.is_self_signed);
-                format!("it leads to {root}, and the CA of that name in the database has another key")
+                format!("it leads to {root}, and the CA of that name in {store} has another key")
             }
-            (Issuer::OtherKey, _) => format!("the {} in the database has another key than its issuer", missing()),
+            (Issuer::OtherKey, _) => format!("the {} in {store} has another key than its issuer", missing()),
             (_, State::IssuerUnsent | State::RootUnsent | State::PerhapsIntermediateUnsent) => {
-                format!("its issuer {} was not sent, and is not in the database", missing())
+                format!("its issuer {} was not sent, and is not in {store}", missing())
             }
-            (_, State::SelfSigned) => "it is signed with its own key, and not in the database".to_owned(),
+            (_, State::SelfSigned) => format!("it is signed with its own key, and not in {store}"),
             (Issuer::Absent | Issuer::RootMissing, State::RootSent) => {
                 let root = self.with(|link| link.is_self_signed);
-                format!("the root that it leads to, {root}, is not in the database")
+                format!("the root that it leads to, {root}, is not in {store}")
             }
             _ => return None,
         })
@@ -322,7 +347,13 @@ impl Files<'_> {
         self.database.get_or_init(|| nss_db::open_natively(self.walk)).as_ref()
     }
 
-    fn letters(&self, stored: &Certificate, is_leaf: bool) -> Letters {
+    /// What holds the certificates that are trusted, as a subject.
+    fn store(&self) -> &'static str {
+        if self.walk.files.is_some() { "the file of trusted CAs" } else { "the database" }
+    }
+
+    fn letters(&self, stored: &Stored, is_leaf: bool) -> Letters {
+        let Stored::Database(stored) = stored else { return Letters::ForServers };
         let trust = stored.trust();
         if trust.distrusted() {
             Letters::Distrusted
@@ -351,6 +382,10 @@ impl Files<'_> {
     /// Whether anything at all is trusted; read from the file, since reading all trust through NSS costs 7 PBKDF2 runs for
     /// each CA.
     fn anchors(&self, issuer: Issuer) -> Anchors {
+        if let Some(files) = &self.walk.files {
+            let is_empty = files.authorities.as_ref().is_some_and(Vec::is_empty);
+            return if is_empty { Anchors::Empty } else { Anchors::Some };
+        }
         if issuer == Issuer::Trusted || library::has_root_certs() {
             return Anchors::Some;
         }
@@ -387,7 +422,7 @@ fn same_serial(walk: &Walk<'_>, sent: &[Vec<u8>]) -> Opinion {
     let number = |entry: &Entry| entry.x509.serial_number().to_bn().map(|number| number.to_vec()).ok();
     for certificate in stored {
         let der = certificate.der();
-        let Some(entry) = Entry::read(&der, Some(certificate)) else { continue };
+        let Some(entry) = Entry::read(&der, Some(Stored::Database(certificate))) else { continue };
         let is_twin =
             |other: &&Entry| other.issuer == entry.issuer && number(other) == number(&entry) && other.der != der;
         let Some(other) = sent.iter().find(is_twin) else { continue };
@@ -422,7 +457,7 @@ fn unseen(mut opinion: Opinion) -> Opinion {
 fn hidden_serial(stored: &[Certificate]) -> Opinion {
     let mut opinion = Opinion::default();
     for certificate in stored.iter().take(NAMED_AT_MOST) {
-        let Some(entry) = Entry::read(&certificate.der(), Some(certificate.share())) else { continue };
+        let Some(entry) = Entry::read(&certificate.der(), Some(Stored::Database(certificate.share()))) else { continue };
         let (shown, serial) = (entry.shown(), entry.serial());
         let text = format!("perhaps that of {shown}, in the database: {serial}");
         opinion.facts.put(fact::SERIAL_CERTIFICATE.text(text));

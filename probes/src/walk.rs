@@ -13,6 +13,7 @@ use nssight_session::{Control, SessionError, TlsSession};
 use nssight_nss::{Certificate, ClientAuth, Nss, PrivateKey, Slot};
 
 use crate::certificates::SeenCertificate;
+use crate::credentials::{self, Found};
 use crate::private_copy::{self, PrivateCopy};
 use crate::secret::Password;
 use crate::settings::Settings;
@@ -112,6 +113,8 @@ pub struct Walk<'a> {
     pub password: Option<Password>,
     /// What NSS has open, from `nss-db` on.
     pub opened: Option<Opened>,
+    /// What the files gave, from `credentials` on.
+    pub files: Option<Found>,
     /// Who we are, from `certificate` on.
     pub own: Option<Own>,
     /// Certificates met so far, for the report.
@@ -152,6 +155,7 @@ impl<'a> Walk<'a> {
             end: None,
             password,
             opened: None,
+            files: None,
             own: None,
             met: Vec::new(),
             addresses: Vec::new(),
@@ -220,7 +224,7 @@ impl<'a> Walk<'a> {
     }
 
     /// An authority is noted once, as it was met first: with its nickname where our database has it.
-    fn note_new(&mut self, certificates: Vec<SeenCertificate>) {
+    pub(crate) fn note_new(&mut self, certificates: Vec<SeenCertificate>) {
         for certificate in certificates {
             if !self.met.iter().any(|known| known.is(&certificate)) {
                 self.met.push(certificate);
@@ -234,14 +238,25 @@ impl<'a> Walk<'a> {
         Some(ClientAuth { certificate: own.certificate.share(), key: own.key.as_ref()?.share().ok()? })
     }
 
+    /// Certificate and key of the files, for one more TLS session.
+    pub(crate) fn identity(&self) -> Option<nssight_openssl::Identity> {
+        let files = self.files.as_ref()?;
+        let Some(credentials::Key::Open(key)) = &files.key else { return None };
+        let (certificate, chain) = files.chain.split_first()?;
+        Some(nssight_openssl::Identity { certificate: certificate.clone(), chain: chain.to_vec(), key: key.clone() })
+    }
+
     /// What our key is, by our certificate.
     pub(crate) fn signer(&self) -> Option<Signer> {
-        x509::signer(&self.own.as_ref()?.certificate.der())
+        match (&self.own, &self.files) {
+            (Some(own), _) => x509::signer(&own.certificate.der()),
+            (None, files) => x509::signer(&files.as_ref()?.chain.first()?.to_der().ok()?),
+        }
     }
 
     /// Where no certificate was named: those of the database that have their private key there.
     pub(crate) fn not_named(&self) -> Option<Vec<String>> {
-        if self.target().nickname.is_some() {
+        if self.target().has_certificate() {
             return None;
         }
         let facts = self.findings.iter().flat_map(|finding| &finding.facts);
@@ -251,6 +266,9 @@ impl<'a> Walk<'a> {
 
     /// Issuers of our chain, as DER names, the missing one included.
     pub(crate) fn our_cas(&self) -> Vec<Vec<u8>> {
+        if let Some(files) = &self.files {
+            return files.chain.iter().filter_map(|it| x509::issuer(&it.to_der().ok()?)).collect();
+        }
         self.chain().iter().filter_map(|link| x509::issuer(&link.der())).collect()
     }
 }

@@ -58,6 +58,37 @@ pub fn signer(der: &[u8]) -> Option<Signer> {
     })
 }
 
+/// The subject's name.
+pub fn subject(der: &[u8]) -> String {
+    parse(der).map_or_else(|| "unreadable".to_owned(), |certificate| certificate.subject().to_string())
+}
+
+/// Whether a certificate is for a TLS client.
+pub enum ClientUsage {
+    /// It is, or it does not say.
+    Fit,
+    /// Its extended key usage has servers, and no clients.
+    ServersOnly,
+    /// It says that it is for something else; in words.
+    Unfit(String),
+}
+
+/// What a certificate says of its use by a TLS client (RFC 5280, 4.2.1.3 and 4.2.1.12).
+pub fn client_usage(der: &[u8]) -> ClientUsage {
+    let Some(certificate) = parse(der) else { return ClientUsage::Unfit("it cannot be read".to_owned()) };
+    if let Some(usage) = certificate.key_usage().ok().flatten()
+        && !usage.value.digital_signature()
+    {
+        return ClientUsage::Unfit("its key usage has no digitalSignature".to_owned());
+    }
+    match certificate.extended_key_usage().ok().flatten() {
+        Some(usage) if usage.value.client_auth || usage.value.any => ClientUsage::Fit,
+        Some(usage) if usage.value.server_auth => ClientUsage::ServersOnly,
+        Some(_) => ClientUsage::Unfit("its extended key usage has no clientAuth".to_owned()),
+        None => ClientUsage::Fit,
+    }
+}
+
 /// Subject, issuer and dates in a line.
 pub fn one_line(der: &[u8]) -> String {
     let Some(certificate) = parse(der) else {

@@ -60,8 +60,8 @@ pub fn walk(
     limits: &Limits<'_>,
     mut spare: Option<&mut Spare>,
 ) -> Vec<Finding> {
-    let asked = target.question.is_some();
-    let mut walk = Supervised { profile: target.profile(), asked, findings, current: None };
+    let layers = plan.probes(Some(target)).map(|probe| probe.layer).collect();
+    let mut walk = Supervised { layers, findings, current: None };
     let keep = spare.is_some();
     if let Some(mut worker) = spare.as_mut().and_then(|spare| spare.take()) {
         // It may have died since; then it says nothing, and another does the walk.
@@ -70,7 +70,7 @@ pub fn walk(
             && walk.follow(&mut worker, target, plan, observer, limits) != End::Silent
         {
             walk.keep(worker, spare);
-            walk.fill_up(plan, observer);
+            walk.fill_up(observer);
             return walk.findings;
         }
     }
@@ -104,7 +104,7 @@ pub fn walk(
             walk.take(outcome.error(&error).into_finding(layer, 0), observer);
         }
     }
-    walk.fill_up(plan, observer);
+    walk.fill_up(observer);
     walk.findings
 }
 
@@ -137,9 +137,8 @@ enum End {
 }
 
 struct Supervised {
-    profile: Profile,
-    /// A question was asked for.
-    asked: bool,
+    /// Those of the target, in order.
+    layers: Vec<Layer>,
     findings: Vec<Finding>,
     current: Option<(Layer, Instant)>,
 }
@@ -183,7 +182,7 @@ impl Supervised {
                 Err(RecvTimeoutError::Timeout) => {
                     worker.kill();
                     // One that has said everything and hangs in its farewell took nothing with it.
-                    if !self.is_complete(plan) {
+                    if !self.is_complete() {
                         let finding = if patience < usual { self.cut() } else { self.hung(patience) };
                         self.take(finding, observer);
                     }
@@ -214,15 +213,14 @@ impl Supervised {
             Some((layer, since)) => (layer, u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)),
             None => {
                 let last = self.findings.last().map(|finding| finding.layer);
-                let next = Layer::ALL.iter().copied().find(|layer| Some(*layer) > last);
+                let next = self.layers.iter().copied().find(|layer| Some(*layer) > last);
                 (next.unwrap_or(Layer::Environment), 0)
             }
         }
     }
 
-    fn is_complete(&self, plan: &Plan) -> bool {
-        plan.probes(self.profile, self.asked)
-            .all(|probe| self.findings.iter().any(|finding| finding.layer == probe.layer))
+    fn is_complete(&self) -> bool {
+        self.layers.iter().all(|layer| self.findings.iter().any(|finding| finding.layer == *layer))
     }
 
     fn cut(&self) -> Finding {
@@ -263,11 +261,11 @@ impl Supervised {
     }
 
     /// The layers that the worker never came to.
-    fn fill_up(&mut self, plan: &Plan, observer: &mut dyn Observer) {
+    fn fill_up(&mut self, observer: &mut dyn Observer) {
         let because = self.findings.last().map(|finding| finding.layer);
         let walked: Vec<Layer> = self.findings.iter().map(|finding| finding.layer).collect();
-        let missing = plan.probes(self.profile, self.asked).map(|probe| probe.layer);
-        for layer in missing.filter(|layer| !walked.contains(layer)) {
+        let missing: Vec<Layer> = self.layers.iter().copied().filter(|layer| !walked.contains(layer)).collect();
+        for layer in missing {
             let summary = because.map_or("not walked".to_owned(), |because| format!("{because} did not end"));
             self.take(Finding::skipped(layer, because, summary), observer);
         }

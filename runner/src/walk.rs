@@ -79,7 +79,7 @@ pub fn once(
     if let Ok(target) = &settings.target {
         findings = supervisor::walk(target, plan, findings, passwords, &mut seen, limits, spare);
     } else {
-        for layer in plan.layers().filter(|layer| *layer != Layer::Config) {
+        for layer in plan.probes(None).map(|probe| probe.layer).filter(|layer| *layer != Layer::Config) {
             let finding = Finding::skipped(layer, Some(Layer::Config), "config failed".to_owned());
             seen.found(&finding);
             findings.push(finding);
@@ -119,6 +119,11 @@ pub fn summary(settings: Option<&Settings>, plan: &Plan) -> TargetSummary {
             config_files: Vec::new(),
             database: None,
             nickname: None,
+            certificate_file: None,
+            key_file: None,
+            authorities_file: None,
+            authorities_directory: None,
+            server_name: None,
             bridge: None,
             server: None,
             user: None,

@@ -102,7 +102,10 @@ fn walk(task: Task, passwords: Passwords) -> Result<(), PlanError> {
 /// Whether NSS loads nothing but its own module for this database: what another one leaves behind when it is told to end,
 /// and whether it can begin again, only a fresh process need not ask.
 fn only_own_module(target: &Target) -> bool {
-    let (_, directory) = parse_argument(&target.database.value.argument);
+    if target.files().is_some() {
+        return true;
+    }
+    let (_, directory) = parse_argument(target.argument());
     let directory = PathBuf::from(directory);
     let listed = listed(&directory, Format::Sql).is_ok_and(|all| all.is_empty());
     // Whatever the format that NSS chooses: who has a list of the old one gets fresh processes.

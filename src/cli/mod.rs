@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use nssight_diagnosis::{Cause, Layer};
-use nssight_probes::settings::{BRIDGE_PORT, Overrides};
-use nssight_probes::target::{Endpoint, Question, TlsVersion};
+use nssight_probes::settings::{BRIDGE_PORT, FileOverrides, Overrides};
+use nssight_probes::target::{Endpoint, Family, Question, TlsVersion};
 
 pub(crate) use check::{CheckFormat, CheckOptions, CheckOutputOptions, CheckWalkOptions, SelectionOptions};
 pub(crate) use clients::{ClientsOptions, KeepOptions, ProcessModelOptions};
@@ -133,6 +133,27 @@ pub(crate) struct TargetOptions {
     /// NSS database: a directory, or sql:DIR or dbm:DIR
     #[arg(long, value_name = "DIR")]
     db: Option<OsString>,
+    /// Our certificate in a file, with its chain: PEM, DER or PKCS#12, which may have the key too
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["db", "nickname"])]
+    cert: Option<PathBuf>,
+    /// The key of that certificate: PEM or DER
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// The CAs that the peer's certificate may come from, in place of those that this system trusts
+    #[arg(long, value_name = "FILE", conflicts_with = "db")]
+    cacert: Option<PathBuf>,
+    /// A directory of such CAs, named by their hashes
+    #[arg(long, value_name = "DIR", conflicts_with = "db")]
+    capath: Option<PathBuf>,
+    /// The name to send, which the peer's certificate must have, where it is not the host's
+    #[arg(long, value_name = "NAME")]
+    servername: Option<String>,
+    /// Use IPv4 addresses only
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    ipv4: bool,
+    /// Use IPv6 addresses only
+    #[arg(short = '6', long)]
+    ipv6: bool,
     /// Nickname of the client certificate; without it and without a configuration, none is used
     #[arg(long)]
     nickname: Option<String>,
@@ -243,6 +264,19 @@ impl TargetOptions {
         Overrides {
             database: self.db.clone(),
             nickname: self.nickname.clone(),
+            files: FileOverrides {
+                certificate: self.cert.clone(),
+                key: self.key.clone(),
+                authorities: self.cacert.clone(),
+                directory: self.capath.clone(),
+            },
+            plain: false,
+            server_name: self.servername.clone(),
+            family: match (self.ipv4, self.ipv6) {
+                (true, _) => Some(Family::V4),
+                (_, true) => Some(Family::V6),
+                (false, false) => None,
+            },
             bridge: self.bridge.clone(),
             server: self.server.clone(),
             user: self.user.clone(),
@@ -265,7 +299,8 @@ impl WalkedOptions {
             Word::Http => Some(Question::Http),
             Word::None => None,
         };
-        Overrides { bridge, patience: self.walk.patience, question, ..overrides }
+        let plain = self.peer.is_some() && self.config.is_none();
+        Overrides { bridge, plain, patience: self.walk.patience, question, ..overrides }
     }
 }
 

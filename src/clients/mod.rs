@@ -66,9 +66,12 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
     let Some(bridge) = &target.bridge else {
         return exit::usage("there is no peer to connect to: name one with --bridge");
     };
-    let nickname = target.nickname.as_ref().map(|nickname| nickname.value.as_str());
+    if target.files().is_some() {
+        return exit::usage("the clients are compared with an NSS database: give --db");
+    }
+    let nickname = target.nickname().map(|nickname| nickname.value.as_str());
     let password = password.as_ref().and_then(|password| passwords::bytes_for(password, nickname));
-    let opened = match others::open_for_others(&target.database.value.argument, target.load_modules) {
+    let opened = match others::open_for_others(target.argument(), target.load_modules) {
         Ok(opened) => opened,
         Err(code) => return code,
     };

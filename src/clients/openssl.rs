@@ -83,7 +83,7 @@ fn connector(job: &Job<'_>) -> Result<SslConnector, Failure> {
         store.add_cert(X509::from_der(&certificate.der)?)?;
     }
     builder.set_cert_store(store.build());
-    if let Some(nickname) = &job.target.nickname {
+    if let Some(nickname) = job.target.nickname() {
         let wanted = nickname.value.strip_prefix("NSS Certificate DB:").unwrap_or(&nickname.value);
         let named = |entry: &&nssight_nssdb::Certificate| entry.nicknames.iter().any(|name| name.text == wanted);
         let entry = database.certificates.iter().find(named);
@@ -100,7 +100,7 @@ fn connector(job: &Job<'_>) -> Result<SslConnector, Failure> {
 }
 
 fn database(job: &Job<'_>) -> io::Result<Database> {
-    Loaded::from(&job.target.database.value.argument).database.map_err(io::Error::other)
+    Loaded::from(job.target.argument()).database.map_err(io::Error::other)
 }
 
 fn version(version: TlsVersion) -> SslVersion {

@@ -14,11 +14,11 @@ pub(super) fn attempt(job: &Job<'_>) -> io::Result<Attempt> {
     let target = job.target;
     let mut command = Command::new("/proc/self/exe");
     command.args(["diagnose", "--until", "outer-handshake", "--format", "json", "--password-stdin", "--db"]);
-    command.arg(&target.database.value.argument).args(["--bridge", &target_of(job)]);
+    command.arg(target.argument()).args(["--bridge", &target_of(job)]);
     command.args(["--timeout", &target.timeout.as_secs_f64().to_string(), "--connect"]);
     command.args(["--tls-min", &target.tls.value.0.to_string(), "--tls-max", &target.tls.value.1.to_string()]);
     command.args(target.load_modules.then_some("--load-modules"));
-    if let Some(nickname) = &target.nickname {
+    if let Some(nickname) = target.nickname() {
         command.arg(format!("--nickname={}", nickname.value));
     }
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;

@@ -32,7 +32,7 @@ pub(super) fn attempt(job: &Job<'_>, python: &Path) -> io::Result<Attempt> {
     let (low, high) = job.target.tls.value;
     let task = json!({
         "database": job.database.to_string_lossy(),
-        "nickname": job.target.nickname.as_ref().map(|nickname| &nickname.value),
+        "nickname": job.target.nickname().map(|nickname| &nickname.value),
         "host": job.host,
         "port": job.port,
         "tls": [low.to_string(), high.to_string()],

@@ -39,7 +39,7 @@ pub(super) fn attempt(job: &Job<'_>, literal: Option<&Path>) -> io::Result<Attem
     // By itself it takes the unspecified address for some names.
     let addresses = (job.host, job.port).to_socket_addrs().map(Iterator::collect::<Vec<_>>).unwrap_or_default();
     command.args(addresses.iter().any(|address| address.is_ipv4()).then_some("-4"));
-    if let Some(nickname) = &job.target.nickname {
+    if let Some(nickname) = job.target.nickname() {
         command.args(["-n", &nickname.value]);
     }
     match literal {

@@ -166,9 +166,12 @@ fn subject(options: &ProcessModelOptions) -> Result<Given, ExitCode> {
     let wanted = Wanted { config, overrides: &overrides, password: &options.password, until, timeout: LAYER };
     let (settings, password) = settings::load_or_ask(wanted).map_err(exit::usage)?;
     let target = settings.target.as_ref().map_err(|trouble| exit::usage(&trouble.summary))?;
+    if target.files().is_some() {
+        return Err(exit::usage("the process models are those of NSS: give --db"));
+    }
     let subject = Subject {
-        database: target.database.value.argument.clone(),
-        nickname: target.nickname.as_ref().map(|nickname| nickname.value.clone()),
+        database: target.argument().to_owned(),
+        nickname: target.nickname().map(|nickname| nickname.value.clone()),
         password: password.as_ref().and_then(passwords::bytes),
         network: options.connect.then(|| target.clone()),
     };

@@ -140,7 +140,7 @@ fn said(entry: &TimelineEntry) -> String {
 /// One colour a group of layers.
 fn colour(layer: Layer) -> Color {
     match layer {
-        Layer::NssDb | Layer::Password | Layer::Certificate | Layer::PrivateKey => Color::Cyan,
+        Layer::NssDb | Layer::Credentials | Layer::Password | Layer::Certificate | Layer::PrivateKey => Color::Cyan,
         Layer::Resolve | Layer::Tcp => Color::Blue,
         Layer::OuterHandshake | Layer::Bridge => Color::Yellow,
         Layer::InnerHandshake | Layer::Request => Color::Magenta,

@@ -87,6 +87,7 @@ fn leads_to(reason: &Finding, call: &Finding) -> bool {
         Layer::Password | Layer::Certificate | Layer::PrivateKey => sent_none,
         Layer::Environment
         | Layer::NssDb
+        | Layer::Credentials
         | Layer::Resolve
         | Layer::Tcp
         | Layer::OuterHandshake

@@ -31,7 +31,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let Some(nss) = walk.opened.as_ref().map(|opened| opened.nss.clone()) else {
         return notes.fail(signal::NSS_NOT_INITIALISED, "NSS is not initialised");
     };
-    let Some(nickname) = walk.target().nickname.as_ref().map(|nickname| nickname.value.as_str()) else {
+    let Some(nickname) = walk.target().nickname().map(|nickname| nickname.value.as_str()) else {
         let mut notes = notes.with(State::NotWanted).with(Chain::None);
         nss_db::with_key(walk).iter().for_each(|name| notes.put(fact::OUR_CERTIFICATE_AT_HAND.text(name)));
         return notes.pass("no nickname was given: the walk goes on without a client certificate");

@@ -4,7 +4,9 @@ use nssight_diagnosis::fact::{Fact, fact};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{Layer, Notes, Outcome};
 
-use crate::target::{Setting, Target};
+use std::path::PathBuf;
+
+use crate::target::{Credentials, Files, Setting, Target};
 use crate::walk::{Probe, Walk};
 
 /// The first layer.
@@ -45,16 +47,42 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     })
 }
 
+fn line<T>(value: impl ToString, setting: &Setting<T>) -> String {
+    format!("{} ({})", value.to_string(), setting.origin)
+}
+
+fn note_files(files: &Files, notes: &mut Notes) {
+    let shown = |path: &Option<Setting<PathBuf>>| path.as_ref().map(|path| line(path.value.display(), path));
+    let certificate = shown(&files.certificate);
+    notes.put(fact::CONFIG_CERTIFICATE.text(
+        certificate.as_deref().unwrap_or("not given: no client certificate is used"),
+    ));
+    if let Some(key) = shown(&files.key) {
+        notes.put(fact::CONFIG_KEY.text(key));
+    }
+    let authorities = [shown(&files.authorities), shown(&files.directory)];
+    let authorities: Vec<String> = authorities.into_iter().flatten().collect();
+    notes.put(fact::CONFIG_AUTHORITIES.text(match authorities.is_empty() {
+        true => "not given: those of this system".to_owned(),
+        false => authorities.join(", "),
+    }));
+}
+
 /// Every value with the place it came from.
 fn note_values(target: &Target, notes: &mut Notes) {
-    fn line<T>(value: impl ToString, setting: &Setting<T>) -> String {
-        format!("{} ({})", value.to_string(), setting.origin)
-    }
     notes.put(fact::CONFIG_ROLE.text(target.role));
-    notes.put(fact::CONFIG_DATABASE.text(line(target.database.value.argument.display(), &target.database)));
-    match &target.nickname {
-        Some(nickname) => notes.put(fact::CONFIG_NICKNAME.text(line(&nickname.value, nickname))),
-        None => notes.put(fact::CONFIG_NICKNAME.text("not given: no client certificate is used")),
+    match &target.credentials {
+        Credentials::Database { database, nickname } => {
+            notes.put(fact::CONFIG_DATABASE.text(line(database.value.argument.display(), database)));
+            match nickname {
+                Some(nickname) => notes.put(fact::CONFIG_NICKNAME.text(line(&nickname.value, nickname))),
+                None => notes.put(fact::CONFIG_NICKNAME.text("not given: no client certificate is used")),
+            }
+        }
+        Credentials::Files(files) => note_files(files, notes),
+    }
+    if let Some(name) = &target.server_name {
+        notes.put(fact::CONFIG_SERVER_NAME.text(line(&name.value, name)));
     }
     if let Some(bridge) = &target.bridge {
         notes.put(fact::CONFIG_BRIDGE.text(line(&bridge.value, bridge)));

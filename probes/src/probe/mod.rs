@@ -1,9 +1,13 @@
 //! One probe a file. Each has one constant, `PROBE`, and one function of one signature behind it.
 
 pub mod certificate;
+pub mod certificate_file;
 pub mod config;
+pub mod credentials;
 pub mod environment;
 pub mod inner_handshake;
+pub mod key_file;
+pub mod key_password;
 pub mod nss_db;
 pub mod outer_handshake;
 pub mod password;
@@ -14,8 +18,21 @@ pub mod tcp;
 
 use crate::walk::Probe;
 
-/// The probes of every walk, in its order; those behind the handshake are the profile's.
-pub const COMMON: &[Probe] = &[
+/// The probes of a walk whose certificates are in files.
+pub const OF_FILES: &[Probe] = &[
+    config::PROBE,
+    environment::PROBE,
+    credentials::PROBE,
+    key_password::PROBE,
+    certificate_file::PROBE,
+    key_file::PROBE,
+    resolve::PROBE,
+    tcp::PROBE,
+    outer_handshake::PROBE,
+];
+
+/// The probes of a walk with a database, in its order; those behind the handshake are the profile's.
+pub const OF_DATABASE: &[Probe] = &[
     config::PROBE,
     environment::PROBE,
     nss_db::PROBE,

@@ -35,7 +35,7 @@ const HALF_UPGRADED_MEANS: &str =
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
-    let look = Look::at(&walk.target().database.value.argument);
+    let look = Look::at(walk.target().argument());
     describe(&look, &mut notes);
     if let Some(outcome) = directory_trouble(&look, &mut notes) {
         return outcome;
@@ -83,7 +83,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         Ok((slot, nss)) => {
             notes.put(fact::DB_OPENED_IN.number(started.elapsed().as_micros()));
             let outcome = opened(&look, &slot, notes);
-            let nickname = walk.target().nickname.as_ref().map(|nickname| nickname.value.as_str());
+            let nickname = walk.target().nickname().map(|nickname| nickname.value.as_str());
             let token = token::other(nickname, &slot, &nss);
             walk.opened = Some(Opened { nss, slot, token });
             outcome
@@ -340,13 +340,13 @@ fn needs_copy(look: &Look) -> bool {
 
 /// Libraries that the list of modules names and that are not there.
 pub(crate) fn missing_modules(walk: &Walk<'_>) -> Vec<String> {
-    let look = Look::at(&walk.target().database.value.argument);
+    let look = Look::at(walk.target().argument());
     Modules::of(&look.argument, look.choice.asked).missing()
 }
 
 /// The database that NSS reads, read without NSS; `None` where that does not work either.
 pub(crate) fn open_natively(walk: &Walk<'_>) -> Option<Database> {
-    let look = Look::at(&walk.target().database.value.argument);
+    let look = Look::at(walk.target().argument());
     Database::open(&look.directory, look.choice.reads?).ok()
 }
 
@@ -369,7 +369,7 @@ pub(crate) fn salt_of_newer(database: &Database) -> Option<usize> {
 
 /// Whether the format that NSS does not read has a certificate of this nickname, in words.
 pub(crate) fn other_format_has(walk: &Walk<'_>, nickname: &str) -> Option<String> {
-    let look = Look::at(&walk.target().database.value.argument);
+    let look = Look::at(walk.target().argument());
     let other = match look.choice.reads? {
         Format::Sql => Format::Dbm,
         Format::Dbm => Format::Sql,

@@ -11,11 +11,15 @@ use nssight_diagnosis::fact::{Fact, Hop, fact};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
 use nssight_nss::kernel::tcp_info;
-use nssight_nss::{Nss, TlsClient, TlsOptions};
-use nssight_session::{Channel, Control, Kind, SessionError, SessionFacts, TcpTransport, TlsSession};
+use nssight_nss::{TlsClient, TlsOptions};
+use nssight_openssl::{Identity, Options, Session as OpenSslSession, Trust};
+use nssight_session::{
+    Channel, Control, Kind, SessionError, SessionFacts, TcpTransport, TlsSession, Transport,
+};
 
 use crate::client_certificate::{sent, withheld};
 use crate::session_facts::{self, FailedSession, Policy};
+use crate::settings::UNASKED;
 use crate::target::{Role, TlsVersion};
 use crate::trust_store;
 use crate::walk::{OuterSession, Probe, Walk};
@@ -38,19 +42,22 @@ const AWAITING: &str = "wait for a word on our certificate";
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
-    let (Some((stream, round_trip)), Some(nss)) =
-        (walk.connection.take(), walk.opened.as_ref().map(|opened| opened.nss.clone()))
-    else {
+    let Some((stream, round_trip)) = walk.connection.take() else {
         return notes.skip("there is no connection to speak TLS on");
     };
+    let nss = walk.opened.as_ref().map(|opened| opened.nss.clone());
+    if nss.is_none() && walk.files.is_none() {
+        return notes.skip("there is neither a database nor files to speak TLS with");
+    }
     let client_auth = walk.client_auth();
-    if client_auth.is_none() && walk.target().nickname.is_some() {
+    let identity = walk.identity();
+    if client_auth.is_none() && identity.is_none() && walk.target().has_certificate() {
         return notes.skip("there is no certificate or no key to speak TLS with");
     }
     let (our_cas, signer, not_named) = (walk.our_cas(), walk.signer(), walk.not_named());
     let addresses = undoubted_addresses(walk);
     let target = walk.target();
-    let host = target.bridge.as_ref().map(|bridge| bridge.value.host.clone()).unwrap_or_default();
+    let host = target.peer_name().unwrap_or_default().to_owned();
     let started = Instant::now();
     let log = Rc::new(RefCell::new(SessionLog::new(Session::Outer, started)));
     walk.sessions.push(log.clone());
@@ -66,7 +73,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         is_bridge,
         patience,
         peer,
-        nss,
+        is_nss: nss.is_some(),
         host,
         started,
         log,
@@ -76,11 +83,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         not_named,
         addresses,
     };
-    let options = TlsOptions {
-        host: &attempt.host,
-        versions: (target.tls.value.0.wire(), target.tls.value.1.wire()),
-        client_auth,
-    };
+    let asked = (target.tls.value.0.wire(), target.tls.value.1.wire());
     let transport = match TcpTransport::new(stream, attempt.control.clone(), attempt.log.clone(), tcp_info) {
         Ok(transport) => transport,
         Err(error) => {
@@ -89,10 +92,19 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             return notes.fail(signal::RESET, summary).error(&error);
         }
     };
-    let session = TlsClient::new(&attempt.nss, Box::new(transport), options);
-    let mut client: Box<dyn TlsSession> = match session {
-        Ok(client) => Box::new(client),
-        Err(error) => return attempt.failed(walk, &error.into(), &SessionFacts::default(), notes),
+    let session: Result<Box<dyn TlsSession>, SessionError> = match nss {
+        Some(nss) => {
+            let options = TlsOptions { host: &attempt.host, versions: asked, client_auth };
+            match TlsClient::new(&nss, Box::new(transport), options) {
+                Ok(client) => Ok(Box::new(client)),
+                Err(error) => Err(error.into()),
+            }
+        }
+        None => of_files(walk, &attempt.host, identity.as_ref(), Box::new(transport), &mut notes),
+    };
+    let mut client = match session {
+        Ok(client) => client,
+        Err(error) => return attempt.failed(walk, &error, &SessionFacts::default(), notes),
     };
     note_versions(&*client, target.tls.value, &mut notes);
     let result = client.handshake();
@@ -112,6 +124,30 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     // Dropped otherwise. The orderly end costs the bridge the least: it reads close_notify and FIN and goes back to its
     // queue.
     outcome
+}
+
+/// A session of OpenSSL's, with what our files gave.
+fn of_files(
+    walk: &Walk<'_>,
+    host: &str,
+    identity: Option<&Identity>,
+    transport: Box<dyn Transport>,
+    notes: &mut Notes,
+) -> Result<Box<dyn TlsSession>, SessionError> {
+    let target = walk.target();
+    let trust = match walk.files.as_ref().and_then(|files| files.authorities.clone()) {
+        Some(authorities) => Trust::These(authorities),
+        None => Trust::System,
+    };
+    // Nobody's wish leaves it to OpenSSL's own configuration.
+    let is_asked = target.tls.origin != UNASKED;
+    let versions = is_asked.then_some((target.tls.value.0.wire(), target.tls.value.1.wire()));
+    // An address is no server name (RFC 6066, 3).
+    let server_name = host.parse::<IpAddr>().is_err().then_some(host.trim_end_matches('.'));
+    let options = Options { host, server_name, versions, identity, trust, protocols: &[] };
+    let session = OpenSslSession::new(transport, options)?;
+    notes.put(fact::OPENSSL_SECURITY_LEVEL.number(session.security_level()));
+    Ok(Box::new(session))
 }
 
 /// What leads to a wrong host says nothing of the names that lead there.
@@ -164,7 +200,8 @@ struct Attempt {
     patience: Option<Duration>,
     /// Who the peer is, as a subject.
     peer: &'static str,
-    nss: Nss,
+    /// The session is NSS's.
+    is_nss: bool,
     host: String,
     started: Instant,
     log: Rc<RefCell<SessionLog>>,
@@ -302,7 +339,7 @@ impl Attempt {
             our_cas: &self.our_cas,
             signer: self.signer,
             not_named: self.not_named.clone(),
-            policy: Some(Policy::of_this_process()),
+            policy: self.is_nss.then(Policy::of_this_process),
             store: trust_store::look(walk, facts, &log.server_certificates(), error),
             figures: self.control.last_figures(),
         };

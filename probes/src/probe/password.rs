@@ -59,7 +59,7 @@ fn unlock(
     }
     // A password protects keys, and without a nickname no key is used; no client logs in then. In FIPS mode no session comes up
     // without a login (measured on 3.87.1).
-    if walk.target().nickname.is_none() && !slot.is_fips() && given.is_none_or(|given| given.expose().is_empty()) {
+    if walk.target().nickname().is_none() && !slot.is_fips() && given.is_none_or(|given| given.expose().is_empty()) {
         notes.put(State::NotNeeded);
         return notes.pass("no nickname was given, so no key is used and nobody needs the password");
     }

@@ -42,7 +42,7 @@ fn unknown_kind(walk: &Walk<'_>, nickname: &str, der: &[u8], notes: &mut Notes) 
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
-    let Some(nickname) = walk.target().nickname.as_ref().map(|nickname| nickname.value.as_str()) else {
+    let Some(nickname) = walk.target().nickname().map(|nickname| nickname.value.as_str()) else {
         notes.put(PrivateKeyState::NotWanted);
         return notes.pass("no client certificate is used, so no key is needed");
     };

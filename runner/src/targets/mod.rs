@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nssight_probes::files;
-use nssight_probes::settings::{Overrides, Request};
+use nssight_probes::settings::{FileOverrides, Overrides, Request};
 use nssight_probes::target::PasswordSource;
 use nssight_probes::{Plan, Settings};
 use toml::Spanned;
@@ -253,6 +253,10 @@ impl Source<'_> {
             database: database.map(|argument| self.database(argument)),
             nickname: entry.nickname.or_else(|| defaults.nickname.clone()),
             bridge,
+            files: FileOverrides::default(),
+            plain: false,
+            server_name: None,
+            family: None,
             server: entry.server.as_ref().or(defaults.server.as_ref()).map(|host| host.0.0.clone()),
             user: entry.user.or_else(|| defaults.user.clone()),
             tls_min: entry.tls_min.as_ref().or(defaults.tls_min.as_ref()).map(|version| version.0),

@@ -161,7 +161,7 @@ pub(super) fn without_trust(
 }
 
 fn remedy(walk: &Walk<'_>, above: &Above, top: &Certificate) -> (String, Option<String>) {
-    let database = shell::quote(&walk.target().database.value.argument.display().to_string());
+    let database = shell::quote(&walk.target().argument().display().to_string());
     if above.state == Chain::CaExpired {
         let text = "Import the renewed certificate of the CA beside the expired one; while another CA is trusted, the peer decides";
         return (text.to_owned(), None);

@@ -121,7 +121,7 @@ fn token_absent(walk: &Walk<'_>, wanted: &str, word: &str, mut notes: Notes) -> 
             "See which modules and tokens NSS has: the module may be missing in the list, the card not in its reader, or the token may have another name",
         ),
     };
-    let directory = shell::quote(&walk.target().database.value.argument.display().to_string());
+    let directory = shell::quote(&walk.target().argument().display().to_string());
     missing(notes, State::TokenAbsent, summary).remedy(remedy, Some(format!("modutil -list -dbdir {directory}")))
 }
 

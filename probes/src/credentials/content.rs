@@ -1,0 +1,177 @@
+//! What a file is, by its content: its name says nothing.
+
+use openssl::base64::decode_block;
+use openssl::pkey::{PKey, Private};
+use openssl::x509::X509;
+use zeroize::Zeroizing;
+
+use super::der;
+
+/// So many blocks are read; a bundle of all CAs of the world has some hundred.
+const BLOCKS_AT_MOST: usize = 10_000;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// A Java keystore (JKS, JCEKS) begins so.
+const KEYSTORES: [&[u8]; 2] = [b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce"];
+const BEGIN: &str = "-----BEGIN ";
+const DASHES: &str = "-----";
+
+/// One thing in a file.
+pub enum Block {
+    /// A certificate.
+    Certificate(X509),
+    /// A private key.
+    Key(PKey<Private>),
+    /// A private key that is encrypted: PEM, or DER.
+    LockedKey(Zeroizing<Vec<u8>>),
+    /// A public key.
+    PublicKey,
+    /// A request for a certificate.
+    Request,
+    /// A key as SSH writes it.
+    SshKey,
+    /// Something else that is well formed, by its label.
+    Other(String),
+}
+
+/// Why a file is of no use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing is in it.
+    Empty,
+    /// It is cut, or was changed; in words.
+    Damaged(String),
+    /// A Java keystore.
+    JavaKeystore,
+    /// A key of PuTTY's or of SSH's.
+    SshKey,
+    /// Something else.
+    NotRecognised,
+}
+
+/// What a file is.
+pub enum Content {
+    /// PEM with its blocks, in order, or DER with one.
+    Blocks(Vec<Block>),
+    /// PKCS#12.
+    Pkcs12(Zeroizing<Vec<u8>>),
+    /// None of these.
+    Bad(Fault),
+}
+
+impl Content {
+    /// Recognises the content of a file.
+    pub fn of(bytes: &[u8]) -> Self {
+        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Self::Bad(Fault::Empty);
+        }
+        if KEYSTORES.iter().any(|magic| bytes.starts_with(magic)) {
+            return Self::Bad(Fault::JavaKeystore);
+        }
+        if bytes.starts_with(b"PuTTY-User-Key-File-") {
+            return Self::Bad(Fault::SshKey);
+        }
+        if memchr::memmem::find(bytes, BEGIN.as_bytes()).is_some() {
+            return pem(&String::from_utf8_lossy(bytes));
+        }
+        if bytes.first() == Some(&der::SEQUENCE) {
+            return der::read(bytes);
+        }
+        Self::Bad(Fault::NotRecognised)
+    }
+}
+
+/// All blocks of a PEM file (RFC 7468). What stands between them is left alone, as everybody does.
+fn pem(text: &str) -> Content {
+    let mut blocks = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(BEGIN) {
+        let from = &rest[at + BEGIN.len()..];
+        let number = blocks.len() + 1;
+        let Some((label, body)) = from.split_once(DASHES) else {
+            return damaged(number, "its first line has no end");
+        };
+        let label = label.trim();
+        let end = format!("-----END {label}-----");
+        let Some(length) = body.find(&end) else {
+            return damaged(number, &format!("it begins with \"{label}\" and has no end"));
+        };
+        let inner = &body[..length];
+        if inner.contains(BEGIN) {
+            return damaged(number, &format!("it begins with \"{label}\", and another begins before its end"));
+        }
+        match block(label, inner) {
+            Ok(block) => blocks.push(block),
+            Err(why) => return damaged(number, &why),
+        }
+        rest = &body[length + end.len()..];
+        if blocks.len() >= BLOCKS_AT_MOST {
+            break;
+        }
+    }
+    Content::Blocks(blocks)
+}
+
+fn damaged(number: usize, why: &str) -> Content {
+    Content::Bad(Fault::Damaged(format!("block {number} of the file: {why}")))
+}
+
+fn block(label: &str, inner: &str) -> Result<Block, String> {
+    let whole = || Zeroizing::new(format!("{BEGIN}{label}{DASHES}{inner}-----END {label}-----\n").into_bytes());
+    let is_locked = inner.contains("Proc-Type:") && inner.contains("ENCRYPTED");
+    let unreadable = |what: &str| format!("{what} cannot be read: its bytes are damaged");
+    match label {
+        "CERTIFICATE" | "X509 CERTIFICATE" => {
+            let certificate = X509::from_der(&bytes(inner)?).map_err(|_| unreadable("the certificate"))?;
+            Ok(Block::Certificate(certificate))
+        }
+        // OpenSSL's own form has settings of trust behind the certificate.
+        "TRUSTED CERTIFICATE" => {
+            let certificate = X509::from_pem(&whole()).map_err(|_| unreadable("the certificate"))?;
+            Ok(Block::Certificate(certificate))
+        }
+        "ENCRYPTED PRIVATE KEY" => Ok(Block::LockedKey(whole())),
+        "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" | "DSA PRIVATE KEY" if is_locked => {
+            Ok(Block::LockedKey(whole()))
+        }
+        "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" | "DSA PRIVATE KEY" => {
+            let key = PKey::private_key_from_pem(&whole()).map_err(|_| unreadable("the private key"))?;
+            Ok(Block::Key(key))
+        }
+        "OPENSSH PRIVATE KEY" | "SSH2 ENCRYPTED PRIVATE KEY" => Ok(Block::SshKey),
+        "PUBLIC KEY" | "RSA PUBLIC KEY" => Ok(Block::PublicKey),
+        "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => Ok(Block::Request),
+        other => Ok(Block::Other(other.chars().take(60).collect())),
+    }
+}
+
+/// The bytes of a block.
+fn bytes(inner: &str) -> Result<Vec<u8>, String> {
+    let packed: String = inner.chars().filter(|it| !it.is_whitespace()).collect();
+    decode_block(&packed).map_err(|_| "it is not base64 throughout".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(bytes: &[u8]) -> Option<Fault> {
+        match Content::of(bytes) {
+            Content::Bad(fault) => Some(fault),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_told() {
+        assert_eq!(fault(b" \n"), Some(Fault::Empty));
+        assert_eq!(fault(b"\xfe\xed\xfe\xed\0\0\0\x02"), Some(Fault::JavaKeystore));
+        assert_eq!(fault(b"PuTTY-User-Key-File-3: ssh-rsa"), Some(Fault::SshKey));
+        assert_eq!(fault(b"hello"), Some(Fault::NotRecognised));
+        for cut in [&b"-----BEGIN CERTIFICATE-----\nMIIB"[..], b"-----BEGIN CERTIFICATE", b"\x30\x82\x04\x00\x02"] {
+            assert!(matches!(fault(cut), Some(Fault::Damaged(_))), "{cut:?}");
+        }
+        let twice = b"-----BEGIN CERTIFICATE-----\nMIIB\n-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+        assert!(matches!(fault(twice), Some(Fault::Damaged(why)) if why.contains("another begins")));
+    }
+}

@@ -1,0 +1,80 @@
+//! `certificate`, for files: is our certificate in date, and fit for a TLS client?
+
+use nssight_diagnosis::derive::dates::{self as derive, Validity};
+use nssight_diagnosis::fact::fact::{self, ClockState, OurCertificateState as State};
+use nssight_diagnosis::signal::signal;
+use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
+use openssl::x509::X509;
+use time::OffsetDateTime;
+
+use crate::certificates::SeenCertificate;
+use crate::trust_store;
+use crate::walk::{Probe, Walk};
+use crate::x509;
+
+/// What a PKCS#12 file has is known once it is open.
+pub const PROBE: Probe =
+    Probe { layer: Layer::Certificate, needs: &[Layer::Config, Layer::Credentials, Layer::Password], run };
+
+fn run(walk: &mut Walk<'_>) -> Outcome {
+    let mut notes = Notes::default();
+    let Some(found) = &walk.files else { return notes.skip("there are no files") };
+    let Some(own) = found.chain.first() else {
+        if walk.target().has_certificate() {
+            notes.put(State::NotFound);
+            return notes.fail(signal::CERTIFICATE_UNUSABLE, "the file that was given has no certificate");
+        }
+        notes.put(State::NotWanted);
+        return notes.pass("no certificate was given: the walk goes on without a client certificate");
+    };
+    let ders: Vec<Vec<u8>> = found.chain.iter().filter_map(|it| it.to_der().ok()).collect();
+    let Some(der) = ders.first().cloned() else { return notes.skip("our certificate cannot be written down") };
+    notes.put(fact::OUR_CERTIFICATE_SUBJECT.text(x509::subject(&der)));
+    notes.put(fact::OUR_CERTIFICATE_CHAIN.text(ders.iter().map(|der| x509::subject(der)).collect::<Vec<_>>().join(" <- ")));
+    notes.put(match trust_store::is_ca(&der) {
+        true => fact::OurCertificateKind::Authority,
+        false => fact::OurCertificateKind::EndEntity,
+    });
+    let seen = SeenCertificate::of_chain(CertificateRole::Client, ders.iter().map(|der| (None, der.as_slice())));
+    let (state, summary) = judge(&der, &issuers(own, &found.chain), &mut notes);
+    let outcome = match state {
+        State::Good => notes.with(state).pass(summary),
+        State::BeginsSoon | State::ForServersOnly => notes.with(state).warn(signal::CERTIFICATE_REMARK, summary),
+        _ => notes.with(state).fail(signal::CERTIFICATE_UNUSABLE, summary),
+    };
+    walk.note_new(seen);
+    outcome
+}
+
+/// The dates of those that issued ours, as far as they lie beside it.
+fn issuers(own: &X509, chain: &[X509]) -> Vec<Option<Validity>> {
+    let above = chain.iter().filter(|it| *it != own);
+    above.map(|it| it.to_der().ok().and_then(|der| x509::validity(&der))).collect()
+}
+
+fn judge(der: &[u8], issuers: &[Option<Validity>], notes: &mut Notes) -> (State, String) {
+    let now = OffsetDateTime::now_utc();
+    let day = |at: i64| OffsetDateTime::from_unix_timestamp(at).map_or_else(|_| at.to_string(), |at| at.date().to_string());
+    if let Some(validity) = x509::validity(der) {
+        let days = (validity.until - now.unix_timestamp()) / 86_400;
+        let (from, until) = (day(validity.from), day(validity.until));
+        notes.put(fact::OUR_CERTIFICATE_VALID.text(format!("{from} to {until} ({days} days left)")));
+        match derive::dates(validity, issuers, now.unix_timestamp(), ClockState::Plausible) {
+            Some(State::Expired) => return (State::Expired, format!("our certificate expired on {until}")),
+            Some(state) => {
+                // Only NSS takes a certificate a day early; who has files meets others.
+                let state = if state == State::BeginsSoon { State::NotYetValid } else { state };
+                return (state, format!("our certificate is valid only from {from} on, the clock says {}", now.date()));
+            }
+            None => {}
+        }
+    }
+    match x509::client_usage(der) {
+        x509::ClientUsage::Fit => (State::Good, format!("{} is in date", x509::subject(der))),
+        x509::ClientUsage::ServersOnly => (
+            State::ForServersOnly,
+            "our certificate is for servers only: a peer may refuse it for a client".to_owned(),
+        ),
+        x509::ClientUsage::Unfit(what) => (State::WrongUsage, format!("our certificate is not for a TLS client: {what}")),
+    }
+}

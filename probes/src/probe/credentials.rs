@@ -1,0 +1,350 @@
+//! `credentials`: are the files with our certificate, its key and the trusted CAs there, and are they what they should be?
+
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use nssight_diagnosis::fact::fact::{
+    self, AuthoritiesFileState as Authorities, CertificateFileState as Certificate, KeyFileState as KeyState,
+};
+use nssight_diagnosis::signal::signal;
+use nssight_diagnosis::{Layer, Notes, Outcome};
+use openssl::x509::X509;
+use zeroize::Zeroizing;
+
+use crate::credentials::{Block, Content, Fault, Found, Key};
+use crate::files::{self, PATIENCE};
+use crate::target::Files;
+use crate::walk::{Probe, Walk};
+
+/// The paths must be known.
+pub const PROBE: Probe = Probe { layer: Layer::Credentials, needs: &[Layer::Config], run };
+
+/// A bundle of the CAs of the whole world has a quarter of a megabyte.
+const FILE_AT_MOST: u64 = 16 * 1024 * 1024;
+/// Files of a directory of CAs that are looked at.
+const FILES_AT_MOST: usize = 2000;
+/// Users other than owner and group may read.
+const OTHERS_READ: u32 = 0o004;
+
+/// Why a file gave nothing.
+enum Trouble {
+    Missing(String),
+    Unreadable(String),
+}
+
+fn run(walk: &mut Walk<'_>) -> Outcome {
+    let mut notes = Notes::default();
+    let Some(files) = walk.target().files().cloned() else {
+        return notes.skip("our certificate is in a database");
+    };
+    let mut found = Found::default();
+    let certificate = certificate(&files, &mut found, &mut notes);
+    let key = key(&files, &mut found, &mut notes);
+    let authorities = authorities(&files, &mut found, &mut notes);
+    let order = wrong_order(&found);
+    let is_exposed = is_exposed(&files, &mut notes);
+    if order.is_some() && certificate.is_none() {
+        notes.put(Certificate::InWrongOrder);
+    }
+    walk.files = Some(found);
+    let trouble = certificate.or(order).or(key).or(authorities);
+    match trouble {
+        Some(summary) => notes.fail(signal::CREDENTIALS_UNUSABLE, summary),
+        None if is_exposed => {
+            let path = files.key.or(files.certificate).map(|path| path.value.display().to_string());
+            let summary = format!("every user of this host may read the key in {}", path.unwrap_or_default());
+            notes.warn(signal::CREDENTIALS_REMARK, summary)
+        }
+        None => notes.pass(match (&files.certificate, &files.authorities) {
+            (None, _) => "no certificate of ours is used",
+            (Some(_), None) => "certificate and key are there; the CAs are those of this system",
+            (Some(_), Some(_)) => "certificate, key and trusted CAs are there",
+        }),
+    }
+}
+
+/// The content of a file of sane size.
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Trouble> {
+    let shown = path.display().to_string();
+    let bytes = files::within(path, PATIENCE, |path| {
+        let file = files::regular(path)?;
+        let mut bytes = Zeroizing::new(Vec::new());
+        file.take(FILE_AT_MOST + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    });
+    match bytes {
+        Ok(bytes) if bytes.len() as u64 > FILE_AT_MOST => {
+            Err(Trouble::Unreadable(format!("{shown} is larger than {} MiB", FILE_AT_MOST >> 20)))
+        }
+        Ok(bytes) => Ok(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Trouble::Missing(format!("{shown} does not exist")))
+        }
+        Err(error) => Err(Trouble::Unreadable(format!("{shown} cannot be read: {}", plain(&error)))),
+    }
+}
+
+/// An error in the system's words, without its number.
+fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Reads our certificate, and the key where it is in the same file; what is wrong, in a sentence.
+fn certificate(files: &Files, found: &mut Found, notes: &mut Notes) -> Option<String> {
+    let Some(path) = &files.certificate else {
+        notes.put(Certificate::NotGiven);
+        return None;
+    };
+    let shown = path.value.display();
+    let bytes = match read(&path.value) {
+        Ok(bytes) => bytes,
+        Err(Trouble::Missing(summary)) => {
+            notes.put(Certificate::Missing);
+            return Some(summary);
+        }
+        Err(Trouble::Unreadable(summary)) => {
+            notes.put(Certificate::Unreadable);
+            return Some(summary);
+        }
+    };
+    let blocks = match Content::of(&bytes) {
+        Content::Blocks(blocks) => blocks,
+        Content::Pkcs12(packed) => {
+            notes.put(fact::CREDENTIALS_FILE.text(format!("{shown}: PKCS#12")));
+            found.packed = Some(packed);
+            return None;
+        }
+        Content::Bad(fault) => {
+            let (state, what) = match fault {
+                Fault::Empty => (Certificate::Empty, "is empty".to_owned()),
+                Fault::Damaged(why) => (Certificate::Damaged, format!("is damaged: {why}")),
+                Fault::JavaKeystore => (Certificate::JavaKeystore, "is a Java keystore, which only Java reads".to_owned()),
+                Fault::SshKey => (Certificate::SshKey, "is a key of SSH, and no certificate".to_owned()),
+                Fault::NotRecognised => {
+                    (Certificate::NotRecognised, "is neither PEM, nor DER, nor PKCS#12".to_owned())
+                }
+            };
+            notes.put(state);
+            return Some(format!("{shown} {what}"));
+        }
+    };
+    notes.put(fact::CREDENTIALS_FILE.text(format!("{shown}: {}", in_words(&blocks))));
+    let has = |wanted: fn(&Block) -> bool| blocks.iter().any(wanted);
+    let (is_request, is_ssh) = (has(|it| matches!(it, Block::Request)), has(|it| matches!(it, Block::SshKey)));
+    let is_key = has(|it| matches!(it, Block::Key(_) | Block::LockedKey(_)));
+    for block in blocks {
+        match block {
+            Block::Certificate(certificate) => found.chain.push(certificate),
+            Block::Key(key) if found.key.is_none() => found.key = Some(Key::Open(key)),
+            Block::LockedKey(bytes) if found.key.is_none() => found.key = Some(Key::Locked(bytes)),
+            _ => {}
+        }
+    }
+    if !found.chain.is_empty() {
+        return None;
+    }
+    let (state, what) = match (is_key, is_request, is_ssh) {
+        (true, ..) => (Certificate::WithoutCertificate, "has a private key and no certificate"),
+        (_, true, _) => (Certificate::Request, "is a request for a certificate, not the certificate"),
+        (.., true) => (Certificate::SshKey, "is a key of SSH, and no certificate"),
+        _ => (Certificate::WithoutCertificate, "has no certificate"),
+    };
+    notes.put(state);
+    Some(format!("{shown} {what}"))
+}
+
+/// Reads the key from its own file.
+fn key(files: &Files, found: &mut Found, notes: &mut Notes) -> Option<String> {
+    if files.certificate.is_none() {
+        notes.put(KeyState::NotWanted);
+        return None;
+    }
+    let Some(path) = &files.key else {
+        // A key of its own file is looked for where the layers of the key are walked.
+        return None;
+    };
+    let shown = path.value.display();
+    let bytes = match read(&path.value) {
+        Ok(bytes) => bytes,
+        Err(Trouble::Missing(summary)) => {
+            notes.put(KeyState::Missing);
+            return Some(summary);
+        }
+        Err(Trouble::Unreadable(summary)) => {
+            notes.put(KeyState::Unreadable);
+            return Some(summary);
+        }
+    };
+    let blocks = match Content::of(&bytes) {
+        Content::Blocks(blocks) => blocks,
+        Content::Pkcs12(_) => {
+            notes.put(KeyState::NotRecognised);
+            return Some(format!("{shown} is PKCS#12, which has certificate and key: give it as --cert alone"));
+        }
+        Content::Bad(fault) => {
+            let (state, what) = match fault {
+                Fault::Empty => (KeyState::Empty, "is empty".to_owned()),
+                Fault::Damaged(why) => (KeyState::Damaged, format!("is damaged: {why}")),
+                Fault::JavaKeystore => (KeyState::JavaKeystore, "is a Java keystore, which only Java reads".to_owned()),
+                Fault::SshKey => (KeyState::SshKey, "is a key in the format of SSH".to_owned()),
+                Fault::NotRecognised => (KeyState::NotRecognised, "is neither PEM nor DER".to_owned()),
+            };
+            notes.put(state);
+            return Some(format!("{shown} {what}"));
+        }
+    };
+    notes.put(fact::CREDENTIALS_FILE.text(format!("{shown}: {}", in_words(&blocks))));
+    let has = |wanted: fn(&Block) -> bool| blocks.iter().any(wanted);
+    let (is_public, is_ssh) = (has(|it| matches!(it, Block::PublicKey)), has(|it| matches!(it, Block::SshKey)));
+    let is_certificate = has(|it| matches!(it, Block::Certificate(_)));
+    found.key = blocks.into_iter().find_map(|block| match block {
+        Block::Key(key) => Some(Key::Open(key)),
+        Block::LockedKey(bytes) => Some(Key::Locked(bytes)),
+        _ => None,
+    });
+    if found.key.is_some() {
+        return None;
+    }
+    let (state, what) = match (is_ssh, is_public, is_certificate) {
+        (true, ..) => (KeyState::SshKey, "is a key in the format of SSH"),
+        (_, _, true) => (KeyState::WithoutKey, "has a certificate and no private key"),
+        (_, true, _) => (KeyState::PublicKey, "has a public key, and no private one"),
+        _ => (KeyState::WithoutKey, "has no private key"),
+    };
+    notes.put(state);
+    Some(format!("{shown} {what}"))
+}
+
+/// Reads the CAs of a file and of a directory.
+fn authorities(files: &Files, found: &mut Found, notes: &mut Notes) -> Option<String> {
+    if files.authorities.is_none() && files.directory.is_none() {
+        notes.put(Authorities::Systems);
+        return None;
+    }
+    let mut all = Vec::new();
+    if let Some(path) = &files.authorities
+        && let Err((state, summary)) = bundle(&path.value, &mut all, notes)
+    {
+        notes.put(state);
+        return Some(summary);
+    }
+    if let Some(path) = &files.directory
+        && let Err((state, summary)) = directory(&path.value, &mut all)
+    {
+        notes.put(state);
+        return Some(summary);
+    }
+    notes.put(Authorities::Usable);
+    found.authorities = Some(all);
+    None
+}
+
+fn bundle(path: &Path, all: &mut Vec<X509>, notes: &mut Notes) -> Result<(), (Authorities, String)> {
+    let shown = path.display();
+    let bytes = read(path).map_err(|trouble| match trouble {
+        Trouble::Missing(summary) => (Authorities::Missing, summary),
+        Trouble::Unreadable(summary) => (Authorities::Unreadable, summary),
+    })?;
+    let blocks = match Content::of(&bytes) {
+        Content::Blocks(blocks) => blocks,
+        Content::Pkcs12(_) => {
+            return Err((Authorities::NotRecognised, format!("{shown} is PKCS#12: CAs are given as PEM or DER")));
+        }
+        Content::Bad(Fault::Empty) => return Err((Authorities::Empty, format!("{shown} is empty"))),
+        Content::Bad(Fault::Damaged(why)) => return Err((Authorities::Damaged, format!("{shown} is damaged: {why}"))),
+        Content::Bad(_) => return Err((Authorities::NotRecognised, format!("{shown} is neither PEM nor DER"))),
+    };
+    notes.put(fact::CREDENTIALS_FILE.text(format!("{shown}: {}", in_words(&blocks))));
+    let certificates = blocks.into_iter().filter_map(|block| match block {
+        Block::Certificate(certificate) => Some(certificate),
+        _ => None,
+    });
+    let before = all.len();
+    all.extend(certificates);
+    match all.len() > before {
+        true => Ok(()),
+        false => Err((Authorities::WithoutCertificate, format!("{shown} has no certificate"))),
+    }
+}
+
+/// The certificates of a directory; OpenSSL itself takes those that are named by their hashes, eight digits, a point and a number.
+fn directory(path: &Path, all: &mut Vec<X509>) -> Result<(), (Authorities, String)> {
+    let shown = path.display().to_string();
+    let listed = files::within(path, PATIENCE, |path| {
+        let entries = fs::read_dir(path)?.take(FILES_AT_MOST).flatten();
+        let is_hash = |name: &str| {
+            let (hash, number) = name.split_once('.').unwrap_or_default();
+            hash.len() == 8 && hash.bytes().all(|it| it.is_ascii_hexdigit()) && number.bytes().all(|it| it.is_ascii_digit())
+        };
+        Ok(entries.filter(|it| it.file_name().to_str().is_some_and(is_hash)).map(|it| it.path()).collect::<Vec<_>>())
+    });
+    let paths = listed.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => (Authorities::Missing, format!("{shown} does not exist")),
+        _ => (Authorities::Unreadable, format!("{shown} cannot be read: {}", plain(&error))),
+    })?;
+    for path in &paths {
+        // What cannot be read is left out, as OpenSSL does.
+        let Ok(bytes) = read(path) else { continue };
+        let Content::Blocks(blocks) = Content::of(&bytes) else { continue };
+        all.extend(blocks.into_iter().filter_map(|block| match block {
+            Block::Certificate(certificate) => Some(certificate),
+            _ => None,
+        }));
+    }
+    match all.is_empty() {
+        false => Ok(()),
+        true => Err((
+            Authorities::WithoutCertificate,
+            format!("{shown} has no certificate under a name that OpenSSL looks for (openssl rehash makes them)"),
+        )),
+    }
+}
+
+/// Our key belongs to another certificate of the file than the first one, which OpenSSL takes for ours.
+fn wrong_order(found: &Found) -> Option<String> {
+    let Some(Key::Open(key)) = &found.key else { return None };
+    let is_its = |certificate: &X509| certificate.public_key().is_ok_and(|public| public.public_eq(key));
+    let place = found.chain.iter().position(is_its).filter(|place| *place > 0)?;
+    Some(format!(
+        "certificate {} of the file is the one that our key belongs to; the first one is taken for ours, and must be it",
+        place + 1
+    ))
+}
+
+fn is_exposed(files: &Files, notes: &mut Notes) -> bool {
+    let Some(path) = files.key.as_ref().or(files.certificate.as_ref()) else { return false };
+    let meta = files::within(&path.value, PATIENCE, |path| fs::metadata(path));
+    let Ok(mode) = meta.map(|meta| meta.permissions().mode() & 0o7777) else { return false };
+    notes.put(fact::KEY_FILE_MODE.text(format!("{mode:04o}")));
+    let is_exposed = files.key.is_some() && mode & OTHERS_READ != 0;
+    notes.put(if is_exposed { fact::KeyFileExposed::Yes } else { fact::KeyFileExposed::No });
+    is_exposed
+}
+
+/// "2 certificates, 1 private key".
+fn in_words(blocks: &[Block]) -> String {
+    let mut counts: Vec<(String, usize)> = Vec::new();
+    for block in blocks {
+        let name = match block {
+            Block::Certificate(_) => "certificate",
+            Block::Key(_) => "private key",
+            Block::LockedKey(_) => "encrypted private key",
+            Block::PublicKey => "public key",
+            Block::Request => "certificate request",
+            Block::SshKey => "key of SSH",
+            Block::Other(label) => label,
+        };
+        match counts.iter_mut().find(|(known, _)| known == name) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((name.to_owned(), 1)),
+        }
+    }
+    let words = counts.iter().map(|(name, count)| format!("{count} {name}{}", if *count == 1 { "" } else { "s" }));
+    let words: Vec<String> = words.collect();
+    if words.is_empty() { "nothing that is known".to_owned() } else { words.join(", ") }
+}

@@ -1,0 +1,130 @@
+//! `password`, for keys in files: does the password from this source open the key, or the PKCS#12 file?
+
+use nssight_diagnosis::fact::fact::{self, CertificateFileState as Certificate, KeyFileState as KeyState, PasswordState};
+use nssight_diagnosis::signal::signal;
+use nssight_diagnosis::{Layer, Notes, Outcome};
+use openssl::error::ErrorStack;
+use openssl::pkcs12::Pkcs12;
+use openssl::pkey::{PKey, Private};
+use zeroize::Zeroizing;
+
+use crate::credentials::{Found, Key};
+use crate::secret::{Password, PasswordForm};
+use crate::walk::{Probe, Walk};
+
+/// The files must be there.
+pub const PROBE: Probe = Probe { layer: Layer::Password, needs: &[Layer::Config, Layer::Credentials], run };
+
+/// The line of a password file that counts, as OpenSSL reads it: the first one, without its end (openssl-passphrase-options(1)).
+fn secret(given: Option<&Password>) -> Option<Zeroizing<Vec<u8>>> {
+    let given = given?;
+    let bytes = given.expose();
+    let line = match given.form {
+        PasswordForm::File => bytes.split(|byte| *byte == b'\n').next().unwrap_or_default(),
+        PasswordForm::Literal => bytes,
+    };
+    Some(Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec()))
+}
+
+fn run(walk: &mut Walk<'_>) -> Outcome {
+    let mut notes = Notes::default();
+    let given = walk.password.take();
+    notes.put(fact::PASSWORD_SOURCE.text(&walk.target().password));
+    let source = walk.target().password.to_string();
+    let Some(found) = &mut walk.files else { return notes.skip("there are no files") };
+    let secret = secret(given.as_ref());
+    if let Some(packed) = found.packed.take() {
+        return unpack(found, &packed, secret.as_deref(), &source, notes);
+    }
+    match found.key.take() {
+        Some(Key::Locked(bytes)) => unlock(found, bytes, secret.as_deref(), &source, notes),
+        other => {
+            found.key = other;
+            notes.put(PasswordState::NotNeeded);
+            notes.pass("no key is encrypted, so no password is needed")
+        }
+    }
+}
+
+fn open(bytes: &[u8], secret: &[u8]) -> Result<PKey<Private>, ErrorStack> {
+    PKey::private_key_from_pem_passphrase(bytes, secret)
+        .or_else(|_| PKey::private_key_from_pkcs8_passphrase(bytes, secret))
+}
+
+fn unlock(
+    found: &mut Found,
+    bytes: Zeroizing<Vec<u8>>,
+    secret: Option<&Vec<u8>>,
+    source: &str,
+    mut notes: Notes,
+) -> Outcome {
+    let Some(secret) = secret else {
+        notes.put(KeyState::Locked);
+        found.key = Some(Key::Locked(bytes));
+        return notes.fail(signal::CREDENTIALS_LOCKED, "the private key is encrypted, and no password was given");
+    };
+    match open(&bytes, secret) {
+        Ok(key) => {
+            notes.put(KeyState::Unlocked);
+            notes.put(PasswordState::Right);
+            found.key = Some(Key::Open(key));
+            notes.pass(format!("the password from {source} opens the private key"))
+        }
+        Err(_) => {
+            notes.put(KeyState::WrongPassword);
+            found.key = Some(Key::Locked(bytes));
+            notes.fail(signal::CREDENTIALS_LOCKED, format!("the password from {source} does not open the private key"))
+        }
+    }
+}
+
+/// Whether OpenSSL has no such algorithm: those of old programs are in a provider of their own since version 3.
+fn is_unsupported(errors: &ErrorStack) -> bool {
+    errors.errors().iter().any(|error| error.reason().is_some_and(|reason| reason.contains("unsupported")))
+}
+
+fn unpack(
+    found: &mut Found,
+    packed: &[u8],
+    secret: Option<&Vec<u8>>,
+    source: &str,
+    mut notes: Notes,
+) -> Outcome {
+    let text = match secret.map(|secret| std::str::from_utf8(secret)) {
+        Some(Ok(text)) => text,
+        Some(Err(_)) | None => "",
+    };
+    let opened = Pkcs12::from_der(packed).and_then(|file| file.parse2(text));
+    let file = match opened {
+        Ok(file) => file,
+        Err(errors) if is_unsupported(&errors) => {
+            notes.put(Certificate::Refused);
+            let why = errors.errors().iter().filter_map(|error| error.reason()).collect::<Vec<_>>().join("; ");
+            notes.put(fact::CREDENTIALS_TROUBLE.text(why));
+            let summary = "the PKCS#12 file is encrypted with an algorithm that this OpenSSL does not offer";
+            return notes.fail(signal::PKCS12_REFUSED, summary);
+        }
+        Err(_) if secret.is_none() => {
+            notes.put(Certificate::Locked);
+            notes.put(KeyState::Locked);
+            let summary = "the PKCS#12 file has a password, and none was given";
+            return notes.fail(signal::CREDENTIALS_LOCKED, summary);
+        }
+        Err(_) => {
+            notes.put(Certificate::WrongPassword);
+            notes.put(KeyState::WrongPassword);
+            let summary = format!("the password from {source} does not open the PKCS#12 file");
+            return notes.fail(signal::CREDENTIALS_LOCKED, summary);
+        }
+    };
+    found.chain.extend(file.cert);
+    found.chain.extend(file.ca.into_iter().flatten());
+    if found.key.is_none() {
+        found.key = file.pkey.map(Key::Open);
+    }
+    if found.key.is_some() {
+        notes.put(KeyState::Unlocked);
+    }
+    notes.put(PasswordState::Right);
+    notes.pass("the PKCS#12 file opens")
+}

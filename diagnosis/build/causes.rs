@@ -291,7 +291,7 @@ const NAMES: [(&str, &str, &str, &str); 4] = [
 ];
 
 /// What a step speaks of that only who has a database has.
-const OF_DATABASES: [&str; 7] = ["certutil", "pk12util", "modutil", "<DIR>", "<NICKNAME>", "nssight db", " database"];
+const OF_DATABASES: [&str; 5] = ["pk12util", "modutil", "<DIR>", "<NICKNAME>", "nssight db"];
 
 /// To whom a step is of use.
 fn peers(step: &Step, place: &str) -> Vec<&'static str> {
@@ -303,13 +303,27 @@ fn peers(step: &Step, place: &str) -> Vec<&'static str> {
         Some(other) => panic!("{place}: with = \"{other}\" is none of bridge, plain and files"),
     };
     let words = format!("{} {}", step.text, step.command.as_deref().unwrap_or_default());
-    let is_of_databases = OF_DATABASES.iter().any(|word| words.contains(word));
+    let is_of_databases = is_foreign(&words) || OF_DATABASES.iter().any(|word| words.contains(word));
     with.iter().copied().filter(|peer| *peer != "Files" || !is_of_databases).collect()
 }
 
-/// All wordings of a text.
+/// Words of what only who has a database has to do with.
+const FOREIGN_TO_FILES: [&str; 9] =
+    ["NSS", "NSPR", "SEC_ERROR", "SSL_ERROR", "database", "certutil", "nickname", "bridge", "Sigul"];
+
+fn is_foreign(text: &str) -> bool {
+    FOREIGN_TO_FILES.iter().any(|word| text.contains(word))
+}
+
+/// All wordings of a text. What speaks of a database is not said to who has files.
 fn text(text: &str) -> String {
-    wordings(text, text, text)
+    wordings(text, if is_foreign(text) { "" } else { text }, text)
+}
+
+/// A text without its sentences that speak of a database.
+fn for_files(text: &str) -> String {
+    let sentences = text.split_inclusive(". ").filter(|sentence| !is_foreign(sentence));
+    sentences.collect::<String>().trim_end().to_owned()
 }
 
 fn wordings(plain: &str, files: &str, bridge: &str) -> String {
@@ -322,12 +336,15 @@ fn wordings(plain: &str, files: &str, bridge: &str) -> String {
 
 /// The title; who has files may need another.
 fn title(cause: &Cause) -> String {
-    wordings(&cause.title, cause.title_with_files.as_ref().unwrap_or(&cause.title), &cause.title)
+    match &cause.title_with_files {
+        Some(files) => wordings(&cause.title, files, &cause.title),
+        None => text(&cause.title),
+    }
 }
 
 /// The explanation, and what a bridge adds to it.
 fn why(cause: &Cause) -> String {
-    let files = cause.why_with_files.as_ref().unwrap_or(&cause.why);
+    let files = &cause.why_with_files.clone().unwrap_or_else(|| for_files(&cause.why));
     match cause.why_with_bridge.as_str() {
         "" => wordings(&cause.why, files, &cause.why),
         more => wordings(&cause.why, files, &format!("{} {more}", cause.why)),

@@ -123,7 +123,7 @@ impl Judgement {
         let whose = first.others.iter().map(|other| Alternative {
             cause: first.cause,
             component: other.component,
-            tell_apart: other.tell.map(|tell| tell.of(peer).to_owned()).into_iter().collect(),
+            tell_apart: other.tell.map(|tell| tell.of(peer).to_owned()).filter(|tell| !tell.is_empty()).into_iter().collect(),
         });
         let others = self.candidates.iter().skip(1).filter(|other| !other.coexists_with(first));
         let others = others.map(|other| Alternative {
@@ -139,7 +139,7 @@ impl Judgement {
 pub fn tell_apart(one: Cause, other: Cause, peer: Peer) -> Vec<String> {
     let of = |entry: &'static Entry, cause: Cause| {
         let both = entry.rules.tell_apart.iter().chain(entry.see_also);
-        both.filter(move |it| it.cause == cause).map(move |it| it.how.of(peer).to_owned())
+        both.filter(move |it| it.cause == cause).map(move |it| it.how.of(peer).to_owned()).filter(|how| !how.is_empty())
     };
     let mut how: Vec<String> = of(one.entry(), other).collect();
     if how.is_empty() {

@@ -256,7 +256,7 @@ impl<'a> Walk<'a> {
 
     /// Where no certificate was named: those of the database that have their private key there.
     pub(crate) fn not_named(&self) -> Option<Vec<String>> {
-        if self.target().has_certificate() {
+        if self.target().has_certificate() || self.files.is_some() {
             return None;
         }
         let facts = self.findings.iter().flat_map(|finding| &finding.facts);

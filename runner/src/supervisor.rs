@@ -11,7 +11,7 @@ use nssight_diagnosis::{Finding, Layer, Notes, Status};
 use nssight_probes::resources;
 use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::target::PasswordSource;
-use nssight_probes::{Observer, Plan, Profile, Target};
+use nssight_probes::{Observer, Plan, Target};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
@@ -67,7 +67,7 @@ pub fn walk(
         // It may have died since; then it says nothing, and another does the walk.
         let task = task(&worker, target, plan, &passwords, limits);
         if worker.give(&task, passwords.again(), keep).is_ok()
-            && walk.follow(&mut worker, target, plan, observer, limits) != End::Silent
+            && walk.follow(&mut worker, target, observer, limits) != End::Silent
         {
             walk.keep(worker, spare);
             walk.fill_up(observer);
@@ -85,7 +85,7 @@ pub fn walk(
     });
     match started {
         Ok(mut worker) => {
-            if walk.follow(&mut worker, target, plan, observer, limits) == End::Silent {
+            if walk.follow(&mut worker, target, observer, limits) == End::Silent {
                 let finding = walk.crashed(&mut worker);
                 walk.take(finding, observer);
             }
@@ -155,7 +155,6 @@ impl Supervised {
         &mut self,
         worker: &mut Worker,
         target: &Target,
-        plan: &Plan,
         observer: &mut dyn Observer,
         limits: &Limits<'_>,
     ) -> End {

@@ -79,7 +79,10 @@ fn note_values(target: &Target, notes: &mut Notes) {
                 None => notes.put(fact::CONFIG_NICKNAME.text("not given: no client certificate is used")),
             }
         }
-        Credentials::Files(files) => note_files(files, notes),
+        Credentials::Files(files) => {
+            notes.put(fact::ConfigCredentials::Files);
+            note_files(files, notes);
+        }
     }
     if let Some(name) = &target.server_name {
         notes.put(fact::CONFIG_SERVER_NAME.text(line(&name.value, name)));

@@ -45,8 +45,20 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let authorities = authorities(&files, &mut found, &mut notes);
     let order = wrong_order(&found);
     let is_exposed = is_exposed(&files, &mut notes);
-    if order.is_some() && certificate.is_none() {
-        notes.put(Certificate::InWrongOrder);
+    if certificate.is_none() && files.certificate.is_some() {
+        notes.put(match (&order, &found.packed) {
+            (Some(_), _) => Certificate::InWrongOrder,
+            (None, Some(_)) => Certificate::Packed,
+            (None, None) => Certificate::Usable,
+        });
+    }
+    if key.is_none() && files.certificate.is_some() && (files.key.is_some() || certificate.is_none()) {
+        notes.put(match (&found.key, &found.packed) {
+            (Some(Key::Open(_)), _) => KeyState::Usable,
+            (Some(Key::Locked(_)), _) => KeyState::Encrypted,
+            (None, Some(_)) => KeyState::Packed,
+            (None, None) => KeyState::NotGiven,
+        });
     }
     walk.files = Some(found);
     let trouble = certificate.or(order).or(key).or(authorities);

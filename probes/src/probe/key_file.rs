@@ -1,6 +1,6 @@
 //! `private-key`, for files: is the key there, does it belong to our certificate, can it sign?
 
-use nssight_diagnosis::fact::fact::{self, KeyFileState, PrivateKeyState};
+use nssight_diagnosis::fact::fact::{self, PrivateKeyState};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{Layer, Notes, Outcome};
 use openssl::error::ErrorStack;
@@ -24,11 +24,9 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     };
     let Some(Key::Open(key)) = walk.files.as_ref().and_then(|files| files.key.as_ref()) else {
         notes.put(PrivateKeyState::Missing);
-        notes.put(KeyFileState::WithoutKey);
         let summary = "no private key was given, and the file of the certificate has none";
         return notes.fail(signal::KEY_UNUSABLE, summary);
     };
-    notes.put(KeyFileState::Usable);
     notes.put(fact::PRIVATE_KEY_KIND.text(format!("{}, {} bits", kind(key.id()), key.bits())));
     if !own.public_key().is_ok_and(|public| public.public_eq(key)) {
         notes.put(PrivateKeyState::Mismatch);

@@ -1,6 +1,6 @@
 //! `password`, for keys in files: does the password from this source open the key, or the PKCS#12 file?
 
-use nssight_diagnosis::fact::fact::{self, CertificateFileState as Certificate, KeyFileState as KeyState, PasswordState};
+use nssight_diagnosis::fact::fact::{self, KeyPasswordState as State};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{Layer, Notes, Outcome};
 use openssl::error::ErrorStack;
@@ -40,7 +40,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         Some(Key::Locked(bytes)) => unlock(found, bytes, secret.as_deref(), &source, notes),
         other => {
             found.key = other;
-            notes.put(PasswordState::NotNeeded);
+            notes.put(State::NotNeeded);
             notes.pass("no key is encrypted, so no password is needed")
         }
     }
@@ -59,19 +59,18 @@ fn unlock(
     mut notes: Notes,
 ) -> Outcome {
     let Some(secret) = secret else {
-        notes.put(KeyState::Locked);
+        notes.put(State::NoneGiven);
         found.key = Some(Key::Locked(bytes));
         return notes.fail(signal::CREDENTIALS_LOCKED, "the private key is encrypted, and no password was given");
     };
     match open(&bytes, secret) {
         Ok(key) => {
-            notes.put(KeyState::Unlocked);
-            notes.put(PasswordState::Right);
+            notes.put(State::Right);
             found.key = Some(Key::Open(key));
             notes.pass(format!("the password from {source} opens the private key"))
         }
         Err(_) => {
-            notes.put(KeyState::WrongPassword);
+            notes.put(State::Wrong);
             found.key = Some(Key::Locked(bytes));
             notes.fail(signal::CREDENTIALS_LOCKED, format!("the password from {source} does not open the private key"))
         }
@@ -98,21 +97,19 @@ fn unpack(
     let file = match opened {
         Ok(file) => file,
         Err(errors) if is_unsupported(&errors) => {
-            notes.put(Certificate::Refused);
+            notes.put(State::NotTried);
             let why = errors.errors().iter().filter_map(|error| error.reason()).collect::<Vec<_>>().join("; ");
             notes.put(fact::CREDENTIALS_TROUBLE.text(why));
             let summary = "the PKCS#12 file is encrypted with an algorithm that this OpenSSL does not offer";
             return notes.fail(signal::PKCS12_REFUSED, summary);
         }
         Err(_) if secret.is_none() => {
-            notes.put(Certificate::Locked);
-            notes.put(KeyState::Locked);
+            notes.put(State::NoneGiven);
             let summary = "the PKCS#12 file has a password, and none was given";
             return notes.fail(signal::CREDENTIALS_LOCKED, summary);
         }
         Err(_) => {
-            notes.put(Certificate::WrongPassword);
-            notes.put(KeyState::WrongPassword);
+            notes.put(State::Wrong);
             let summary = format!("the password from {source} does not open the PKCS#12 file");
             return notes.fail(signal::CREDENTIALS_LOCKED, summary);
         }
@@ -122,9 +119,6 @@ fn unpack(
     if found.key.is_none() {
         found.key = file.pkey.map(Key::Open);
     }
-    if found.key.is_some() {
-        notes.put(KeyState::Unlocked);
-    }
-    notes.put(PasswordState::Right);
+    notes.put(State::Right);
     notes.pass("the PKCS#12 file opens")
 }

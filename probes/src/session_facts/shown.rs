@@ -81,6 +81,14 @@ impl FailedSession<'_> {
         None
     }
 
+    /// Whose session it is.
+    fn library(&self) -> &'static str {
+        match self.error.code {
+            Code::OpenSsl(_) | Code::Verify(_) => "OpenSSL",
+            _ => "NSS",
+        }
+    }
+
     /// Trouble before or without the peer.
     fn local_step(&self, wire: &Summary) -> Option<(Signal, String)> {
         if self.error.kind == Kind::NoVersions {
@@ -103,7 +111,7 @@ impl FailedSession<'_> {
                 Some(least) => {
                     format!("{peer}'s key is smaller than the {least} bits that this host's crypto policy wants")
                 }
-                None => format!("{peer}'s key is too small for NSS"),
+                None => format!("{peer}'s key is too small for {}", self.library()),
             };
             return Some((signal::CHAIN_WEAK_KEY, summary));
         }
@@ -124,10 +132,10 @@ impl FailedSession<'_> {
             signal::CHAIN_WEAK_SIGNATURE if self.store.says.is_none() => {
                 match self.policy.as_ref().is_some_and(Policy::is_stricter) {
                     true => format!("{whose} is signed in a way that this host's crypto policy forbids"),
-                    false => format!("{whose} is signed with an algorithm NSS refuses"),
+                    false => format!("{whose} is signed with an algorithm that {} refuses", self.library()),
                 }
             }
-            signal::CHAIN_REVOKED => format!("{whose} is revoked by a list in the database ({})", error.name),
+            signal::CHAIN_REVOKED => format!("{whose} is revoked by a list that is here ({})", error.name),
             signal::CHAIN_NAME_CONSTRAINTS if is_nameless(error) => {
                 format!("a CA above {peer}'s certificate does not permit its name ({})", error.name)
             }
@@ -135,14 +143,15 @@ impl FailedSession<'_> {
                 format!("the chain of {peer}'s certificate is not valid: {} to {whose}", error.name)
             }
             _ => match &self.store.says {
-                Some(says) => format!("NSS does not trust {peer}'s certificate ({}): {says}", error.name),
+                Some(says) => format!("{} does not trust {peer}'s certificate ({}): {says}", self.library(), error.name),
                 None if self.same_ca() => {
                     format!(
-                        "NSS does not trust {peer}'s certificate: {}; it comes from the same CA as ours",
+                        "{} does not trust {peer}'s certificate: {}; it comes from the same CA as ours",
+                        self.library(),
                         error.name
                     )
                 }
-                None => format!("NSS does not trust {peer}'s certificate: {}", error.name),
+                None => format!("{} does not trust {peer}'s certificate: {}", self.library(), error.name),
             },
         };
         Some((shown, summary))
@@ -270,8 +279,10 @@ impl FailedSession<'_> {
             Some(_) => (signal::ENDED, "closed the connection"),
             None => {
                 let summary = match &self.store.says {
-                    Some(says) => format!("NSS does not take {peer}'s certificate ({}): {says}", self.error.name),
-                    None => format!("{peer} sent what NSS does not take: {}", self.error.name),
+                    Some(says) => {
+                        format!("{} does not take {peer}'s certificate ({}): {says}", self.library(), self.error.name)
+                    }
+                    None => format!("{peer} sent what {} does not take: {}", self.library(), self.error.name),
                 };
                 return (signal_of(self.error), summary);
             }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use nssight_diagnosis::cause::Condition;
+use nssight_diagnosis::fact::FactId;
 use nssight_diagnosis::vocabulary::Peer;
 use nssight_diagnosis::{Cause, Entry, Layer, Step};
 
 /// Programs that an administrator of Debian or Fedora has at hand.
-const PROGRAMS: &str = "
+const PROGRAMS: &str = "chgrp keytool namei ssh-keygen 
     ausearch cat certutil chmod chown chronyc cp crlutil date df dig find free fuser getent getfacl grep head id ip
     journalctl ls lslocks mkdir mv namei nft nssight od openssl ping pk12util printenv prlimit ps restorecon rpm runuser ss
     systemctl tcpdump test timedatectl timeout tstclnt update-crypto-policies uptime wc";
@@ -15,7 +17,23 @@ const PROGRAMS: &str = "
 const WRAPPERS: [(&str, usize); 2] = [("runuser", 4), ("timeout", 2)];
 
 /// Whatever the peer is called.
-const PEERS: [Peer; 2] = [Peer::Plain, Peer::Bridge];
+const PEERS: [Peer; 3] = [Peer::Plain, Peer::Files, Peer::Bridge];
+
+/// Whether somebody with files in place of a database can meet it.
+fn is_of_files(cause: Cause) -> bool {
+    let layers = ["credentials", "password", "certificate", "private-key", "resolve", "tcp", "outer-handshake"];
+    let of_databases = FactId::of("config.credentials").expect("a fact");
+    let needs = |condition: &Condition| matches!(condition, Condition::Fact(id, _) if *id == of_databases);
+    let entry = cause.entry();
+    // A peer without a server behind it never waits for one.
+    let is_plain = cause != Cause::ServerAbsent;
+    is_plain && layers.contains(&entry.layer.as_str()) && !entry.rules.needs.iter().any(needs)
+}
+
+/// Who can read of it.
+fn readers(cause: Cause) -> impl Iterator<Item = Peer> {
+    PEERS.into_iter().filter(move |peer| *peer != Peer::Files || is_of_files(cause))
+}
 
 fn steps(entry: &Entry) -> impl Iterator<Item = &Step> {
     entry.confirm.iter().chain(entry.fix)
@@ -83,7 +101,7 @@ fn an_unknown_id_is_refused_by_name() {
 #[test]
 fn titles_are_short_sentences_without_placeholders() {
     for cause in Cause::ALL {
-        for title in PEERS.map(|peer| cause.entry().title.of(peer)) {
+        for title in readers(*cause).map(|peer| cause.entry().title.of(peer)) {
             assert!(title.chars().count() <= 100, "{cause}: {title}");
             assert!(title.ends_with('.') && !title.contains(['<', '{', '\n']), "{cause}: {title}");
         }
@@ -93,7 +111,7 @@ fn titles_are_short_sentences_without_placeholders() {
 #[test]
 fn explanations_have_two_to_six_sentences_on_one_line() {
     for cause in Cause::ALL {
-        for why in PEERS.map(|peer| cause.entry().why.of(peer)) {
+        for why in readers(*cause).map(|peer| cause.entry().why.of(peer)) {
             let sentences = why.split(". ").count();
             assert!((2..=6).contains(&sentences) && why.ends_with('.'), "{cause}: {sentences} sentences");
             assert!(!why.contains(['\n', '<']) && !why.contains("  "), "{cause}: {why}");
@@ -106,7 +124,7 @@ fn every_entry_says_how_to_confirm_and_how_to_fix() {
     for cause in Cause::ALL {
         let entry = cause.entry();
         assert!(!entry.confirm.is_empty() && !entry.fix.is_empty(), "{cause}");
-        for peer in PEERS {
+        for peer in readers(*cause) {
             assert!(entry.confirm(peer).any(|step| step.command.is_some()), "{cause}: nothing to run");
             assert!(entry.fix.iter().any(|step| step.fits(peer) && step.facts.is_empty()), "{cause}: nothing to do");
         }
@@ -126,6 +144,9 @@ fn similar_causes_are_other_causes_named_once_with_the_difference() {
     }
 }
 
+/// The commands of nssight that the catalogue advises.
+const COMMANDS: [&str; 7] = ["bundle", "check", "clients", "db", "diagnose", "process-model", "trace"];
+
 #[test]
 fn commands_use_only_programs_that_an_administrator_has() {
     let known: BTreeSet<&str> = PROGRAMS.split_whitespace().collect();
@@ -133,6 +154,9 @@ fn commands_use_only_programs_that_an_administrator_has() {
         for words in all_simple_commands(cause.entry()) {
             let program = unwrapped(&words).first().expect("a command behind the wrapper");
             assert!(known.contains(program) && known.contains(words[0]), "{cause}: {words:?}");
+            if let ["nssight", command, ..] = unwrapped(&words) {
+                assert!(COMMANDS.contains(command), "{cause}: {words:?}");
+            }
         }
     }
 }
@@ -193,7 +217,7 @@ fn connects(words: &[&str]) -> bool {
     let until = words.iter().skip_while(|word| **word != "--until").nth(1).and_then(|layer| layer.parse().ok());
     match words {
         ["nssight", "diagnose", ..] => until.is_none_or(|layer: Layer| layer >= Layer::Tcp),
-        ["nssight", "handshake" | "clients" | "check", ..] | ["openssl", "s_client", ..] => true,
+        ["nssight", "clients" | "check", ..] | ["openssl", "s_client", ..] => true,
         [program, ..] => ["tstclnt", "strsclnt", "vfyserv"].contains(program),
         [] => false,
     }
@@ -241,6 +265,27 @@ fn a_plain_peer_is_called_no_bridge() {
             let named =
                 ["bridge", "sigul", "the server's log", "-hostname", "nss-m"].into_iter().find(|it| text.contains(it));
             found.extend(named.map(|named| format!("{cause}: {named}: {text}")));
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Whoever has files has no database, and no word of NSS helps them. What only a database can have is said to nobody else.
+#[test]
+fn who_has_files_hears_nothing_of_databases() {
+    let mut found = Vec::new();
+    for cause in Cause::ALL.iter().filter(|cause| is_of_files(**cause)) {
+        let entry = cause.entry();
+        if entry.title.of(Peer::Files).is_empty() || entry.why.of(Peer::Files).is_empty() {
+            found.push(format!("{cause}: nothing is left to say"));
+        }
+        let texts = [entry.title.of(Peer::Files), entry.why.of(Peer::Files)].into_iter();
+        let tells = entry.faults.iter().filter_map(|fault| fault.tell).map(|tell| tell.of(Peer::Files));
+        let steps = steps(entry).filter(|step| step.fits(Peer::Files));
+        let steps = steps.flat_map(|step| [Some(step.text), step.command]).flatten().map(|text| text.of(Peer::Files));
+        for text in texts.chain(tells).chain(steps) {
+            let foreign = ["NSS", "certutil", "nickname", "sigul", "Sigul", "bridge", "the database", "<DIR>"];
+            found.extend(foreign.iter().filter(|it| text.contains(**it)).map(|it| format!("{cause}: {it}: {text}")));
         }
     }
     assert!(found.is_empty(), "{found:#?}");

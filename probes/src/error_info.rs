@@ -1,7 +1,7 @@
 //! An error of NSS or NSPR, as a report names it.
 
 use nssight_diagnosis::ErrorInfo;
-use nssight_diagnosis::signal::{Library, Signal, signal};
+use nssight_diagnosis::signal::{self as table, Library, Signal, signal};
 use nssight_nss::NssError;
 use nssight_session::{Code, Kind, SessionError};
 
@@ -22,7 +22,13 @@ pub fn of_session(error: &SessionError) -> ErrorInfo {
         Code::Verify(code) => ("OpenSSL, verification", code),
         Code::System(code) => ("system", code),
     };
-    ErrorInfo { library: library.to_owned(), code: code.into(), name: error.name.clone(), text: error.text.clone() }
+    let known = match error.code {
+        Code::Verify(code) => table::code(Library::Verify, code.into()),
+        Code::OpenSsl(code) => table::code(Library::Openssl, code.into()),
+        _ => None,
+    };
+    let name = known.map_or_else(|| error.name.clone(), |known| known.name.to_owned());
+    ErrorInfo { library: library.to_owned(), code: code.into(), name, text: error.text.clone() }
 }
 
 /// What the error of a session shows by itself.

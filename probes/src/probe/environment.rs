@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::path::Path;
+use std::time::SystemTime;
 
 use nssight_diagnosis::derive::dates;
 use nssight_diagnosis::fact::{Key, fact};
@@ -45,7 +46,42 @@ const VARIABLES: &[&str] = &[
 const CRYPTO_POLICY: &str = "/etc/crypto-policies/state/current";
 const CRYPTO_POLICY_NSS: &str = "/etc/crypto-policies/back-ends/nss.config";
 
-fn run(_walk: &mut Walk<'_>) -> Outcome {
+fn run(walk: &mut Walk<'_>) -> Outcome {
+    let is_of_files = walk.settings.target.as_ref().is_ok_and(|target| target.files().is_some());
+    if is_of_files { with_openssl() } else { with_nss() }
+}
+
+/// Where OpenSSL's own configuration is, unless the environment says otherwise (config(5)).
+const OPENSSL_CONFIGURATION: &str = "/etc/ssl/openssl.cnf";
+/// Variables that change what OpenSSL trusts, allows or tells.
+const OPENSSL_VARIABLES: &[&str] = &[
+    "OPENSSL_CONF",
+    "OPENSSL_MODULES",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "SSLKEYLOGFILE",
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+    "HOSTALIASES",
+    "LOCALDOMAIN",
+    "RES_OPTIONS",
+];
+
+fn with_openssl() -> Outcome {
+    let mut notes = Notes::default();
+    let version = nssight_openssl::version();
+    notes.put(fact::OPENSSL_VERSION.text(version));
+    note_variables(OPENSSL_VARIABLES, &mut notes);
+    if let Some(policy) = first_line(CRYPTO_POLICY) {
+        notes.put(fact::HOST_CRYPTO_POLICY.text(policy));
+    }
+    this_process(&mut notes);
+    // OpenSSL cannot be younger than now.
+    let installed = fs::metadata(OPENSSL_CONFIGURATION).ok().and_then(|meta| meta.modified().ok());
+    clock(notes, installed, version.to_owned())
+}
+
+fn with_nss() -> Outcome {
     let mut notes = Notes::default();
     notes.put(fact::NSS_VERSION.text(library::nss_version()));
     notes.put(fact::NSPR_VERSION.text(library::nspr_version()));
@@ -56,11 +92,7 @@ fn run(_walk: &mut Walk<'_>) -> Outcome {
     for (name, path) in library::paths() {
         notes.put(fact::NSS_LIBRARY.text(format!("{name}: {}", path.display())));
     }
-    for name in VARIABLES {
-        if let Some(value) = std::env::var_os(name) {
-            notes.put(fact::HOST_VARIABLE.text(format!("{name}={}", value.display())));
-        }
-    }
+    note_variables(VARIABLES, &mut notes);
     if let Some(policy) = first_line(CRYPTO_POLICY) {
         notes.put(fact::HOST_CRYPTO_POLICY.text(policy));
     }
@@ -68,7 +100,17 @@ fn run(_walk: &mut Walk<'_>) -> Outcome {
         notes.put(fact::HOST_CRYPTO_POLICY_FILE.text(CRYPTO_POLICY_NSS));
     }
     this_process(&mut notes);
-    clock(notes)
+    // The library's file cannot be younger than now.
+    let installed = library::paths().into_iter().filter_map(|(_, path)| fs::metadata(path).ok()?.modified().ok()).max();
+    clock(notes, installed, format!("NSS {}, NSPR {}", library::nss_version(), library::nspr_version()))
+}
+
+fn note_variables(names: &[&str], notes: &mut Notes) {
+    for name in names {
+        if let Some(value) = std::env::var_os(name) {
+            notes.put(fact::HOST_VARIABLE.text(format!("{name}={}", value.display())));
+        }
+    }
 }
 
 /// The kernel's word on this process (proc(5)).
@@ -102,25 +144,24 @@ fn this_process(notes: &mut Notes) {
     }
 }
 
-/// A clock that stands before the day this NSS was in use cannot judge a certificate.
-fn clock(mut notes: Notes) -> Outcome {
+/// A clock that stands before the day the library was in use cannot judge a certificate.
+fn clock(mut notes: Notes, installed: Option<SystemTime>, library: String) -> Outcome {
     let now = OffsetDateTime::now_utc();
     notes.put(fact::CLOCK_NOW.number(now.unix_timestamp()));
     if let Some(synchronised) = process::clock_is_synchronised() {
         notes.put(if synchronised { fact::ClockSynchronised::Yes } else { fact::ClockSynchronised::No });
     }
-    // The library's file cannot be younger than now.
-    let installed = library::paths().into_iter().filter_map(|(_, path)| fs::metadata(path).ok()?.modified().ok()).max();
     let installed = installed.map(|installed| OffsetDateTime::from(installed).unix_timestamp());
     let state = dates::clock(now.unix_timestamp(), installed);
     notes.put(state);
     match state {
         fact::ClockState::BeforeInstallation => {
             installed.into_iter().for_each(|installed| notes.put(fact::NSS_INSTALLED.number(installed)));
-            notes.warn(signal::HOST_REMARK, format!("the clock says {}, before NSS itself was installed", now.date()))
+            let summary = format!("the clock says {}, before the TLS library itself was installed", now.date());
+            notes.warn(signal::HOST_REMARK, summary)
         }
         fact::ClockState::Plausible => {
-            notes.pass(format!("NSS {}, NSPR {}", library::nss_version(), library::nspr_version()))
+            notes.pass(library)
         }
     }
 }

@@ -11,7 +11,7 @@ use nssight_diagnosis::{ErrorInfo, Layer, Notes, Outcome};
 
 use crate::hosts::{self, HOSTS};
 use crate::resources;
-use crate::target::Endpoint;
+use crate::target::{Endpoint, Family};
 use crate::walk::{Probe, Walk};
 
 /// Names are looked up whatever the database says.
@@ -36,7 +36,14 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         notes.put(NameSource::NotAsked);
         return notes.pass(format!("{address} is an address, there is no name to look up"));
     }
-    match look_up(host, *port, walk.remaining()) {
+    let family = walk.target().family;
+    let is_wanted = |address: &SocketAddr| match family {
+        Some(Family::V4) => address.is_ipv4(),
+        Some(Family::V6) => address.is_ipv6(),
+        None => true,
+    };
+    let found = look_up(host, *port, walk.remaining());
+    match found.map(|addresses| addresses.into_iter().filter(is_wanted).collect::<Vec<_>>()) {
         Ok(addresses) if !addresses.is_empty() => {
             for address in &addresses {
                 notes.put(fact::NAME_ADDRESS.text(address.ip()));
@@ -47,7 +54,12 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         }
         Ok(_) => {
             notes.put(NameState::NoAddress);
-            notes.fail(signal::NAME_NOT_FOUND, format!("{host} has no address"))
+            let kind = match family {
+                Some(Family::V4) => "IPv4 address",
+                Some(Family::V6) => "IPv6 address",
+                None => "address",
+            };
+            notes.fail(signal::NAME_NOT_FOUND, format!("{host} has no {kind}"))
         }
         Err(Trouble::NoAnswer) => {
             let summary = format!("the resolver gave no answer for {host} before the deadline");

@@ -123,7 +123,12 @@ impl Judgement {
         let whose = first.others.iter().map(|other| Alternative {
             cause: first.cause,
             component: other.component,
-            tell_apart: other.tell.map(|tell| tell.of(peer).to_owned()).filter(|tell| !tell.is_empty()).into_iter().collect(),
+            tell_apart: other
+                .tell
+                .map(|tell| tell.of(peer).to_owned())
+                .filter(|tell| !tell.is_empty())
+                .into_iter()
+                .collect(),
         });
         let others = self.candidates.iter().skip(1).filter(|other| !other.coexists_with(first));
         let others = others.map(|other| Alternative {

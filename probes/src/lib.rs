@@ -5,8 +5,8 @@
 
 pub mod ask;
 pub mod certificates;
-pub mod credentials;
 pub(crate) mod client_certificate;
+pub mod credentials;
 pub mod error_info;
 pub mod files;
 mod flow;

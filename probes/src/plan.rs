@@ -3,8 +3,8 @@
 use nssight_diagnosis::Layer;
 
 use crate::probe::{OF_DATABASE, OF_FILES};
-use crate::target::Target;
 use crate::profile::Profile;
+use crate::target::Target;
 use crate::walk::Probe;
 
 /// What cannot be walked.

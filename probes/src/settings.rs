@@ -303,9 +303,9 @@ fn credentials(flags: &Overrides, config: Option<&Configured>) -> Result<Credent
             // A client of NSS need not have a certificate.
             nickname: flagged(&flags.nickname, "nickname").or_else(|| config?.nickname.clone()),
         }),
-        (None, _) if flags.nickname.is_some() => {
-            Err(ConfigTrouble::invalid("--nickname names a certificate of an NSS database: give --db, or --cert in its place"))
-        }
+        (None, _) if flags.nickname.is_some() => Err(ConfigTrouble::invalid(
+            "--nickname names a certificate of an NSS database: give --db, or --cert in its place",
+        )),
         (None, false) if !flags.plain => Err(ConfigTrouble::invalid("no database was named: give -c or --db")),
         (None, _) => {
             let FileOverrides { certificate, key, authorities, directory } = &flags.files;

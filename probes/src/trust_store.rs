@@ -294,9 +294,7 @@ impl Known {
                 let is_expired = |link: &Link| link.stored.is_some() && link.is_self_signed && !link.is_in_date;
                 if self.chain.links.iter().any(is_expired) {
                     let copy = self.with(is_expired);
-                    return Some(format!(
-                        "{store} has an expired copy of its CA {copy}, without trust for servers"
-                    ));
+                    return Some(format!("{store} has an expired copy of its CA {copy}, without trust for servers"));
                 }
                 let root = self.with(|link| link.stored.is_some() && link.is_self_signed);
                 format!("it leads to {root}, which {store} does not trust for servers")
@@ -457,7 +455,9 @@ fn unseen(mut opinion: Opinion) -> Opinion {
 fn hidden_serial(stored: &[Certificate]) -> Opinion {
     let mut opinion = Opinion::default();
     for certificate in stored.iter().take(NAMED_AT_MOST) {
-        let Some(entry) = Entry::read(&certificate.der(), Some(Stored::Database(certificate.share()))) else { continue };
+        let Some(entry) = Entry::read(&certificate.der(), Some(Stored::Database(certificate.share()))) else {
+            continue;
+        };
         let (shown, serial) = (entry.shown(), entry.serial());
         let text = format!("perhaps that of {shown}, in the database: {serial}");
         opinion.facts.put(fact::SERIAL_CERTIFICATE.text(text));

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use nssight_diagnosis::derive::signatures::Signer;
 use nssight_diagnosis::fact::fact::{self, OuterSessionEnd};
 use nssight_diagnosis::{CertificateRole, Finding, Layer, Outcome};
-use nssight_session::{Control, SessionError, TlsSession};
 use nssight_nss::{Certificate, ClientAuth, Nss, PrivateKey, Slot};
+use nssight_session::{Control, SessionError, TlsSession};
 
 use crate::certificates::SeenCertificate;
 use crate::credentials::{self, Found};

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use nssight_diagnosis::fact::fact::OuterSessionEnd;
 use nssight_nss::ErrorCode;
-use nssight_session::End;
 use nssight_probes::wire::{Session as Place, SessionLog, WireEvent};
+use nssight_session::End;
 use nssight_tracer::event::{Event, Function, Library, Phase};
 use nssight_wire::Direction;
 

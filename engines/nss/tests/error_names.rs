@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use nssight_fixtures::authority::{Identity, Spec, Usage};
 use nssight_fixtures::endpoint::{ClientAuth, Endpoint, Options};
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
-use nssight_nss::process::Expendable;
 use nssight_nss::kernel::tcp_info;
-use nssight_session::{Control, End, Tap, TcpTransport};
+use nssight_nss::process::Expendable;
 use nssight_nss::{ErrorCode, InitOptions, Nss, Slot, TlsClient, TlsOptions, library};
+use nssight_session::{Control, End, Tap, TcpTransport};
 
 struct Deaf;
 

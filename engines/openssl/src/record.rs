@@ -99,12 +99,12 @@ impl Records {
     }
 
     /// What the peer sent, in order: what was in the clear, and what the secrets open.
-    pub(crate) fn from_peer(&self, secrets: &Secrets) -> Vec<Message> {
+    pub(crate) fn of_peer(&self, secrets: &Secrets) -> Vec<Message> {
         self.all(&self.received, &secrets.server)
     }
 
     /// What we sent.
-    pub(crate) fn from_us(&self, secrets: &Secrets) -> Vec<Message> {
+    pub(crate) fn of_us(&self, secrets: &Secrets) -> Vec<Message> {
         self.all(&self.sent, &secrets.client)
     }
 

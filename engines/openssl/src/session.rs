@@ -212,7 +212,7 @@ impl Session {
     /// Session tickets that came.
     pub fn tickets(&self) -> usize {
         let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
-        let messages = self.records.borrow().from_peer(&secrets);
+        let messages = self.records.borrow().of_peer(&secrets);
         let is_ticket = |message: &&Message| matches!(message, Message::Handshake(NEW_SESSION_TICKET, _));
         messages.iter().filter(is_ticket).count()
     }
@@ -278,7 +278,7 @@ impl TlsSession for Session {
     fn facts(&self) -> SessionFacts {
         let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
         let (records, is_13) = (self.records.borrow(), self.is_13());
-        let (theirs, ours) = (records.from_peer(&secrets), records.from_us(&secrets));
+        let (theirs, ours) = (records.of_peer(&secrets), records.of_us(&secrets));
         let judgement = self.judgement.lock().unwrap_or_else(PoisonError::into_inner);
         let Judgement { objections, chain, decision, .. } = &*judgement;
         let mut out = SessionFacts {
@@ -306,7 +306,8 @@ impl TlsSession for Session {
             true => SeenAlert { level: 2, ..alert },
             false => alert,
         };
-        out.alerts = theirs.iter().filter_map(alert(false)).chain(ours.iter().filter_map(alert(true))).map(level).collect();
+        out.alerts =
+            theirs.iter().filter_map(alert(false)).chain(ours.iter().filter_map(alert(true))).map(level).collect();
         for told in self.told.borrow().iter() {
             if !out.alerts.contains(told) {
                 out.alerts.push(*told);

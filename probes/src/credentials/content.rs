@@ -171,7 +171,8 @@ mod tests {
         for cut in [&b"-----BEGIN CERTIFICATE-----\nMIIB"[..], b"-----BEGIN CERTIFICATE", b"\x30\x82\x04\x00\x02"] {
             assert!(matches!(fault(cut), Some(Fault::Damaged(_))), "{cut:?}");
         }
-        let twice = b"-----BEGIN CERTIFICATE-----\nMIIB\n-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+        let twice =
+            b"-----BEGIN CERTIFICATE-----\nMIIB\n-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
         assert!(matches!(fault(twice), Some(Fault::Damaged(why)) if why.contains("another begins")));
     }
 }

@@ -30,7 +30,9 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let ders: Vec<Vec<u8>> = found.chain.iter().filter_map(|it| it.to_der().ok()).collect();
     let Some(der) = ders.first().cloned() else { return notes.skip("our certificate cannot be written down") };
     notes.put(fact::OUR_CERTIFICATE_SUBJECT.text(x509::subject(&der)));
-    notes.put(fact::OUR_CERTIFICATE_CHAIN.text(ders.iter().map(|der| x509::subject(der)).collect::<Vec<_>>().join(" <- ")));
+    notes.put(
+        fact::OUR_CERTIFICATE_CHAIN.text(ders.iter().map(|der| x509::subject(der)).collect::<Vec<_>>().join(" <- ")),
+    );
     notes.put(match trust_store::is_ca(&der) {
         true => fact::OurCertificateKind::Authority,
         false => fact::OurCertificateKind::EndEntity,
@@ -54,7 +56,8 @@ fn issuers(own: &X509, chain: &[X509]) -> Vec<Option<Validity>> {
 
 fn judge(der: &[u8], issuers: &[Option<Validity>], notes: &mut Notes) -> (State, String) {
     let now = OffsetDateTime::now_utc();
-    let day = |at: i64| OffsetDateTime::from_unix_timestamp(at).map_or_else(|_| at.to_string(), |at| at.date().to_string());
+    let day =
+        |at: i64| OffsetDateTime::from_unix_timestamp(at).map_or_else(|_| at.to_string(), |at| at.date().to_string());
     if let Some(validity) = x509::validity(der) {
         let days = (validity.until - now.unix_timestamp()) / 86_400;
         let (from, until) = (day(validity.from), day(validity.until));
@@ -71,10 +74,11 @@ fn judge(der: &[u8], issuers: &[Option<Validity>], notes: &mut Notes) -> (State,
     }
     match x509::client_usage(der) {
         x509::ClientUsage::Fit => (State::Good, format!("{} is in date", x509::subject(der))),
-        x509::ClientUsage::ServersOnly => (
-            State::ForServersOnly,
-            "our certificate is for servers only: a peer may refuse it for a client".to_owned(),
-        ),
-        x509::ClientUsage::Unfit(what) => (State::WrongUsage, format!("our certificate is not for a TLS client: {what}")),
+        x509::ClientUsage::ServersOnly => {
+            (State::ForServersOnly, "our certificate is for servers only: a peer may refuse it for a client".to_owned())
+        }
+        x509::ClientUsage::Unfit(what) => {
+            (State::WrongUsage, format!("our certificate is not for a TLS client: {what}"))
+        }
     }
 }

@@ -54,9 +54,9 @@ fn line<T>(value: impl ToString, setting: &Setting<T>) -> String {
 fn note_files(files: &Files, notes: &mut Notes) {
     let shown = |path: &Option<Setting<PathBuf>>| path.as_ref().map(|path| line(path.value.display(), path));
     let certificate = shown(&files.certificate);
-    notes.put(fact::CONFIG_CERTIFICATE.text(
-        certificate.as_deref().unwrap_or("not given: no client certificate is used"),
-    ));
+    notes.put(
+        fact::CONFIG_CERTIFICATE.text(certificate.as_deref().unwrap_or("not given: no client certificate is used")),
+    );
     if let Some(key) = shown(&files.key) {
         notes.put(fact::CONFIG_KEY.text(key));
     }

@@ -135,11 +135,11 @@ fn certificate(files: &Files, found: &mut Found, notes: &mut Notes) -> Option<St
             let (state, what) = match fault {
                 Fault::Empty => (Certificate::Empty, "is empty".to_owned()),
                 Fault::Damaged(why) => (Certificate::Damaged, format!("is damaged: {why}")),
-                Fault::JavaKeystore => (Certificate::JavaKeystore, "is a Java keystore, which only Java reads".to_owned()),
-                Fault::SshKey => (Certificate::SshKey, "is a key of SSH, and no certificate".to_owned()),
-                Fault::NotRecognised => {
-                    (Certificate::NotRecognised, "is neither PEM, nor DER, nor PKCS#12".to_owned())
+                Fault::JavaKeystore => {
+                    (Certificate::JavaKeystore, "is a Java keystore, which only Java reads".to_owned())
                 }
+                Fault::SshKey => (Certificate::SshKey, "is a key of SSH, and no certificate".to_owned()),
+                Fault::NotRecognised => (Certificate::NotRecognised, "is neither PEM, nor DER, nor PKCS#12".to_owned()),
             };
             notes.put(state);
             return Some(format!("{shown} {what}"));
@@ -291,7 +291,9 @@ fn directory(path: &Path, all: &mut Vec<X509>) -> Result<(), (Authorities, Strin
         let entries = fs::read_dir(path)?.take(FILES_AT_MOST).flatten();
         let is_hash = |name: &str| {
             let (hash, number) = name.split_once('.').unwrap_or_default();
-            hash.len() == 8 && hash.bytes().all(|it| it.is_ascii_hexdigit()) && number.bytes().all(|it| it.is_ascii_digit())
+            hash.len() == 8
+                && hash.bytes().all(|it| it.is_ascii_hexdigit())
+                && number.bytes().all(|it| it.is_ascii_digit())
         };
         Ok(entries.filter(|it| it.file_name().to_str().is_some_and(is_hash)).map(|it| it.path()).collect::<Vec<_>>())
     });

@@ -160,9 +160,7 @@ fn clock(mut notes: Notes, installed: Option<SystemTime>, library: String) -> Ou
             let summary = format!("the clock says {}, before the TLS library itself was installed", now.date());
             notes.warn(signal::HOST_REMARK, summary)
         }
-        fact::ClockState::Plausible => {
-            notes.pass(library)
-        }
+        fact::ClockState::Plausible => notes.pass(library),
     }
 }
 

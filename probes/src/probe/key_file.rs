@@ -13,8 +13,11 @@ use crate::credentials::Key;
 use crate::walk::{Probe, Walk};
 
 /// An encrypted key must be open.
-pub const PROBE: Probe =
-    Probe { layer: Layer::PrivateKey, needs: &[Layer::Config, Layer::Credentials, Layer::Password, Layer::Certificate], run };
+pub const PROBE: Probe = Probe {
+    layer: Layer::PrivateKey,
+    needs: &[Layer::Config, Layer::Credentials, Layer::Password, Layer::Certificate],
+    run,
+};
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();

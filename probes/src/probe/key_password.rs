@@ -82,13 +82,7 @@ fn is_unsupported(errors: &ErrorStack) -> bool {
     errors.errors().iter().any(|error| error.reason().is_some_and(|reason| reason.contains("unsupported")))
 }
 
-fn unpack(
-    found: &mut Found,
-    packed: &[u8],
-    secret: Option<&Vec<u8>>,
-    source: &str,
-    mut notes: Notes,
-) -> Outcome {
+fn unpack(found: &mut Found, packed: &[u8], secret: Option<&Vec<u8>>, source: &str, mut notes: Notes) -> Outcome {
     let text = match secret.map(|secret| std::str::from_utf8(secret)) {
         Some(Ok(text)) => text,
         Some(Err(_)) | None => "",

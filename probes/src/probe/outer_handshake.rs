@@ -13,9 +13,7 @@ use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
 use nssight_nss::kernel::tcp_info;
 use nssight_nss::{TlsClient, TlsOptions};
 use nssight_openssl::{Identity, Options, Session as OpenSslSession, Trust};
-use nssight_session::{
-    Channel, Control, Kind, SessionError, SessionFacts, TcpTransport, TlsSession, Transport,
-};
+use nssight_session::{Channel, Control, Kind, SessionError, SessionFacts, TcpTransport, TlsSession, Transport};
 
 use crate::client_certificate::{sent, withheld};
 use crate::session_facts::{self, FailedSession, Policy};

@@ -143,7 +143,9 @@ impl FailedSession<'_> {
                 format!("the chain of {peer}'s certificate is not valid: {} to {whose}", error.name)
             }
             _ => match &self.store.says {
-                Some(says) => format!("{} does not trust {peer}'s certificate ({}): {says}", self.library(), error.name),
+                Some(says) => {
+                    format!("{} does not trust {peer}'s certificate ({}): {says}", self.library(), error.name)
+                }
                 None if self.same_ca() => {
                     format!(
                         "{} does not trust {peer}'s certificate: {}; it comes from the same CA as ours",

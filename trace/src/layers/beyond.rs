@@ -7,10 +7,10 @@ use nssight_diagnosis::fact::fact;
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::vocabulary::Peer;
 use nssight_diagnosis::{Notes, Outcome};
-use nssight_session::End;
 use nssight_nss::{NssError, Step};
 use nssight_probes::profile::Profile;
 use nssight_probes::session_facts::damaged_carrier;
+use nssight_session::End;
 
 use super::{WORTH_WAITING, proves_nothing, with_end};
 use crate::Ending;

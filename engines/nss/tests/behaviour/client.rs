@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nssight_nss::kernel::tcp_info;
-use nssight_session::{Control, End, Tap, TcpTransport};
 use nssight_nss::{Certificate, ClientAuth, Nss, PrivateKey, TlsClient, TlsOptions};
+use nssight_session::{Control, End, Tap, TcpTransport};
 
 pub(crate) const TLS_1_2: (u16, u16) = (0x0303, 0x0303);
 pub(crate) const TLS_1_3: (u16, u16) = (0x0304, 0x0304);

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use nssight_fixtures::authority::{Identity, Spec, Usage as CertificateUsage};
 use nssight_fixtures::endpoint::{Behaviour, ClientAuth as Wanted, Endpoint, Leave, Options};
 use nssight_fixtures::nssdb::DbFormat;
-use nssight_session::SeenAlert;
-use nssight_session::End;
 use nssight_nss::{ErrorCode, Usage};
+use nssight_session::End;
+use nssight_session::SeenAlert;
 
 use crate::client::{Client, TLS_1_2, TLS_1_3};
 use crate::tools::{BOTH, Database, NICKNAME, PKI, certificates, usual};

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nssight_fixtures::authority::{Identity as Issued, KeyKind, Spec, Usage};
-use nssight_fixtures::endpoint::{Behaviour, Endpoint, Options as Peer, fatal_alert};
+use nssight_fixtures::endpoint::{Behaviour, Endpoint, Leave, Options as Peer, fatal_alert};
 use nssight_openssl::{Identity, Options, Session, Trust};
 use nssight_session::{Code, Control, End, Kind, SessionFacts, Tap, TcpTransport, TlsSession};
 
@@ -71,7 +71,7 @@ fn both_versions_tell_the_same() {
         assert_eq!(facts.decision, Some(Ok(())));
         assert!(chain(&facts) >= 1 && facts.objections.is_empty(), "{facts:?}");
         let names = facts.asked_for_certificate.as_ref().expect("the server asks");
-        assert!(names.iter().any(|name| name.text == "CN=CA"), "{names:?}");
+        assert!(names.iter().any(|name| name.text.starts_with("CN=CA,")), "{names:?}");
         assert_eq!((facts.gave_certificate, facts.sent_certificate), (true, Some(true)));
         let channel = session.channel().expect("what was agreed");
         assert!([0x0303, 0x0304].contains(&channel.version) && channel.peer_key_bits >= 256, "{channel:?}");
@@ -119,6 +119,7 @@ fn a_name_is_compared() {
     let endpoint = Endpoint::start(lab.peer()).expect("a server");
     let mut session = lab.session(&endpoint, "elsewhere.example", None, lab.trust());
     assert_eq!(session.handshake().expect_err("another name").code, Code::Verify(62));
+    drop(session);
     let mut session = lab.session(&endpoint, "localhost.", Some(&lab.identity()), lab.trust());
     session.handshake().expect("a name may end with the root");
 }
@@ -127,9 +128,9 @@ fn a_name_is_compared() {
 fn what_a_peer_does_is_told_from_what_it_says() {
     let lab = Lab::new();
     let answers: [(Behaviour, Kind, Option<u8>); 3] = [
-        (Behaviour::CloseAtOnce, Kind::Ended, None),
-        (Behaviour::Answer(fatal_alert(40).to_vec(), nssight_fixtures::endpoint::Leave::Close), Kind::Other, Some(40)),
-        (Behaviour::Answer(Vec::new(), nssight_fixtures::endpoint::Leave::Reset), Kind::Reset, None),
+        (Behaviour::Answer(Vec::new(), Leave::Close), Kind::Ended, None),
+        (Behaviour::Answer(fatal_alert(40).to_vec(), Leave::Close), Kind::Other, Some(40)),
+        (Behaviour::Answer(Vec::new(), Leave::Reset), Kind::Reset, None),
     ];
     for (behaviour, kind, alert) in answers {
         let endpoint = Endpoint::start(lab.peer().behaving(behaviour)).expect("a server");

@@ -27,6 +27,7 @@ pub mod secret;
 pub mod session_facts;
 pub mod settings;
 mod sockets;
+pub mod starttls;
 pub mod target;
 mod token;
 pub mod trust_store;

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::files;
 use crate::profile::Profile;
 use crate::secret::Password;
+use crate::starttls::StartTls;
 use crate::target::{
     self, Credentials, Database, Endpoint, Family, Files, PasswordSource, Question, Role, Setting, Target, TlsVersion,
 };
@@ -40,6 +41,8 @@ pub struct Overrides {
     pub plain: bool,
     /// `--servername`
     pub server_name: Option<String>,
+    /// `--starttls`
+    pub starttls: Option<StartTls>,
     /// `-4`, `-6`
     pub family: Option<Family>,
     /// `--bridge`
@@ -273,6 +276,7 @@ fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Targe
         credentials,
         server_name: flagged(&flags.server_name, "servername"),
         family: flags.family,
+        starttls: flags.starttls,
         bridge,
         server,
         user,

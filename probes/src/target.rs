@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::profile::Profile;
+use crate::starttls::StartTls;
 use nssight_diagnosis::fact::Hop;
 use nssight_diagnosis::verdict::Names;
 use nssight_diagnosis::vocabulary::Peer;
@@ -258,6 +259,8 @@ pub struct Target {
     pub server_name: Option<Setting<String>>,
     /// The only family of addresses that is wanted, if one is.
     pub family: Option<Family>,
+    /// How the peer is asked in the clear to begin TLS, if it is.
+    pub starttls: Option<StartTls>,
     /// The peer that TLS is spoken with first; not needed when the walk ends before the network.
     pub bridge: Option<Setting<Endpoint>>,
     /// Host name of the server behind the bridge.

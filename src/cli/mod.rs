@@ -17,6 +17,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use nssight_diagnosis::{Cause, Layer};
 use nssight_probes::settings::{BRIDGE_PORT, FileOverrides, Overrides};
+use nssight_probes::starttls::StartTls;
 use nssight_probes::target::{Endpoint, Family, Question, TlsVersion};
 
 pub(crate) use check::{CheckFormat, CheckOptions, CheckOutputOptions, CheckWalkOptions, SelectionOptions};
@@ -148,6 +149,9 @@ pub(crate) struct TargetOptions {
     /// The name to send, which the peer's certificate must have, where it is not the host's
     #[arg(long, value_name = "NAME")]
     servername: Option<String>,
+    /// Ask the peer in the clear to begin TLS: smtp, lmtp, imap, pop3, ldap, postgres, mysql, ftp, xmpp, nntp or sieve
+    #[arg(long, value_name = "PROTOCOL")]
+    starttls: Option<StartTls>,
     /// Use IPv4 addresses only
     #[arg(short = '4', long, conflicts_with = "ipv6")]
     ipv4: bool,
@@ -272,6 +276,7 @@ impl TargetOptions {
             },
             plain: false,
             server_name: self.servername.clone(),
+            starttls: self.starttls,
             family: match (self.ipv4, self.ipv6) {
                 (true, _) => Some(Family::V4),
                 (_, true) => Some(Family::V6),

@@ -74,6 +74,8 @@ pub struct Foreign {
     pub protocol: Protocol,
     /// The first bytes, escaped for display; at most [`SHOWN_BYTES`] of them
     pub first_bytes: String,
+    /// The same as they came
+    pub head: Vec<u8>,
     /// Which rule of the record layer they break
     pub fault: RecordFault,
     /// Whole TLS records that came before, in the same direction. Above 0 the peer did speak TLS, and the stream was
@@ -90,7 +92,8 @@ impl Foreign {
         } else {
             classify(bytes)
         };
-        Foreign { protocol, first_bytes: escape_bytes(bytes, SHOWN_BYTES), fault, after_records }
+        let head = bytes.iter().copied().take(SHOWN_BYTES).collect();
+        Foreign { protocol, first_bytes: escape_bytes(bytes, SHOWN_BYTES), head, fault, after_records }
     }
 }
 

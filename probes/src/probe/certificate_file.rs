@@ -1,7 +1,7 @@
 //! `certificate`, for files: is our certificate in date, and fit for a TLS client?
 
 use nssight_diagnosis::derive::dates::{self as derive, Validity};
-use nssight_diagnosis::fact::fact::{self, ClockState, OurCertificateState as State};
+use nssight_diagnosis::fact::fact::{self, ClockState, OurCertificateState as State, OwnChainState};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
 use openssl::x509::X509;
@@ -38,6 +38,9 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         false => fact::OurCertificateKind::EndEntity,
     });
     let seen = SeenCertificate::of_chain(CertificateRole::Client, ders.iter().map(|der| (None, der.as_slice())));
+    if leads_to_trusted(&ders, found.authorities.as_deref().unwrap_or_default()) {
+        notes.put(OwnChainState::Good);
+    }
     let (state, summary) = judge(&der, &issuers(own, &found.chain), &mut notes);
     let outcome = match state {
         State::Good => notes.with(state).pass(summary),
@@ -46,6 +49,28 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     };
     walk.note_new(seen);
     outcome
+}
+
+/// Whether our certificate comes from a CA that is trusted here: nobody needs that, and a peer most often trusts the same.
+fn leads_to_trusted(chain: &[Vec<u8>], authorities: &[X509]) -> bool {
+    /// Nobody's chain is longer.
+    const LINKS_AT_MOST: usize = 10;
+    let authorities: Vec<Vec<u8>> = authorities.iter().filter_map(|it| it.to_der().ok()).collect();
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let is_in_date =
+        |der: &Vec<u8>| x509::validity(der).is_some_and(|validity| (validity.from..=validity.until).contains(&now));
+    let Some(mut last) = chain.first() else { return false };
+    for _ in 0..LINKS_AT_MOST {
+        let is_issuer = |der: &&Vec<u8>| x509::is_signed_by(last, der) && is_in_date(der);
+        if authorities.iter().any(|der| is_issuer(&der)) {
+            return true;
+        }
+        match chain.iter().skip(1).find(|der| *der != last && is_issuer(der)) {
+            Some(issuer) => last = issuer,
+            None => return false,
+        }
+    }
+    false
 }
 
 /// The dates of those that issued ours, as far as they lie beside it.

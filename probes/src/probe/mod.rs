@@ -27,7 +27,7 @@ pub const OF_FILES: &[Probe] = &[
     certificate_file::PROBE,
     key_file::PROBE,
     resolve::PROBE,
-    tcp::PROBE,
+    tcp::PROBE_OF_FILES,
     outer_handshake::PROBE,
 ];
 

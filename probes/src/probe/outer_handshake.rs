@@ -1,7 +1,8 @@
 //! `outer-handshake`: TLS between client and peer, in both directions of trust.
 
 use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use nssight_session::{Channel, Control, Kind, SessionError, SessionFacts, TcpTra
 use crate::client_certificate::{sent, withheld};
 use crate::session_facts::{self, FailedSession, Policy};
 use crate::settings::UNASKED;
+use crate::starttls::{self, StartTls, Trouble};
 use crate::target::{Role, TlsVersion};
 use crate::trust_store;
 use crate::walk::{OuterSession, Probe, Walk};
@@ -56,6 +58,13 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let addresses = undoubted_addresses(walk);
     let target = walk.target();
     let host = target.peer_name().unwrap_or_default().to_owned();
+    if let Some(protocol) = target.starttls {
+        notes = match begin_tls(protocol, &stream, &host, walk.deadline, notes) {
+            Ok(notes) => notes,
+            Err(outcome) => return *outcome,
+        };
+    }
+    let target = walk.target();
     let started = Instant::now();
     let log = Rc::new(RefCell::new(SessionLog::new(Session::Outer, started)));
     walk.sessions.push(log.clone());
@@ -122,6 +131,50 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     // Dropped otherwise. The orderly end costs the bridge the least: it reads close_notify and FIN and goes back to its
     // queue.
     outcome
+}
+
+/// The peer is asked in the clear to begin TLS.
+fn begin_tls(
+    protocol: StartTls,
+    stream: &TcpStream,
+    host: &str,
+    deadline: Instant,
+    mut notes: Notes,
+) -> Result<Notes, Box<Outcome>> {
+    notes.put(fact::STARTTLS_PROTOCOL.text(protocol));
+    let trouble = match starttls::begin(protocol, stream, host, deadline) {
+        Ok(()) => {
+            notes.put(fact::StarttlsState::Done);
+            return Ok(notes);
+        }
+        Err(trouble) => trouble,
+    };
+    let (state, shown, summary) = match trouble {
+        Trouble::Refused(answer) => {
+            notes.put(fact::STARTTLS_ANSWER.text(&answer));
+            let summary = format!("the peer does not begin TLS; asked for it by {protocol}, it says: {answer}");
+            (fact::StarttlsState::Refused, signal::STARTTLS_REFUSED, summary)
+        }
+        Trouble::Unexpected(answer) => {
+            notes.put(fact::STARTTLS_ANSWER.text(&answer));
+            let summary = format!("the peer does not speak {protocol}; it says: {answer}");
+            (fact::StarttlsState::Unexpected, signal::STARTTLS_REFUSED, summary)
+        }
+        Trouble::Silent => {
+            let summary =
+                format!("the peer took the connection, and nothing came of the request for TLS by {protocol}");
+            (fact::StarttlsState::Silent, signal::STARTTLS_REFUSED, summary)
+        }
+        Trouble::Ended(error) => {
+            let is_reset = error.kind() == ErrorKind::ConnectionReset;
+            let how = if is_reset { "reset" } else { "closed" };
+            let summary = format!("the peer {how} the connection when it was asked for TLS by {protocol}");
+            (fact::StarttlsState::Ended, signal::STARTTLS_REFUSED, summary)
+        }
+    };
+    notes.put(state);
+    notes.put(fact::SessionPosition::BeforeHello);
+    Err(Box::new(notes.fail(shown, summary)))
 }
 
 /// A session of OpenSSL's, with what our files gave.

@@ -24,6 +24,12 @@ pub const PROBE: Probe = Probe {
     run,
 };
 
+/// The same where our certificate is in files.
+pub const PROBE_OF_FILES: Probe = Probe {
+    needs: &[Layer::Config, Layer::Credentials, Layer::Password, Layer::Certificate, Layer::PrivateKey, Layer::Resolve],
+    ..PROBE
+};
+
 /// An address that does not answer must leave time for the next one.
 const LEAST_PER_ADDRESS: Duration = Duration::from_millis(500);
 /// So many addresses are named in a sentence.

@@ -12,6 +12,7 @@ use nssight_wire::{AlertDescription, Direction, Foreign, Protocol, RecordFault, 
 use super::{FailedSession, Policy, last_alert, micros};
 use crate::client_certificate::{our_ca_is_listed, sent, withheld};
 use crate::error_info::signal as signal_of;
+use crate::starttls::StartTls;
 use crate::x509;
 
 impl FailedSession<'_> {
@@ -36,6 +37,9 @@ impl FailedSession<'_> {
             return Some((signal::GARBLED, format!("{peer} sent what TLS does not allow: {foreign}")));
         }
         out.put(fact::PeerProtocol::Other);
+        if let Some(greeting) = StartTls::of_greeting(&foreign.head).and_then(greeting) {
+            out.put(greeting);
+        }
         if foreign.protocol == Protocol::TlsClient {
             let summary =
                 format!("{peer} is no TLS server: it sends a ClientHello, as a client does, or what it was sent");
@@ -303,6 +307,21 @@ impl FailedSession<'_> {
         };
         (shown, summary)
     }
+}
+
+/// The greeting of a protocol that changes to TLS on request; some wait for their clients, and have none.
+fn greeting(protocol: StartTls) -> Option<fact::PeerGreeting> {
+    Some(match protocol {
+        StartTls::Smtp => fact::PeerGreeting::Smtp,
+        StartTls::Lmtp => fact::PeerGreeting::Lmtp,
+        StartTls::Imap => fact::PeerGreeting::Imap,
+        StartTls::Pop3 => fact::PeerGreeting::Pop3,
+        StartTls::Ftp => fact::PeerGreeting::Ftp,
+        StartTls::Nntp => fact::PeerGreeting::Nntp,
+        StartTls::Sieve => fact::PeerGreeting::Sieve,
+        StartTls::Mysql => fact::PeerGreeting::Mysql,
+        StartTls::Ldap | StartTls::Postgres | StartTls::Xmpp => return None,
+    })
 }
 
 /// A peer that began with TLS, or has the right idea of a record, is not some other service.

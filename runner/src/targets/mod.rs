@@ -257,6 +257,7 @@ impl Source<'_> {
             plain: false,
             server_name: None,
             family: None,
+            starttls: None,
             server: entry.server.as_ref().or(defaults.server.as_ref()).map(|host| host.0.0.clone()),
             user: entry.user.or_else(|| defaults.user.clone()),
             tls_min: entry.tls_min.as_ref().or(defaults.tls_min.as_ref()).map(|version| version.0),

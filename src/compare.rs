@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use colored::Colorize;
 use nssight_diagnosis::fact::{FactId, Key, fact};
 use nssight_diagnosis::vocabulary::Outcome;
-use nssight_diagnosis::{CertificateRole, Layer, Status};
+use nssight_diagnosis::{Cause, CertificateRole, Layer, Status};
 use nssight_probes::SeenCertificate;
 use nssight_probes::files;
 use nssight_probes::plan::{layers, needs_of};
@@ -54,15 +54,6 @@ const VOLATILE: [Key; 18] = [
 const BEFORE: &str = "nssight/report/1";
 /// Layers whose texts have times and places all over in it.
 const TIMED_BEFORE: [Layer; 2] = [Layer::Config, Layer::Tcp];
-/// What causes were called in it that have another name now.
-const RENAMED: [(&str, &str); 6] = [
-    ("bridge-cert-expired", "peer-cert-expired"),
-    ("bridge-cert-name", "peer-cert-name"),
-    ("bridge-cert-untrusted", "peer-cert-untrusted"),
-    ("bridge-cert-usage", "peer-cert-usage"),
-    ("bridge-cert-weak", "peer-cert-weak"),
-    ("bridge-stalled", "peer-silent"),
-];
 
 /// What is compared of a report, of either schema; facts and causes of other versions of nssight included.
 #[derive(Deserialize)]
@@ -344,7 +335,7 @@ fn layer(a: &Finding, b: &Finding, by: By, rank: Rank, differences: &mut Vec<Dif
 
 /// What a cause is called now.
 fn present(cause: &str) -> &str {
-    RENAMED.iter().find(|(before, _)| *before == cause).map_or(cause, |(_, now)| now)
+    Cause::formerly(cause).map_or(cause, |now| now.id())
 }
 
 /// What people read before a fact; a later version's is known by its id.

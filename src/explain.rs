@@ -43,7 +43,8 @@ pub(crate) fn run(options: &ExplainOptions) -> ExitCode {
     if options.list {
         return list();
     }
-    let asked = match options.what.as_slice() {
+    let (words, output) = options.parted();
+    let asked = match words {
         [word] if word == "-" => match standard_input() {
             Ok(text) => vec![text],
             Err(error) => return exit::usage(format_args!("standard input cannot be explained: {error}")),
@@ -52,10 +53,10 @@ pub(crate) fn run(options: &ExplainOptions) -> ExitCode {
     };
     let answers: Vec<Answer> = asked.into_iter().map(answer).collect();
     let unknown = answers.iter().any(|answer| answer.explained.explanations.is_empty());
-    terminal::choose_colours(options.output.color, io::stdout().is_terminal());
-    let written = match options.output.format {
+    terminal::choose_colours(output.color, io::stdout().is_terminal());
+    let written = match output.format {
         TableFormat::Json => terminal::json(&Document { schema: "nssight/explain/1", answers }),
-        TableFormat::Human => terminal::output(|out| human(out, &answers, options.output.verbose)),
+        TableFormat::Human => terminal::output(|out| human(out, &answers, output.verbose)),
     };
     match written {
         Err(error) => exit::not_written(&error),

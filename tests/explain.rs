@@ -28,6 +28,17 @@ fn causes(question: &str) -> Vec<String> {
     causes.map(|cause| cause["cause"].as_str().unwrap().to_owned()).collect()
 }
 
+#[test]
+fn options_may_stand_behind_the_message() {
+    let before = explain(&["-5938"]);
+    let behind = run(binary().args(["explain", "-5938", "--format", "json"]));
+    assert_eq!((behind.code, behind.report()), (Some(0), before.report()));
+    let message = ["tstclnt:", "-W", "file", "SSL_ERROR_UNKNOWN_CA_ALERT"];
+    let behind = run(binary().arg("explain").args(message).args(["--format", "json"])).report();
+    assert_eq!(behind["answers"][0]["asked"], message.join(" "));
+    assert_eq!(behind, explain(&message).report());
+}
+
 fn include_directory(package: &str, header: &str) -> std::path::PathBuf {
     let output = Command::new("pkg-config").args(["--variable=includedir", package]).output().expect("pkg-config");
     Path::new(String::from_utf8_lossy(&output.stdout).trim()).join(header)

@@ -6,7 +6,7 @@ mod common;
 use std::process::Command;
 
 use common::servers::s_server;
-use common::{Case, NICKNAME, PASSWORD, run};
+use common::{Case, NICKNAME, PASSWORD, PKI, run};
 use nssight_fixtures::newer;
 use nssight_fixtures::nssdb::DbFormat;
 use serde_json::Value;
@@ -67,4 +67,19 @@ fn a_password_that_this_nss_cannot_check_is_not_called_wrong() {
         let report = traced(&case, &arguments, VERSIONS[1]);
         assert_eq!(judged(&report), ["password", "password-salt-too-new", "client-db"], "{report:#}");
     }
+}
+
+/// A program without a configuration of Sigul, and with no session inside another, has a peer and no bridge.
+#[test]
+fn a_plain_program_has_no_bridge() {
+    let case = Case::new();
+    let path = case.database_of(DbFormat::Sql, &PKI.stranger, &[("lab-ca", &PKI.ca, "CT,C,C")]);
+    let (database, password) = (DbFormat::Sql.directory(&path), case.password_file());
+    let arguments = ["-d", database.to_str().unwrap(), "-W", password.to_str().unwrap(), "-n", NICKNAME];
+    let report = traced(&case, &arguments, VERSIONS[0]);
+    assert_eq!(report["verdict"]["cause"], "client-cert-rejected", "{report:#}");
+    assert_eq!(report["target"]["profile"], "tls");
+    let alternatives = report["verdict"]["alternatives"].as_array().unwrap();
+    let components: Vec<_> = alternatives.iter().map(|it| it["component"].as_str().unwrap()).collect();
+    assert!(components.contains(&"peer") && !components.contains(&"bridge"), "{components:?}");
 }

@@ -389,6 +389,24 @@ fn a_chain_that_is_not_valid() {
     ]);
 }
 
+/// NSS counts a name that is not permitted against the certificate of that name, and gives the depth of the CA above it.
+#[test]
+fn whose_certificate_nss_objects_to_is_said() {
+    let home = home();
+    let constrained = home.issue(&Spec::new("Constrained CA", Usage::Authority).permitted("other.example")).unwrap();
+    let critical = home.issue(&Spec::new("Critical CA", Usage::Authority).critical_extension()).unwrap();
+    for (issuer, whose) in
+        [(&constrained, "the peer's certificate"), (&critical, "the CA CN=Critical CA,O=nssight lab")]
+    {
+        let peer = issuer.issue(&localhost()).unwrap();
+        for tls13 in [false, true] {
+            let run = World::together(&home, peer.clone()).diagnosed(tls13);
+            let summary = run.report()["verdict"]["summary"].as_str().unwrap().to_owned();
+            assert!(summary.ends_with(whose), "{summary}");
+        }
+    }
+}
+
 #[test]
 fn revocation_lists() {
     let home = home();

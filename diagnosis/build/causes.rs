@@ -66,6 +66,8 @@ pub(crate) struct Cause {
     proved_by: Vec<Block>,
     #[serde(default)]
     tell_apart: Vec<TellApart>,
+    /// What it was called in reports of the schema before.
+    formerly: Option<String>,
 }
 
 fn stops() -> String {
@@ -396,5 +398,7 @@ pub(crate) fn generate(causes: &[Cause], facts: &[Fact], signals: &[Signal]) -> 
         )
         .expect("as above");
     }
-    out + "];\n"
+    let formerly = causes.iter().filter_map(|cause| Some((cause.formerly.as_ref()?, camel(&cause.id))));
+    let formerly = slice(formerly.map(|(name, id)| format!("({name:?}, Cause::{id})")));
+    out + "];\n/// Names that causes had.\nstatic FORMERLY: &[(&str, Cause)] = " + &formerly + ";\n"
 }

@@ -47,6 +47,11 @@ impl Cause {
     pub fn entry(self) -> &'static Entry {
         &ENTRIES[self as usize]
     }
+
+    /// The cause that had this name in reports of the schema before.
+    pub fn formerly(name: &str) -> Option<Self> {
+        FORMERLY.iter().find(|(before, _)| *before == name).map(|(_, cause)| *cause)
+    }
 }
 
 impl fmt::Display for Cause {

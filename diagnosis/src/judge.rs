@@ -110,6 +110,12 @@ impl Judgement {
         self.candidates.first()
     }
 
+    /// The same where nothing tells which side showed the signal: said by the other one it is about somebody else.
+    #[must_use]
+    pub fn of_either_side(self) -> Self {
+        Self { confidence: self.confidence.max(Confidence::Possible), ..self }
+    }
+
     /// Other causes whose own proof was observed: they are there as well.
     pub fn also(&self) -> impl Iterator<Item = &Candidate> {
         let first = self.candidates.first();

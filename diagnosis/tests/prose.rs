@@ -247,6 +247,16 @@ fn placeholders_are_written_in_capitals() {
     }
 }
 
+/// Whoever reads that it may be another's fault has to know how to find out.
+#[test]
+fn whose_fault_it_is_can_be_told_apart() {
+    for cause in Cause::ALL {
+        let components = cause.entry().faults;
+        let silent: Vec<_> = components.iter().filter(|it| it.tell.is_none()).map(|it| it.component).collect();
+        assert!(components.len() < 2 || silent.is_empty(), "{cause:?}: {silent:?}");
+    }
+}
+
 /// Whoever has a peer that is no bridge has no deployment of Sigul either.
 #[test]
 fn a_plain_peer_is_called_no_bridge() {

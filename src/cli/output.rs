@@ -17,7 +17,7 @@ pub(crate) enum TableFormat {
 }
 
 /// How a result that is no walk is written.
-#[derive(Args)]
+#[derive(Clone, Copy, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct TableOptions {
     /// How to write the result

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Parser};
 
 use super::{TableOptions, WalkedOptions};
 
@@ -29,6 +29,26 @@ pub(crate) struct ExplainOptions {
     pub(crate) list: bool,
     #[command(flatten)]
     pub(crate) output: TableOptions,
+}
+
+/// What may stand behind a message as well as before it. Words of a message may begin with a dash, so the parser takes all for it.
+#[derive(Parser)]
+struct Behind {
+    #[command(flatten)]
+    output: TableOptions,
+}
+
+impl ExplainOptions {
+    /// The message, and how to write the answer.
+    pub(crate) fn parted(&self) -> (&[String], TableOptions) {
+        let program = std::iter::once("nssight");
+        let parted = (1..self.what.len()).find_map(|at| {
+            let (message, behind) = self.what.split_at(at);
+            let words = program.clone().chain(behind.iter().map(String::as_str));
+            Behind::try_parse_from(words).ok().map(|behind| (message, behind.output))
+        });
+        parted.unwrap_or((&self.what, self.output))
+    }
 }
 
 #[derive(Args)]

@@ -119,7 +119,11 @@ impl Prepared<'_> {
         let plan = Plan { until: Layer::Resolve, excluded: Vec::new() };
         let is_of_interest = story.of_the_client(ending).is_bad() && !story.is_server();
         let settings = is_of_interest.then(|| configuration(self.order.config, self.name, self.arguments)).flatten();
-        let target = walk::summary(settings.as_ref().map(|(settings, _)| settings), &plan);
+        let mut target = walk::summary(settings.as_ref().map(|(settings, _)| settings), &plan);
+        // Without a configuration, only a session inside another shows that the peer is a bridge.
+        if settings.is_none() {
+            target.profile = Profile::of(if story.is_double() { Peer::Bridge } else { Peer::Plain });
+        }
         let walked = settings.map(|(settings, passwords)| walk::quietly(&settings, &plan, passwords, 0));
         let (walked, own) = walked.map(|walked| (walked.probes, walked.certificates)).unwrap_or_default();
         let mut layers = merge(story.findings(ending, &own), &walked);

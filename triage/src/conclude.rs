@@ -73,7 +73,7 @@ impl<'a> Failure<'a> {
         let of_a_certificate = |shown: &Shown| matches!(shown.signal.row().family, Family::Alert | Family::Chain);
         let nobodys = group.events.iter().all(|placed| placed.role == Role::Unknown);
         if nobodys && view.shown.as_ref().is_some_and(of_a_certificate) {
-            judgement.confidence = judgement.confidence.max(Confidence::Possible);
+            judgement = judgement.of_either_side();
         }
         let has_bridge = HOPS.into_iter().any(|role| group.heard(role));
         let peer = if has_bridge { Peer::Bridge } else { Peer::Plain };

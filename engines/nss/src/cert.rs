@@ -204,8 +204,13 @@ impl Certificate {
                     true => String::new(),
                     false => copy_string((*entry.cert).subjectName).unwrap_or_default(),
                 };
-                let error = NssError::of(Step::VerifyCertificate, ErrorCode(entry.error as i32));
-                objections.push(ChainError { depth: entry.depth, error, subject });
+                let code = ErrorCode(entry.error as i32);
+                // A name that is not permitted is logged with the certificate of that name, and with the depth of the CA
+                // (certvfy.c, cert_VerifyCertChainOld).
+                let by_name = code == ErrorCode::SEC_ERROR_CERT_NOT_IN_NAME_SPACE && !entry.cert.is_null();
+                let own = by_name && copy_item(&raw const (*entry.cert).derCert) == self.der();
+                let (depth, error) = (if own { 0 } else { entry.depth }, NssError::of(Step::VerifyCertificate, code));
+                objections.push(ChainError { depth, error, subject });
                 if !entry.cert.is_null() {
                     CERT_DestroyCertificate(entry.cert);
                 }

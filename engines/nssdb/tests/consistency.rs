@@ -116,7 +116,8 @@ fn rows_according_to_sqlite(dir: &Path) -> usize {
         fs::copy(entry.path(), copy.path().join(entry.file_name())).expect("copied");
     }
     let connection = Connection::open(copy.path().join("cert9.db")).expect("opened");
-    connection.query_row("SELECT count(*) FROM nssPublic", [], |row| row.get(0)).unwrap_or(0)
+    let rows: u32 = connection.query_row("SELECT count(*) FROM nssPublic", [], |row| row.get(0)).unwrap_or(0);
+    rows.try_into().expect("a size")
 }
 
 #[test]

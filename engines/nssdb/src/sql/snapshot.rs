@@ -81,7 +81,7 @@ impl Snapshot {
         let size = self.bytes.len();
         connection.deserialize_read_exact("main", self.bytes.as_slice(), size, true)?;
         let deadline = Instant::now() + QUERY_TIME;
-        connection.progress_handler(10_000, Some(move || Instant::now() > deadline));
+        connection.progress_handler(10_000, Some(move || Instant::now() > deadline))?;
         connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;")?;
         Ok(connection)
     }

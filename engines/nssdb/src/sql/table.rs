@@ -77,12 +77,8 @@ pub(super) fn scan(
     problems: &mut Problems,
     mut each: impl FnMut(&Object<'_>, &mut Problems),
 ) -> Result<Scan, rusqlite::Error> {
-    let present: Vec<String> = connection
-        .prepare(&format!("SELECT * FROM {table} LIMIT 0"))?
-        .column_names()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
+    let present: Vec<String> =
+        connection.prepare(&format!("SELECT * FROM {table} LIMIT 0"))?.column_names().map(str::to_owned).collect();
     let columns: Vec<u32> =
         wanted.iter().copied().filter(|attribute| present.contains(&format!("a{attribute:x}"))).collect();
     let list: String = columns.iter().map(|attribute| format!(", a{attribute:x}")).collect();

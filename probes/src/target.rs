@@ -1,5 +1,7 @@
 //! What is walked: where things are, and where each value came from. No secret in here.
 
+mod summary;
+
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
@@ -10,10 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::profile::Profile;
 use crate::starttls::StartTls;
-use nssight_diagnosis::fact::Hop;
-use nssight_diagnosis::verdict::Names;
 use nssight_diagnosis::vocabulary::Peer;
-use nssight_diagnosis::{Component, Layer};
+
+pub use self::summary::{NamedHop, TargetSummary};
 
 /// Which part this host plays; it follows from the configuration's sections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -301,53 +302,6 @@ pub enum Question {
     Http,
 }
 
-/// The target as a report shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct TargetSummary {
-    /// What the peer is. Reports of version 1 do not say.
-    #[serde(default)]
-    pub profile: Profile,
-    /// Which part this host plays.
-    pub role: Option<Role>,
-    /// Configuration files that were read.
-    pub config_files: Vec<String>,
-    /// The database, as NSS is told it.
-    pub database: Option<Setting<String>>,
-    /// Nickname of the certificate.
-    pub nickname: Option<Setting<String>>,
-    /// The file with our certificate, where it is in one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate_file: Option<Setting<String>>,
-    /// The file with our key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key_file: Option<Setting<String>>,
-    /// The file with the CAs that are trusted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub authorities_file: Option<Setting<String>>,
-    /// The directory with the CAs that are trusted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub authorities_directory: Option<Setting<String>>,
-    /// The name that the peer's certificate must have, where that is not its host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub server_name: Option<Setting<String>>,
-    /// Host and port of the bridge.
-    pub bridge: Option<Setting<String>>,
-    /// Host name of the server behind the bridge.
-    pub server: Option<Setting<String>>,
-    /// User name of the request.
-    pub user: Option<Setting<String>>,
-    /// Lowest TLS version.
-    pub tls_min: Option<TlsVersion>,
-    /// Highest TLS version.
-    pub tls_max: Option<TlsVersion>,
-    /// Where the password came from.
-    pub password_source: String,
-    /// The last layer of the walk.
-    pub until: Layer,
-    /// Time that one layer may take, in milliseconds.
-    pub timeout_ms: u64,
-}
-
 impl Target {
     /// The NSS database, where there is one.
     pub fn database(&self) -> Option<&Setting<Database>> {
@@ -403,77 +357,5 @@ impl Target {
     /// The peer as a subject.
     pub fn peer(&self) -> &'static str {
         self.profile().details().subject
-    }
-
-    /// For a report.
-    pub fn summary(&self, until: Layer) -> TargetSummary {
-        let path = |path: &Option<Setting<PathBuf>>| {
-            path.as_ref().map(|path| Setting::new(path.value.display().to_string(), path.origin.clone()))
-        };
-        let files = self.files().cloned().unwrap_or_default();
-        let database = self.database();
-        TargetSummary {
-            profile: self.profile(),
-            role: Some(self.role),
-            config_files: self.config_files.iter().map(|path| path.display().to_string()).collect(),
-            database: database.map(|it| Setting::new(it.value.argument.display().to_string(), it.origin.clone())),
-            nickname: self.nickname().cloned(),
-            certificate_file: path(&files.certificate),
-            key_file: path(&files.key),
-            authorities_file: path(&files.authorities),
-            authorities_directory: path(&files.directory),
-            server_name: self.server_name.clone(),
-            bridge: self.bridge.as_ref().map(|bridge| Setting::new(bridge.value.to_string(), bridge.origin.clone())),
-            server: self.server.clone(),
-            user: self.user.clone(),
-            tls_min: Some(self.tls.value.0),
-            tls_max: Some(self.tls.value.1),
-            password_source: self.password.to_string(),
-            until,
-            timeout_ms: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
-        }
-    }
-}
-
-/// One hop of the way to what is asked for. Facts and events of the wire say which one they are about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct NamedHop {
-    /// The session, as facts name it.
-    pub hop: Hop,
-    /// What its far end is called: "peer", "bridge", "server".
-    pub name: String,
-    /// Where that is, as far as the target says it: host and port of what is connected to, the host of what is behind it.
-    pub address: Option<String>,
-}
-
-impl TargetSummary {
-    /// The hops of its profile, in the order of the way.
-    pub fn hops(&self) -> Vec<NamedHop> {
-        let address = |hop: Hop| match hop {
-            Hop::Peer => self.bridge.as_ref().map(|bridge| bridge.value.clone()),
-            Hop::Server => self.server.as_ref().map(|server| server.value.clone()),
-        };
-        let hops = self.profile.details().hops.iter();
-        hops.map(|(hop, name)| NamedHop { hop: *hop, name: (*name).to_owned(), address: address(*hop) }).collect()
-    }
-
-    /// The target's own names, for what a cause advises.
-    pub fn names(&self) -> Names {
-        let peer = self.bridge.as_ref().and_then(|bridge| bridge.value.rsplit_once(':'));
-        Names {
-            database: self.database.as_ref().map(|database| database.value.clone()),
-            nickname: self.nickname.as_ref().map(|nickname| nickname.value.clone()),
-            host: peer.map(|(host, _)| host.trim_start_matches('[').trim_end_matches(']').to_owned()),
-            port: peer.map(|(_, port)| port.to_owned()),
-            peer: match (self.profile.details().peer, &self.database) {
-                (Peer::Plain, None) => Peer::Files,
-                (peer, _) => peer,
-            },
-            ours: match self.role {
-                Some(Role::Bridge) => Some(Component::Bridge),
-                Some(Role::Server) => Some(Component::Server),
-                Some(Role::Client) | None => None,
-            },
-        }
     }
 }

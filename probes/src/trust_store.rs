@@ -351,7 +351,12 @@ impl Files<'_> {
     }
 
     fn letters(&self, stored: &Stored, is_leaf: bool) -> Letters {
-        let Stored::Database(stored) = stored else { return Letters::ForServers };
+        let stored = match stored {
+            Stored::Database(stored) => stored,
+            // OpenSSL wants the root, whatever else of a chain is in the file (X509_V_FLAG_PARTIAL_CHAIN in X509_VERIFY_PARAM_set_flags(3)).
+            Stored::File(der) if x509::is_signed_by(der, der) => return Letters::ForServers,
+            Stored::File(_) => return Letters::Plain,
+        };
         let trust = stored.trust();
         if trust.distrusted() {
             Letters::Distrusted

@@ -4,8 +4,11 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
+use nssight_diagnosis::Status;
+use nssight_diagnosis::fact::Facts;
+use nssight_diagnosis::judge::{Case, judge};
+use nssight_diagnosis::signal::{Shown, signal};
 use nssight_diagnosis::vocabulary::Outcome;
-use nssight_diagnosis::{Cause, Status};
 use nssight_probes::report::Subject;
 use nssight_probes::{Report, resources};
 use nssight_reports::nagios::{self, State};
@@ -87,8 +90,15 @@ pub(crate) fn usage(message: impl std::fmt::Display) -> ExitCode {
 /// Says on standard error why nothing came of it: the command line, or a host that is short of something.
 pub(crate) fn failed(error: &std::io::Error) -> ExitCode {
     match resources::missing(error) {
-        Some(_) => {
-            terminal::say(format_args!("{}: {error}", Cause::HostResources.id()));
+        Some(short) => {
+            let shown = Shown::new(signal::HOST_RESOURCES);
+            let mut facts = Facts::default();
+            facts.put(short);
+            let judgement = judge(&Case { shown: vec![&shown], facts: facts.iter().collect() });
+            match judgement.first() {
+                Some(first) => terminal::say(format_args!("{}: {error}", first.cause)),
+                None => terminal::say(format_args!("{error}")),
+            }
             ExitCode::from(INCONCLUSIVE)
         }
         None => usage(error),

@@ -101,3 +101,23 @@ impl<R: Read> Read for Bounded<R> {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_files_of_a_run_have_one_budget() {
+        let budget = Budget::default();
+        let all = |budget: &Budget| {
+            let mut text = Vec::new();
+            budget.bounded(budget.counted(&b"a line of a log\n"[..])).read_to_end(&mut text)
+        };
+        budget.packed.set(UNPACKED_AT_MOST);
+        budget.unpacked.set(UNPACKED_AT_MOST - 1);
+        assert!(all(&budget).is_err(), "the end comes with the byte that is too many");
+        let next = all(&budget).expect_err("the first file took what there was").to_string();
+        assert!(next.contains("8 GiB"), "{next}");
+        assert_eq!(all(&Budget::default()).expect("another run has its own"), 16);
+    }
+}

@@ -28,6 +28,14 @@ fn causes(question: &str) -> Vec<String> {
     causes.map(|cause| cause["cause"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Where a chain was refused and nothing says why, the usual reason is the first.
+#[test]
+fn a_refusal_without_a_reason_has_the_usual_one_first() {
+    for message in ["certificate verify failed", "GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR", "-8164"] {
+        assert_eq!(causes(message)[0], "peer-cert-untrusted", "{message}");
+    }
+}
+
 #[test]
 fn options_may_stand_behind_the_message() {
     let before = explain(&["-5938"]);

@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,6 +11,7 @@ use std::time::Instant;
 
 use common::{Case, binary, run};
 use nssight_fixtures::nssdb::DbFormat;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A user that nothing else runs as.
 const ALONE: &str = "64321";
@@ -71,6 +73,35 @@ fn a_host_without_threads_or_descriptors_is_a_finding() {
         assert!(done.code != Some(101) && !done.stderr.contains("panicked"), "{limit}: {done:#?}");
     }
     assert!(found >= 4, "host-resources was named {found} times");
+}
+
+#[test]
+fn an_exporter_without_descriptors_is_a_finding() {
+    let case = Case::new();
+    let database = case.database(DbFormat::Sql);
+    let target = format!("[[target]]\nname = \"a\"\ndb = {database:?}\nbridge = \"localhost:1\"\n");
+    let targets = case.file("targets.toml", target);
+    let mut found = 0;
+    for number in 8..=40 {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={number}")).arg(binary().get_program());
+        command.args(["exporter", "--listen", "127.0.0.1:0"]).arg(&targets).stdin(Stdio::null());
+        let mut exporter = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        for line in BufReader::new(exporter.stderr.take().unwrap()).lines().map_while(Result::ok) {
+            if line.contains("listening on") {
+                kill_process(Pid::from_child(&exporter), Signal::TERM).unwrap();
+            }
+            said += &line;
+        }
+        let code = exporter.wait().unwrap().code();
+        assert!(matches!(code, Some(0 | 3)) && !said.contains("panicked"), "{number}: {code:?} {said}");
+        if code == Some(3) {
+            assert!(said.contains("host-resources"), "{number}: {said}");
+            found += 1;
+        }
+    }
+    assert!((4..33).contains(&found), "host-resources was named {found} times");
 }
 
 #[test]

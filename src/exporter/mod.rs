@@ -14,6 +14,7 @@ mod store;
 mod walked;
 mod walks;
 
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -44,6 +45,8 @@ const GRACE: Duration = Duration::from_millis(2500);
 const BURIAL: Duration = Duration::from_millis(1500);
 /// and answers so long to be taken.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// More than the runtime, its signals, the listener and a pipe to the walks have open.
+const FILES: usize = 16;
 
 pub(crate) fn run(options: &ExporterOptions) -> ExitCode {
     if options.healthcheck {
@@ -73,6 +76,7 @@ fn serve(options: &ExporterOptions, file: &Path, targets: TargetsFile) -> io::Re
         }
         None => None,
     };
+    reserve()?;
     let cores = available_parallelism().map_or(1, usize::from);
     let jobs = options.jobs.unwrap_or_else(|| u32::try_from(cores).unwrap_or(1));
     // Walks, and whatever else may wait for a file, have threads of their own; what is left is done in no time.
@@ -81,8 +85,9 @@ fn serve(options: &ExporterOptions, file: &Path, targets: TargetsFile) -> io::Re
     let walks = Walks::new(options.cache, jobs, store, figures.clone(), closing.clone())?;
     walks.set_targets(targets.targets);
     let result = runtime.block_on(async {
-        let listener = listen(options.listen).await?;
+        // Whoever is told where it listens may end it at once.
         let mut signals = Signals::new()?;
+        let listener = listen(options.listen).await?;
         let hosts = Hosts::new(listener.local_addr()?, &options.allow_host);
         let app = hosts::only(hosts, routes::router(walks.clone(), figures.clone()));
         let serving = tokio::spawn(http::serve(listener, app, Connections::new(figures.clone()), closing));
@@ -110,6 +115,11 @@ fn serve(options: &ExporterOptions, file: &Path, targets: TargetsFile) -> io::Re
     runtime.shutdown_background();
     copies::clear_before_the_end();
     result
+}
+
+/// Whether the files can be opened that the start needs: the runtime does not say so where it gets none for its signals, it panics.
+fn reserve() -> io::Result<()> {
+    (0..FILES).map(|_| File::open("/dev/null")).collect::<io::Result<Vec<_>>>().map(drop)
 }
 
 async fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -14,6 +14,7 @@ mod hosts;
 mod icmp;
 pub mod modules;
 pub mod password_file;
+pub mod peer_argument;
 mod peer_name;
 pub mod plan;
 pub mod policy;

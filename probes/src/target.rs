@@ -14,7 +14,7 @@ use crate::profile::Profile;
 use crate::starttls::StartTls;
 use nssight_diagnosis::vocabulary::Peer;
 
-pub use self::summary::{NamedHop, TargetSummary};
+pub use self::summary::{CredentialsKind, NamedHop, TargetSummary};
 
 /// Which part this host plays; it follows from the configuration's sections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nssight_diagnosis::verdict::diagnose;
 use nssight_diagnosis::{Finding, Layer};
 use nssight_probes::report::{self as schema, Report};
-use nssight_probes::target::{PasswordSource, TargetSummary};
+use nssight_probes::target::{CredentialsKind, PasswordSource, TargetSummary};
 use nssight_probes::wire::WireEvent;
 use nssight_probes::{Observer, Plan, Profile, SeenCertificate, Settings, Walk};
 use time::OffsetDateTime;
@@ -119,6 +119,7 @@ pub fn summary(settings: Option<&Settings>, plan: &Plan) -> TargetSummary {
             config_files: Vec::new(),
             database: None,
             nickname: None,
+            credentials: CredentialsKind::default(),
             certificate_file: None,
             key_file: None,
             authorities_file: None,

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use nssight_diagnosis::{Cause, Layer};
+use nssight_probes::peer_argument::PeerArgument;
 use nssight_probes::settings::{BRIDGE_PORT, FileOverrides, Overrides};
 use nssight_probes::starttls::StartTls;
 use nssight_probes::target::{Endpoint, Family, Question, TlsVersion};
@@ -104,15 +105,12 @@ pub(crate) struct DiagnoseOptions {
     pub(crate) trace_against: Vec<OsString>,
 }
 
-/// Where a host alone is asked.
-const HTTPS_PORT: u16 = 443;
-
 /// What is walked, and how.
 #[derive(Args)]
 pub(crate) struct WalkedOptions {
-    /// The TLS peer: any TLS server that asks for a client certificate, or a bridge [default port: 443]
-    #[arg(value_name = "HOST[:PORT]", value_parser = peer, conflicts_with = "bridge")]
-    peer: Option<Endpoint>,
+    /// The TLS peer: any TLS server that asks for a client certificate, or a bridge; or a URL, as https://… or postgres://… [default port: 443]
+    #[arg(value_name = "HOST[:PORT]", conflicts_with = "bridge")]
+    peer: Option<PeerArgument>,
     /// Read this client.conf, server.conf or bridge.conf; without it and without --db, /etc/sigul/client.conf and
     /// ~/.sigul/client.conf
     #[arg(short = 'c', long, value_name = "FILE")]
@@ -299,19 +297,16 @@ impl WalkedOptions {
     /// What the command line says about the target.
     pub(crate) fn overrides(&self) -> Overrides {
         let overrides = self.target.overrides(self.walk.connect);
-        let bridge = self.peer.clone().or(overrides.bridge);
+        let peer = self.peer.as_ref();
+        let bridge = peer.map(|peer| peer.endpoint.clone()).or(overrides.bridge);
+        let starttls = overrides.starttls.or(peer.and_then(|peer| peer.starttls));
         let question = match self.walk.probe {
             Word::Http => Some(Question::Http),
             Word::None => None,
         };
         let plain = self.peer.is_some() && self.config.is_none();
-        Overrides { bridge, plain, patience: self.walk.patience, question, ..overrides }
+        Overrides { bridge, plain, starttls, patience: self.walk.patience, question, ..overrides }
     }
-}
-
-/// A TLS server, which a host alone asks for on the port of HTTPS.
-fn peer(text: &str) -> Result<Endpoint, String> {
-    Endpoint::parse(text, HTTPS_PORT)
 }
 
 /// A bridge, on its usual port where none is named.

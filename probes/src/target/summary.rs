@@ -12,6 +12,17 @@ use serde::{Deserialize, Serialize};
 use super::{Role, Setting, Target, TlsVersion};
 use crate::profile::Profile;
 
+/// What our certificates are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CredentialsKind {
+    /// An NSS database. Reports that do not say knew no other.
+    #[default]
+    Database,
+    /// Files.
+    Files,
+}
+
 /// The target as a report shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TargetSummary {
@@ -26,6 +37,9 @@ pub struct TargetSummary {
     pub database: Option<Setting<String>>,
     /// Nickname of the certificate.
     pub nickname: Option<Setting<String>>,
+    /// Where our certificates are.
+    #[serde(default)]
+    pub credentials: CredentialsKind,
     /// The file with our certificate, where it is in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_file: Option<Setting<String>>,
@@ -73,6 +87,7 @@ impl Target {
             config_files: self.config_files.iter().map(|path| path.display().to_string()).collect(),
             database: database.map(|it| Setting::new(it.value.argument.display().to_string(), it.origin.clone())),
             nickname: self.nickname().cloned(),
+            credentials: if self.files().is_some() { CredentialsKind::Files } else { CredentialsKind::Database },
             certificate_file: path(&files.certificate),
             key_file: path(&files.key),
             authorities_file: path(&files.authorities),
@@ -120,8 +135,8 @@ impl TargetSummary {
             nickname: self.nickname.as_ref().map(|nickname| nickname.value.clone()),
             host: peer.map(|(host, _)| host.trim_start_matches('[').trim_end_matches(']').to_owned()),
             port: peer.map(|(_, port)| port.to_owned()),
-            peer: match (self.profile.details().peer, &self.database) {
-                (Peer::Plain, None) => Peer::Files,
+            peer: match (self.profile.details().peer, self.credentials) {
+                (Peer::Plain, CredentialsKind::Files) => Peer::Files,
                 (peer, _) => peer,
             },
             ours: match self.role {

@@ -10,7 +10,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use nssight_diagnosis::Layer;
+use nssight_probes::peer_argument::PeerArgument;
 use nssight_probes::settings::BRIDGE_PORT;
+use nssight_probes::starttls::StartTls;
 use nssight_probes::target::{Endpoint, Question, TlsVersion};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
@@ -35,6 +37,13 @@ pub(crate) struct Entry {
     pub(crate) config: Option<PathBuf>,
     pub(crate) db: Option<String>,
     pub(crate) nickname: Option<String>,
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    pub(crate) cacert: Option<PathBuf>,
+    pub(crate) capath: Option<PathBuf>,
+    pub(crate) peer: Option<Parsed<PeerArgument>>,
+    pub(crate) servername: Option<Parsed<Host>>,
+    pub(crate) starttls: Option<Parsed<StartTls>>,
     pub(crate) bridge: Option<Parsed<Endpoint>>,
     pub(crate) server: Option<Parsed<Host>>,
     pub(crate) user: Option<String>,
@@ -83,6 +92,13 @@ pub(crate) const KEYS: &[&str] = &[
     "config",
     "db",
     "nickname",
+    "cert",
+    "key",
+    "cacert",
+    "capath",
+    "peer",
+    "servername",
+    "starttls",
     "bridge",
     "server",
     "user",
@@ -259,7 +275,7 @@ macro_rules! from_text {
     })+ };
 }
 
-from_text!(Layer, TlsVersion, Variable, Host);
+from_text!(Layer, TlsVersion, Variable, Host, PeerArgument, StartTls);
 
 impl<'de, T: FromText> Deserialize<'de> for Parsed<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -237,15 +237,22 @@ impl Source<'_> {
         let entry = entry.into_inner();
         let config = entry.config.as_ref().or(defaults.config.as_ref());
         let database = entry.db.as_ref().or(defaults.db.as_ref());
-        if config.is_none() && database.is_none() {
-            return Err(self.at(&span, "this target names neither a config nor a db"));
+        let files = self.files(&entry, defaults);
+        let peer = entry.peer.as_ref().or(defaults.peer.as_ref()).map(|peer| peer.0.clone());
+        if config.is_none() && database.is_none() && !files.any() && peer.is_none() {
+            return Err(self.at(&span, "this target names neither a config, nor a db, nor files, nor a peer"));
         }
+        let plain = peer.is_some() && config.is_none();
         let bridge = entry.bridge.as_ref().or(defaults.bridge.as_ref()).map(|bridge| bridge.0.clone());
+        let own_peer = entry.peer.as_ref().map(|peer| peer.0.endpoint.to_string());
+        let starttls = entry.starttls.as_ref().or(defaults.starttls.as_ref()).map(|protocol| protocol.0);
+        let starttls = starttls.or(peer.as_ref().and_then(|peer| peer.starttls));
+        let bridge = peer.map(|peer| peer.endpoint).or(bridge);
         let named = entry.name.as_ref().map(|name| name.get_ref().0.clone());
         // What is its own tells a target from the others; what it has from the defaults does not.
         let own_config = entry.config.as_ref().map(|path| path.display().to_string());
         let own_bridge = entry.bridge.as_ref().map(|bridge| bridge.0.to_string());
-        let name = named.or(own_config).or(own_bridge).or_else(|| entry.db.clone());
+        let name = named.or(own_config).or(own_peer).or(own_bridge).or_else(|| entry.db.clone());
         let Some(name) = name else {
             return Err(self.at(&span, "this target has nothing of its own to be named after; give it a name"));
         };
@@ -253,11 +260,11 @@ impl Source<'_> {
             database: database.map(|argument| self.database(argument)),
             nickname: entry.nickname.or_else(|| defaults.nickname.clone()),
             bridge,
-            files: FileOverrides::default(),
-            plain: false,
-            server_name: None,
+            files,
+            plain,
+            server_name: entry.servername.as_ref().or(defaults.servername.as_ref()).map(|name| name.0.0.clone()),
             family: None,
-            starttls: None,
+            starttls,
             server: entry.server.as_ref().or(defaults.server.as_ref()).map(|host| host.0.0.clone()),
             user: entry.user.or_else(|| defaults.user.clone()),
             tls_min: entry.tls_min.as_ref().or(defaults.tls_min.as_ref()).map(|version| version.0),
@@ -295,6 +302,22 @@ impl Source<'_> {
     }
 
     /// NSS's argument with its directory counted from the file's.
+    /// Files of an entry and of the defaults; the entry's own are never mixed with a database of the defaults.
+    fn files(&self, entry: &Entry, defaults: &Entry) -> FileOverrides {
+        if entry.db.is_some() || entry.config.is_some() {
+            return FileOverrides::default();
+        }
+        let path = |own: &Option<PathBuf>, usual: &Option<PathBuf>| {
+            own.as_ref().or(usual.as_ref()).map(|path| self.directory.join(path))
+        };
+        FileOverrides {
+            certificate: path(&entry.cert, &defaults.cert),
+            key: path(&entry.key, &defaults.key),
+            authorities: path(&entry.cacert, &defaults.cacert),
+            directory: path(&entry.capath, &defaults.capath),
+        }
+    }
+
     fn database(&self, argument: &str) -> OsString {
         let prefixes = ["sql:", "dbm:", "extern:", "multiaccess:"];
         let prefix = prefixes.into_iter().find(|prefix| argument.starts_with(prefix)).unwrap_or_default();

@@ -8,7 +8,7 @@ use common::lab::{client, to_its_end, words};
 use common::{Case, NICKNAME, PKI, binary, hold_to_schema};
 use nssight_fixtures::deployment::Deployment;
 use nssight_fixtures::endpoint::{Behaviour, Endpoint, Leave, Options};
-use nssight_fixtures::fault::{Change, Queue};
+use nssight_fixtures::fault::{self, Change, Queue};
 use nssight_fixtures::nssdb::DbFormat;
 use serde_json::Value;
 
@@ -66,6 +66,21 @@ fn each_mistake_is_named() {
         assert_eq!(said(&report), ("fail", layer, cause), "{report:#}");
         assert_eq!(differences(&report), [difference], "{report:#}");
     }
+}
+
+/// A program whose own deadline comes soon after its request has waited for nothing worth the name, and nobody ended its session.
+#[test]
+fn a_deadline_that_comes_early_is_nobodys_end() {
+    let case = Case::new();
+    let fault = fault::all().unwrap().into_iter().find(|fault| fault.id == "server-hangs-after-inner").unwrap();
+    let lab = Deployment::start(&case.path(""), &fault.change, DbFormat::Sql).unwrap();
+    let report = case.path("report.json");
+    let before = [env!("CARGO_BIN_EXE_nssight"), "trace", "--json", "--output", report.to_str().unwrap(), "--"];
+    let client = client(&lab, &["--timeout", "1"], "list-users");
+    to_its_end(words(&[], &before.into_iter().map(str::to_owned).chain(client).collect::<Vec<_>>()));
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
+    assert_ne!(said(&report).2, Some("no-reply"), "{report:#}");
+    assert!(!report["verdict"]["summary"].as_str().unwrap().contains("session ended"), "{report:#}");
 }
 
 /// It works, as long as nothing depends on random numbers that nobody else has.

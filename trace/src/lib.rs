@@ -43,4 +43,10 @@ impl Ending {
         let by = |signal: i32| SIGNALS.contains(&signal);
         self.signal.is_some_and(by) || self.exit.is_some_and(|code| code == OF_TIMEOUT || by(code - 128))
     }
+
+    /// Whether the alarm ended it that it had set for itself.
+    pub fn is_its_own_deadline(self) -> bool {
+        const ALARM: i32 = 14;
+        self.signal == Some(ALARM) || self.exit == Some(128 + ALARM)
+    }
 }

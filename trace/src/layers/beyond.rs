@@ -105,8 +105,11 @@ impl Story {
         let is_silent = outer.outer_ends == 0 && (outer.log.end.is_none() || outer.gave_up_first());
         let silence = outer.last_received_ns.map_or(0, |last| self.until_ns.saturating_sub(last));
         let hung = is_silent && Duration::from_nanos(silence) >= WORTH_WAITING;
-        if is_silent && !hung && ending.is_interrupted() && !outer.reply_whole {
-            let summary = "somebody ended the program before the reply was whole";
+        if is_silent && !hung && !outer.reply_whole && (ending.is_interrupted() || ending.is_its_own_deadline()) {
+            let summary = match ending.is_interrupted() {
+                true => "somebody ended the program before the reply was whole",
+                false => "the program's own deadline came before the reply was whole",
+            };
             return Some(proves_nothing(notes.facts().clone(), summary.to_owned()));
         }
         let signal_of = Profile::of(Peer::Bridge).details().refusal;

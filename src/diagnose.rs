@@ -27,7 +27,7 @@ pub(crate) fn plan(options: &DiagnoseOptions) -> Result<Plan, ExitCode> {
     let plan =
         Plan::new(walk.until, walk.exclude.clone()).map_err(|error| exit::usage_in(options.output.format, error))?;
     match walk.dry_run {
-        true => Err(dry_run(&plan, walk.retries, !options.trace_against.is_empty())),
+        true => Err(dry_run(&plan, options)),
         false => Ok(plan),
     }
 }
@@ -70,9 +70,10 @@ fn name(target: &TargetSummary, config: Option<&Path>) -> String {
     bridge.or(config).or(database).unwrap_or_else(|| "this host".to_owned())
 }
 
-fn dry_run(plan: &Plan, retries: u32, has_program: bool) -> ExitCode {
+fn dry_run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
+    let (retries, has_program) = (options.walked.walk.retries, !options.trace_against.is_empty());
     let mut out = terminal::stdout(Kind::Text);
-    for layer in plan.layers() {
+    for layer in plan.layers(options.walked.overrides().has_files()) {
         let note = if plan.walks(layer) { "" } else { "  left out" };
         let _ = writeln!(out, "{layer}{note}");
     }

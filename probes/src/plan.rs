@@ -54,10 +54,11 @@ impl Plan {
         }
     }
 
-    /// The layers up to the last one, those left out included; a profile may have fewer.
-    pub fn layers(&self) -> impl Iterator<Item = Layer> + use<> {
+    /// The layers up to the last one, those left out included, with certificates in files or in a database; a profile may have fewer.
+    pub fn layers(&self, has_files: bool) -> impl Iterator<Item = Layer> + use<> {
         let until = self.until;
-        layers().filter(move |layer| *layer <= until)
+        let others = if has_files { Layer::NssDb } else { Layer::Credentials };
+        layers().filter(move |layer| *layer <= until && *layer != others)
     }
 
     /// The probes of a target up to the last layer, those left out included; with those behind a question where one is asked.

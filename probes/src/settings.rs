@@ -65,6 +65,13 @@ pub struct Overrides {
     pub question: Option<Question>,
 }
 
+impl Overrides {
+    /// Whether the certificates are in files, as far as these say it.
+    pub fn has_files(&self) -> bool {
+        self.files.any() || self.plain && self.database.is_none()
+    }
+}
+
 /// Files that the command line names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileOverrides {

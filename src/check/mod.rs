@@ -176,7 +176,7 @@ fn dry_run(targets: &[CheckTarget]) -> io::Result<()> {
         if let Some(key) = key {
             *bridges.entry(key).or_default() += 1;
         }
-        let walked = target.plan.layers().filter(|layer| target.plan.walks(*layer));
+        let walked = target.plan.layers(target.overrides.has_files()).filter(|layer| target.plan.walks(*layer));
         let layers: Vec<&str> = walked.map(|layer| layer.as_str()).collect();
         let layers = match layers.as_slice() {
             [first, .., last] if target.plan.excluded.is_empty() => format!("{first} … {last}"),

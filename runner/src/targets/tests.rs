@@ -90,7 +90,7 @@ fn errors_name_line_and_key() {
         ("[[target]]\ndb = 'd'\ndeadline = 99999999999999", &["t.toml:3:", "between 1 and 86400"]),
         ("[[target]]\ndb = 'd'\nlabels = { 'a b' = 'x' }", &["t.toml:3:", "name of a label"]),
         ("[[target]]\ndb = 'd'\nname = ' '", &["t.toml:3:", "name is empty"]),
-        ("[[target]]\nname = 'a'", &["t.toml:1:", "neither a config nor a db"]),
+        ("[[target]]\nname = 'a'", &["t.toml:1:", "neither a config, nor a db, nor files, nor a peer"]),
         ("[defaults]\ndb = 'd'\n\n[[target]]\nuser = 'x'", &["t.toml:4:", "give it a name"]),
         ("[defaults]\nname = 'd'\n[[target]]\ndb = 'x'", &["t.toml:2:", "[defaults]"]),
         ("[[target]]\nname='a'\ndb='d'\n\n[[target]]\nname='a'\ndb='e'", &["t.toml:5:", "\"a\"", "line 1"]),

@@ -3,6 +3,7 @@
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{Alternative, Cause, CertificateRole, Fact, Finding, Layer, Status, verdict};
 use nssight_probes::report::Subject;
+use nssight_probes::target::CredentialsKind;
 use nssight_probes::{Report, SeenCertificate};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -184,22 +185,32 @@ pub(crate) fn sign(status: Status) -> &'static str {
     }
 }
 
-/// What was opened and what did it.
-pub(crate) fn colophon(subject: &Subject) -> String {
-    let report = &subject.report;
-    let connections = match report.connections_opened {
+/// How many connections were opened.
+pub(crate) fn connections(report: &Report) -> String {
+    match report.connections_opened {
         0 => "no connection was opened".to_owned(),
         1 => "one connection was opened".to_owned(),
         more => format!("{more} connections were opened"),
-    };
-    let tries = if subject.tries > 1 { format!(" in {} tries", subject.tries) } else { String::new() };
+    }
+}
+
+/// The library that made the session.
+pub(crate) fn library(report: &Report) -> String {
     let tool = &report.tool;
+    match report.target.credentials {
+        CredentialsKind::Database => format!("NSS {}, NSPR {}", tool.nss, tool.nspr),
+        CredentialsKind::Files => format!("OpenSSL {}", tool.openssl),
+    }
+}
+
+/// What was opened and what did it.
+pub(crate) fn colophon(subject: &Subject) -> String {
+    let report = &subject.report;
+    let tries = if subject.tries > 1 { format!(" in {} tries", subject.tries) } else { String::new() };
+    let (library, connections) = (library(report), connections(report));
     format!(
-        "nssight {} with NSS {}, NSPR {} and OpenSSL {}; walked at {} in {:.1} s{tries}; {connections}",
-        tool.version,
-        tool.nss,
-        tool.nspr,
-        tool.openssl,
+        "nssight {} with {library}; walked at {} in {:.1} s{tries}; {connections}",
+        report.tool.version,
         report.started,
         subject.duration.as_secs_f64()
     )

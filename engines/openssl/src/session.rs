@@ -22,11 +22,14 @@ use crate::messages::{Message, NEW_SESSION_TICKET};
 use crate::record::Records;
 use crate::sealed::Secrets;
 
-/// TLS 1.2 and 1.3, as on the wire.
+/// Versions as on the wire.
+const TLS_10: u16 = 0x0301;
+const TLS_11: u16 = 0x0302;
 const TLS_12: u16 = 0x0303;
 const TLS_13: u16 = 0x0304;
-/// OpenSSL 3 takes no version before 1.2 at its security level 1 (SSL_CTX_set_security_level(3)).
-const WITHOUT_OLD_VERSIONS: u32 = 1;
+/// From these security levels on OpenSSL offers no TLS 1.0 and no TLS 1.1 (ssl_security_default_callback in ssl_cert.c).
+const WITHOUT_TLS_10: u32 = 3;
+const WITHOUT_TLS_11: u32 = 4;
 /// The reason of an alert that was received is this and the alert's number (`SSL_AD_REASON_OFFSET` of ssl.h).
 const ALERTS: i32 = 1000;
 /// `X509_V_ERR_HOSTNAME_MISMATCH` and `X509_V_ERR_IP_ADDRESS_MISMATCH`.
@@ -87,8 +90,8 @@ pub struct Session {
 
 fn version_of(wire: u16) -> Option<SslVersion> {
     Some(match wire {
-        0x0301 => SslVersion::TLS1,
-        0x0302 => SslVersion::TLS1_1,
+        TLS_10 => SslVersion::TLS1,
+        TLS_11 => SslVersion::TLS1_1,
         TLS_12 => SslVersion::TLS1_2,
         TLS_13 => SslVersion::TLS1_3,
         _ => return None,
@@ -96,7 +99,7 @@ fn version_of(wire: u16) -> Option<SslVersion> {
 }
 
 fn wire_of(version: SslVersion) -> u16 {
-    let known = [0x0301, 0x0302, TLS_12, TLS_13];
+    let known = [TLS_10, TLS_11, TLS_12, TLS_13];
     known.into_iter().find(|wire| version_of(*wire) == Some(version)).unwrap_or(0)
 }
 
@@ -161,7 +164,11 @@ impl Session {
         });
         let (low, high) = (context.min_proto_version(), context.max_proto_version());
         let context = context.build();
-        let lowest = if context.security_level() >= WITHOUT_OLD_VERSIONS { TLS_12 } else { 0x0301 };
+        let lowest = match context.security_level() {
+            WITHOUT_TLS_11.. => TLS_12,
+            WITHOUT_TLS_10 => TLS_11,
+            _ => TLS_10,
+        };
         let versions = (low.map_or(lowest, wire_of).max(lowest), high.map_or(TLS_13, wire_of));
         let mut ssl = Ssl::new(&context)?;
         let parameters = ssl.param_mut();

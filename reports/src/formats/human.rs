@@ -132,13 +132,8 @@ impl<W: Write> Human<W> {
     pub fn colophon(&mut self, report: &Report) -> io::Result<()> {
         if matches!(self.detail, Detail::Normal | Detail::Verbose) {
             writeln!(self.out)?;
-            let connections = match report.connections_opened {
-                0 => "no connection was opened".to_owned(),
-                1 => "one connection was opened".to_owned(),
-                more => format!("{more} connections were opened"),
-            };
-            let tool = &report.tool;
-            let line = format!("nssight {} with NSS {}, NSPR {}; {connections}", tool.version, tool.nss, tool.nspr);
+            let (library, connections) = (words::library(report), words::connections(report));
+            let line = format!("nssight {} with {library}; {connections}", report.tool.version);
             writeln!(self.out, "{}", line.dimmed())?;
         }
         self.out.flush()

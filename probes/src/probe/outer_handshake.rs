@@ -221,7 +221,8 @@ fn note_versions(client: &dyn TlsSession, asked: (TlsVersion, TlsVersion), notes
         _ => fact::OfferSpan::OlderAlone,
     });
     let asked = (asked.0.wire(), asked.1.wire());
-    if offered == asked {
+    // Where nobody asks, OpenSSL may offer older ones as well.
+    if offered.0 <= asked.0 && offered.1 >= asked.1 {
         notes.put(fact::OfferVersions::AsAsked);
     } else {
         notes.put(fact::OfferVersions::CutByPolicy);

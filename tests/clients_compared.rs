@@ -169,7 +169,7 @@ fn a_certificate_that_the_peer_rejects_fails_for_all_of_them() {
 
 /// A server for TLS 1.3 that thinks for so long about each client's certificate, and then refuses it.
 fn refuses_after(after: Duration) -> u16 {
-    judging(Judge { after, refuses: true, speaks_first: true, tickets: 2 }, usize::MAX).0
+    judging(Judge { after, refuses: true, speaks_first: true, tickets: 2, leaves: false }, usize::MAX).0
 }
 
 #[test]

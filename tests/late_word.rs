@@ -20,7 +20,7 @@ fn diagnosed(judge: Judge, flags: &[&str]) -> Run {
     run
 }
 
-const REFUSES: Judge = Judge { after: Duration::ZERO, refuses: true, speaks_first: false, tickets: 2 };
+const REFUSES: Judge = Judge { after: Duration::ZERO, refuses: true, speaks_first: false, tickets: 2, leaves: false };
 const ACCEPTS: Judge = Judge { refuses: false, ..REFUSES };
 const JSON: [&str; 2] = ["--format", "json"];
 
@@ -38,6 +38,23 @@ fn a_refusal_is_waited_for() {
         assert_eq!(run.code, Some(1), "{millis} ms, {speaks_first}: {run:#?}");
         assert_eq!(run.verdict(), ("outer-handshake".to_owned(), "client-cert-rejected".to_owned()), "{run:#?}");
         assert_ne!(run.report()["verdict"]["confidence"], "certain", "{run:#?}");
+    }
+}
+
+/// Its tickets and its end come in one packet, or not: that must not make a difference.
+#[test]
+fn a_ticket_is_seen_also_where_the_end_comes_with_it() {
+    for tickets in [0, 2] {
+        for _ in 0..8 {
+            let run = diagnosed(Judge { leaves: true, tickets, ..ACCEPTS }, &JSON);
+            let expected = if tickets == 0 { ("likely", "unconfirmed") } else { ("certain", "yes") };
+            let verdict = &run.report()["verdict"];
+            assert_eq!(
+                (verdict["confidence"].as_str(), authentication(&run).as_deref()),
+                (Some(expected.0), Some(expected.1)),
+                "{run:#?}"
+            );
+        }
     }
 }
 

@@ -167,6 +167,14 @@ impl SessionLog {
         self.conversation.has_encrypted_alert(direction)
     }
 
+    /// Whether the peer sent an encrypted record of more than `length` bytes, this long after the connection came up or later.
+    pub(crate) fn received_more_than(&self, length: u16, since: Duration) -> bool {
+        let since = microseconds(since);
+        let events = self.conversation.events().iter().rev().take_while(|event| event.at_us >= since);
+        let mut received = events.filter(|event| event.direction == Direction::Received);
+        received.any(|event| matches!(event.what, What::Encrypted { length: has, .. } if has > length))
+    }
+
     /// Events since the last call.
     pub fn take_new(&mut self) -> Vec<WireEvent> {
         let events = self.conversation.events();

@@ -98,6 +98,8 @@ pub struct Judge {
     /// It says something in its own first flight.
     pub speaks_first: bool,
     pub tickets: usize,
+    /// It ends the session as soon as it is up.
+    pub leaves: bool,
 }
 
 /// A server for so many connections; what it takes for ever is ended with the test.
@@ -123,7 +125,10 @@ pub fn judging(judge: Judge, connections: usize) -> (u16, JoinHandle<()>) {
             // Half a round trip early (RFC 8446, 2): before the client's flight has come, which is no acceptance.
             let _ = stream.read_early_data(&mut [0; 16]).and_then(|_| stream.write_early_data(b"220 ready\r\n"));
         }
-        if stream.accept().is_ok() {
+        let is_up = stream.accept().is_ok();
+        if is_up && judge.leaves {
+            let _ = stream.shutdown();
+        } else if is_up {
             // Until the client goes.
             let _ = stream.ssl_read(&mut [0; 16]);
         }

@@ -33,16 +33,14 @@ pub fn of_session(error: &SessionError) -> ErrorInfo {
 
 /// What the error of a session shows by itself.
 pub fn signal(error: &SessionError) -> Signal {
-    /// OpenSSL's reason for an alert that was received is this and the alert's number (`SSL_AD_REASON_OFFSET` of ssl.h).
-    const ALERTS: i32 = 1000;
     match (error.code, error.kind) {
         (Code::Nss(code), _) => Signal::of_nss(code),
         (_, Kind::Ended) => signal::ENDED,
         (_, Kind::Reset) => signal::RESET,
         (_, Kind::TimedOut) => signal::SILENCE,
-        (Code::OpenSsl(code), _) => match u8::try_from(code - ALERTS) {
-            Ok(alert) => Signal::of_alert(alert),
-            Err(_) => Signal::of_code(Library::Openssl, code.into()).unwrap_or(signal::SSL_ERROR),
+        (Code::OpenSsl(code), _) => match error.code.openssl_alert() {
+            Some(alert) => Signal::of_alert(alert),
+            None => Signal::of_code(Library::Openssl, code.into()).unwrap_or(signal::SSL_ERROR),
         },
         (Code::Verify(code), _) => Signal::of_code(Library::Verify, code.into()).unwrap_or(signal::CHAIN_REFUSED),
         (Code::System(_), _) => signal::SSL_ERROR,

@@ -403,7 +403,7 @@ impl Files<'_> {
     }
 }
 
-fn is_in_date(der: &[u8]) -> bool {
+pub(crate) fn is_in_date(der: &[u8]) -> bool {
     X509Certificate::from_der(der).is_ok_and(|(_, certificate)| certificate.validity().is_valid())
 }
 

@@ -6,7 +6,6 @@ use openssl::x509::X509NameRef;
 use crate::record::{ALERT, HANDSHAKE};
 
 const SERVER_HELLO: u8 = 2;
-pub(crate) const NEW_SESSION_TICKET: u8 = 4;
 const CERTIFICATE: u8 = 11;
 const CERTIFICATE_REQUEST: u8 = 13;
 pub(crate) const FINISHED: u8 = 20;

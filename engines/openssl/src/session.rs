@@ -18,7 +18,7 @@ use openssl::x509::verify::X509CheckFlags;
 use crate::carrier::Carrier;
 use crate::error::{of_session, of_stack, of_verification};
 use crate::judge::{self, Judgement};
-use crate::messages::{Message, NEW_SESSION_TICKET};
+use crate::messages::Message;
 use crate::record::Records;
 use crate::sealed::Secrets;
 
@@ -30,8 +30,6 @@ const TLS_13: u16 = 0x0304;
 /// From these security levels on OpenSSL offers no TLS 1.0 and no TLS 1.1 (ssl_security_default_callback in ssl_cert.c).
 const WITHOUT_TLS_10: u32 = 3;
 const WITHOUT_TLS_11: u32 = 4;
-/// The reason of an alert that was received is this and the alert's number (`SSL_AD_REASON_OFFSET` of ssl.h).
-const ALERTS: i32 = 1000;
 /// `X509_V_ERR_HOSTNAME_MISMATCH` and `X509_V_ERR_IP_ADDRESS_MISMATCH`.
 const WRONG_NAME: [i32; 2] = [62, 64];
 
@@ -56,8 +54,6 @@ pub enum Trust {
     System,
     /// These.
     These(Vec<X509>),
-    /// A store that is made already, of files and directories.
-    Store(X509Store),
 }
 
 /// What a session is set up with.
@@ -72,8 +68,6 @@ pub struct Options<'a> {
     pub identity: Option<&'a Identity>,
     /// Whom to trust.
     pub trust: Trust,
-    /// Application protocols to offer (RFC 7301).
-    pub protocols: &'a [String],
 }
 
 /// A TLS client session of OpenSSL.
@@ -104,26 +98,12 @@ fn wire_of(version: SslVersion) -> u16 {
 }
 
 fn store(trust: Trust) -> Result<X509Store, ErrorStack> {
-    let certificates = match trust {
-        Trust::Store(store) => return Ok(store),
-        Trust::System => {
-            let mut builder = X509StoreBuilder::new()?;
-            builder.set_default_paths()?;
-            return Ok(builder.build());
-        }
-        Trust::These(certificates) => certificates,
-    };
     let mut builder = X509StoreBuilder::new()?;
-    for certificate in certificates {
-        builder.add_cert(certificate)?;
+    match trust {
+        Trust::System => builder.set_default_paths()?,
+        Trust::These(certificates) => certificates.into_iter().try_for_each(|it| builder.add_cert(it))?,
     }
     Ok(builder.build())
-}
-
-/// The protocols as ALPN writes them (RFC 7301, 3.1).
-fn protocol_list(protocols: &[String]) -> Vec<u8> {
-    let one = |name: &String| [&[u8::try_from(name.len()).unwrap_or(u8::MAX)], name.as_bytes()].concat();
-    protocols.iter().filter(|name| !name.is_empty() && name.len() < 256).flat_map(one).collect()
 }
 
 impl Session {
@@ -154,9 +134,6 @@ impl Session {
                 context.add_extra_chain_cert(certificate.clone())?;
             }
             context.set_private_key(&identity.key)?;
-        }
-        if !options.protocols.is_empty() {
-            context.set_alpn_protos(&protocol_list(options.protocols))?;
         }
         let log = Arc::clone(&secrets);
         context.set_keylog_callback(move |_, line| {
@@ -193,9 +170,7 @@ impl Session {
     fn failed(&self, step: &'static str, error: &openssl::ssl::Error) -> SessionError {
         let judged = self.judged();
         let mut told = of_session(step, error);
-        if let Code::OpenSsl(reason) = told.code
-            && let Ok(description) = u8::try_from(reason - ALERTS)
-        {
+        if let Some(description) = told.code.openssl_alert() {
             self.told.borrow_mut().push(SeenAlert { sent: false, level: 2, description });
         }
         // "certificate verify failed" is the least that it can say.
@@ -214,19 +189,6 @@ impl Session {
 
     fn is_13(&self) -> bool {
         self.stream.ssl().version2() == Some(SslVersion::TLS1_3)
-    }
-
-    /// Session tickets that came.
-    pub fn tickets(&self) -> usize {
-        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
-        let messages = self.records.borrow().of_peer(&secrets);
-        let is_ticket = |message: &&Message| matches!(message, Message::Handshake(NEW_SESSION_TICKET, _));
-        messages.iter().filter(is_ticket).count()
-    }
-
-    /// The application protocol that was agreed (RFC 7301).
-    pub fn protocol(&self) -> Option<String> {
-        self.stream.ssl().selected_alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned())
     }
 
     /// The security level in force (SSL_CTX_set_security_level(3)).

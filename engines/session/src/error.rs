@@ -15,6 +15,17 @@ pub enum Code {
     System(i32),
 }
 
+impl Code {
+    /// The number of the alert that was received, where this is OpenSSL's reason for one (`SSL_AD_REASON_OFFSET` of ssl.h).
+    pub fn openssl_alert(self) -> Option<u8> {
+        const ALERTS: i32 = 1000;
+        match self {
+            Self::OpenSsl(reason) => u8::try_from(reason - ALERTS).ok(),
+            _ => None,
+        }
+    }
+}
+
 /// What decisions rest on, whichever library said it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

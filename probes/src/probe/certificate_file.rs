@@ -56,12 +56,9 @@ fn leads_to_trusted(chain: &[Vec<u8>], authorities: &[X509]) -> bool {
     /// Nobody's chain is longer.
     const LINKS_AT_MOST: usize = 10;
     let authorities: Vec<Vec<u8>> = authorities.iter().filter_map(|it| it.to_der().ok()).collect();
-    let now = OffsetDateTime::now_utc().unix_timestamp();
-    let is_in_date =
-        |der: &Vec<u8>| x509::validity(der).is_some_and(|validity| (validity.from..=validity.until).contains(&now));
     let Some(mut last) = chain.first() else { return false };
     for _ in 0..LINKS_AT_MOST {
-        let is_issuer = |der: &&Vec<u8>| x509::is_signed_by(last, der) && is_in_date(der);
+        let is_issuer = |der: &&Vec<u8>| x509::is_signed_by(last, der) && trust_store::is_in_date(der);
         if authorities.iter().any(|der| is_issuer(&der)) {
             return true;
         }

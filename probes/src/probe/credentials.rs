@@ -60,6 +60,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             (None, None) => KeyState::NotGiven,
         });
     }
+    let has_authorities = found.authorities.is_some();
     walk.files = Some(found);
     let trouble = certificate.or(order).or(key).or(authorities);
     match trouble {
@@ -69,10 +70,10 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             let summary = format!("every user of this host may read the key in {}", path.unwrap_or_default());
             notes.warn(signal::CREDENTIALS_REMARK, summary)
         }
-        None => notes.pass(match (&files.certificate, &files.authorities) {
+        None => notes.pass(match (&files.certificate, has_authorities) {
             (None, _) => "no certificate of ours is used",
-            (Some(_), None) => "certificate and key are there; the CAs are those of this system",
-            (Some(_), Some(_)) => "certificate, key and trusted CAs are there",
+            (Some(_), false) => "certificate and key are there; the CAs are those of this system",
+            (Some(_), true) => "certificate, key and trusted CAs are there",
         }),
     }
 }

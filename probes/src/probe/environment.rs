@@ -34,13 +34,11 @@ const VARIABLES: &[&str] = &[
     "NSS_MAX_MP_PBE_ITERATION_COUNT",
     "NSS_ALLOW_LEGACY_DBM_ITERATION_COUNT",
     "NSPR_LOG_MODULES",
-    "SSLKEYLOGFILE",
-    "LD_PRELOAD",
-    "LD_LIBRARY_PATH",
-    "HOSTALIASES",
-    "LOCALDOMAIN",
-    "RES_OPTIONS",
 ];
+
+/// Variables that change what either library, the linker or the resolver does.
+const COMMON_VARIABLES: &[&str] =
+    &["SSLKEYLOGFILE", "LD_PRELOAD", "LD_LIBRARY_PATH", "HOSTALIASES", "LOCALDOMAIN", "RES_OPTIONS"];
 
 /// Where Fedora and its kin keep the system-wide policy.
 const CRYPTO_POLICY: &str = "/etc/crypto-policies/state/current";
@@ -54,18 +52,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
 /// Where OpenSSL's own configuration is, unless the environment says otherwise (config(5)).
 const OPENSSL_CONFIGURATION: &str = "/etc/ssl/openssl.cnf";
 /// Variables that change what OpenSSL trusts, allows or tells.
-const OPENSSL_VARIABLES: &[&str] = &[
-    "OPENSSL_CONF",
-    "OPENSSL_MODULES",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "SSLKEYLOGFILE",
-    "LD_PRELOAD",
-    "LD_LIBRARY_PATH",
-    "HOSTALIASES",
-    "LOCALDOMAIN",
-    "RES_OPTIONS",
-];
+const OPENSSL_VARIABLES: &[&str] = &["OPENSSL_CONF", "OPENSSL_MODULES", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 fn with_openssl() -> Outcome {
     let mut notes = Notes::default();
@@ -106,7 +93,7 @@ fn with_nss() -> Outcome {
 }
 
 fn note_variables(names: &[&str], notes: &mut Notes) {
-    for name in names {
+    for name in names.iter().chain(COMMON_VARIABLES) {
         if let Some(value) = std::env::var_os(name) {
             notes.put(fact::HOST_VARIABLE.text(format!("{name}={}", value.display())));
         }

@@ -197,7 +197,7 @@ fn of_files(
     let versions = is_asked.then_some((target.tls.value.0.wire(), target.tls.value.1.wire()));
     // An address is no server name (RFC 6066, 3).
     let server_name = host.parse::<IpAddr>().is_err().then_some(host.trim_end_matches('.'));
-    let options = Options { host, server_name, versions, identity, trust, protocols: &[] };
+    let options = Options { host, server_name, versions, identity, trust };
     let session = OpenSslSession::new(transport, options)?;
     notes.put(fact::OPENSSL_SECURITY_LEVEL.number(session.security_level()));
     Ok(Box::new(session))

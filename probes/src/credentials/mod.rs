@@ -5,6 +5,7 @@ mod der;
 
 pub use content::{Block, Content, Fault};
 
+use nssight_diagnosis::fact::fact::CertificateFileOrder as Order;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 use zeroize::Zeroizing;
@@ -15,6 +16,23 @@ pub enum Key {
     Open(PKey<Private>),
     /// It is encrypted: PEM or DER of a key, or a PKCS#12 file.
     Locked(Zeroizing<Vec<u8>>),
+}
+
+impl Found {
+    /// Whether our certificate is the first one of its file, as it must be; told where the key and several certificates are known. A
+    /// sentence where it is not.
+    pub(crate) fn order(&self) -> Option<(Order, Option<String>)> {
+        let (Some(Key::Open(key)), [first, rest @ ..]) = (&self.key, self.chain.as_slice()) else { return None };
+        let is_its = |certificate: &X509| certificate.public_key().is_ok_and(|public| public.public_eq(key));
+        if is_its(first) {
+            return Some((Order::OursFirst, None));
+        }
+        let place = rest.iter().position(is_its)? + 2;
+        let summary = format!(
+            "certificate {place} of the file is the one that our key belongs to; the first one is taken for ours, and must be it"
+        );
+        Some((Order::AnotherFirst, Some(summary)))
+    }
 }
 
 /// What the files gave.

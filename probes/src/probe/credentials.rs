@@ -43,14 +43,13 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let certificate = certificate(&files, &mut found, &mut notes);
     let key = key(&files, &mut found, &mut notes);
     let authorities = authorities(&files, &mut found, &mut notes);
-    let order = wrong_order(&found);
+    let order = found.order().and_then(|(order, trouble)| {
+        notes.put(order);
+        trouble
+    });
     let is_exposed = is_exposed(&files, &mut notes);
     if certificate.is_none() && files.certificate.is_some() {
-        notes.put(match (&order, &found.packed) {
-            (Some(_), _) => Certificate::InWrongOrder,
-            (None, Some(_)) => Certificate::Packed,
-            (None, None) => Certificate::Usable,
-        });
+        notes.put(if found.packed.is_some() { Certificate::Packed } else { Certificate::Usable });
     }
     if key.is_none() && files.certificate.is_some() && (files.key.is_some() || certificate.is_none()) {
         notes.put(match (&found.key, &found.packed) {
@@ -318,17 +317,6 @@ fn directory(path: &Path, all: &mut Vec<X509>) -> Result<(), (Authorities, Strin
             format!("{shown} has no certificate under a name that OpenSSL looks for (openssl rehash makes them)"),
         )),
     }
-}
-
-/// Our key belongs to another certificate of the file than the first one, which OpenSSL takes for ours.
-fn wrong_order(found: &Found) -> Option<String> {
-    let Some(Key::Open(key)) = &found.key else { return None };
-    let is_its = |certificate: &X509| certificate.public_key().is_ok_and(|public| public.public_eq(key));
-    let place = found.chain.iter().position(is_its).filter(|place| *place > 0)?;
-    Some(format!(
-        "certificate {} of the file is the one that our key belongs to; the first one is taken for ours, and must be it",
-        place + 1
-    ))
 }
 
 fn is_exposed(files: &Files, notes: &mut Notes) -> bool {

@@ -67,7 +67,14 @@ fn unlock(
         Ok(key) => {
             notes.put(State::Right);
             found.key = Some(Key::Open(key));
-            notes.pass(format!("the password from {source} opens the private key"))
+            let summary = format!("the password from {source} opens the private key");
+            let Some((order, trouble)) = found.order() else { return notes.pass(summary) };
+            notes.put(order);
+            match trouble {
+                // It could not be told before.
+                Some(trouble) => notes.fail_of(Layer::Credentials, signal::CREDENTIALS_UNUSABLE, trouble),
+                None => notes.pass(summary),
+            }
         }
         Err(_) => {
             notes.put(State::Wrong);

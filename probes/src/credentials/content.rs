@@ -54,22 +54,23 @@ pub enum Content {
     Blocks(Vec<Block>),
     /// PKCS#12.
     Pkcs12(Zeroizing<Vec<u8>>),
-    /// None of these.
-    Bad(Fault),
 }
 
 impl Content {
     /// Recognises the content of a file.
-    pub fn of(bytes: &[u8]) -> Self {
+    ///
+    /// # Errors
+    /// Why it is of no use.
+    pub fn of(bytes: &[u8]) -> Result<Self, Fault> {
         let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         if bytes.iter().all(u8::is_ascii_whitespace) {
-            return Self::Bad(Fault::Empty);
+            return Err(Fault::Empty);
         }
         if KEYSTORES.iter().any(|magic| bytes.starts_with(magic)) {
-            return Self::Bad(Fault::JavaKeystore);
+            return Err(Fault::JavaKeystore);
         }
         if bytes.starts_with(b"PuTTY-User-Key-File-") {
-            return Self::Bad(Fault::SshKey);
+            return Err(Fault::SshKey);
         }
         if memchr::memmem::find(bytes, BEGIN.as_bytes()).is_some() {
             return pem(&String::from_utf8_lossy(bytes));
@@ -77,43 +78,43 @@ impl Content {
         if bytes.first() == Some(&der::SEQUENCE) {
             return der::read(bytes);
         }
-        Self::Bad(Fault::NotRecognised)
+        Err(Fault::NotRecognised)
     }
 }
 
 /// All blocks of a PEM file (RFC 7468). What stands between them is left alone, as everybody does.
-fn pem(text: &str) -> Content {
+fn pem(text: &str) -> Result<Content, Fault> {
     let mut blocks = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find(BEGIN) {
         let from = &rest[at + BEGIN.len()..];
         let number = blocks.len() + 1;
         let Some((label, body)) = from.split_once(DASHES) else {
-            return damaged(number, "its first line has no end");
+            return Err(damaged(number, "its first line has no end"));
         };
         let label = label.trim();
         let end = format!("-----END {label}-----");
         let Some(length) = body.find(&end) else {
-            return damaged(number, &format!("it begins with \"{label}\" and has no end"));
+            return Err(damaged(number, &format!("it begins with \"{label}\" and has no end")));
         };
         let inner = &body[..length];
         if inner.contains(BEGIN) {
-            return damaged(number, &format!("it begins with \"{label}\", and another begins before its end"));
+            return Err(damaged(number, &format!("it begins with \"{label}\", and another begins before its end")));
         }
         match block(label, inner) {
             Ok(block) => blocks.push(block),
-            Err(why) => return damaged(number, &why),
+            Err(why) => return Err(damaged(number, &why)),
         }
         rest = &body[length + end.len()..];
         if blocks.len() >= BLOCKS_AT_MOST {
             break;
         }
     }
-    Content::Blocks(blocks)
+    Ok(Content::Blocks(blocks))
 }
 
-fn damaged(number: usize, why: &str) -> Content {
-    Content::Bad(Fault::Damaged(format!("block {number} of the file: {why}")))
+fn damaged(number: usize, why: &str) -> Fault {
+    Fault::Damaged(format!("block {number} of the file: {why}"))
 }
 
 fn block(label: &str, inner: &str) -> Result<Block, String> {
@@ -156,10 +157,7 @@ mod tests {
     use super::*;
 
     fn fault(bytes: &[u8]) -> Option<Fault> {
-        match Content::of(bytes) {
-            Content::Bad(fault) => Some(fault),
-            _ => None,
-        }
+        Content::of(bytes).err()
     }
 
     #[test]

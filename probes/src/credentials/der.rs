@@ -11,31 +11,31 @@ use super::content::{Block, Content, Fault};
 pub(super) const SEQUENCE: u8 = 0x30;
 
 /// Content of a file that begins like DER.
-pub(super) fn read(bytes: &[u8]) -> Content {
+pub(super) fn read(bytes: &[u8]) -> Result<Content, Fault> {
     if let Ok(certificate) = X509::from_der(bytes) {
-        return Content::Blocks(vec![Block::Certificate(certificate)]);
+        return Ok(Content::Blocks(vec![Block::Certificate(certificate)]));
     }
     if let Ok(key) = PKey::private_key_from_der(bytes) {
-        return Content::Blocks(vec![Block::Key(key)]);
+        return Ok(Content::Blocks(vec![Block::Key(key)]));
     }
     if is_encrypted_key(bytes) {
-        return Content::Blocks(vec![Block::LockedKey(bytes.to_vec().into())]);
+        return Ok(Content::Blocks(vec![Block::LockedKey(bytes.to_vec().into())]));
     }
     if is_pkcs12(bytes) && Pkcs12::from_der(bytes).is_ok() {
-        return Content::Pkcs12(bytes.to_vec().into());
+        return Ok(Content::Pkcs12(bytes.to_vec().into()));
     }
     if X509Req::from_der(bytes).is_ok() {
-        return Content::Blocks(vec![Block::Request]);
+        return Ok(Content::Blocks(vec![Block::Request]));
     }
     if PKey::public_key_from_der(bytes).is_ok() {
-        return Content::Blocks(vec![Block::PublicKey]);
+        return Ok(Content::Blocks(vec![Block::PublicKey]));
     }
     match length(bytes) {
         Some(length) if length > bytes.len() => {
-            Content::Bad(Fault::Damaged(format!("it should have {length} bytes and has {}", bytes.len())))
+            Err(Fault::Damaged(format!("it should have {length} bytes and has {}", bytes.len())))
         }
-        Some(_) => Content::Bad(Fault::Damaged("it is DER, and none of what is expected here".to_owned())),
-        None => Content::Bad(Fault::NotRecognised),
+        Some(_) => Err(Fault::Damaged("it is DER, and none of what is expected here".to_owned())),
+        None => Err(Fault::NotRecognised),
     }
 }
 

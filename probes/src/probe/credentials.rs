@@ -28,10 +28,19 @@ const FILES_AT_MOST: usize = 2000;
 /// Users other than owner and group may read.
 const OTHERS_READ: u32 = 0o004;
 
+const OF_AUTHORITIES: Words = Words { ssh: "is a key of SSH, and no certificate", other: "is neither PEM nor DER" };
+
 /// Why a file gave nothing.
-enum Trouble {
-    Missing(String),
-    Unreadable(String),
+enum Problem {
+    Missing,
+    Unreadable,
+    Bad(Fault),
+}
+
+/// What is said of a file that is none of those that are wanted.
+struct Words {
+    ssh: &'static str,
+    other: &'static str,
 }
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
@@ -61,9 +70,11 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     }
     let has_authorities = found.authorities.is_some();
     walk.files = Some(found);
-    let trouble = certificate.or(order).or(key).or(authorities);
-    match trouble {
-        Some(summary) => notes.fail(signal::CREDENTIALS_UNUSABLE, summary),
+    let unusable = |summary| (signal::CREDENTIALS_UNUSABLE, summary);
+    let disordered = order.map(|summary| (signal::CERTIFICATES_DISORDERED, summary));
+    let others = key.or(authorities).map(unusable);
+    match certificate.map(unusable).or(disordered).or(others) {
+        Some((shown, summary)) => notes.fail(shown, summary),
         None if is_exposed => {
             let path = files.key.or(files.certificate).map(|path| path.value.display().to_string());
             let summary = format!("every user of this host may read the key in {}", path.unwrap_or_default());
@@ -77,8 +88,8 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     }
 }
 
-/// The content of a file of sane size.
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Trouble> {
+/// The content of a file of sane size; else why there is none, and a sentence.
+fn read(path: &Path, words: &Words) -> Result<Content, (Problem, String)> {
     let shown = path.display().to_string();
     let bytes = files::within(path, PATIENCE, |path| {
         let file = files::regular(path)?;
@@ -86,16 +97,23 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Trouble> {
         file.take(FILE_AT_MOST + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     });
-    match bytes {
-        Ok(bytes) if bytes.len() as u64 > FILE_AT_MOST => {
-            Err(Trouble::Unreadable(format!("{shown} is larger than {} MiB", FILE_AT_MOST >> 20)))
-        }
-        Ok(bytes) => Ok(bytes),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(Trouble::Missing(format!("{shown} does not exist")))
-        }
-        Err(error) => Err(Trouble::Unreadable(format!("{shown} cannot be read: {}", plain(&error)))),
+    let bytes = bytes.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => (Problem::Missing, format!("{shown} does not exist")),
+        _ => (Problem::Unreadable, format!("{shown} cannot be read: {}", plain(&error))),
+    })?;
+    if bytes.len() as u64 > FILE_AT_MOST {
+        return Err((Problem::Unreadable, format!("{shown} is larger than {} MiB", FILE_AT_MOST >> 20)));
     }
+    Content::of(&bytes).map_err(|fault| {
+        let what = match &fault {
+            Fault::Empty => "is empty".to_owned(),
+            Fault::Damaged(why) => format!("is damaged: {why}"),
+            Fault::JavaKeystore => "is a Java keystore, which only Java reads".to_owned(),
+            Fault::SshKey => words.ssh.to_owned(),
+            Fault::NotRecognised => words.other.to_owned(),
+        };
+        (Problem::Bad(fault), format!("{shown} {what}"))
+    })
 }
 
 /// An error in the system's words, without its number.
@@ -113,36 +131,25 @@ fn certificate(files: &Files, found: &mut Found, notes: &mut Notes) -> Option<St
         return None;
     };
     let shown = path.value.display();
-    let bytes = match read(&path.value) {
-        Ok(bytes) => bytes,
-        Err(Trouble::Missing(summary)) => {
-            notes.put(Certificate::Missing);
-            return Some(summary);
-        }
-        Err(Trouble::Unreadable(summary)) => {
-            notes.put(Certificate::Unreadable);
-            return Some(summary);
-        }
-    };
-    let blocks = match Content::of(&bytes) {
-        Content::Blocks(blocks) => blocks,
-        Content::Pkcs12(packed) => {
+    let words = Words { ssh: "is a key of SSH, and no certificate", other: "is neither PEM, nor DER, nor PKCS#12" };
+    let blocks = match read(&path.value, &words) {
+        Ok(Content::Blocks(blocks)) => blocks,
+        Ok(Content::Pkcs12(packed)) => {
             notes.put(fact::CREDENTIALS_FILE.text(format!("{shown}: PKCS#12")));
             found.packed = Some(packed);
             return None;
         }
-        Content::Bad(fault) => {
-            let (state, what) = match fault {
-                Fault::Empty => (Certificate::Empty, "is empty".to_owned()),
-                Fault::Damaged(why) => (Certificate::Damaged, format!("is damaged: {why}")),
-                Fault::JavaKeystore => {
-                    (Certificate::JavaKeystore, "is a Java keystore, which only Java reads".to_owned())
-                }
-                Fault::SshKey => (Certificate::SshKey, "is a key of SSH, and no certificate".to_owned()),
-                Fault::NotRecognised => (Certificate::NotRecognised, "is neither PEM, nor DER, nor PKCS#12".to_owned()),
-            };
-            notes.put(state);
-            return Some(format!("{shown} {what}"));
+        Err((problem, summary)) => {
+            notes.put(match problem {
+                Problem::Missing => Certificate::Missing,
+                Problem::Unreadable => Certificate::Unreadable,
+                Problem::Bad(Fault::Empty) => Certificate::Empty,
+                Problem::Bad(Fault::Damaged(_)) => Certificate::Damaged,
+                Problem::Bad(Fault::JavaKeystore) => Certificate::JavaKeystore,
+                Problem::Bad(Fault::SshKey) => Certificate::SshKey,
+                Problem::Bad(Fault::NotRecognised) => Certificate::NotRecognised,
+            });
+            return Some(summary);
         }
     };
     notes.put(fact::CREDENTIALS_FILE.text(format!("{shown}: {}", in_words(&blocks))));
@@ -181,33 +188,24 @@ fn key(files: &Files, found: &mut Found, notes: &mut Notes) -> Option<String> {
         return None;
     };
     let shown = path.value.display();
-    let bytes = match read(&path.value) {
-        Ok(bytes) => bytes,
-        Err(Trouble::Missing(summary)) => {
-            notes.put(KeyState::Missing);
-            return Some(summary);
-        }
-        Err(Trouble::Unreadable(summary)) => {
-            notes.put(KeyState::Unreadable);
-            return Some(summary);
-        }
-    };
-    let blocks = match Content::of(&bytes) {
-        Content::Blocks(blocks) => blocks,
-        Content::Pkcs12(_) => {
+    let words = Words { ssh: "is a key in the format of SSH", other: "is neither PEM nor DER" };
+    let blocks = match read(&path.value, &words) {
+        Ok(Content::Blocks(blocks)) => blocks,
+        Ok(Content::Pkcs12(_)) => {
             notes.put(KeyState::NotRecognised);
             return Some(format!("{shown} is PKCS#12, which has certificate and key: give it as --cert alone"));
         }
-        Content::Bad(fault) => {
-            let (state, what) = match fault {
-                Fault::Empty => (KeyState::Empty, "is empty".to_owned()),
-                Fault::Damaged(why) => (KeyState::Damaged, format!("is damaged: {why}")),
-                Fault::JavaKeystore => (KeyState::JavaKeystore, "is a Java keystore, which only Java reads".to_owned()),
-                Fault::SshKey => (KeyState::SshKey, "is a key in the format of SSH".to_owned()),
-                Fault::NotRecognised => (KeyState::NotRecognised, "is neither PEM nor DER".to_owned()),
-            };
-            notes.put(state);
-            return Some(format!("{shown} {what}"));
+        Err((problem, summary)) => {
+            notes.put(match problem {
+                Problem::Missing => KeyState::Missing,
+                Problem::Unreadable => KeyState::Unreadable,
+                Problem::Bad(Fault::Empty) => KeyState::Empty,
+                Problem::Bad(Fault::Damaged(_)) => KeyState::Damaged,
+                Problem::Bad(Fault::JavaKeystore) => KeyState::JavaKeystore,
+                Problem::Bad(Fault::SshKey) => KeyState::SshKey,
+                Problem::Bad(Fault::NotRecognised) => KeyState::NotRecognised,
+            });
+            return Some(summary);
         }
     };
     notes.put(fact::CREDENTIALS_FILE.text(format!("{shown}: {}", in_words(&blocks))));
@@ -258,30 +256,35 @@ fn authorities(files: &Files, found: &mut Found, notes: &mut Notes) -> Option<St
 
 fn bundle(path: &Path, all: &mut Vec<X509>, notes: &mut Notes) -> Result<(), (Authorities, String)> {
     let shown = path.display();
-    let bytes = read(path).map_err(|trouble| match trouble {
-        Trouble::Missing(summary) => (Authorities::Missing, summary),
-        Trouble::Unreadable(summary) => (Authorities::Unreadable, summary),
+    let content = read(path, &OF_AUTHORITIES).map_err(|(problem, summary)| match problem {
+        Problem::Missing => (Authorities::Missing, summary),
+        Problem::Unreadable => (Authorities::Unreadable, summary),
+        Problem::Bad(Fault::Empty) => (Authorities::Empty, summary),
+        Problem::Bad(Fault::Damaged(_)) => (Authorities::Damaged, summary),
+        Problem::Bad(Fault::JavaKeystore | Fault::SshKey | Fault::NotRecognised) => {
+            (Authorities::NotRecognised, summary)
+        }
     })?;
-    let blocks = match Content::of(&bytes) {
+    let blocks = match content {
         Content::Blocks(blocks) => blocks,
         Content::Pkcs12(_) => {
             return Err((Authorities::NotRecognised, format!("{shown} is PKCS#12: CAs are given as PEM or DER")));
         }
-        Content::Bad(Fault::Empty) => return Err((Authorities::Empty, format!("{shown} is empty"))),
-        Content::Bad(Fault::Damaged(why)) => return Err((Authorities::Damaged, format!("{shown} is damaged: {why}"))),
-        Content::Bad(_) => return Err((Authorities::NotRecognised, format!("{shown} is neither PEM nor DER"))),
     };
     notes.put(fact::CREDENTIALS_FILE.text(format!("{shown}: {}", in_words(&blocks))));
-    let certificates = blocks.into_iter().filter_map(|block| match block {
-        Block::Certificate(certificate) => Some(certificate),
-        _ => None,
-    });
     let before = all.len();
-    all.extend(certificates);
+    all.extend(certificates(blocks));
     match all.len() > before {
         true => Ok(()),
         false => Err((Authorities::WithoutCertificate, format!("{shown} has no certificate"))),
     }
+}
+
+fn certificates(blocks: Vec<Block>) -> impl Iterator<Item = X509> {
+    blocks.into_iter().filter_map(|block| match block {
+        Block::Certificate(certificate) => Some(certificate),
+        _ => None,
+    })
 }
 
 /// The certificates of a directory; OpenSSL itself takes those that are named by their hashes, eight digits, a point and a number.
@@ -303,12 +306,8 @@ fn directory(path: &Path, all: &mut Vec<X509>) -> Result<(), (Authorities, Strin
     })?;
     for path in &paths {
         // What cannot be read is left out, as OpenSSL does.
-        let Ok(bytes) = read(path) else { continue };
-        let Content::Blocks(blocks) = Content::of(&bytes) else { continue };
-        all.extend(blocks.into_iter().filter_map(|block| match block {
-            Block::Certificate(certificate) => Some(certificate),
-            _ => None,
-        }));
+        let Ok(Content::Blocks(blocks)) = read(path, &OF_AUTHORITIES) else { continue };
+        all.extend(certificates(blocks));
     }
     match all.is_empty() {
         false => Ok(()),

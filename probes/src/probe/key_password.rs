@@ -72,7 +72,7 @@ fn unlock(
             notes.put(order);
             match trouble {
                 // It could not be told before.
-                Some(trouble) => notes.fail_of(Layer::Credentials, signal::CREDENTIALS_UNUSABLE, trouble),
+                Some(trouble) => notes.fail_of(Layer::Credentials, signal::CERTIFICATES_DISORDERED, trouble),
                 None => notes.pass(summary),
             }
         }

@@ -17,6 +17,7 @@ pub mod config;
 pub mod header;
 mod hmac;
 mod input;
+mod message;
 pub mod reply;
 pub mod request;
 mod shown;

@@ -6,6 +6,7 @@ use super::{ErrorCode, ReplyKeys};
 use crate::header::{self, Header, HeaderError};
 use crate::hmac::{DIGEST, Hmac};
 use crate::input::{Fixed, take_u64};
+use crate::message;
 
 /// A part of a reply, in the order of the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,38 +89,25 @@ enum Step {
     Payload { missing: u64 },
     PayloadHmac(Fixed<DIGEST>),
     Done,
-    Failed(ReplyError),
 }
 
-/// Reads one reply, in whatever pieces it comes. It holds the header at most, never the payload.
-pub struct Decoder {
+/// The parts of a reply.
+pub struct Parts {
     step: Step,
     keys: ReplyKeys,
     code: ErrorCode,
     payload: Hmac,
     limit: u64,
-    consumed: u64,
 }
+
+/// Reads one reply, in whatever pieces it comes.
+pub type Decoder = message::Decoder<Parts>;
 
 impl Decoder {
     /// Expects a reply that is authenticated by `keys`; takes payloads of at most `limit` bytes.
     pub fn new(keys: ReplyKeys, limit: u64) -> Self {
         let payload = Hmac::new(keys.payload());
-        Self { step: Step::Code(Fixed::new()), keys, code: ErrorCode::OK, payload, limit, consumed: 0 }
-    }
-
-    /// The next event; `None` when all of `input` is consumed and more is needed, or the reply is over.
-    ///
-    /// # Errors
-    /// What is wrong with the reply.
-    pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, ReplyError> {
-        let before = input.len();
-        let result = self.advance(input);
-        self.consumed = self.consumed.saturating_add((before - input.len()) as u64);
-        if let Err(error) = &result {
-            self.step = Step::Failed(error.clone());
-        }
-        result
+        Self::of(Parts { step: Step::Code(Fixed::new()), keys, code: ErrorCode::OK, payload, limit })
     }
 
     /// To be called when the server ends the outer stream.
@@ -129,8 +117,8 @@ impl Decoder {
     pub fn end_of_stream(&self) -> Result<(), ReplyError> {
         match self.part() {
             Ok(Part::EndOfStream) => Ok(()),
-            Ok(part) => Err(ReplyError::Truncated { part, consumed: self.consumed }),
-            Err(error) => Err(error.clone()),
+            Ok(part) => Err(ReplyError::Truncated { part, consumed: self.consumed() }),
+            Err(error) => Err(error),
         }
     }
 
@@ -138,19 +126,15 @@ impl Decoder {
     /// is at [`Part::EndOfStream`] when only that is missing.
     pub fn connection_closed(&self) -> ReplyError {
         match self.part() {
-            Ok(part) => ReplyError::Truncated { part, consumed: self.consumed },
-            Err(error) => error.clone(),
+            Ok(part) => ReplyError::Truncated { part, consumed: self.consumed() },
+            Err(error) => error,
         }
     }
 
-    /// Bytes of the reply consumed so far.
-    pub fn consumed(&self) -> u64 {
-        self.consumed
-    }
-
     /// The part that is not whole yet.
-    fn part(&self) -> Result<Part, &ReplyError> {
-        Ok(match &self.step {
+    fn part(&self) -> Result<Part, ReplyError> {
+        self.sound()?;
+        Ok(match &self.parts.step {
             Step::Code(_) => Part::ErrorCode,
             Step::Header(_) => Part::Header,
             Step::HeaderHmac(..) => Part::HeaderHmac,
@@ -158,9 +142,13 @@ impl Decoder {
             Step::Payload { missing: 0 } | Step::PayloadHmac(_) => Part::PayloadHmac,
             Step::Payload { .. } => Part::Payload,
             Step::Done => Part::EndOfStream,
-            Step::Failed(error) => return Err(error),
         })
     }
+}
+
+impl message::Parts for Parts {
+    type Event<'a> = Event<'a>;
+    type Error = ReplyError;
 
     fn advance<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, ReplyError> {
         loop {
@@ -211,7 +199,6 @@ impl Decoder {
                 }
                 Step::Done if input.is_empty() => return Ok(None),
                 Step::Done => return Err(ReplyError::TrailingData),
-                Step::Failed(error) => return Err(error.clone()),
             }
         }
     }

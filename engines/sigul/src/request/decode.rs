@@ -8,6 +8,7 @@ use super::{Head, VERSION};
 use crate::header::{self, Header, HeaderError};
 use crate::hmac::DIGEST;
 use crate::input::{Fixed, take_u64};
+use crate::message;
 
 /// A part of a request, in the order of the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,35 +75,22 @@ enum Step {
     Length(Header, Fixed<8>),
     Payload { missing: u64 },
     Done,
-    Failed(RequestError),
 }
 
-/// Reads one request, in whatever pieces it comes. It holds the header at most, never the payload.
-pub struct Decoder {
+/// The parts of a request.
+pub struct Parts {
     step: Step,
     payload: Sha512,
     limit: u64,
-    consumed: u64,
 }
+
+/// Reads one request, in whatever pieces it comes. Whether a bridge takes it is for [`Head::validate`].
+pub type Decoder = message::Decoder<Parts>;
 
 impl Decoder {
     /// Takes payloads of at most `limit` bytes.
     pub fn new(limit: u64) -> Self {
-        Self { step: Step::Version(Fixed::new()), payload: Sha512::new(), limit, consumed: 0 }
-    }
-
-    /// The next event; `None` when all of `input` is consumed and more is needed, or the request is over.
-    ///
-    /// # Errors
-    /// What is wrong with the request as bytes; whether a bridge takes it is for [`Head::validate`].
-    pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, RequestError> {
-        let before = input.len();
-        let result = self.advance(input);
-        self.consumed = self.consumed.saturating_add((before - input.len()) as u64);
-        if let Err(error) = &result {
-            self.step = Step::Failed(error.clone());
-        }
-        result
+        Self::of(Parts { step: Step::Version(Fixed::new()), payload: Sha512::new(), limit })
     }
 
     /// To be called when the outer stream ends.
@@ -110,16 +98,21 @@ impl Decoder {
     /// # Errors
     /// The request is not whole, or was faulty before.
     pub fn end_of_stream(&self) -> Result<(), RequestError> {
-        let part = match &self.step {
+        self.sound()?;
+        let part = match &self.parts.step {
             Step::Version(_) => Part::Version,
             Step::Header(_) => Part::Header,
             Step::Length(..) => Part::Length,
             Step::Payload { missing: 0 } | Step::Done => return Ok(()),
             Step::Payload { .. } => Part::Payload,
-            Step::Failed(error) => return Err(error.clone()),
         };
-        Err(RequestError::Truncated { part, consumed: self.consumed })
+        Err(RequestError::Truncated { part, consumed: self.consumed() })
     }
+}
+
+impl message::Parts for Parts {
+    type Event<'a> = Event<'a>;
+    type Error = RequestError;
 
     fn advance<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, RequestError> {
         loop {
@@ -155,7 +148,6 @@ impl Decoder {
                 }
                 Step::Done if input.is_empty() => return Ok(None),
                 Step::Done => return Err(RequestError::TrailingData),
-                Step::Failed(error) => return Err(error.clone()),
             }
         }
     }

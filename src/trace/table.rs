@@ -137,13 +137,14 @@ fn said(entry: &TimelineEntry) -> String {
     format!("{}{times}{how}{text}", entry.function)
 }
 
-/// One colour a group of layers.
+/// One colour for each group of layers: the host's, our credentials', the network's, the first hop's, what is behind it.
 fn colour(layer: Layer) -> Color {
     match layer {
-        Layer::NssDb | Layer::Credentials | Layer::Password | Layer::Certificate | Layer::PrivateKey => Color::Cyan,
-        Layer::Resolve | Layer::Tcp => Color::Blue,
-        Layer::OuterHandshake | Layer::Bridge => Color::Yellow,
-        Layer::InnerHandshake | Layer::Request => Color::Magenta,
-        Layer::Config | Layer::Environment | Layer::ProcessModel => Color::White,
+        layer if layer <= Layer::Environment => Color::White,
+        layer if layer <= Layer::PrivateKey => Color::Cyan,
+        layer if layer <= Layer::Tcp => Color::Blue,
+        layer if layer <= Layer::Bridge => Color::Yellow,
+        layer if layer <= Layer::Request => Color::Magenta,
+        _ => Color::White,
     }
 }

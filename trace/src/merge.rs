@@ -85,16 +85,8 @@ fn leads_to(reason: &Finding, call: &Finding) -> bool {
         Layer::Config => true,
         // Whoever cannot come by its certificate or key goes on without, and fails where the peer asks for it.
         Layer::Password | Layer::Certificate | Layer::PrivateKey => sent_none,
-        Layer::Environment
-        | Layer::NssDb
-        | Layer::Credentials
-        | Layer::Resolve
-        | Layer::Tcp
-        | Layer::OuterHandshake
-        | Layer::Bridge
-        | Layer::InnerHandshake
-        | Layer::Request
-        | Layer::ProcessModel => false,
+        // Nothing else was seen to come of another.
+        _ => false,
     }
 }
 

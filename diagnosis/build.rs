@@ -19,11 +19,17 @@ fn main() {
     // A profile brings causes of its own.
     let profiles = root.join("../profiles");
     causes.extend(listed(&profiles).into_iter().map(|profile| profile.join("causes")).filter(|causes| causes.is_dir()));
+    // And what its programs say of signals.
+    let spoken = listed(&profiles).into_iter().filter_map(|profile| {
+        let name = profile.file_name()?.to_str()?.to_owned();
+        Some((name, profile.join("signals.toml"))).filter(|(_, path)| path.is_file())
+    });
+    let spoken: Vec<_> = spoken.collect();
     for path in [&facts, &signals, &profiles, &root.join("build.rs"), &root.join("build")].into_iter().chain(&causes) {
         println!("cargo:rerun-if-changed={}", path.display());
     }
     let facts = build::facts::read(&files(&facts));
-    let table = build::signals::read(&signals);
+    let table = build::signals::read(&signals, &spoken);
     let causes = build::causes::read(&causes.iter().flat_map(|directory| files(directory)).collect::<Vec<_>>());
     let put = |name: &str, text: String| fs::write(out.join(name), text).expect("the build directory takes files");
     put("facts.rs", build::facts::generate(&facts));

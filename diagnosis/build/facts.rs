@@ -64,14 +64,18 @@ pub(crate) fn read(files: &[(PathBuf, String)]) -> Vec<Fact> {
 
 /// Its number and the number of a value.
 pub(crate) fn find(facts: &[Fact], id: &str, value: &str, place: &str) -> (usize, usize) {
-    let index = facts.iter().position(|fact| fact.id == id).unwrap_or_else(|| panic!("{place}: there is no fact {id}"));
+    let index = index(facts, id, place);
     let value = facts[index].values.iter().position(|known| known == value);
     (index, value.unwrap_or_else(|| panic!("{place}: the fact {id} has no such value")))
 }
 
+fn index(facts: &[Fact], id: &str, place: &str) -> usize {
+    facts.iter().position(|fact| fact.id == id).unwrap_or_else(|| panic!("{place}: there is no fact {id}"))
+}
+
 /// The number of a fact that is no word and is told once at most.
 pub(crate) fn find_untyped(facts: &[Fact], id: &str, place: &str) -> usize {
-    let index = facts.iter().position(|fact| fact.id == id).unwrap_or_else(|| panic!("{place}: there is no fact {id}"));
+    let index = index(facts, id, place);
     assert!(facts[index].kind != "word", "{place}: {id} is a word, and a rule says which");
     assert!(!facts[index].many, "{place}: {id} may be told several times, so no rule can rest on it");
     index

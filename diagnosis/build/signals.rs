@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -70,17 +70,60 @@ pub(crate) struct Note {
     pub(crate) says: String,
 }
 
+/// What the programs of one profile say of signals of the table.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Spoken {
+    replies: Option<Replies>,
+    spelling: Vec<Spelling>,
+}
+
+/// Whose numbers in replies are, in words.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Replies {
+    by: String,
+    place: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Spelling {
+    signal: String,
+    #[serde(default)]
+    codes: Vec<(i64, String, String)>,
+    #[serde(default)]
+    texts: Vec<String>,
+    #[serde(default)]
+    notes: Vec<Note>,
+}
+
 /// The rows, and what is said about several of them.
 pub(crate) struct Table {
     pub(crate) signals: Vec<Signal>,
+    /// Profiles whose replies have numbers, and whose numbers these are.
+    replies: Vec<(String, Replies)>,
     together: Vec<Together>,
     yields: Vec<Yields>,
     newer: Vec<Newer>,
 }
 
-pub(crate) fn read(path: &Path) -> Table {
-    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let file: File = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+/// Reads the table, and what each profile has beside it: its name, and its file.
+pub(crate) fn read(path: &Path, profiles: &[(String, PathBuf)]) -> Table {
+    let mut file: File = parsed(path);
+    let mut replies = Vec::new();
+    for (profile, path) in profiles {
+        let spoken: Spoken = parsed(path);
+        for spelling in spoken.spelling {
+            let index = find(&file.signal, &spelling.signal, &path.display().to_string());
+            let signal = &mut file.signal[index];
+            let code = |(number, name, text)| (profile.clone(), number, name, text);
+            signal.codes.extend(spelling.codes.into_iter().map(code));
+            signal.texts.extend(spelling.texts);
+            signal.notes.extend(spelling.notes);
+        }
+        replies.extend(spoken.replies.map(|words| (profile.clone(), words)));
+    }
     let ids: BTreeSet<&str> = file.signal.iter().map(|signal| signal.id.as_str()).collect();
     assert_eq!(ids.len(), file.signal.len(), "two signals have the same id");
     let mut phrases = BTreeSet::new();
@@ -108,7 +151,12 @@ pub(crate) fn read(path: &Path) -> Table {
         assert!(signal != to && !back, "{signal} and {to} yield to each other");
     }
     let File { signal: signals, together, yields, newer } = file;
-    Table { signals, together, yields, newer }
+    Table { signals, replies, together, yields, newer }
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(path: &Path) -> T {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// Its number.
@@ -117,7 +165,7 @@ pub(crate) fn find(signals: &[Signal], id: &str, place: &str) -> usize {
 }
 
 pub(crate) fn generate(table: &Table) -> String {
-    let Table { signals, together, yields, newer } = table;
+    let Table { signals, replies, together, yields, newer } = table;
     let mut rows =
         String::from("/// Every signal, in the order of the table.\npub static SIGNALS: &[SignalRow] = &[\n");
     let mut names = String::from(
@@ -148,15 +196,21 @@ pub(crate) fn generate(table: &Table) -> String {
             notes.push(format!(" Note {{ text: {:?}, says: {:?}, signal: Signal({index}) }},\n", note.text, note.says));
         }
     }
-    // Two spellings of one number stay in their order: the library's own comes first.
-    codes.sort_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));
+    let is_profile = |library: &str| replies.iter().any(|(profile, _)| profile == library);
+    // The order of the enum, by which they are sought. Two spellings of one number stay in their order: the library's own
+    // comes first.
+    let rank = |library: &str| if is_profile(library) { format!("reply {library}") } else { library.to_owned() };
+    codes.sort_by_key(|code| (rank(&code.0), code.1));
     // The longest phrase is the most telling one.
     texts.sort_by(|one, other| (other.0.len(), &one.0).cmp(&(one.0.len(), &other.0)));
     let mut out =
         rows + "];\n" + &names + "}\n/// Every code, by library and number.\npub static CODES: &[Code] = &[\n";
     for (library, number, name, text, signal) in codes {
         let than = newer.iter().find(|newer| newer.numbers.contains(&number)).map(|newer| (&newer.than, &newer.by));
-        let library = camel(&library);
+        let library = match is_profile(&library) {
+            true => format!("Reply({library:?})"),
+            false => camel(&library),
+        };
         writeln!(
             out,
             " Code {{ library: Library::{library}, number: {number}, name: {name:?}, text: {text:?}, signal: Signal({signal}), newer_than: {than:?} }},"
@@ -173,6 +227,13 @@ pub(crate) fn generate(table: &Table) -> String {
         + &beside(signals, together)
         + "];\n/// What does not decide, and beside what.\npub static YIELDS: &[(Signal, &[Signal])] = &[\n"
         + &yielding(signals, yields)
+        + "];\n/// Whose replies have numbers.\npub static REPLIES: &[Replies] = &[\n"
+        + &replies
+            .iter()
+            .map(|(profile, Replies { by, place })| {
+                format!(" Replies {{ profile: {profile:?}, by: {by:?}, place: {place:?} }},\n")
+            })
+            .collect::<String>()
         + "];\n"
 }
 

@@ -2,13 +2,14 @@
 //! signal.
 
 use std::collections::BTreeSet;
+use std::iter;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cause::{Cause, Text};
 use crate::judge::{self, tell_apart};
-use crate::signal::{CODES, Code, Library, NOTES, Note, Signal, TEXTS, signal};
+use crate::signal::{CODES, Code, Library, NOTES, Note, REPLIES, Replies, Signal, TEXTS, signal};
 use crate::spelling::{self, Spelling};
 use crate::vocabulary::{Layer, Peer};
 
@@ -30,8 +31,8 @@ pub enum Kind {
     Alert,
     /// A verify code of OpenSSL.
     Verify,
-    /// An error code in a reply of a Sigul server.
-    Sigul,
+    /// An error code in a server's reply, behind the handshake.
+    Reply,
     /// An error of OpenSSL.
     Openssl,
     /// An error of the system, or of its resolver.
@@ -82,7 +83,7 @@ fn kind(library: Library) -> Kind {
         Library::Nss => Kind::Nss,
         Library::Ssl => Kind::Ssl,
         Library::Verify => Kind::Verify,
-        Library::Sigul => Kind::Sigul,
+        Library::Reply(_) => Kind::Reply,
         Library::Openssl => Kind::Openssl,
         Library::Errno | Library::Resolver => Kind::System,
     }
@@ -122,7 +123,7 @@ pub fn explain_by(text: &str, line: Option<&str>) -> Vec<Explanation> {
     in_message(text, line)
 }
 
-/// Numbers that stand alone: NSS's, TLS's, OpenSSL's verify codes, Sigul's. An errno is too small to be told from them.
+/// Numbers that stand alone: NSS's, TLS's, OpenSSL's verify codes, those in replies. An errno is too small to be told from them.
 fn by_number(number: i64) -> Vec<Explanation> {
     let wanted = |library: Library| {
         let rows = CODES.iter().filter(move |code| code.library == library && code.number == number);
@@ -134,7 +135,8 @@ fn by_number(number: i64) -> Vec<Explanation> {
         found.push(of_newer(number));
     }
     found.extend(alerts().filter(|(_, _, alert)| i64::from(*alert) == number).map(of_alert));
-    found.extend([Library::Verify, Library::Sigul].into_iter().flat_map(wanted));
+    let replies = REPLIES.iter().map(|it| Library::Reply(it.profile));
+    found.extend(iter::once(Library::Verify).chain(replies).flat_map(wanted));
     found
 }
 
@@ -154,8 +156,8 @@ fn by_name(text: &str) -> Vec<Explanation> {
     if let Ok(cause) = text.parse::<Cause>() {
         return vec![of_cause(cause)];
     }
-    // Sigul's word for success is anybody's.
-    let known = |code: &&Code| code.library != Library::Sigul || code.signal != signal::NOTHING_WRONG;
+    // A reply's word for success is anybody's.
+    let known = |code: &&Code| !matches!(code.library, Library::Reply(_)) || code.signal != signal::NOTHING_WRONG;
     let named = CODES.iter().filter(|code| code.name.eq_ignore_ascii_case(text)).filter(known);
     let mut found: Vec<Explanation> = named.map(of_code).collect();
     found.extend(alerts().filter(|(_, name, _)| name.eq_ignore_ascii_case(text)).map(of_alert));
@@ -254,7 +256,7 @@ fn explanation(kind: Kind, name: &str, code: Option<i64>, meaning: String, signa
         Kind::Ssl => "libssl3 of NSS, in a handshake or a session",
         Kind::Alert => "TLS: sent by one of the two peers, about the other",
         Kind::Verify => "OpenSSL, verifying a chain",
-        Kind::Sigul => "the Sigul server, in an authenticated reply",
+        Kind::Reply => "a server, in a reply",
         Kind::Openssl => "OpenSSL",
         Kind::System => "the system",
         Kind::Message => "a program, in its own words",
@@ -266,7 +268,10 @@ fn explanation(kind: Kind, name: &str, code: Option<i64>, meaning: String, signa
 fn of_code(code: &Code) -> Explanation {
     let text = match (code.library, code.text.trim_end()) {
         (Library::Verify, text) => format!("In verifying the peer's certificate: {}", sentence(text)),
-        (Library::Sigul, text) => format!("In a Sigul server's reply: {}", sentence(text)),
+        (Library::Reply(profile), text) => match Replies::of(profile) {
+            Some(replies) => format!("{}: {}", replies.place, sentence(text)),
+            None => sentence(text),
+        },
         (_, text) => sentence(text),
     };
     let text = match code.newer_than {
@@ -279,7 +284,13 @@ fn of_code(code: &Code) -> Explanation {
     if let Some(note) = NOTES.iter().find(|note| says_more && note.text == code.name.to_lowercase()) {
         meaning = format!("{meaning} {}", note.says);
     }
-    explanation(kind(code.library), code.name, Some(code.number), meaning, code.signal)
+    let explanation = explanation(kind(code.library), code.name, Some(code.number), meaning, code.signal);
+    match code.library {
+        Library::Reply(profile) => {
+            Explanation { library: Replies::of(profile).map_or(explanation.library, |it| it.by), ..explanation }
+        }
+        _ => explanation,
+    }
 }
 
 fn sentence(text: &str) -> String {
@@ -323,7 +334,7 @@ fn usual_layers(kind: Kind) -> Vec<Layer> {
             vec![Layer::Resolve, Layer::Tcp, Layer::OuterHandshake, Layer::Bridge, Layer::InnerHandshake]
         }
         Kind::Nss => vec![Layer::NssDb, Layer::Password, Layer::Certificate, Layer::PrivateKey, Layer::OuterHandshake],
-        Kind::Sigul => vec![Layer::Request],
+        Kind::Reply => vec![Layer::Request],
         _ => vec![Layer::OuterHandshake, Layer::InnerHandshake],
     }
 }

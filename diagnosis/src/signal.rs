@@ -51,10 +51,29 @@ pub enum Library {
     Nspr,
     Nss,
     Openssl,
+    /// The servers of this profile, in a reply.
+    Reply(&'static str),
     Resolver,
-    Sigul,
     Ssl,
     Verify,
+}
+
+/// Whose numbers in replies are.
+#[derive(Debug)]
+pub struct Replies {
+    /// The profile's name.
+    pub profile: &'static str,
+    /// Who gives them.
+    pub by: &'static str,
+    /// Where they stand.
+    pub place: &'static str,
+}
+
+impl Replies {
+    /// Those of a profile.
+    pub fn of(profile: &str) -> Option<&'static Self> {
+        REPLIES.iter().find(|it| it.profile == profile)
+    }
 }
 
 /// What the table says of a signal.

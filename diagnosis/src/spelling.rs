@@ -135,7 +135,7 @@ fn is_vague(mark: Mark, shown: Signal) -> bool {
 
 /// Names that libraries have for errors. OpenSSL has names with `_ERROR` in them that tell nothing.
 static NAMES: LazyLock<HashMap<&'static str, Signal>> = LazyLock::new(|| {
-    let named = |code: &&Code| !matches!(code.library, Library::Openssl | Library::Sigul);
+    let named = |code: &&Code| !matches!(code.library, Library::Openssl | Library::Reply(_));
     let wrong = CODES.iter().filter(named).filter(|code| code.signal != signal::NOTHING_WRONG);
     wrong.map(|code| (code.name, code.signal)).collect()
 });

@@ -157,7 +157,7 @@ fn receive(tunnel: &Rc<RefCell<Tunnel>>, keys: ReplyKeys) -> Answer {
 
 /// What a number in a refusal is a signal of; one that is not known is of a later version.
 pub(super) fn refusal(code: u32) -> Signal {
-    Signal::of_code(Library::Sigul, code.into()).unwrap_or(signal::REQUEST_REFUSED)
+    Signal::of_code(Library::Reply("sigul"), code.into()).unwrap_or(signal::REQUEST_REFUSED)
 }
 
 fn outcome(answer: Answer, mut notes: Notes) -> Outcome {

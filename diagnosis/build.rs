@@ -25,7 +25,10 @@ fn main() {
         Some((name, profile.join("signals.toml"))).filter(|(_, path)| path.is_file())
     });
     let spoken: Vec<_> = spoken.collect();
-    for path in [&facts, &signals, &profiles, &root.join("build.rs"), &root.join("build")].into_iter().chain(&causes) {
+    let layers = root.join("src/layers.in");
+    for path in
+        [&facts, &signals, &profiles, &layers, &root.join("build.rs"), &root.join("build")].into_iter().chain(&causes)
+    {
         println!("cargo:rerun-if-changed={}", path.display());
     }
     let facts = build::facts::read(&files(&facts));

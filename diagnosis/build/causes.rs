@@ -138,22 +138,11 @@ struct TellApart {
 }
 
 /// The order of the layers, which is the order in which causes are listed.
-const LAYERS: [&str; 14] = [
-    "config",
-    "environment",
-    "nss-db",
-    "credentials",
-    "password",
-    "certificate",
-    "private-key",
-    "resolve",
-    "tcp",
-    "outer-handshake",
-    "bridge",
-    "inner-handshake",
-    "request",
-    "process-model",
-];
+macro_rules! layers {
+    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => { const LAYERS: &[&str] = &[$($word),*]; };
+}
+
+include!("../src/layers.in");
 
 pub(crate) fn read(files: &[(PathBuf, String)]) -> Vec<Cause> {
     let mut all = Vec::new();

@@ -59,38 +59,18 @@ macro_rules! vocabulary {
     };
 }
 
-vocabulary! {
-    /// One layer between a client's configuration and the server's reply, in the order of the walk.
-    Layer, "layer":
-    /// Is the configuration readable, complete and consistent?
-    Config = "config",
-    /// Versions, policy, user, limits and clock of this host.
-    Environment = "environment",
-    /// Which database is there, is it whole, and does NSS open it?
-    NssDb = "nss-db",
-    /// Are the files with our certificate, its key and the CAs there, and what they should be?
-    Credentials = "credentials",
-    /// Does the password from this source unlock the key database?
-    Password = "password",
-    /// Is the nickname there, in date, chained to a trusted CA, usable for a TLS client?
-    Certificate = "certificate",
-    /// Is its key there, does it match, can it sign now?
-    PrivateKey = "private-key",
-    /// Which addresses does the bridge name have?
-    Resolve = "resolve",
-    /// Does the connection come up?
-    Tcp = "tcp",
-    /// TLS between client and bridge, in both directions of trust.
-    OuterHandshake = "outer-handshake",
-    /// Does the bridge take the request and hold a live server behind it?
-    Bridge = "bridge",
-    /// TLS between client and server through the bridge.
-    InnerHandshake = "inner-handshake",
-    /// Does the server answer an authenticated request?
-    Request = "request",
-    /// Does any of the above change in a thread, after a fork, or in a fresh process?
-    ProcessModel = "process-model",
+/// The rows of `layers.in`, which the build of this crate reads too.
+macro_rules! layers {
+    ($($rows:tt)*) => {
+        vocabulary! {
+            /// One layer between a client's configuration and the server's reply, in the order of the walk.
+            Layer, "layer":
+            $($rows)*
+        }
+    };
 }
+
+include!("layers.in");
 
 vocabulary! {
     /// Whose fault it is.

@@ -140,6 +140,7 @@ impl Output {
                 if let Some(cause) = why_not {
                     self.human().why_not(&subject.report, cause)?;
                 }
+                self.human().certificates(&subject.report)?;
                 self.human().colophon(&subject.report)
             }),
             format => nssight_reports::write(format, subjects, &mut self.sink),

@@ -1,5 +1,6 @@
 //! The certificates that a walk met, for reports that watch their dates.
 
+use openssl::x509::X509;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
@@ -27,6 +28,9 @@ pub struct SeenCertificate {
     pub not_after: String,
     /// SHA-256 of the DER, in hexadecimal.
     pub sha256: String,
+    /// The certificate itself, where it was asked for and a peer sent it: PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pem: Option<String>,
 }
 
 impl SeenCertificate {
@@ -41,7 +45,8 @@ impl SeenCertificate {
             issuer: nssight_wire::name_from_der(certificate.issuer().as_raw()),
             not_before: validity.not_before.to_datetime().format(&Rfc3339).ok()?,
             not_after: validity.not_after.to_datetime().format(&Rfc3339).ok()?,
-            sha256: openssl::sha::sha256(der).iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256: fingerprint(der),
+            pem: None,
         })
     }
 
@@ -55,8 +60,20 @@ impl SeenCertificate {
         links.filter_map(|(role, (nickname, der))| Self::read(role, nickname, der)).collect()
     }
 
+    /// Adds the certificate itself, if it is this one, for a report that shows it.
+    pub(crate) fn show(&mut self, der: &[u8]) {
+        if self.sha256 == fingerprint(der) {
+            let pem = X509::from_der(der).and_then(|certificate| certificate.to_pem()).ok();
+            self.pem = pem.and_then(|pem| String::from_utf8(pem).ok());
+        }
+    }
+
     /// The same certificate in the same role.
     pub(crate) fn is(&self, other: &Self) -> bool {
         (self.role, &self.sha256) == (other.role, &other.sha256)
     }
+}
+
+fn fingerprint(der: &[u8]) -> String {
+    openssl::sha::sha256(der).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -18,7 +18,8 @@ use crate::profile::Profile;
 use crate::secret::Password;
 use crate::starttls::StartTls;
 use crate::target::{
-    self, Credentials, Database, Endpoint, Family, Files, PasswordSource, Question, Role, Setting, Target, TlsVersion,
+    self, Credentials, Database, Endpoint, Engine, Family, Files, PasswordSource, Question, Role, Setting, Target,
+    TlsVersion,
 };
 
 /// A configuration is a page or two; nothing larger is read.
@@ -43,6 +44,14 @@ pub struct Overrides {
     pub server_name: Option<String>,
     /// `--starttls`
     pub starttls: Option<StartTls>,
+    /// `--proxy`
+    pub proxy: Option<Endpoint>,
+    /// `--alpn`
+    pub alpn: Vec<String>,
+    /// `--engine`
+    pub engine: Option<Engine>,
+    /// `--show-certs`
+    pub shows_certificates: bool,
     /// `-4`, `-6`
     pub family: Option<Family>,
     /// `--bridge`
@@ -69,6 +78,24 @@ impl Overrides {
     /// Whether the certificates are in files, as far as these say it.
     pub fn has_files(&self) -> bool {
         self.files.any() || self.plain && self.database.is_none()
+    }
+
+    /// Whether the library that was asked for can do with these; `config`: a configuration goes with them.
+    ///
+    /// # Errors
+    /// In words, for whoever asked.
+    pub fn engine_fits(&self, config: bool) -> Result<(), String> {
+        let names_authorities = self.files.authorities.is_some() || self.files.directory.is_some();
+        match self.engine {
+            Some(Engine::Nss) if self.has_files() && !names_authorities => {
+                Err("NSS trusts only what it is told to: with --engine nss and files, give --cacert or --capath"
+                    .to_owned())
+            }
+            Some(Engine::Openssl) if config || self.server.is_some() => {
+                Err("sessions with a bridge and behind it are NSS's: --engine openssl is for a plain peer".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -284,6 +311,10 @@ fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Targe
         server_name: flagged(&flags.server_name, "servername"),
         family: flags.family,
         starttls: flags.starttls,
+        proxy: flagged(&flags.proxy, "proxy"),
+        alpn: flags.alpn.clone(),
+        engine: flags.engine,
+        shows_certificates: flags.shows_certificates,
         bridge,
         server,
         user,

@@ -262,6 +262,14 @@ pub struct Target {
     pub family: Option<Family>,
     /// How the peer is asked in the clear to begin TLS, if it is.
     pub starttls: Option<StartTls>,
+    /// The HTTP proxy that is asked to connect to the peer, if one is.
+    pub proxy: Option<Setting<Endpoint>>,
+    /// The application protocols to offer, the one that is liked best first; none: the extension is left out.
+    pub alpn: Vec<String>,
+    /// Whose session it is, where that is not the usual one for these credentials.
+    pub engine: Option<Engine>,
+    /// The report has the certificates of the peer.
+    pub shows_certificates: bool,
     /// The peer that TLS is spoken with first; not needed when the walk ends before the network.
     pub bridge: Option<Setting<Endpoint>>,
     /// Host name of the server behind the bridge.
@@ -282,6 +290,67 @@ pub struct Target {
     pub patience: Option<Duration>,
     /// What a plain peer is asked after the handshake, if that was said.
     pub question: Option<Question>,
+}
+
+/// A library that makes a TLS session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// NSS: the usual one for a database.
+    Nss,
+    /// OpenSSL: the usual one for files.
+    Openssl,
+}
+
+impl std::str::FromStr for Engine {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "nss" => Ok(Self::Nss),
+            "openssl" => Ok(Self::Openssl),
+            _ => Err(format!("\"{text}\" is no library that nssight has: nss or openssl")),
+        }
+    }
+}
+
+/// A protocol's name has one byte for its length (RFC 7301, 3.1).
+const PROTOCOL_AT_MOST: usize = 255;
+/// The port of a proxy that none was named for.
+const PROXY_PORT: u16 = 8080;
+/// A ClientHello has room for more, and nobody offers so many.
+const PROTOCOLS_AT_MOST: usize = 32;
+
+/// Application protocols, the one that is liked best first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Protocols(pub Vec<String>);
+
+impl std::str::FromStr for Protocols {
+    type Err = String;
+
+    /// `h2,http/1.1`
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+        match names.iter().all(|name| (1..=PROTOCOL_AT_MOST).contains(&name.len())) && names.len() <= PROTOCOLS_AT_MOST
+        {
+            true => Ok(Self(names)),
+            false => Err(format!("\"{text}\" is no list of application protocols; write h2,http/1.1")),
+        }
+    }
+}
+
+/// An HTTP proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy(pub Endpoint);
+
+impl std::str::FromStr for Proxy {
+    type Err = String;
+
+    /// `HOST:PORT`, or `http://HOST:PORT` as the variables of the environment have it.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rest = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+        Endpoint::parse(rest, PROXY_PORT).map(Self)
+    }
 }
 
 /// A family of addresses.
@@ -344,6 +413,17 @@ impl Target {
     pub fn peer_name(&self) -> Option<&str> {
         let host = || self.bridge.as_ref().map(|peer| peer.value.host.as_str());
         self.server_name.as_ref().map(|name| name.value.as_str()).or_else(host)
+    }
+
+    /// The library that makes the session.
+    pub fn engine(&self) -> Engine {
+        let usual = if self.files().is_some() { Engine::Openssl } else { Engine::Nss };
+        self.engine.unwrap_or(usual)
+    }
+
+    /// What TCP connects to: the proxy where there is one, and the peer otherwise.
+    pub fn connects_to(&self) -> Option<&Endpoint> {
+        self.proxy.as_ref().or(self.bridge.as_ref()).map(|endpoint| &endpoint.value)
     }
 
     /// Any TLS peer, unless a server behind it is known or a configuration was read.

@@ -11,6 +11,7 @@ use nssight_diagnosis::fact::fact::{self, OuterSessionEnd};
 use nssight_diagnosis::{CertificateRole, Finding, Layer, Outcome};
 use nssight_nss::{Certificate, ClientAuth, Nss, PrivateKey, Slot};
 use nssight_session::{Control, SessionError, TlsSession};
+use zeroize::Zeroizing;
 
 use crate::certificates::SeenCertificate;
 use crate::credentials::{self, Found};
@@ -111,6 +112,8 @@ pub struct Walk<'a> {
     pub end: Option<Instant>,
     /// The password, until it has been used.
     pub password: Option<Password>,
+    /// What unlocked the key database, where another library than NSS needs the key.
+    pub unlocked_by: Option<Zeroizing<Vec<u8>>>,
     /// What NSS has open, from `nss-db` on.
     pub opened: Option<Opened>,
     /// What the files gave, from `credentials` on.
@@ -154,6 +157,7 @@ impl<'a> Walk<'a> {
             deadline: Instant::now(),
             end: None,
             password,
+            unlocked_by: None,
             opened: None,
             files: None,
             own: None,
@@ -220,7 +224,11 @@ impl<'a> Walk<'a> {
 
     /// Notes the chain that a peer sent.
     pub(crate) fn meet_peer(&mut self, role: CertificateRole, chain: &[Vec<u8>]) {
-        self.note_new(SeenCertificate::of_chain(role, chain.iter().map(|der| (None, der.as_slice()))));
+        let seen = SeenCertificate::of_chain(role, chain.iter().map(|der| (None, der.as_slice())));
+        self.note_new(seen);
+        if self.target().shows_certificates {
+            chain.iter().for_each(|der| self.met.iter_mut().for_each(|seen| seen.show(der)));
+        }
     }
 
     /// An authority is noted once, as it was met first: with its nickname where our database has it.

@@ -19,7 +19,7 @@ use nssight_diagnosis::{Cause, Layer};
 use nssight_probes::peer_argument::PeerArgument;
 use nssight_probes::settings::{BRIDGE_PORT, FileOverrides, Overrides};
 use nssight_probes::starttls::StartTls;
-use nssight_probes::target::{Endpoint, Family, Question, TlsVersion};
+use nssight_probes::target::{Endpoint, Engine, Family, Protocols, Proxy, Question, TlsVersion};
 
 pub(crate) use check::{CheckFormat, CheckOptions, CheckOutputOptions, CheckWalkOptions, SelectionOptions};
 pub(crate) use clients::{ClientsOptions, KeepOptions, ProcessModelOptions};
@@ -118,6 +118,8 @@ pub(crate) struct WalkedOptions {
     #[command(flatten)]
     target: TargetOptions,
     #[command(flatten)]
+    way: WayOptions,
+    #[command(flatten)]
     pub(crate) password: PasswordOptions,
     #[command(flatten)]
     pub(crate) admin: AdminOptions,
@@ -177,6 +179,24 @@ pub(crate) struct TargetOptions {
     /// As root, load the modules that the database names also where another user can say which
     #[arg(long)]
     load_modules: bool,
+}
+
+/// How the session is made.
+#[derive(Args)]
+#[command(next_help_heading = "Target")]
+pub(crate) struct WayOptions {
+    /// Connect through this HTTP proxy, which is asked with CONNECT [default port: 8080]
+    #[arg(long, value_name = "HOST:PORT")]
+    proxy: Option<Proxy>,
+    /// Offer these application protocols, the one that is liked best first: h2,http/1.1
+    #[arg(long, value_name = "LIST")]
+    alpn: Option<Protocols>,
+    /// The library that makes the session: nss or openssl [default: nss for a database, openssl for files]
+    #[arg(long, value_name = "LIBRARY")]
+    engine: Option<Engine>,
+    /// Show the certificates that the peer sent, in PEM
+    #[arg(long)]
+    show_certs: bool,
 }
 
 /// Where the database password comes from; it is never given on the command line itself.
@@ -275,6 +295,10 @@ impl TargetOptions {
             plain: false,
             server_name: self.servername.clone(),
             starttls: self.starttls,
+            proxy: None,
+            alpn: Vec::new(),
+            engine: None,
+            shows_certificates: false,
             family: match (self.ipv4, self.ipv6) {
                 (true, _) => Some(Family::V4),
                 (_, true) => Some(Family::V6),
@@ -305,7 +329,18 @@ impl WalkedOptions {
             Word::None => None,
         };
         let plain = self.peer.is_some() && self.config.is_none();
-        Overrides { bridge, plain, starttls, patience: self.walk.patience, question, ..overrides }
+        Overrides {
+            bridge,
+            plain,
+            starttls,
+            proxy: self.way.proxy.clone().map(|proxy| proxy.0),
+            alpn: self.way.alpn.clone().map(|it| it.0).unwrap_or_default(),
+            engine: self.way.engine,
+            shows_certificates: self.way.show_certs,
+            patience: self.walk.patience,
+            question,
+            ..overrides
+        }
     }
 }
 

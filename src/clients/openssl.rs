@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use nssight_inventory::load::Loaded;
 use nssight_nssdb::Database;
+use nssight_probes::open_session;
 use nssight_probes::target::TlsVersion;
 use openssl::ssl::{HandshakeError, SslConnector, SslMethod, SslVersion};
-use openssl::x509::X509;
 use openssl::x509::store::X509StoreBuilder;
 
 use super::attempt::{Attempt, Job, Outcome};
@@ -79,21 +79,19 @@ fn connector(job: &Job<'_>) -> Result<SslConnector, Failure> {
     builder.set_min_proto_version(Some(version(low)))?;
     builder.set_max_proto_version(Some(version(high)))?;
     let mut store = X509StoreBuilder::new()?;
-    for certificate in database.certificates.iter().filter(|certificate| certificate.trust.ssl.is_trusted_ca()) {
-        store.add_cert(X509::from_der(&certificate.der)?)?;
+    for authority in open_session::authorities(&database)? {
+        store.add_cert(authority)?;
     }
     builder.set_cert_store(store.build());
     if let Some(nickname) = job.target.nickname() {
-        let wanted = nickname.value.strip_prefix("NSS Certificate DB:").unwrap_or(&nickname.value);
-        let named = |entry: &&nssight_nssdb::Certificate| entry.nicknames.iter().any(|name| name.text == wanted);
-        let entry = database.certificates.iter().find(named);
-        let entry = entry.ok_or_else(|| format!("no certificate \"{}\" in the database", nickname.value))?;
-        let key = database.private_keys.iter().find(|key| key.cka_id == entry.cka_id);
-        let key = key.ok_or("the certificate has no private key in the database")?;
-        let unlocked = database.unlock(job.password.map(|it| it.as_slice()).unwrap_or_default())?;
-        builder.set_certificate(&*X509::from_der(&entry.der)?)?;
+        let password = job.password.map(|it| it.as_slice()).unwrap_or_default();
+        let identity = open_session::identity(&database, &nickname.value, password)?;
+        builder.set_certificate(&identity.certificate)?;
+        for issuer in identity.chain {
+            builder.add_extra_chain_cert(issuer)?;
+        }
         // OpenSSL wipes its copy when it frees it.
-        builder.set_private_key(&*unlocked.private_key(key)?)?;
+        builder.set_private_key(&identity.key)?;
         builder.check_private_key()?;
     }
     Ok(builder.build())

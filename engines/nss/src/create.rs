@@ -1,4 +1,4 @@
-//! Building databases: what `certutil -N`, `pk12util -i` and `certutil -M` do. Never used in a diagnosis.
+//! Building databases: what `certutil -N`, `pk12util -i` and `certutil -M` do. A diagnosis builds none.
 
 use std::ffi::{CString, c_uint};
 use std::ptr;

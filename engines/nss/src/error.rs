@@ -200,6 +200,7 @@ steps! {
     MakeDescriptor = "make an NSPR descriptor",
     ImportConnection = "put TLS on the connection",
     SetVersions = "set the range of TLS versions",
+    SetProtocols = "offer application protocols",
     DisableCache = "turn the session cache off",
     SetHostName = "set the host name",
     SetCertificateHook = "set the certificate hook",

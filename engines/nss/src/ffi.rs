@@ -133,7 +133,12 @@ pub const PR_SHUTDOWN_SEND: PRIntn = 1;
 pub const NSS_INIT_READONLY: PRUint32 = 0x1;
 pub const NSS_INIT_NOCERTDB: PRUint32 = 0x2;
 pub const NSS_INIT_NOMODDB: PRUint32 = 0x4;
+pub const NSS_INIT_FORCEOPEN: PRUint32 = 0x8;
 pub const NSS_INIT_NOROOTINIT: PRUint32 = 0x10;
+pub const NSS_INIT_OPTIMIZESPACE: PRUint32 = 0x20;
+
+pub const SSL_NEXT_PROTO_NO_SUPPORT: c_uint = 0;
+pub const SSL_NEXT_PROTO_SELECTED: c_uint = 3;
 
 pub const certificateUsageSSLClient: i64 = 0x0001;
 pub const certificateUsageSSLServer: i64 = 0x0002;
@@ -375,6 +380,14 @@ unsafe extern "C" {
     pub fn SSL_LocalCertificate(fd: *mut PRFileDesc) -> *mut CERTCertificate;
     pub fn SSL_AlertReceivedCallback(fd: *mut PRFileDesc, cb: SSLAlertCallback, arg: *mut c_void) -> Status;
     pub fn SSL_AlertSentCallback(fd: *mut PRFileDesc, cb: SSLAlertCallback, arg: *mut c_void) -> Status;
+    pub fn SSL_SetNextProtoNego(fd: *mut PRFileDesc, data: *const u8, length: c_uint) -> Status;
+    pub fn SSL_GetNextProto(
+        fd: *mut PRFileDesc,
+        state: *mut c_uint,
+        buf: *mut u8,
+        bufLen: *mut c_uint,
+        bufLenMax: c_uint,
+    ) -> Status;
     pub fn SSL_GetChannelInfo(fd: *mut PRFileDesc, info: *mut SSLChannelInfo, len: PRUintn) -> Status;
     pub fn SSL_GetCipherSuiteInfo(suite: PRUint16, info: *mut SSLCipherSuiteInfo, len: PRUintn) -> Status;
 }

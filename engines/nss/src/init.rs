@@ -1,12 +1,14 @@
 //! NSS initialised, as a value.
 
 use std::cell::Cell;
-use std::ffi::{CString, OsStr, c_char};
+use std::ffi::{CStr, CString, OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nss_sys::nspr::PRUint32;
 
 use crate::error::{ErrorCode, NssError, Result, Step};
 use crate::memory::c_string;
@@ -76,13 +78,8 @@ impl Nss {
     /// SEC_ERROR_BUSY while this very thread holds one. Otherwise what NSS said: SEC_ERROR_BAD_DATABASE for most troubles, SEC_ERROR_LEGACY_DATABASE for `dbm:` without support.
     pub fn open(options: &InitOptions<'_>) -> Result<Self> {
         const STEP: Step = Step::Initialise;
-        if HELD_HERE.get() {
-            return Err(NssError::of(STEP, ErrorCode::SEC_ERROR_BUSY));
-        }
-        let one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let database = c_string(options.database.as_bytes(), STEP)?;
         let prefix = c_string(options.prefix, STEP)?;
-        let secmod: CString = c"secmod.db".to_owned();
         let flags = match options.access {
             Access::ReadOnly => ffi::NSS_INIT_READONLY,
             Access::ReadWrite => 0,
@@ -91,8 +88,32 @@ impl Nss {
             true => flags | ffi::NSS_INIT_NOMODDB | ffi::NSS_INIT_NOROOTINIT,
             false => flags,
         };
+        Self::initialise(options.context, [database, prefix, c"secmod.db".to_owned()], flags)
+    }
+
+    /// Initialises NSS without a database: certificates, keys and trust that it is given live in memory
+    /// (nssinit.c, `NSS_NoDB_Init`, and without its module of roots).
+    ///
+    /// # Errors
+    /// As [`Nss::open`].
+    pub fn without_database() -> Result<Self> {
+        let flags = ffi::NSS_INIT_READONLY
+            | ffi::NSS_INIT_NOCERTDB
+            | ffi::NSS_INIT_NOMODDB
+            | ffi::NSS_INIT_FORCEOPEN
+            | ffi::NSS_INIT_NOROOTINIT
+            | ffi::NSS_INIT_OPTIMIZESPACE;
+        Self::initialise(false, [c"", c"", c""].map(CStr::to_owned), flags)
+    }
+
+    fn initialise(is_context: bool, [database, prefix, secmod]: [CString; 3], flags: PRUint32) -> Result<Self> {
+        const STEP: Step = Step::Initialise;
+        if HELD_HERE.get() {
+            return Err(NssError::of(STEP, ErrorCode::SEC_ERROR_BUSY));
+        }
+        let one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let (directory, glue, module): (*const c_char, _, _) = (database.as_ptr(), prefix.as_ptr(), secmod.as_ptr());
-        let context = if options.context {
+        let context = if is_context {
             // SAFETY: all strings outlive the call; NULL parameters are the documented default.
             let context = unsafe { ffi::NSS_InitContext(directory, glue, glue, module, ptr::null_mut(), flags) };
             Some(NonNull::new(context).ok_or_else(|| NssError::last(STEP))?)

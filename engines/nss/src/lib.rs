@@ -7,6 +7,7 @@ pub mod cert;
 pub mod create;
 mod error;
 pub mod ffi;
+pub mod in_memory;
 mod init;
 pub mod kernel;
 pub mod key;

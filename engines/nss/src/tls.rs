@@ -1,7 +1,7 @@
 //! A TLS client session of libssl over a [`Transport`], with everything that its callbacks learn.
 
 use std::cell::RefCell;
-use std::ffi::{CStr, c_void};
+use std::ffi::{CStr, c_uint, c_void};
 use std::mem::size_of;
 use std::ptr::{self, NonNull};
 
@@ -12,7 +12,7 @@ use nss_sys::{
     SSL_PeerCertificateChain, SSL_SetURL, SSL_VersionRangeGet, SSL_VersionRangeSet, SSLVersionRange,
 };
 
-use nssight_session::{CaName, Channel, SeenAlert, Transport};
+use nssight_session::{CaName, Channel, SeenAlert, Transport, protocol_list};
 
 use crate::cert::{self, Certificate, ChainError, Usage};
 use crate::error::{ErrorCode, NssError, Result, Step};
@@ -22,6 +22,9 @@ use crate::key::PrivateKey;
 use crate::memory::{c_string, copy_item, take_string};
 use crate::transport::descriptor;
 
+/// A protocol's name has one byte for its length (RFC 7301, 3.1).
+const PROTOCOL_AT_MOST: usize = 255;
+
 /// What a session is set up with.
 pub struct TlsOptions<'a> {
     /// Sent as SNI, and the name that the peer's certificate must have.
@@ -30,6 +33,10 @@ pub struct TlsOptions<'a> {
     pub versions: (u16, u16),
     /// What to answer when the peer asks for a certificate.
     pub client_auth: Option<ClientAuth>,
+    /// The application protocols to offer, the one that is liked best first.
+    pub alpn: &'a [String],
+    /// Certificates that NSS knows only for as long as somebody holds them: authorities, and issuers of ours.
+    pub authorities: Vec<Certificate>,
 }
 
 /// Our certificate and its key.
@@ -66,6 +73,8 @@ pub struct HandshakeFacts {
 struct Shared {
     facts: RefCell<HandshakeFacts>,
     client_auth: Option<ClientAuth>,
+    #[allow(dead_code, reason = "held, so that NSS finds them")]
+    authorities: Vec<Certificate>,
     nss: Nss,
 }
 
@@ -95,7 +104,12 @@ impl TlsClient {
             return Err(error);
         }
         let facts = RefCell::new(HandshakeFacts::default());
-        let shared = Box::new(Shared { facts, client_auth: options.client_auth, nss: nss.clone() });
+        let shared = Box::new(Shared {
+            facts,
+            client_auth: options.client_auth,
+            authorities: options.authorities,
+            nss: nss.clone(),
+        });
         let client = Self { fd, shared: NonNull::from(Box::leak(shared)) };
         let arg = client.arg();
         let range = SSLVersionRange { min: options.versions.0, max: options.versions.1 };
@@ -109,6 +123,12 @@ impl TlsClient {
             status(ffi::SSL_GetClientAuthDataHook(fd, Some(answer_request), arg), Step::SetClientAuthHook)?;
             status(ffi::SSL_AlertReceivedCallback(fd, Some(alert_received), arg), Step::SetAlertCallback)?;
             status(ffi::SSL_AlertSentCallback(fd, Some(alert_sent), arg), Step::SetAlertCallback)?;
+            if let Some((last, others)) = options.alpn.split_last() {
+                // NSS sends its first one last (sslsock.c and ssl3exthandle.c: in NPN the first was the fallback).
+                let list = protocol_list(&[std::slice::from_ref(last), others].concat());
+                let length = c_uint::try_from(list.len()).unwrap_or(0);
+                status(ffi::SSL_SetNextProtoNego(fd, list.as_ptr(), length), Step::SetProtocols)?;
+            }
             status(ffi::SSL_ResetHandshake(fd, 0), Step::PrepareHandshake)?;
         }
         Ok(client)
@@ -177,6 +197,17 @@ impl TlsClient {
         Some(sent.is_some())
     }
 
+    /// The application protocol that the peer chose.
+    fn protocol(&self) -> Option<String> {
+        let (mut state, mut length, mut name) = (ffi::SSL_NEXT_PROTO_NO_SUPPORT, 0, [0u8; PROTOCOL_AT_MOST]);
+        // SAFETY: an open TLS descriptor; the answers have the room named.
+        let result =
+            unsafe { ffi::SSL_GetNextProto(self.fd, &mut state, name.as_mut_ptr(), &mut length, name.len() as c_uint) };
+        let is_chosen = result == ffi::SUCCESS && state == ffi::SSL_NEXT_PROTO_SELECTED;
+        let name = name.get(..length as usize).filter(|_| is_chosen)?;
+        Some(String::from_utf8_lossy(name).into_owned())
+    }
+
     /// What was agreed; `None` before the handshake is complete.
     pub fn channel(&self) -> Option<Channel> {
         // SAFETY: plain integers and pointers, for which zero is a value; NSS fills in at most the size it is told.
@@ -198,6 +229,7 @@ impl TlsClient {
                 suite: info.cipherSuite,
                 suite_name,
                 peer_key_bits: info.authKeyBits,
+                alpn: self.protocol(),
             })
         }
     }

@@ -52,7 +52,13 @@ fn names_are_known_before_nss_is_opened_and_sessions_work_after_that() {
     let stream = TcpStream::connect(("127.0.0.1", endpoint.port())).expect("a connection");
     let control = Control::until(Instant::now() + Duration::from_secs(10));
     let transport = TcpTransport::new(stream, control, Rc::new(RefCell::new(Deaf)), tcp_info).expect("a transport");
-    let options = TlsOptions { host: "localhost", versions: (0x0303, 0x0304), client_auth: None };
+    let options = TlsOptions {
+        host: "localhost",
+        versions: (0x0303, 0x0304),
+        client_auth: None,
+        alpn: &[],
+        authorities: Vec::new(),
+    };
     let mut client = TlsClient::new(&nss, Box::new(transport), options).expect("a session is set up");
     client.handshake().expect("a handshake");
 

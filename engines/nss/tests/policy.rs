@@ -58,7 +58,13 @@ fn a_session_offers_only_what_the_policy_allows() {
     let name = DbFormat::Sql.directory(directory.path());
     let nss = Nss::open(&InitOptions::read_only(&name)).expect("the database opens");
     let heard = Rc::new(RefCell::new(Vec::new()));
-    let options = TlsOptions { host: "localhost", versions: (0x0303, 0x0303), client_auth: None };
+    let options = TlsOptions {
+        host: "localhost",
+        versions: (0x0303, 0x0303),
+        client_auth: None,
+        alpn: &[],
+        authorities: Vec::new(),
+    };
     let mut client = TlsClient::new(&nss, Box::new(Ear(heard.clone())), options).expect("a session is set up");
     let error = client.handshake().expect_err("the peer closes");
     assert_eq!(error.name, "PR_END_OF_FILE_ERROR");

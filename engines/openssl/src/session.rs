@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nssight_session::{Channel, Code, SeenAlert, SessionError, SessionFacts, TlsSession, Transport};
+use nssight_session::{Channel, Code, SeenAlert, SessionError, SessionFacts, TlsSession, Transport, protocol_list};
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
 use openssl::ssl::{
@@ -68,6 +68,8 @@ pub struct Options<'a> {
     pub identity: Option<&'a Identity>,
     /// Whom to trust.
     pub trust: Trust,
+    /// The application protocols to offer, the one that is liked best first.
+    pub alpn: &'a [String],
 }
 
 /// A TLS client session of OpenSSL.
@@ -159,6 +161,9 @@ impl Session {
         }
         if let Some(name) = options.server_name {
             ssl.set_hostname(name)?;
+        }
+        if !options.alpn.is_empty() {
+            ssl.set_alpn_protos(&protocol_list(options.alpn))?;
         }
         let records = Rc::new(RefCell::new(Records::default()));
         let carrier = Carrier { transport, records: Rc::clone(&records) };
@@ -298,6 +303,7 @@ impl TlsSession for Session {
             suite: number,
             suite_name: suite.standard_name().unwrap_or(suite.name()).to_owned(),
             peer_key_bits: key.map_or(0, |key| key.bits()),
+            alpn: ssl.selected_alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
         })
     }
 }

@@ -46,7 +46,7 @@ impl Lab {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, endpoint.port())).expect("a connection");
         let control = Control::until(Instant::now() + Duration::from_secs(20));
         let transport = TcpTransport::new(stream, control, Rc::new(RefCell::new(Deaf)), |_| None).expect("a transport");
-        let options = Options { host, server_name: Some(host), versions: None, identity, trust };
+        let options = Options { host, server_name: Some(host), versions: None, identity, trust, alpn: &[] };
         Session::new(Box::new(transport), options).expect("a session")
     }
 

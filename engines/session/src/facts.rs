@@ -44,6 +44,18 @@ pub struct Channel {
     pub suite_name: String,
     /// Size of the key that authenticated the peer, in bits.
     pub peer_key_bits: u32,
+    /// The application protocol that the peer chose, where it chose one (RFC 7301).
+    pub alpn: Option<String>,
+}
+
+/// Application protocols as they are offered: each behind a byte with its length (RFC 7301, 3.1). One that is too long for that
+/// is left out.
+pub fn protocol_list(names: &[String]) -> Vec<u8> {
+    let entry = |name: &String| {
+        let length = u8::try_from(name.len()).ok().filter(|length| *length > 0)?;
+        Some([&[length], name.as_bytes()].concat())
+    };
+    names.iter().filter_map(entry).flatten().collect()
 }
 
 /// What was learned in the course of a session.

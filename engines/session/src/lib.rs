@@ -8,7 +8,7 @@ mod tcp_info;
 mod transport;
 
 pub use error::{Code, Kind, SessionError};
-pub use facts::{CaName, Channel, Objection, SeenAlert, SessionFacts};
+pub use facts::{CaName, Channel, Objection, SeenAlert, SessionFacts, protocol_list};
 pub use tcp_info::TcpInfo;
 pub use transport::{Control, End, Figures, Tap, TcpTransport, Transport};
 

@@ -12,19 +12,16 @@ use nssight_diagnosis::fact::{Fact, Hop, fact};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
 use nssight_nss::kernel::tcp_info;
-use nssight_nss::{TlsClient, TlsOptions};
-use nssight_openssl::{Identity, Options, Session as OpenSslSession, Trust};
-use nssight_session::{Channel, Control, Kind, SessionError, SessionFacts, TcpTransport, TlsSession, Transport};
+use nssight_session::{Channel, Control, Kind, SessionError, SessionFacts, TcpTransport, TlsSession};
 
 use crate::client_certificate::{sent, withheld};
 use crate::session_facts::{self, FailedSession, Policy};
-use crate::settings::UNASKED;
 use crate::starttls::{self, StartTls, Trouble};
-use crate::target::{Role, TlsVersion};
+use crate::target::{Engine, Role, TlsVersion};
 use crate::trust_store;
 use crate::walk::{OuterSession, Probe, Walk};
 use crate::wire::{Session, SessionLog};
-use crate::{flow, peer_name};
+use crate::{flow, open_session, peer_name};
 
 /// The one connection, and both halves of our identity.
 pub const PROBE: Probe =
@@ -47,13 +44,10 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let Some((stream, round_trip)) = walk.connection.take() else {
         return notes.skip("there is no connection to speak TLS on");
     };
-    let nss = walk.opened.as_ref().map(|opened| opened.nss.clone());
-    if nss.is_none() && walk.files.is_none() {
+    if walk.opened.is_none() && walk.files.is_none() {
         return notes.skip("there is neither a database nor files to speak TLS with");
     }
-    let client_auth = walk.client_auth();
-    let identity = walk.identity();
-    if client_auth.is_none() && identity.is_none() && walk.target().has_certificate() {
+    if walk.client_auth().is_none() && walk.identity().is_none() && walk.target().has_certificate() {
         return notes.skip("there is no certificate or no key to speak TLS with");
     }
     let (our_cas, signer, not_named) = (walk.our_cas(), walk.signer(), walk.not_named());
@@ -82,7 +76,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         is_bridge,
         patience,
         peer,
-        is_nss: nss.is_some(),
+        is_nss: target.engine() == Engine::Nss,
         host,
         started,
         log,
@@ -92,8 +86,9 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         not_named,
         addresses,
     };
-    let asked = (target.tls.value.0.wire(), target.tls.value.1.wire());
-    let transport = match TcpTransport::new(stream, attempt.control.clone(), attempt.log.clone(), tcp_info) {
+    // A proxy's host acknowledges what goes to the peer.
+    let figures = if target.proxy.is_some() { |_: &TcpStream| None } else { tcp_info };
+    let transport = match TcpTransport::new(stream, attempt.control.clone(), attempt.log.clone(), figures) {
         Ok(transport) => transport,
         Err(error) => {
             let summary = format!("the connection was lost before TLS began: {error}");
@@ -101,16 +96,10 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             return notes.fail(signal::RESET, summary).error(&error);
         }
     };
-    let session: Result<Box<dyn TlsSession>, SessionError> = match nss {
-        Some(nss) => {
-            let options = TlsOptions { host: &attempt.host, versions: asked, client_auth };
-            match TlsClient::new(&nss, Box::new(transport), options) {
-                Ok(client) => Ok(Box::new(client)),
-                Err(error) => Err(error.into()),
-            }
-        }
-        None => of_files(walk, &attempt.host, identity.as_ref(), Box::new(transport), &mut notes),
-    };
+    if !target.alpn.is_empty() {
+        notes.put(fact::ALPN_OFFERED.text(target.alpn.join(", ")));
+    }
+    let session = open_session::open(walk, &attempt.host, Box::new(transport), &mut notes);
     let mut client = match session {
         Ok(client) => client,
         Err(error) => return attempt.failed(walk, &error, &SessionFacts::default(), notes),
@@ -122,7 +111,12 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let facts = client.facts();
     walk.meet_peer(CertificateRole::Bridge, &facts.peer_chain);
     let outcome = match (result, client.channel()) {
-        (Ok(word), Some(channel)) => attempt.passed(&*client, &channel, word, role, notes),
+        (Ok(word), Some(channel)) => {
+            if !walk.target().alpn.is_empty() {
+                notes.put(fact::ALPN_CHOSEN.text(channel.alpn.as_deref().unwrap_or("none")));
+            }
+            attempt.passed(&*client, &channel, word, role, notes)
+        }
         (Ok(_), None) => notes.fail(signal::SSL_ERROR, "the handshake ended without a session"),
         (Err(error), _) => attempt.failed(walk, &error, &facts, notes),
     };
@@ -179,33 +173,12 @@ fn begin_tls(
     Err(Box::new(notes.fail(shown, summary)))
 }
 
-/// A session of OpenSSL's, with what our files gave.
-fn of_files(
-    walk: &Walk<'_>,
-    host: &str,
-    identity: Option<&Identity>,
-    transport: Box<dyn Transport>,
-    notes: &mut Notes,
-) -> Result<Box<dyn TlsSession>, SessionError> {
-    let target = walk.target();
-    let trust = match walk.files.as_ref().and_then(|files| files.authorities.clone()) {
-        Some(authorities) => Trust::These(authorities),
-        None => Trust::System,
-    };
-    // Nobody's wish leaves it to OpenSSL's own configuration.
-    let is_asked = target.tls.origin != UNASKED;
-    let versions = is_asked.then_some((target.tls.value.0.wire(), target.tls.value.1.wire()));
-    // An address is no server name (RFC 6066, 3).
-    let server_name = host.parse::<IpAddr>().is_err().then_some(host.trim_end_matches('.'));
-    let options = Options { host, server_name, versions, identity, trust };
-    let session = OpenSslSession::new(transport, options)?;
-    notes.put(fact::OPENSSL_SECURITY_LEVEL.number(session.security_level()));
-    Ok(Box::new(session))
-}
-
 /// What leads to a wrong host says nothing of the names that lead there.
 fn undoubted_addresses(walk: &Walk<'_>) -> Vec<IpAddr> {
     let facts = walk.finding(Layer::Resolve).map(|finding| &finding.facts);
+    if walk.target().proxy.is_some() {
+        return Vec::new();
+    }
     let doubted = [NameSource::HostsDiffers, NameSource::HostsLoopbackOfAnother];
     match facts.is_some_and(|facts| doubted.into_iter().any(|source| facts.has(source))) {
         true => Vec::new(),

@@ -5,12 +5,13 @@ use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{Layer, Notes, Outcome, shell};
 use nssight_nss::{Login, Slot};
 use nssight_nssdb::{Database, PasswordCheck, PasswordState};
+use zeroize::Zeroizing;
 
 use crate::error_info;
 use crate::password_file::{self, READ_AT_MOST, Reading, Repair, Secret};
 use crate::probe::nss_db;
 use crate::secret::{Password, PasswordForm};
-use crate::target::PasswordSource;
+use crate::target::{Engine, PasswordSource};
 use crate::walk::{Opened, Probe, Walk};
 
 /// The key database must be open.
@@ -24,7 +25,14 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let Some(slot) = walk.opened.as_ref().map(Opened::keys) else {
         return refused(notes, State::NoSlot, "NSS gave no key slot");
     };
-    unlock(walk, slot, given.as_ref(), source, notes)
+    let token = slot.token_name();
+    let outcome = unlock(walk, slot, given.as_ref(), source, notes);
+    if walk.target().engine() == Engine::Openssl
+        && let Some(Reading::Password(password)) = given.as_ref().map(|given| taken(given, &token))
+    {
+        walk.unlocked_by = Some(Zeroizing::new(password.to_vec()));
+    }
+    outcome
 }
 
 /// What a password opens, as a subject.

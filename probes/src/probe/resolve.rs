@@ -25,10 +25,9 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     if let Some(why) = &walk.settings.no_network {
         return notes.skip(why.clone());
     }
-    let Some(bridge) = &walk.target().bridge else {
+    let Some(Endpoint { host, port }) = walk.target().connects_to() else {
         return notes.skip("no bridge was named");
     };
-    let Endpoint { host, port } = &bridge.value;
     if let Ok(address) = host.parse::<IpAddr>() {
         walk.addresses = vec![SocketAddr::new(address, *port)];
         notes.put(fact::NAME_ADDRESS.text(address));

@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use nssight_diagnosis::derive::connect::{Attempt, connect as state_of};
 use nssight_diagnosis::fact::Fact;
-use nssight_diagnosis::fact::fact::{self, TcpIcmp, TcpListener, TcpState, TcpToldBy};
+use nssight_diagnosis::fact::fact::{self, ProxyAnswered, TcpIcmp, TcpListener, TcpState, TcpToldBy};
 use nssight_diagnosis::signal::{Library, Signal, signal};
 use nssight_diagnosis::{Layer, Notes, Outcome};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::icmp::{self, Message};
+use crate::proxy::{self, Refusal};
 use crate::sockets;
+use crate::target::Endpoint;
 use crate::walk::{Probe, Walk};
 
 /// Everything that could fail without the network must have come out well: a connection that is not used hurts the
@@ -64,8 +66,18 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
                     notes.put(fact::TCP_LOCAL_ADDRESS.text(local));
                 }
                 walk.connections += 1;
-                walk.connection = Some((stream, took));
-                return notes.pass(format!("connected to {address} in {}", millis(took)));
+                let connected = format!("connected to {address} in {}", millis(took));
+                let (Some(proxy), Some(peer)) = (&walk.target().proxy, &walk.target().bridge) else {
+                    walk.connection = Some((stream, took));
+                    return notes.pass(connected);
+                };
+                notes.put(fact::PROXY_ADDRESS.text(&proxy.value));
+                if let Err(refusal) = proxy::connect(&stream, &peer.value, walk.deadline) {
+                    return refused(&refusal, &proxy.value, &peer.value, notes);
+                }
+                notes.put(fact::ProxyAnswered::Connected);
+                walk.connection = Some((stream, started.elapsed()));
+                return notes.pass(format!("{connected}, a proxy, which connects to {}", peer.value));
             }
             Err((error, message)) => {
                 let (what, listener) = (attempt(&error, message, address), sockets::listener(address));
@@ -93,7 +105,31 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             format!("none of {} addresses took the connection: {each}{more}", many.len())
         }
     };
-    notes.fail(failed.shown(), summary).error(&failed.error)
+    match &walk.target().proxy {
+        Some(proxy) => {
+            notes.put(fact::PROXY_ADDRESS.text(&proxy.value));
+            let summary = format!("the proxy {} takes no connection: {summary}", proxy.value);
+            notes.fail(signal::PROXY_UNREACHABLE, summary).error(&failed.error)
+        }
+        None => notes.fail(failed.shown(), summary).error(&failed.error),
+    }
+}
+
+/// The proxy is there, and does not connect us.
+fn refused(refusal: &Refusal, proxy: &Endpoint, peer: &Endpoint, mut notes: Notes) -> Outcome {
+    notes.put(refusal.answered);
+    let summary = match refusal.answered {
+        ProxyAnswered::Silent => format!("the proxy {proxy} does not answer the request to connect to {peer}"),
+        ProxyAnswered::Ended => {
+            format!("the proxy {proxy} ended the connection when it was asked to connect to {peer}")
+        }
+        ProxyAnswered::NotHttp => format!("{proxy} is no HTTP proxy; it says: {}", refusal.said),
+        _ => format!("the proxy {proxy} does not connect to {peer}: {}", refusal.said),
+    };
+    if !refusal.said.is_empty() {
+        notes.put(fact::PROXY_SAID.text(&refusal.said));
+    }
+    notes.fail(signal::PROXY_REFUSED, summary)
 }
 
 impl Failed {

@@ -178,6 +178,18 @@ impl<W: Write> Human<W> {
         }
     }
 
+    /// The certificates that were asked for, in PEM.
+    pub fn certificates(&mut self, report: &Report) -> io::Result<()> {
+        for certificate in &report.certificates {
+            let Some(pem) = &certificate.pem else { continue };
+            writeln!(self.out)?;
+            self.heading(&self.short(&format!("{}: {}", certificate.role, certificate.subject)))?;
+            // Never wrapped: it is there to be copied.
+            pem.lines().try_for_each(|line| writeln!(self.out, "{}", printable(line)))?;
+        }
+        Ok(())
+    }
+
     /// What went over the wire.
     pub fn wire(&mut self, report: &Report) -> io::Result<()> {
         writeln!(self.out)?;
@@ -288,6 +300,7 @@ pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
         let mut human = Human::new(&mut *out, terminal::width(false), Detail::Normal);
         subject.report.probes.iter().try_for_each(|finding| human.layer(finding))?;
         human.verdict(&subject.report)?;
+        human.certificates(&subject.report)?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use nssight_diagnosis::Layer;
 use nssight_probes::peer_argument::PeerArgument;
 use nssight_probes::settings::BRIDGE_PORT;
 use nssight_probes::starttls::StartTls;
-use nssight_probes::target::{Endpoint, Question, TlsVersion};
+use nssight_probes::target::{Endpoint, Engine, Protocols, Proxy, Question, TlsVersion};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use toml::Spanned;
@@ -44,6 +44,9 @@ pub(crate) struct Entry {
     pub(crate) peer: Option<Parsed<PeerArgument>>,
     pub(crate) servername: Option<Parsed<Host>>,
     pub(crate) starttls: Option<Parsed<StartTls>>,
+    pub(crate) proxy: Option<Parsed<Proxy>>,
+    pub(crate) alpn: Option<Parsed<Protocols>>,
+    pub(crate) engine: Option<Parsed<Engine>>,
     pub(crate) bridge: Option<Parsed<Endpoint>>,
     pub(crate) server: Option<Parsed<Host>>,
     pub(crate) user: Option<String>,
@@ -99,6 +102,9 @@ pub(crate) const KEYS: &[&str] = &[
     "peer",
     "servername",
     "starttls",
+    "proxy",
+    "alpn",
+    "engine",
     "bridge",
     "server",
     "user",
@@ -275,7 +281,7 @@ macro_rules! from_text {
     })+ };
 }
 
-from_text!(Layer, TlsVersion, Variable, Host, PeerArgument, StartTls);
+from_text!(Layer, TlsVersion, Variable, Host, PeerArgument, StartTls, Proxy, Protocols, Engine);
 
 impl<'de, T: FromText> Deserialize<'de> for Parsed<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

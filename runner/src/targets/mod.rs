@@ -265,6 +265,10 @@ impl Source<'_> {
             server_name: entry.servername.as_ref().or(defaults.servername.as_ref()).map(|name| name.0.0.clone()),
             family: None,
             starttls,
+            proxy: entry.proxy.as_ref().or(defaults.proxy.as_ref()).map(|proxy| proxy.0.0.clone()),
+            alpn: entry.alpn.as_ref().or(defaults.alpn.as_ref()).map(|names| names.0.0.clone()).unwrap_or_default(),
+            engine: entry.engine.as_ref().or(defaults.engine.as_ref()).map(|engine| engine.0),
+            shows_certificates: false,
             server: entry.server.as_ref().or(defaults.server.as_ref()).map(|host| host.0.0.clone()),
             user: entry.user.or_else(|| defaults.user.clone()),
             tls_min: entry.tls_min.as_ref().or(defaults.tls_min.as_ref()).map(|version| version.0),
@@ -274,6 +278,7 @@ impl Source<'_> {
             patience: entry.patience.or(defaults.patience).map(|seconds| seconds.0),
             question: entry.probe.or(defaults.probe).and_then(Asks::question),
         };
+        overrides.engine_fits(config.is_some()).map_err(|error| self.at(&span, &error))?;
         let own = self.password("password", &entry.password_file, &entry.password_env)?;
         let usual = self.password("password", &defaults.password_file, &defaults.password_env)?;
         let own_admin = self.password("admin-password", &entry.admin_password_file, &entry.admin_password_env)?;

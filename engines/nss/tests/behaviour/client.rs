@@ -60,7 +60,7 @@ impl Client {
             let key = PrivateKey::find(&certificate).expect("its key is there");
             ClientAuth { certificate, key }
         });
-        let options = TlsOptions { host, versions, client_auth };
+        let options = TlsOptions { host, versions, client_auth, alpn: &[], authorities: Vec::new() };
         let tls = TlsClient::new(nss, Box::new(transport), options).expect("a session is set up");
         Self { tls, control, traffic }
     }

@@ -159,7 +159,13 @@ fn handshake(
     nss: &nssight_nss::Nss,
     recv: impl FnMut(&mut [u8]) -> io::Result<usize> + 'static,
 ) -> nssight_nss::NssError {
-    let options = TlsOptions { host: "localhost", versions: (0x0303, 0x0304), client_auth: None };
+    let options = TlsOptions {
+        host: "localhost",
+        versions: (0x0303, 0x0304),
+        client_auth: None,
+        alpn: &[],
+        authorities: Vec::new(),
+    };
     let mut client = TlsClient::new(nss, Box::new(Scripted(recv)), options).expect("a session is set up");
     client.handshake().expect_err("no handshake comes of it")
 }

@@ -13,6 +13,7 @@ use nssight_nss::ffi::*;
 type SECOidTag = c_int;
 type SECCertUsage = c_int;
 type KeyType = c_int;
+type SSLNextProtoState = c_uint;
 type PRShutdownHow = PRIntn;
 
 struct Signature {
@@ -132,6 +133,8 @@ functions! {
     SSL_LocalCertificate(*mut PRFileDesc) -> *mut CERTCertificate;
     SSL_AlertReceivedCallback(*mut PRFileDesc, SSLAlertCallback, *mut c_void) -> Status;
     SSL_AlertSentCallback(*mut PRFileDesc, SSLAlertCallback, *mut c_void) -> Status;
+    SSL_SetNextProtoNego(*mut PRFileDesc, *const u8, c_uint) -> Status;
+    SSL_GetNextProto(*mut PRFileDesc, *mut SSLNextProtoState, *mut u8, *mut c_uint, c_uint) -> Status;
     SSL_GetChannelInfo(*mut PRFileDesc, *mut SSLChannelInfo, PRUintn) -> Status;
     SSL_GetCipherSuiteInfo(PRUint16, *mut SSLCipherSuiteInfo, PRUintn) -> Status;
     // nss-sys

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::rand::GetRandomFlags;
 
 /// Of the directory's name; [`RANDOM`] hexadecimal digits follow.
 const PREFIX: &str = "nssight-copy-";
@@ -100,7 +101,7 @@ impl Drop for PrivateCopy {
 pub fn place() -> PathBuf {
     let mut random = [0; RANDOM / 2];
     // Without randomness the name is taken already, which is said when the copy is made.
-    let _ = openssl::rand::rand_bytes(&mut random);
+    let _ = rustix::rand::getrandom(&mut random, GetRandomFlags::empty());
     let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let bases = bases();
     let base = bases.iter().find(|base| has_room(base)).unwrap_or(&bases[0]);

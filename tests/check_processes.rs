@@ -148,6 +148,26 @@ fn a_worker_that_is_kept_sees_what_a_fresh_one_sees() {
     }
 }
 
+/// NSS takes something of the process in each round and gives it back in none: what fails in the 150th must look as in the first.
+#[test]
+fn a_worker_is_not_kept_until_its_errors_lie() {
+    let mut fleet = Fleet::new();
+    for number in 0..150 {
+        let nickname = if number % 149 == 0 { "nobody" } else { NICKNAME };
+        fleet.text += &format!(
+            "[[target]]\nname = '{number}'\nnickname = '{nickname}'\nuntil = 'certificate'\nbridge = 'localhost:1'\n"
+        );
+    }
+    let (document, _) = fleet.document(&["--jobs", "1"]);
+    assert_eq!((document.count("pass"), document.count("fail")), (148, 2));
+    let [first, last] = ["0", "149"].map(|name| {
+        let probes = document.target(name)["report"]["probes"].as_array().unwrap();
+        let probe = probes.iter().find(|probe| probe["layer"] == "certificate").unwrap();
+        ["status", "cause", "summary", "error"].map(|key| probe[key].clone())
+    });
+    assert_eq!(first, last);
+}
+
 #[test]
 fn lines_arrive_while_others_are_still_walked() {
     let (hanging, good) = (silent(), endpoint(Behaviour::Well));

@@ -45,7 +45,8 @@ fn a_worker_that_hangs_is_killed_at_the_deadline_and_what_it_said_is_kept() {
     let line = running.lines().next().unwrap();
     let verdict = &line["report"]["verdict"];
     assert_eq!((&verdict["status"], &verdict["cause"]), (&"inconclusive".into(), &"tool-timeout".into()), "{line:#}");
-    assert_eq!(verdict["layer"], "outer-handshake");
+    // The connection is there before the worker has said so.
+    assert!(["tcp", "outer-handshake"].contains(&verdict["layer"].as_str().unwrap()), "{line:#}");
     assert!(line["duration_ms"].as_u64().unwrap() < 30_000, "it waits 60 s by itself: {line:#}");
     let roles: Vec<_> =
         line["report"]["certificates"].as_array().unwrap().iter().map(|it| it["role"].clone()).collect();

@@ -38,21 +38,22 @@ pub(crate) fn measure(report: &Path, program: &str, words: &[String]) -> io::Res
     let wall = started.elapsed();
     let used = finished.rusage;
     let (cpu, peak) = (used.utime + used.stime, used.maxrss / 1024);
-    let signal = finished.status.signal().unwrap_or(0);
-    fs::write(report, format!("{} {} {peak} {signal}", cpu.as_nanos(), wall.as_nanos()))
+    // As a shell has it.
+    let code = finished.status.code().or(finished.status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    fs::write(report, format!("{} {} {peak} {code}", cpu.as_nanos(), wall.as_nanos()))
 }
 
-/// What it has written.
-pub(crate) fn read(report: &Path, name: &str) -> io::Result<Figures> {
+/// What it has written, of a command that may end with these codes.
+pub(crate) fn read(report: &Path, name: &str, codes: &[u64]) -> io::Result<Figures> {
     let text = fs::read_to_string(report)?;
     // What is there belongs to this run only.
     fs::write(report, "")?;
     let numbers: Vec<u64> = text.split_whitespace().filter_map(|number| number.parse().ok()).collect();
     match numbers[..] {
-        [cpu, wall, peak_kib, 0] => {
+        [cpu, wall, peak_kib, code] if codes.contains(&code) => {
             Ok(Figures { cpu: Duration::from_nanos(cpu), wall: Duration::from_nanos(wall), peak_kib })
         }
-        [_, _, _, signal] => Err(io::Error::other(format!("{name} ended by signal {signal}"))),
+        [_, _, _, code] => Err(io::Error::other(format!("{name} ended with {code}"))),
         _ => Err(io::Error::other(format!("{name} could not be measured"))),
     }
 }

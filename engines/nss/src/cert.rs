@@ -215,7 +215,13 @@ impl Certificate {
                 // The number logged is not always that of the certificate logged: the older of NSS's two ways to verify has a CA's
                 // number for a name that the CA does not permit (certvfy.c, cert_VerifyCertChainOld), and the other, which later
                 // versions take unless told otherwise, one more for an issuer without trust (certvfypkix.c).
-                let depth = place.and_then(|place| u32::try_from(place).ok()).unwrap_or(entry.depth);
+                let is_by_name = code == ErrorCode::SEC_ERROR_CERT_NOT_IN_NAME_SPACE;
+                let depth = match place.and_then(|place| u32::try_from(place).ok()) {
+                    // A certificate that issued itself is objected to as its own issuer.
+                    Some(0) if self.is_self_issued() && !is_by_name => entry.depth.min(1),
+                    Some(place) => place,
+                    None => entry.depth,
+                };
                 objections.push(ChainError { depth, error: NssError::of(Step::VerifyCertificate, code), subject });
                 if !entry.cert.is_null() {
                     CERT_DestroyCertificate(entry.cert);

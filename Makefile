@@ -1,9 +1,9 @@
 # demo: see it work · test: everything that must pass · bench: figures · truth: real servers · versions: other releases of Debian · fuzz: hostile bytes · deps: what all of that needs
-# · kill: whoever dies leaves nothing · miri: what is unsafe and pure · build-deps: what building needs · deb, rpm: packages · package-test: packages tried on a clean root
+# · aarch64: the other machine · kill: whoever dies leaves nothing · miri: what is unsafe and pure · build-deps: what building needs · deb, rpm: packages · package-test: packages tried on a clean root
 
 CARGO ?= cargo
 
-.PHONY: all demo test bench truth versions kill miri deps build-deps package-deps deb rpm package-test fuzz lint
+.PHONY: all demo test bench truth versions kill miri deps build-deps package-deps deb rpm package-test fuzz lint aarch64
 
 all: build-deps
 	$(CARGO) build --release
@@ -16,7 +16,7 @@ demo: build-deps
 
 ## The tests, with real peers: NSS's own tools, python3-nss and OpenSSL.
 test: deps
-	$(CARGO) test --workspace --quiet --no-fail-fast
+	$(CARGO) test --workspace --quiet --no-fail-fast $$(scripts/deps left-out)
 
 ## Packages, in target/package. With PROFILE=dev they hold the program that the tests have built.
 deb rpm: package-deps
@@ -72,7 +72,17 @@ KILLS ?= 300
 kill: deps
 	NSSIGHT_KILLS=$(KILLS) $(CARGO) test --quiet --test killed -- --nocapture
 
-lint: build-deps
+## The other machine, checked from this one, on Debian. Nothing runs there: its code is checked, and the tracer's library is linked for it.
+AARCH64 := aarch64-unknown-linux-gnu
+aarch64:
+	@scripts/deps cross
+	@test -d "$$(rustc --print target-libdir --target $(AARCH64))" || rustup target add $(AARCH64)
+	@CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+		CFLAGS_aarch64_unknown_linux_gnu="-idirafter /usr/include/$$(cc -print-multiarch)" PKG_CONFIG_ALLOW_CROSS=1 \
+		$(CARGO) check --workspace --quiet --target $(AARCH64)
+
+lint:
+	@scripts/deps lint
 	$(CARGO) fmt --all --check
 	# Files that a build gathers are no modules that cargo sees.
 	rustfmt --edition 2024 --check profiles/*/*.rs reports/src/formats/*.rs
@@ -83,11 +93,9 @@ lint: build-deps
 
 deps:
 	@scripts/deps
-	@scripts/deny install
 
 build-deps:
 	@scripts/deps build
-	@scripts/deny install
 
 package-deps:
 	@scripts/deps package

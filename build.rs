@@ -4,6 +4,7 @@
 //! for a crate without dependencies.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -25,6 +26,12 @@ fn compile(source: &Path, library: &Path) {
     rustc.args(["-C", "opt-level=2", "-C", "panic=abort", "-C", "lto=fat", "-C", "strip=symbols"]);
     rustc.args(["-C", "link-arg=-Wl,-z,defs", "-C", "link-arg=-Wl,-z,now"]);
     rustc.arg("--target").arg(env::var_os("TARGET").expect("cargo sets it"));
+    // For another machine, whoever builds has told cargo what links for it.
+    if let Some(linker) = env::var_os("RUSTC_LINKER") {
+        let mut option = OsString::from("linker=");
+        option.push(linker);
+        rustc.arg("-C").arg(option);
+    }
     rustc.arg("-o").arg(library).arg(source);
     let status = rustc.status().expect("the compiler that builds nssight runs");
     assert!(status.success(), "the tracer's library could not be built");

@@ -45,7 +45,8 @@ fn a_worker_that_hangs_is_killed_at_the_deadline_and_what_it_said_is_kept() {
     let line = running.lines().next().unwrap();
     let verdict = &line["report"]["verdict"];
     assert_eq!((&verdict["status"], &verdict["cause"]), (&"inconclusive".into(), &"tool-timeout".into()), "{line:#}");
-    assert_eq!(verdict["layer"], "outer-handshake");
+    // The connection is there before the worker has said so.
+    assert!(["tcp", "outer-handshake"].contains(&verdict["layer"].as_str().unwrap()), "{line:#}");
     assert!(line["duration_ms"].as_u64().unwrap() < 30_000, "it waits 60 s by itself: {line:#}");
     let roles: Vec<_> =
         line["report"]["certificates"].as_array().unwrap().iter().map(|it| it["role"].clone()).collect();
@@ -146,6 +147,26 @@ fn a_worker_that_is_kept_sees_what_a_fresh_one_sees() {
     for name in ["second", "third"] {
         assert_eq!(timeless(document.target(name)["report"].clone()), alone, "{name}");
     }
+}
+
+/// NSS takes something of the process in each round and gives it back in none: what fails in the 150th must look as in the first.
+#[test]
+fn a_worker_is_not_kept_until_its_errors_lie() {
+    let mut fleet = Fleet::new();
+    for number in 0..150 {
+        let nickname = if number % 149 == 0 { "nobody" } else { NICKNAME };
+        fleet.text += &format!(
+            "[[target]]\nname = '{number}'\nnickname = '{nickname}'\nuntil = 'certificate'\nbridge = 'localhost:1'\n"
+        );
+    }
+    let (document, _) = fleet.document(&["--jobs", "1"]);
+    assert_eq!((document.count("pass"), document.count("fail")), (148, 2));
+    let [first, last] = ["0", "149"].map(|name| {
+        let probes = document.target(name)["report"]["probes"].as_array().unwrap();
+        let probe = probes.iter().find(|probe| probe["layer"] == "certificate").unwrap();
+        ["status", "cause", "summary", "error"].map(|key| probe[key].clone())
+    });
+    assert_eq!(first, last);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `nssight check` over many targets against `xargs -P` with `tstclnt`, which does the same handshakes with the same
-//! databases; memory of all processes together, and how time grows with the number of targets.
+//! databases, and with the floor, which does no more than it must; over as many databases as targets, and over one; memory of all
+//! processes together, and how time grows with the number of targets.
 //!
 //! What counts is the number of PBKDF2 runs, 2 ms each. nssight logs in first, as clients do, and NSS then checks the
 //! integrity of everything it reads: 7 runs for the trust of a CA, once. `tstclnt` logs in when it is asked for its
@@ -23,7 +24,7 @@ use openssl::ssl::{Ssl, SslContext, SslStream};
 
 use wait4::Wait4;
 
-use crate::{Figures, NICKNAME, PASSWORD, binary};
+use crate::{Figures, NICKNAME, PASSWORD, binary, floor};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -40,32 +41,45 @@ const STACK: usize = 256 * 1024;
 const SETTLING: Duration = Duration::from_secs(5);
 const SAMPLE: Duration = Duration::from_millis(50);
 
+/// Where the targets' database is.
+#[derive(Clone, Copy)]
+enum Databases {
+    /// Each target has one.
+    Own,
+    /// All have the same.
+    One,
+}
+
 pub(crate) fn run() -> Result<(), Failure> {
     let jobs = thread::available_parallelism()?.get();
     let fleet = Fleet::start(MANY)?;
-    let (mut own, mut other) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        own.push(fleet.nssight(TARGETS, jobs)?);
-        other.push(fleet.tstclnt(TARGETS, jobs)?);
+    for (databases, what, peer_aim, floor_aim) in
+        [(Databases::Own, "as many databases", "0.5", "1.15"), (Databases::One, "one database", "0.4", "none")]
+    {
+        let (mut own, mut tstclnt, mut floor) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            own.push(fleet.nssight(TARGETS, jobs, databases)?);
+            tstclnt.push(fleet.tstclnt(TARGETS, jobs, databases)?);
+            floor.push(fleet.floor(TARGETS, jobs, databases)?);
+        }
+        println!("{TARGETS} targets of {what}, {jobs} at once, TLS 1.3, EC, medians of {ROUNDS} runs in turn");
+        let all = [("nssight check", own), ("xargs and tstclnt", tstclnt), ("xargs and the floor", floor)];
+        let [own, tstclnt, floor] = all.map(|(name, runs)| {
+            let median = medians(&runs);
+            let (wall, cpu) = (median.wall.as_secs_f64(), median.cpu.as_secs_f64());
+            let peak = median.peak_kib / 1024;
+            println!("{name:<20} wall {wall:>6.2} s, CPU {cpu:>6.2} s, peak memory of all processes {peak} MiB");
+            (wall, cpu)
+        });
+        println!("nssight / tstclnt: wall {:.2} (aim: {peer_aim}), CPU {:.2}", own.0 / tstclnt.0, own.1 / tstclnt.1);
+        println!("nssight / floor: wall {:.2}, CPU {:.2} (aim: {floor_aim})", own.0 / floor.0, own.1 / floor.1);
     }
-    println!("{TARGETS} targets, {jobs} at once, TLS 1.3, EC, medians of {ROUNDS} runs in turn");
-    let [own, other] = [("nssight check", own), ("xargs and tstclnt", other)].map(|(name, runs)| {
-        let median = medians(&runs);
-        let (wall, cpu) = (median.wall.as_secs_f64(), median.cpu.as_secs_f64());
-        println!(
-            "{name:<18} wall {wall:>6.2} s, CPU {cpu:>6.2} s, peak memory of all processes {} MiB",
-            median.peak_kib / 1024
-        );
-        (wall, cpu)
-    });
-    let (wall, cpu) = (own.0 / other.0, own.1 / other.1);
-    println!("nssight / tstclnt: wall {wall:.2} (aim: 0.5), CPU {cpu:.2}; peak memory (aim: 150 MiB)");
     let each = |figures: &Figures, count: usize| figures.wall.as_secs_f64() * 1e3 / count as f64;
-    let few = each(&fleet.nssight(FEW, jobs)?, FEW);
-    let many = fleet.nssight(MANY, jobs)?;
+    let few = each(&fleet.nssight(FEW, jobs, Databases::Own)?, FEW);
+    let many = fleet.nssight(MANY, jobs, Databases::Own)?;
     let peak = many.peak_kib / 1024;
     let many = each(&many, MANY);
-    println!("{FEW} targets: {few:.1} ms each; {MANY} targets: {many:.1} ms each, peak memory {peak} MiB");
+    println!("{FEW} targets: {few:.1} ms each; {MANY} targets: {many:.1} ms each, peak memory {peak} MiB (aim: 150)");
     println!("a target of {MANY} / a target of {FEW}: {:.2} (linear: 1.0)\n", many / few);
     Ok(())
 }
@@ -83,9 +97,19 @@ fn medians(runs: &[Figures]) -> Figures {
     }
 }
 
+impl Databases {
+    fn number(self, target: usize) -> usize {
+        match self {
+            Self::Own => target,
+            Self::One => 0,
+        }
+    }
+}
+
 /// Endpoints, each at an address of its own, and databases, each in a directory of its own.
 struct Fleet {
     directory: tempfile::TempDir,
+    floor: PathBuf,
     port: u16,
     handshakes: Arc<AtomicUsize>,
 }
@@ -121,16 +145,17 @@ impl Fleet {
                 }
             })?;
         }
-        Ok(Self { directory, port, handshakes })
+        let floor = floor::compile(directory.path())?;
+        Ok(Self { directory, floor, port, handshakes })
     }
 
-    fn nssight(&self, count: usize, jobs: usize) -> Result<Figures, Failure> {
+    fn nssight(&self, count: usize, jobs: usize, databases: Databases) -> Result<Figures, Failure> {
         let mut text = format!(
             "[defaults]\nnickname = '{NICKNAME}'\npassword-file = 'pw'\nuntil = 'outer-handshake'\ntimeout = 30\n"
         );
         for number in 0..count {
-            let (host, port) = (address(number), self.port);
-            text += &format!("[[target]]\nname = 't{number}'\ndb = 'sql:db-{number}'\nbridge = '{host}:{port}'\n");
+            let (host, port, db) = (address(number), self.port, databases.number(number));
+            text += &format!("[[target]]\nname = 't{number}'\ndb = 'sql:db-{db}'\nbridge = '{host}:{port}'\n");
         }
         let file = self.directory.path().join("targets.toml");
         fs::write(&file, text)?;
@@ -145,20 +170,42 @@ impl Fleet {
         }
     }
 
-    fn tstclnt(&self, count: usize, jobs: usize) -> Result<Figures, Failure> {
-        let mut lines = String::new();
-        for number in 0..count {
-            let database = DbFormat::Sql.directory(&database(self.directory.path(), number));
-            lines += &format!("-h {} -d {}\n", address(number), database.display());
-        }
+    fn tstclnt(&self, count: usize, jobs: usize, databases: Databases) -> Result<Figures, Failure> {
+        let line = |host, database: &Path| format!("-h {host} -d {}\n", database.display());
+        let mut command = Command::new("xargs");
+        command.args(["-P", &jobs.to_string(), "-n", "4", "tstclnt", "-4", "-Q", "-n", NICKNAME]);
+        command.args(["-p", &self.port.to_string(), "-W"]).arg(self.password());
+        // tstclnt ends with 1 when there is nothing on its standard input; the endpoints' count says who got through.
+        self.each(command, count, databases, line)
+    }
+
+    fn floor(&self, count: usize, jobs: usize, databases: Databases) -> Result<Figures, Failure> {
+        let (password, port) = (self.password(), self.port);
+        let line =
+            |host, database: &Path| format!("{} {} {NICKNAME} {host} {port}\n", database.display(), password.display());
+        let mut command = Command::new("xargs");
+        command.args(["-P", &jobs.to_string(), "-n", "5"]).arg(&self.floor);
+        self.each(command, count, databases, line)
+    }
+
+    fn password(&self) -> PathBuf {
+        self.directory.path().join("pw")
+    }
+
+    /// Runs xargs over a line for each target.
+    fn each(
+        &self,
+        mut xargs: Command,
+        count: usize,
+        databases: Databases,
+        line: impl Fn(Ipv4Addr, &Path) -> String,
+    ) -> Result<Figures, Failure> {
+        let database = |number| DbFormat::Sql.directory(&database(self.directory.path(), databases.number(number)));
+        let lines: String = (0..count).map(|number| line(address(number), Path::new(&database(number)))).collect();
         let list = self.directory.path().join("list");
         fs::write(&list, lines)?;
         let before = self.handshakes.load(Ordering::SeqCst);
-        let mut command = Command::new("xargs");
-        command.args(["-P", &jobs.to_string(), "-n", "4", "tstclnt", "-4", "-Q", "-n", NICKNAME]);
-        command.args(["-p", &self.port.to_string(), "-W"]).arg(self.directory.path().join("pw"));
-        // tstclnt ends with 1 when there is nothing on its standard input; the endpoints' count says who got through.
-        let (figures, _) = watch(command.stdin(File::open(list)?).stdout(Stdio::null()).stderr(Stdio::null()))?;
+        let (figures, _) = watch(xargs.stdin(File::open(list)?).stdout(Stdio::null()).stderr(Stdio::null()))?;
         self.all_done(before, count)?;
         Ok(figures)
     }

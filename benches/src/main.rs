@@ -1,44 +1,51 @@
 //! First `nssight diagnose --until outer-handshake` against `tstclnt` and a python-nss script that do the same handshake with
 //! the same database, turn by turn, as ratios of whole-process figures.
 //!
-//! Then a whole walk against the python-nss double-TLS client, many targets against `xargs -P` with `tstclnt`, and
-//! databases of 10,000 and 100,000 certificates against certutil. Named on the command line, a part is run alone:
-//! `handshake`, `walk`, `check`, `databases`, `triage`, `trace`, `exporter`.
+//! Then the same against a floor, the least that any client of NSS must do (`floor.c`), a whole walk against the python-nss
+//! double-TLS client, many targets against `xargs -P` with `tstclnt` and with the floor, and databases of 10,000 and 100,000
+//! certificates against certutil. Named on the command line, a part is run alone: `handshake`, `floor`, `walk`, `check`,
+//! `databases`, `triage`, `trace`, `exporter`.
 //!
 //! Figures are the kernel's own for each finished process and its children: CPU time (user and system), wall time, and
-//! the largest resident set. The medians of the runs are compared.
+//! the largest resident set. The medians of the runs are compared. The kernel counts the memory of whoever starts a process as
+//! the process's own, so a small process starts each (`measured.rs`).
 
 mod check;
 mod databases;
 mod exporter;
+mod floor;
 mod latency;
+mod measured;
 mod trace;
 mod triage;
 mod walk;
 
 use std::fs;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nssight_fixtures::authority::{Identity, KeyKind, Spec, Usage};
 use nssight_fixtures::endpoint::{Endpoint, Options};
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
-use wait4::Wait4;
+use tempfile::NamedTempFile;
 
 const RUNS: usize = 15;
 const PASSWORD: &str = "bench-password";
 const NICKNAME: &str = "client";
 const PYTHON: &str = include_str!("handshake.py");
 
+/// Contestants that have no reason to end with anything but 0.
+const MUST_SUCCEED: [&str; 5] = ["nssight", "python-nss", "floor", "traced", "untraced"];
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A part by its name.
 type Part = (&'static str, fn() -> Result<(), Failure>);
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("handshake", run),
+    ("floor", floor::run),
     ("walk", walk::run),
     ("check", check::run),
     ("databases", databases::run),
@@ -51,6 +58,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.as_slice() {
         [make, directory] if make == databases::MAKE => databases::make(Path::new(directory)),
+        [only, report, program, words @ ..] if only == measured::MEASURE => {
+            measured::measure(Path::new(report), program, words).map_err(Failure::from)
+        }
         names => PARTS
             .iter()
             .filter(|(name, _)| names.is_empty() || names.iter().any(|wanted| wanted == name))
@@ -94,19 +104,11 @@ fn run() -> Result<(), Failure> {
 fn compare(database: &Path, password: &Path, script: &Path, endpoint: &Endpoint) -> io::Result<()> {
     let port = endpoint.port();
     let mut contestants = [
-        Contestant::new("nssight", nssight(database, password, port)),
-        Contestant::new("tstclnt", tstclnt(database, password, port)),
-        Contestant::new("python-nss", python(script, database, password, port)),
+        Contestant::new("nssight", nssight(database, password, port))?,
+        Contestant::new("tstclnt", tstclnt(database, password, port))?,
+        Contestant::new("python-nss", python(script, database, password, port))?,
     ];
-    // Once to warm up, and then in turn, so that a machine whose speed drifts treats all alike.
-    for round in 0..=RUNS {
-        for contestant in &mut contestants {
-            let figures = measure(contestant)?;
-            if round > 0 {
-                contestant.figures.push(figures);
-            }
-        }
-    }
+    in_turn(&mut contestants, RUNS)?;
     assert_eq!(endpoint.handshakes(), (RUNS + 1) * contestants.len(), "a contestant did not complete its handshake");
     println!("{:<12} {:>10} {:>10} {:>12}", "", "CPU", "wall", "peak memory");
     let medians: Vec<Figures> = contestants.iter().map(Contestant::medians).collect();
@@ -205,13 +207,16 @@ struct Figures {
 struct Contestant {
     name: &'static str,
     command: Command,
+    report: NamedTempFile,
     figures: Vec<Figures>,
 }
 
 impl Contestant {
-    fn new(name: &'static str, mut command: Command) -> Self {
+    fn new(name: &'static str, command: Command) -> io::Result<Self> {
+        let report = NamedTempFile::new()?;
+        let mut command = measured::started_by_a_small_process(&command, report.path())?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self { name, command, figures: Vec::new() }
+        Ok(Self { name, command, report, figures: Vec::new() })
     }
 
     fn medians(&self) -> Figures {
@@ -229,13 +234,22 @@ impl Contestant {
 
 /// Runs a command to its end, with the kernel's figures for it and for the children that it waited for (getrusage(2)).
 fn measure(contestant: &mut Contestant) -> io::Result<Figures> {
-    let started = Instant::now();
-    let finished = contestant.command.spawn()?.wait4()?;
-    let wall = started.elapsed();
-    // tstclnt ends with 1 when there is nothing on its standard input; the endpoint's count says who got through.
-    if finished.status.signal().is_some() {
-        return Err(io::Error::other(format!("{} ended with {}", contestant.name, finished.status)));
+    // tstclnt ends with 1 when there is nothing on its standard input, the endpoint's count says who got through; what compares or finds a
+    // failure says so by 1, too.
+    let codes: &[u64] = if MUST_SUCCEED.contains(&contestant.name) { &[0] } else { &[0, 1] };
+    contestant.command.status()?;
+    measured::read(contestant.report.path(), contestant.name, codes)
+}
+
+/// Once each to warm up, and then in turn, so that a machine whose speed drifts treats all alike.
+fn in_turn(contestants: &mut [Contestant], runs: usize) -> io::Result<()> {
+    for round in 0..=runs {
+        for contestant in contestants.iter_mut() {
+            let figures = measure(contestant)?;
+            if round > 0 {
+                contestant.figures.push(figures);
+            }
+        }
     }
-    let used = finished.rusage;
-    Ok(Figures { cpu: used.utime + used.stime, wall, peak_kib: used.maxrss / 1024 })
+    Ok(())
 }

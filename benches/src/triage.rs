@@ -7,7 +7,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::Command;
 
-use super::{Contestant, Failure, binary, measure};
+use super::{Contestant, Failure, binary, in_turn};
 
 const SIZE: usize = 1 << 30;
 const RUNS: usize = 3;
@@ -24,18 +24,11 @@ pub(crate) fn run() -> Result<(), Failure> {
         grep.arg("-ciE").arg(alternatives.join("|")).arg(&log);
         let mut triage = Command::new(binary("nssight"));
         triage.arg("triage").arg(&log);
-        let mut both = [Contestant::new("grep -ciE", grep), Contestant::new("nssight triage", triage)];
+        let mut both = [Contestant::new("grep -ciE", grep)?, Contestant::new("nssight triage", triage)?];
         // grep that writes to /dev/null stops at the first match.
         both[0].command.stdout(File::create(directory.path().join("count"))?);
         // The first round warms the page cache.
-        for round in 0..=RUNS {
-            for contestant in &mut both {
-                let figures = measure(contestant)?;
-                if round > 0 {
-                    contestant.figures.push(figures);
-                }
-            }
-        }
+        in_turn(&mut both, RUNS)?;
         let [grep, triage] = both.map(|contestant| contestant.medians());
         let rate = |wall: f64| SIZE as f64 / wall / (1 << 20) as f64;
         let (grep_wall, triage_wall) = (grep.wall.as_secs_f64(), triage.wall.as_secs_f64());

@@ -221,7 +221,17 @@ pub fn page(cause: Cause) -> String {
 
 /// What the catalogue advises, with the target's own names in it.
 pub fn remedies(advice: &[&Step], names: &Names) -> Vec<Remedy> {
-    advice.iter().filter(|step| step.fits(names.peer)).map(|step| names.remedy(step)).collect()
+    let mut remedies: Vec<Remedy> =
+        advice.iter().filter(|step| step.fits(names.peer)).map(|step| names.remedy(step)).collect();
+    let changes_legacy = |remedy: &Remedy| {
+        let command = remedy.command.as_deref().unwrap_or_default();
+        ["certutil -M", "certutil -A", "certutil -D", "pk12util -i"].iter().any(|tool| command.contains(tool))
+            && command.contains("dbm:")
+    };
+    if let Some(place) = remedies.iter().position(changes_legacy) {
+        remedies.insert(place, names.migration());
+    }
+    remedies
 }
 
 fn pass(findings: &[Finding], more: &[Fact], peer: Peer) -> Verdict {
@@ -275,6 +285,17 @@ impl Names {
         Remedy {
             text: self.fill_in(step.text.of(self.peer)),
             command: step.command.map(|command| self.fill_in(command.of(self.peer))),
+        }
+    }
+
+    /// What comes before a change of a database in the legacy format (measured on 3.132; 3.110 changes it).
+    fn migration(&self) -> Remedy {
+        let directory = self.database.as_deref().map_or("<DIR>", |database| database.trim_start_matches("dbm:"));
+        Remedy {
+            text: "Where certutil answers SEC_ERROR_READ_ONLY, as newer versions of NSS do for changes in the legacy format, take \
+                   the database over into the new one first, and name it as sql: from then on, here and in the client's configuration."
+                .to_owned(),
+            command: Some(format!("certutil -K -X -d {} -f <PASSWORD_FILE>", shell::quote(&format!("sql:{directory}")))),
         }
     }
 

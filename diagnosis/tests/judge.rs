@@ -89,3 +89,26 @@ fn remedies_follow_the_facts() {
     let good = advice(OwnChainState::Good);
     assert!(!good.iter().any(objects) && good.len() == 2, "{good:#?}");
 }
+
+/// Newer versions of NSS change nothing in the legacy format: whoever is told to change a database there is told to migrate it before.
+#[test]
+fn a_legacy_database_is_migrated_before_it_is_changed() {
+    use nssight_diagnosis::fact::fact::{OurCertificateState, OwnChainState};
+    use nssight_diagnosis::signal::signal;
+    use nssight_diagnosis::verdict::{Names, remedies};
+    let shown = Shown::new(signal::CERTIFICATE_UNUSABLE).at(Layer::Certificate);
+    let judgement = judge(&case(&shown, &[OurCertificateState::Good.into(), OwnChainState::Untrusted.into()]));
+    assert_eq!(judgement.first().unwrap().cause, Cause::CaUntrusted);
+    let commands = |database: &str| {
+        let names = Names { database: Some(database.to_owned()), ..Names::default() };
+        remedies(&judgement.advice, &names).into_iter().filter_map(|remedy| remedy.command).collect::<Vec<String>>()
+    };
+    let place = |commands: &[String], what: &str| commands.iter().position(|command| command.contains(what));
+    let legacy = commands("dbm:/a b/db");
+    let migration = place(&legacy, "certutil -K -X -d 'sql:/a b/db'");
+    let change = place(&legacy, "certutil -M -d 'dbm:/a b/db'");
+    assert!(migration.is_some() && migration < change, "{legacy:#?}");
+    let sql = commands("sql:/a b/db");
+    assert_eq!(place(&sql, "-X"), None, "{sql:#?}");
+    assert!(place(&sql, "certutil -M -d 'sql:/a b/db'").is_some(), "{sql:#?}");
+}

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::rand::GetRandomFlags;
 
 /// Of the directory's name; [`RANDOM`] hexadecimal digits follow.
 const PREFIX: &str = "nssight-copy-";
@@ -100,8 +99,9 @@ impl Drop for PrivateCopy {
 /// A place for a copy that does not exist yet.
 pub fn place() -> PathBuf {
     let mut random = [0; RANDOM / 2];
-    // Without randomness the name is taken already, which is said when the copy is made.
-    let _ = rustix::rand::getrandom(&mut random, GetRandomFlags::empty());
+    // The kernel's, since starting OpenSSL costs more than all else before a walk. Without randomness the name is taken already, which
+    // is said when the copy is made.
+    let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
     let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let bases = bases();
     let base = bases.iter().find(|base| has_room(base)).unwrap_or(&bases[0]);

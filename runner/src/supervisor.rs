@@ -66,12 +66,13 @@ pub fn walk(
     if let Some(mut worker) = spare.as_mut().and_then(|spare| spare.take()) {
         // It may have died since; then it says nothing, and another does the walk.
         let task = task(&worker, target, plan, &passwords, limits);
-        if worker.give(&task, passwords.again(), keep).is_ok()
-            && walk.follow(&mut worker, target, observer, limits) != End::Silent
-        {
-            walk.keep(worker, spare);
-            walk.fill_up(observer);
-            return walk.findings;
+        if worker.give(&task, passwords.again(), keep).is_ok() {
+            let end = walk.follow(&mut worker, target, observer, limits);
+            if end != End::Silent {
+                walk.keep(worker, end, spare);
+                walk.fill_up(observer);
+                return walk.findings;
+            }
         }
     }
     let hidden = match &target.password {
@@ -85,11 +86,12 @@ pub fn walk(
     });
     match started {
         Ok(mut worker) => {
-            if walk.follow(&mut worker, target, observer, limits) == End::Silent {
+            let end = walk.follow(&mut worker, target, observer, limits);
+            if end == End::Silent {
                 let finding = walk.crashed(&mut worker);
                 walk.take(finding, observer);
             }
-            walk.keep(worker, spare);
+            walk.keep(worker, end, spare);
         }
         Err(error) => {
             let (layer, _) = walk.place();
@@ -197,10 +199,10 @@ impl Supervised {
         }
     }
 
-    /// Keeps a worker for the next walk if nothing was odd about this one: what a fault may have left behind in NSS must not
-    /// reach another target's verdict.
-    fn keep(&self, worker: Worker, spare: Option<&mut Spare>) {
-        let well = self.findings.iter().all(|finding| finding.status != Status::Fail);
+    /// Keeps a worker for the next walk if it waits for one and nothing was odd about this one: what a fault may have left behind in
+    /// NSS must not reach another target's verdict.
+    fn keep(&self, worker: Worker, end: End, spare: Option<&mut Spare>) {
+        let well = end == End::Ready && self.findings.iter().all(|finding| finding.status != Status::Fail);
         if let Some(spare) = spare.filter(|_| well) {
             spare.put(worker);
         }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nssight_diagnosis::{Finding, Layer};
-use nssight_nss::library;
+use nssight_nss::{Nss, library};
 use nssight_nssdb::Format;
 use nssight_nssdb::directory::parse_argument;
 use nssight_nssdb::modules::listed;
@@ -95,7 +95,7 @@ fn walk(task: Task, passwords: Passwords) -> Result<(), PlanError> {
     walk.run(&plan, |layer| layer != Layer::Config, &mut Pipe);
     drop(walk);
     let alone = settings.target.as_ref().is_ok_and(only_own_module);
-    Pipe.say(&Message::Done { reusable: alone && !library::is_initialised() });
+    Pipe.say(&Message::Done { reusable: alone && !library::is_initialised() && !Nss::is_worn_out() });
     Ok(())
 }
 

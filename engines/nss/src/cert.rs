@@ -141,12 +141,14 @@ impl Certificate {
         }
     }
 
-    /// From this certificate upwards, as far as NSS finds issuers; at most 20, as NSS itself goes.
+    /// From this certificate upwards, as far as NSS finds issuers. At most 100: of NSS's two ways to verify, the older ends at 20, and
+    /// the other has no bound.
     pub fn chain(&self) -> Vec<Certificate> {
         let mut chain: Vec<Certificate> = vec![self.share()];
-        while let Some(last) = chain.last().filter(|last| !last.is_self_issued() && chain.len() < 20) {
+        while let Some(last) = chain.last().filter(|last| !last.is_self_issued() && chain.len() < 100) {
             match last.issuer() {
-                Some(issuer) if issuer.as_ptr() != last.as_ptr() => chain.push(issuer),
+                // Two CAs may vouch for each other.
+                Some(issuer) if chain.iter().all(|known| known.as_ptr() != issuer.as_ptr()) => chain.push(issuer),
                 _ => break,
             }
         }
@@ -198,19 +200,29 @@ impl Certificate {
             let failure = (status != ffi::SUCCESS).then(|| NssError::last(Step::VerifyCertificate));
             let mut objections = Vec::new();
             let mut node = log.head;
+            let chain = if node.is_null() { Vec::new() } else { self.chain() };
             while !node.is_null() {
                 let entry = &*node;
-                let subject = match entry.cert.is_null() {
-                    true => String::new(),
-                    false => copy_string((*entry.cert).subjectName).unwrap_or_default(),
-                };
                 let code = ErrorCode(entry.error as i32);
-                // A name that is not permitted is logged with the certificate of that name, and with the depth of the CA
-                // (certvfy.c, cert_VerifyCertChainOld).
-                let by_name = code == ErrorCode::SEC_ERROR_CERT_NOT_IN_NAME_SPACE && !entry.cert.is_null();
-                let own = by_name && copy_item(&raw const (*entry.cert).derCert) == self.der();
-                let (depth, error) = (if own { 0 } else { entry.depth }, NssError::of(Step::VerifyCertificate, code));
-                objections.push(ChainError { depth, error, subject });
+                let (subject, place) = match entry.cert.is_null() {
+                    true => (String::new(), None),
+                    false => {
+                        let der = copy_item(&raw const (*entry.cert).derCert);
+                        let place = chain.iter().position(|certificate| certificate.der() == der);
+                        (copy_string((*entry.cert).subjectName).unwrap_or_default(), place)
+                    }
+                };
+                // The number logged is not always that of the certificate logged: the older of NSS's two ways to verify has a CA's
+                // number for a name that the CA does not permit (certvfy.c, cert_VerifyCertChainOld), and the other, which later
+                // versions take unless told otherwise, one more for an issuer without trust (certvfypkix.c).
+                let is_by_name = code == ErrorCode::SEC_ERROR_CERT_NOT_IN_NAME_SPACE;
+                let depth = match place.and_then(|place| u32::try_from(place).ok()) {
+                    // A certificate that issued itself is objected to as its own issuer.
+                    Some(0) if self.is_self_issued() && !is_by_name => entry.depth.min(1),
+                    Some(place) => place,
+                    None => entry.depth,
+                };
+                objections.push(ChainError { depth, error: NssError::of(Step::VerifyCertificate, code), subject });
                 if !entry.cert.is_null() {
                     CERT_DestroyCertificate(entry.cert);
                 }

@@ -107,8 +107,8 @@ codes! {
 impl ErrorCode {
     /// The symbolic name, from the linked library; `None` for a number that it does not know.
     ///
-    /// The first look at an `SSL_*` error starts libssl, which must not be before NSS is opened where the crypto policy
-    /// counts: a process that only explains errors may ask, one that goes on to connect opens NSS first.
+    /// The first look at an `SSL_*` error starts older versions of libssl, which must not be before NSS is opened where the crypto
+    /// policy counts: a process that only explains errors may ask, one that goes on to connect opens NSS first.
     pub fn name(self) -> Option<String> {
         self.load_table();
         // SAFETY: PR_ErrorToName takes any number and gives NULL or a static string.
@@ -135,7 +135,7 @@ impl ErrorCode {
         ffi::load_error_table();
         // SAFETY: PR_ErrorToName takes any number.
         if SSL_ERRORS.contains(&self.0) && unsafe { PR_ErrorToName(self.0) }.is_null() {
-            ffi::start_libssl();
+            ffi::load_ssl_error_table();
         }
     }
 }

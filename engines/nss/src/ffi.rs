@@ -298,6 +298,7 @@ unsafe extern "C" {
         decodeOptions: PRInt32,
     ) -> *mut CERTSignedCrl;
     pub fn SEC_DestroyCrl(crl: *mut CERTSignedCrl) -> Status;
+    pub fn CERT_GetUsePKIXForValidation() -> PRBool;
     pub fn CERT_GetDefaultCertDB() -> *mut CERTCertDBHandle;
     pub fn CERT_DupCertificate(cert: *mut CERTCertificate) -> *mut CERTCertificate;
     pub fn CERT_NewTempCertificate(
@@ -373,6 +374,7 @@ unsafe extern "C" {
     pub fn SECMOD_RestartModules(force: PRBool) -> Status;
     // ssl3
     pub fn NSSSSL_GetVersion() -> *const c_char;
+    pub fn SSL_InheritMPServerSIDCache(envString: *const c_char) -> Status;
     pub fn SSL_ForceHandshake(fd: *mut PRFileDesc) -> Status;
     pub fn SSL_ResetHandshake(fd: *mut PRFileDesc, asServer: PRBool) -> Status;
     pub fn SSL_GetClientAuthDataHook(fd: *mut PRFileDesc, f: SSLGetClientAuthData, arg: *mut c_void) -> Status;
@@ -401,12 +403,22 @@ pub(crate) fn load_error_table() {
     });
 }
 
-/// Starts libssl, and with it the SSL_* table behind `PR_ErrorToName`.
+/// Puts the SSL_* table behind `PR_ErrorToName`, once.
 ///
-/// libssl takes the crypto policy over at this moment and never again in the process (measured on 3.87.1): started before
-/// NSS is initialised, it offers suites that the policy forbids.
-pub(crate) fn start_libssl() {
-    // SAFETY: guarded by a PR_CallOnce inside. Setting an option to the value it has changes nothing, and is the
-    // shortest exported way into ssl_Init (sslsock.c, SSL_OptionSetDefault).
-    unsafe { nss_sys::SSL_OptionSetDefault(nss_sys::SSL_V2_COMPATIBLE_HELLO, 0) };
+/// Starting libssl does that. It takes the crypto policy over then, and never again until NSS is shut down: started before NSS is
+/// initialised, 3.87.1 offers suites that the policy forbids, and from 3.110 on no session can be made for as long as the process
+/// lives (both measured). So until then this goes the way that those versions have for a server's cache, which loads the table and
+/// does not start libssl.
+pub(crate) fn load_ssl_error_table() {
+    static LOADED: Once = Once::new();
+    // SAFETY: all three are guarded by a PR_CallOnce inside. Setting an option to the value it has changes nothing, and is the
+    // shortest exported way into ssl_Init (sslsock.c, SSL_OptionSetDefault). The cache is looked for in the environment unless there
+    // is a text, and an empty one names none; the table is there by then (sslsnce.c, SSL_InheritMPServerSIDCacheInstance).
+    LOADED.call_once(|| unsafe {
+        if NSS_IsInitialized() != 0 {
+            nss_sys::SSL_OptionSetDefault(nss_sys::SSL_V2_COMPATIBLE_HELLO, 0);
+        } else {
+            SSL_InheritMPServerSIDCache(c"".as_ptr());
+        }
+    });
 }

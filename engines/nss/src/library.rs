@@ -147,6 +147,12 @@ pub fn hashes_refused_in_certificates() -> Vec<&'static str> {
     hashes.into_iter().filter(|(_, tag)| refused(*tag)).map(|(name, _)| name).collect()
 }
 
+/// Whether NSS verifies chains by libpkix, which later versions do unless told otherwise: that way has no bound for their length.
+pub fn verifies_by_pkix() -> bool {
+    // SAFETY: reads a flag.
+    unsafe { ffi::CERT_GetUsePKIXForValidation() != 0 }
+}
+
 /// A module with public root certificates (libnssckbi or its replacement) is loaded.
 pub fn has_root_certs() -> bool {
     // SAFETY: reads the module list of an initialised NSS under its own lock.

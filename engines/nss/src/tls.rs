@@ -261,12 +261,30 @@ unsafe fn shared<'a>(arg: *mut c_void) -> &'a Shared {
 
 /// Records the chain and every objection to it, then decides exactly as NSS's default hook does.
 unsafe extern "C" fn judge_peer(arg: *mut c_void, fd: *mut PRFileDesc, check: PRBool, server: PRBool) -> SECStatus {
-    // SAFETY: libssl hands back the argument it was given, during a call on a live session; both results of the
-    // session's getters are references that are ours.
-    let (shared, leaf, chain) = unsafe {
-        let shared = shared(arg);
+    // SAFETY: libssl hands back the argument it was given, during a call on a live session.
+    let shared = unsafe { shared(arg) };
+    // SAFETY: as above.
+    let decision = unsafe { decide(shared, fd, check, server) };
+    let failed = decision.as_ref().err().map(|error| error.code);
+    shared.facts.borrow_mut().decision = Some(decision);
+    match failed {
+        None => SECStatus::SECSuccess,
+        Some(code) => {
+            // What libssl reads next must be the hook's own error, and giving certificates back may set another (measured on 3.132).
+            // SAFETY: sets thread-local numbers.
+            unsafe { nss_sys::nspr::PR_SetError(code.0, 0) };
+            SECStatus::SECFailure
+        }
+    }
+}
+
+/// # Safety
+/// `fd` is the live session of `shared`, during libssl's question what to think of the peer's certificate.
+unsafe fn decide(shared: &Shared, fd: *mut PRFileDesc, check: PRBool, server: PRBool) -> Result<()> {
+    // SAFETY: both results of the session's getters are references that are ours.
+    let (leaf, chain) = unsafe {
         let leaf = Certificate::from_raw(SSL_PeerCertificate(fd), &shared.nss);
-        (shared, leaf, cert::from_list(SSL_PeerCertificateChain(fd), &shared.nss))
+        (leaf, cert::from_list(SSL_PeerCertificateChain(fd), &shared.nss))
     };
     // Held over both judgements: NSS forgets the trust of an issuer that nobody holds, and reading it means PBKDF2.
     let built = leaf.as_ref().map(Certificate::chain).unwrap_or_default();
@@ -280,15 +298,11 @@ unsafe extern "C" fn judge_peer(arg: *mut c_void, fd: *mut PRFileDesc, check: PR
     // SAFETY: the default hook, with the argument that NSS itself gives it.
     let decision = unsafe { ffi::SSL_AuthCertificate(ffi::CERT_GetDefaultCertDB().cast(), fd, check, server) };
     let decision = status(decision, Step::JudgePeer);
-    let mut facts = shared.facts.borrow_mut();
     if let Err(error) = &decision {
-        facts.name_error = (error.code == ErrorCode::SSL_ERROR_BAD_CERT_DOMAIN).then(|| error.clone());
-        // SAFETY: sets thread-local numbers: what libssl reads next must be the hook's own error.
-        unsafe { nss_sys::nspr::PR_SetError(error.code.0, 0) };
+        let by_name = error.code == ErrorCode::SSL_ERROR_BAD_CERT_DOMAIN;
+        shared.facts.borrow_mut().name_error = by_name.then(|| error.clone());
     }
-    let result = if decision.is_ok() { SECStatus::SECSuccess } else { SECStatus::SECFailure };
-    facts.decision = Some(decision);
-    result
+    decision
 }
 
 /// Records what the peer asks for and gives our certificate, whatever list of CAs came, as NSS_GetClientAuthData does

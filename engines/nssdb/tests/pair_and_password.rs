@@ -62,15 +62,27 @@ fn signatures_of_another_database_are_told_where_there_are_no_keys() {
     assert_eq!(report.pairing, Pairing::SignaturesMissing, "{report:?}");
 }
 
+/// Rows of trust as NSS wrote it: in its own class, or in that of PKCS #11, which it does since 3.114.
+fn trust_rows(writer: &rusqlite::Connection, class: &str) -> i64 {
+    let count = format!("SELECT count(*) FROM nssPublic WHERE a0 = x'{class}'");
+    writer.query_row(&count, [], |row| row.get(0)).expect("a count")
+}
+
+const NSS_TRUST: &str = "ce534353";
+const PKCS11_TRUST: &str = "0000000b";
+
 #[test]
 fn a_changed_trust_value_fails_its_signature() {
     let nss = fast("pw");
     nss.self_sign("ca", "p,,", EC);
     let path = nss.dir().join("cert9.db");
     let writer = rusqlite::Connection::open(&path).expect("opened");
-    let changed =
-        writer.execute("UPDATE nssPublic SET ace536358 = x'ce534352' WHERE a0 = x'ce534353'", []).expect("changed");
-    assert_eq!(changed, 1);
+    let (class, column, trusted_ca) = match trust_rows(&writer, NSS_TRUST) {
+        0 => (PKCS11_TRUST, "a62c", "00000002"),
+        _ => (NSS_TRUST, "ace536358", "ce534352"),
+    };
+    let change = format!("UPDATE nssPublic SET {column} = x'{trusted_ca}' WHERE a0 = x'{class}'");
+    assert_eq!(writer.execute(&change, []), Ok(1));
     drop(writer);
     let database = nss.open();
     let certificate = database.certificates.first().expect("certificate");
@@ -119,8 +131,9 @@ fn one_missing_file_leaves_the_other_readable() {
     }
 }
 
+/// Until 3.117 at the latest NSS took them over as they were; 3.132 encrypts them anew.
 #[test]
-fn keys_taken_over_from_the_legacy_format_keep_its_encryption() {
+fn keys_taken_over_from_the_legacy_format_are_read_however_they_are_encrypted() {
     let nss = Nss::new(Format::Dbm, "sekrit1");
     nss.self_sign("rsa", "u,u,u", RSA);
     nss.self_sign("ec", "CTu,u,u", EC);
@@ -129,10 +142,15 @@ fn keys_taken_over_from_the_legacy_format_keep_its_encryption() {
     let old = Database::open(&nss.dir(), Format::Dbm).expect("read");
     let new = Database::open(&nss.dir(), Format::Sql).expect("read");
     assert_eq!(old.certificates.len(), 2);
-    for database in [&old, &new] {
+    let legacy = Algorithm::NssPbe3Des { iterations: 1 };
+    let taken_over = match common::is_by_newer_nss(&new) {
+        true => Algorithm::Pbes2Aes256 { iterations: 10_000 },
+        false => legacy.clone(),
+    };
+    for (database, encryption) in [(&old, legacy), (&new, taken_over)] {
         let unlocked = database.unlock(b"sekrit1").expect("unlocked");
         for key in &database.private_keys {
-            assert_eq!(key.encryption, Algorithm::NssPbe3Des { iterations: 1 });
+            assert_eq!(key.encryption, encryption);
             let certificate = database
                 .certificates
                 .iter()
@@ -170,10 +188,8 @@ fn a_legacy_database_with_an_iteration_count_is_read() {
     nss.self_sign("ec", "u,u,u", EC);
     let database = nss.open();
     let algorithm = Algorithm::NssPbe3Des { iterations: 10_000 };
-    assert_eq!(
-        database.password,
-        PasswordState::Set { iterations: 10_000, algorithm: algorithm.clone(), salt_length: 20 }
-    );
+    let salt_length = if common::is_by_newer_nss(&database) { 48 } else { 20 };
+    assert_eq!(database.password, PasswordState::Set { iterations: 10_000, algorithm: algorithm.clone(), salt_length });
     let unlocked = database.unlock(b"sekrit1").expect("unlocked");
     let key = database.private_keys.first().expect("key");
     assert_eq!(key.encryption, algorithm);
@@ -250,15 +266,52 @@ fn an_absurd_iteration_count_is_refused_at_once() {
     assert!(started.elapsed() < Duration::from_secs(20));
 }
 
+/// The columns of trust in PKCS #11's class, which NSS adds since 3.114.
+const PKCS11_COLUMNS: [&str; 6] = ["a62c", "a62d", "a62e", "a62f", "a635", "a8c"];
+
+fn columns(writer: &rusqlite::Connection) -> Vec<String> {
+    let mut listed = writer.prepare("SELECT name FROM pragma_table_info('nssPublic')").expect("a statement");
+    listed.query_map([], |row| row.get(0)).expect("columns").map(|name| name.expect("a name")).collect()
+}
+
+/// Trust as NSS wrote it before 3.114, where the one that wrote this is later: `old` for each of its values.
+fn as_before(writer: &rusqlite::Connection) {
+    if trust_rows(writer, NSS_TRUST) > 0 {
+        return;
+    }
+    // Server, client, code and e-mail: a trusted delegator, or not trusted.
+    let old = |new: &str| {
+        format!("CASE {new} WHEN x'00000002' THEN x'ce534352' WHEN x'00000003' THEN x'ce53435a' ELSE x'ce534355' END")
+    };
+    let values: Vec<String> =
+        [("ace536358", "a62c"), ("ace536359", "a62d"), ("ace53635a", "a62e"), ("ace53635b", "a62f")]
+            .iter()
+            .map(|(column, new)| format!("{column} = {}", old(new)))
+            .collect();
+    let gone: Vec<String> = PKCS11_COLUMNS.iter().map(|column| format!("{column} = NULL")).collect();
+    let change = format!(
+        "UPDATE nssPublic SET a0 = x'{NSS_TRUST}', {}, {} WHERE a0 = x'{PKCS11_TRUST}'",
+        values.join(", "),
+        gone.join(", ")
+    );
+    assert!(writer.execute(&change, []).expect("changed") > 0);
+}
+
 #[test]
 fn trust_objects_of_newer_versions_are_preferred() {
     let nss = fast("pw");
     let certificate = common::certificate("ca", 7, 0);
     nss.add("ca", "p,p,p", &certificate);
-    let hash = openssl::sha::sha256(&certificate.to_der().expect("DER"));
+    let der = certificate.to_der().expect("DER");
+    let hash = openssl::sha::sha256(&der);
     let path = nss.dir().join("cert9.db");
     let writer = rusqlite::Connection::open(&path).expect("opened");
-    for column in ["a62c", "a62d", "a62e", "a62f", "a635", "a8c"] {
+    as_before(&writer);
+    let sha1 = openssl::sha::sha1(&der);
+    writer.execute(&format!("UPDATE nssPublic SET ace5363b4 = ?1 WHERE a0 = x'{NSS_TRUST}'"), [sha1]).expect("a hash");
+    let before = columns(&writer);
+    let missing: Vec<&&str> = PKCS11_COLUMNS.iter().filter(|name| before.iter().all(|known| known != *name)).collect();
+    for column in &missing {
         writer.execute_batch(&format!("ALTER TABLE nssPublic ADD COLUMN {column}")).expect("column");
     }
     let insert = "INSERT INTO nssPublic (id, a0, a81, a82, a62c, a62d, a62e, a62f, a635, a8c)
@@ -272,7 +325,8 @@ fn trust_objects_of_newer_versions_are_preferred() {
     let database = nss.open();
     assert_eq!(database.certificates[0].trust.letters(), "CT,P,");
     assert_eq!(database.generation.pkcs11_trust, 2);
-    assert_eq!(database.generation.certificate_columns, 126);
+    // The key is none of the attributes.
+    assert_eq!(database.generation.certificate_columns, before.len() + missing.len());
 }
 
 #[test]
@@ -295,22 +349,26 @@ fn trust_without_the_hash_of_its_certificate_only_counts_as_distrust() {
     let nss = fast("pw");
     nss.add("trusted", "CT,C,C", &common::certificate("trusted", 1, 0));
     nss.add("distrusted", "p,p,p", &common::certificate("distrusted", 2, 0));
-    let set = |assignment: &str| {
-        let writer = rusqlite::Connection::open(nss.dir().join("cert9.db")).expect("opened");
-        let changed = writer.execute(&format!("UPDATE nssPublic SET {assignment} WHERE a0 = x'ce534353'"), []);
+    let writer = rusqlite::Connection::open(nss.dir().join("cert9.db")).expect("opened");
+    let agree = |class: &str, assignment: &str| {
+        let changed = writer.execute(&format!("UPDATE nssPublic SET {assignment} WHERE a0 = x'{class}'"), []);
         assert_eq!(changed, Ok(2));
-    };
-    for assignment in ["ace5363b4 = NULL", "ace5363b4 = zeroblob(20)"] {
-        set(assignment);
         let database = nss.open();
         let read: std::collections::BTreeMap<String, String> = database
             .certificates
             .iter()
             .map(|certificate| (certificate.nicknames[0].text.clone(), certificate.certutil_letters()))
             .collect();
-        assert_eq!(read, nss.listed(), "{assignment}");
+        assert_eq!(read, nss.listed(), "{class}: {assignment}");
         assert!(!database.problems.is_empty());
+    };
+    if trust_rows(&writer, PKCS11_TRUST) > 0 {
+        agree(PKCS11_TRUST, "a635 = NULL");
+        agree(PKCS11_TRUST, "a635 = zeroblob(32)");
+        as_before(&writer);
     }
+    agree(NSS_TRUST, "ace5363b4 = NULL");
+    agree(NSS_TRUST, "ace5363b4 = zeroblob(20)");
 }
 
 #[test]

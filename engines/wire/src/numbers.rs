@@ -171,6 +171,18 @@ impl fmt::Display for SignatureScheme {
             0x0904 => "mldsa44",
             0x0905 => "mldsa65",
             0x0906 => "mldsa87",
+            0x0911 => "slhdsa_sha2_128s",
+            0x0912 => "slhdsa_sha2_128f",
+            0x0913 => "slhdsa_sha2_192s",
+            0x0914 => "slhdsa_sha2_192f",
+            0x0915 => "slhdsa_sha2_256s",
+            0x0916 => "slhdsa_sha2_256f",
+            0x0917 => "slhdsa_shake_128s",
+            0x0918 => "slhdsa_shake_128f",
+            0x0919 => "slhdsa_shake_192s",
+            0x091a => "slhdsa_shake_192f",
+            0x091b => "slhdsa_shake_256s",
+            0x091c => "slhdsa_shake_256f",
             other => return hash_and_signature(f, other),
         };
         f.write_str(name)
@@ -223,6 +235,9 @@ impl fmt::Display for NamedGroup {
             0x0102 => "ffdhe4096",
             0x0103 => "ffdhe6144",
             0x0104 => "ffdhe8192",
+            0x0200 => "MLKEM512",
+            0x0201 => "MLKEM768",
+            0x0202 => "MLKEM1024",
             0x11eb => "SecP256r1MLKEM768",
             0x11ec => "X25519MLKEM768",
             0x11ed => "SecP384r1MLKEM1024",
@@ -267,7 +282,9 @@ mod tests {
         assert_eq!(SignatureScheme(0x0804).to_string(), "rsa_pss_rsae_sha256");
         assert_eq!(SignatureScheme(0x0201).to_string(), "rsa_pkcs1_sha1");
         assert_eq!(SignatureScheme(0x0402).to_string(), "dsa_sha256");
+        assert_eq!(SignatureScheme(0x091b).to_string(), "slhdsa_shake_256s");
         assert_eq!(NamedGroup(29).to_string(), "x25519");
+        assert_eq!(NamedGroup(0x0202).to_string(), "MLKEM1024");
         assert_eq!(HandshakeKind(99).to_string(), "unknown handshake message (99)");
     }
 

@@ -1,6 +1,11 @@
 //! The library that is put in front: every function here has the name of another library's, forwards to it, and writes down
 //! what it saw. Arguments, results, `errno` and NSPR's error are the real function's.
 
+// Each machine has numbers of its own for calls of the kernel and for flags, and functions that leave their caller's stack alone are
+// written for each. A hook that one lacked would be a call that a trace does not show, so there is no library for another one.
+#[cfg(not(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+compile_error!("the tracer has its hooks for Linux with glibc on x86-64 and on aarch64 only");
+
 mod attach;
 mod call;
 mod chunks;

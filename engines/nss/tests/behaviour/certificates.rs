@@ -1,6 +1,6 @@
 //! Certificates: nicknames, trust letters, NSS's judgement, chains and names.
 
-use nssight_fixtures::authority::Identity;
+use nssight_fixtures::authority::{Identity, Spec, Usage as CertificateUsage};
 use nssight_fixtures::nssdb::DbFormat;
 use nssight_nss::{Certificate, ChainError, ErrorCode, Usage};
 
@@ -135,6 +135,18 @@ fn an_issuer_without_trust_is_named_at_its_depth() {
             );
             assert_eq!(found[0].subject, "CN=Test CA,O=nssight lab");
         }
+    }
+}
+
+/// It stands above itself, and what NSS has against it as an issuer is not against it as a certificate.
+#[test]
+fn a_certificate_that_issued_itself_is_its_own_issuer() {
+    let own = Identity::self_signed(&Spec::new("own", CertificateUsage::Client)).expect("a certificate");
+    for format in BOTH {
+        let database = Database::built(format, |builder| certificates(builder, &[("own", &own, "")]));
+        let nss = database.open();
+        let found = Certificate::find("own", &nss).expect("it is there").verify(Usage::SslClient);
+        assert!(!found.is_empty() && found.iter().all(|objection| objection.depth == 1), "{format:?}: {found:?}");
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::Barrier;
 use std::{fs, thread};
 
 use nssight_fixtures::nssdb::{BuildError, DbBuilder, DbFormat};
-use nssight_nss::{Certificate, ErrorCode, InitOptions, Nss, PrivateKey, Slot, Usage};
+use nssight_nss::{Certificate, ErrorCode, InitOptions, Nss, PrivateKey, Slot, Usage, library};
 
-use crate::tools::{BOTH, Database, NICKNAME, PKI, tool, usual};
+use crate::tools::{BOTH, Database, NICKNAME, PKI, usual};
 
 fn nicknames(nss: &Nss) -> Vec<String> {
     let slot = Slot::internal_key(nss).expect("a slot");
@@ -197,11 +197,26 @@ fn keys_and_trust_need_a_password() {
 fn certutil_can_change_what_the_builder_wrote() {
     for format in BOTH {
         let database = Database::built(format, usual);
-        let password = database.path().with_file_name("password");
-        tool("certutil", &[&"-M", &"-d", &database.name(), &"-n", &"ca", &"-t", &"C,,", &"-f", &password]);
-        assert_eq!(database.listed_by_certutil().get("ca").map(String::as_str), Some("C,,"), "{format:?}");
+        // The letters of a database that certutil itself has filled are the measure: later versions (3.132, not yet 3.110) change no
+        // trust in the legacy format, whoever wrote it.
+        let measure = Database::by_certutil(format, false);
+        measure.add("ca", &PKI.ca, "CT,C,C");
+        let changed = [&measure, &database].map(|database| {
+            let refusal = database.changed_by_certutil("ca", "C,,").err();
+            (database.listed_by_certutil().get("ca").cloned(), refusal)
+        });
+        assert_eq!(changed[0], changed[1], "{format:?}");
+        let (letters, refusal) = &changed[1];
+        let (want, allowed) = match (format, refusal) {
+            (DbFormat::Dbm, Some(text)) => {
+                ("CT,C,C", text.contains("SEC_ERROR_READ_ONLY") && library::nss_release() > (3, 110))
+            }
+            (_, refusal) => ("C,,", refusal.is_none()),
+        };
+        assert!(allowed, "{format:?}: {refusal:?}");
+        assert_eq!(letters.as_deref(), Some(want), "{format:?}");
         let nss = database.open();
         let ca = Certificate::find("ca", &nss).expect("it is there");
-        assert_eq!(ca.trust().to_string(), "C,,", "{format:?}");
+        assert_eq!(ca.trust().to_string(), want, "{format:?}");
     }
 }

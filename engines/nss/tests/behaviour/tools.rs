@@ -130,6 +130,22 @@ impl Database {
         tool("pk12util", &arguments);
     }
 
+    /// Has certutil change the trust of a certificate; what it says where it does not, without the names of its files.
+    pub(crate) fn changed_by_certutil(&self, nickname: &str, trust: &str) -> Result<(), String> {
+        let mut command = Command::new("certutil");
+        command
+            .args(["-M", "-n", nickname, "-t", trust])
+            .arg("-d")
+            .arg(self.name())
+            .arg("-f")
+            .arg(self.file("password"));
+        let output = command.stdin(Stdio::null()).output().expect("certutil (Debian: libnss3-tools)");
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        }
+    }
+
     /// Nicknames and trust letters, as certutil prints them after it has logged in.
     pub(crate) fn listed_by_certutil(&self) -> BTreeMap<String, String> {
         let listed = tool("certutil", &[&"-L", &"-d", &self.name(), &"-f", &self.file("password")]);

@@ -99,6 +99,7 @@ functions! {
     PK11_ImportCRL(*mut PK11SlotInfo, *mut SECItem, *mut c_char, c_int, *mut c_void, PRInt32, *mut PLArenaPool, PRInt32) -> *mut CERTSignedCrl;
     SEC_DestroyCrl(*mut CERTSignedCrl) -> Status;
     PK11_ImportCert(*mut PK11SlotInfo, *mut CERTCertificate, CK_OBJECT_HANDLE, *const c_char, PRBool) -> Status;
+    CERT_GetUsePKIXForValidation() -> PRBool;
     CERT_GetDefaultCertDB() -> *mut CERTCertDBHandle;
     CERT_DupCertificate(*mut CERTCertificate) -> *mut CERTCertificate;
     CERT_NewTempCertificate(*mut CERTCertDBHandle, *mut SECItem, *mut c_char, PRBool, PRBool) -> *mut CERTCertificate;
@@ -126,6 +127,7 @@ functions! {
     SECMOD_HasRootCerts() -> PRBool;
     SECMOD_RestartModules(PRBool) -> Status;
     NSSSSL_GetVersion() -> *const c_char;
+    SSL_InheritMPServerSIDCache(*const c_char) -> Status;
     SSL_ForceHandshake(*mut PRFileDesc) -> Status;
     SSL_ResetHandshake(*mut PRFileDesc, PRBool) -> Status;
     SSL_GetClientAuthDataHook(*mut PRFileDesc, SSLGetClientAuthData, *mut c_void) -> Status;
@@ -193,24 +195,43 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     functions().into_iter().map(|function| function.name)
 }
 
+/// Arguments that later headers promise not to change, and earlier ones do not (3.110 and 3.132): the function, and which argument. As
+/// a type that is another one; to a caller who does not rest on it, it is the same.
+const LATER_CONST: &[(&str, usize)] = &[("PK11_ImportDERPrivateKeyInfoAndReturnKey", 3)];
+
 /// Each function assigned to a pointer of the type that Rust believes it to have, and each callback likewise.
 pub(crate) fn assignments() -> String {
     let mut source = String::from(ALERT_CALLBACK);
     for Signature { name, arguments, result } in functions() {
-        let (result, arguments) = (c_type(result), c_arguments(&arguments));
-        source += &format!("{result} (*function_{name})({arguments}) = {name};\n");
+        let later = LATER_CONST.iter().find(|(function, _)| *function == name).map(|(_, place)| *place);
+        let (result, written) = (c_type(result), c_arguments(&arguments, None));
+        source += &match later {
+            None => format!("{result} (*function_{name})({written}) = {name};\n"),
+            Some(_) => {
+                let later = c_arguments(&arguments, later);
+                let is = |arguments: &str| {
+                    format!("__builtin_types_compatible_p(__typeof__({name}), {result} ({arguments}))")
+                };
+                format!("_Static_assert({} || {}, \"{name}\");\n", is(&written), is(&later))
+            }
+        };
     }
     for Signature { name, arguments, result } in callbacks() {
-        let (result, arguments) = (c_type(result), c_arguments(&arguments));
+        let (result, arguments) = (c_type(result), c_arguments(&arguments, None));
         source += &format!("extern {result} ours_{name}({arguments});\n{name} callback_{name} = ours_{name};\n");
     }
     source
 }
 
-fn c_arguments(arguments: &[&str]) -> String {
+/// What stands between the parentheses; what the argument at one place points to may be constant beyond what Rust says.
+fn c_arguments(arguments: &[&str], constant: Option<usize>) -> String {
+    let written = |(place, argument): (usize, &&str)| match argument.strip_prefix("*mut ") {
+        Some(pointee) if constant == Some(place) => c_type(&format!("*const {pointee}")),
+        _ => c_type(argument),
+    };
     match arguments {
         [] => "void".to_owned(),
-        arguments => arguments.iter().map(|argument| c_type(argument)).collect::<Vec<_>>().join(", "),
+        arguments => arguments.iter().enumerate().map(written).collect::<Vec<_>>().join(", "),
     }
 }
 

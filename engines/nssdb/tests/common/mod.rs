@@ -2,7 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file is a crate of its own and uses a part of this")]
 
-use nssight_nssdb::{Database, Format};
+use nssight_nssdb::{Database, Format, PasswordState};
 use openssl::asn1::{Asn1Integer, Asn1Object, Asn1OctetString, Asn1Time};
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
@@ -192,6 +192,15 @@ impl Nss {
 
     pub fn open(&self) -> Database {
         Database::open(&self.dir(), self.format).expect("the database can be read")
+    }
+}
+
+/// Whether the NSS that wrote this is 3.118 or later, by the salt that it took for the password.
+pub fn is_by_newer_nss(database: &Database) -> bool {
+    match &database.password {
+        PasswordState::Set { salt_length: 20, .. } => false,
+        PasswordState::Set { salt_length: 48, .. } => true,
+        other => panic!("no password of any NSS: {other:?}"),
     }
 }
 

@@ -150,9 +150,13 @@ pub fn why_not(findings: &[Finding], cause: Cause) -> Option<(Option<Candidate>,
 /// server's on their own hosts.
 pub fn named(component: Component, names: &Names) -> Component {
     match (component, names.peer) {
+        (
+            Component::ClientConfig | Component::ClientDb | Component::ClientFiles | Component::ClientHost,
+            Peer::Clients | Peer::ClientsOfFiles,
+        ) => Component::Server,
         (Component::ClientConfig, _) => names.ours.unwrap_or(component),
         (Component::Peer, Peer::Bridge) => Component::Bridge,
-        (Component::Bridge, Peer::Plain | Peer::Files) => Component::Peer,
+        (Component::Bridge, Peer::Plain | Peer::Files | Peer::Clients | Peer::ClientsOfFiles) => Component::Peer,
         (Component::ClientDb, Peer::Files) => Component::ClientFiles,
         (other, _) => other,
     }

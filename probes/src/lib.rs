@@ -21,6 +21,7 @@ pub mod policy;
 pub mod private_copy;
 pub mod probe;
 pub mod profile;
+pub mod reception;
 pub mod report;
 pub mod resources;
 pub mod run;

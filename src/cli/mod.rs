@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use nssight_diagnosis::{Cause, Layer};
+use nssight_probes::Plan;
 use nssight_probes::peer_argument::PeerArgument;
 use nssight_probes::settings::{BRIDGE_PORT, FileOverrides, Overrides};
 use nssight_probes::starttls::StartTls;
@@ -115,6 +116,10 @@ pub(crate) struct WalkedOptions {
     /// ~/.sigul/client.conf
     #[arg(short = 'c', long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// The part that this host plays. As a server its identity is looked at by what clients would meet, and nothing is connected
+    /// to: key, chain, usage, dates, the name that --servername gives, and the CAs that clients may come from
+    #[arg(long, value_enum, default_value = "client")]
+    role: RoleOption,
     #[command(flatten)]
     target: TargetOptions,
     #[command(flatten)]
@@ -261,6 +266,15 @@ pub(crate) enum Word {
     None,
 }
 
+/// The part that this host plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum RoleOption {
+    /// It connects
+    Client,
+    /// It is connected to
+    Server,
+}
+
 impl TargetOptions {
     fn overrides(&self, connect: bool) -> Overrides {
         Overrides {
@@ -273,6 +287,7 @@ impl TargetOptions {
                 directory: self.capath.clone(),
             },
             plain: false,
+            serves: false,
             server_name: self.servername.clone(),
             starttls: self.starttls,
             family: match (self.ipv4, self.ipv6) {
@@ -294,6 +309,23 @@ impl TargetOptions {
 }
 
 impl WalkedOptions {
+    /// What is walked.
+    ///
+    /// # Errors
+    /// In words, where that cannot be.
+    pub(crate) fn plan(&self) -> Result<Plan, String> {
+        let (until, excluded) = (self.walk.until, self.walk.exclude.clone());
+        if self.role == RoleOption::Client {
+            return Plan::new(until, excluded).map_err(|error| error.to_string());
+        }
+        if self.peer.is_some() || self.target.bridge.is_some() {
+            return Err(
+                "--role server looks at this host's own identity and connects to nobody: give no peer".to_owned()
+            );
+        }
+        Plan::of_a_server(until, excluded).map_err(|error| error.to_string())
+    }
+
     /// What the command line says about the target.
     pub(crate) fn overrides(&self) -> Overrides {
         let overrides = self.target.overrides(self.walk.connect);
@@ -305,7 +337,8 @@ impl WalkedOptions {
             Word::None => None,
         };
         let plain = self.peer.is_some() && self.config.is_none();
-        Overrides { bridge, plain, starttls, patience: self.walk.patience, question, ..overrides }
+        let serves = self.role == RoleOption::Server;
+        Overrides { bridge, plain, serves, starttls, patience: self.walk.patience, question, ..overrides }
     }
 }
 

@@ -74,14 +74,25 @@ impl Side {
     }
 }
 
+/// Which part of the session is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Client,
+    Server,
+}
+
 /// Both directions of one connection.
-#[derive(Default)]
 pub(crate) struct Records {
+    ours: Part,
     sent: Side,
     received: Side,
 }
 
 impl Records {
+    pub(crate) fn of(ours: Part) -> Self {
+        Self { ours, sent: Side::default(), received: Side::default() }
+    }
+
     pub(crate) fn sent(&mut self, bytes: &[u8]) {
         let is_13 = self.suite().is_some();
         self.sent.feed(bytes, is_13);
@@ -94,18 +105,19 @@ impl Records {
 
     /// The suite that was agreed, if the version is TLS 1.3.
     fn suite(&self) -> Option<Suite> {
-        let hello = self.received.messages.iter().rev().find_map(Message::server_hello)?;
+        let of_server = if self.ours == Part::Client { &self.received } else { &self.sent };
+        let hello = of_server.messages.iter().rev().find_map(Message::server_hello)?;
         (hello.version == TLS_13).then_some(Suite(hello.suite))
     }
 
     /// What the peer sent, in order: what was in the clear, and what the secrets open.
     pub(crate) fn of_peer(&self, secrets: &Secrets) -> Vec<Message> {
-        self.all(&self.received, &secrets.server)
+        self.all(&self.received, if self.ours == Part::Client { &secrets.server } else { &secrets.client })
     }
 
     /// What we sent.
     pub(crate) fn of_us(&self, secrets: &Secrets) -> Vec<Message> {
-        self.all(&self.sent, &secrets.client)
+        self.all(&self.sent, if self.ours == Part::Client { &secrets.client } else { &secrets.server })
     }
 
     fn all(&self, side: &Side, secrets: &[Vec<u8>; 2]) -> Vec<Message> {

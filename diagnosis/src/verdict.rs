@@ -268,6 +268,10 @@ fn is_handshake_done(finding: &Finding) -> bool {
 /// Whether the peer of this handshake has looked at our certificate, or wants none.
 fn has_judged_us(finding: &Finding) -> bool {
     use fact::PeerAcceptedUs::{GoesWithout, NotAsked, Yes};
+    // A server's handshake ends with the client's word, after the client has judged.
+    if finding.facts.has(fact::ClientCertificateState::Taken) {
+        return true;
+    }
     let word = finding.facts.iter().rev().find(|fact| fact.id == fact::PeerAcceptedUs::FACT);
     let judged = [Yes, NotAsked, GoesWithout].map(|word| Fact::from(word).value);
     word.is_some_and(|word| judged.contains(&word.value))

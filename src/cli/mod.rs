@@ -5,6 +5,7 @@ mod clients;
 mod db;
 mod exporter;
 mod lab;
+mod listen;
 mod lists;
 mod output;
 mod support;
@@ -27,6 +28,7 @@ pub(crate) use clients::{ClientsOptions, KeepOptions, ProcessModelOptions};
 pub(crate) use db::{CompareOptions, DbCommand, InspectOptions};
 pub(crate) use exporter::ExporterOptions;
 pub(crate) use lab::{DbFormatOption, LabCommand, SelftestOptions};
+pub(crate) use listen::ListenOptions;
 pub(crate) use lists::{CausesOptions, Document, ListOptions, ManualOptions, SchemaOptions};
 pub(crate) use output::{Colour, Format, OutputOptions, TableFormat, TableOptions};
 pub(crate) use support::{BundleOptions, ExplainOptions, ReportsOptions, TriageOptions};
@@ -53,7 +55,9 @@ pub(crate) enum Command {
     /// Read NSS databases without NSS
     #[command(subcommand)]
     Db(DbCommand),
-    /// Compare two reports: the host that works with the one that does not
+    /// Sit in the server's chair: take TLS connections, and say of each what is wrong with it, seen from the server
+    Listen(Box<ListenOptions>),
+    /// Compare two reports: the host that works with the one that does not, or both ends of one connection
     Compare(ReportsOptions),
     /// Say what an error code, a name, an alert, a cause or a pasted message means
     Explain(ExplainOptions),

@@ -53,9 +53,17 @@ impl Side {
             let from = at + HEADER;
             let Some(fragment) = self.partial.get(from..from + length).map(<[u8]>::to_vec) else { break };
             at = from + length;
+            // A server sends its hello and what is sealed after it at once.
+            let is_13 = is_13 || self.suite_of_13().is_some();
             self.record(header, fragment, is_13);
         }
         self.partial.drain(..at.min(self.partial.len()));
+    }
+
+    /// The suite of the ServerHello on this side, if its version is TLS 1.3.
+    fn suite_of_13(&self) -> Option<Suite> {
+        let hello = self.messages.iter().rev().find_map(Message::server_hello)?;
+        (hello.version == TLS_13).then_some(Suite(hello.suite))
     }
 
     fn record(&mut self, header: [u8; HEADER], fragment: Vec<u8>, is_13: bool) {
@@ -106,8 +114,7 @@ impl Records {
     /// The suite that was agreed, if the version is TLS 1.3.
     fn suite(&self) -> Option<Suite> {
         let of_server = if self.ours == Part::Client { &self.received } else { &self.sent };
-        let hello = of_server.messages.iter().rev().find_map(Message::server_hello)?;
-        (hello.version == TLS_13).then_some(Suite(hello.suite))
+        of_server.suite_of_13()
     }
 
     /// What the peer sent, in order: what was in the clear, and what the secrets open.

@@ -1,6 +1,7 @@
 //! Our certificate in a server's chair: its name, the chain that clients are sent, and the CAs that clients may come from.
 
 use std::cell::LazyCell;
+use std::ffi::c_ulong;
 
 use nssight_diagnosis::derive::name::relation;
 use nssight_diagnosis::fact::fact::{
@@ -28,9 +29,9 @@ const LINKS_AT_MOST: usize = 20;
 const NAMED_AT_MOST: usize = 20;
 /// OpenSSL's reasons for what is below the security level (`SSL_R_CA_KEY_TOO_SMALL`, `SSL_R_CA_MD_TOO_WEAK` and
 /// `SSL_R_EE_KEY_TOO_SMALL` of sslerr.h).
-const TOO_WEAK: [u64; 3] = [397, 398, 399];
+const TOO_WEAK: [c_ulong; 3] = [397, 398, 399];
 /// The reason of an error without its library (`ERR_GET_REASON` of err.h, OpenSSL 3).
-const REASON: u64 = 0x7f_ffff;
+const REASON: c_ulong = 0x7f_ffff;
 
 type Trouble = (Signal, String);
 
@@ -197,7 +198,7 @@ fn is_known_to(store: &X509Store, der: &[u8]) -> bool {
 fn refusal(certificate: &X509) -> Option<String> {
     let mut context = SslContext::builder(SslMethod::tls_server()).ok()?;
     let stack = context.set_certificate(certificate).err()?;
-    let weak = |error: &&openssl::error::Error| TOO_WEAK.contains(&(u64::from(error.code()) & REASON));
+    let weak = |error: &&openssl::error::Error| TOO_WEAK.contains(&(error.code() & REASON));
     Some(stack.errors().iter().find(weak)?.reason().unwrap_or("it is too weak").to_owned())
 }
 

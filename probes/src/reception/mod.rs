@@ -24,6 +24,8 @@ use crate::walk::Walk;
 use crate::wire::{Session, SessionLog, WireEvent};
 use crate::{error_info, x509};
 
+pub(crate) use self::hello::random;
+
 /// A client that has something to say after the handshake says it at once.
 const AFTERWARDS: Duration = Duration::from_secs(1);
 /// What is still on its way when a session ends is taken for so long, and so much of it: else our alert is lost with it.
@@ -50,10 +52,10 @@ impl Chair {
     /// With the identity of a walk that has looked at its files; none where certificate or key cannot be used.
     pub fn of(walk: &Walk<'_>) -> Option<Self> {
         let target = walk.target();
-        let key_fits = walk.finding(Layer::PrivateKey).is_some_and(|finding| finding.status != Status::Fail);
-        // Without a look at the key, as where the certificate alone is unfit, OpenSSL compares the two.
-        let is_mismatch = walk.finding(Layer::PrivateKey).is_some_and(|finding| finding.status == Status::Fail);
-        let identity = walk.identity().filter(|_| key_fits || !is_mismatch)?;
+        // Where the certificate is unfit for another reason nobody has looked at the key.
+        let fits =
+            |identity: &Identity| identity.certificate.public_key().is_ok_and(|public| public.public_eq(&identity.key));
+        let identity = walk.identity().filter(fits)?;
         let is_asked = target.tls.origin != crate::settings::UNASKED;
         // What is wrong with it stops nobody here: what clients make of it is what is asked.
         let as_remark = |finding: &Finding| Finding {
@@ -194,8 +196,12 @@ fn farewell(session: &mut OpenSslSession) -> String {
     said
 }
 
+/// Whether so much as has come of it begins a request of HTTP.
 fn is_http(line: &[u8]) -> bool {
-    [&b"GET "[..], b"HEAD ", b"POST ", b"OPTIONS ", b"PUT "].into_iter().any(|method| line.starts_with(method))
+    [&b"GET "[..], b"HEAD ", b"POST ", b"OPTIONS ", b"PUT "].into_iter().any(|method| {
+        let length = method.len().min(line.len());
+        length > 2 && line.get(..length) == method.get(..length)
+    })
 }
 
 /// Takes what is still under way: a socket that is closed with bytes unread resets the connection, and an alert with it.

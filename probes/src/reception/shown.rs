@@ -9,6 +9,7 @@ use nssight_diagnosis::{Notes, Outcome};
 use nssight_session::{Code, Kind, SeenAlert, SessionError, SessionFacts};
 use nssight_wire::{AlertDescription, Summary};
 
+use super::is_http;
 use crate::error_info;
 use crate::wire::SessionLog;
 
@@ -67,7 +68,11 @@ fn foreign(log: &SessionLog, notes: &mut Notes) -> Option<(Signal, String)> {
         return Some((signal::CLIENT_GARBLED, format!("the client sent what TLS does not allow: {foreign}")));
     }
     notes.put(fact::PeerProtocol::Other);
-    Some((signal::CLIENT_NOT_TLS, format!("what connected does not speak TLS: {foreign}")))
+    let what = match is_http(&foreign.head) {
+        true => "HTTP in the clear",
+        false => "bytes that are no TLS record",
+    };
+    Some((signal::CLIENT_NOT_TLS, format!("what connected sent {what}: \"{}\"", foreign.first_bytes)))
 }
 
 /// We refused the client.

@@ -49,7 +49,8 @@ pub(super) struct Hall {
     signals: UnixStream,
     /// Written to by whoever is done.
     done: (UnixStream, UnixStream),
-    visits: (Sender<(u64, Visit)>, Receiver<(u64, Visit)>),
+    leaving: Sender<(u64, Visit)>,
+    left_behind: Receiver<(u64, Visit)>,
 }
 
 impl Hall {
@@ -66,6 +67,7 @@ impl Hall {
         for signal in [SIGINT, SIGTERM] {
             pipe::register(signal, signalled.try_clone()?)?;
         }
+        let (leaving, left_behind) = channel();
         let done = UnixStream::pair()?;
         done.0.set_nonblocking(true)?;
         Ok(Self {
@@ -78,7 +80,8 @@ impl Hall {
             next: 0,
             signals,
             done,
-            visits: channel(),
+            leaving,
+            left_behind,
         })
     }
 
@@ -86,7 +89,7 @@ impl Hall {
     pub(super) fn next(&mut self) -> io::Result<Option<Visit>> {
         let mut is_short = false;
         loop {
-            if let Ok((number, visit)) = self.visits.1.try_recv() {
+            if let Ok((number, visit)) = self.left_behind.try_recv() {
                 if let Some(guest) = self.guests.remove(&number) {
                     // It has sent its result as the last thing it does.
                     let _ = guest.thread.join();
@@ -143,7 +146,7 @@ impl Hall {
         let number = self.next;
         self.next += 1;
         let cut = stream.try_clone().ok();
-        let (chair, time, sender) = (Arc::clone(&self.chair), self.time, self.visits.0.clone());
+        let (chair, time, sender) = (Arc::clone(&self.chair), self.time, self.leaving.clone());
         let mut done = self.done.1.try_clone()?;
         let serve = move || {
             let began = OffsetDateTime::now_utc();

@@ -71,7 +71,9 @@ fn page(cause: Cause) -> String {
             // A step for a bridge calls it one.
             let (peer, only) = match step.with {
                 [Peer::Bridge] => (Peer::Bridge, "(Bridge) "),
-                [Peer::Files] => (Peer::Files, "(Files) "),
+                [Peer::Files, ..] => (Peer::Files, "(Files) "),
+                [Peer::Clients, ..] => (Peer::Clients, "(Server) "),
+                [Peer::ClientsOfFiles] => (Peer::ClientsOfFiles, "(Server with files) "),
                 _ => (Peer::Plain, ""),
             };
             text += &format!("- {only}{}\n", step.text.of(peer));

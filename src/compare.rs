@@ -1,5 +1,7 @@
 //! `nssight compare`: the report of the host that works against that of the one that does not.
 
+mod joined;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
@@ -18,18 +20,21 @@ use nssight_reports::terminal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::joined::Joined;
 use crate::cli::{ReportsOptions, TableFormat};
 use crate::exit;
 
 /// A report is some hundred kilobytes; nothing larger is read.
 const AT_MOST: u64 = 64 * 1024 * 1024;
+/// So many reports of one file are read.
+const REPORTS_AT_MOST: usize = 10_000;
 /// A layer that takes so much longer on one side is a difference.
 const SLOWER: u64 = 10;
 /// If it also takes at least so long, in microseconds.
 const SLOW: u64 = 200_000;
 /// Facts that differ between any two walks, or have a time or a place in their text: what they say beside it is compared as
 /// the target's settings, as certificates, and as what came of the layer.
-const VOLATILE: [Key; 18] = [
+const VOLATILE: [Key; 19] = [
     fact::BRIDGE_WAITED,
     fact::CLOCK_NOW,
     fact::CONFIG_BRIDGE,
@@ -43,6 +48,7 @@ const VOLATILE: [Key; 18] = [
     fact::DB_OPENED_IN,
     fact::OUR_CERTIFICATE_VALID,
     fact::PASSWORD_CALLBACK_CALLS,
+    fact::SESSION_CLIENT_RANDOM,
     fact::SESSION_DEADLINE,
     fact::SESSION_TOOK,
     fact::SESSION_WAITED,
@@ -90,6 +96,8 @@ struct Finding {
 #[derive(Deserialize)]
 struct Fact {
     id: String,
+    #[serde(default)]
+    value: serde_json::Value,
     text: String,
 }
 
@@ -140,6 +148,9 @@ pub(crate) struct Comparison {
     schema: &'static str,
     a: Side,
     b: Side,
+    /// Both reports are of one connection: one by its client, one by its server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    joined: Option<Joined>,
     /// The first layer that failed on either side.
     failing: Option<Layer>,
     /// What may explain it first.
@@ -147,8 +158,15 @@ pub(crate) struct Comparison {
 }
 
 pub(crate) fn run(options: &ReportsOptions) -> ExitCode {
-    let (a, b) = match (read(&options.a), read(&options.b)) {
-        (Ok(a), Ok(b)) => (a, b),
+    let read = (read(&options.a), read(&options.b));
+    let (a, b) = match read {
+        (Ok(a), Ok(b)) => match joined::pair(a, b) {
+            Ok(pair) => pair,
+            Err(error) => {
+                terminal::say(error);
+                return ExitCode::from(exit::INCONCLUSIVE);
+            }
+        },
         (Err((path, error)), _) | (_, Err((path, error))) => {
             terminal::say(format_args!("{path} is no report that can be read: {error}"));
             return ExitCode::from(exit::INCONCLUSIVE);
@@ -162,12 +180,14 @@ pub(crate) fn run(options: &ReportsOptions) -> ExitCode {
     };
     match written {
         Err(error) => exit::not_written(&error),
+        Ok(()) if comparison.joined.as_ref().is_some_and(|joined| !joined.passes) => ExitCode::from(exit::FAILED),
         Ok(()) if comparison.differences.is_empty() => ExitCode::from(exit::PASSED),
         Ok(()) => ExitCode::from(exit::FAILED),
     }
 }
 
-fn read(path: &Path) -> Result<Report, (String, String)> {
+/// The reports of a file: one document, or one a line, as `nssight listen` writes them.
+fn read(path: &Path) -> Result<Vec<Report>, (String, String)> {
     let named = |error: String| (path.display().to_string(), error);
     let text = files::within(path, files::PATIENCE, |path| {
         let mut text = Vec::new();
@@ -178,19 +198,35 @@ fn read(path: &Path) -> Result<Report, (String, String)> {
     if text.len() as u64 > AT_MOST {
         return Err(named(format!("it is too large: a report has at most {} MiB", AT_MOST >> 20)));
     }
-    let document: serde_json::Value = serde_json::from_slice(&text).map_err(|error| named(error.to_string()))?;
+    let documents = serde_json::Deserializer::from_slice(&text).into_iter::<serde_json::Value>();
+    let documents: Result<Vec<_>, _> = documents.take(REPORTS_AT_MOST).collect();
+    let reports = documents.map_err(|error| error.to_string());
+    let reports = reports.and_then(|documents| documents.into_iter().map(report).collect::<Result<Vec<_>, _>>());
+    match reports {
+        Ok(reports) if reports.is_empty() => Err(named("it is empty".to_owned())),
+        Ok(reports) => Ok(reports),
+        Err(error) => Err(named(error)),
+    }
+}
+
+fn report(document: serde_json::Value) -> Result<Report, String> {
     match document.get("schema").and_then(|schema| schema.as_str()) {
         Some(SCHEMA | BEFORE) => {}
-        Some(other) => return Err(named(format!("its schema is \"{other}\""))),
-        None => return Err(named("it names no schema".to_owned())),
+        Some(other) => return Err(format!("its schema is \"{other}\"")),
+        None => return Err("it names no schema".to_owned()),
     }
-    serde_json::from_value(document).map_err(|error| named(error.to_string()))
+    serde_json::from_value(document).map_err(|error| error.to_string())
 }
 
 impl Comparison {
     fn of(a: &Report, b: &Report) -> Self {
         let failing =
             [a, b].iter().filter(|it| it.verdict.status != Outcome::Pass).filter_map(|it| it.verdict.layer).min();
+        if let Some(joined) = Joined::of(a, b) {
+            // Two ends of one connection differ in everything, and nothing follows from it.
+            let (joined, differences) = (Some(joined), Vec::new());
+            return Self { schema: "nssight/compare/1", a: side(a), b: side(b), joined, failing, differences };
+        }
         let mut differences = Vec::new();
         target(a, b, failing, &mut differences);
         let by = match [a, b].map(|it| it.schema == BEFORE) {
@@ -206,7 +242,7 @@ impl Comparison {
             }
         }
         differences.sort_by_key(|difference| (difference.rank, difference.layer));
-        Self { schema: "nssight/compare/1", a: side(a), b: side(b), failing, differences }
+        Self { schema: "nssight/compare/1", a: side(a), b: side(b), joined: None, failing, differences }
     }
 }
 
@@ -367,6 +403,9 @@ fn human(out: &mut dyn Write, comparison: &Comparison, verbose: bool) -> io::Res
         [name.to_owned(), format!("{}{layer}, {}: {}", side.status, side.started, side.summary)]
     });
     terminal::pairs(out, &rows)?;
+    if let Some(joined) = &comparison.joined {
+        return joined.human(out);
+    }
     if comparison.differences.is_empty() {
         return writeln!(out, "\n{}", "no difference".bold());
     }

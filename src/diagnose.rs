@@ -24,8 +24,7 @@ use crate::{exit, settings};
 /// What is to be walked; an exit code where that is all: the command line cannot be carried out, or nothing is to be done.
 pub(crate) fn plan(options: &DiagnoseOptions) -> Result<Plan, ExitCode> {
     let walk = &options.walked.walk;
-    let plan =
-        Plan::new(walk.until, walk.exclude.clone()).map_err(|error| exit::usage_in(options.output.format, error))?;
+    let plan = options.walked.plan().map_err(|error| exit::usage_in(options.output.format, error))?;
     match walk.dry_run {
         true => Err(dry_run(&plan, options)),
         false => Ok(plan),

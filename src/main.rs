@@ -12,6 +12,7 @@ mod exit;
 mod explain;
 mod exporter;
 mod lab;
+mod listen;
 mod manual;
 mod models;
 mod others;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         Command::Db(command) => db::run(&command),
         Command::Explain(options) => explain::run(&options),
         Command::Exporter(options) => exporter::run(&options),
+        Command::Listen(options) => listen::run(&options),
         Command::Lab(command) => lab::run(command),
         Command::Selftest(options) => selftest::run(&options),
         Command::Checks(_) => catalogue::checks(),

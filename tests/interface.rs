@@ -125,6 +125,7 @@ fn every_option_is_explained_in_the_readme() {
         &["db", "compare", "--help"],
         &["process-model", "--help"],
         &["exporter", "--help"],
+        &["listen", "--help"],
     ];
     let help: String = helps.iter().map(|help| run(binary().args(*help)).stdout).collect();
     let options =

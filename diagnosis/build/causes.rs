@@ -46,6 +46,11 @@ pub(crate) struct Cause {
     title_with_files: Option<String>,
     #[serde(default)]
     why_with_files: Option<String>,
+    /// The same for a server that is looked at itself, and whose peers are clients.
+    #[serde(default)]
+    title_with_clients: Option<String>,
+    #[serde(default)]
+    why_with_clients: Option<String>,
     /// What is to be added where the peer is a bridge.
     #[serde(default)]
     why_with_bridge: String,
@@ -236,7 +241,7 @@ impl Tables<'_> {
         }))
     }
 
-    fn components(&self, components: &[Component], place: &str) -> String {
+    fn components(&self, components: &[Component], of: Whose, place: &str) -> String {
         slice(components.iter().map(|component| {
             format!(
                 "Fault {{ component: Component::{}, supported_by: {}, excluded_by: {}, rare: {}, tell: {} }}",
@@ -244,41 +249,63 @@ impl Tables<'_> {
                 self.blocks(&component.supported_by, place),
                 self.blocks(&component.excluded_by, place),
                 component.rare,
-                optional(&component.tell, text)
+                optional(&component.tell, |tell| text(tell, of))
             )
         }))
     }
 
-    fn steps(&self, steps: &[Step], place: &str) -> String {
+    fn steps(&self, steps: &[Step], of: Whose, place: &str) -> String {
         slice(steps.iter().map(|step| {
             let peers = slice(peers(step, place).iter().map(|peer| format!("Peer::{peer}")));
             let whose = optional(&step.component, |it| format!("Component::{}", camel(it)));
-            let command = optional(&step.command, text);
+            let command = optional(&step.command, |command| text(command, of));
             format!(
                 "Step {{ text: {}, command: {command}, with: {peers}, component: {whose}, facts: {} }}",
-                text(&step.text),
+                text(&step.text, of),
                 self.conditions(&step.facts, place)
             )
         }))
     }
 }
 
-/// What stands for something else with a bridge than with any other peer.
-const NAMES: [(&str, &str, &str, &str); 4] = [
-    ("{peer}", "peer", "peer", "bridge"),
-    ("{PEER}", "PEER", "PEER", "BRIDGE"),
+/// To whom a text is said, in the order of the wordings of a text.
+const READERS: [&str; 5] = ["Plain", "Files", "Bridge", "Clients", "ClientsOfFiles"];
+
+/// What stands for something else with one peer than with another, in the order of the readers.
+const NAMES: [(&str, [&str; 5]); 4] = [
+    ("{peer}", ["peer", "peer", "bridge", "client", "client"]),
+    ("{PEER}", ["PEER", "PEER", "BRIDGE", "CLIENT", "CLIENT"]),
     (
         "{opens}",
-        "This opens one connection.",
-        "This opens one connection.",
-        "This opens one connection; a serial bridge spends one accept cycle on it.",
+        [
+            "This opens one connection.",
+            "This opens one connection.",
+            "This opens one connection; a serial bridge spends one accept cycle on it.",
+            "This opens one connection.",
+            "This opens one connection.",
+        ],
     ),
     (
         "{diagnose}",
-        "nssight diagnose <HOST>:<PORT> --db <DIR> --nickname <NICKNAME> --password-file <PASSWORD_FILE>",
-        "nssight diagnose <HOST>:<PORT> --cert <CERT_FILE> --key <KEY_FILE> --cacert <CA_FILE>",
-        "nssight diagnose -c <CONFIG>",
+        [
+            "nssight diagnose <HOST>:<PORT> --db <DIR> --nickname <NICKNAME> --password-file <PASSWORD_FILE>",
+            "nssight diagnose <HOST>:<PORT> --cert <CERT_FILE> --key <KEY_FILE> --cacert <CA_FILE>",
+            "nssight diagnose -c <CONFIG>",
+            "nssight diagnose --role server --db <DIR> --nickname <NICKNAME> --password-file <PASSWORD_FILE>",
+            "nssight diagnose --role server --cert <CERT_FILE> --key <KEY_FILE> --cacert <CA_FILE>",
+        ],
     ),
+];
+
+/// What a text about a client calls this host where it is the server itself.
+const OF_A_SERVER: [(&str, &str); 7] = [
+    ("The client's", "This server's"),
+    ("the client's", "this server's"),
+    ("expired client certificate", "expired server certificate"),
+    ("The client ", "This server "),
+    ("the client ", "this server "),
+    ("A client ", "A server "),
+    ("a client ", "a server "),
 ];
 
 /// What a step speaks of that only who has a database has.
@@ -287,15 +314,19 @@ const OF_DATABASES: [&str; 5] = ["pk12util", "modutil", "<DIR>", "<NICKNAME>", "
 /// To whom a step is of use.
 fn peers(step: &Step, place: &str) -> Vec<&'static str> {
     let with: &[&str] = match step.with.as_deref() {
-        None => &["Plain", "Files", "Bridge"],
+        None => &READERS,
         Some("bridge") => &["Bridge"],
         Some("plain") => &["Plain", "Files"],
-        Some("files") => return vec!["Files"],
-        Some(other) => panic!("{place}: with = \"{other}\" is none of bridge, plain and files"),
+        Some("client") => &["Plain", "Files", "Bridge"],
+        Some("files") => return vec!["Files", "ClientsOfFiles"],
+        Some("client-files") => return vec!["Files"],
+        Some("server") => &["Clients", "ClientsOfFiles"],
+        Some("server-files") => return vec!["ClientsOfFiles"],
+        Some(other) => panic!("{place}: with = \"{other}\" is no reader"),
     };
     let words = format!("{} {}", step.text, step.command.as_deref().unwrap_or_default());
     let is_of_databases = is_foreign(&words) || OF_DATABASES.iter().any(|word| words.contains(word));
-    with.iter().copied().filter(|peer| *peer != "Files" || !is_of_databases).collect()
+    with.iter().copied().filter(|peer| !peer.ends_with("Files") || !is_of_databases).collect()
 }
 
 /// Words of what only who has a database has to do with.
@@ -307,8 +338,31 @@ fn is_foreign(text: &str) -> bool {
 }
 
 /// All wordings of a text. What speaks of a database is not said to who has files.
-fn text(text: &str) -> String {
-    wordings(text, if is_foreign(text) { "" } else { text }, text)
+fn text(text: &str, of: Whose) -> String {
+    let of_files = if is_foreign(text) { "" } else { text };
+    wordings([text, of_files, text, &of.to_a_server(text), &of.to_a_server(of_files)])
+}
+
+/// Whose things a cause is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// A client's own: a server has the like.
+    Own,
+    /// Others' as well.
+    Anybodys,
+}
+
+impl Whose {
+    fn of(cause: &Cause) -> Self {
+        let is_own = |component: &Component| component.is.starts_with("client-");
+        if cause.component.iter().all(is_own) { Self::Own } else { Self::Anybodys }
+    }
+
+    /// The text, where this host is the server.
+    fn to_a_server(self, text: &str) -> String {
+        let words: &[(&str, &str)] = if self == Self::Own { &OF_A_SERVER } else { &[] };
+        words.iter().fold(text.to_owned(), |text, (client, server)| text.replace(client, server))
+    }
 }
 
 /// A text without its sentences that speak of a database.
@@ -317,29 +371,40 @@ fn for_files(text: &str) -> String {
     sentences.collect::<String>().trim_end().to_owned()
 }
 
-fn wordings(plain: &str, files: &str, bridge: &str) -> String {
-    let plain = NAMES.iter().fold(plain.to_owned(), |text, (name, plain, _, _)| text.replace(name, plain));
-    let files = NAMES.iter().fold(files.to_owned(), |text, (name, _, files, _)| text.replace(name, files));
-    let bridge = NAMES.iter().fold(bridge.to_owned(), |text, (name, _, _, bridge)| text.replace(name, bridge));
+/// In the order of the readers.
+fn wordings(texts: [&str; 5]) -> String {
+    let mut place = 0;
+    let [plain, files, bridge, clients, clients_of_files] = texts.map(|text| {
+        let text = NAMES.iter().fold(text.to_owned(), |text, (name, words)| text.replace(name, words[place]));
+        place += 1;
+        text
+    });
     assert!(!plain.contains(['{', '}'].as_slice()) || plain.contains("${"), "an unknown name: {plain}");
-    format!("Text {{ plain: {plain:?}, files: {files:?}, bridge: {bridge:?} }}")
+    format!(
+        "Text {{ plain: {plain:?}, files: {files:?}, bridge: {bridge:?}, clients: {clients:?}, clients_of_files: {clients_of_files:?} }}"
+    )
 }
 
 /// The title; who has files may need another.
 fn title(cause: &Cause) -> String {
-    match &cause.title_with_files {
-        Some(files) => wordings(&cause.title, files, &cause.title),
-        None => text(&cause.title),
-    }
+    let of_files = if is_foreign(&cause.title) { "" } else { &cause.title };
+    let files = cause.title_with_files.as_deref().unwrap_or(of_files);
+    let clients = cause.title_with_clients.clone().unwrap_or_else(|| Whose::of(cause).to_a_server(&cause.title));
+    let clients_of_files = cause.title_with_clients.clone().unwrap_or_else(|| Whose::of(cause).to_a_server(files));
+    wordings([&cause.title, files, &cause.title, &clients, &clients_of_files])
 }
 
 /// The explanation, and what a bridge adds to it.
 fn why(cause: &Cause) -> String {
     let files = &cause.why_with_files.clone().unwrap_or_else(|| for_files(&cause.why));
-    match cause.why_with_bridge.as_str() {
-        "" => wordings(&cause.why, files, &cause.why),
-        more => wordings(&cause.why, files, &format!("{} {more}", cause.why)),
-    }
+    let bridge = match cause.why_with_bridge.as_str() {
+        "" => cause.why.clone(),
+        more => format!("{} {more}", cause.why),
+    };
+    let clients = cause.why_with_clients.clone().unwrap_or_else(|| Whose::of(cause).to_a_server(&cause.why));
+    let clients_of_files =
+        cause.why_with_clients.as_deref().map_or_else(|| Whose::of(cause).to_a_server(files), for_files);
+    wordings([&cause.why, files, &bridge, &clients, &clients_of_files])
 }
 
 pub(crate) fn generate(causes: &[Cause], facts: &[Fact], signals: &[Signal]) -> String {
@@ -350,14 +415,15 @@ pub(crate) fn generate(causes: &[Cause], facts: &[Fact], signals: &[Signal]) -> 
     }
     out += "}\n/// The entries, in the order of the causes.\npub static ENTRIES: &[Entry] = &[\n";
     for cause in causes {
+        let of = Whose::of(cause);
         let see_also = cause
             .see_also
             .iter()
-            .map(|other| format!("SeeAlso {{ cause: Cause::{}, how: {} }}", camel(&other.cause), text(&other.how)));
+            .map(|other| format!("SeeAlso {{ cause: Cause::{}, how: {} }}", camel(&other.cause), text(&other.how, of)));
         let tell_apart = cause
             .tell_apart
             .iter()
-            .map(|other| format!("SeeAlso {{ cause: Cause::{}, how: {} }}", camel(&other.from), text(&other.what)));
+            .map(|other| format!("SeeAlso {{ cause: Cause::{}, how: {} }}", camel(&other.from), text(&other.what, of)));
         writeln!(
             out,
             " Entry {{ id: Cause::{}, layer: Layer::{}, faults: {}, title: {}, why: {}, confirm: {}, fix: {}, see_also: {}, rules: Rules {{ \
@@ -365,11 +431,11 @@ pub(crate) fn generate(causes: &[Cause], facts: &[Fact], signals: &[Signal]) -> 
              excluded_by: {}, supported_by: {}, proved_by: {}, tell_apart: {} }} }},",
             camel(&cause.id),
             camel(&cause.layer),
-            tables.components(&cause.component, &cause.id),
+            tables.components(&cause.component, of, &cause.id),
             title(cause),
             why(cause),
-            tables.steps(&cause.confirm, &cause.id),
-            tables.steps(&cause.fix, &cause.id),
+            tables.steps(&cause.confirm, of, &cause.id),
+            tables.steps(&cause.fix, of, &cause.id),
             slice(see_also),
             cause.prior,
             camel(&cause.effect),

@@ -118,6 +118,10 @@ pub struct Text {
     files: &'static str,
     /// Of a bridge.
     bridge: &'static str,
+    /// Of clients, to a server that has a database.
+    clients: &'static str,
+    /// Of clients, to a server that has files.
+    clients_of_files: &'static str,
 }
 
 impl Text {
@@ -127,6 +131,8 @@ impl Text {
             Peer::Plain => self.plain,
             Peer::Files => self.files,
             Peer::Bridge => self.bridge,
+            Peer::Clients => self.clients,
+            Peer::ClientsOfFiles => self.clients_of_files,
         }
     }
 

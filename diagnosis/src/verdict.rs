@@ -150,9 +150,13 @@ pub fn why_not(findings: &[Finding], cause: Cause) -> Option<(Option<Candidate>,
 /// server's on their own hosts.
 pub fn named(component: Component, names: &Names) -> Component {
     match (component, names.peer) {
+        (
+            Component::ClientConfig | Component::ClientDb | Component::ClientFiles | Component::ClientHost,
+            Peer::Clients | Peer::ClientsOfFiles,
+        ) => Component::Server,
         (Component::ClientConfig, _) => names.ours.unwrap_or(component),
         (Component::Peer, Peer::Bridge) => Component::Bridge,
-        (Component::Bridge, Peer::Plain | Peer::Files) => Component::Peer,
+        (Component::Bridge, Peer::Plain | Peer::Files | Peer::Clients | Peer::ClientsOfFiles) => Component::Peer,
         (Component::ClientDb, Peer::Files) => Component::ClientFiles,
         (other, _) => other,
     }
@@ -274,6 +278,10 @@ fn is_handshake_done(finding: &Finding) -> bool {
 /// Whether the peer of this handshake has looked at our certificate, or wants none.
 fn has_judged_us(finding: &Finding) -> bool {
     use fact::PeerAcceptedUs::{GoesWithout, NotAsked, Yes};
+    // A server's handshake ends with the client's word, after the client has judged.
+    if finding.facts.has(fact::ClientCertificateState::Taken) {
+        return true;
+    }
     let word = finding.facts.iter().rev().find(|fact| fact.id == fact::PeerAcceptedUs::FACT);
     let judged = [Yes, NotAsked, GoesWithout].map(|word| Fact::from(word).value);
     word.is_some_and(|word| judged.contains(&word.value))

@@ -89,7 +89,7 @@ vocabulary! {
     Peer = "peer",
     /// The peer, where it is a bridge with a server behind it.
     Bridge = "bridge",
-    /// The signing server.
+    /// The signing server; or this host, where it is looked at as a server.
     Server = "server",
     /// nssight itself.
     Tool = "tool",
@@ -156,4 +156,15 @@ pub enum Peer {
     Files,
     /// A bridge.
     Bridge,
+    /// Any client: this host is the server, and has a database.
+    Clients,
+    /// Any client: this host is the server, and has files.
+    ClientsOfFiles,
+}
+
+impl Peer {
+    /// Whether this host is the server.
+    pub const fn is_client(self) -> bool {
+        matches!(self, Self::Clients | Self::ClientsOfFiles)
+    }
 }

@@ -300,3 +300,23 @@ fn who_has_files_hears_nothing_of_databases() {
     }
     assert!(found.is_empty(), "{found:#?}");
 }
+
+/// A server that is looked at itself reads of its own things as a server's.
+#[test]
+fn who_is_a_server_is_called_no_client() {
+    let own = |cause: &&Cause| {
+        let is_own = |name: &str| name.starts_with("client-");
+        cause.entry().faults.iter().all(|fault| is_own(fault.component.as_str()))
+    };
+    let mut found = Vec::new();
+    for cause in Cause::ALL.iter().filter(own) {
+        let layers = ["nss-db", "credentials", "password", "certificate", "private-key"];
+        if !layers.contains(&cause.entry().layer.as_str()) {
+            continue;
+        }
+        for text in [Peer::Clients, Peer::ClientsOfFiles].map(|peer| cause.entry().title.of(peer)) {
+            found.extend(text.to_lowercase().contains("client").then(|| format!("{cause}: {text}")));
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}

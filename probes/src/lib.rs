@@ -23,6 +23,7 @@ pub mod private_copy;
 pub mod probe;
 pub mod profile;
 mod proxy;
+pub mod reception;
 pub mod report;
 pub mod resources;
 pub mod run;

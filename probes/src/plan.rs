@@ -13,6 +13,11 @@ pub enum PlanError {
     /// A layer without a probe.
     #[error("the layer {0} is not part of this walk; the walk has {known}", known = known())]
     NoProbe(Layer),
+    /// A layer that a server's own identity does not have.
+    #[error(
+        "--role server connects to nobody, so it ends at private-key at the latest; the layer {0} is not part of it"
+    )]
+    NotOfAServer(Layer),
     /// A TCP connection without the handshake that belongs to it.
     #[error(
         "tcp and outer-handshake share one connection, and a bare connect would be taken for a client by the bridge \
@@ -51,6 +56,14 @@ impl Plan {
         match plan.walks(Layer::Tcp) && !plan.walks(Layer::OuterHandshake) {
             true => Err(PlanError::BareConnect),
             false => Ok(plan),
+        }
+    }
+
+    /// The same for a server's own identity, which is looked at without any connection.
+    pub fn of_a_server(until: Option<Layer>, excluded: Vec<Layer>) -> Result<Self, PlanError> {
+        match until.filter(|until| *until > Layer::PrivateKey) {
+            Some(beyond) => Err(PlanError::NotOfAServer(beyond)),
+            None => Self::new(until.or(Some(Layer::PrivateKey)), excluded),
         }
     }
 

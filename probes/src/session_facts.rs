@@ -22,6 +22,7 @@ use time::OffsetDateTime;
 use crate::client_certificate::request;
 use crate::error_info;
 pub use crate::policy::Policy;
+use crate::reception::random;
 use crate::target::TlsVersion;
 use crate::trust_store::Opinion;
 use crate::wire::SessionLog;
@@ -93,6 +94,7 @@ impl FailedSession<'_> {
         request(self.facts, self.our_cas, self.signer, &wire, &mut out);
         alerts(self.facts, &mut out);
         out.put(fact::SESSION_WIRE.text(wire.one_line()));
+        by_random(&wire, &mut out);
         out.put(self.position(&wire));
         out.put(fact::SESSION_TOOK.number(micros(self.took)));
         out.put(if self.host.is_some() { fact::HostNameSet::Yes } else { fact::HostNameSet::No });
@@ -223,12 +225,20 @@ pub(crate) fn up(
     let version = TlsVersion::name_of(channel.version);
     out.put(fact::SESSION_AGREED.text(format!("{version}, {}", channel.suite_name)));
     out.put(fact::SESSION_AGREED_VERSION.text(version));
+    by_random(wire, &mut out);
     peer(facts, &mut out);
     request(facts, ours.0, ours.1, wire, &mut out);
     out.put(accepted);
     out.put(fact::SessionOutcome::Done);
     out.place(hop);
     out
+}
+
+/// By what a report of the server's knows the same connection.
+fn by_random(wire: &Summary, out: &mut Facts) {
+    if let Some(hello) = wire.client_hello.as_deref() {
+        out.put(fact::SESSION_CLIENT_RANDOM.text(random(hello)));
+    }
 }
 
 /// The peer's chain as it was sent, and everything that NSS has against it.

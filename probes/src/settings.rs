@@ -40,6 +40,8 @@ pub struct Overrides {
     pub files: FileOverrides,
     /// The peer was named by itself, as any TLS server is: no usual configuration is looked for.
     pub plain: bool,
+    /// `--role server`
+    pub serves: bool,
     /// `--servername`
     pub server_name: Option<String>,
     /// `--starttls`
@@ -242,7 +244,8 @@ pub struct Configured {
 fn configured(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<Option<Configured>, ConfigTrouble> {
     // Flags alone serve any client of NSS; a configuration that happens to be here has no say then.
     let flags = request.overrides;
-    if request.config.is_none() && (flags.database.is_some() || flags.files.any() || flags.plain) {
+    let is_flags_alone = flags.database.is_some() || flags.files.any() || flags.plain || flags.serves;
+    if request.config.is_none() && is_flags_alone {
         return Ok(None);
     }
     Profile::configurations().next().map(|configuration| (configuration.read)(request, warnings)).transpose()
@@ -280,7 +283,18 @@ fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Targe
     let mut configured = configured;
     let config = configured.as_ref();
     let credentials = credentials(flags, config)?;
-    let role = config.map_or(Role::Client, |config| config.role);
+    let role = role(flags, config)?;
+    if flags.serves {
+        let has_certificate = match &credentials {
+            Credentials::Database { nickname, .. } => nickname.is_some(),
+            Credentials::Files(files) => files.certificate.is_some(),
+        };
+        if !has_certificate {
+            return Err(ConfigTrouble::invalid(
+                "a server needs a certificate: give --cert with --key, --db with --nickname, or -c",
+            ));
+        }
+    }
     let bridge = flagged(&flags.bridge, "bridge").or_else(|| config?.peer.clone());
     let network = request.until >= Layer::Resolve;
     if bridge.is_none() && network && role == Role::Client {
@@ -306,6 +320,7 @@ fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Targe
     };
     let target = Target {
         role,
+        serves: flags.serves,
         config_files,
         credentials,
         server_name: flagged(&flags.server_name, "servername"),
@@ -329,6 +344,17 @@ fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Targe
     Ok((target, bytes))
 }
 
+/// What the configuration says, unless the command line contradicts it.
+fn role(flags: &Overrides, config: Option<&Configured>) -> Result<Role, ConfigTrouble> {
+    match (flags.serves, config.map(|config| config.role)) {
+        (true, Some(Role::Client)) => Err(ConfigTrouble::invalid(
+            "the configuration is a client's, and --role server wants a server: name server.conf or bridge.conf",
+        )),
+        (true, None) => Ok(Role::Server),
+        (_, role) => Ok(role.unwrap_or(Role::Client)),
+    }
+}
+
 /// A database wins over files only where somebody named it: the two are never mixed.
 fn credentials(flags: &Overrides, config: Option<&Configured>) -> Result<Credentials, ConfigTrouble> {
     let database = flagged(&flags.database, "db").or_else(|| config.map(|config| config.database.clone()));
@@ -348,7 +374,9 @@ fn credentials(flags: &Overrides, config: Option<&Configured>) -> Result<Credent
         (None, _) if flags.nickname.is_some() => Err(ConfigTrouble::invalid(
             "--nickname names a certificate of an NSS database: give --db, or --cert in its place",
         )),
-        (None, false) if !flags.plain => Err(ConfigTrouble::invalid("no database was named: give -c or --db")),
+        (None, false) if !flags.plain && !flags.serves => {
+            Err(ConfigTrouble::invalid("no database was named: give -c or --db"))
+        }
         (None, _) => {
             let FileOverrides { certificate, key, authorities, directory } = &flags.files;
             if key.is_some() && certificate.is_none() {

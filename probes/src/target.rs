@@ -252,6 +252,9 @@ impl fmt::Display for PasswordSource {
 pub struct Target {
     /// Which part this host plays.
     pub role: Role,
+    /// It is looked at as a server: by what clients would meet, and without any connection.
+    #[serde(default)]
+    pub serves: bool,
     /// Configuration files that were read, in order.
     pub config_files: Vec<PathBuf>,
     /// Who we are, and whom we trust.

@@ -18,13 +18,13 @@ pub enum Session {
     Inner,
 }
 
-/// Which way it went, seen from the client.
+/// Which way it went, seen from this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Way {
     /// By us.
     Sent,
-    /// By the peer.
+    /// By the other end.
     Received,
 }
 
@@ -135,6 +135,8 @@ pub struct SessionLog {
     session: Session,
     epoch: Instant,
     conversation: Conversation,
+    /// We are the server: the story is told from the client's view all the same.
+    is_server: bool,
     reported: usize,
     /// When bytes came.
     pub arrivals: Arrivals,
@@ -148,7 +150,28 @@ impl SessionLog {
     /// A log whose times count from `epoch`.
     pub fn new(session: Session, epoch: Instant) -> Self {
         let (conversation, arrivals) = (Conversation::new(), Arrivals::default());
-        Self { session, epoch, conversation, reported: 0, arrivals, end: None, we_finished: false }
+        let is_server = false;
+        Self { session, epoch, conversation, is_server, reported: 0, arrivals, end: None, we_finished: false }
+    }
+
+    /// The log of a session in which we are the server.
+    pub fn of_server(session: Session, epoch: Instant) -> Self {
+        Self { is_server: true, ..Self::new(session, epoch) }
+    }
+
+    /// What the client sends in place of TLS, where we are the server.
+    pub(crate) fn foreign_of_client(&self) -> Option<nssight_wire::Foreign> {
+        self.conversation.foreign_of_client()
+    }
+
+    /// How long ago it began.
+    pub(crate) fn age(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    /// A direction of ours as the story has it, or the other way round.
+    fn told(&self, direction: Direction) -> Direction {
+        if self.is_server { direction.other() } else { direction }
     }
 
     /// The story so far.
@@ -183,7 +206,7 @@ impl SessionLog {
             at_us: event.at_us,
             session: self.session,
             connection: None,
-            direction: match event.direction {
+            direction: match self.told(event.direction) {
                 Direction::Sent => Way::Sent,
                 Direction::Received => Way::Received,
             },
@@ -206,7 +229,7 @@ impl SessionLog {
 impl SessionLog {
     /// Bytes that we sent, this long after the connection came up.
     pub fn sent_at(&mut self, at: Duration, bytes: &[u8]) {
-        self.conversation.feed(Direction::Sent, microseconds(at), bytes);
+        self.conversation.feed(self.told(Direction::Sent), microseconds(at), bytes);
     }
 
     /// Bytes that came.
@@ -214,7 +237,7 @@ impl SessionLog {
         self.arrivals.first.get_or_insert(at);
         self.arrivals.last = Some(at);
         self.arrivals.count += 1;
-        self.conversation.feed(Direction::Received, microseconds(at), bytes);
+        self.conversation.feed(self.told(Direction::Received), microseconds(at), bytes);
     }
 
     /// The peer's direction ended.
@@ -227,13 +250,13 @@ impl SessionLog {
             // The trouble was on this side; nobody ended anything.
             End::Failed(_) => return,
         };
-        self.conversation.ended(Direction::Received, microseconds(at), how);
+        self.conversation.ended(self.told(Direction::Received), microseconds(at), how);
     }
 
     /// We ended our direction.
     pub fn finished_at(&mut self, at: Duration) {
         self.we_finished = true;
-        self.conversation.ended(Direction::Sent, microseconds(at), nssight_wire::End::LocalClose);
+        self.conversation.ended(self.told(Direction::Sent), microseconds(at), nssight_wire::End::LocalClose);
     }
 }
 

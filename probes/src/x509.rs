@@ -5,7 +5,7 @@ use nssight_diagnosis::derive::signatures::Signer;
 use nssight_nss::kinds::{self, NewerKind};
 use openssl::nid::Nid;
 use openssl::x509::X509;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
 fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
     X509Certificate::from_der(der).ok().map(|(_, certificate)| certificate)
@@ -14,6 +14,11 @@ fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
 /// The issuer's name as DER.
 pub fn issuer(der: &[u8]) -> Option<Vec<u8>> {
     Some(parse(der)?.issuer().as_raw().to_vec())
+}
+
+/// The subject's name as DER.
+pub fn subject_name(der: &[u8]) -> Option<Vec<u8>> {
+    Some(parse(der)?.subject().as_raw().to_vec())
 }
 
 /// Whether the key of the second certificate made the signature of the first one.
@@ -87,6 +92,42 @@ pub fn client_usage(der: &[u8]) -> ClientUsage {
         Some(_) => ClientUsage::Unfit("its extended key usage has no clientAuth".to_owned()),
         None => ClientUsage::Fit,
     }
+}
+
+/// What a certificate says against its use by a TLS server (RFC 5280, 4.2.1.3 and 4.2.1.12).
+pub fn server_trouble(der: &[u8]) -> Option<String> {
+    let Some(certificate) = parse(der) else { return Some("it cannot be read".to_owned()) };
+    let usage = certificate.key_usage().ok().flatten();
+    // The kinds of key exchange of TLS need one of these three.
+    if usage
+        .is_some_and(|it| !(it.value.digital_signature() || it.value.key_encipherment() || it.value.key_agreement()))
+    {
+        return Some("its key usage has nothing that a key exchange of TLS needs".to_owned());
+    }
+    let extended = certificate.extended_key_usage().ok().flatten()?;
+    let is_fit = extended.value.server_auth || extended.value.any;
+    (!is_fit).then(|| "its extended key usage has no serverAuth".to_owned())
+}
+
+/// Whether something in a certificate says that its issuer is no root: the authority key identifier names the issuer's own issuer, or
+/// it is one of the public web, whose roots issue to CAs alone (CA/Browser Forum, Baseline Requirements, 6.1.7).
+pub fn is_below_an_intermediate(der: &[u8]) -> bool {
+    /// The list of precertificate timestamps (RFC 6962, 3.3), and the prefix of the forum's policies.
+    const TIMESTAMPS: &str = "1.3.6.1.4.1.11129.2.4.2";
+    const POLICIES: &str = "2.23.140.1.2.";
+    let Some(certificate) = parse(der) else { return false };
+    certificate.iter_extensions().any(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(identifier) => {
+            identifier.authority_cert_issuer.iter().flatten().any(|name| match name {
+                GeneralName::DirectoryName(name) => name.as_raw() != certificate.issuer().as_raw(),
+                _ => false,
+            })
+        }
+        ParsedExtension::CertificatePolicies(policies) => {
+            policies.iter().any(|policy| policy.policy_id.to_id_string().starts_with(POLICIES))
+        }
+        _ => extension.oid.to_id_string() == TIMESTAMPS,
+    })
 }
 
 /// Subject, issuer and dates in a line.

@@ -116,6 +116,7 @@ pub fn summary(settings: Option<&Settings>, plan: &Plan) -> TargetSummary {
         None => TargetSummary {
             profile: Profile::default(),
             role: settings.and_then(|settings| settings.target.as_ref().err()?.role),
+            serves: false,
             config_files: Vec::new(),
             database: None,
             nickname: None,

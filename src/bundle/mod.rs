@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nssight_inventory::facts::stamp;
-use nssight_probes::Plan;
 use nssight_probes::target::TargetSummary;
 use nssight_reports::{sink, terminal};
 use nssight_runner::passwords::Passwords;
@@ -72,7 +71,7 @@ fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
     let usage = |trouble: String| Trouble::Usage(trouble);
     let output = place(options).map_err(usage)?;
     let wanted = &options.walked.walk;
-    let plan = Plan::new(wanted.until, wanted.exclude.clone()).map_err(|error| usage(error.to_string()))?;
+    let plan = options.walked.plan().map_err(usage)?;
     let (settings, passwords) = settings::of_walk(&options.walked, &plan).map_err(usage)?;
     let summary = walk::summary(Some(&settings), &plan);
     let configs: Vec<Source> = paths_of_configs(&summary, options).into_iter().map(Source::config).collect();

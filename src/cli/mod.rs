@@ -5,6 +5,7 @@ mod clients;
 mod db;
 mod exporter;
 mod lab;
+mod listen;
 mod lists;
 mod output;
 mod support;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use nssight_diagnosis::{Cause, Layer};
+use nssight_probes::Plan;
 use nssight_probes::peer_argument::PeerArgument;
 use nssight_probes::settings::{BRIDGE_PORT, FileOverrides, Overrides};
 use nssight_probes::starttls::StartTls;
@@ -26,6 +28,7 @@ pub(crate) use clients::{ClientsOptions, KeepOptions, ProcessModelOptions};
 pub(crate) use db::{CompareOptions, DbCommand, InspectOptions};
 pub(crate) use exporter::ExporterOptions;
 pub(crate) use lab::{DbFormatOption, LabCommand, SelftestOptions};
+pub(crate) use listen::ListenOptions;
 pub(crate) use lists::{CausesOptions, Document, ListOptions, ManualOptions, SchemaOptions};
 pub(crate) use output::{Colour, Format, OutputOptions, TableFormat, TableOptions};
 pub(crate) use support::{BundleOptions, ExplainOptions, ReportsOptions, TriageOptions};
@@ -52,7 +55,9 @@ pub(crate) enum Command {
     /// Read NSS databases without NSS
     #[command(subcommand)]
     Db(DbCommand),
-    /// Compare two reports: the host that works with the one that does not
+    /// Sit in the server's chair: take TLS connections, and say of each what is wrong with it, seen from the server
+    Listen(Box<ListenOptions>),
+    /// Compare two reports: the host that works with the one that does not, or both ends of one connection
     Compare(ReportsOptions),
     /// Say what an error code, a name, an alert, a cause or a pasted message means
     Explain(ExplainOptions),
@@ -115,6 +120,10 @@ pub(crate) struct WalkedOptions {
     /// ~/.sigul/client.conf
     #[arg(short = 'c', long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// The part that this host plays. As a server its identity is looked at by what clients would meet, and nothing is connected
+    /// to: key, chain, usage, dates, the name that --servername gives, and the CAs that clients may come from
+    #[arg(long, value_enum, default_value = "client")]
+    role: RoleOption,
     #[command(flatten)]
     target: TargetOptions,
     #[command(flatten)]
@@ -281,6 +290,15 @@ pub(crate) enum Word {
     None,
 }
 
+/// The part that this host plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum RoleOption {
+    /// It connects
+    Client,
+    /// It is connected to
+    Server,
+}
+
 impl TargetOptions {
     fn overrides(&self, connect: bool) -> Overrides {
         Overrides {
@@ -293,6 +311,7 @@ impl TargetOptions {
                 directory: self.capath.clone(),
             },
             plain: false,
+            serves: false,
             server_name: self.servername.clone(),
             starttls: self.starttls,
             proxy: None,
@@ -318,6 +337,23 @@ impl TargetOptions {
 }
 
 impl WalkedOptions {
+    /// What is walked.
+    ///
+    /// # Errors
+    /// In words, where that cannot be.
+    pub(crate) fn plan(&self) -> Result<Plan, String> {
+        let (until, excluded) = (self.walk.until, self.walk.exclude.clone());
+        if self.role == RoleOption::Client {
+            return Plan::new(until, excluded).map_err(|error| error.to_string());
+        }
+        if self.peer.is_some() || self.target.bridge.is_some() {
+            return Err(
+                "--role server looks at this host's own identity and connects to nobody: give no peer".to_owned()
+            );
+        }
+        Plan::of_a_server(until, excluded).map_err(|error| error.to_string())
+    }
+
     /// What the command line says about the target.
     pub(crate) fn overrides(&self) -> Overrides {
         let overrides = self.target.overrides(self.walk.connect);
@@ -332,6 +368,7 @@ impl WalkedOptions {
         Overrides {
             bridge,
             plain,
+            serves: self.role == RoleOption::Server,
             starttls,
             proxy: self.way.proxy.clone().map(|proxy| proxy.0),
             alpn: self.way.alpn.clone().map(|it| it.0).unwrap_or_default(),

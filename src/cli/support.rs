@@ -8,7 +8,7 @@ use super::{TableOptions, WalkedOptions};
 
 #[derive(Args)]
 pub(crate) struct ReportsOptions {
-    /// One report, of `nssight diagnose --format json`
+    /// One report, of `nssight diagnose --format json`, or reports, one a line, of `nssight listen --format json`
     #[arg(value_name = "A.json")]
     pub(crate) a: PathBuf,
     /// The other one

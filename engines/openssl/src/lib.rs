@@ -1,4 +1,4 @@
-//! A TLS client session of OpenSSL over a [`Transport`](nssight_session::Transport), and the identities and trust that it uses.
+//! A TLS session of OpenSSL, as client or as server, over a [`Transport`](nssight_session::Transport), and the identities and trust that it uses.
 //!
 //! OpenSSL tells little of what goes on inside TLS 1.3, so the records are read here as well, with the session's own secrets, which
 //! never leave the process.
@@ -9,6 +9,8 @@ mod judge;
 mod messages;
 mod record;
 mod sealed;
+mod server;
 mod session;
 
+pub use server::ServerOptions;
 pub use session::{Identity, Options, Session, Trust, version};

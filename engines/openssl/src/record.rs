@@ -53,9 +53,17 @@ impl Side {
             let from = at + HEADER;
             let Some(fragment) = self.partial.get(from..from + length).map(<[u8]>::to_vec) else { break };
             at = from + length;
+            // A server sends its hello and what is sealed after it at once.
+            let is_13 = is_13 || self.suite_of_13().is_some();
             self.record(header, fragment, is_13);
         }
         self.partial.drain(..at.min(self.partial.len()));
+    }
+
+    /// The suite of the ServerHello on this side, if its version is TLS 1.3.
+    fn suite_of_13(&self) -> Option<Suite> {
+        let hello = self.messages.iter().rev().find_map(Message::server_hello)?;
+        (hello.version == TLS_13).then_some(Suite(hello.suite))
     }
 
     fn record(&mut self, header: [u8; HEADER], fragment: Vec<u8>, is_13: bool) {
@@ -74,14 +82,25 @@ impl Side {
     }
 }
 
+/// Which part of the session is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Client,
+    Server,
+}
+
 /// Both directions of one connection.
-#[derive(Default)]
 pub(crate) struct Records {
+    ours: Part,
     sent: Side,
     received: Side,
 }
 
 impl Records {
+    pub(crate) fn of(ours: Part) -> Self {
+        Self { ours, sent: Side::default(), received: Side::default() }
+    }
+
     pub(crate) fn sent(&mut self, bytes: &[u8]) {
         let is_13 = self.suite().is_some();
         self.sent.feed(bytes, is_13);
@@ -94,18 +113,18 @@ impl Records {
 
     /// The suite that was agreed, if the version is TLS 1.3.
     fn suite(&self) -> Option<Suite> {
-        let hello = self.received.messages.iter().rev().find_map(Message::server_hello)?;
-        (hello.version == TLS_13).then_some(Suite(hello.suite))
+        let of_server = if self.ours == Part::Client { &self.received } else { &self.sent };
+        of_server.suite_of_13()
     }
 
     /// What the peer sent, in order: what was in the clear, and what the secrets open.
     pub(crate) fn of_peer(&self, secrets: &Secrets) -> Vec<Message> {
-        self.all(&self.received, &secrets.server)
+        self.all(&self.received, if self.ours == Part::Client { &secrets.server } else { &secrets.client })
     }
 
     /// What we sent.
     pub(crate) fn of_us(&self, secrets: &Secrets) -> Vec<Message> {
-        self.all(&self.sent, &secrets.client)
+        self.all(&self.sent, if self.ours == Part::Client { &secrets.client } else { &secrets.server })
     }
 
     fn all(&self, side: &Side, secrets: &[Vec<u8>; 2]) -> Vec<Message> {

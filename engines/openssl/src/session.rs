@@ -9,7 +9,8 @@ use nssight_session::{Channel, Code, SeenAlert, SessionError, SessionFacts, TlsS
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
 use openssl::ssl::{
-    ErrorCode, ShutdownState, Ssl, SslContext, SslMethod, SslSessionCacheMode, SslStream, SslVerifyMode, SslVersion,
+    ErrorCode, ShutdownState, Ssl, SslContext, SslContextBuilder, SslMethod, SslSessionCacheMode, SslStream,
+    SslVerifyMode, SslVersion,
 };
 use openssl::x509::X509;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
@@ -19,7 +20,7 @@ use crate::carrier::Carrier;
 use crate::error::{of_session, of_stack, of_verification};
 use crate::judge::{self, Judgement};
 use crate::messages::Message;
-use crate::record::Records;
+use crate::record::{Part, Records};
 use crate::sealed::Secrets;
 
 /// Versions as on the wire.
@@ -72,8 +73,9 @@ pub struct Options<'a> {
     pub alpn: &'a [String],
 }
 
-/// A TLS client session of OpenSSL.
+/// A TLS session of OpenSSL.
 pub struct Session {
+    part: Part,
     stream: SslStream<Carrier>,
     versions: (u16, u16),
     records: Rc<RefCell<Records>>,
@@ -84,7 +86,7 @@ pub struct Session {
     told: RefCell<Vec<SeenAlert>>,
 }
 
-fn version_of(wire: u16) -> Option<SslVersion> {
+pub(crate) fn version_of(wire: u16) -> Option<SslVersion> {
     Some(match wire {
         TLS_10 => SslVersion::TLS1,
         TLS_11 => SslVersion::TLS1_1,
@@ -99,7 +101,7 @@ fn wire_of(version: SslVersion) -> u16 {
     known.into_iter().find(|wire| version_of(*wire) == Some(version)).unwrap_or(0)
 }
 
-fn store(trust: Trust) -> Result<X509Store, ErrorStack> {
+pub(crate) fn store(trust: Trust) -> Result<X509Store, ErrorStack> {
     let mut builder = X509StoreBuilder::new()?;
     match trust {
         Trust::System => builder.set_default_paths()?,
@@ -108,29 +110,30 @@ fn store(trust: Trust) -> Result<X509Store, ErrorStack> {
     Ok(builder.build())
 }
 
-impl Session {
-    /// Sets a session up. Nothing is sent before [`TlsSession::handshake`].
-    ///
-    /// # Errors
-    /// What OpenSSL says.
-    pub fn new(transport: Box<dyn Transport>, options: Options<'_>) -> Result<Self, SessionError> {
-        const STEP: &str = "set up the session";
-        Self::build(transport, options).map_err(|stack| of_stack(STEP, &stack))
-    }
+/// A context, and what looks into its sessions.
+pub(crate) struct Made {
+    pub(crate) context: SslContext,
+    versions: (u16, u16),
+    judgement: judge::Shared,
+    secrets: Arc<Mutex<Secrets>>,
+    has_identity: bool,
+}
 
-    fn build(transport: Box<dyn Transport>, options: Options<'_>) -> Result<Self, ErrorStack> {
+impl Made {
+    /// With our certificate, and whom to trust.
+    pub(crate) fn of(
+        mut context: SslContextBuilder,
+        identity: Option<&Identity>,
+        trust: Trust,
+        mode: SslVerifyMode,
+    ) -> Result<Self, ErrorStack> {
         let judgement = judge::Shared::default();
         let secrets = Arc::new(Mutex::new(Secrets::default()));
-        let mut context = SslContext::builder(SslMethod::tls_client())?;
         // One connection a diagnosis: nothing to resume, now or later.
         context.set_session_cache_mode(SslSessionCacheMode::OFF);
-        if let Some((low, high)) = options.versions {
-            context.set_min_proto_version(version_of(low))?;
-            context.set_max_proto_version(version_of(high))?;
-        }
-        context.set_verify_cert_store(store(options.trust)?)?;
-        context.set_verify_callback(SslVerifyMode::PEER, judge::callback(&judgement));
-        if let Some(identity) = options.identity {
+        context.set_verify_cert_store(store(trust)?)?;
+        context.set_verify_callback(mode, judge::callback(&judgement));
+        if let Some(identity) = identity {
             context.set_certificate(&identity.certificate)?;
             for certificate in &identity.chain {
                 context.add_extra_chain_cert(certificate.clone())?;
@@ -149,7 +152,36 @@ impl Session {
             _ => TLS_10,
         };
         let versions = (low.map_or(lowest, wire_of).max(lowest), high.map_or(TLS_13, wire_of));
-        let mut ssl = Ssl::new(&context)?;
+        Ok(Self { context, versions, judgement, secrets, has_identity: identity.is_some() })
+    }
+
+    pub(crate) fn session(self, ssl: Ssl, transport: Box<dyn Transport>, part: Part) -> Result<Session, ErrorStack> {
+        let records = Rc::new(RefCell::new(Records::of(part)));
+        let carrier = Carrier { transport, records: Rc::clone(&records) };
+        let stream = SslStream::new(ssl, carrier)?;
+        let Self { versions, judgement, secrets, has_identity, .. } = self;
+        Ok(Session { part, stream, versions, records, judgement, secrets, has_identity, told: RefCell::default() })
+    }
+}
+
+impl Session {
+    /// Sets a client's session up. Nothing is sent before [`TlsSession::handshake`].
+    ///
+    /// # Errors
+    /// What OpenSSL says.
+    pub fn new(transport: Box<dyn Transport>, options: Options<'_>) -> Result<Self, SessionError> {
+        const STEP: &str = "set up the session";
+        Self::build(transport, options).map_err(|stack| of_stack(STEP, &stack))
+    }
+
+    fn build(transport: Box<dyn Transport>, options: Options<'_>) -> Result<Self, ErrorStack> {
+        let mut context = SslContext::builder(SslMethod::tls_client())?;
+        if let Some((low, high)) = options.versions {
+            context.set_min_proto_version(version_of(low))?;
+            context.set_max_proto_version(version_of(high))?;
+        }
+        let made = Made::of(context, options.identity, options.trust, SslVerifyMode::PEER)?;
+        let mut ssl = Ssl::new(&made.context)?;
         let parameters = ssl.param_mut();
         match options.host.parse::<IpAddr>() {
             Ok(address) => parameters.set_ip(address)?,
@@ -165,11 +197,7 @@ impl Session {
         if !options.alpn.is_empty() {
             ssl.set_alpn_protos(&protocol_list(options.alpn))?;
         }
-        let records = Rc::new(RefCell::new(Records::default()));
-        let carrier = Carrier { transport, records: Rc::clone(&records) };
-        let stream = SslStream::new(ssl, carrier)?;
-        let has_identity = options.identity.is_some();
-        Ok(Self { stream, versions, records, judgement, secrets, has_identity, told: RefCell::default() })
+        made.session(ssl, transport, Part::Client)
     }
 
     fn failed(&self, step: &'static str, error: &openssl::ssl::Error) -> SessionError {
@@ -209,7 +237,10 @@ impl TlsSession for Session {
 
     fn handshake(&mut self) -> Result<(), SessionError> {
         const STEP: &str = "TLS handshake";
-        let result = self.stream.connect();
+        let result = match self.part {
+            Part::Client => self.stream.connect(),
+            Part::Server => self.stream.accept(),
+        };
         match (result, self.judged()) {
             (Err(error), _) => Err(self.failed(STEP, &error)),
             // OpenSSL asks once more than it was told: nobody goes on with a peer that was refused.
@@ -259,9 +290,10 @@ impl TlsSession for Session {
             peer_chain: theirs.iter().find_map(|message| message.certificates(is_13)).unwrap_or_default(),
             built_chain: chain.clone(),
             objections: objections.iter().map(|(_, objection)| objection.clone()).collect(),
-            asked_for_certificate: theirs.iter().find_map(|message| message.authorities(is_13)),
             ..SessionFacts::default()
         };
+        let of_server = if self.part == Part::Client { &theirs } else { &ours };
+        out.asked_for_certificate = of_server.iter().find_map(|message| message.authorities(is_13));
         out.decision = decision.map(|decision| decision.map_err(of_verification));
         let wrong_name = objections.iter().find(|(error, _)| WRONG_NAME.contains(&error.as_raw()));
         out.name_error = wrong_name.map(|(_, objection)| objection.error.clone());

@@ -277,6 +277,11 @@ impl Conversation {
     }
 
     /// What the peer speaks instead of being a TLS server.
+    /// What the client sends in place of TLS, for whoever is its server.
+    pub fn foreign_of_client(&self) -> Option<Foreign> {
+        self.sent.stream.foreign()
+    }
+
     pub(crate) fn foreign(&self) -> Option<Foreign> {
         let stream = &self.received.stream;
         let wrong_role = || self.facts.peer_is_client.then(|| Foreign::new(&stream.first, RecordFault::WrongRole, 0));

@@ -15,7 +15,7 @@ use self::above::{Above, look_above, without_trust};
 use self::absent::not_found;
 use crate::error_info;
 use crate::policy::Policy;
-use crate::probe::nss_db;
+use crate::probe::{nss_db, serving};
 use crate::profile::Profile;
 use crate::target::{Role, Target};
 use crate::trust_store;
@@ -70,7 +70,7 @@ fn judge(
     });
     let now = OffsetDateTime::now_utc();
     let issuers: Vec<Option<Validity>> = chain.iter().skip(1).map(|ca| dates(ca).map(validity)).collect();
-    let objections = objections(walk.target().role, certificate, &mut notes);
+    let objections = objections(walk.target(), certificate, &mut notes);
     let dated = by_dates(walk, nickname, certificate, &issuers, now, &mut notes);
     let by_use = || by_use(walk.target(), nickname, certificate, chain, &objections);
     let own = match dated {
@@ -79,6 +79,18 @@ fn judge(
         None => by_use(),
         bad => bad,
     };
+    if walk.target().serves {
+        let own = own.unwrap_or_else(|| (State::Good, format!("\"{nickname}\" is in date and for a server")));
+        let expired = derive::first_expired(&issuers, now.unix_timestamp()).and_then(|place| chain.get(place + 1));
+        let trouble = match expired {
+            Some(ca) => {
+                let end = dates(ca).map(|(_, end)| stamp(end)).unwrap_or_default();
+                Some((Chain::CaExpired, format!("the CA {} expired on {end}", ca.subject())))
+            }
+            None => does_not_hold(nickname, chain, &objections).map(|above| (above.state, above.summary)),
+        };
+        return serving::of_database(walk, own, trouble, chain, notes);
+    }
     // Whatever the certificate itself is: what is known of its chain excludes causes.
     let above = look_above(walk, nickname, chain, derive::first_expired(&issuers, now.unix_timestamp()), &mut notes);
     let above = match above.state {
@@ -151,8 +163,8 @@ fn by_dates(
 }
 
 /// What NSS has against our chain for what this role does.
-fn objections(role: Role, certificate: &Certificate, notes: &mut Notes) -> Vec<ChainError> {
-    let objections: Vec<_> = usages(role).iter().flat_map(|usage| certificate.verify(*usage)).collect();
+fn objections(target: &Target, certificate: &Certificate, notes: &mut Notes) -> Vec<ChainError> {
+    let objections: Vec<_> = usages(target).iter().flat_map(|usage| certificate.verify(*usage)).collect();
     for objection in &objections {
         let place = match objection.depth {
             0 => "the certificate".to_owned(),
@@ -214,8 +226,10 @@ fn by_use(
     trouble
 }
 
-fn usages(role: Role) -> &'static [Usage] {
-    match role {
+fn usages(target: &Target) -> &'static [Usage] {
+    match target.role {
+        // A signing server also dials out.
+        Role::Server if target.profile() == Profile::Tls => &[Usage::SslServer],
         Role::Client => &[Usage::SslClient],
         Role::Bridge => &[Usage::SslServer],
         Role::Server => &[Usage::SslClient, Usage::SslServer],

@@ -8,6 +8,7 @@ use openssl::x509::X509;
 use time::OffsetDateTime;
 
 use crate::certificates::SeenCertificate;
+use crate::probe::serving;
 use crate::trust_store;
 use crate::walk::{Probe, Walk};
 use crate::x509;
@@ -40,6 +41,15 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let seen = SeenCertificate::of_chain(CertificateRole::Client, ders.iter().map(|der| (None, der.as_slice())));
     if leads_to_trusted(&ders, found.authorities.as_deref().unwrap_or_default()) {
         notes.put(OwnChainState::Good);
+    }
+    if walk.target().serves {
+        let dated = by_dates(&der, &issuers(own, &found.chain), &mut notes);
+        let outcome = serving::of_files(walk.target(), found, &ders, dated, notes);
+        walk.note_new(SeenCertificate::of_chain(
+            CertificateRole::Server,
+            ders.iter().map(|der| (None, der.as_slice())),
+        ));
+        return outcome;
     }
     let (state, summary) = judge(&der, &issuers(own, &found.chain), &mut notes);
     let outcome = match state {
@@ -77,22 +87,8 @@ fn issuers(own: &X509, chain: &[X509]) -> Vec<Option<Validity>> {
 }
 
 fn judge(der: &[u8], issuers: &[Option<Validity>], notes: &mut Notes) -> (State, String) {
-    let now = OffsetDateTime::now_utc();
-    let day =
-        |at: i64| OffsetDateTime::from_unix_timestamp(at).map_or_else(|_| at.to_string(), |at| at.date().to_string());
-    if let Some(validity) = x509::validity(der) {
-        let days = (validity.until - now.unix_timestamp()) / 86_400;
-        let (from, until) = (day(validity.from), day(validity.until));
-        notes.put(fact::OUR_CERTIFICATE_VALID.text(format!("{from} to {until} ({days} days left)")));
-        match derive::dates(validity, issuers, now.unix_timestamp(), ClockState::Plausible) {
-            Some(State::Expired) => return (State::Expired, format!("our certificate expired on {until}")),
-            Some(state) => {
-                // Only NSS takes a certificate a day early; who has files meets others.
-                let state = if state == State::BeginsSoon { State::NotYetValid } else { state };
-                return (state, format!("our certificate is valid only from {from} on, the clock says {}", now.date()));
-            }
-            None => {}
-        }
+    if let Some(dated) = by_dates(der, issuers, notes) {
+        return dated;
     }
     match x509::client_usage(der) {
         x509::ClientUsage::Fit => (State::Good, format!("{} is in date", x509::subject(der))),
@@ -101,6 +97,25 @@ fn judge(der: &[u8], issuers: &[Option<Validity>], notes: &mut Notes) -> (State,
         }
         x509::ClientUsage::Unfit(what) => {
             (State::WrongUsage, format!("our certificate is not for a TLS client: {what}"))
+        }
+    }
+}
+
+/// What the dates say against it.
+fn by_dates(der: &[u8], issuers: &[Option<Validity>], notes: &mut Notes) -> Option<(State, String)> {
+    let now = OffsetDateTime::now_utc();
+    let day =
+        |at: i64| OffsetDateTime::from_unix_timestamp(at).map_or_else(|_| at.to_string(), |at| at.date().to_string());
+    let validity = x509::validity(der)?;
+    let days = (validity.until - now.unix_timestamp()) / 86_400;
+    let (from, until) = (day(validity.from), day(validity.until));
+    notes.put(fact::OUR_CERTIFICATE_VALID.text(format!("{from} to {until} ({days} days left)")));
+    match derive::dates(validity, issuers, now.unix_timestamp(), ClockState::Plausible)? {
+        State::Expired => Some((State::Expired, format!("our certificate expired on {until}"))),
+        state => {
+            // Only NSS takes a certificate a day early; who has files meets others.
+            let state = if state == State::BeginsSoon { State::NotYetValid } else { state };
+            Some((state, format!("our certificate is valid only from {from} on, the clock says {}", now.date())))
         }
     }
 }

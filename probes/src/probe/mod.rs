@@ -14,6 +14,7 @@ pub mod password;
 pub mod private_key;
 pub mod request;
 pub mod resolve;
+pub mod serving;
 pub mod tcp;
 
 use crate::walk::Probe;

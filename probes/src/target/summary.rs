@@ -31,6 +31,9 @@ pub struct TargetSummary {
     pub profile: Profile,
     /// Which part this host plays.
     pub role: Option<Role>,
+    /// It is looked at as a server: by what clients meet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub serves: bool,
     /// Configuration files that were read.
     pub config_files: Vec<String>,
     /// The database, as NSS is told it.
@@ -84,6 +87,7 @@ impl Target {
         TargetSummary {
             profile: self.profile(),
             role: Some(self.role),
+            serves: self.serves,
             config_files: self.config_files.iter().map(|path| path.display().to_string()).collect(),
             database: database.map(|it| Setting::new(it.value.argument.display().to_string(), it.origin.clone())),
             nickname: self.nickname().cloned(),
@@ -136,6 +140,8 @@ impl TargetSummary {
             host: peer.map(|(host, _)| host.trim_start_matches('[').trim_end_matches(']').to_owned()),
             port: peer.map(|(_, port)| port.to_owned()),
             peer: match (self.profile.details().peer, self.credentials) {
+                (_, CredentialsKind::Database) if self.serves => Peer::Clients,
+                (_, CredentialsKind::Files) if self.serves => Peer::ClientsOfFiles,
                 (Peer::Plain, CredentialsKind::Files) => Peer::Files,
                 (peer, _) => peer,
             },

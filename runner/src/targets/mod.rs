@@ -261,6 +261,7 @@ impl Source<'_> {
             nickname: entry.nickname.or_else(|| defaults.nickname.clone()),
             bridge,
             files,
+            serves: false,
             plain,
             server_name: entry.servername.as_ref().or(defaults.servername.as_ref()).map(|name| name.0.0.clone()),
             family: None,

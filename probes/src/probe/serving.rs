@@ -1,0 +1,234 @@
+//! Our certificate in a server's chair: its name, the chain that clients are sent, and the CAs that clients may come from.
+
+use std::cell::LazyCell;
+use std::ffi::c_ulong;
+
+use nssight_diagnosis::derive::name::relation;
+use nssight_diagnosis::fact::fact::{
+    self, ClientAuthoritiesState as Clients, OurCertificateState as State, OurNameState as Name,
+    OwnChainState as Chain, PeerNameRelation, SentChainState as Sent,
+};
+use nssight_diagnosis::signal::{Signal, signal};
+use nssight_diagnosis::{Notes, Outcome};
+use nssight_nss::Certificate;
+use openssl::error::ErrorStack;
+use openssl::ssl::{SslContext, SslMethod};
+use openssl::stack::Stack;
+use openssl::x509::store::{X509Store, X509StoreBuilder};
+use openssl::x509::{X509, X509StoreContext};
+
+use crate::credentials::Found;
+use crate::target::Target;
+use crate::trust_store;
+use crate::walk::Walk;
+use crate::x509;
+
+/// Nobody's chain is longer.
+const LINKS_AT_MOST: usize = 20;
+/// So many CAs are named.
+const NAMED_AT_MOST: usize = 20;
+/// OpenSSL's reasons for what is below the security level (`SSL_R_CA_KEY_TOO_SMALL`, `SSL_R_CA_MD_TOO_WEAK` and
+/// `SSL_R_EE_KEY_TOO_SMALL` of sslerr.h).
+const TOO_WEAK: [c_ulong; 3] = [397, 398, 399];
+/// The reason of an error without its library (`ERR_GET_REASON` of err.h, OpenSSL 3).
+const REASON: c_ulong = 0x7f_ffff;
+
+type Trouble = (Signal, String);
+
+/// The certificate of a database. `own` is what it is by itself, `trouble` what is wrong above it.
+pub(crate) fn of_database(
+    walk: &Walk<'_>,
+    own: (State, String),
+    trouble: Option<(Chain, String)>,
+    chain: &[Certificate],
+    mut notes: Notes,
+) -> Outcome {
+    let ders: Vec<Vec<u8>> = chain.iter().map(Certificate::der).collect();
+    let all = walk.slot().map(|slot| slot.certificates()).unwrap_or_default();
+    let known: Vec<Vec<u8>> = all.iter().map(Certificate::der).collect();
+    let name = name(walk.target(), ders.first(), &mut notes);
+    let sent = sent(&ders, &known, &mut notes);
+    let clients = clients_of_database(&all, ders.first(), &mut notes);
+    if let Some((state, _)) = &trouble {
+        notes.put(*state);
+    }
+    outcome(own, trouble, [name, sent, clients], notes)
+}
+
+/// The certificate of a file. `dated` is what its dates say against it.
+pub(crate) fn of_files(
+    target: &Target,
+    found: &Found,
+    ders: &[Vec<u8>],
+    dated: Option<(State, String)>,
+    mut notes: Notes,
+) -> Outcome {
+    let subject = ders.first().map(|der| x509::subject(der)).unwrap_or_default();
+    let usage = || {
+        let trouble = x509::server_trouble(ders.first()?)?;
+        Some((State::WrongUsage, format!("our certificate is not for a TLS server: {trouble}")))
+    };
+    let weak = || {
+        let error = refusal(found.chain.first()?)?;
+        Some((State::Weak, format!("OpenSSL on this host does not take our certificate: {error}")))
+    };
+    let own = dated.or_else(usage).or_else(weak);
+    let own = own.unwrap_or_else(|| (State::Good, format!("{subject} is in date and for a server")));
+    let known = found.authorities.as_deref().unwrap_or_default().iter().filter_map(|it| it.to_der().ok());
+    let name = name(target, ders.first(), &mut notes);
+    let sent = sent(ders, &known.collect::<Vec<_>>(), &mut notes);
+    for authority in found.authorities.iter().flatten().take(NAMED_AT_MOST) {
+        let subject = authority.to_der().map(|der| x509::subject(&der));
+        subject.into_iter().for_each(|subject| notes.put(fact::CLIENT_AUTHORITIES_TRUSTED.text(subject)));
+    }
+    notes.put(if found.authorities.is_some() { Clients::Trusted } else { Clients::NotGiven });
+    outcome(own, None, [name, sent, None], notes)
+}
+
+/// What comes first: the certificate itself, what is above it, and then what clients make of it.
+fn outcome(
+    (state, summary): (State, String),
+    above: Option<(Chain, String)>,
+    troubles: [Option<Trouble>; 3],
+    notes: Notes,
+) -> Outcome {
+    let notes = notes.with(state);
+    if !matches!(state, State::Good | State::BeginsSoon) {
+        return notes.fail(signal::CERTIFICATE_UNUSABLE, summary);
+    }
+    if let Some((_, trouble)) = above {
+        return notes.fail(signal::CERTIFICATE_UNUSABLE, trouble);
+    }
+    let is_remark = |(shown, _): &Trouble| *shown == signal::CERTIFICATE_REMARK;
+    let (remarks, troubles): (Vec<_>, Vec<_>) = troubles.into_iter().flatten().partition(is_remark);
+    match (troubles.into_iter().next(), remarks.into_iter().next()) {
+        (Some((shown, trouble)), _) => notes.fail(shown, trouble),
+        (None, Some((shown, remark))) => notes.warn(shown, remark),
+        (None, None) if state == State::BeginsSoon => notes.warn(signal::CERTIFICATE_REMARK, summary),
+        (None, None) => notes.pass(summary),
+    }
+}
+
+/// Whether it is for the name that clients use, where that was given.
+fn name(target: &Target, own: Option<&Vec<u8>>, notes: &mut Notes) -> Option<Trouble> {
+    let names = own.map(|der| x509::plain_names(der)).unwrap_or_default();
+    let shown = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    notes.put(fact::OUR_NAME_NAMES.text(&shown));
+    let Some(wanted) = target.server_name.as_ref().map(|name| name.value.as_str()) else {
+        notes.put(Name::NotAsked);
+        return None;
+    };
+    notes.put(fact::OUR_NAME_WANTED.text(wanted));
+    // No client's search domains are known here; a name is one that stands in the certificate, or it is none.
+    if relation(wanted, &names, &[]) == PeerNameRelation::Same {
+        notes.put(Name::Covered);
+        return None;
+    }
+    notes.put(Name::NotCovered);
+    let summary = format!("our certificate is not for {wanted}: its names are {shown}");
+    Some((signal::SERVER_CERTIFICATE_UNFIT, summary))
+}
+
+/// How far the chain leads that a client is sent.
+fn sent(ders: &[Vec<u8>], known: &[Vec<u8>], notes: &mut Notes) -> Option<Trouble> {
+    let top = top(ders)?;
+    let is_root = |der: &Vec<u8>| x509::is_signed_by(der, der);
+    let system = LazyCell::new(system);
+    let state = match known.iter().find(|it| *it != top && x509::is_signed_by(top, it) && trust_store::is_ca(it)) {
+        _ if is_root(top) && ders.first() == Some(top) => Sent::SelfSigned,
+        _ if is_root(top) => Sent::Whole,
+        Some(issuer) if is_root(issuer) => Sent::Whole,
+        Some(_) => Sent::LacksIntermediate,
+        None if system.as_ref().is_some_and(|system| is_known_to(system, top)) => Sent::Whole,
+        None if x509::is_below_an_intermediate(top) => Sent::LacksIntermediate,
+        None => Sent::EndsUnknown,
+    };
+    notes.put(state);
+    let issuer = x509::issuer(top).map(|name| nssight_wire::name_from_der(&name)).unwrap_or_default();
+    match state {
+        Sent::Whole | Sent::SelfSigned => None,
+        Sent::LacksIntermediate => {
+            notes.put(fact::SENT_CHAIN_TROUBLE.text(&issuer));
+            let summary = format!("clients are not sent {issuer}, an intermediate CA that they need");
+            Some((signal::SERVER_CERTIFICATE_UNFIT, summary))
+        }
+        Sent::EndsUnknown => {
+            notes.put(fact::SENT_CHAIN_TROUBLE.text(&issuer));
+            let summary = format!(
+                "the chain that clients are sent ends below {issuer}, which is not known here: if it is no root, it has to be sent"
+            );
+            Some((signal::CERTIFICATE_REMARK, summary))
+        }
+    }
+}
+
+/// The last certificate that leads up from the first one.
+fn top(ders: &[Vec<u8>]) -> Option<&Vec<u8>> {
+    let mut last = ders.first()?;
+    for _ in 0..LINKS_AT_MOST {
+        match ders.iter().find(|der| *der != last && x509::is_signed_by(last, der)) {
+            Some(issuer) => last = issuer,
+            None => break,
+        }
+    }
+    Some(last)
+}
+
+/// The CAs that this system trusts.
+fn system() -> Option<X509Store> {
+    let mut builder = X509StoreBuilder::new().ok()?;
+    builder.set_default_paths().ok()?;
+    Some(builder.build())
+}
+
+/// Whether its issuer is among them. How the chain is judged does not matter, only that it leads there.
+fn is_known_to(store: &X509Store, der: &[u8]) -> bool {
+    let found = || -> Result<bool, ErrorStack> {
+        let certificate = X509::from_der(der)?;
+        let (none, mut context) = (Stack::new()?, X509StoreContext::new()?);
+        context.init(store, &certificate, &none, |context| {
+            context.verify_cert()?;
+            Ok(context.chain().is_some_and(|chain| chain.len() > 1))
+        })
+    };
+    found().unwrap_or(false)
+}
+
+/// Why OpenSSL does not take a certificate for a server on this host: its key or its signature is below the security level.
+fn refusal(certificate: &X509) -> Option<String> {
+    let mut context = SslContext::builder(SslMethod::tls_server()).ok()?;
+    let stack = context.set_certificate(certificate).err()?;
+    let weak = |error: &&openssl::error::Error| TOO_WEAK.contains(&(error.code() & REASON));
+    Some(stack.errors().iter().find(weak)?.reason().unwrap_or("it is too weak").to_owned())
+}
+
+/// Which CAs of a database have T, which is what NSS takes clients by.
+fn clients_of_database(all: &[Certificate], own: Option<&Vec<u8>>, notes: &mut Notes) -> Option<Trouble> {
+    let is_other = |it: &&Certificate| Some(&it.der()) != own;
+    let (trusted, others): (Vec<_>, Vec<_>) = all.iter().filter(is_other).partition(|it| it.trust().trusts_clients());
+    for ca in trusted.iter().take(NAMED_AT_MOST) {
+        notes.put(fact::CLIENT_AUTHORITIES_TRUSTED.text(ca.subject()));
+    }
+    if !trusted.is_empty() {
+        notes.put(Clients::Trusted);
+        return None;
+    }
+    let is_ca = |it: &&&Certificate| trust_store::is_ca(&it.der()) || it.is_self_issued();
+    let untrusted: Vec<String> =
+        others.iter().filter(is_ca).map(|ca| format!("{} (trust {})", ca.subject(), ca.trust())).collect();
+    for ca in untrusted.iter().take(NAMED_AT_MOST) {
+        notes.put(fact::CLIENT_AUTHORITIES_UNTRUSTED.text(ca));
+    }
+    let summary = match untrusted.as_slice() {
+        [] => {
+            notes.put(Clients::None);
+            "the database has no CA that clients could come from".to_owned()
+        }
+        [first, more @ ..] => {
+            notes.put(Clients::WithoutTrust);
+            let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+            format!("no CA of the database has T, by which clients are taken: {first}{more}")
+        }
+    };
+    Some((signal::NO_CLIENT_AUTHORITY, summary))
+}

@@ -1,0 +1,222 @@
+//! A server's chair: one client that connected, its handshake with us, and what each side made of the other.
+
+mod client;
+mod hello;
+mod shown;
+
+use std::cell::RefCell;
+use std::io::Read;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use nssight_diagnosis::fact::fact::{self, ClientCertificateState, ClientPosition};
+use nssight_diagnosis::verdict::judge_last;
+use nssight_diagnosis::{CertificateRole, Finding, Layer, Notes, Outcome, Status};
+use nssight_nss::kernel::tcp_info;
+use nssight_openssl::{Identity, ServerOptions, Session as OpenSslSession, Trust};
+use nssight_session::{Channel, Control, TcpTransport, TlsSession};
+use openssl::x509::X509;
+
+use crate::certificates::SeenCertificate;
+use crate::target::TlsVersion;
+use crate::walk::Walk;
+use crate::wire::{Session, SessionLog, WireEvent};
+use crate::{error_info, x509};
+
+pub(crate) use self::hello::random;
+
+/// A client that has something to say after the handshake says it at once.
+const AFTERWARDS: Duration = Duration::from_secs(1);
+/// What is still on its way when a session ends is taken for so long, and so much of it: else our alert is lost with it.
+const LINGER: Duration = Duration::from_millis(500);
+const LINGER_AT_MOST: usize = 256 * 1024;
+/// A report with more events than this helps nobody.
+const EVENTS_AT_MOST: usize = 2000;
+/// What a client of HTTP is told.
+const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 31\r\nConnection: close\r\n\r\n\
+                      nssight: the handshake is done\n";
+
+/// Who sits in the chair, and whom it takes. It is shared by all connections.
+pub struct Chair {
+    identity: Identity,
+    /// The CAs of the clients; those of the system where none are named.
+    clients: Option<Vec<X509>>,
+    /// Lowest and highest version, where somebody wants others than OpenSSL's configuration.
+    versions: Option<(TlsVersion, TlsVersion)>,
+    /// What was found of the identity, for the judge.
+    findings: Vec<Finding>,
+}
+
+impl Chair {
+    /// With the identity of a walk that has looked at its files; none where certificate or key cannot be used.
+    pub fn of(walk: &Walk<'_>) -> Option<Self> {
+        let target = walk.target();
+        // Where the certificate is unfit for another reason nobody has looked at the key.
+        let fits =
+            |identity: &Identity| identity.certificate.public_key().is_ok_and(|public| public.public_eq(&identity.key));
+        let identity = walk.identity().filter(fits)?;
+        let is_asked = target.tls.origin != crate::settings::UNASKED;
+        // What is wrong with it stops nobody here: what clients make of it is what is asked.
+        let as_remark = |finding: &Finding| Finding {
+            status: if finding.status == Status::Fail { Status::Warn } else { finding.status },
+            ..finding.clone()
+        };
+        Some(Self {
+            identity,
+            clients: walk.files.as_ref().and_then(|files| files.authorities.clone()),
+            versions: is_asked.then_some(target.tls.value),
+            findings: walk.findings.iter().map(as_remark).collect(),
+        })
+    }
+}
+
+/// What came of a connection.
+pub struct Reception {
+    /// What was found of our identity, then of the connection and the handshake.
+    pub findings: Vec<Finding>,
+    /// What went over the wire.
+    pub wire: Vec<WireEvent>,
+    /// Our certificate and the client's chain.
+    pub certificates: Vec<SeenCertificate>,
+}
+
+/// Receives a client that has connected. Every wait ends with `time`.
+pub fn receive(chair: &Chair, stream: TcpStream, from: SocketAddr, time: Duration) -> Reception {
+    let began = Instant::now();
+    let mut findings = chair.findings.clone();
+    let arrived = Notes::default().with(fact::CLIENT_ADDRESS.text(from));
+    findings.push(arrived.pass(format!("{from} connected")).into_finding(Layer::Tcp, 0));
+    let log = Rc::new(RefCell::new(SessionLog::of_server(Session::Outer, began)));
+    let mut certificates = own(&chair.identity);
+    let lingering = stream.try_clone();
+    let outcome = attend(chair, stream, began + time, &log, &mut certificates);
+    if let Ok(stream) = lingering {
+        linger(&stream);
+    }
+    let duration = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    findings.push(outcome.into_finding(Layer::OuterHandshake, duration));
+    judge_last(&mut findings);
+    let wire = log.borrow_mut().take_new().into_iter().take(EVENTS_AT_MOST).collect();
+    Reception { findings, wire, certificates }
+}
+
+fn own(identity: &Identity) -> Vec<SeenCertificate> {
+    let chain = [&identity.certificate].into_iter().chain(&identity.chain);
+    let ders: Vec<Vec<u8>> = chain.filter_map(|it| it.to_der().ok()).collect();
+    SeenCertificate::of_chain(CertificateRole::Server, ders.iter().map(|der| (None, der.as_slice())))
+}
+
+fn attend(
+    chair: &Chair,
+    stream: TcpStream,
+    end: Instant,
+    log: &Rc<RefCell<SessionLog>>,
+    certificates: &mut Vec<SeenCertificate>,
+) -> Outcome {
+    let mut notes = Notes::default();
+    let control = Control::until(end);
+    let clients = chair.clients.clone().map_or(Trust::System, Trust::These);
+    let versions = chair.versions.map(|(low, high)| (low.wire(), high.wire()));
+    let options = ServerOptions { identity: &chair.identity, clients, versions };
+    let transport = TcpTransport::new(stream, control.clone(), log.clone(), tcp_info);
+    let session = match transport {
+        Ok(transport) => OpenSslSession::server(Box::new(transport), options),
+        Err(error) => {
+            notes.put(ClientPosition::NothingSent);
+            let summary = format!("the connection was lost before TLS began: {error}");
+            return notes.fail(nssight_diagnosis::signal::signal::CLIENT_LEFT, summary).error(&error);
+        }
+    };
+    let mut session = match session {
+        Ok(session) => session,
+        Err(error) => return shown::not_set_up(&error, notes),
+    };
+    let result = session.handshake();
+    let facts = session.facts();
+    hello::note(&log.borrow().summary(), session.versions(), &mut notes);
+    client::note(chair, &facts, &mut notes);
+    let chain = facts.peer_chain.iter().map(|der| (None, der.as_slice()));
+    let met = SeenCertificate::of_chain(CertificateRole::Client, chain);
+    for certificate in met {
+        if !certificates.iter().any(|known| known.is(&certificate)) {
+            certificates.push(certificate);
+        }
+    }
+    match (result, session.channel()) {
+        (Ok(()), Some(channel)) => {
+            let subject = facts.peer_chain.first().map(|der| x509::subject(der)).unwrap_or_default();
+            let outcome = taken(&channel, &subject, notes);
+            control.set_deadline(end.min(Instant::now() + AFTERWARDS));
+            outcome.fact(fact::CLIENT_AFTERWARDS.text(farewell(&mut session)))
+        }
+        (Ok(()), None) => shown::not_set_up(&nssight_session::SessionError::ended("TLS handshake"), notes),
+        (Err(error), _) => {
+            let log = log.borrow();
+            let shown = shown::shown(&error, &facts, &log, &mut notes);
+            let (signal, summary) = shown;
+            notes.fail(signal, summary).error(error_info::of_session(&error))
+        }
+    }
+}
+
+fn taken(channel: &Channel, subject: &str, mut notes: Notes) -> Outcome {
+    let version = TlsVersion::name_of(channel.version);
+    notes.put(fact::SESSION_AGREED.text(format!("{version}, {}", channel.suite_name)));
+    notes.put(fact::SESSION_AGREED_VERSION.text(&version));
+    notes.put(ClientCertificateState::Taken);
+    notes.put(ClientPosition::Done);
+    // The client goes on only after it has judged our certificate (RFC 8446, 4.4.4; RFC 5246, 7.4.9).
+    notes.put(fact::SessionOutcome::Done);
+    notes.pass(format!("{version} with {subject}, trusted in both directions"))
+}
+
+/// Reads what a client says after the handshake, answers one of HTTP, and ends the session in order.
+fn farewell(session: &mut OpenSslSession) -> String {
+    let mut buffer = [0u8; 4096];
+    let said = match session.read(&mut buffer) {
+        Ok(0) => "it ended the session".to_owned(),
+        Ok(count) => {
+            let said = buffer.get(..count).unwrap_or_default();
+            let first = said.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            let line = nssight_wire::escape_bytes(first.trim_ascii_end(), 80);
+            if is_http(first) && session.write(ANSWER.as_bytes()).is_ok() {
+                format!("it asked \"{line}\", and was answered")
+            } else {
+                format!("it said \"{line}\"")
+            }
+        }
+        Err(error) => match error.kind {
+            nssight_session::Kind::TimedOut => "it said nothing".to_owned(),
+            _ => format!("it ended the session: {}", error.name),
+        },
+    };
+    // A client that is gone cannot be told.
+    let _ = session.finish();
+    said
+}
+
+/// Whether so much as has come of it begins a request of HTTP.
+fn is_http(line: &[u8]) -> bool {
+    [&b"GET "[..], b"HEAD ", b"POST ", b"OPTIONS ", b"PUT "].into_iter().any(|method| {
+        let length = method.len().min(line.len());
+        length > 2 && line.get(..length) == method.get(..length)
+    })
+}
+
+/// Takes what is still under way: a socket that is closed with bytes unread resets the connection, and an alert with it.
+fn linger(stream: &TcpStream) {
+    let until = Instant::now() + LINGER;
+    let _ = stream.shutdown(Shutdown::Write);
+    let (mut buffer, mut taken) = ([0u8; 4096], 0);
+    let mut stream = stream;
+    while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        if stream.set_read_timeout(Some(left)).is_err() || taken >= LINGER_AT_MOST {
+            return;
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return,
+            Ok(count) => taken += count,
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What a handshake with a client showed that did not come to its end.
+
+use nssight_diagnosis::derive::silence::silence;
+use nssight_diagnosis::fact::fact::{
+    self, ClientCertificateState, ClientPosition as Position, ClientRefusal as Refusal,
+};
+use nssight_diagnosis::signal::{Signal, signal};
+use nssight_diagnosis::{Notes, Outcome};
+use nssight_session::{Code, Kind, SeenAlert, SessionError, SessionFacts};
+use nssight_wire::{AlertDescription, Summary};
+
+use super::is_http;
+use crate::error_info;
+use crate::wire::SessionLog;
+
+/// OpenSSL's reasons (sslerr.h): `SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE` and `SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM`.
+const NO_CERTIFICATE: Code = Code::OpenSsl(199);
+const NO_SIGNATURE: Code = Code::OpenSsl(118);
+
+/// A session that could not even be set up: nothing of the client's.
+pub(super) fn not_set_up(error: &SessionError, notes: Notes) -> Outcome {
+    let summary = format!("no session could be set up: {}", error.name);
+    notes.fail(signal::SSL_ERROR, summary).error(error_info::of_session(error))
+}
+
+/// The signal, and what was seen in a sentence.
+pub(super) fn shown(
+    error: &SessionError,
+    facts: &SessionFacts,
+    log: &SessionLog,
+    notes: &mut Notes,
+) -> (Signal, String) {
+    let wire = log.summary();
+    notes.put(position(&wire, facts, error));
+    for alert in &facts.alerts {
+        let name = AlertDescription(alert.description).name().unwrap_or("unregistered");
+        let level = if alert.level == 2 { "fatal" } else { "warning" };
+        let key = if alert.sent { fact::SESSION_ALERT_SENT } else { fact::SESSION_ALERT_RECEIVED };
+        notes.put(key.text(format!("{name} ({}), {level}", alert.description)));
+    }
+    foreign(log, notes)
+        .or_else(|| ours(error, facts, notes))
+        .or_else(|| theirs(facts, notes))
+        .or_else(|| ending(error, &wire, log, notes))
+        .unwrap_or_else(|| apart(error))
+}
+
+fn position(wire: &Summary, facts: &SessionFacts, error: &SessionError) -> Position {
+    if wire.bytes_sent == 0 {
+        Position::NothingSent
+    } else if wire.client_hello.is_none() {
+        Position::InItsHello
+    } else if wire.server_hello.is_none() {
+        Position::AfterItsHello
+    } else if !facts.peer_chain.is_empty() || error.code == NO_CERTIFICATE {
+        Position::AfterItsCertificate
+    } else {
+        Position::AfterOurFlight
+    }
+}
+
+/// Bytes that are no TLS.
+fn foreign(log: &SessionLog, notes: &mut Notes) -> Option<(Signal, String)> {
+    let foreign = log.foreign_of_client()?;
+    notes.put(fact::PEER_FIRST_BYTES.text(&foreign));
+    if foreign.after_records > 0 {
+        notes.put(fact::PeerProtocol::Misframed);
+        return Some((signal::CLIENT_GARBLED, format!("the client sent what TLS does not allow: {foreign}")));
+    }
+    notes.put(fact::PeerProtocol::Other);
+    let what = match is_http(&foreign.head) {
+        true => "HTTP in the clear",
+        false => "bytes that are no TLS record",
+    };
+    Some((signal::CLIENT_NOT_TLS, format!("what connected sent {what}: \"{}\"", foreign.first_bytes)))
+}
+
+/// We refused the client.
+fn ours(error: &SessionError, facts: &SessionFacts, notes: &mut Notes) -> Option<(Signal, String)> {
+    if error.code == NO_CERTIFICATE {
+        notes.put(ClientCertificateState::None);
+        return Some((
+            signal::CLIENT_CERTIFICATE_ABSENT,
+            "the client was asked for a certificate and sent none".to_owned(),
+        ));
+    }
+    let Code::Verify(_) = error.code else { return None };
+    let whose = match facts.objections.iter().find(|objection| objection.error.code == error.code) {
+        Some(objection) => format!("depth {}, {}", objection.depth, objection.subject),
+        None => "the client's chain".to_owned(),
+    };
+    Some((
+        signal::CLIENT_CERTIFICATE_REFUSED,
+        format!("the client's certificate is not taken ({whose}): {}", error.text),
+    ))
+}
+
+/// The client refused us, or gave up with a word.
+fn theirs(facts: &SessionFacts, notes: &mut Notes) -> Option<(Signal, String)> {
+    let alert: &SeenAlert = facts.alerts.iter().rfind(|alert| !alert.sent)?;
+    let name = AlertDescription(alert.description);
+    let refusal = match alert.description {
+        42 => Refusal::BadCertificate,
+        43 => Refusal::UnsupportedCertificate,
+        44 => Refusal::CertificateRevoked,
+        45 => Refusal::CertificateExpired,
+        46 => Refusal::CertificateUnknown,
+        48 => Refusal::UnknownCa,
+        49 => Refusal::AccessDenied,
+        _ => {
+            notes.put(Refusal::Other);
+            return Some((signal::CLIENT_SAID_ALERT, format!("the client ended the handshake with the alert {name}")));
+        }
+    };
+    notes.put(refusal);
+    Some((signal::CLIENT_REFUSED_US, format!("the client answered our certificate with the alert {name}")))
+}
+
+/// It ended without a word, or did not end at all.
+fn ending(error: &SessionError, wire: &Summary, log: &SessionLog, notes: &mut Notes) -> Option<(Signal, String)> {
+    let after = match &wire.last_sent {
+        Some(last) => format!("after {last}"),
+        None if wire.bytes_sent > 0 => format!("after {} bytes", wire.bytes_sent),
+        None => "and had sent nothing".to_owned(),
+    };
+    match error.kind {
+        Kind::TimedOut => {
+            let arrivals = if wire.bytes_sent == 0 { Default::default() } else { log.arrivals };
+            notes.put(silence(arrivals, log.age(), None));
+            let summary = match wire.bytes_sent {
+                0 => "the client connected and sent nothing before the deadline".to_owned(),
+                _ => format!("the client did not finish the handshake before the deadline, {after}"),
+            };
+            Some((signal::CLIENT_FELL_SILENT, summary))
+        }
+        Kind::Reset => {
+            notes.put(fact::SessionEnd::Reset);
+            Some((signal::CLIENT_LEFT, format!("the client reset the connection {after}")))
+        }
+        Kind::Ended => {
+            notes.put(fact::SessionEnd::Fin);
+            Some((signal::CLIENT_LEFT, format!("the client closed the connection {after}")))
+        }
+        Kind::WouldBlock | Kind::NoVersions | Kind::Other => None,
+    }
+}
+
+/// OpenSSL finds nothing that both sides take, or does not take what came.
+fn apart(error: &SessionError) -> (Signal, String) {
+    let by_itself = error_info::signal(error);
+    if by_itself == signal::NO_COMMON_VERSION {
+        return (signal::CLIENT_VERSIONS_APART, "client and server have no TLS version in common".to_owned());
+    }
+    let nothing_fits = [signal::NO_COMMON_CIPHER, signal::NO_SIGNATURE_ALGORITHM].contains(&by_itself);
+    if nothing_fits || error.code == NO_SIGNATURE {
+        let summary = format!("client and server have nothing in common: {}", error.name);
+        return (signal::CLIENT_ALGORITHMS_APART, summary);
+    }
+    (signal::CLIENT_GARBLED, format!("OpenSSL does not take what the client sent: {}", error.name))
+}

@@ -1,0 +1,188 @@
+//! Where clients come in: so many at a time, each in a thread of its own with a deadline, until enough have come or a signal says so.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nssight_probes::reception::{Chair, Reception, receive};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
+use time::OffsetDateTime;
+
+/// A host that is short of something is asked again after this.
+const BREATHER: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
+/// A connection that was served.
+pub(super) struct Visit {
+    /// Where it came from.
+    pub(super) from: SocketAddr,
+    /// When.
+    pub(super) began: OffsetDateTime,
+    /// What came of it.
+    pub(super) reception: Reception,
+}
+
+/// One that is being served.
+struct Guest {
+    thread: JoinHandle<()>,
+    /// By it the connection is cut off.
+    stream: Option<TcpStream>,
+}
+
+/// The listener, and who is there.
+pub(super) struct Hall {
+    listener: TcpListener,
+    chair: Arc<Chair>,
+    at_once: usize,
+    time: Duration,
+    /// How many more are let in.
+    left: Option<u64>,
+    guests: BTreeMap<u64, Guest>,
+    next: u64,
+    signals: UnixStream,
+    /// Written to by whoever is done.
+    done: (UnixStream, UnixStream),
+    leaving: Sender<(u64, Visit)>,
+    left_behind: Receiver<(u64, Visit)>,
+}
+
+impl Hall {
+    /// Nobody is let in before [`Hall::next`].
+    pub(super) fn new(
+        listener: TcpListener,
+        chair: Chair,
+        at_once: usize,
+        time: Duration,
+        count: Option<u64>,
+    ) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let (signals, signalled) = UnixStream::pair()?;
+        for signal in [SIGINT, SIGTERM] {
+            pipe::register(signal, signalled.try_clone()?)?;
+        }
+        let (leaving, left_behind) = channel();
+        let done = UnixStream::pair()?;
+        done.0.set_nonblocking(true)?;
+        Ok(Self {
+            listener,
+            chair: Arc::new(chair),
+            at_once,
+            time,
+            left: count,
+            guests: BTreeMap::new(),
+            next: 0,
+            signals,
+            done,
+            leaving,
+            left_behind,
+        })
+    }
+
+    /// The next connection that was served to its end; none after a signal, or when all have come that were to come.
+    pub(super) fn next(&mut self) -> io::Result<Option<Visit>> {
+        let mut is_short = false;
+        loop {
+            if let Ok((number, visit)) = self.left_behind.try_recv() {
+                if let Some(guest) = self.guests.remove(&number) {
+                    // It has sent its result as the last thing it does.
+                    let _ = guest.thread.join();
+                }
+                return Ok(Some(visit));
+            }
+            if self.left == Some(0) && self.guests.is_empty() {
+                return Ok(None);
+            }
+            let has_room = self.left != Some(0) && self.guests.len() < self.at_once && !is_short;
+            let mut waiting = vec![
+                PollFd::new(&self.signals, PollFlags::IN),
+                PollFd::new(&self.done.0, PollFlags::IN),
+                PollFd::new(&self.listener, PollFlags::IN),
+            ];
+            waiting.truncate(if has_room { 3 } else { 2 });
+            match poll(&mut waiting, is_short.then_some(&BREATHER)) {
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            let ready: Vec<bool> = waiting.iter().map(|it| !it.revents().is_empty()).collect();
+            drop(waiting);
+            is_short = false;
+            if ready.first() == Some(&true) {
+                return Ok(None);
+            }
+            if ready.get(1) == Some(&true) {
+                let mut bytes = [0; 64];
+                let _ = (&self.done.0).read(&mut bytes);
+            }
+            if ready.get(2) == Some(&true) {
+                is_short = !self.let_in()?;
+            }
+        }
+    }
+
+    /// Takes whoever waits; whether this host has what that needs.
+    fn let_in(&mut self) -> io::Result<bool> {
+        let (stream, from) = match self.listener.accept() {
+            Ok(accepted) => accepted,
+            // It went again, or a signal came.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::ConnectionAborted | ErrorKind::Interrupted
+                ) =>
+            {
+                return Ok(true);
+            }
+            Err(error) if is_short(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let number = self.next;
+        self.next += 1;
+        let cut = stream.try_clone().ok();
+        let (chair, time, sender) = (Arc::clone(&self.chair), self.time, self.leaving.clone());
+        let mut done = self.done.1.try_clone()?;
+        let serve = move || {
+            let began = OffsetDateTime::now_utc();
+            let reception = receive(&chair, stream, from, time);
+            let _ = sender.send((number, Visit { from, began, reception }));
+            let _ = done.write(&[0]);
+        };
+        let thread = std::thread::Builder::new().name("client".to_owned()).spawn(serve);
+        match thread {
+            Ok(thread) => {
+                self.left = self.left.map(|left| left - 1);
+                self.guests.insert(number, Guest { thread, stream: cut });
+                Ok(true)
+            }
+            // The connection went with what was to serve it.
+            Err(error) if is_short(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Cuts off whoever is still there, and waits for them; how many that were.
+    pub(super) fn close(self) -> usize {
+        drop(self.listener);
+        let count = self.guests.len();
+        for guest in self.guests.values() {
+            if let Some(stream) = &guest.stream {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        }
+        for (_, guest) in self.guests {
+            let _ = guest.thread.join();
+        }
+        count
+    }
+}
+
+fn is_short(error: &io::Error) -> bool {
+    nssight_probes::resources::missing(error).is_some() || error.kind() == ErrorKind::WouldBlock
+}

@@ -11,4 +11,4 @@ mod record;
 mod sealed;
 mod session;
 
-pub use session::{Identity, Options, Session, Trust, version};
+pub use session::{Identity, Options, Session, Trust, security_level, takes, version};

@@ -103,6 +103,12 @@ impl FailedSession<'_> {
             let summary = "the crypto policy of this host leaves no signature algorithm to offer".to_owned();
             return Some((signal::NO_SIGNATURE_ALGORITHM, summary));
         }
+        if let (Code::OpenSsl(_), 0, signal::NO_CIPHERS | signal::NO_COMMON_CIPHER) =
+            (self.error.code, wire.bytes_sent, signal_of(self.error))
+        {
+            let summary = format!("OpenSSL has nothing to offer: {}", self.error.name);
+            return Some((signal::NO_CIPHERS, summary));
+        }
         let signs = self.is(ErrorCode::SEC_ERROR_INVALID_KEY) && self.facts.asked_for_certificate.is_some();
         signs.then(|| (signal::KEY_CANNOT_SIGN, "our private key could not sign in the handshake".to_owned()))
     }
@@ -287,6 +293,9 @@ impl FailedSession<'_> {
                 let summary = match &self.store.says {
                     Some(says) => {
                         format!("{} does not take {peer}'s certificate ({}): {says}", self.library(), self.error.name)
+                    }
+                    None if wire.bytes_sent == 0 => {
+                        format!("{} began no handshake: {}", self.library(), self.error.name)
                     }
                     None => format!("{peer} sent what {} does not take: {}", self.library(), self.error.name),
                 };

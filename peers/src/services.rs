@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rustix::process::{geteuid, getuid};
+use rustix::process::{geteuid, getgid, getuid};
 
 use crate::{Asks, Failure, Files, Setup, Tls};
 
@@ -111,10 +111,10 @@ pub(crate) fn exim(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Comman
     let (certificate, key, ca) = (files.certificate.display(), files.key.display(), files.client_ca.display());
     let verify = setup.asks.spelled("tls_verify_hosts = *\n", "tls_try_verify_hosts = *\n", "");
     let priority = setup.version.gnutls_priority();
-    let user = getuid().as_raw();
+    let (user, group) = (getuid().as_raw(), getgid().as_raw());
     let text = format!(
         "primary_hostname = localhost\nspool_directory = {directory}/spool\nlog_file_path = {directory}/%slog\npid_file_path =\n\
-         exim_user = {user}\nlocal_interfaces = 127.0.0.1\ndaemon_smtp_ports = {port}\nkeep_environment =\nhost_lookup =\n\
+         exim_user = {user}\nexim_group = {group}\nlocal_interfaces = 127.0.0.1\ndaemon_smtp_ports = {port}\nkeep_environment =\nhost_lookup =\n\
          rfc1413_query_timeout = 0s\ntls_advertise_hosts = *\ntls_certificate = {certificate}\ntls_privatekey = {key}\n\
          tls_verify_certificates = {ca}\n{verify}tls_require_ciphers = {priority}\n"
     );
@@ -124,6 +124,12 @@ pub(crate) fn exim(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Comman
     let mut command = Command::new("/usr/sbin/exim4");
     command.arg("-C").arg(config).arg("-bdf");
     Ok(command)
+}
+
+/// The name of this user, or of its group.
+fn own_name(which: &str) -> Result<String, Failure> {
+    let output = Command::new("id").arg(which).stdin(Stdio::null()).output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 /// It judges where a user logs in, which is behind TLS.
@@ -147,9 +153,9 @@ pub(crate) fn dovecot(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Com
     let own = match geteuid().is_root() {
         true => String::new(),
         false => {
-            let user = std::env::var("USER").unwrap_or_else(|_| geteuid().as_raw().to_string());
+            let (user, group) = (own_name("-un")?, own_name("-gn")?);
             format!(
-                "default_internal_user = {user}\ndefault_login_user = {user}\nservice anvil {{\n  chroot =\n}}\n\
+                "default_internal_user = {user}\ndefault_login_user = {user}\ndefault_internal_group = {group}\nservice anvil {{\n  chroot =\n}}\n\
                  service imap-login {{\n  chroot =\n}}\n"
             )
         }

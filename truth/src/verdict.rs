@@ -54,7 +54,7 @@ pub(crate) struct Alternative {
 const FOREIGN: [&str; 4] = ["the bridge", "a bridge", "sigul", "signing server"];
 
 /// What no client with files has.
-const OF_NSS: [&str; 4] = ["nss ", "nickname", "certutil", "database"];
+const OF_NSS: [&str; 4] = ["nss ", "nickname", "certutil", "the database"];
 
 impl Verdict {
     /// Everything that people read of it, in small letters.

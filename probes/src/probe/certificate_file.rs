@@ -110,8 +110,6 @@ fn judge(der: &[u8], issuers: &[Option<Validity>], notes: &mut Notes) -> (State,
         match derive::dates(validity, issuers, now.unix_timestamp(), ClockState::Plausible) {
             Some(State::Expired) => return (State::Expired, format!("our certificate expired on {until}")),
             Some(state) => {
-                // Only NSS takes a certificate a day early; who has files meets others.
-                let state = if state == State::BeginsSoon { State::NotYetValid } else { state };
                 return (state, format!("our certificate is valid only from {from} on, the clock says {}", now.date()));
             }
             None => {}

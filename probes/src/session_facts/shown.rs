@@ -132,6 +132,13 @@ impl FailedSession<'_> {
             Some(objection) if objection.depth > 0 => format!("the CA {}", objection.subject),
             _ => format!("{peer}'s certificate"),
         };
+        // OpenSSL has one number for every certificate that has expired, and says which one it is.
+        let is_above = subject.is_some_and(|objection| objection.depth > 0);
+        let is_openssl = matches!(error.code, Code::Verify(_));
+        let shown = match shown {
+            signal::CHAIN_EXPIRED if is_above && is_openssl => signal::CHAIN_ISSUER_EXPIRED,
+            shown => shown,
+        };
         let summary = match shown {
             signal::CHAIN_EXPIRED => format!("{whose} is outside its validity"),
             signal::CHAIN_ISSUER_EXPIRED if self.store.says.is_none() => {

@@ -29,7 +29,6 @@ package-test: package-deps
 
 ## Real servers with real faults, and what nssight says of each; makes docs/truth.md. Takes some minutes.
 truth: deps
-	@scripts/deps truth
 	$(CARGO) build --release --quiet
 	$(CARGO) run --release --quiet --package nssight-truth -- target/release/nssight --write docs/truth.md
 

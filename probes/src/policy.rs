@@ -1,15 +1,28 @@
-//! What the crypto policy of an NSS wants beyond what NSS as it comes wants.
+//! What the crypto policy of a TLS library wants beyond what the library as it comes wants.
 
 use nssight_diagnosis::derive::offer::offer;
 use nssight_diagnosis::fact::{Facts, fact};
 use nssight_nss::library;
+use nssight_wire::{ClientHello, TlsVersion};
 
 /// NSS as it comes accepts RSA keys from this size on (measured on 3.87.1 and 3.123).
 const RSA_MIN_AS_IT_COMES: i32 = 1023;
 /// Hashes that NSS as it comes refuses in certificates.
 const REFUSED_AS_IT_COMES: [&str; 1] = ["MD5"];
 
-/// What the policy of the NSS that makes a session wants beyond what NSS as it comes wants.
+/// The security level of OpenSSL as most systems build it (`OPENSSL_TLS_SECURITY_LEVEL`).
+const LEVEL_AS_IT_COMES: u32 = 2;
+/// From this level on SHA-256 is too weak for a signature (SSL_CTX_set_security_level(3)): 192 bits are wanted.
+const LEVEL_WITHOUT_128_BITS: u32 = 4;
+/// What servers of today cannot do without, by its number on the wire (RFC 8446, 4.2.3, 4.2.7 and B.4; RFC 9325, 4.2).
+const GROUPS: [(u16, &str); 2] = [(29, "X25519"), (23, "P-256")];
+const SIGNATURES: [(u16, &str); 3] =
+    [(0x0403, "ECDSA with SHA-256"), (0x0804, "RSA-PSS with SHA-256"), (0x0401, "RSA with SHA-256")];
+const SUITES_OF_13: [(u16, &str); 1] = [(0x1301, "TLS_AES_128_GCM_SHA256")];
+const SUITES_BEFORE: [(u16, &str); 2] =
+    [(0xc02b, "ECDHE-ECDSA with AES-128-GCM"), (0xc02f, "ECDHE-RSA with AES-128-GCM")];
+
+/// What the policy of the library that makes a session wants beyond what NSS as it comes wants.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
     /// Least size of an RSA key, where it is stricter.
@@ -29,6 +42,34 @@ impl Policy {
             hashes: refused.into_iter().filter(|hash| !REFUSED_AS_IT_COMES.contains(hash)).collect(),
             removed: library::refused_in_tls(),
         }
+    }
+
+    /// That of OpenSSL in this process, by its level and by what it offered. Nobody but its configuration takes anything out of that.
+    pub(crate) fn of_openssl(level: u32, hello: Option<&ClientHello>) -> Self {
+        // Bits of an RSA key that are as hard to find as those of the level (NIST SP 800-57, table 2).
+        let rsa_min = match level {
+            0..=LEVEL_AS_IT_COMES => None,
+            3 => Some(3072),
+            4 => Some(7680),
+            _ => Some(15360),
+        };
+        let hashes = if level >= LEVEL_WITHOUT_128_BITS { vec!["SHA-256"] } else { Vec::new() };
+        let mut policy = Self { rsa_min, hashes, removed: Vec::new() };
+        let Some(hello) = hello else { return policy };
+        let mut lacks = |offered: &[u16], wanted: &[(u16, &'static str)]| {
+            policy.removed.extend(wanted.iter().filter(|(number, _)| !offered.contains(number)).map(|(_, name)| *name));
+        };
+        lacks(&hello.groups.iter().map(|group| group.0).collect::<Vec<_>>(), &GROUPS);
+        lacks(&hello.signature_schemes.iter().map(|scheme| scheme.0).collect::<Vec<_>>(), &SIGNATURES);
+        let suites: Vec<u16> = hello.cipher_suites.iter().map(|suite| suite.0).collect();
+        let versions = &hello.supported_versions;
+        if versions.contains(&TlsVersion::TLS_1_3) {
+            lacks(&suites, &SUITES_OF_13);
+        }
+        if versions.is_empty() || versions.iter().any(|version| *version < TlsVersion::TLS_1_3) {
+            lacks(&suites, &SUITES_BEFORE);
+        }
+        policy
     }
 
     pub(crate) fn is_stricter(&self) -> bool {

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+pub(crate) use nssight_peers::{Asks, Tls};
+
 use crate::peer::Peer;
 
 /// What is wrong, and what must come out.
@@ -63,9 +65,12 @@ pub(crate) struct Fault {
     /// The network of the peer `network`.
     #[serde(default)]
     pub network: Network,
+    /// The engines that it is tried with, where not each that can have it is to be.
+    #[serde(default)]
+    pub engines: Vec<Engine>,
     /// What must come out.
     pub expect: Expectation,
-    /// What must come out for some peers or versions.
+    /// What must come out for some peers, versions or engines.
     #[serde(default, rename = "where")]
     pub exceptions: Vec<Exception>,
 }
@@ -137,7 +142,7 @@ pub(crate) struct Network {
     pub setup: String,
 }
 
-/// Another expectation for some peers or versions.
+/// Another expectation for some peers, versions or engines.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Exception {
@@ -147,6 +152,9 @@ pub(crate) struct Exception {
     /// TLS versions; none means each.
     #[serde(default)]
     pub versions: Vec<Tls>,
+    /// Engines; none means each.
+    #[serde(default)]
+    pub engines: Vec<Engine>,
     /// What must come out.
     pub expect: Expectation,
 }
@@ -199,19 +207,6 @@ macro_rules! words {
         #[serde(rename_all = "kebab-case")]
         pub(crate) enum $name { $($(#[$doc])* $variant,)+ }
     };
-}
-
-words! {
-    /// What the server wants of its clients.
-    Asks {
-        /// A certificate, or the handshake fails.
-        #[default]
-        Required,
-        /// A certificate, if there is one.
-        Optional,
-        /// Nothing.
-        Nothing,
-    }
 }
 
 words! {
@@ -318,58 +313,56 @@ words! {
     }
 }
 
-/// The TLS version that a server speaks.
+/// The TLS library of the client, and with it where its credentials are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-pub(crate) enum Tls {
-    /// RFC 5246.
-    #[serde(rename = "tls1.2")]
-    V12,
-    /// RFC 8446.
-    #[serde(rename = "tls1.3")]
-    V13,
+pub(crate) enum Engine {
+    /// A database.
+    #[serde(rename = "nss")]
+    Nss,
+    /// Files.
+    #[serde(rename = "openssl")]
+    OpenSsl,
 }
 
-impl Tls {
-    /// As nssight spells it.
+impl Engine {
+    /// Both.
+    pub(crate) const ALL: [Self; 2] = [Self::Nss, Self::OpenSsl];
+
+    /// As the data and the names of cases spell it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Self::V12 => "tls1.2",
-            Self::V13 => "tls1.3",
-        }
-    }
-
-    /// As OpenSSL, and with it most servers and Java, spell it.
-    pub(crate) fn openssl_name(self) -> &'static str {
-        match self {
-            Self::V12 => "TLSv1.2",
-            Self::V13 => "TLSv1.3",
-        }
-    }
-}
-
-impl Asks {
-    /// The word that a server has for it.
-    pub(crate) fn spelled(self, required: &'static str, optional: &'static str, nothing: &'static str) -> &'static str {
-        match self {
-            Self::Required => required,
-            Self::Optional => optional,
-            Self::Nothing => nothing,
+            Self::Nss => "nss",
+            Self::OpenSsl => "openssl",
         }
     }
 }
 
 impl Fault {
-    /// Whether it is tried with this peer over this version.
-    pub(crate) fn is_tried(&self, peer: &Peer, version: Tls) -> bool {
-        let named = self.peers.iter().any(|name| name == peer.name);
-        (named || self.peers.is_empty() && peer.is_usual()) && (self.over.is_empty() || self.over.contains(&version))
+    /// Whether a client without a database can have it: its certificate and key, the CA of the servers, and nothing else.
+    fn is_without_database(&self) -> bool {
+        let is_usual = self.authorities == trusted() && self.own_authority == untrusted();
+        let has_more = !self.store.is_empty() || !self.lists.is_empty() || !self.odd.is_empty();
+        is_usual && !has_more && self.database == Database::Sql && self.password == Password::Right
     }
 
-    /// What must come out for this peer and version.
-    pub(crate) fn expected(&self, peer: &str, version: Tls) -> &Expectation {
+    /// Whether it is tried with this peer over this version by this engine.
+    pub(crate) fn is_tried(&self, peer: &Peer, version: Tls, engine: Engine) -> bool {
+        let named = self.peers.iter().any(|name| name == peer.name);
+        let by_engine = match self.engines.is_empty() {
+            true => engine == Engine::Nss || self.is_without_database(),
+            false => self.engines.contains(&engine),
+        };
+        (named || self.peers.is_empty() && peer.is_usual())
+            && (self.over.is_empty() || self.over.contains(&version))
+            && by_engine
+    }
+
+    /// What must come out for this peer, version and engine.
+    pub(crate) fn expected(&self, peer: &str, version: Tls, engine: Engine) -> &Expectation {
         let fits = |exception: &&Exception| {
             let peers = exception.peers.is_empty() || exception.peers.iter().any(|name| name == peer);
-            peers && (exception.versions.is_empty() || exception.versions.contains(&version))
+            let engines = exception.engines.is_empty() || exception.engines.contains(&engine);
+            peers && engines && (exception.versions.is_empty() || exception.versions.contains(&version))
         };
         self.exceptions.iter().find(fits).map_or(&self.expect, |exception| &exception.expect)
     }

@@ -1,6 +1,7 @@
-//! The client's side: a database for each fault, and what the command line says of it.
+//! The client's side: a database or files for each fault, and what the command line says of them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -23,6 +24,31 @@ impl Fault {
     fn is(&self, odd: Odd) -> bool {
         self.odd.contains(&odd)
     }
+}
+
+/// Writes the files of a fault into `directory`, and names them on the command line.
+///
+/// # Errors
+/// Those of OpenSSL and of the file system.
+pub(crate) fn files(fault: &Fault, pki: &Pki, directory: &Path, command: &mut Command) -> Result<(), Failure> {
+    let file = |name: &str, content: &[u8]| -> Result<PathBuf, Failure> {
+        let path = directory.join(name);
+        fs::write(&path, content)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        Ok(path)
+    };
+    command.arg("--cacert").arg(file("ca.pem", &pki.certificate("server-ca")?.certificate.to_pem()?)?);
+    if fault.client == "none" {
+        return Ok(());
+    }
+    let Identity { certificate, key, chain } = pki.certificate(&format!("client:{}", fault.client))?;
+    let mut all = certificate.to_pem()?;
+    for link in chain {
+        all.extend(link.to_pem()?);
+    }
+    command.arg("--cert").arg(file("client.pem", &all)?);
+    command.arg("--key").arg(file("client.key", &key.private_key_to_pem_pkcs8()?)?);
+    Ok(())
 }
 
 /// Makes the database of a fault in `directory`, and names it on the command line.

@@ -6,20 +6,20 @@ use std::thread;
 use std::time::Duration;
 
 use nssight_fixtures::ports;
+use nssight_peers::Setup;
 use openssl::ssl::{Ssl, SslContext, SslMethod, SslStream, SslVerifyMode, SslVersion};
 
 use crate::Failure;
-use crate::case::Tls;
-use crate::peer::Setup;
+use crate::case::{Judge, Tls};
 
 /// Serves until the process ends; gives its port.
 ///
 /// # Errors
 /// Those of OpenSSL, and of the socket.
-pub(crate) fn serve(setup: &Setup<'_>) -> Result<u16, Failure> {
+pub(crate) fn serve(setup: &Setup<'_>, judge: &Judge) -> Result<u16, Failure> {
     let listener = ports::listen()?;
     let port = listener.local_addr()?.port();
-    let judge = setup.judge.clone();
+    let judge = judge.clone();
     let mut context = SslContext::builder(SslMethod::tls_server())?;
     let version = match setup.version {
         Tls::V12 => SslVersion::TLS1_2,

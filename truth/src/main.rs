@@ -15,11 +15,12 @@ mod verdict;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::{LazyLock, Mutex};
+use std::sync::Mutex;
 use std::thread;
 
-use case::{Fault, Tls, Versions};
-use peer::{PEERS, Peer, Setup};
+use case::{Engine, Fault, Tls, Versions};
+use nssight_peers::Setup;
+use peer::{PEERS, Peer};
 use pki::Pki;
 use verdict::{Verdict, Wrong};
 
@@ -58,6 +59,8 @@ pub(crate) struct Tried<'a> {
     pub(crate) fault: &'a Fault,
     /// The version that the server spoke.
     pub(crate) version: Tls,
+    /// By which library the client spoke.
+    pub(crate) engine: Engine,
     /// What nssight said.
     pub(crate) verdict: Verdict,
     /// What is wrong with that.
@@ -67,12 +70,12 @@ pub(crate) struct Tried<'a> {
 impl Tried<'_> {
     /// As it can be asked for on the command line.
     fn name(&self) -> String {
-        name(self.peer, self.fault, self.version)
+        name(self.peer, self.fault, self.version, self.engine)
     }
 }
 
-fn name(peer: &Peer, fault: &Fault, version: Tls) -> String {
-    format!("{} {} {}", peer.name, fault.id, version.as_str())
+fn name(peer: &Peer, fault: &Fault, version: Tls, engine: Engine) -> String {
+    format!("{} {} {} {}", peer.name, fault.id, version.as_str(), engine.as_str())
 }
 
 fn main() -> ExitCode {
@@ -107,13 +110,14 @@ fn run() -> Result<usize, Failure> {
     let pki = Pki::make()?;
     let faults = || kinds.iter().flat_map(|kind| kind.fault.iter().map(|fault| (kind.kind.as_str(), fault)));
     let mut cases = Vec::new();
-    for peer in PEERS {
+    let both = || [Tls::V12, Tls::V13].into_iter().flat_map(|version| Engine::ALL.map(|engine| (version, engine)));
+    for peer in PEERS.iter() {
         for (kind, fault) in faults() {
-            for version in [Tls::V12, Tls::V13] {
-                let name = name(peer, fault, version);
+            for (version, engine) in both() {
+                let name = name(peer, fault, version, engine);
                 let wanted = words.iter().all(|word| name.split(' ').any(|part| part == word) || word == kind);
-                if wanted && fault.is_tried(peer, version) {
-                    cases.push((kind, peer, fault, version));
+                if wanted && fault.is_tried(peer, version, engine) {
+                    cases.push((kind, peer, fault, version, engine));
                 }
             }
         }
@@ -123,20 +127,21 @@ fn run() -> Result<usize, Failure> {
     thread::scope(|scope| {
         let work = || -> Result<(), Failure> {
             loop {
-                let Some((kind, peer, fault, version)) = next.lock().expect("nobody panics with it").next() else {
+                let Some((kind, peer, fault, version, engine)) = next.lock().expect("nobody panics with it").next()
+                else {
                     return Ok(());
                 };
-                let (report, verdict, wrong) = match case_of(&program, &pki, peer, fault, version) {
+                let (report, verdict, wrong) = match case_of(&program, &pki, peer, fault, version, engine) {
                     Ok(case) => case,
                     // It is no verdict, right or wrong, and no reason to leave the others out.
                     Err(error) => {
-                        let what = format!("{}: {error}", name(peer, fault, version));
+                        let what = format!("{}: {error}", name(peer, fault, version, engine));
                         eprintln!("not tried: {what}");
                         broken.lock().expect("nobody panics with it").push(what);
                         continue;
                     }
                 };
-                let tried = Tried { kind, peer, fault, version, verdict, wrong };
+                let tried = Tried { kind, peer, fault, version, engine, verdict, wrong };
                 if let Some(wrong) = tried.wrong {
                     eprintln!("{}: {wrong:?}: {}", tried.name(), tried.verdict);
                     if let Some(directory) = &reports {
@@ -156,7 +161,7 @@ fn run() -> Result<usize, Failure> {
     let mut done = done.into_inner().map_err(|_| "a case ended in a panic")?;
     done.sort_by_key(|tried| {
         let fault = faults().position(|(_, fault)| fault.id == tried.fault.id);
-        (fault, PEERS.iter().position(|peer| peer.name == tried.peer.name), tried.version)
+        (fault, PEERS.iter().position(|peer| peer.name == tried.peer.name), tried.engine, tried.version)
     });
     println!("{}", page::counts(&done));
     if let Some(file) = write {
@@ -172,21 +177,28 @@ fn case_of(
     peer: &Peer,
     fault: &Fault,
     version: Tls,
+    engine: Engine,
 ) -> Result<(Vec<u8>, Verdict, Option<Wrong>), Failure> {
     let directory = tempfile::tempdir()?;
     let place = directory.path().join("peer");
     std::fs::create_dir(&place)?;
     let identity = pki.certificate(&format!("server:{}", fault.server))?;
     let client_ca = &pki.authorities["client-ca"];
-    let setup = Setup { directory: &place, identity, client_ca, asks: fault.asks, version, judge: &fault.judge };
-    let running = peer.start(&setup)?;
+    let setup = Setup { directory: &place, identity, client_ca, asks: fault.asks, version };
+    let running = peer.start(&setup, &fault.judge)?;
     let mut command = Command::new(program);
     let target = match peer.is_elsewhere() {
         true => network::target(&fault.host),
         false => format!("{}:{}", fault.host, running.port),
     };
     command.args(["diagnose", "--format", "json", &target]).args(&fault.flags);
-    client::arguments(fault, pki, directory.path(), &mut command)?;
+    if let Some(protocol) = peer.starttls() {
+        command.args(["--starttls", protocol]);
+    }
+    match engine {
+        Engine::Nss => client::arguments(fault, pki, directory.path(), &mut command)?,
+        Engine::OpenSsl => client::files(fault, pki, directory.path(), &mut command)?,
+    }
     if fault.versions == Versions::Apart {
         let other = if version == Tls::V12 { Tls::V13 } else { Tls::V12 };
         command.args(["--tls-min", other.as_str(), "--tls-max", other.as_str()]);
@@ -201,21 +213,6 @@ fn case_of(
         .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))?;
     let verdict: Verdict = serde_json::from_value(report["verdict"].clone())?;
     let connections = report["connections_opened"].as_u64().unwrap_or(u64::MAX);
-    let wrong = fault.expected(peer.name, version).against(&verdict, connections);
+    let wrong = fault.expected(peer.name, version, engine).against(&verdict, connections, engine);
     Ok((output.stdout, verdict, wrong))
-}
-
-/// Where the Java server's class is; it is compiled once.
-pub(crate) fn classes() -> Result<PathBuf, Failure> {
-    static CLASSES: LazyLock<Result<tempfile::TempDir, String>> = LazyLock::new(|| {
-        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/Jsse.java");
-        let output = Command::new("javac").arg("-d").arg(directory.path()).arg(source).output();
-        let output = output.map_err(|error| format!("javac: {error}"))?;
-        match output.status.success() {
-            true => Ok(directory),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        }
-    });
-    CLASSES.as_ref().map(|directory| directory.path().to_owned()).map_err(|error| error.clone().into())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::Tried;
-use crate::case::Sure;
+use crate::case::{Engine, Sure};
 use crate::peer::{PEERS, Peer};
 use crate::verdict::Wrong;
 
@@ -31,8 +31,9 @@ pub(crate) fn counts(all: &[Tried<'_>]) -> String {
 /// The page: counts by kind, and what came of each case.
 pub(crate) fn page(all: &[Tried<'_>]) -> String {
     let mut text = String::from(
-        "# Trust in the verdict\n\nReal TLS servers, databases, tokens and networks, with real faults and with oddities that are none, over TLS \
-         1.2 and 1.3. What must come out was written down before: the status, the layer and cause, whose fault, and how sure a \
+        "# Trust in the verdict\n\nReal TLS servers, services, databases, files, tokens and networks, with real faults and with oddities that are \
+         none, over TLS 1.2 and 1.3, by a client of NSS with a database and by one of OpenSSL with files, where a fault needs no \
+         database. What must come out was written down before: the status, the layer and cause, whose fault, and how sure a \
          verdict must and may be. `make truth` makes this page.\n\n",
     );
     let _ = writeln!(text, "{}.\n", counts(all));
@@ -64,25 +65,36 @@ pub(crate) fn page(all: &[Tried<'_>]) -> String {
 fn table(all: &[&Tried<'_>], text: &mut String) {
     let is_in = |peer: &&Peer| all.iter().any(|tried| tried.peer.name == peer.name);
     let peers: Vec<&Peer> = PEERS.iter().filter(is_in).collect();
-    text.push_str("| fault |");
+    text.push_str("| fault | engine |");
     peers.iter().for_each(|peer| text.push_str(&format!(" {} |", peer.name)));
-    text.push_str("\n|---|");
+    text.push_str("\n|---|---|");
     text.push_str(&"---|".repeat(peers.len()));
     text.push('\n');
-    let mut rows: Vec<(&str, BTreeMap<&str, Vec<String>>)> = Vec::new();
+    let mut rows: Vec<(&str, BTreeMap<(Engine, &str), Vec<String>>)> = Vec::new();
     for tried in all {
         let title = tried.fault.title.as_str();
         if rows.last().is_none_or(|(last, _)| *last != title) {
             rows.push((title, BTreeMap::new()));
         }
         if let Some((_, cells)) = rows.last_mut() {
-            cells.entry(tried.peer.name).or_default().push(cell(tried));
+            cells.entry((tried.engine, tried.peer.name)).or_default().push(cell(tried));
         }
     }
-    for (title, cells) in rows {
-        let _ = write!(text, "| {title} |");
+    let lines = rows.iter().flat_map(|(title, cells)| Engine::ALL.map(|engine| (engine, *title, cells)));
+    for (engine, title, cells) in lines {
+        if !cells.keys().any(|(of, _)| *of == engine) {
+            continue;
+        }
+        // The title stands once.
+        let is_first = engine == Engine::Nss || !cells.keys().any(|(of, _)| *of == Engine::Nss);
+        let name = match engine {
+            Engine::Nss => "NSS",
+            Engine::OpenSsl => "OpenSSL",
+        };
+        let _ = write!(text, "| {} | {name} |", if is_first { title } else { "" });
         for peer in &peers {
-            let _ = write!(text, " {} |", cells.get(peer.name).map(|cells| cells.join(" ")).unwrap_or_default());
+            let _ =
+                write!(text, " {} |", cells.get(&(engine, peer.name)).map(|cells| cells.join(" ")).unwrap_or_default());
         }
         text.push('\n');
     }

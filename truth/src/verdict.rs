@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use crate::case::{Expectation, Sure};
+use crate::case::{Engine, Expectation, Sure};
 
 /// What nssight said.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -53,6 +53,9 @@ pub(crate) struct Alternative {
 /// What no peer of the suite is or has.
 const FOREIGN: [&str; 4] = ["the bridge", "a bridge", "sigul", "signing server"];
 
+/// What no client with files has.
+const OF_NSS: [&str; 4] = ["nss ", "nickname", "certutil", "the database"];
+
 impl Verdict {
     /// Everything that people read of it, in small letters.
     fn words(&self) -> String {
@@ -91,9 +94,15 @@ pub(crate) enum Wrong {
 
 impl Expectation {
     /// What is wrong with this verdict, if anything is.
-    pub(crate) fn against(&self, verdict: &Verdict, connections: u64) -> Option<Wrong> {
-        let among =
-            |all: &[String], it: &Option<String>| all.is_empty() || it.as_ref().is_some_and(|it| all.contains(it));
+    pub(crate) fn against(&self, verdict: &Verdict, connections: u64, engine: Engine) -> Option<Wrong> {
+        // What is in the database of one client is in the files of another.
+        let as_written = |it: &str| match (engine, it) {
+            (Engine::OpenSsl, "client-files") => "client-db".to_owned(),
+            _ => it.to_owned(),
+        };
+        let among = |all: &[String], it: &Option<String>| {
+            all.is_empty() || it.as_deref().is_some_and(|it| all.contains(&as_written(it)))
+        };
         if verdict.status != self.status {
             return Some(Wrong::Status);
         }
@@ -108,7 +117,8 @@ impl Expectation {
         }
         let words = verdict.words();
         let is_right = self.says.iter().all(|said| words.contains(&said.to_lowercase()));
-        if !is_right || FOREIGN.iter().any(|foreign| words.contains(foreign)) {
+        let of_nss = engine == Engine::OpenSsl && OF_NSS.iter().any(|foreign| words.contains(foreign));
+        if !is_right || of_nss || FOREIGN.iter().any(|foreign| words.contains(foreign)) {
             return Some(Wrong::Words);
         }
         (connections > 1).then_some(Wrong::Connections)

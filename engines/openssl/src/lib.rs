@@ -13,4 +13,4 @@ mod server;
 mod session;
 
 pub use server::ServerOptions;
-pub use session::{Identity, Options, Session, Trust, version};
+pub use session::{Identity, Options, Session, Trust, security_level, takes, version};

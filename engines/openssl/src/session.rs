@@ -82,6 +82,8 @@ pub struct Session {
     judgement: judge::Shared,
     secrets: Arc<Mutex<Secrets>>,
     has_identity: bool,
+    /// The handshake came to its end. Whatever comes behind it, a ticket in pieces, puts OpenSSL into a handshake again.
+    is_up: bool,
     /// Alerts that OpenSSL told as errors.
     told: RefCell<Vec<SeenAlert>>,
 }
@@ -160,7 +162,17 @@ impl Made {
         let carrier = Carrier { transport, records: Rc::clone(&records) };
         let stream = SslStream::new(ssl, carrier)?;
         let Self { versions, judgement, secrets, has_identity, .. } = self;
-        Ok(Session { part, stream, versions, records, judgement, secrets, has_identity, told: RefCell::default() })
+        Ok(Session {
+            part,
+            stream,
+            versions,
+            records,
+            judgement,
+            secrets,
+            has_identity,
+            is_up: false,
+            told: RefCell::default(),
+        })
     }
 }
 
@@ -230,6 +242,24 @@ impl Session {
     }
 }
 
+/// Whether OpenSSL takes our certificate and those that issued it, for their keys and signatures; its security level decides.
+///
+/// # Errors
+/// What OpenSSL says against them.
+pub fn takes(certificate: &X509, chain: &[X509]) -> Result<(), SessionError> {
+    let try_them = || -> Result<(), ErrorStack> {
+        let mut context = SslContext::builder(SslMethod::tls_client())?;
+        context.set_certificate(certificate)?;
+        chain.iter().try_for_each(|it| context.add_extra_chain_cert(it.clone()))
+    };
+    try_them().map_err(|stack| of_stack("take our certificate", &stack))
+}
+
+/// The security level that every session begins with; none where OpenSSL makes no session at all.
+pub fn security_level() -> Option<u32> {
+    SslContext::builder(SslMethod::tls_client()).ok().map(|context| context.build().security_level())
+}
+
 impl TlsSession for Session {
     fn versions(&self) -> (u16, u16) {
         self.versions
@@ -245,14 +275,21 @@ impl TlsSession for Session {
             (Err(error), _) => Err(self.failed(STEP, &error)),
             // OpenSSL asks once more than it was told: nobody goes on with a peer that was refused.
             (Ok(()), Some(Err(why))) => Err(SessionError { step: STEP, ..of_verification(why) }),
-            (Ok(()), _) => Ok(()),
+            (Ok(()), _) => {
+                self.is_up = true;
+                Ok(())
+            }
         }
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SessionError> {
         match self.stream.ssl_read(buffer) {
             Ok(count) => Ok(count),
-            Err(error) if error.code() == ErrorCode::ZERO_RETURN => Ok(0),
+            Err(error) if error.code() == ErrorCode::ZERO_RETURN => {
+                // In TLS 1.2 nothing but this shows an end in order: its record is sealed with a key that is not told.
+                self.told.borrow_mut().push(SeenAlert { sent: false, level: 1, description: 0 });
+                Ok(0)
+            }
             Err(error) => match self.failed("read from the TLS session", &error) {
                 // As NSS gives it: an end without close_notify is an end.
                 SessionError { kind: nssight_session::Kind::Ended, .. } => Ok(0),
@@ -324,7 +361,7 @@ impl TlsSession for Session {
 
     fn channel(&self) -> Option<Channel> {
         let ssl = self.stream.ssl();
-        if !ssl.is_init_finished() {
+        if !self.is_up {
             return None;
         }
         let suite = ssl.current_cipher()?;
@@ -343,7 +380,7 @@ impl TlsSession for Session {
 impl Drop for Session {
     fn drop(&mut self) {
         // The orderly end of a session that came up; a peer that is gone cannot be told.
-        if self.stream.ssl().is_init_finished() && !self.stream.get_shutdown().contains(ShutdownState::SENT) {
+        if self.is_up && !self.stream.get_shutdown().contains(ShutdownState::SENT) {
             let _ = self.stream.shutdown();
         }
     }

@@ -1,6 +1,7 @@
 //! `certificate`, for files: is our certificate in date, and fit for a TLS client?
 
 use nssight_diagnosis::derive::dates::{self as derive, Validity};
+use nssight_diagnosis::fact::Facts;
 use nssight_diagnosis::fact::fact::{self, ClockState, OurCertificateState as State, OwnChainState};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
@@ -8,6 +9,8 @@ use openssl::x509::X509;
 use time::OffsetDateTime;
 
 use crate::certificates::SeenCertificate;
+use crate::error_info;
+use crate::policy::Policy;
 use crate::probe::serving;
 use crate::trust_store;
 use crate::walk::{Probe, Walk};
@@ -44,6 +47,9 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     }
     if walk.target().serves {
         let dated = by_dates(&der, &issuers(own, &found.chain), &mut notes);
+        // Only clients of NSS take a certificate a day early.
+        let early = |state| if state == State::BeginsSoon { State::NotYetValid } else { state };
+        let dated = dated.map(|(state, summary)| (early(state), summary));
         let outcome = serving::of_files(walk.target(), found, &ders, dated, notes);
         walk.note_new(SeenCertificate::of_chain(
             CertificateRole::Server,
@@ -52,13 +58,33 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         return outcome;
     }
     let (state, summary) = judge(&der, &issuers(own, &found.chain), &mut notes);
+    let too_weak = if state == State::Good { too_weak(own, &found.chain, &mut notes) } else { None };
     let outcome = match state {
+        State::Good if too_weak.is_some() => {
+            notes.with(State::Weak).fail(signal::CERTIFICATE_UNUSABLE, too_weak.unwrap_or_default())
+        }
         State::Good => notes.with(state).pass(summary),
         State::BeginsSoon | State::ForServersOnly => notes.with(state).warn(signal::CERTIFICATE_REMARK, summary),
         _ => notes.with(state).fail(signal::CERTIFICATE_UNUSABLE, summary),
     };
     walk.note_new(seen);
     outcome
+}
+
+/// Why OpenSSL does not take our certificate, or one above it, for its key or its signature.
+fn too_weak(own: &X509, chain: &[X509], notes: &mut Notes) -> Option<String> {
+    let above: Vec<X509> = chain.iter().filter(|it| *it != own).cloned().collect();
+    let error = nssight_openssl::takes(own, &above).err()?;
+    let weak = [signal::CHAIN_WEAK_KEY, signal::CHAIN_WEAK_SIGNATURE];
+    if !weak.contains(&error_info::signal(&error)) {
+        return None;
+    }
+    let level = nssight_openssl::security_level()?;
+    notes.put(fact::OPENSSL_SECURITY_LEVEL.number(level));
+    let mut facts = Facts::default();
+    Policy::of_openssl(level, None).facts(&mut facts);
+    notes.extend(facts);
+    Some(format!("OpenSSL does not take our certificate at security level {level}: {}", error.name))
 }
 
 /// Whether our certificate comes from a CA that is trusted here: nobody needs that, and a peer most often trusts the same.
@@ -113,8 +139,6 @@ fn by_dates(der: &[u8], issuers: &[Option<Validity>], notes: &mut Notes) -> Opti
     match derive::dates(validity, issuers, now.unix_timestamp(), ClockState::Plausible)? {
         State::Expired => Some((State::Expired, format!("our certificate expired on {until}"))),
         state => {
-            // Only NSS takes a certificate a day early; who has files meets others.
-            let state = if state == State::BeginsSoon { State::NotYetValid } else { state };
             Some((state, format!("our certificate is valid only from {from} on, the clock says {}", now.date())))
         }
     }

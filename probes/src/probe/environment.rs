@@ -6,12 +6,13 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use nssight_diagnosis::derive::dates;
-use nssight_diagnosis::fact::{Key, fact};
+use nssight_diagnosis::fact::{Facts, Key, fact};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{Layer, Notes, Outcome};
 use nssight_nss::{library, process};
 use time::OffsetDateTime;
 
+use crate::openssl_configuration::{self, Configuration};
 use crate::walk::{Probe, Walk};
 
 /// Nothing is needed: a broken configuration does not hide the host.
@@ -49,8 +50,6 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     if is_of_files { with_openssl() } else { with_nss() }
 }
 
-/// Where OpenSSL's own configuration is, unless the environment says otherwise (config(5)).
-const OPENSSL_CONFIGURATION: &str = "/etc/ssl/openssl.cnf";
 /// Variables that change what OpenSSL trusts, allows or tells.
 const OPENSSL_VARIABLES: &[&str] = &["OPENSSL_CONF", "OPENSSL_MODULES", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
@@ -64,8 +63,12 @@ fn with_openssl() -> Outcome {
     }
     this_process(&mut notes);
     // OpenSSL cannot be younger than now.
-    let installed = fs::metadata(OPENSSL_CONFIGURATION).ok().and_then(|meta| meta.modified().ok());
-    clock(notes, installed, version.to_owned())
+    let installed = fs::metadata(openssl_configuration::built_in()).ok().and_then(|meta| meta.modified().ok());
+    let configuration = Configuration::read();
+    let mut facts = Facts::default();
+    configuration.facts(&mut facts);
+    notes.extend(facts);
+    clock(notes, installed, version.to_owned(), configuration.remark())
 }
 
 fn with_nss() -> Outcome {
@@ -89,7 +92,7 @@ fn with_nss() -> Outcome {
     this_process(&mut notes);
     // The library's file cannot be younger than now.
     let installed = library::paths().into_iter().filter_map(|(_, path)| fs::metadata(path).ok()?.modified().ok()).max();
-    clock(notes, installed, format!("NSS {}, NSPR {}", library::nss_version(), library::nspr_version()))
+    clock(notes, installed, format!("NSS {}, NSPR {}", library::nss_version(), library::nspr_version()), None)
 }
 
 fn note_variables(names: &[&str], notes: &mut Notes) {
@@ -132,7 +135,8 @@ fn this_process(notes: &mut Notes) {
 }
 
 /// A clock that stands before the day the library was in use cannot judge a certificate.
-fn clock(mut notes: Notes, installed: Option<SystemTime>, library: String) -> Outcome {
+/// `remark` is what else there is to say.
+fn clock(mut notes: Notes, installed: Option<SystemTime>, library: String, remark: Option<String>) -> Outcome {
     let now = OffsetDateTime::now_utc();
     notes.put(fact::CLOCK_NOW.number(now.unix_timestamp()));
     if let Some(synchronised) = process::clock_is_synchronised() {
@@ -147,7 +151,10 @@ fn clock(mut notes: Notes, installed: Option<SystemTime>, library: String) -> Ou
             let summary = format!("the clock says {}, before the TLS library itself was installed", now.date());
             notes.warn(signal::HOST_REMARK, summary)
         }
-        fact::ClockState::Plausible => notes.pass(library),
+        fact::ClockState::Plausible => match remark {
+            Some(remark) => notes.warn(signal::TLS_CONFIGURATION_REMARK, remark),
+            None => notes.pass(library),
+        },
     }
 }
 

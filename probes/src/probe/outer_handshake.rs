@@ -13,6 +13,7 @@ use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
 use nssight_nss::kernel::tcp_info;
 use nssight_session::{Channel, Control, Kind, SessionError, SessionFacts, TcpTransport, TlsSession};
+use nssight_wire::Summary;
 
 use crate::client_certificate::{sent, withheld};
 use crate::session_facts::{self, FailedSession, Policy};
@@ -33,6 +34,10 @@ const BEFORE_GOING_ON: Duration = Duration::from_millis(150);
 const LEAST_PATIENCE: Duration = Duration::from_secs(2);
 /// The handshake shows how slow this peer is.
 const HANDSHAKES: u32 = 10;
+/// In TLS 1.2 the peer's Finished has come: who judges behind it does so at once, and says it in the next packet.
+const BEHIND_FINISHED: Duration = Duration::from_millis(250);
+/// The handshake shows how slow such a peer is too.
+const BEHIND_HANDSHAKES: u32 = 3;
 /// After our own end a peer that had not read our flight yet may still refuse it.
 const AFTERWARDS: Duration = Duration::from_millis(500);
 /// An alert or a KeyUpdate has less, with its content type and the seal around it (RFC 8446, 5.2, 4.6.3 and 6); a ticket has more.
@@ -244,7 +249,8 @@ impl Attempt {
     /// In TLS 1.3 the handshake is over for us before the peer has judged our certificate (RFC 8446, 4.4.2 and 6.2).
     /// Its word is waited for. A refusal is an alert or an end without one. A session ticket after a certificate request is an
     /// acceptance: OpenSSL, NSS, GnuTLS and Go make it from a handshake that is complete on their side. Data and close_notify
-    /// prove nothing, since a server may send both before it reads our flight (RFC 8446, 2).
+    /// prove nothing, since a server may send both before it reads our flight (RFC 8446, 2). In TLS 1.2 the handshake cannot end
+    /// before the peer has read our certificate; but some servers over GnuTLS judge it only then, as slapd and Exim do.
     fn wait_for_a_word(&mut self, client: &mut dyn TlsSession, notes: &mut Notes) -> Result<Word, SessionError> {
         let facts = client.facts();
         if facts.asked_for_certificate.is_none() {
@@ -254,13 +260,15 @@ impl Attempt {
             Some(false) => Word::GoesWithout,
             _ => Word::Accepted,
         };
-        let version = client.channel().map_or(0, |channel| channel.version);
-        if version < TlsVersion::Tls13.wire() {
+        let is_13 = client.channel().is_some_and(|channel| channel.version >= TlsVersion::Tls13.wire());
+        if self.goes_on && !is_13 {
             return Ok(goes_on);
         }
-        let usual = match self.goes_on {
-            true => BEFORE_GOING_ON,
-            false => LEAST_PATIENCE.max(self.started.elapsed() * HANDSHAKES),
+        let took = self.started.elapsed();
+        let usual = match (self.goes_on, is_13) {
+            (true, _) => BEFORE_GOING_ON,
+            (false, true) => LEAST_PATIENCE.max(took * HANDSHAKES),
+            (false, false) => (took * BEHIND_HANDSHAKES).clamp(BEHIND_FINISHED, LEAST_PATIENCE),
         };
         // What is left of the layer's time is also for the end.
         let left = self.control.left().saturating_sub(AFTERWARDS);
@@ -270,10 +278,11 @@ impl Attempt {
         if self.listen(client)? {
             return Ok(goes_on);
         }
+        let quiet = if is_13 { Word::Unconfirmed } else { goes_on };
         // Who has ended in order says nothing more, and our own end may find nobody.
         let has_ended = client.facts().alerts.iter().any(|alert| !alert.sent && alert.description == 0);
         if self.goes_on || has_ended {
-            return Ok(Word::Unconfirmed);
+            return Ok(quiet);
         }
         if self.is_lost() {
             return Err(SessionError::timed_out(AWAITING));
@@ -282,7 +291,7 @@ impl Attempt {
         self.control.set_deadline(Instant::now() + AFTERWARDS);
         client.finish()?;
         self.log.borrow_mut().finished();
-        Ok(if self.listen(client)? { goes_on } else { Word::Unconfirmed })
+        Ok(if self.listen(client)? { goes_on } else { quiet })
     }
 
     /// Whether our certificate did not even reach the peer's host: its kernel acknowledges what comes, whatever the peer does.
@@ -361,6 +370,14 @@ impl Attempt {
         }
     }
 
+    /// What the library of the session is not to use here; nothing where there is no session.
+    fn policy(&self, wire: &Summary) -> Option<Policy> {
+        match self.is_nss {
+            true => Some(Policy::of_this_process()),
+            false => Some(Policy::of_openssl(nssight_openssl::security_level()?, wire.client_hello.as_deref())),
+        }
+    }
+
     fn failed(&self, walk: &Walk<'_>, error: &SessionError, facts: &SessionFacts, mut notes: Notes) -> Outcome {
         let log = self.log.borrow();
         if self.is_bridge && log.summary().certificate_request.is_none() {
@@ -377,7 +394,7 @@ impl Attempt {
             our_cas: &self.our_cas,
             signer: self.signer,
             not_named: self.not_named.clone(),
-            policy: self.is_nss.then(Policy::of_this_process),
+            policy: self.policy(&log.summary()),
             store: trust_store::look(walk, facts, &log.server_certificates(), error),
             figures: self.control.last_figures(),
         };

@@ -103,6 +103,12 @@ impl FailedSession<'_> {
             let summary = "the crypto policy of this host leaves no signature algorithm to offer".to_owned();
             return Some((signal::NO_SIGNATURE_ALGORITHM, summary));
         }
+        if let (Code::OpenSsl(_), 0, signal::NO_CIPHERS | signal::NO_COMMON_CIPHER) =
+            (self.error.code, wire.bytes_sent, signal_of(self.error))
+        {
+            let summary = format!("OpenSSL has nothing to offer: {}", self.error.name);
+            return Some((signal::NO_CIPHERS, summary));
+        }
         let signs = self.is(ErrorCode::SEC_ERROR_INVALID_KEY) && self.facts.asked_for_certificate.is_some();
         signs.then(|| (signal::KEY_CANNOT_SIGN, "our private key could not sign in the handshake".to_owned()))
     }
@@ -125,6 +131,13 @@ impl FailedSession<'_> {
         let whose = match subject {
             Some(objection) if objection.depth > 0 => format!("the CA {}", objection.subject),
             _ => format!("{peer}'s certificate"),
+        };
+        // OpenSSL has one number for every certificate that has expired, and says which one it is.
+        let is_above = subject.is_some_and(|objection| objection.depth > 0);
+        let is_openssl = matches!(error.code, Code::Verify(_));
+        let shown = match shown {
+            signal::CHAIN_EXPIRED if is_above && is_openssl => signal::CHAIN_ISSUER_EXPIRED,
+            shown => shown,
         };
         let summary = match shown {
             signal::CHAIN_EXPIRED => format!("{whose} is outside its validity"),
@@ -287,6 +300,9 @@ impl FailedSession<'_> {
                 let summary = match &self.store.says {
                     Some(says) => {
                         format!("{} does not take {peer}'s certificate ({}): {says}", self.library(), self.error.name)
+                    }
+                    None if wire.bytes_sent == 0 => {
+                        format!("{} began no handshake: {}", self.library(), self.error.name)
                     }
                     None => format!("{peer} sent what {} does not take: {}", self.library(), self.error.name),
                 };

@@ -1,0 +1,204 @@
+//! Services that speak TLS beside what they are for: databases, directories, mail, monitoring.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::process::{geteuid, getgid, getuid};
+
+use crate::{Asks, Failure, Files, Setup, Tls};
+
+/// Nobody: what a server runs as that refuses to be root.
+const NOBODY: u32 = 65534;
+
+/// Lets whoever a server becomes into its directory, which root has to itself.
+fn open_up(directory: &Path) -> Result<(), Failure> {
+    let temporary = std::env::temp_dir();
+    for place in directory.ancestors().take_while(|place| **place != temporary && place.starts_with(&temporary)) {
+        fs::set_permissions(place, fs::Permissions::from_mode(0o711))?;
+    }
+    Ok(())
+}
+
+/// The command, as nobody where root runs this.
+fn not_as_root(program: &Path) -> Command {
+    if !geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    let id = NOBODY.to_string();
+    command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]).arg(program);
+    command
+}
+
+/// Where Debian and Fedora have the programs of PostgreSQL.
+fn of_postgresql(program: &str) -> Result<PathBuf, Failure> {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = versions.map(|version| version.path().join("bin").join(program)).collect();
+    found.push(Path::new("/usr/bin").join(program));
+    found.into_iter().find(|path| path.exists()).ok_or_else(|| format!("there is no {program} (make deps)").into())
+}
+
+/// It judges a certificate in the handshake, and that there is none where a user is authenticated, which is behind TLS.
+pub(crate) fn postgresql(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
+    let data = setup.directory.join("data");
+    open_up(setup.directory)?;
+    fs::create_dir(&data)?;
+    // It takes no directory and no key that others may read.
+    for (path, mode) in [(&data, 0o700), (&files.key, 0o600)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY))?;
+        }
+    }
+    let mut initdb = not_as_root(&of_postgresql("initdb")?);
+    initdb.args(["--no-sync", "--no-locale", "--auth=trust", "--username=postgres", "--pgdata"]).arg(&data);
+    let output = initdb.current_dir(&data).stdin(Stdio::null()).output()?;
+    if !output.status.success() {
+        return Err(format!("initdb: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    let wants = setup.asks.spelled(" clientcert=verify-ca", "", "");
+    fs::write(data.join("pg_hba.conf"), format!("hostssl all all 127.0.0.1/32 trust{wants}\n"))?;
+    let (certificate, key, ca) = (files.certificate.display(), files.key.display(), files.client_ca.display());
+    let version = setup.version.openssl_name();
+    let mut settings = format!(
+        "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = off\nssl = on\n\
+         shared_buffers = '1MB'\nmax_connections = 10\nssl_cert_file = '{certificate}'\nssl_key_file = '{key}'\n\
+         ssl_min_protocol_version = '{version}'\nssl_max_protocol_version = '{version}'\n"
+    );
+    if setup.asks != Asks::Nothing {
+        settings += &format!("ssl_ca_file = '{ca}'\n");
+    }
+    fs::write(data.join("postgresql.conf"), settings)?;
+    let mut command = not_as_root(&of_postgresql("postgres")?);
+    command.arg("-D").arg(data);
+    Ok(command)
+}
+
+/// On Debian it is linked with GnuTLS.
+fn slapd_at(scheme: &str, setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
+    let verify = setup.asks.spelled("demand", "try", "never");
+    let (certificate, key, ca) = (files.certificate.display(), files.key.display(), files.client_ca.display());
+    let priority = setup.version.gnutls_priority();
+    let text = format!(
+        "TLSCertificateFile {certificate}\nTLSCertificateKeyFile {key}\nTLSCACertificateFile {ca}\nTLSVerifyClient {verify}\n\
+         TLSCipherSuite {priority}\n"
+    );
+    let config = setup.directory.join("slapd.conf");
+    fs::write(&config, text)?;
+    let mut command = Command::new("/usr/sbin/slapd");
+    // With a level of debugging it stays in the foreground.
+    command.arg("-f").arg(config).args(["-h", &format!("{scheme}://127.0.0.1:{port}"), "-d", "0"]);
+    Ok(command)
+}
+
+/// TLS on request.
+pub(crate) fn slapd(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
+    slapd_at("ldap", setup, files, port)
+}
+
+/// TLS from the first byte.
+pub(crate) fn slapd_ldaps(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
+    slapd_at("ldaps", setup, files, port)
+}
+
+/// On Debian it is linked with GnuTLS.
+pub(crate) fn exim(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
+    let directory = setup.directory.display();
+    open_up(setup.directory)?;
+    fs::create_dir(setup.directory.join("spool"))?;
+    let (certificate, key, ca) = (files.certificate.display(), files.key.display(), files.client_ca.display());
+    let verify = setup.asks.spelled("tls_verify_hosts = *\n", "tls_try_verify_hosts = *\n", "");
+    let priority = setup.version.gnutls_priority();
+    let (user, group) = (getuid().as_raw(), getgid().as_raw());
+    let text = format!(
+        "primary_hostname = localhost\nspool_directory = {directory}/spool\nlog_file_path = {directory}/%slog\npid_file_path =\n\
+         exim_user = {user}\nexim_group = {group}\nlocal_interfaces = 127.0.0.1\ndaemon_smtp_ports = {port}\nkeep_environment =\nhost_lookup =\n\
+         rfc1413_query_timeout = 0s\ntls_advertise_hosts = *\ntls_certificate = {certificate}\ntls_privatekey = {key}\n\
+         tls_verify_certificates = {ca}\n{verify}tls_require_ciphers = {priority}\n"
+    );
+    let config = setup.directory.join("exim.conf");
+    fs::write(&config, text)?;
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644))?;
+    let mut command = Command::new("/usr/sbin/exim4");
+    command.arg("-C").arg(config).arg("-bdf");
+    Ok(command)
+}
+
+/// The name of this user, or of its group.
+fn own_name(which: &str) -> Result<String, Failure> {
+    let output = Command::new("id").arg(which).stdin(Stdio::null()).output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+/// It judges where a user logs in, which is behind TLS.
+pub(crate) fn dovecot(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
+    let directory = setup.directory.display();
+    open_up(setup.directory)?;
+    let (certificate, key, ca) = (files.certificate.display(), files.key.display(), files.client_ca.display());
+    let version = setup.version.openssl_name();
+    // It has a setting for the lowest version only.
+    let library = setup.directory.join("openssl.cnf");
+    let text = "openssl_conf = settings\n[settings]\nssl_conf = parts\n[parts]\nsystem_default = limits\n[limits]\n";
+    fs::write(&library, format!("{text}MinProtocol = {version}\nMaxProtocol = {version}\n"))?;
+    let verify = match setup.asks {
+        Asks::Nothing => String::new(),
+        asks => format!(
+            "ssl_ca = <{ca}\nssl_require_crl = no\nssl_verify_client_cert = yes\nauth_ssl_require_client_cert = {}\n",
+            asks.spelled("yes", "no", "no")
+        ),
+    };
+    // Nobody but root becomes another user, or changes its root.
+    let own = match geteuid().is_root() {
+        true => String::new(),
+        false => {
+            let (user, group) = (own_name("-un")?, own_name("-gn")?);
+            format!(
+                "default_internal_user = {user}\ndefault_login_user = {user}\ndefault_internal_group = {group}\nservice anvil {{\n  chroot =\n}}\n\
+                 service imap-login {{\n  chroot =\n}}\n"
+            )
+        }
+    };
+    let text = format!(
+        "base_dir = {directory}/run\nlog_path = /dev/stderr\nprotocols = imap\nssl = yes\nssl_cert = <{certificate}\nssl_key = <{key}\n\
+         import_environment = OPENSSL_CONF={}\nssl_min_protocol = {version}\n{verify}{own}\
+         service imap-login {{\n  inet_listener imap {{\n    address = 127.0.0.1\n    port = {port}\n  }}\n  \
+         inet_listener imaps {{\n    port = 0\n  }}\n}}\npassdb {{\n  driver = static\n  args = nopassword=y\n}}\n",
+        library.display()
+    );
+    let config = setup.directory.join("dovecot.conf");
+    fs::write(&config, text)?;
+    let mut command = Command::new("/usr/sbin/dovecot");
+    command.arg("-F").arg("-c").arg(config);
+    Ok(command)
+}
+
+/// Its TLS is that of Go.
+pub(crate) fn prometheus(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
+    let verify = setup.asks.spelled("RequireAndVerifyClientCert", "VerifyClientCertIfGiven", "NoClientCert");
+    let version = match setup.version {
+        Tls::V12 => "TLS12",
+        Tls::V13 => "TLS13",
+    };
+    let (certificate, key, ca) = (files.certificate.display(), files.key.display(), files.client_ca.display());
+    let authorities = match setup.asks {
+        Asks::Nothing => String::new(),
+        Asks::Required | Asks::Optional => format!("  client_ca_file: {ca}\n"),
+    };
+    let web = setup.directory.join("web.yml");
+    fs::write(
+        &web,
+        format!(
+            "tls_server_config:\n  cert_file: {certificate}\n  key_file: {key}\n{authorities}  client_auth_type: {verify}\n  \
+             min_version: {version}\n  max_version: {version}\n"
+        ),
+    )?;
+    let config = setup.directory.join("prometheus.yml");
+    fs::write(&config, "global: {}\n")?;
+    let mut command = Command::new("prometheus");
+    command.arg("--config.file").arg(config).arg("--web.config.file").arg(web).args(["--log.level", "error"]);
+    command.arg("--storage.tsdb.path").arg(setup.directory.join("data"));
+    command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+    Ok(command)
+}

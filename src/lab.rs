@@ -9,11 +9,11 @@ use std::process::{Command, ExitCode};
 
 use nssight_diagnosis::shell;
 use nssight_fixtures::deployment::Deployment;
-use nssight_fixtures::fault::{self, Change, Fault};
+use nssight_fixtures::fault::{self, Change, Fault, Target};
 use nssight_fixtures::nssdb::DbFormat;
 use tempfile::TempDir;
 
-use crate::cli::{DbFormatOption, LabCommand, OutputOptions};
+use crate::cli::{DbFormatOption, LabCommand, LabProfile, OutputOptions};
 use crate::exit;
 use nssight_reports::terminal;
 
@@ -26,12 +26,12 @@ pub(crate) fn run(command: LabCommand) -> ExitCode {
         Err(error) => return inconclusive(error),
     };
     match command {
-        LabCommand::List => list(&faults),
-        LabCommand::Run { faults: ids, output } => match Order::new(&faults, &ids) {
+        LabCommand::List { profile } => list(&faults, profile),
+        LabCommand::Run { faults: ids, profile, output } => match Order::new(&faults, &ids, profile) {
             Ok(order) => diagnose_once(&order, &output).unwrap_or_else(inconclusive),
             Err(trouble) => exit::usage(trouble),
         },
-        LabCommand::Up { faults: ids, dir, keep, db_format } => match Order::new(&faults, &ids) {
+        LabCommand::Up { faults: ids, profile, dir, keep, db_format } => match Order::new(&faults, &ids, profile) {
             Ok(order) => up(&order, dir, keep, db_format).unwrap_or_else(inconclusive),
             Err(trouble) => exit::usage(trouble),
         },
@@ -54,15 +54,21 @@ struct Order {
 }
 
 impl Order {
-    /// The faults of these ids together; without one, the healthy deployment.
-    fn new(all: &[Fault], ids: &[String]) -> Result<Self, String> {
-        let healthy = ["healthy".to_owned()];
+    /// The faults of these ids together; without one, what is healthy.
+    fn new(all: &[Fault], ids: &[String], profile: LabProfile) -> Result<Self, String> {
+        let healthy = [if profile == LabProfile::Tls { "files-well" } else { "healthy" }.to_owned()];
         let ids = if ids.is_empty() { &healthy[..] } else { ids };
         let find = |id: &String| {
             let found = all.iter().find(|fault| fault.id == *id);
             found.ok_or_else(|| format!("the lab has no fault \"{id}\"; `nssight lab list` shows them"))
         };
         let ordered = ids.iter().map(find).collect::<Result<Vec<&Fault>, String>>()?;
+        if profile == LabProfile::Tls
+            && let Some(other) = ordered.iter().find(|fault| !is_of(fault, profile))
+        {
+            let list = "`nssight lab list --profile tls` shows those of a TLS server";
+            return Err(format!("\"{}\" is a fault of a Sigul deployment; {list}", other.id));
+        }
         Ok(Self {
             titles: ordered.iter().map(|fault| fault.title.clone()).collect(),
             change: fault::combine(&ordered).map_err(|conflict| conflict.to_string())?,
@@ -72,9 +78,14 @@ impl Order {
     }
 }
 
-fn list(faults: &[Fault]) -> ExitCode {
+/// Whether a fault can be had there: what is no deployment is a TLS server.
+fn is_of(fault: &Fault, profile: LabProfile) -> bool {
+    (fault.change.target == Target::Deployment) == (profile == LabProfile::Sigul)
+}
+
+fn list(faults: &[Fault], profile: Option<LabProfile>) -> ExitCode {
     let mut out = terminal::stdout(terminal::Kind::Text);
-    for fault in faults {
+    for fault in faults.iter().filter(|fault| profile.is_none_or(|profile| is_of(fault, profile))) {
         if writeln!(out, "{:<34} {}", fault.id, fault.title).is_err() {
             break;
         }

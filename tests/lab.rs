@@ -215,3 +215,15 @@ fn a_server_that_has_not_said_so_has_not_accepted_us() {
     let (status, confidence, summary) = verdict(&answered);
     assert_eq!((status.as_str(), confidence.as_str()), ("pass", "certain"), "{summary}");
 }
+
+#[test]
+fn a_tls_server_and_files_are_a_lab_too() {
+    let healthy = run(binary().args(["lab", "run", "--profile", "tls", "--format", "json"])).report();
+    assert_eq!(healthy["verdict"]["status"], "pass", "{healthy:#}");
+    assert_eq!(healthy["target"]["credentials"], "files");
+    let faulty =
+        run(binary().args(["lab", "run", "--profile", "tls", "--fault", "files-not-tls", "--format", "json"])).report();
+    assert_eq!(faulty["verdict"]["cause"], "not-tls", "{faulty:#}");
+    let other = binary().args(["lab", "run", "--profile", "tls", "--fault", "no-server"]).output().unwrap();
+    assert_eq!(other.status.code(), Some(2));
+}

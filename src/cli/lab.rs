@@ -10,17 +10,23 @@ use super::output::{OutputOptions, TableFormat};
 pub(crate) enum LabCommand {
     /// Start the lab, diagnose it, and stop it
     Run {
-        /// A fault to order; several are had together
+        /// A fault to order; may be repeated
         #[arg(long = "fault", value_name = "ID")]
         faults: Vec<String>,
+        /// What to set up: a Sigul deployment, or a TLS server whose client has its certificate in files
+        #[arg(long, value_enum, default_value_t = LabProfile::Sigul)]
+        profile: LabProfile,
         #[command(flatten)]
         output: OutputOptions,
     },
     /// Start the lab and leave it running until Ctrl-C
     Up {
-        /// A fault to order; several are had together
+        /// A fault to order; may be repeated
         #[arg(long = "fault", value_name = "ID")]
         faults: Vec<String>,
+        /// What to set up: a Sigul deployment, or a TLS server whose client has its certificate in files
+        #[arg(long, value_enum, default_value_t = LabProfile::Sigul)]
+        profile: LabProfile,
         /// Put everything into this directory, which stays
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
@@ -32,7 +38,20 @@ pub(crate) enum LabCommand {
         db_format: DbFormatOption,
     },
     /// List the faults that can be ordered
-    List,
+    List {
+        /// Only those of this profile
+        #[arg(long, value_enum)]
+        profile: Option<LabProfile>,
+    },
+}
+
+/// What the lab sets up.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LabProfile {
+    /// A Sigul bridge and a server behind it
+    Sigul,
+    /// A TLS server that asks for a client certificate
+    Tls,
 }
 
 /// A format of NSS's databases.

@@ -27,7 +27,7 @@ pub(crate) use check::{CheckFormat, CheckOptions, CheckOutputOptions, CheckWalkO
 pub(crate) use clients::{ClientsOptions, KeepOptions, ProcessModelOptions};
 pub(crate) use db::{CompareOptions, DbCommand, InspectOptions};
 pub(crate) use exporter::ExporterOptions;
-pub(crate) use lab::{DbFormatOption, LabCommand, SelftestOptions};
+pub(crate) use lab::{DbFormatOption, LabCommand, LabProfile, SelftestOptions};
 pub(crate) use listen::ListenOptions;
 pub(crate) use lists::{CausesOptions, Document, ListOptions, ManualOptions, SchemaOptions};
 pub(crate) use output::{Colour, Format, OutputOptions, TableFormat, TableOptions};

@@ -138,8 +138,6 @@ fn by_dates(der: &[u8], issuers: &[Option<Validity>], notes: &mut Notes) -> Opti
     notes.put(fact::OUR_CERTIFICATE_VALID.text(format!("{from} to {until} ({days} days left)")));
     match derive::dates(validity, issuers, now.unix_timestamp(), ClockState::Plausible)? {
         State::Expired => Some((State::Expired, format!("our certificate expired on {until}"))),
-        state => {
-            Some((state, format!("our certificate is valid only from {from} on, the clock says {}", now.date())))
-        }
+        state => Some((state, format!("our certificate is valid only from {from} on, the clock says {}", now.date()))),
     }
 }

@@ -33,6 +33,7 @@ pub mod session_facts;
 pub mod settings;
 mod sockets;
 pub mod starttls;
+mod system_authorities;
 pub mod target;
 mod token;
 pub mod trust_store;

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::credentials::{Block, Content, Fault, Found, Key};
 use crate::files::{self, PATIENCE};
+use crate::system_authorities;
 use crate::target::Files;
 use crate::walk::{Probe, Walk};
 
@@ -234,6 +235,7 @@ fn key(files: &Files, found: &mut Found, notes: &mut Notes) -> Option<String> {
 fn authorities(files: &Files, found: &mut Found, notes: &mut Notes) -> Option<String> {
     if files.authorities.is_none() && files.directory.is_none() {
         notes.put(Authorities::Systems);
+        system_authorities::note(notes);
         return None;
     }
     let mut all = Vec::new();

@@ -1,6 +1,6 @@
 //! `password`, for keys in files: does the password from this source open the key, or the PKCS#12 file?
 
-use nssight_diagnosis::fact::fact::{self, KeyPasswordState as State};
+use nssight_diagnosis::fact::fact::{self, CertificateFileState, KeyPasswordState as State};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{Layer, Notes, Outcome};
 use openssl::error::ErrorStack;
@@ -46,9 +46,15 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     }
 }
 
+/// What stands before a key in PEM (RFC 7468).
+const PEM: &[u8] = b"-----BEGIN ";
+
 fn open(bytes: &[u8], secret: &[u8]) -> Result<PKey<Private>, ErrorStack> {
-    PKey::private_key_from_pem_passphrase(bytes, secret)
-        .or_else(|_| PKey::private_key_from_pkcs8_passphrase(bytes, secret))
+    // The error of the form that it has not would say nothing.
+    match bytes.windows(PEM.len()).any(|window| window == PEM) {
+        true => PKey::private_key_from_pem_passphrase(bytes, secret),
+        false => PKey::private_key_from_pkcs8_passphrase(bytes, secret),
+    }
 }
 
 fn unlock(
@@ -76,6 +82,11 @@ fn unlock(
                 None => notes.pass(summary),
             }
         }
+        Err(errors) if is_unsupported(&errors) => {
+            found.key = Some(Key::Locked(bytes));
+            let summary = "the private key is encrypted with an algorithm that this OpenSSL does not offer";
+            refused(&errors, summary, notes)
+        }
         Err(_) => {
             notes.put(State::Wrong);
             found.key = Some(Key::Locked(bytes));
@@ -89,6 +100,19 @@ fn is_unsupported(errors: &ErrorStack) -> bool {
     errors.errors().iter().any(|error| error.reason().is_some_and(|reason| reason.contains("unsupported")))
 }
 
+/// Whether the file has nothing that a password is tried with (RFC 7292, 4).
+fn is_without_code(errors: &ErrorStack) -> bool {
+    errors.errors().iter().any(|error| error.reason() == Some("mac absent"))
+}
+
+/// No password was tried.
+fn refused(errors: &ErrorStack, summary: &str, mut notes: Notes) -> Outcome {
+    notes.put(State::NotTried);
+    let why = errors.errors().iter().filter_map(|error| error.reason()).collect::<Vec<_>>().join("; ");
+    notes.put(fact::CREDENTIALS_TROUBLE.text(why));
+    notes.fail(signal::PKCS12_REFUSED, summary)
+}
+
 fn unpack(found: &mut Found, packed: &[u8], secret: Option<&Vec<u8>>, source: &str, mut notes: Notes) -> Outcome {
     let text = match secret.map(|secret| std::str::from_utf8(secret)) {
         Some(Ok(text)) => text,
@@ -98,11 +122,12 @@ fn unpack(found: &mut Found, packed: &[u8], secret: Option<&Vec<u8>>, source: &s
     let file = match opened {
         Ok(file) => file,
         Err(errors) if is_unsupported(&errors) => {
-            notes.put(State::NotTried);
-            let why = errors.errors().iter().filter_map(|error| error.reason()).collect::<Vec<_>>().join("; ");
-            notes.put(fact::CREDENTIALS_TROUBLE.text(why));
             let summary = "the PKCS#12 file is encrypted with an algorithm that this OpenSSL does not offer";
-            return notes.fail(signal::PKCS12_REFUSED, summary);
+            return refused(&errors, summary, notes);
+        }
+        Err(errors) if is_without_code(&errors) => {
+            let summary = "the PKCS#12 file has no code over it that shows whether a password is right (MAC), and OpenSSL takes none without";
+            return refused(&errors, summary, notes);
         }
         Err(_) if secret.is_none() => {
             notes.put(State::NoneGiven);
@@ -121,5 +146,10 @@ fn unpack(found: &mut Found, packed: &[u8], secret: Option<&Vec<u8>>, source: &s
         found.key = file.pkey.map(Key::Open);
     }
     notes.put(State::Right);
+    if found.chain.is_empty() {
+        notes.put(CertificateFileState::WithoutCertificate);
+        let summary = "the PKCS#12 file has no certificate";
+        return notes.fail_of(Layer::Credentials, signal::CREDENTIALS_UNUSABLE, summary);
+    }
     notes.pass("the PKCS#12 file opens")
 }

@@ -109,6 +109,9 @@ struct Component {
     supported_by: Vec<Block>,
     #[serde(default)]
     excluded_by: Vec<Block>,
+    /// It is one of them only where these were observed.
+    #[serde(default)]
+    only_with: Conditions,
     #[serde(default)]
     rare: bool,
     tell: Option<String>,
@@ -244,10 +247,11 @@ impl Tables<'_> {
     fn components(&self, components: &[Component], of: Whose, place: &str) -> String {
         slice(components.iter().map(|component| {
             format!(
-                "Fault {{ component: Component::{}, supported_by: {}, excluded_by: {}, rare: {}, tell: {} }}",
+                "Fault {{ component: Component::{}, supported_by: {}, excluded_by: {}, only_with: {}, rare: {}, tell: {} }}",
                 camel(&component.is),
                 self.blocks(&component.supported_by, place),
                 self.blocks(&component.excluded_by, place),
+                self.conditions(&component.only_with, place),
                 component.rare,
                 optional(&component.tell, |tell| text(tell, of))
             )
@@ -334,7 +338,9 @@ const FOREIGN_TO_FILES: [&str; 9] =
     ["NSS", "NSPR", "SEC_ERROR", "SSL_ERROR", "database", "certutil", "nickname", "bridge", "Sigul"];
 
 fn is_foreign(text: &str) -> bool {
-    FOREIGN_TO_FILES.iter().any(|word| text.contains(word))
+    // At the beginning of a word: OPENSSL has NSS in it.
+    let begins = |at: usize| !text[..at].ends_with(|before: char| before.is_ascii_alphanumeric());
+    FOREIGN_TO_FILES.iter().any(|word| text.match_indices(word).any(|(at, _)| begins(at)))
 }
 
 /// All wordings of a text. What speaks of a database is not said to who has files.

@@ -264,6 +264,8 @@ pub struct Fault {
     pub supported_by: &'static [Block],
     /// What rules it out.
     pub excluded_by: &'static [Block],
+    /// It is one of them only where these were observed: what one kind of credentials has is no rival where nobody knows the kind.
+    pub only_with: &'static [Condition],
     /// Hardly ever.
     pub rare: bool,
     /// How to see that it is this one's.

@@ -357,8 +357,11 @@ fn first_aid(block: &Block, place: &Place<'_>) -> Option<String> {
 
 /// Whose fault it is, as far as facts tell, and whose it may be as well.
 fn fault(faults: &'static [Fault], place: &Place<'_>) -> (Component, Vec<&'static Fault>) {
-    let mut left: Vec<&'static Fault> =
-        faults.iter().filter(|fault| !fault.excluded_by.iter().any(|block| place.all(block))).collect();
+    let is_open = |fault: &&'static Fault| {
+        let is_one = fault.only_with.iter().all(|condition| place.holds(condition) == Some(true));
+        is_one && !fault.excluded_by.iter().any(|block| place.all(block))
+    };
+    let mut left: Vec<&'static Fault> = faults.iter().filter(is_open).collect();
     let support = |fault: &Fault| {
         let held = fault.supported_by.iter().filter(|block| place.all(block)).map(|block| block.grade);
         held.max().unwrap_or(Grade::Nothing)

@@ -152,7 +152,8 @@ fn write(report: &Report, who: Option<(u64, std::net::SocketAddr)>, options: &Li
     if let Some((number, from)) = who {
         writeln!(out, "connection {number} from {from}")?;
     }
-    let mut human = Human::new(&mut out, terminal::width(io::stdout().is_terminal()), detail);
+    let on_terminal = io::stdout().is_terminal();
+    let mut human = Human::new(&mut out, terminal::width(on_terminal), detail);
     let is_new = |finding: &&Finding| who.is_none() || finding.layer >= Layer::Tcp;
     report.probes.iter().filter(is_new).try_for_each(|finding| human.layer(finding))?;
     human.verdict(report)?;

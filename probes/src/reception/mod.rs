@@ -179,11 +179,12 @@ fn farewell(session: &mut OpenSslSession) -> String {
         Ok(count) => {
             let said = buffer.get(..count).unwrap_or_default();
             let first = said.split(|byte| *byte == b'\n').next().unwrap_or_default();
-            let line = nssight_wire::escape_bytes(first.trim_ascii_end(), 80);
-            if is_http(first) && session.write(ANSWER.as_bytes()).is_ok() {
-                format!("it asked \"{line}\", and was answered")
-            } else {
-                format!("it said \"{line}\"")
+            // What it asks for may have a secret in it.
+            let method = first.split(|byte| *byte == b' ').next().unwrap_or_default();
+            let method = nssight_wire::escape_bytes(method, 8);
+            match is_http(first) && session.write(ANSWER.as_bytes()).is_ok() {
+                true => format!("it sent a request of HTTP ({method}), and was answered"),
+                false => format!("it sent {count} bytes"),
             }
         }
         Err(error) => match error.kind {

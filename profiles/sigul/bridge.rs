@@ -70,7 +70,8 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let waits = Rc::new(Cell::new(false));
     let transport = InnerTransport::new(tunnel.clone(), log.clone(), waits.clone());
     let versions = (target.tls.value.0.wire(), target.tls.value.1.wire());
-    let options = TlsOptions { host: &server, versions, client_auth: walk.client_auth(), alpn: &[], authorities: Vec::new() };
+    let options =
+        TlsOptions { host: &server, versions, client_auth: walk.client_auth(), alpn: &[], authorities: Vec::new() };
     let inner = TlsClient::new(&nss, Box::new(transport), options).and_then(|mut client| match client.handshake() {
         // The ClientHello is out, and nothing is waited for yet.
         Err(error) if error.code == ErrorCode::PR_WOULD_BLOCK_ERROR => Ok(client),

@@ -61,6 +61,9 @@ pub(crate) fn page(all: &[Tried<'_>]) -> String {
     text
 }
 
+/// The verdicts of one row, by engine and column.
+type Cells<'a> = BTreeMap<(Engine, &'a str), Vec<String>>;
+
 /// A row for each fault, and a column for each peer that any of them was tried with.
 fn table(all: &[&Tried<'_>], text: &mut String) {
     let is_in = |peer: &&Peer| all.iter().any(|tried| tried.peer.name == peer.name);
@@ -70,7 +73,7 @@ fn table(all: &[&Tried<'_>], text: &mut String) {
     text.push_str("\n|---|---|");
     text.push_str(&"---|".repeat(peers.len()));
     text.push('\n');
-    let mut rows: Vec<(&str, BTreeMap<(Engine, &str), Vec<String>>)> = Vec::new();
+    let mut rows: Vec<(&str, Cells)> = Vec::new();
     for tried in all {
         let title = tried.fault.title.as_str();
         if rows.last().is_none_or(|(last, _)| *last != title) {

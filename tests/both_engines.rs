@@ -138,7 +138,9 @@ fn rows() -> Vec<Row> {
     for fault in fault::all().expect("the list").into_iter().filter(|fault| fault.flags.is_empty()) {
         // A line of a configuration is no option.
         let is_of_options = fault.layer.as_deref() != Some("config");
-        if fault.environment.is_empty() && fault.nss_before.is_none() && is_of_options {
+        // Nor is a server that is looked at itself a peer.
+        let is_a_client = !matches!(fault.change.target, Target::Serving | Target::ServingFiles);
+        if fault.environment.is_empty() && fault.nss_before.is_none() && is_of_options && is_a_client {
             add(fault.title, fault.change);
         }
     }

@@ -1,6 +1,7 @@
 //! `nssight clients`: the same handshake, with the same certificate, by every client that this host has.
 
 mod attempt;
+mod curl;
 mod double_tls;
 mod keep;
 mod openssl;
@@ -11,12 +12,14 @@ mod python;
 mod table;
 mod tstclnt;
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use nssight_diagnosis::Layer;
+use nssight_probes::target::{Engine, Files};
 use nssight_reports::terminal;
 use nssight_runner::{passwords, worker};
 use schemars::JsonSchema;
@@ -24,7 +27,8 @@ use serde::Serialize;
 
 use crate::cli::{ClientsOptions, TableFormat};
 use crate::settings::{self, Wanted};
-use crate::{exit, others};
+use crate::others::{self, Opened};
+use crate::exit;
 pub(crate) use double_tls::SCRIPT as DOUBLE_TLS_CLIENT;
 pub(crate) use keep::keep;
 
@@ -47,6 +51,26 @@ pub(crate) struct Comparison {
 
 type Try<'a> = Box<dyn Fn(&Job<'_>) -> io::Result<Attempt> + 'a>;
 
+fn with_database(python: &Path) -> Vec<Try<'_>> {
+    vec![
+        Box::new(own::attempt),
+        Box::new(|job| Ok(openssl::attempt(job))),
+        Box::new(|job| tstclnt::attempt(job, None)),
+        Box::new(move |job| python::attempt(job, python)),
+    ]
+}
+
+/// NSS trusts only what it is told to, so that it is asked only where somebody names CAs.
+fn with_files<'a>(files: &'a Files, python: &'a Path) -> Vec<Try<'a>> {
+    let mut clients: Vec<Try<'a>> = vec![Box::new(|job| own::with_files(job, files, Engine::Openssl))];
+    if files.authorities.is_some() || files.directory.is_some() {
+        clients.push(Box::new(|job| own::with_files(job, files, Engine::Nss)));
+    }
+    clients.push(Box::new(|job| curl::attempt(job, files)));
+    clients.push(Box::new(move |job| python::ssl(job, python, files)));
+    clients
+}
+
 pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
     worker::protect();
     let (config, overrides) = (options.config.as_deref(), options.overrides());
@@ -66,18 +90,18 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
     let Some(bridge) = &target.bridge else {
         return exit::usage("there is no peer to connect to: name one with --bridge");
     };
-    if target.files().is_some() {
-        return exit::usage("the clients are compared with an NSS database: give --db");
-    }
     let nickname = target.nickname().map(|nickname| nickname.value.as_str());
     let password = password.as_ref().and_then(|password| passwords::bytes_for(password, nickname));
-    let opened = match others::open_for_others(target.argument(), target.load_modules) {
-        Ok(opened) => opened,
-        Err(code) => return code,
+    let opened = match target.files() {
+        Some(_) => None,
+        None => match others::open_for_others(target.argument(), target.load_modules) {
+            Ok(opened) => Some(opened),
+            Err(code) => return code,
+        },
     };
     let mut job = Job {
         target,
-        database: opened.argument(),
+        database: opened.as_ref().map_or(OsStr::new(""), Opened::argument),
         host: &bridge.value.host,
         port: bridge.value.port,
         password: password.as_ref(),
@@ -85,20 +109,18 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
     };
 
     let python = options.python.as_deref().unwrap_or(Path::new(PYTHON));
-    let mut clients: Vec<Try<'_>> = vec![
-        Box::new(own::attempt),
-        Box::new(|job| Ok(openssl::attempt(job))),
-        Box::new(|job| tstclnt::attempt(job, None)),
-        Box::new(|job| python::attempt(job, python)),
-    ];
-    if opened.is_copy() && options.admin_password_file.is_some() {
+    let mut clients = match target.files() {
+        Some(files) => with_files(files, python),
+        None => with_database(python),
+    };
+    if opened.as_ref().is_some_and(Opened::is_copy) && options.admin_password_file.is_some() {
         terminal::say(format_args!(
             "the double-TLS client is left out: it opens the database itself, and only a copy may be opened here"
         ));
     } else if let (Some(config), Some(admin)) = (&options.config, &options.admin_password_file) {
         clients.push(Box::new(|job| double_tls::attempt(job, python, config, admin)));
     }
-    if let Some(file) = &options.tstclnt_w {
+    if let Some(file) = options.tstclnt_w.as_ref().filter(|_| target.files().is_none()) {
         clients.push(Box::new(|job| tstclnt::attempt(job, Some(file))));
     }
     terminal::say(format_args!(

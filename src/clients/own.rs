@@ -1,20 +1,47 @@
-//! nssight itself, over NSS: a diagnosis up to the handshake.
+//! nssight itself: a diagnosis up to the handshake.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 
 use nssight_diagnosis::fact::{Word, fact};
 use nssight_diagnosis::{Layer, Status};
 use nssight_probes::Report;
+use nssight_probes::target::{Engine, Files};
 
 use super::attempt::{Attempt, Job, Outcome};
 
 pub(super) fn attempt(job: &Job<'_>) -> io::Result<Attempt> {
-    let mut attempt = Attempt::new("nssight", true, "NSS_Initialize, read-only", "callback");
+    let attempt = Attempt::new("nssight", true, "NSS_Initialize, read-only", "callback");
+    let mut words = vec!["--password-stdin".into(), "--db".into(), job.target.argument().to_owned()];
+    words.extend(["--bridge".into(), target_of(job).into()]);
+    run(job, words, attempt)
+}
+
+/// The same with certificates in files, over either library.
+pub(super) fn with_files(job: &Job<'_>, files: &Files, engine: Engine) -> io::Result<Attempt> {
+    let (name, library) = match engine {
+        Engine::Openssl => ("nssight", "openssl"),
+        Engine::Nss => ("nssight over NSS", "nss"),
+    };
+    let attempt = Attempt::new(name, engine == Engine::Nss, "files read by nssight", "tried on the files");
+    let mut words: Vec<OsString> = vec![target_of(job).into(), "--engine".into(), library.into()];
+    for (option, file) in [
+        ("--cert", &files.certificate),
+        ("--key", &files.key),
+        ("--cacert", &files.authorities),
+        ("--capath", &files.directory),
+    ] {
+        words.extend(file.iter().flat_map(|file| [option.into(), file.value.clone().into_os_string()]));
+    }
+    words.extend(job.password.map(|_| "--password-stdin".into()));
+    run(job, words, attempt)
+}
+
+fn run(job: &Job<'_>, words: Vec<OsString>, mut attempt: Attempt) -> io::Result<Attempt> {
     let target = job.target;
     let mut command = Command::new("/proc/self/exe");
-    command.args(["diagnose", "--until", "outer-handshake", "--format", "json", "--password-stdin", "--db"]);
-    command.arg(target.argument()).args(["--bridge", &target_of(job)]);
+    command.args(["diagnose", "--until", "outer-handshake", "--format", "json"]).args(words);
     command.args(["--timeout", &target.timeout.as_secs_f64().to_string(), "--connect"]);
     command.args(["--tls-min", &target.tls.value.0.to_string(), "--tls-max", &target.tls.value.1.to_string()]);
     command.args(target.load_modules.then_some("--load-modules"));
@@ -33,7 +60,10 @@ pub(super) fn attempt(job: &Job<'_>) -> io::Result<Attempt> {
             String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default()
         ))
     })?;
-    attempt.library = format!("NSS {}", report.tool.nss);
+    attempt.library = match attempt.uses_nss {
+        true => format!("NSS {}", report.tool.nss),
+        false => openssl::version::version().split_whitespace().take(2).collect::<Vec<_>>().join(" "),
+    };
     let passed =
         |layer| report.probes.iter().any(|it| it.layer == layer && matches!(it.status, Status::Pass | Status::Warn));
     attempt.connected = passed(Layer::Tcp);

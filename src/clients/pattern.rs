@@ -65,8 +65,8 @@ impl Pattern {
             ),
             (all, count) if all == count && failed.iter().all(|it| it.outcome == Outcome::FailedLocally) => (
                 Kind::AllFailLocally,
-                "every client fails at the database, also the one that reads its files without NSS: password, key or \
-                 certificate. Nobody came to a handshake with this certificate, so the peer is not to blame"
+                "every client fails before it connects, whatever library it reads the certificate and the key with: password, key \
+                 or certificate. Nobody came to a handshake with this certificate, so the peer is not to blame"
                     .to_owned(),
             ),
             (all, count) if all == count && libraries(true) && libraries(false) => (

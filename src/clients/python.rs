@@ -1,13 +1,14 @@
-//! python-nss, by a script of nssight's own.
+//! Python: its binding of NSS, and its own ssl over OpenSSL, each by a script of nssight's own.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use nssight_probes::target::{Files, Setting};
 use nssight_runner::worker;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::attempt::{Attempt, Job, Outcome};
@@ -39,16 +40,42 @@ pub(super) fn attempt(job: &Job<'_>, python: &Path) -> io::Result<Attempt> {
         "timeout": job.target.timeout.as_secs().max(1),
         "listen": job.listen.as_millis() as u64,
     });
+    run(job, python, include_str!("handshake.py"), &task, &mut attempt)?;
+    Ok(attempt)
+}
+
+/// Python's own ssl, with certificates in files.
+pub(super) fn ssl(job: &Job<'_>, python: &Path, files: &Files) -> io::Result<Attempt> {
+    let mut attempt = Attempt::new("python-ssl", false, "load_cert_chain", "callback");
+    let (low, high) = job.target.tls.value;
+    let path = |file: &Option<Setting<PathBuf>>| file.as_ref().map(|file| file.value.to_string_lossy().into_owned());
+    let task = json!({
+        "cert": path(&files.certificate),
+        "key": path(&files.key),
+        "cacert": path(&files.authorities),
+        "capath": path(&files.directory),
+        "host": job.host,
+        "port": job.port,
+        "tls": [low.to_string(), high.to_string()],
+        "timeout": job.target.timeout.as_secs().max(1),
+        "listen": job.listen.as_millis() as u64,
+    });
+    run(job, python, include_str!("ssl_client.py"), &task, &mut attempt)?;
+    Ok(attempt)
+}
+
+/// Runs a script that reads one line of JSON and the password, and says a line of JSON for each step.
+fn run(job: &Job<'_>, python: &Path, script: &str, task: &Value, attempt: &mut Attempt) -> io::Result<()> {
     let mut input = Zeroizing::new(Vec::with_capacity(4096));
-    worker::write_task(&mut *input, &task)?;
+    worker::write_task(&mut *input, task)?;
     input.extend_from_slice(job.password.map(|password| password.as_slice()).unwrap_or_default());
     let mut command = Command::new(python);
-    command.args(["-c", include_str!("handshake.py")]);
+    command.args(["-c", script]);
     let finished = match program::run(command, &input, None, job.target.timeout + job.listen + GRACE) {
         Ok(finished) => finished,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             attempt.outcome = Outcome::Absent;
-            return Ok(attempt);
+            return Ok(());
         }
         Err(error) => return Err(error),
     };
@@ -57,12 +84,12 @@ pub(super) fn attempt(job: &Job<'_>, python: &Path) -> io::Result<Attempt> {
         // Without the module there is nothing to compare.
         attempt.outcome = Outcome::Absent;
         attempt.error = finished.stderr.lines().last().map(str::to_owned);
-        return Ok(attempt);
+        return Ok(());
     }
     let mut ready = false;
     for line in lines {
         if let Some(version) = line.version {
-            attempt.library = format!("NSS {version}");
+            attempt.library = if attempt.uses_nss { format!("NSS {version}") } else { first_two(&version) };
         }
         ready |= line.ready;
         attempt.connected |= line.connected;
@@ -77,5 +104,10 @@ pub(super) fn attempt(job: &Job<'_>, python: &Path) -> io::Result<Attempt> {
         attempt.outcome = Outcome::FailedToConnect;
     }
     attempt.settle();
-    Ok(attempt)
+    Ok(())
+}
+
+/// `OpenSSL 3.0.19` of all that it says.
+fn first_two(version: &str) -> String {
+    version.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
 }

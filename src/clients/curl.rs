@@ -1,0 +1,92 @@
+//! `curl`, with certificates in files: a handshake, and `HEAD /` behind it.
+
+use std::io;
+use std::process::Command;
+use std::time::Duration;
+
+use nssight_probes::target::{Files, TlsVersion};
+use zeroize::Zeroizing;
+
+use super::attempt::{Attempt, Job, Outcome};
+use super::program;
+
+/// Over the time of a layer, for its start.
+const GRACE: Duration = Duration::from_secs(2);
+/// What curl says of itself behind what it did: connects, moments at which TCP and TLS were up, and who verified.
+const TOLD: &str = "%{num_connects} %{time_connect} %{time_appconnect}";
+/// Exit codes behind a handshake that are about the session (curl(1), EXIT CODES): a connection that broke, as a refusal of our
+/// certificate in TLS 1.3 does. Others are about HTTP, which the peer need not speak.
+const OF_THE_SESSION: [i32; 3] = [35, 55, 56];
+
+pub(super) fn attempt(job: &Job<'_>, files: &Files) -> io::Result<Attempt> {
+    let mut attempt = Attempt::new("curl", false, "its own reading of the files", "a line of its configuration");
+    let mut command = Command::new("curl");
+    command.args(["--disable", "--silent", "--show-error", "--head", "--output", "/dev/null", "--noproxy", "*"]);
+    command.args(["--write-out", TOLD, "--config", "-"]);
+    let seconds = job.target.timeout.as_secs_f64().to_string();
+    command.args(["--connect-timeout", &seconds, "--max-time", &seconds]);
+    let (low, high) = job.target.tls.value;
+    command.args([format!("--tlsv{}", number(low)), "--tls-max".to_owned(), number(high)]);
+    for (option, file) in [
+        ("--cert", &files.certificate),
+        ("--key", &files.key),
+        ("--cacert", &files.authorities),
+        ("--capath", &files.directory),
+    ] {
+        if let Some(file) = file {
+            command.arg(option).arg(&file.value);
+        }
+    }
+    command.arg(url(job));
+    // Its configuration comes by standard input, where nobody else sees the password.
+    let mut input = Zeroizing::new(Vec::with_capacity(1024));
+    if let Some(password) = job.password.filter(|password| !password.is_empty()) {
+        input.extend_from_slice(b"pass = \"");
+        for byte in password.iter() {
+            if matches!(byte, b'"' | b'\\') {
+                input.push(b'\\');
+            }
+            input.push(*byte);
+        }
+        input.extend_from_slice(b"\"\n");
+    }
+    let finished = match program::run(command, &input, None, job.target.timeout + GRACE) {
+        Ok(finished) => finished,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            attempt.outcome = Outcome::Absent;
+            return Ok(attempt);
+        }
+        Err(error) => return Err(error),
+    };
+    let moments: Vec<f64> = finished.stdout.split_whitespace().map_while(|word| word.parse().ok()).collect();
+    let reached = |place: usize| moments.get(place).is_some_and(|moment| *moment > 0.0);
+    attempt.connected = reached(1);
+    attempt.handshake = reached(2);
+    let said = finished.stderr.lines().next_back().map(|line| line.trim_start_matches("curl: ").to_owned());
+    let counts = match finished.code {
+        Some(0) => false,
+        Some(code) => !attempt.handshake || OF_THE_SESSION.contains(&code),
+        None => !attempt.handshake,
+    };
+    if counts {
+        attempt.error = Some(said.unwrap_or_else(|| "it was not done in time".to_owned()));
+        // 6 and 7: no name, no connection.
+        if matches!(finished.code, Some(6 | 7)) {
+            attempt.outcome = Outcome::FailedToConnect;
+        }
+    }
+    attempt.settle();
+    Ok(attempt)
+}
+
+fn url(job: &Job<'_>) -> String {
+    match job.host.contains(':') {
+        true => format!("https://[{}]:{}/", job.host, job.port),
+        false => format!("https://{}:{}/", job.host, job.port),
+    }
+}
+
+/// As curl's options have it: 1.2.
+fn number(version: TlsVersion) -> String {
+    version.to_string().trim_start_matches("tls").to_owned()
+}

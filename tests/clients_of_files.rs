@@ -12,7 +12,7 @@ fn compared(change: &str) -> Value {
     let change = Change { target: Target::Files, ..toml::from_str(change).expect("a change") };
     let directory = tempfile::tempdir().expect("a directory");
     let lab = Deployment::start(directory.path(), &change, DbFormat::Sql).expect("a lab");
-    let mut words = lab.words();
+    let mut words = lab.words().to_vec();
     // The peer is an option here.
     let place = words.iter().position(|word| word.to_string_lossy().starts_with("localhost:")).expect("a peer");
     words.insert(place, "--bridge".into());
@@ -24,7 +24,7 @@ fn outcomes(document: &Value) -> Vec<(&str, &str)> {
     clients.iter().map(|it| (it["client"].as_str().unwrap_or("-"), it["outcome"].as_str().unwrap_or("-"))).collect()
 }
 
-const ALL: [&str; 4] = ["nssight", "nssight over NSS", "curl", "python-ssl"];
+const ALL: [&str; 4] = ["nssight", "nssight over NSS", "python-ssl", "curl"];
 
 #[test]
 fn all_get_through_to_a_healthy_peer() {
@@ -37,7 +37,12 @@ fn all_get_through_to_a_healthy_peer() {
 
 #[test]
 fn what_is_the_certificates_fault_fails_for_all() {
-    for change in ["client = 'other-ca'", "client = 'other-ca'\nbridge-tls = 'tls1.3'", "bridge = 'other-ca'", "bridge = 'other-name'"] {
+    for change in [
+        "client = 'other-ca'",
+        "client = 'other-ca'\nbridge-tls = 'tls1.3'",
+        "bridge = 'other-ca'",
+        "bridge = 'other-name'",
+    ] {
         let document = compared(change);
         assert_eq!(outcomes(&document), ALL.map(|client| (client, "failed-in-handshake")), "{change}: {document:#}");
         assert_eq!(document["conclusion"]["kind"], "all-fail");

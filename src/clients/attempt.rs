@@ -24,6 +24,8 @@ pub(super) struct Job<'a> {
     pub(super) password: Option<&'a Zeroizing<Vec<u8>>>,
     /// How long a client listens after its handshake.
     pub(super) listen: Duration,
+    /// A client before this one came as far as a connection.
+    pub(super) came_to_peer: bool,
 }
 
 /// How far a client got.

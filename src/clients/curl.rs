@@ -12,14 +12,22 @@ use super::program;
 
 /// Over the time of a layer, for its start.
 const GRACE: Duration = Duration::from_secs(2);
-/// What curl says of itself behind what it did: connects, moments at which TCP and TLS were up, and who verified.
-const TOLD: &str = "%{num_connects} %{time_connect} %{time_appconnect}";
+/// What curl says of itself in the end: connections, and the moment at which TLS was up.
+const TOLD: &str = "%{num_connects} %{time_appconnect}";
+/// It could not use a file of ours (curl(1), EXIT CODES); it connects before it reads them.
+const OF_THE_FILES: [i32; 4] = [26, 58, 59, 77];
 /// Exit codes behind a handshake that are about the session (curl(1), EXIT CODES): a connection that broke, as a refusal of our
 /// certificate in TLS 1.3 does. Others are about HTTP, which the peer need not speak.
 const OF_THE_SESSION: [i32; 3] = [35, 55, 56];
 
 pub(super) fn attempt(job: &Job<'_>, files: &Files) -> io::Result<Attempt> {
     let mut attempt = Attempt::new("curl", false, "its own reading of the files", "a line of its configuration");
+    if !job.came_to_peer {
+        attempt.outcome = Outcome::Absent;
+        attempt.error =
+            Some("left out: it connects before it reads its files, and no other client came that far".to_owned());
+        return Ok(attempt);
+    }
     let mut command = Command::new("curl");
     command.args(["--disable", "--silent", "--show-error", "--head", "--output", "/dev/null", "--noproxy", "*"]);
     command.args(["--write-out", TOLD, "--config", "-"]);
@@ -60,9 +68,9 @@ pub(super) fn attempt(job: &Job<'_>, files: &Files) -> io::Result<Attempt> {
     };
     let moments: Vec<f64> = finished.stdout.split_whitespace().map_while(|word| word.parse().ok()).collect();
     let reached = |place: usize| moments.get(place).is_some_and(|moment| *moment > 0.0);
-    attempt.connected = reached(1);
-    attempt.handshake = reached(2);
-    let said = finished.stderr.lines().next_back().map(|line| line.trim_start_matches("curl: ").to_owned());
+    attempt.connected = reached(0);
+    attempt.handshake = reached(1);
+    let said = finished.stderr.lines().find_map(|line| line.strip_prefix("curl: ")).map(str::to_owned);
     let counts = match finished.code {
         Some(0) => false,
         Some(code) => !attempt.handshake || OF_THE_SESSION.contains(&code),
@@ -76,6 +84,9 @@ pub(super) fn attempt(job: &Job<'_>, files: &Files) -> io::Result<Attempt> {
         }
     }
     attempt.settle();
+    if finished.code.is_some_and(|code| OF_THE_FILES.contains(&code)) {
+        attempt.outcome = Outcome::FailedLocally;
+    }
     Ok(attempt)
 }
 

@@ -26,9 +26,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cli::{ClientsOptions, TableFormat};
-use crate::settings::{self, Wanted};
-use crate::others::{self, Opened};
 use crate::exit;
+use crate::others::{self, Opened};
+use crate::settings::{self, Wanted};
 pub(crate) use double_tls::SCRIPT as DOUBLE_TLS_CLIENT;
 pub(crate) use keep::keep;
 
@@ -66,8 +66,8 @@ fn with_files<'a>(files: &'a Files, python: &'a Path) -> Vec<Try<'a>> {
     if files.authorities.is_some() || files.directory.is_some() {
         clients.push(Box::new(|job| own::with_files(job, files, Engine::Nss)));
     }
-    clients.push(Box::new(|job| curl::attempt(job, files)));
     clients.push(Box::new(move |job| python::ssl(job, python, files)));
+    clients.push(Box::new(|job| curl::attempt(job, files)));
     clients
 }
 
@@ -106,6 +106,7 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
         port: bridge.value.port,
         password: password.as_ref(),
         listen: LISTEN,
+        came_to_peer: false,
     };
 
     let python = options.python.as_deref().unwrap_or(Path::new(PYTHON));
@@ -143,6 +144,7 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
                 if attempts.is_empty() && attempt.confirmed != Some(true) && attempt.connected {
                     job.listen = LISTEN_LONG.max(began.elapsed());
                 }
+                job.came_to_peer |= attempt.connected;
                 attempt.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 attempts.push(attempt);
             }

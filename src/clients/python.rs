@@ -64,7 +64,7 @@ pub(super) fn ssl(job: &Job<'_>, python: &Path, files: &Files) -> io::Result<Att
     Ok(attempt)
 }
 
-/// Runs a script that reads one line of JSON and the password, and says a line of JSON for each step.
+/// Runs a script that reads a task and the password, and says one line of JSON for each step.
 fn run(job: &Job<'_>, python: &Path, script: &str, task: &Value, attempt: &mut Attempt) -> io::Result<()> {
     let mut input = Zeroizing::new(Vec::with_capacity(4096));
     worker::write_task(&mut *input, task)?;
@@ -94,8 +94,8 @@ fn run(job: &Job<'_>, python: &Path, script: &str, task: &Value, attempt: &mut A
         ready |= line.ready;
         attempt.connected |= line.connected;
         attempt.handshake |= line.handshake;
-        attempt.agreed = attempt.agreed.or(line.agreed);
-        attempt.error = attempt.error.or(line.error);
+        attempt.agreed = attempt.agreed.take().or(line.agreed);
+        attempt.error = attempt.error.take().or(line.error);
     }
     if finished.late {
         attempt.error.get_or_insert_with(|| "it was not done in time".to_owned());

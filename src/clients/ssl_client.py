@@ -1,10 +1,12 @@
-"""A handshake by Python's own ssl, whose library is OpenSSL. Reads one line of JSON, then the password; says a line of JSON a step."""
+"""A handshake by Python's own ssl, whose library is OpenSSL. Reads the length of a task, the task as JSON, and the password; says one line of JSON for each step."""
 import json
 import socket
 import ssl
+import struct
 import sys
 
-task = json.loads(sys.stdin.buffer.readline())
+(length,) = struct.unpack(">I", sys.stdin.buffer.read(4))
+task = json.loads(sys.stdin.buffer.read(length))
 password = sys.stdin.buffer.read()
 
 

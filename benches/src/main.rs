@@ -1,10 +1,10 @@
 //! First `nssight diagnose --until outer-handshake` against `tstclnt` and a python-nss script that do the same handshake with
 //! the same database, turn by turn, as ratios of whole-process figures.
 //!
-//! Then the same against a floor, the least that any client of NSS must do (`floor.c`), a whole walk against the python-nss
-//! double-TLS client, many targets against `xargs -P` with `tstclnt` and with the floor, and databases of 10,000 and 100,000
-//! certificates against certutil. Named on the command line, a part is run alone: `handshake`, `floor`, `walk`, `check`,
-//! `databases`, `triage`, `trace`, `exporter`.
+//! Then the same against a floor, the least that any client of NSS must do (`floor.c`), with files against `openssl s_client`, a
+//! whole walk against the python-nss double-TLS client, many targets against `xargs -P` with `tstclnt` and with the floor, and
+//! databases of 10,000 and 100,000 certificates against certutil. Named on the command line, a part is run alone: `handshake`,
+//! `floor`, `files`, `walk`, `check`, `databases`, `triage`, `trace`, `exporter`.
 //!
 //! Figures are the kernel's own for each finished process and its children: CPU time (user and system), wall time, and
 //! the largest resident set. The medians of the runs are compared. The kernel counts the memory of whoever starts a process as
@@ -13,6 +13,7 @@
 mod check;
 mod databases;
 mod exporter;
+mod files;
 mod floor;
 mod latency;
 mod measured;
@@ -43,9 +44,10 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A part by its name.
 type Part = (&'static str, fn() -> Result<(), Failure>);
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("handshake", run),
     ("floor", floor::run),
+    ("files", files::run),
     ("walk", walk::run),
     ("check", check::run),
     ("databases", databases::run),

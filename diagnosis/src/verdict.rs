@@ -166,7 +166,11 @@ fn failure(findings: &[Finding], failed: &Finding, judgement: &Judgement, names:
     let alternatives = judgement
         .alternatives(names.peer)
         .into_iter()
-        .map(|other| Alternative { component: named(other.component, names), ..other });
+        .map(|other| Alternative { component: named(other.component, names), ..other })
+        // What is a client's in two ways is a server's in one.
+        .filter(|other| {
+            judgement.first().is_none_or(|it| (it.cause, named(it.component, names)) != (other.cause, other.component))
+        });
     let unknown = Verdict {
         status: Outcome::Fail,
         layer: Some(failed.layer),

@@ -259,6 +259,8 @@ fn certutil(generated: &Generated) -> [View; 2] {
     [listed, generated.nss.listed_keys().into_keys().collect()]
 }
 
+const NS_TRUSTED_CA: u16 = 0x20;
+
 fn python(database: &Database, generated: &Generated) -> View {
     let names: BTreeSet<&str> = database
         .certificates
@@ -279,7 +281,9 @@ fn python(database: &Database, generated: &Generated) -> View {
     for (fingerprint, facts) in seen["certificates"].as_object().expect("certificates") {
         let words = facts["trust"].as_array().expect("trust").iter().map(|word| {
             let word = u16::try_from(word.as_u64().expect("a number")).expect("16 bits");
-            format!("{:04x}", word & !Flags::USER)
+            // Later versions (3.132) say twice that a CA is trusted: NS_TRUSTED_CA beside TRUSTED_CA (certdb.h).
+            let said_twice = if word & Flags::TRUSTED_CA != 0 { NS_TRUSTED_CA } else { 0 };
+            format!("{:04x}", word & !Flags::USER & !said_twice)
         });
         let words = words.collect::<Vec<_>>().join(" ");
         view.insert(format!("{fingerprint} trust {words} key {}", facts["key"]));

@@ -7,25 +7,40 @@ use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
-use common::{Case, PKI, binary, run};
+use common::{Case, NICKNAME, PKI, binary, run};
 use nssight_fixtures::authority::{DAY, Identity, KeyKind, Spec, Usage};
+use nssight_fixtures::nssdb::DbFormat;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// Files of a server and of its clients.
 struct Lab {
     case: Case,
+    /// The words that name the server's identity and the CAs of its clients.
+    identity: Vec<String>,
 }
 
 impl Lab {
     fn new() -> Self {
-        let lab = Self { case: Case::new() };
+        let files = ["--cert", "server.pem", "--key", "server.key", "--cacert", "ca.pem"];
+        let lab = Self { case: Case::new(), identity: files.map(str::to_owned).to_vec() };
         lab.keep("server", &PKI.bridge);
         lab.keep("client", &PKI.client);
         lab.keep("stranger", &PKI.stranger);
         lab.authority("ca.pem", &PKI.ca);
         lab.authority("other-ca.pem", &PKI.other_ca);
         lab
+    }
+
+    /// The server has its identity in a database, and trusts one CA for clients.
+    fn with_database(format: DbFormat) -> Self {
+        let lab = Self::new();
+        let path = lab.case.database_of(format, &PKI.bridge, &[("lab-ca", &PKI.ca, "CT,,")]);
+        let password = lab.case.password_file();
+        let words = [format.directory(&path), NICKNAME.into(), password.into_os_string()];
+        let names = ["--db", "--nickname", "--password-file"].map(str::to_owned);
+        let pairs = names.into_iter().zip(words).flat_map(|(name, word)| [name, word.into_string().unwrap()]);
+        Self { identity: pairs.collect(), ..lab }
     }
 
     fn keep(&self, name: &str, identity: &Identity) {
@@ -49,7 +64,7 @@ impl Lab {
     fn listen(&self, words: &[&str]) -> Listening {
         let mut command = binary();
         command.args(["listen", "--format", "json", "--servername", "localhost"]);
-        command.args(["--cert", "server.pem", "--key", "server.key"]).args(words).current_dir(self.case.dir.path());
+        command.args(&self.identity).args(words).current_dir(self.case.dir.path());
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut error = BufReader::new(child.stderr.take().unwrap());
         let (mut said, mut port) = (String::new(), None);
@@ -64,7 +79,7 @@ impl Lab {
 
     /// What one client gets.
     fn one(&self, words: &[&str], client: impl FnOnce(&str)) -> Value {
-        let listening = self.listen(&[&["--cacert", "ca.pem", "--count", "1"], words].concat());
+        let listening = self.listen(&[&["--count", "1"], words].concat());
         client(&listening.port);
         let (status, mut reports, said) = listening.end();
         assert_eq!(reports.len(), 1, "{said}");
@@ -148,9 +163,13 @@ with socket.create_connection(('127.0.0.1', PORT)) as plain:
         session.sendall(b'hello')
 \"";
 
+/// Files over OpenSSL, and a database of either format over NSS.
+fn every_seat() -> [Lab; 3] {
+    [Lab::new(), Lab::with_database(DbFormat::Sql), Lab::with_database(DbFormat::Dbm)]
+}
+
 #[test]
 fn clients_of_every_kind_are_taken() {
-    let lab = Lab::new();
     // A database for NSS's own client.
     let database = common::Case::new();
     let path = database.database(nssight_fixtures::nssdb::DbFormat::Sql);
@@ -159,7 +178,7 @@ fn clients_of_every_kind_are_taken() {
         "tstclnt -4 -h localhost -p PORT -d sql:{} -w $(cat {}) -n {} -Q </dev/null",
         path.display(),
         password.display(),
-        common::NICKNAME
+        NICKNAME
     );
     let curl = "curl -s https://localhost:PORT/page --cacert ca.pem --cert client.pem --key client.key | grep done";
     let gnutls = "gnutls-cli --x509cafile ca.pem --x509certfile client.pem --x509keyfile client.key -p PORT localhost </dev/null";
@@ -171,7 +190,8 @@ fn clients_of_every_kind_are_taken() {
         (nss, "TLS 1.3"),
         (PYTHON.to_owned(), "TLS 1.3"),
     ];
-    for (line, version) in &clients {
+    let labs = every_seat();
+    for (lab, (line, version)) in labs.iter().flat_map(|lab| clients.iter().map(move |client| (lab, client))) {
         let report = lab.one(&[], lab.client(line));
         assert_eq!(verdict(&report), ["pass", "-", "-", "certain"], "{line}: {report:#}");
         assert_eq!(fact(&report, "session.agreed-version"), [*version], "{line}");
@@ -190,10 +210,13 @@ fn clients_of_every_kind_are_taken() {
 
 #[test]
 fn what_a_client_does_wrong_is_named() {
-    let lab = Lab::new();
+    every_seat().iter().for_each(what_a_client_does_wrong_is_named_by);
+}
+
+fn what_a_client_does_wrong_is_named_by(lab: &Lab) {
     let issue = |spec: Spec| PKI.ca.issue(&spec).unwrap();
     lab.keep("expired", &issue(Spec::new("expired", Usage::Client).valid(-30 * DAY, -DAY)));
-    lab.keep("early", &issue(Spec::new("early", Usage::Client).valid(DAY, 30 * DAY)));
+    lab.keep("early", &issue(Spec::new("early", Usage::Client).valid(3 * DAY, 30 * DAY)));
     lab.keep("usage", &issue(Spec::new("usage", Usage::Server)));
     lab.keep("weak", &issue(Spec::new("weak", Usage::Client).key(KeyKind::Rsa(1024))));
     lab.keep("alone", &Identity::self_signed(&Spec::new("alone", Usage::Client)).unwrap());
@@ -234,15 +257,19 @@ fn what_a_client_does_wrong_is_named() {
         (raw("s.sendall(bytes.fromhex('1603010040')); s.close()"), &[], ["client-left", "peer", "likely"]),
         (raw("s.recv(9)"), &["--timeout", "0.3"], ["client-stalled", "peer", "likely"]),
     ];
+    // NSS has no bound for the length of a client's key above 1023 bits; OpenSSL's level 2 of security has one of 2048.
+    let over_nss = lab.identity.iter().any(|word| word == "--db");
     let mut wrong = Vec::new();
     for (line, words, [cause, component, confidence]) in &cases {
         let report = lab.one(words, lab.client(line));
         let given = verdict(&report);
-        if given != ["fail", cause, component, confidence] {
+        if over_nss && line.contains("weak.pem") {
+            assert_eq!(given[0], "pass", "{report:#}");
+        } else if given != ["fail", cause, component, confidence] {
             wrong.push(format!("{line}: {given:?} in place of {cause}: {}", report["verdict"]["summary"]));
         }
     }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(wrong.is_empty(), "{:?}: {wrong:#?}", lab.identity);
 }
 
 #[test]
@@ -257,11 +284,26 @@ fn every_objection_is_told_with_its_depth() {
 /// The CA that issued our own certificate is not among those of the clients.
 #[test]
 fn who_lacks_the_clients_ca_is_the_server() {
-    let lab = Lab::new();
-    let listening = lab.listen(&["--cacert", "other-ca.pem", "--count", "1"]);
-    lab.client(&format!("{OPENSSL} {OWN}"))(&listening.port);
-    let (_, reports, _) = listening.end();
-    assert_eq!(verdict(&reports[0]), ["fail", "client-cert-untrusted", "server", "likely"], "{:#}", reports[0]);
+    let mut files = Lab::new();
+    *files.identity.last_mut().unwrap() = "other-ca.pem".to_owned();
+    let database = |trust| {
+        let mut lab = Lab::new();
+        let path = lab.case.database_of(
+            DbFormat::Sql,
+            &PKI.bridge,
+            &[("lab-ca", &PKI.ca, trust), ("other-ca", &PKI.other_ca, "CT,,")],
+        );
+        let password = lab.case.password_file();
+        lab.identity =
+            ["--db", path.to_str().unwrap(), "--nickname", NICKNAME, "--password-file", password.to_str().unwrap()]
+                .map(str::to_owned)
+                .to_vec();
+        lab
+    };
+    for lab in [files, database(",,"), database("C,,")] {
+        let report = lab.one(&[], lab.client(&format!("{OPENSSL} {OWN}")));
+        assert_eq!(verdict(&report), ["fail", "client-cert-untrusted", "server", "likely"], "{report:#}");
+    }
 }
 
 /// An identity that is unfit is listened with all the same, and is the reason where a client finds it.
@@ -288,11 +330,35 @@ fn what_is_wrong_with_our_own_certificate_is_why_it_is_refused() {
     assert_eq!(verdict(&run.report()), ["fail", "key-mismatch", "server", "certain"]);
 }
 
+/// The identity of a configuration, and one that cannot be read.
+#[test]
+fn a_configuration_gives_the_identity() {
+    let lab = Lab::with_database(DbFormat::Sql);
+    let database = lab.path("db");
+    let text = format!(
+        "[server]\nbridge-hostname: localhost\nserver-cert-nickname: {NICKNAME}\n[nss]\nnss-dir: {}\nnss-password: {}\n",
+        database.display(),
+        common::PASSWORD
+    );
+    let daemon = "[daemon]\nunix-user:\nunix-group:\n";
+    let path = lab.case.file("server.conf", format!("{text}{daemon}"));
+    let whole = Lab { identity: vec!["-c".to_owned(), path.to_str().unwrap().to_owned()], ..lab };
+    let report = whole.one(&[], whole.client(&format!("{OPENSSL} {OWN}")));
+    assert_eq!(verdict(&report), ["pass", "-", "-", "certain"], "{report:#}");
+    whole.case.file("server.conf", text);
+    let run = run(binary().args(["listen", "--format", "json"]).args(&whole.identity));
+    assert_eq!(run.code, Some(1), "{run:#?}");
+    assert_eq!(verdict(&run.report()), ["fail", "config-invalid", "server", "certain"]);
+}
+
 /// Whoever says nothing, sends bytes one by one, or keeps a port busy does not keep others out, and is gone in the end.
 #[test]
 fn hostile_clients_neither_hang_nor_exhaust_it() {
-    let lab = Lab::new();
-    let listening = lab.listen(&["--cacert", "ca.pem", "--count", "9", "--at-once", "4", "--timeout", "1"]);
+    every_seat().iter().for_each(hostile_clients_do_not_stop);
+}
+
+fn hostile_clients_do_not_stop(lab: &Lab) {
+    let listening = lab.listen(&["--count", "9", "--at-once", "4", "--timeout", "1"]);
     let silent: Vec<TcpStream> = (0..7).map(|_| listening.connect()).collect();
     let mut drips = listening.connect();
     let hello = [&[0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3][..], &[0; 195]].concat();
@@ -323,7 +389,7 @@ fn records_that_lie_end_in_order() {
         &[0x17, 3, 3, 0, 5, 0, 0, 0, 0, 0],
     ];
     let count = pieces.len().to_string();
-    let listening = lab.listen(&["--cacert", "ca.pem", "--count", &count, "--timeout", "2"]);
+    let listening = lab.listen(&["--count", &count, "--timeout", "2"]);
     for bytes in pieces {
         let mut stream = listening.connect();
         stream.write_all(bytes).unwrap();
@@ -343,7 +409,7 @@ fn records_that_lie_end_in_order() {
 fn a_signal_ends_it_whoever_is_there() {
     let lab = Lab::new();
     for signal in [Signal::INT, Signal::TERM] {
-        let listening = lab.listen(&["--cacert", "ca.pem", "--timeout", "600"]);
+        let listening = lab.listen(&["--timeout", "600"]);
         lab.client(&format!("{OPENSSL} {OWN}"))(&listening.port);
         let mut first = String::new();
         let mut listening = listening;
@@ -366,7 +432,7 @@ fn a_signal_ends_it_whoever_is_there() {
 #[test]
 fn both_ends_of_a_connection_know_each_other() {
     let lab = Lab::new();
-    let listening = lab.listen(&["--cacert", "ca.pem", "--count", "3"]);
+    let listening = lab.listen(&["--count", "3"]);
     let own = ["--cert", "client.pem", "--key", "client.key"];
     let cases: [(&[&str], &str, Option<&str>); 3] = [
         (&[], "ca.pem", None),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use nssight_diagnosis::Notes;
 use nssight_diagnosis::fact::fact;
-use nssight_nss::{Certificate, ClientAuth, Nss, TlsClient, TlsOptions, in_memory};
+use nssight_nss::{Certificate, Identity as NssIdentity, Nss, Session as NssSession, TlsOptions, in_memory};
 use nssight_nssdb::Database;
 use nssight_openssl::{Identity, Options, Session, Trust};
 use nssight_session::{Code, Kind, SessionError, TlsSession, Transport};
@@ -52,14 +52,14 @@ fn of_nss(
     walk: &Walk<'_>,
     nss: &Nss,
     host: &str,
-    client_auth: Option<ClientAuth>,
+    client_auth: Option<NssIdentity>,
     authorities: Vec<Certificate>,
     transport: Box<dyn Transport>,
 ) -> Opened {
     let target = walk.target();
     let versions = (target.tls.value.0.wire(), target.tls.value.1.wire());
     let options = TlsOptions { host, versions, client_auth, alpn: &target.alpn, authorities };
-    Ok(Box::new(TlsClient::new(nss, transport, options)?))
+    Ok(Box::new(NssSession::client(nss, transport, options)?))
 }
 
 /// What our files gave, in an NSS that has no database: nothing of it is written anywhere.
@@ -78,7 +78,7 @@ fn of_files_in_nss(walk: &Walk<'_>, files: &Found, host: &str, transport: Box<dy
                 held.push(Certificate::from_der(der, &nss)?);
             }
             let key = in_memory::private_key(&encoded.pkcs8, &encoded.public_value, &nss)?;
-            Some(ClientAuth { certificate: Certificate::from_der(&encoded.certificate, &nss)?, key })
+            Some(NssIdentity { certificate: Certificate::from_der(&encoded.certificate, &nss)?, key })
         }
     };
     of_nss(walk, &nss, host, client_auth, held, transport)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nssight_diagnosis::derive::signatures::Signer;
 use nssight_diagnosis::fact::fact::{self, OuterSessionEnd};
 use nssight_diagnosis::{CertificateRole, Finding, Layer, Outcome};
-use nssight_nss::{Certificate, ClientAuth, Nss, PrivateKey, Slot};
+use nssight_nss::{Certificate, Nss, PrivateKey, Slot};
 use nssight_session::{Control, SessionError, TlsSession};
 use zeroize::Zeroizing;
 
@@ -241,9 +241,9 @@ impl<'a> Walk<'a> {
     }
 
     /// Certificate and key for one more TLS session.
-    pub(crate) fn client_auth(&self) -> Option<ClientAuth> {
+    pub(crate) fn client_auth(&self) -> Option<nssight_nss::Identity> {
         let own = self.own.as_ref()?;
-        Some(ClientAuth { certificate: own.certificate.share(), key: own.key.as_ref()?.share().ok()? })
+        Some(nssight_nss::Identity { certificate: own.certificate.share(), key: own.key.as_ref()?.share().ok()? })
     }
 
     /// Certificate and key of the files, for one more TLS session.

@@ -11,7 +11,7 @@ use nssight_diagnosis::derive::close::close_cost;
 use nssight_diagnosis::fact::{Hop, fact};
 use nssight_diagnosis::signal::{Signal, signal};
 use nssight_diagnosis::{Layer, Notes, Outcome};
-use nssight_nss::{ErrorCode, NssError, Step, TlsClient, TlsOptions};
+use nssight_nss::{ErrorCode, NssError, Session as NssSession, Step, TlsOptions};
 use nssight_session::{Kind, SessionError};
 use nssight_sigul::chunk::Stream;
 use nssight_sigul::request::Request;
@@ -72,7 +72,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let versions = (target.tls.value.0.wire(), target.tls.value.1.wire());
     let options =
         TlsOptions { host: &server, versions, client_auth: walk.client_auth(), alpn: &[], authorities: Vec::new() };
-    let inner = TlsClient::new(&nss, Box::new(transport), options).and_then(|mut client| match client.handshake() {
+    let inner = NssSession::client(&nss, Box::new(transport), options).and_then(|mut client| match client.handshake() {
         // The ClientHello is out, and nothing is waited for yet.
         Err(error) if error.code == ErrorCode::PR_WOULD_BLOCK_ERROR => Ok(client),
         Err(error) => Err(error),

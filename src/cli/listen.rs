@@ -1,5 +1,6 @@
 //! Options of `nssight listen`.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,19 +12,31 @@ use nssight_probes::target::TlsVersion;
 use super::{PasswordOptions, TableOptions, seconds};
 
 #[derive(Args)]
+#[group(id = "identity", args = ["config", "db", "cert"], required = true, multiple = true)]
 #[command(after_help = "\
 Examples:
   nssight listen --cert server.pem --key server.key --cacert clients-ca.pem
+  nssight listen --db /etc/pki/server --nickname server-cert --password-prompt
   nssight listen 0.0.0.0:8443 --cert server.pem --key server.key --cacert clients-ca.pem --count 1 --format json > server.json")]
 pub(crate) struct ListenOptions {
     /// Where to listen; port 0 is one that the kernel picks. Beyond loopback whoever reaches it may connect
     #[arg(value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
     pub(crate) address: SocketAddr,
+    /// Take the identity from this server.conf or bridge.conf
+    #[arg(short = 'c', long, value_name = "FILE", help_heading = "Identity")]
+    pub(crate) config: Option<PathBuf>,
+    /// NSS database with the server's certificate: a directory, or sql:DIR or dbm:DIR. NSS makes the sessions then, and takes clients of
+    /// the CAs that the database trusts for clients
+    #[arg(long, value_name = "DIR", help_heading = "Identity", conflicts_with_all = ["cert", "cacert", "capath"])]
+    db: Option<OsString>,
+    /// Nickname of the server's certificate in the database
+    #[arg(long, value_name = "NAME", help_heading = "Identity", conflicts_with = "cert")]
+    nickname: Option<String>,
     /// The server's certificate in a file, with its chain: PEM, DER or PKCS#12, which may have the key too
     #[arg(long, value_name = "FILE", help_heading = "Identity")]
-    cert: PathBuf,
+    cert: Option<PathBuf>,
     /// The key of that certificate: PEM or DER
-    #[arg(long, value_name = "FILE", help_heading = "Identity")]
+    #[arg(long, value_name = "FILE", help_heading = "Identity", requires = "cert")]
     key: Option<PathBuf>,
     /// The CAs that clients may come from, in place of those that this system trusts
     #[arg(long, value_name = "FILE", help_heading = "Identity")]
@@ -59,8 +72,10 @@ impl ListenOptions {
     /// What the command line says about the identity.
     pub(crate) fn overrides(&self) -> Overrides {
         Overrides {
+            database: self.db.clone(),
+            nickname: self.nickname.clone(),
             files: FileOverrides {
-                certificate: Some(self.cert.clone()),
+                certificate: self.cert.clone(),
                 key: self.key.clone(),
                 authorities: self.cacert.clone(),
                 directory: self.capath.clone(),

@@ -32,19 +32,20 @@ pub(crate) fn run(options: &ListenOptions) -> ExitCode {
     };
     let overrides = options.overrides();
     let wanted = Wanted {
-        config: None,
+        config: options.config.as_deref(),
         overrides: &overrides,
         password: &options.password,
         until: plan.until,
         timeout: options.timeout,
     };
-    let (settings, password) = match settings::load(wanted) {
+    let (settings, password) = match settings::load_or_ask(wanted) {
         Ok(loaded) => loaded,
         Err(error) => return exit::usage(error),
     };
     let mut walk = Walk::new(&settings, password);
     // What a host's NSS is like says nothing of a session of OpenSSL's.
-    walk.run(&plan, |layer| layer != Layer::Environment, &mut Unwatched);
+    let is_nss = settings.target.as_ref().is_ok_and(|target| target.database().is_some());
+    walk.run(&plan, |layer| is_nss || layer != Layer::Environment, &mut Unwatched);
     let Some(chair) = Chair::of(&walk) else { return unfit(&settings, &plan, &walk.findings, options) };
     for finding in walk.findings.iter().filter(|finding| finding.status != Status::Pass) {
         terminal::say(format_args!("{}: {}", finding.layer, finding.summary));

@@ -201,6 +201,8 @@ steps! {
     ImportConnection = "put TLS on the connection",
     SetVersions = "set the range of TLS versions",
     SetProtocols = "offer application protocols",
+    AskForCertificate = "ask clients for a certificate",
+    SetServerCertificate = "set the server's certificate",
     DisableCache = "turn the session cache off",
     SetHostName = "set the host name",
     SetCertificateHook = "set the certificate hook",

@@ -151,6 +151,13 @@ pub const NSS_DH_MIN_KEY_SIZE: PRInt32 = 0x002;
 pub const NSS_TLS_VERSION_MIN_POLICY: PRInt32 = 0x008;
 pub const NSS_TLS_VERSION_MAX_POLICY: PRInt32 = 0x009;
 
+/// Options of a server's session and their values (ssl.h).
+pub const SSL_REQUEST_CERTIFICATE: PRInt32 = 3;
+pub const SSL_REQUIRE_CERTIFICATE: PRInt32 = 10;
+pub const SSL_REQUIRE_ALWAYS: PRBool = 1;
+pub const SSL_ENABLE_RENEGOTIATION: PRInt32 = 20;
+pub const SSL_RENEGOTIATE_NEVER: PRBool = 0;
+
 pub const KU_DIGITAL_SIGNATURE: c_uint = 0x80;
 
 /// `type`, `importOptions` and `decodeOptions` of `PK11_ImportCRL` (cert.h, secmodt.h).
@@ -378,6 +385,14 @@ unsafe extern "C" {
     pub fn SSL_ForceHandshake(fd: *mut PRFileDesc) -> Status;
     pub fn SSL_ResetHandshake(fd: *mut PRFileDesc, asServer: PRBool) -> Status;
     pub fn SSL_GetClientAuthDataHook(fd: *mut PRFileDesc, f: SSLGetClientAuthData, arg: *mut c_void) -> Status;
+    /// `data` may be NULL; then `data_len` is 0.
+    pub fn SSL_ConfigServerCert(
+        fd: *mut PRFileDesc,
+        cert: *mut CERTCertificate,
+        key: *mut SECKEYPrivateKey,
+        data: *const c_void,
+        data_len: c_uint,
+    ) -> Status;
     pub fn SSL_AuthCertificate(arg: *mut c_void, fd: *mut PRFileDesc, checkSig: PRBool, isServer: PRBool) -> Status;
     pub fn SSL_LocalCertificate(fd: *mut PRFileDesc) -> *mut CERTCertificate;
     pub fn SSL_AlertReceivedCallback(fd: *mut PRFileDesc, cb: SSLAlertCallback, arg: *mut c_void) -> Status;

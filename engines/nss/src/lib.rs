@@ -27,5 +27,5 @@ pub use error::{ErrorCode, NssError, Result, Step};
 pub use init::{Access, InitOptions, Nss};
 pub use key::PrivateKey;
 pub use slot::{Login, Slot};
-pub use tls::{ClientAuth, HandshakeFacts, TlsClient, TlsOptions};
+pub use tls::{HandshakeFacts, Identity, ServerOptions, Session, TlsOptions};
 pub use trust::Trust;

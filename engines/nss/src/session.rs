@@ -3,7 +3,7 @@
 use nssight_session::{Channel, Code, Kind, Objection, SessionError, SessionFacts, TlsSession};
 
 use crate::error::{ErrorCode, NssError, Step};
-use crate::tls::{HandshakeFacts, TlsClient};
+use crate::tls::{HandshakeFacts, Session};
 
 impl From<NssError> for SessionError {
     fn from(error: NssError) -> Self {
@@ -47,7 +47,7 @@ impl From<HandshakeFacts> for SessionFacts {
     }
 }
 
-impl TlsSession for TlsClient {
+impl TlsSession for Session {
     fn versions(&self) -> (u16, u16) {
         self.versions()
     }

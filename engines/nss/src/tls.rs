@@ -1,4 +1,4 @@
-//! A TLS client session of libssl over a [`Transport`], with everything that its callbacks learn.
+//! A TLS session of libssl over a [`Transport`], with everything that its callbacks learn.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_uint, c_void};
@@ -25,22 +25,30 @@ use crate::transport::descriptor;
 /// A protocol's name has one byte for its length (RFC 7301, 3.1).
 const PROTOCOL_AT_MOST: usize = 255;
 
-/// What a session is set up with.
+/// What a client's session is set up with.
 pub struct TlsOptions<'a> {
     /// Sent as SNI, and the name that the peer's certificate must have.
     pub host: &'a str,
     /// Lowest and highest version, as on the wire (0x0303 is TLS 1.2).
     pub versions: (u16, u16),
     /// What to answer when the peer asks for a certificate.
-    pub client_auth: Option<ClientAuth>,
+    pub client_auth: Option<Identity>,
     /// The application protocols to offer, the one that is liked best first.
     pub alpn: &'a [String],
     /// Certificates that NSS knows only for as long as somebody holds them: authorities, and issuers of ours.
     pub authorities: Vec<Certificate>,
 }
 
+/// What a server's session is set up with.
+pub struct ServerOptions<'a> {
+    /// Our certificate and its key. Clients are sent its issuers as NSS finds them.
+    pub identity: &'a Identity,
+    /// Lowest and highest version, as on the wire.
+    pub versions: (u16, u16),
+}
+
 /// Our certificate and its key.
-pub struct ClientAuth {
+pub struct Identity {
     /// The certificate.
     pub certificate: Certificate,
     /// Its private key.
@@ -72,28 +80,79 @@ pub struct HandshakeFacts {
 
 struct Shared {
     facts: RefCell<HandshakeFacts>,
-    client_auth: Option<ClientAuth>,
+    client_auth: Option<Identity>,
     #[allow(dead_code, reason = "held, so that NSS finds them")]
     authorities: Vec<Certificate>,
     nss: Nss,
 }
 
-/// A TLS client session.
-pub struct TlsClient {
+/// A TLS session.
+pub struct Session {
     fd: *mut PRFileDesc,
     // A box that was taken apart, since libssl's callbacks keep its address and a box may not be moved under them; dropped after
     // `fd` is closed.
     shared: NonNull<Shared>,
 }
 
-impl TlsClient {
-    /// Sets a session up. Nothing is sent before [`TlsClient::handshake`].
+impl Session {
+    /// Sets a client's session up. Nothing is sent before [`Session::handshake`].
     ///
     /// # Errors
     /// With the step; "set the range of TLS versions" fails without a useful number when the crypto policy forbids
     /// the whole range (measured on 3.87.1).
-    pub fn new(nss: &Nss, transport: Box<dyn Transport>, options: TlsOptions<'_>) -> Result<Self> {
+    pub fn client(nss: &Nss, transport: Box<dyn Transport>, options: TlsOptions<'_>) -> Result<Self> {
         let host = c_string(options.host, Step::SetHostName)?;
+        let session = Self::over(nss, transport, options.client_auth, options.authorities)?;
+        session.set_versions(options.versions)?;
+        let fd = session.fd;
+        // SAFETY: an open TLS descriptor; the argument of the callback lives in `session`, which outlives it.
+        unsafe {
+            ok(SSL_SetURL(fd, host.as_ptr()), Step::SetHostName)?;
+            status(ffi::SSL_GetClientAuthDataHook(fd, Some(answer_request), session.arg()), Step::SetClientAuthHook)?;
+            if let Some((last, others)) = options.alpn.split_last() {
+                // NSS sends its first one last (sslsock.c and ssl3exthandle.c: in NPN the first was the fallback).
+                let list = protocol_list(&[std::slice::from_ref(last), others].concat());
+                let length = c_uint::try_from(list.len()).unwrap_or(0);
+                status(ffi::SSL_SetNextProtoNego(fd, list.as_ptr(), length), Step::SetProtocols)?;
+            }
+            status(ffi::SSL_ResetHandshake(fd, 0), Step::PrepareHandshake)?;
+        }
+        Ok(session)
+    }
+
+    /// Sets a server's session up, which asks for a certificate and refuses whoever has none. It waits for a client in
+    /// [`Session::handshake`]. The CAs that clients are told of are those that the database trusts for clients.
+    ///
+    /// # Errors
+    /// As [`Session::client`].
+    pub fn server(nss: &Nss, transport: Box<dyn Transport>, options: ServerOptions<'_>) -> Result<Self> {
+        let session = Self::over(nss, transport, None, Vec::new())?;
+        session.set_versions(options.versions)?;
+        let (fd, identity) = (session.fd, options.identity);
+        // SAFETY: an open TLS descriptor; libssl takes references of its own to certificate and key, and the NULL is the documented
+        // want of further data.
+        unsafe {
+            for (option, value) in [
+                (ffi::SSL_REQUEST_CERTIFICATE, 1),
+                (ffi::SSL_REQUIRE_CERTIFICATE, ffi::SSL_REQUIRE_ALWAYS),
+                (ffi::SSL_ENABLE_RENEGOTIATION, ffi::SSL_RENEGOTIATE_NEVER),
+            ] {
+                ok(SSL_OptionSet(fd, option, value), Step::AskForCertificate)?;
+            }
+            let (certificate, key) = (identity.certificate.as_ptr(), identity.key.as_ptr());
+            status(ffi::SSL_ConfigServerCert(fd, certificate, key, ptr::null(), 0), Step::SetServerCertificate)?;
+            status(ffi::SSL_ResetHandshake(fd, 1), Step::PrepareHandshake)?;
+        }
+        Ok(session)
+    }
+
+    /// Puts TLS on the transport, with the callbacks that both parts have.
+    fn over(
+        nss: &Nss,
+        transport: Box<dyn Transport>,
+        client_auth: Option<Identity>,
+        authorities: Vec<Certificate>,
+    ) -> Result<Self> {
         let bottom = descriptor(transport)?;
         // SAFETY: an open descriptor, which libssl takes over when it succeeds.
         let fd = unsafe { SSL_ImportFD(ptr::null_mut(), bottom) };
@@ -104,34 +163,23 @@ impl TlsClient {
             return Err(error);
         }
         let facts = RefCell::new(HandshakeFacts::default());
-        let shared = Box::new(Shared {
-            facts,
-            client_auth: options.client_auth,
-            authorities: options.authorities,
-            nss: nss.clone(),
-        });
-        let client = Self { fd, shared: NonNull::from(Box::leak(shared)) };
-        let arg = client.arg();
-        let range = SSLVersionRange { min: options.versions.0, max: options.versions.1 };
-        // SAFETY: an open TLS descriptor; the argument of the callbacks lives in `client`, which outlives it.
+        let shared = Box::new(Shared { facts, client_auth, authorities, nss: nss.clone() });
+        let session = Self { fd, shared: NonNull::from(Box::leak(shared)) };
+        let arg = session.arg();
+        // SAFETY: an open TLS descriptor; the argument of the callbacks lives in `session`, which outlives it.
         unsafe {
             // One connection a diagnosis: nothing to resume, now or later.
             ok(SSL_OptionSet(fd, SSL_NO_CACHE, 1), Step::DisableCache)?;
-            ok(SSL_VersionRangeSet(fd, &range), Step::SetVersions)?;
-            ok(SSL_SetURL(fd, host.as_ptr()), Step::SetHostName)?;
             ok(SSL_AuthCertificateHook(fd, Some(judge_peer), arg), Step::SetCertificateHook)?;
-            status(ffi::SSL_GetClientAuthDataHook(fd, Some(answer_request), arg), Step::SetClientAuthHook)?;
             status(ffi::SSL_AlertReceivedCallback(fd, Some(alert_received), arg), Step::SetAlertCallback)?;
             status(ffi::SSL_AlertSentCallback(fd, Some(alert_sent), arg), Step::SetAlertCallback)?;
-            if let Some((last, others)) = options.alpn.split_last() {
-                // NSS sends its first one last (sslsock.c and ssl3exthandle.c: in NPN the first was the fallback).
-                let list = protocol_list(&[std::slice::from_ref(last), others].concat());
-                let length = c_uint::try_from(list.len()).unwrap_or(0);
-                status(ffi::SSL_SetNextProtoNego(fd, list.as_ptr(), length), Step::SetProtocols)?;
-            }
-            status(ffi::SSL_ResetHandshake(fd, 0), Step::PrepareHandshake)?;
         }
-        Ok(client)
+        Ok(session)
+    }
+
+    fn set_versions(&self, (min, max): (u16, u16)) -> Result<()> {
+        // SAFETY: an open TLS descriptor; the range outlives the call.
+        ok(unsafe { SSL_VersionRangeSet(self.fd, &SSLVersionRange { min, max }) }, Step::SetVersions)
     }
 
     fn arg(&self) -> *mut c_void {
@@ -235,7 +283,7 @@ impl TlsClient {
     }
 }
 
-impl Drop for TlsClient {
+impl Drop for Session {
     fn drop(&mut self) {
         // SAFETY: closes the session and the transport below it, once; the callbacks' argument is still alive.
         unsafe { PR_Close(self.fd) };
@@ -253,7 +301,7 @@ fn status(result: Status, step: Step) -> Result<()> {
 }
 
 /// # Safety
-/// `arg` is what [`TlsClient::arg`] gave, and the session is alive.
+/// `arg` is what [`Session::arg`] gave, and the session is alive.
 unsafe fn shared<'a>(arg: *mut c_void) -> &'a Shared {
     // SAFETY: promised by the caller; only shared references to it exist.
     unsafe { &*arg.cast::<Shared>() }
@@ -289,7 +337,8 @@ unsafe fn decide(shared: &Shared, fd: *mut PRFileDesc, check: PRBool, server: PR
     // Held over both judgements: NSS forgets the trust of an issuer that nobody holds, and reading it means PBKDF2.
     let built = leaf.as_ref().map(Certificate::chain).unwrap_or_default();
     if let Some(leaf) = &leaf {
-        let objections = leaf.verify(Usage::SslServer);
+        // Whoever serves judges a client.
+        let objections = leaf.verify(if server == 0 { Usage::SslServer } else { Usage::SslClient });
         let mut facts = shared.facts.borrow_mut();
         facts.peer_chain = chain.iter().map(Certificate::der).collect();
         facts.built_chain = built.iter().map(Certificate::der).collect();

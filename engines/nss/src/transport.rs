@@ -46,7 +46,7 @@ unsafe impl Sync for Methods {}
 
 fn methods() -> PRIOMethods {
     // SAFETY: the default table is static. Its entries hand a call down to the next layer (prlayer.c), of which there is
-    // none here: those that libssl makes for `TlsClient` are all replaced below.
+    // none here: those that libssl makes for `Session` are all replaced below.
     let mut methods = unsafe { *ffi::PR_GetDefaultIOMethods() };
     methods.close = Some(close);
     methods.read = Some(read);

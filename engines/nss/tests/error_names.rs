@@ -11,7 +11,7 @@ use nssight_fixtures::endpoint::{ClientAuth, Endpoint, Options};
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
 use nssight_nss::kernel::tcp_info;
 use nssight_nss::process::Expendable;
-use nssight_nss::{ErrorCode, InitOptions, Nss, Slot, TlsClient, TlsOptions, library};
+use nssight_nss::{ErrorCode, InitOptions, Nss, Session, Slot, TlsOptions, library};
 use nssight_session::{Control, End, Tap, TcpTransport};
 
 struct Deaf;
@@ -59,7 +59,7 @@ fn names_are_known_before_nss_is_opened_and_sessions_work_after_that() {
         alpn: &[],
         authorities: Vec::new(),
     };
-    let mut client = TlsClient::new(&nss, Box::new(transport), options).expect("a session is set up");
+    let mut client = Session::client(&nss, Box::new(transport), options).expect("a session is set up");
     client.handshake().expect("a handshake");
 
     // Nobody forks a process that is at work.

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::rc::Rc;
 
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
-use nssight_nss::{InitOptions, Nss, TlsClient, TlsOptions};
+use nssight_nss::{InitOptions, Nss, Session, TlsOptions};
 use nssight_session::Transport;
 
 /// A section of pkcs11.txt, as crypto-policies would write it: AES-128-GCM only.
@@ -65,7 +65,7 @@ fn a_session_offers_only_what_the_policy_allows() {
         alpn: &[],
         authorities: Vec::new(),
     };
-    let mut client = TlsClient::new(&nss, Box::new(Ear(heard.clone())), options).expect("a session is set up");
+    let mut client = Session::client(&nss, Box::new(Ear(heard.clone())), options).expect("a session is set up");
     let error = client.handshake().expect_err("the peer closes");
     assert_eq!(error.name, "PR_END_OF_FILE_ERROR");
     let offered = suites(&heard.borrow());

@@ -5,8 +5,8 @@ use std::ffi::c_ulong;
 
 use nssight_diagnosis::derive::name::relation;
 use nssight_diagnosis::fact::fact::{
-    self, ClientAuthoritiesState as Clients, OurCertificateState as State, OurNameState as Name,
-    OwnChainState as Chain, PeerNameRelation, SentChainState as Sent,
+    self, ClientAuthoritiesAsked as Asked, ClientAuthoritiesState as Clients, OurCertificateState as State,
+    OurNameState as Name, OwnChainState as Chain, PeerNameRelation, SentChainState as Sent,
 };
 use nssight_diagnosis::signal::{Signal, signal};
 use nssight_diagnosis::{Notes, Outcome};
@@ -48,6 +48,9 @@ pub(crate) fn of_database(
     let known: Vec<Vec<u8>> = all.iter().map(Certificate::der).collect();
     let name = name(walk.target(), ders.first(), &mut notes);
     let sent = sent(&ders, &known, &mut notes);
+    // The programs that have a configuration ask every client.
+    let is_configured = !walk.target().config_files.is_empty();
+    notes.put(if is_configured { Asked::Always } else { Asked::Unknown });
     let clients = clients_of_database(&all, ders.first(), &mut notes);
     if let Some((state, _)) = &trouble {
         notes.put(*state);

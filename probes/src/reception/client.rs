@@ -1,14 +1,19 @@
-//! The client's certificate, and what OpenSSL has against it.
+//! The client's certificate, and what the library has against it.
 
 use nssight_diagnosis::Notes;
-use nssight_diagnosis::fact::fact::{self, ClientCertificateState as State, ClientChainIssuer as Issuer};
+use nssight_diagnosis::fact::fact::{
+    self, ClientAuthoritiesAsked, ClientCertificateState as State, ClientChainIssuer as Issuer,
+};
+use nssight_nss::ErrorCode;
 use nssight_session::{Code, SessionError, SessionFacts};
+use time::OffsetDateTime;
 
 use super::Chair;
 use crate::x509;
 
 /// Facts about the chain that the client sent, and about each objection.
 pub(super) fn note(chair: &Chair, facts: &SessionFacts, notes: &mut Notes) {
+    notes.put(ClientAuthoritiesAsked::Always);
     for der in &facts.peer_chain {
         notes.put(fact::PEER_CERTIFICATE.text(x509::one_line(der)));
     }
@@ -19,11 +24,27 @@ pub(super) fn note(chair: &Chair, facts: &SessionFacts, notes: &mut Notes) {
     }
     if let Some(Err(why)) = &facts.decision {
         let depth = facts.objections.iter().find(|objection| objection.error.code == why.code).map(|it| it.depth);
-        notes.put(state(why, depth.unwrap_or(0)));
+        let depth = depth.unwrap_or(0);
+        let certificate = usize::try_from(depth).ok().and_then(|depth| facts.peer_chain.get(depth));
+        notes.put(match state(why, depth) {
+            // NSS has one error for both ends of the time (CERT_CheckCertValidTimes in certdb.c).
+            // To NSS it is its own issuer, which is no CA or not trusted.
+            State::UnknownIssuer | State::Invalid
+                if facts.peer_chain.first().is_some_and(|der| x509::is_signed_by(der, der)) =>
+            {
+                State::SelfSigned
+            }
+            State::Expired if certificate.is_some_and(|der| begins_later(der)) => State::NotYetValid,
+            state => state,
+        });
         if let Some(issuer) = issuer(chair, &facts.peer_chain) {
             notes.put(issuer);
         }
     }
+}
+
+fn begins_later(der: &[u8]) -> bool {
+    x509::validity(der).is_some_and(|validity| validity.from > OffsetDateTime::now_utc().unix_timestamp())
 }
 
 fn number(error: &SessionError) -> i32 {
@@ -32,9 +53,32 @@ fn number(error: &SessionError) -> i32 {
     }
 }
 
-/// What an error of `x509_vfy.h` says of the certificate.
+/// What the library's error says of the certificate at that depth.
 fn state(why: &SessionError, depth: u32) -> State {
-    match (number(why), depth) {
+    match why.code {
+        Code::Nss(code) => state_by_nss(ErrorCode(code), depth),
+        _ => state_by_openssl(number(why), depth),
+    }
+}
+
+/// What an error of `secerr.h` says of the certificate.
+fn state_by_nss(code: ErrorCode, depth: u32) -> State {
+    match (code, depth) {
+        (ErrorCode::SEC_ERROR_UNKNOWN_ISSUER | ErrorCode::SEC_ERROR_UNTRUSTED_ISSUER, _) => State::UnknownIssuer,
+        (ErrorCode::SEC_ERROR_EXPIRED_CERTIFICATE, 0) => State::Expired,
+        (ErrorCode::SEC_ERROR_EXPIRED_CERTIFICATE | ErrorCode::SEC_ERROR_EXPIRED_ISSUER_CERTIFICATE, _) => {
+            State::CaExpired
+        }
+        (ErrorCode::SEC_ERROR_INADEQUATE_CERT_TYPE | ErrorCode::SEC_ERROR_INADEQUATE_KEY_USAGE, 0) => State::WrongUsage,
+        (ErrorCode::SEC_ERROR_REVOKED_CERTIFICATE, _) => State::Revoked,
+        (ErrorCode::SEC_ERROR_CERT_SIGNATURE_ALGORITHM_DISABLED, _) => State::Weak,
+        _ => State::Invalid,
+    }
+}
+
+/// What an error of `x509_vfy.h` says of the certificate.
+fn state_by_openssl(code: i32, depth: u32) -> State {
+    match (code, depth) {
         // UNABLE_TO_GET_ISSUER_CERT, …_LOCALLY, UNABLE_TO_VERIFY_LEAF_SIGNATURE, SELF_SIGNED_CERT_IN_CHAIN, CERT_UNTRUSTED.
         (2 | 19 | 20 | 21 | 27, _) => State::UnknownIssuer,
         // DEPTH_ZERO_SELF_SIGNED_CERT.
@@ -55,10 +99,9 @@ fn state(why: &SessionError, depth: u32) -> State {
 fn issuer(chair: &Chair, chain: &[Vec<u8>]) -> Option<Issuer> {
     let top = chain.iter().rev().find(|der| !x509::is_signed_by(der, der))?;
     let wanted = x509::issuer(top)?;
-    let authorities = chair.clients.as_deref().unwrap_or_default().iter().filter_map(|it| it.to_der().ok());
-    let named: Vec<Vec<u8>> = authorities.filter(|der| x509::subject_name(der).as_ref() == Some(&wanted)).collect();
-    let own = [&chair.identity.certificate].into_iter().chain(&chair.identity.chain);
-    let is_ours = own.filter_map(|it| x509::issuer(&it.to_der().ok()?)).any(|issuer| issuer == wanted);
+    let is_named = |der: &&Vec<u8>| x509::subject_name(der).as_ref() == Some(&wanted);
+    let named: Vec<&Vec<u8>> = chair.authorities.iter().filter(is_named).collect();
+    let is_ours = chair.chain.iter().filter_map(|der| x509::issuer(der)).any(|issuer| issuer == wanted);
     Some(match named.as_slice() {
         [] if is_ours => Issuer::Ours,
         [] => Issuer::NotHere,

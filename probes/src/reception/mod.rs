@@ -14,12 +14,13 @@ use nssight_diagnosis::fact::fact::{self, ClientCertificateState, ClientPosition
 use nssight_diagnosis::verdict::judge_last;
 use nssight_diagnosis::{CertificateRole, Finding, Layer, Notes, Outcome, Status};
 use nssight_nss::kernel::tcp_info;
+use nssight_nss::{Certificate, Nss, PrivateKey};
 use nssight_openssl::{Identity, ServerOptions, Session as OpenSslSession, Trust};
-use nssight_session::{Channel, Control, TcpTransport, TlsSession};
+use nssight_session::{Channel, Control, SessionError, TcpTransport, TlsSession, Transport};
 use openssl::x509::X509;
 
 use crate::certificates::SeenCertificate;
-use crate::target::TlsVersion;
+use crate::target::{Target, TlsVersion};
 use crate::walk::Walk;
 use crate::wire::{Session, SessionLog, WireEvent};
 use crate::{error_info, x509};
@@ -39,35 +40,77 @@ const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Len
 
 /// Who sits in the chair, and whom it takes. It is shared by all connections.
 pub struct Chair {
-    identity: Identity,
-    /// The CAs of the clients; those of the system where none are named.
-    clients: Option<Vec<X509>>,
-    /// Lowest and highest version, where somebody wants others than OpenSSL's configuration.
-    versions: Option<(TlsVersion, TlsVersion)>,
+    seat: Seat,
+    /// Our certificate and what clients are sent of its issuers, as DER, leaf first.
+    chain: Vec<Vec<u8>>,
+    /// The CAs of the clients as DER; none where the system's are taken.
+    authorities: Vec<Vec<u8>>,
     /// What was found of the identity, for the judge.
     findings: Vec<Finding>,
 }
 
+/// The library that makes the sessions, with what it needs.
+enum Seat {
+    /// OpenSSL with the identity of files. The CAs of the clients are those of the system where none are named; the versions are those
+    /// of OpenSSL's configuration where nobody wants others.
+    Files { identity: Identity, clients: Option<Vec<X509>>, versions: Option<(TlsVersion, TlsVersion)> },
+    /// NSS with the database that it has open, which knows its clients' CAs by itself.
+    Database { versions: (TlsVersion, TlsVersion) },
+}
+
 impl Chair {
-    /// With the identity of a walk that has looked at its files; none where certificate or key cannot be used.
+    /// With the identity of a walk that has looked at it; none where certificate or key cannot be used. The walk must live for as long
+    /// as somebody sits there: it keeps the database open.
     pub fn of(walk: &Walk<'_>) -> Option<Self> {
-        let target = walk.target();
-        // Where the certificate is unfit for another reason nobody has looked at the key.
-        let fits =
-            |identity: &Identity| identity.certificate.public_key().is_ok_and(|public| public.public_eq(&identity.key));
-        let identity = walk.identity().filter(fits)?;
-        let is_asked = target.tls.origin != crate::settings::UNASKED;
+        let target = walk.settings.target.as_ref().ok()?;
+        let (seat, chain, authorities) = match &walk.opened {
+            Some(opened) => {
+                let own = walk.own.as_ref().filter(|own| own.key.is_some())?;
+                let chain = own.chain.iter().map(Certificate::der).collect();
+                let all = opened.slot.certificates();
+                let clients = all.iter().filter(|it| it.trust().trusts_clients()).map(Certificate::der).collect();
+                (Seat::Database { versions: target.tls.value }, chain, clients)
+            }
+            None => Self::of_files(walk, target)?,
+        };
         // What is wrong with it stops nobody here: what clients make of it is what is asked.
         let as_remark = |finding: &Finding| Finding {
             status: if finding.status == Status::Fail { Status::Warn } else { finding.status },
             ..finding.clone()
         };
-        Some(Self {
-            identity,
-            clients: walk.files.as_ref().and_then(|files| files.authorities.clone()),
-            versions: is_asked.then_some(target.tls.value),
-            findings: walk.findings.iter().map(as_remark).collect(),
-        })
+        Some(Self { seat, chain, authorities, findings: walk.findings.iter().map(as_remark).collect() })
+    }
+
+    fn of_files(walk: &Walk<'_>, target: &Target) -> Option<(Seat, Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+        // Where the certificate is unfit for another reason nobody has looked at the key.
+        let fits =
+            |identity: &Identity| identity.certificate.public_key().is_ok_and(|public| public.public_eq(&identity.key));
+        let identity = walk.identity().filter(fits)?;
+        let is_asked = target.tls.origin != crate::settings::UNASKED;
+        let clients = walk.files.as_ref().and_then(|files| files.authorities.clone());
+        let chain = [&identity.certificate].into_iter().chain(&identity.chain).filter_map(|it| it.to_der().ok());
+        let chain = chain.collect();
+        let authorities = clients.iter().flatten().filter_map(|it| it.to_der().ok()).collect();
+        Some((Seat::Files { identity, clients, versions: is_asked.then_some(target.tls.value) }, chain, authorities))
+    }
+
+    /// A session that waits for a client over this transport.
+    fn session(&self, transport: Box<dyn Transport>) -> Result<Box<dyn TlsSession>, SessionError> {
+        let wire = |(low, high): (TlsVersion, TlsVersion)| (low.wire(), high.wire());
+        match &self.seat {
+            Seat::Files { identity, clients, versions } => {
+                let clients = clients.clone().map_or(Trust::System, Trust::These);
+                let options = ServerOptions { identity, clients, versions: versions.map(wire) };
+                Ok(Box::new(OpenSslSession::server(transport, options)?))
+            }
+            Seat::Database { versions } => {
+                let nss = Nss::inherited()?;
+                let certificate = Certificate::from_der(self.chain.first().map_or(&[][..], Vec::as_slice), &nss)?;
+                let identity = nssight_nss::Identity { key: PrivateKey::find(&certificate)?, certificate };
+                let options = nssight_nss::ServerOptions { identity: &identity, versions: wire(*versions) };
+                Ok(Box::new(nssight_nss::Session::server(&nss, transport, options)?))
+            }
+        }
     }
 }
 
@@ -88,7 +131,8 @@ pub fn receive(chair: &Chair, stream: TcpStream, from: SocketAddr, time: Duratio
     let arrived = Notes::default().with(fact::CLIENT_ADDRESS.text(from));
     findings.push(arrived.pass(format!("{from} connected")).into_finding(Layer::Tcp, 0));
     let log = Rc::new(RefCell::new(SessionLog::of_server(Session::Outer, began)));
-    let mut certificates = own(&chair.identity);
+    let own = chair.chain.iter().map(|der| (None, der.as_slice()));
+    let mut certificates = SeenCertificate::of_chain(CertificateRole::Server, own);
     let lingering = stream.try_clone();
     let outcome = attend(chair, stream, began + time, &log, &mut certificates);
     if let Ok(stream) = lingering {
@@ -101,12 +145,6 @@ pub fn receive(chair: &Chair, stream: TcpStream, from: SocketAddr, time: Duratio
     Reception { findings, wire, certificates }
 }
 
-fn own(identity: &Identity) -> Vec<SeenCertificate> {
-    let chain = [&identity.certificate].into_iter().chain(&identity.chain);
-    let ders: Vec<Vec<u8>> = chain.filter_map(|it| it.to_der().ok()).collect();
-    SeenCertificate::of_chain(CertificateRole::Server, ders.iter().map(|der| (None, der.as_slice())))
-}
-
 fn attend(
     chair: &Chair,
     stream: TcpStream,
@@ -116,12 +154,9 @@ fn attend(
 ) -> Outcome {
     let mut notes = Notes::default();
     let control = Control::until(end);
-    let clients = chair.clients.clone().map_or(Trust::System, Trust::These);
-    let versions = chair.versions.map(|(low, high)| (low.wire(), high.wire()));
-    let options = ServerOptions { identity: &chair.identity, clients, versions };
     let transport = TcpTransport::new(stream, control.clone(), log.clone(), tcp_info);
     let session = match transport {
-        Ok(transport) => OpenSslSession::server(Box::new(transport), options),
+        Ok(transport) => chair.session(Box::new(transport)),
         Err(error) => {
             notes.put(ClientPosition::NothingSent);
             let summary = format!("the connection was lost before TLS began: {error}");
@@ -148,9 +183,9 @@ fn attend(
             let subject = facts.peer_chain.first().map(|der| x509::subject(der)).unwrap_or_default();
             let outcome = taken(&channel, &subject, notes);
             control.set_deadline(end.min(Instant::now() + AFTERWARDS));
-            outcome.fact(fact::CLIENT_AFTERWARDS.text(farewell(&mut session)))
+            outcome.fact(fact::CLIENT_AFTERWARDS.text(farewell(session.as_mut())))
         }
-        (Ok(()), None) => shown::not_set_up(&nssight_session::SessionError::ended("TLS handshake"), notes),
+        (Ok(()), None) => shown::not_set_up(&SessionError::ended("TLS handshake"), notes),
         (Err(error), _) => {
             let log = log.borrow();
             let shown = shown::shown(&error, &facts, &log, &mut notes);
@@ -172,7 +207,7 @@ fn taken(channel: &Channel, subject: &str, mut notes: Notes) -> Outcome {
 }
 
 /// Reads what a client says after the handshake, answers one of HTTP, and ends the session in order.
-fn farewell(session: &mut OpenSslSession) -> String {
+fn farewell(session: &mut dyn TlsSession) -> String {
     let mut buffer = [0u8; 4096];
     let said = match session.read(&mut buffer) {
         Ok(0) => "it ended the session".to_owned(),

@@ -6,15 +6,17 @@ use nssight_diagnosis::fact::fact::{
 };
 use nssight_diagnosis::signal::{Signal, signal};
 use nssight_diagnosis::{Notes, Outcome};
-use nssight_session::{Code, Kind, SeenAlert, SessionError, SessionFacts};
-use nssight_wire::{AlertDescription, Summary};
+use nssight_nss::ErrorCode;
+use nssight_session::{Code, Kind, SessionError, SessionFacts};
+use nssight_wire::{AlertDescription, Direction, Summary};
 
 use super::is_http;
 use crate::error_info;
 use crate::wire::SessionLog;
 
-/// OpenSSL's reasons (sslerr.h): `SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE` and `SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM`.
-const NO_CERTIFICATE: Code = Code::OpenSsl(199);
+/// The client sent no certificate: OpenSSL's `SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE` (sslerr.h), and NSS's word for it.
+const NO_CERTIFICATE: [Code; 2] = [Code::OpenSsl(199), Code::Nss(ErrorCode::SSL_ERROR_NO_CERTIFICATE.0)];
+/// OpenSSL's `SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM`.
 const NO_SIGNATURE: Code = Code::OpenSsl(118);
 
 /// A session that could not even be set up: nothing of the client's.
@@ -40,7 +42,7 @@ pub(super) fn shown(
     }
     foreign(log, notes)
         .or_else(|| ours(error, facts, notes))
-        .or_else(|| theirs(facts, notes))
+        .or_else(|| theirs(facts, &wire, notes))
         .or_else(|| ending(error, &wire, log, notes))
         .unwrap_or_else(|| apart(error))
 }
@@ -52,7 +54,7 @@ fn position(wire: &Summary, facts: &SessionFacts, error: &SessionError) -> Posit
         Position::InItsHello
     } else if wire.server_hello.is_none() {
         Position::AfterItsHello
-    } else if !facts.peer_chain.is_empty() || error.code == NO_CERTIFICATE {
+    } else if !facts.peer_chain.is_empty() || NO_CERTIFICATE.contains(&error.code) {
         Position::AfterItsCertificate
     } else {
         Position::AfterOurFlight
@@ -77,29 +79,41 @@ fn foreign(log: &SessionLog, notes: &mut Notes) -> Option<(Signal, String)> {
 
 /// We refused the client.
 fn ours(error: &SessionError, facts: &SessionFacts, notes: &mut Notes) -> Option<(Signal, String)> {
-    if error.code == NO_CERTIFICATE {
+    if NO_CERTIFICATE.contains(&error.code) {
         notes.put(ClientCertificateState::None);
         return Some((
             signal::CLIENT_CERTIFICATE_ABSENT,
             "the client was asked for a certificate and sent none".to_owned(),
         ));
     }
-    let Code::Verify(_) = error.code else { return None };
-    let whose = match facts.objections.iter().find(|objection| objection.error.code == error.code) {
+    let refused = match (error.code, &facts.decision) {
+        (Code::Verify(_), _) => error,
+        (Code::Nss(_), Some(Err(why))) => why,
+        _ => return None,
+    };
+    let whose = match facts.objections.iter().find(|objection| objection.error.code == refused.code) {
         Some(objection) => format!("depth {}, {}", objection.depth, objection.subject),
         None => "the client's chain".to_owned(),
     };
     Some((
         signal::CLIENT_CERTIFICATE_REFUSED,
-        format!("the client's certificate is not taken ({whose}): {}", error.text),
+        format!("the client's certificate is not taken ({whose}): {}", refused.text),
     ))
 }
 
 /// The client refused us, or gave up with a word.
-fn theirs(facts: &SessionFacts, notes: &mut Notes) -> Option<(Signal, String)> {
-    let alert: &SeenAlert = facts.alerts.iter().rfind(|alert| !alert.sent)?;
-    let name = AlertDescription(alert.description);
-    let refusal = match alert.description {
+fn theirs(facts: &SessionFacts, wire: &Summary, notes: &mut Notes) -> Option<(Signal, String)> {
+    let description = match facts.alerts.iter().rfind(|alert| !alert.sent) {
+        Some(alert) => alert.description,
+        // OpenSSL refuses a server over TLS 1.3 in the clear, and NSS calls that a record of the wrong type (measured on 3.0 and 3.87.1).
+        None => {
+            let alert = wire.refusal(Direction::Sent)?;
+            notes.put(fact::SESSION_ALERT_RECEIVED.text(format!("{alert}, in the clear")));
+            alert.description.0
+        }
+    };
+    let name = AlertDescription(description);
+    let refusal = match description {
         42 => Refusal::BadCertificate,
         43 => Refusal::UnsupportedCertificate,
         44 => Refusal::CertificateRevoked,
@@ -145,7 +159,7 @@ fn ending(error: &SessionError, wire: &Summary, log: &SessionLog, notes: &mut No
     }
 }
 
-/// OpenSSL finds nothing that both sides take, or does not take what came.
+/// The library finds nothing that both sides take, or does not take what came.
 fn apart(error: &SessionError) -> (Signal, String) {
     let by_itself = error_info::signal(error);
     if by_itself == signal::NO_COMMON_VERSION {
@@ -156,5 +170,6 @@ fn apart(error: &SessionError) -> (Signal, String) {
         let summary = format!("client and server have nothing in common: {}", error.name);
         return (signal::CLIENT_ALGORITHMS_APART, summary);
     }
-    (signal::CLIENT_GARBLED, format!("OpenSSL does not take what the client sent: {}", error.name))
+    let library = if let Code::Nss(_) = error.code { "NSS" } else { "OpenSSL" };
+    (signal::CLIENT_GARBLED, format!("{library} does not take what the client sent: {}", error.name))
 }

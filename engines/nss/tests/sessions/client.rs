@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nssight_nss::kernel::tcp_info;
-use nssight_nss::{Certificate, ClientAuth, Nss, PrivateKey, TlsClient, TlsOptions};
+use nssight_nss::{Certificate, Identity, Nss, PrivateKey, Session, TlsOptions};
 use nssight_session::{Control, End, Tap, TcpTransport};
 
 pub(crate) const TLS_1_2: (u16, u16) = (0x0303, 0x0303);
@@ -38,7 +38,7 @@ impl Tap for Traffic {
 }
 
 pub(crate) struct Client {
-    pub(crate) tls: TlsClient,
+    pub(crate) tls: Session,
     pub(crate) control: Rc<Control>,
     pub(crate) traffic: Rc<RefCell<Traffic>>,
 }
@@ -58,10 +58,10 @@ impl Client {
         let client_auth = identity.map(|nickname| {
             let certificate = Certificate::find(nickname, nss).expect("it is there");
             let key = PrivateKey::find(&certificate).expect("its key is there");
-            ClientAuth { certificate, key }
+            Identity { certificate, key }
         });
         let options = TlsOptions { host, versions, client_auth, alpn: &[], authorities: Vec::new() };
-        let tls = TlsClient::new(nss, Box::new(transport), options).expect("a session is set up");
+        let tls = Session::client(nss, Box::new(transport), options).expect("a session is set up");
         Self { tls, control, traffic }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nssight_fixtures::authority::{Identity, Spec, Usage};
 use nssight_fixtures::endpoint::{Behaviour, Endpoint, Leave, Options};
 use nssight_fixtures::nssdb::DbFormat;
-use nssight_nss::{ErrorCode, TlsClient, TlsOptions};
+use nssight_nss::{ErrorCode, Session, TlsOptions};
 use nssight_session::Transport;
 use openssl::x509::extension::{BasicConstraints, SubjectKeyIdentifier};
 use openssl::x509::{X509, X509NameBuilder};
@@ -167,7 +167,7 @@ fn handshake(
         alpn: &[],
         authorities: Vec::new(),
     };
-    let mut client = TlsClient::new(nss, Box::new(Scripted(recv)), options).expect("a session is set up");
+    let mut client = Session::client(nss, Box::new(Scripted(recv)), options).expect("a session is set up");
     client.handshake().expect_err("no handshake comes of it")
 }
 

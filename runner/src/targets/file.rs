@@ -41,7 +41,8 @@ pub(crate) struct Entry {
     pub(crate) key: Option<PathBuf>,
     pub(crate) cacert: Option<PathBuf>,
     pub(crate) capath: Option<PathBuf>,
-    pub(crate) peer: Option<Parsed<PeerArgument>>,
+    pub(crate) role: Option<Part>,
+    pub(crate) peer: Option<Spanned<Parsed<PeerArgument>>>,
     pub(crate) servername: Option<Parsed<Host>>,
     pub(crate) starttls: Option<Parsed<StartTls>>,
     pub(crate) proxy: Option<Parsed<Proxy>>,
@@ -66,6 +67,14 @@ pub(crate) struct Entry {
     pub(crate) deadline: Option<Deadline>,
     pub(crate) retries: Option<Retries>,
     pub(crate) retry_spacing: Option<Spacing>,
+}
+
+/// The part that the host plays: it connects, or it is connected to.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Part {
+    Client,
+    Server,
 }
 
 /// What a plain peer is asked after the handshake.
@@ -99,6 +108,7 @@ pub(crate) const KEYS: &[&str] = &[
     "key",
     "cacert",
     "capath",
+    "role",
     "peer",
     "servername",
     "starttls",

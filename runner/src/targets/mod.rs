@@ -22,7 +22,7 @@ use toml::Spanned;
 
 pub use walk::{Told, Tries, Waiting, work};
 
-use file::{Asks, Entry, File, Parsed, Variable};
+use file::{Asks, Entry, File, Parsed, Part, Variable};
 
 /// Time that one layer may take, unless the file says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -238,13 +238,23 @@ impl Source<'_> {
         let config = entry.config.as_ref().or(defaults.config.as_ref());
         let database = entry.db.as_ref().or(defaults.db.as_ref());
         let files = self.files(&entry, defaults);
-        let peer = entry.peer.as_ref().or(defaults.peer.as_ref()).map(|peer| peer.0.clone());
+        let peer = entry.peer.as_ref().or(defaults.peer.as_ref()).map(|peer| peer.get_ref().0.clone());
+        let serves = entry.role.or(defaults.role) == Some(Part::Server);
+        if let Some(peer) = entry.peer.as_ref().filter(|_| serves) {
+            return Err(self.at(
+                &peer.span(),
+                "the role server looks at this host's own identity and connects to nobody: give no peer",
+            ));
+        }
+        // One of the defaults is for those that connect.
+        let peer = peer.filter(|_| !serves);
         if config.is_none() && database.is_none() && !files.any() && peer.is_none() {
             return Err(self.at(&span, "this target names neither a config, nor a db, nor files, nor a peer"));
         }
         let plain = peer.is_some() && config.is_none();
         let bridge = entry.bridge.as_ref().or(defaults.bridge.as_ref()).map(|bridge| bridge.0.clone());
-        let own_peer = entry.peer.as_ref().map(|peer| peer.0.endpoint.to_string());
+        let bridge = bridge.filter(|_| !serves);
+        let own_peer = entry.peer.as_ref().map(|peer| peer.get_ref().0.endpoint.to_string());
         let starttls = entry.starttls.as_ref().or(defaults.starttls.as_ref()).map(|protocol| protocol.0);
         let starttls = starttls.or(peer.as_ref().and_then(|peer| peer.starttls));
         let bridge = peer.map(|peer| peer.endpoint).or(bridge);
@@ -261,7 +271,7 @@ impl Source<'_> {
             nickname: entry.nickname.or_else(|| defaults.nickname.clone()),
             bridge,
             files,
-            serves: false,
+            serves,
             plain,
             server_name: entry.servername.as_ref().or(defaults.servername.as_ref()).map(|name| name.0.0.clone()),
             family: None,
@@ -288,8 +298,9 @@ impl Source<'_> {
         let until = entry.until.as_ref().or(defaults.until.as_ref());
         let excluded = entry.exclude.as_ref().or(defaults.exclude.as_ref());
         let excluded = excluded.into_iter().flatten().map(|layer| layer.0).collect();
-        let plan = Plan::new(until.map(|layer| layer.get_ref().0), excluded)
-            .map_err(|error| self.at(&until.map_or(span, Spanned::span), &error.to_string()))?;
+        let until_layer = until.map(|layer| layer.get_ref().0);
+        let plan = if serves { Plan::of_a_server(until_layer, excluded) } else { Plan::new(until_layer, excluded) };
+        let plan = plan.map_err(|error| self.at(&until.map_or(span, Spanned::span), &error.to_string()))?;
         let labels = defaults.labels.iter().chain(&entry.labels).map(|(key, value)| (key.0.clone(), value.clone()));
         let usual_numbers = CheckTarget::bare(name);
         Ok(CheckTarget {
@@ -307,7 +318,6 @@ impl Source<'_> {
         })
     }
 
-    /// NSS's argument with its directory counted from the file's.
     /// Files of an entry and of the defaults; the entry's own are never mixed with a database of the defaults.
     fn files(&self, entry: &Entry, defaults: &Entry) -> FileOverrides {
         if entry.db.is_some() || entry.config.is_some() {
@@ -324,6 +334,7 @@ impl Source<'_> {
         }
     }
 
+    /// NSS's argument with its directory counted from the file's.
     fn database(&self, argument: &str) -> OsString {
         let prefixes = ["sql:", "dbm:", "extern:", "multiaccess:"];
         let prefix = prefixes.into_iter().find(|prefix| argument.starts_with(prefix)).unwrap_or_default();

@@ -55,6 +55,19 @@ fn defaults_hold_where_a_target_says_nothing_itself() {
 }
 
 #[test]
+fn a_server_connects_to_nobody() {
+    let text = "[defaults]\npeer = 'usual:1'\n[[target]]\nname = 'web'\nrole = 'server'\ncert = 's.pem'";
+    let target = one(text);
+    assert!(target.overrides.serves && target.overrides.bridge.is_none() && !target.overrides.plain);
+    assert_eq!((target.plan.connections(), queue_key(&target)), (0, None));
+    let error = parse(&format!("{text}\npeer = 'own:1'")).unwrap_err();
+    assert!(error.starts_with("t.toml:7: the role server looks at this host's own identity"), "{error}");
+    assert!(one("[[target]]\nrole = 'client'\npeer = 'p:1'").overrides.bridge.is_some());
+    let error = parse("[[target]]\nrole = 'both'\npeer = 'p:1'").unwrap_err();
+    assert!(error.contains("`client` or `server`"), "{error}");
+}
+
+#[test]
 fn absolute_paths_and_kinds_of_databases_stay() {
     let argument = |db: &str| one(&format!("[[target]]\ndb = {db:?}\nbridge = 'b'")).overrides.database.unwrap();
     assert_eq!(argument("sql:/etc/pki"), "sql:/etc/pki");

@@ -3,10 +3,13 @@
 
 mod common;
 
+use std::ffi::OsStr;
+
 use common::{binary, run};
 use nssight_fixtures::deployment::Deployment;
 use nssight_fixtures::fault::{Change, Target};
 use nssight_fixtures::nssdb::DbFormat;
+use nssight_nss::library;
 use serde_json::Value;
 
 const CHANGES: &[&str] = &[
@@ -94,5 +97,25 @@ fn protocols_are_offered_in_order() {
         let hello =
             wire.iter().filter_map(|event| event["what"].as_str()).find(|it| it.starts_with("ClientHello")).unwrap();
         assert!(hello.contains("ALPN h2 http/1.1 acme"), "{engine}: {hello}");
+    }
+}
+
+/// What NSS does not take is told before anything is connected to.
+#[test]
+fn a_kind_of_key_that_nss_does_not_take() {
+    let case = common::Case::new();
+    let (cert, key) = (case.path("c.pem"), case.path("c.key"));
+    let words = ["req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=client", "-keyout"].map(OsStr::new);
+    common::tool("openssl", words.into_iter().chain([key.as_os_str(), "-out".as_ref(), cert.as_os_str()]));
+    let walk = |engine: &str| {
+        let mut command = binary();
+        command.args(["diagnose", "localhost:1", "--until", "private-key", "--format", "json", "--engine", engine]);
+        run(command.arg("--cert").arg(&cert).arg("--key").arg(&key).arg("--cacert").arg(&cert)).report()
+    };
+    assert_eq!(walk("openssl")["verdict"]["status"], "pass");
+    let report = walk("nss");
+    // A newer NSS may take it.
+    if library::nss_release() < (3, 103) {
+        assert_eq!(told(&report), ["fail", "private-key", "key-unusable", "client-host", "certain"], "{report:#}");
     }
 }

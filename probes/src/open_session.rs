@@ -84,6 +84,13 @@ fn of_files_in_nss(walk: &Walk<'_>, files: &Found, host: &str, transport: Box<dy
     of_nss(walk, &nss, host, client_auth, held, transport)
 }
 
+/// Whether NSS takes the key of our files.
+pub(crate) fn nss_takes(identity: &Identity) -> Result<(), SessionError> {
+    let encoded = encoded(identity).map_err(|error| local(GIVE_TO_NSS, error.to_string()))?;
+    in_memory::private_key(&encoded.pkcs8, &encoded.public_value, &Nss::without_database()?)?;
+    Ok(())
+}
+
 /// An identity as NSS takes it.
 struct Encoded {
     certificate: Vec<u8>,

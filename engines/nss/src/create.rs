@@ -1,6 +1,6 @@
 //! Building databases: what `certutil -N`, `pk12util -i` and `certutil -M` do. A diagnosis builds none.
 
-use std::ffi::{CString, c_uint};
+use std::ffi::CString;
 use std::ptr;
 
 use nss_sys::cert::CERTCertTrust;
@@ -28,29 +28,7 @@ pub fn set_password(slot: &Slot, password: &[u8]) -> Result<()> {
 /// Stores a private key (PKCS#8 DER). `public_value` is the RSA modulus or the raw EC point, from which NSS makes the
 /// CKA_ID that later links key and certificate. The slot must be logged in.
 pub fn import_key(slot: &Slot, nss: &Nss, pkcs8: &[u8], public_value: &[u8], nickname: &str) -> Result<PrivateKey> {
-    const STEP: Step = Step::ImportPrivateKey;
-    let (mut key, mut public, mut name) =
-        (BorrowedItem::new(pkcs8), BorrowedItem::new(public_value), BorrowedItem::new(nickname.as_bytes()));
-    let mut handle = ptr::null_mut();
-    let usage: c_uint = ffi::KU_DIGITAL_SIGNATURE;
-    // SAFETY: the items outlive the call; the key returned is ours.
-    let status = unsafe {
-        ffi::PK11_ImportDERPrivateKeyInfoAndReturnKey(
-            slot.as_ptr(),
-            key.as_ptr(),
-            name.as_ptr(),
-            public.as_ptr(),
-            1,
-            1,
-            usage,
-            &mut handle,
-            ptr::null_mut(),
-        )
-    };
-    match PrivateKey::from_raw(handle, nss) {
-        Some(key) if status == ffi::SUCCESS => Ok(key),
-        _ => Err(NssError::last(STEP)),
-    }
+    PrivateKey::import(slot, nss, pkcs8, public_value, Some(nickname))
 }
 
 /// Makes the secret key that saved logins are encrypted with, as Firefox does with the first one. The slot must be logged in.

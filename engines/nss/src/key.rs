@@ -3,6 +3,7 @@
 use std::ptr::{self, NonNull};
 
 use nss_sys::SECItem;
+use nss_sys::nspr::PRBool;
 
 use crate::cert::Certificate;
 use crate::error::{NssError, Result, Step};
@@ -44,6 +45,39 @@ impl PrivateKey {
         // SAFETY: the key is alive; the copy returned is ours.
         Self::from_raw(unsafe { ffi::SECKEY_CopyPrivateKey(self.as_ptr()) }, &self.nss)
             .ok_or_else(|| NssError::last(Step::SharePrivateKey))
+    }
+
+    /// Gives a key (PKCS#8 DER) to a token: under a nickname for good, or without one until the session of the token ends.
+    pub(crate) fn import(
+        slot: &Slot,
+        nss: &Nss,
+        pkcs8: &[u8],
+        public_value: &[u8],
+        nickname: Option<&str>,
+    ) -> Result<Self> {
+        let (mut key, mut public) = (BorrowedItem::new(pkcs8), BorrowedItem::new(public_value));
+        let mut name = nickname.map(|nickname| BorrowedItem::new(nickname.as_bytes()));
+        // Who may see it matters to a token with a password only: one without a database has none to log in with.
+        let is_kept = PRBool::from(nickname.is_some());
+        let mut handle = ptr::null_mut();
+        // SAFETY: the items outlive the call; the key returned is ours.
+        let status = unsafe {
+            ffi::PK11_ImportDERPrivateKeyInfoAndReturnKey(
+                slot.as_ptr(),
+                key.as_ptr(),
+                name.as_mut().map_or(ptr::null_mut(), BorrowedItem::as_ptr),
+                public.as_ptr(),
+                is_kept,
+                is_kept,
+                ffi::KU_DIGITAL_SIGNATURE,
+                &mut handle,
+                ptr::null_mut(),
+            )
+        };
+        match Self::from_raw(handle, nss) {
+            Some(key) if status == ffi::SUCCESS => Ok(key),
+            _ => Err(NssError::last(Step::ImportPrivateKey)),
+        }
     }
 
     pub(crate) fn from_raw(key: *mut ffi::SECKEYPrivateKey, nss: &Nss) -> Option<Self> {

@@ -10,7 +10,9 @@ use openssl::sign::{Signer, Verifier};
 use openssl::x509::X509;
 
 use crate::credentials::Key;
+use crate::target::Engine;
 use crate::walk::{Probe, Walk};
+use crate::{error_info, open_session};
 
 /// An encrypted key must be open.
 pub const PROBE: Probe = Probe {
@@ -35,17 +37,28 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         notes.put(PrivateKeyState::Mismatch);
         return notes.fail(signal::KEY_UNUSABLE, "the private key is not the one of our certificate");
     }
-    match proves(key, own) {
-        Ok(true) => {
+    let proof = proves(key, own);
+    let by_nss = match (walk.target().engine(), walk.identity()) {
+        (Engine::Nss, Some(identity)) => open_session::nss_takes(&identity),
+        _ => Ok(()),
+    };
+    match (proof, by_nss) {
+        (Ok(true), Err(error)) => {
+            let is_usual = matches!(key.id(), Id::RSA | Id::RSA_PSS | Id::EC);
+            notes.put(if is_usual { PrivateKeyState::CannotSign } else { PrivateKeyState::KindUnknownToNss });
+            let summary = format!("NSS on this host does not take the {} key", kind(key.id()));
+            notes.fail(signal::KEY_UNUSABLE, summary).error(error_info::of_session(&error))
+        }
+        (Ok(true), Ok(())) => {
             notes.put(PrivateKeyState::Signs);
             notes.put(fact::PRIVATE_KEY_CHALLENGE.text("signed with the private key, verified with the certificate"));
             notes.pass(format!("the {} key belongs to our certificate and signs", kind(key.id())))
         }
-        Ok(false) => {
+        (Ok(false), _) => {
             notes.put(PrivateKeyState::Mismatch);
             notes.fail(signal::KEY_UNUSABLE, "what the private key signs does not verify with our certificate")
         }
-        Err(error) => {
+        (Err(error), _) => {
             notes.put(PrivateKeyState::CannotSign);
             let why = error.errors().first().and_then(|error| error.reason()).unwrap_or("no reason given").to_owned();
             notes.fail(signal::KEY_UNUSABLE, format!("the private key cannot sign: {why}"))

@@ -147,6 +147,34 @@ fn ten_planted_secrets_are_in_no_file_in_no_form() {
     }
 }
 
+/// Our certificate in files: what they hold is in the report, and no key.
+#[test]
+fn a_bundle_of_a_client_with_files_has_no_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let change = fault::Change { target: fault::Target::Files, ..toml::from_str("bridge = 'other-ca'").unwrap() };
+    let lab = Deployment::start(directory.path(), &change, DbFormat::Sql).unwrap();
+    let words = lab.words();
+    let key = words.iter().skip_while(|word| *word != "--key").nth(1).unwrap();
+    let key = openssl::pkey::PKey::private_key_from_pem(&fs::read(key).unwrap()).unwrap();
+    let bundle = directory.path().join("out.tar.zst");
+    let done = run(binary().arg("bundle").args(words).arg("-o").arg(&bundle));
+    assert_eq!(done.code, Some(0), "{done:#?}");
+    let files = unpack(&bundle);
+    // The number that makes an EC key, whole, as PEM has it and as text tools print it.
+    let number = key.ec_key().unwrap().private_key().to_vec();
+    let hex: String = number.iter().map(|byte| format!("{byte:02x}")).collect();
+    for (name, content) in &files {
+        let text = String::from_utf8_lossy(content).to_lowercase();
+        assert!(!text.contains("private key-----") && !text.replace(':', "").contains(&hex), "{name}");
+        assert!(!content.windows(number.len()).any(|part| part == number), "{name}");
+    }
+    let report = files.iter().find(|(name, _)| name.ends_with("report.json")).unwrap();
+    let report: Value = serde_json::from_slice(&report.1).unwrap();
+    assert_eq!(report["verdict"]["cause"], "peer-cert-untrusted", "{report:#}");
+    let triage = run(binary().args(["triage", "--format", "json"]).arg(&bundle)).report();
+    assert_eq!(triage["verdict"], report["verdict"], "{triage:#}");
+}
+
 fn sha256sum(content: &[u8]) -> String {
     let mut child = Command::new("sha256sum")
         .stdin(std::process::Stdio::piped())

@@ -4,7 +4,7 @@ mod summary;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -87,6 +87,20 @@ pub struct Files {
     pub authorities: Option<Setting<PathBuf>>,
     /// A directory of them, by hash: `--capath`.
     pub directory: Option<Setting<PathBuf>>,
+}
+
+impl Files {
+    /// The files with the options that name them, which nssight has like curl.
+    pub fn options(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        [
+            ("--cert", &self.certificate),
+            ("--key", &self.key),
+            ("--cacert", &self.authorities),
+            ("--capath", &self.directory),
+        ]
+        .into_iter()
+        .filter_map(|(option, file)| Some((option, file.as_ref()?.value.as_path())))
+    }
 }
 
 /// A host and its port.

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use nssight_probes::Target;
+use nssight_probes::target::{Endpoint, Target};
 use schemars::JsonSchema;
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -26,6 +26,18 @@ pub(super) struct Job<'a> {
     pub(super) listen: Duration,
     /// A client before this one came as far as a connection.
     pub(super) came_to_peer: bool,
+}
+
+impl Job<'_> {
+    /// The peer as options and URLs have it.
+    pub(super) fn peer(&self) -> Endpoint {
+        Endpoint { host: self.host.to_owned(), port: self.port }
+    }
+}
+
+/// `OpenSSL 3.0.19` of all that it says of its version.
+pub(super) fn release_of(version: &str) -> String {
+    version.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
 }
 
 /// How far a client got.

@@ -35,17 +35,10 @@ pub(super) fn attempt(job: &Job<'_>, files: &Files) -> io::Result<Attempt> {
     command.args(["--connect-timeout", &seconds, "--max-time", &seconds]);
     let (low, high) = job.target.tls.value;
     command.args([format!("--tlsv{}", number(low)), "--tls-max".to_owned(), number(high)]);
-    for (option, file) in [
-        ("--cert", &files.certificate),
-        ("--key", &files.key),
-        ("--cacert", &files.authorities),
-        ("--capath", &files.directory),
-    ] {
-        if let Some(file) = file {
-            command.arg(option).arg(&file.value);
-        }
+    for (option, file) in files.options() {
+        command.arg(option).arg(file);
     }
-    command.arg(url(job));
+    command.arg(format!("https://{}/", job.peer()));
     // Its configuration comes by standard input, where nobody else sees the password.
     let mut input = Zeroizing::new(Vec::with_capacity(1024));
     if let Some(password) = job.password.filter(|password| !password.is_empty()) {
@@ -88,13 +81,6 @@ pub(super) fn attempt(job: &Job<'_>, files: &Files) -> io::Result<Attempt> {
         attempt.outcome = Outcome::FailedLocally;
     }
     Ok(attempt)
-}
-
-fn url(job: &Job<'_>) -> String {
-    match job.host.contains(':') {
-        true => format!("https://[{}]:{}/", job.host, job.port),
-        false => format!("https://{}:{}/", job.host, job.port),
-    }
 }
 
 /// As curl's options have it: 1.2.

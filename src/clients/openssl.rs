@@ -11,14 +11,13 @@ use nssight_probes::target::TlsVersion;
 use openssl::ssl::{HandshakeError, SslConnector, SslMethod, SslVersion};
 use openssl::x509::store::X509StoreBuilder;
 
-use super::attempt::{Attempt, Job, Outcome};
+use super::attempt::{Attempt, Job, Outcome, release_of};
 
 type Failure = Box<dyn std::error::Error>;
 
 pub(super) fn attempt(job: &Job<'_>) -> Attempt {
     let mut attempt = Attempt::new("openssl", false, "database read without NSS", "tried on the files");
-    let version = openssl::version::version();
-    attempt.library = version.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    attempt.library = release_of(openssl::version::version());
     if let Err(error) = handshake(job, &mut attempt) {
         attempt.error = Some(error.to_string());
     }

@@ -9,12 +9,12 @@ use nssight_diagnosis::{Layer, Status};
 use nssight_probes::Report;
 use nssight_probes::target::{Engine, Files};
 
-use super::attempt::{Attempt, Job, Outcome};
+use super::attempt::{Attempt, Job, Outcome, release_of};
 
 pub(super) fn attempt(job: &Job<'_>) -> io::Result<Attempt> {
     let attempt = Attempt::new("nssight", true, "NSS_Initialize, read-only", "callback");
     let mut words = vec!["--password-stdin".into(), "--db".into(), job.target.argument().to_owned()];
-    words.extend(["--bridge".into(), target_of(job).into()]);
+    words.extend(["--bridge".into(), job.peer().to_string().into()]);
     run(job, words, attempt)
 }
 
@@ -25,15 +25,8 @@ pub(super) fn with_files(job: &Job<'_>, files: &Files, engine: Engine) -> io::Re
         Engine::Nss => ("nssight over NSS", "nss"),
     };
     let attempt = Attempt::new(name, engine == Engine::Nss, "files read by nssight", "tried on the files");
-    let mut words: Vec<OsString> = vec![target_of(job).into(), "--engine".into(), library.into()];
-    for (option, file) in [
-        ("--cert", &files.certificate),
-        ("--key", &files.key),
-        ("--cacert", &files.authorities),
-        ("--capath", &files.directory),
-    ] {
-        words.extend(file.iter().flat_map(|file| [option.into(), file.value.clone().into_os_string()]));
-    }
+    let mut words: Vec<OsString> = vec![job.peer().to_string().into(), "--engine".into(), library.into()];
+    words.extend(files.options().flat_map(|(option, file)| [option.into(), file.into()]));
     words.extend(job.password.map(|_| "--password-stdin".into()));
     run(job, words, attempt)
 }
@@ -62,7 +55,7 @@ fn run(job: &Job<'_>, words: Vec<OsString>, mut attempt: Attempt) -> io::Result<
     })?;
     attempt.library = match attempt.uses_nss {
         true => format!("NSS {}", report.tool.nss),
-        false => openssl::version::version().split_whitespace().take(2).collect::<Vec<_>>().join(" "),
+        false => release_of(openssl::version::version()),
     };
     let passed =
         |layer| report.probes.iter().any(|it| it.layer == layer && matches!(it.status, Status::Pass | Status::Warn));
@@ -83,11 +76,4 @@ fn run(job: &Job<'_>, words: Vec<OsString>, mut attempt: Attempt) -> io::Result<
     }
     attempt.settle();
     Ok(attempt)
-}
-
-fn target_of(job: &Job<'_>) -> String {
-    match job.host.contains(':') {
-        true => format!("[{}]:{}", job.host, job.port),
-        false => format!("{}:{}", job.host, job.port),
-    }
 }

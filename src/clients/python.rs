@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::attempt::{Attempt, Job, Outcome};
+use super::attempt::{Attempt, Job, Outcome, release_of};
 use super::program;
 
 /// Over the time of a layer, for the interpreter's start.
@@ -89,7 +89,7 @@ fn run(job: &Job<'_>, python: &Path, script: &str, task: &Value, attempt: &mut A
     let mut ready = false;
     for line in lines {
         if let Some(version) = line.version {
-            attempt.library = if attempt.uses_nss { format!("NSS {version}") } else { first_two(&version) };
+            attempt.library = if attempt.uses_nss { format!("NSS {version}") } else { release_of(&version) };
         }
         ready |= line.ready;
         attempt.connected |= line.connected;
@@ -105,9 +105,4 @@ fn run(job: &Job<'_>, python: &Path, script: &str, task: &Value, attempt: &mut A
     }
     attempt.settle();
     Ok(())
-}
-
-/// `OpenSSL 3.0.19` of all that it says.
-fn first_two(version: &str) -> String {
-    version.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
 }

@@ -74,7 +74,7 @@ fn has_password(argument: &OsStr) -> bool {
 /// The settings that the options make, and the passwords.
 pub(crate) fn of_walk(options: &WalkedOptions, plan: &Plan) -> Result<(Settings, Passwords), String> {
     let (config, overrides) = (options.config.as_deref(), options.overrides());
-    overrides.engine_fits(config.is_some())?;
+    overrides.fits_together(config.is_some())?;
     let load = if plan.walks(Layer::Password) { load_or_ask } else { load };
     let (password, until, timeout) = (&options.password, plan.until, options.walk.timeout);
     let (settings, database) = load(Wanted { config, overrides: &overrides, password, until, timeout })?;

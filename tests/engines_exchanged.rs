@@ -65,14 +65,15 @@ fn files_over_nss() {
 
 #[test]
 fn what_the_other_library_cannot_do_is_said_at_once() {
-    let cases: [&[&str]; 2] = [
-        &["localhost:1", "--engine", "nss"],
-        &["--db", "/nowhere", "--bridge", "localhost:1", "--server", "server", "--engine", "openssl"],
+    let cases: [(&[&str], &str); 3] = [
+        (&["localhost:1", "--engine", "nss"], "--cacert"),
+        (&["--db", "/nowhere", "--bridge", "localhost:1", "--server", "server", "--engine", "openssl"], "--engine"),
+        (&["localhost:1", "--cert", "pkcs11:token=t;object=o"], "--nickname"),
     ];
-    for words in cases {
+    for (words, named) in cases {
         let output = binary().arg("diagnose").args(words).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{words:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains("--engine"), "{words:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(named), "{words:?}");
     }
 }
 

@@ -3,11 +3,14 @@
 
 mod common;
 
+use std::io::Write;
 use std::time::Duration;
 
 use common::servers::{Judge, judging};
-use common::{Case, NICKNAME, Run, binary, run};
+use common::{Case, NICKNAME, PKI, Run, binary, run};
 use nssight_fixtures::nssdb::DbFormat;
+use nssight_fixtures::ports;
+use openssl::ssl::{Ssl, SslContext, SslMethod, SslStream, SslVerifyMode};
 
 fn diagnosed(judge: Judge, flags: &[&str]) -> Run {
     let case = Case::new();
@@ -93,4 +96,34 @@ fn a_ticket_is_an_acceptance_and_nothing_else_is() {
         assert_eq!((run.code, authentication(&run).as_deref()), (Some(0), Some("unconfirmed")), "{run:#?}");
         assert_eq!(run.report()["verdict"]["confidence"], "likely", "{run:#?}");
     }
+}
+
+/// A peer that never stops talking is not read for as long as it goes on.
+#[test]
+fn a_peer_that_never_stops_is_not_waited_out() {
+    let listener = ports::listen().unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let mut context = SslContext::builder(SslMethod::tls_server()).unwrap();
+        context.set_certificate(&PKI.bridge.certificate).unwrap();
+        context.set_private_key(&PKI.bridge.key).unwrap();
+        context.set_verify_callback(SslVerifyMode::PEER, |_, _| true);
+        let (socket, _) = listener.accept().unwrap();
+        let mut stream = SslStream::new(Ssl::new(&context.build()).unwrap(), socket).unwrap();
+        stream.accept().unwrap();
+        let (zeros, mut sent) = (vec![0; 16 * 1024], 0);
+        while stream.write_all(&zeros).is_ok() {
+            sent += zeros.len();
+        }
+        sent
+    });
+    let case = Case::new();
+    let database = case.database(DbFormat::Sql);
+    let mut command = binary();
+    command.args(["diagnose", &format!("localhost:{port}"), "--nickname", NICKNAME, "--db"]).arg(&database);
+    let run = run(command.arg("--password-file").arg(case.password_file()).args(JSON));
+    let sent = server.join().unwrap();
+    assert_eq!(run.code, Some(0), "{run:#?}");
+    // What lies in the buffers of two kernels is sent as well.
+    assert!(sent < 32 << 20, "{sent} bytes were taken");
 }

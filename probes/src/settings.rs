@@ -82,11 +82,16 @@ impl Overrides {
         self.files.any() || self.plain && self.database.is_none()
     }
 
-    /// Whether the library that was asked for can do with these; `config`: a configuration goes with them.
+    /// Whether what was asked for fits together, the library and where our identity is; `config`: a configuration goes with them.
     ///
     /// # Errors
     /// In words, for whoever asked.
-    pub fn engine_fits(&self, config: bool) -> Result<(), String> {
+    pub fn fits_together(&self, config: bool) -> Result<(), String> {
+        let is_uri = |path: &PathBuf| path.as_os_str().as_encoded_bytes().starts_with(b"pkcs11:");
+        if [&self.files.certificate, &self.files.key].into_iter().flatten().any(is_uri) {
+            return Err("a PKCS#11 URI is no file: give it as --nickname, with the --db whose modules have the token"
+                .to_owned());
+        }
         let names_authorities = self.files.authorities.is_some() || self.files.directory.is_some();
         match self.engine {
             Some(Engine::Nss) if self.has_files() && !names_authorities => {

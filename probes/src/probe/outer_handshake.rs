@@ -42,6 +42,8 @@ const BEHIND_HANDSHAKES: u32 = 3;
 const AFTERWARDS: Duration = Duration::from_millis(500);
 /// An alert or a KeyUpdate has less, with its content type and the seal around it (RFC 8446, 5.2, 4.6.3 and 6); a ticket has more.
 const SHORT_RECORD: u16 = 40;
+/// A server that greets says less, and one that never stops is not read for as long as it goes on.
+const SAID_AT_MOST: usize = 256 * 1024;
 const AWAITING: &str = "wait for a word on our certificate";
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
@@ -315,9 +317,12 @@ impl Attempt {
             // A ticket and the end may come in one packet: what is longer than an alert and no application's can only be one.
             let has_ticket = || said == 0 && self.log.borrow().received_more_than(SHORT_RECORD, since);
             return match result {
-                // What it says before it has judged.
+                // What it says before it has judged. Whoever says this much is not waited out.
                 Ok(count @ 1..) => {
                     said += count;
+                    if said > SAID_AT_MOST {
+                        return Ok(false);
+                    }
                     continue;
                 }
                 Ok(0) if told(true) || ours_is_over => Ok(has_ticket()),

@@ -289,7 +289,7 @@ impl Source<'_> {
             patience: entry.patience.or(defaults.patience).map(|seconds| seconds.0),
             question: entry.probe.or(defaults.probe).and_then(Asks::question),
         };
-        overrides.engine_fits(config.is_some()).map_err(|error| self.at(&span, &error))?;
+        overrides.fits_together(config.is_some()).map_err(|error| self.at(&span, &error))?;
         let own = self.password("password", &entry.password_file, &entry.password_env)?;
         let usual = self.password("password", &defaults.password_file, &defaults.password_env)?;
         let own_admin = self.password("admin-password", &entry.admin_password_file, &entry.admin_password_env)?;

@@ -168,7 +168,7 @@ pub(crate) fn run(options: &ReportsOptions) -> ExitCode {
             }
         },
         (Err((path, error)), _) | (_, Err((path, error))) => {
-            terminal::say(format_args!("{path} is no report that can be read: {error}"));
+            terminal::say(format_args!("cannot read the report {path}: {error}"));
             return ExitCode::from(exit::INCONCLUSIVE);
         }
     };
@@ -200,7 +200,7 @@ fn read(path: &Path) -> Result<Vec<Report>, (String, String)> {
     }
     let documents = serde_json::Deserializer::from_slice(&text).into_iter::<serde_json::Value>();
     let documents: Result<Vec<_>, _> = documents.take(REPORTS_AT_MOST).collect();
-    let reports = documents.map_err(|error| error.to_string());
+    let reports = documents.map_err(|error| format!("line {} is not JSON", error.line()));
     let reports = reports.and_then(|documents| documents.into_iter().map(report).collect::<Result<Vec<_>, _>>());
     match reports {
         Ok(reports) if reports.is_empty() => Err(named("it is empty".to_owned())),

@@ -49,7 +49,7 @@ fn report(settings: &Settings, passwords: Passwords, plan: &Plan, options: &Diag
     };
     let started = Instant::now();
     let (report, tries) = walk::with_retries(settings, plan, passwords, options.walked.walk.retries, &mut output);
-    let name = name(&report.target, options.walked.config.as_deref());
+    let name = name(&report.target, options.walked.config());
     let subject = Subject { name, labels: BTreeMap::new(), report, tries, duration: started.elapsed() };
     let subjects = [subject];
     let code = exit::of(&subjects, options.output.format, options.output.strict);

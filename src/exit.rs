@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use nssight_diagnosis::Status;
 use nssight_diagnosis::fact::Facts;
 use nssight_diagnosis::judge::{Case, judge};
@@ -15,7 +16,7 @@ use nssight_reports::nagios::{self, State};
 use nssight_reports::terminal;
 use nssight_reports::terminal::Kind;
 
-use crate::cli::Format;
+use crate::cli::{self, Format};
 
 /// Every layer walked passed, warnings allowed.
 pub(crate) const PASSED: u8 = 0;
@@ -60,30 +61,47 @@ pub(crate) fn usage_in(format: Format, message: impl std::fmt::Display) -> ExitC
 
 /// Ends the process over a command line that clap does not take, or asks for help in.
 pub(crate) fn refused(error: &clap::Error) -> ExitCode {
-    let text = error.render().to_string();
-    if error.use_stderr() {
-        terminal::say_lines(&text);
-    } else {
+    if !error.use_stderr() {
         // A reader that went away has seen what it wanted.
-        let _ = write!(terminal::stdout(Kind::Text), "{text}");
+        let _ = write!(terminal::stdout(Kind::Text), "{}", error.render());
+        return ExitCode::SUCCESS;
     }
     let words: Vec<OsString> = std::env::args_os().collect();
     let nagios = words.iter().any(|word| word == "--format=nagios")
         || words.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "nagios");
-    match error.use_stderr() {
-        true if nagios => {
-            let message = error.to_string();
-            let first = message.lines().next().unwrap_or_default();
-            usage_in(Format::Nagios, first.trim_start_matches("error: "))
-        }
-        true => ExitCode::from(USAGE),
-        false => ExitCode::SUCCESS,
+    usage_in(if nagios { Format::Nagios } else { Format::Human }, in_one_line(error))
+}
+
+/// What clap says in several paragraphs: what is wrong, and the nearest word that would be right.
+fn in_one_line(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "no command was given; nssight --help lists them".to_owned();
+    }
+    let text = error.render().to_string();
+    let mut paragraphs = text.split("\n\n").map(|it| it.split_whitespace().collect::<Vec<_>>().join(" "));
+    let first = paragraphs.next().unwrap_or_default();
+    let first = first.strip_prefix("error: ").unwrap_or(&first).to_owned();
+    // The parser names a range as Rust writes it.
+    let first = match first.split_once(" is not in ") {
+        Some((before, range)) => format!("{before} is not between {}", range.replacen("..=", " and ", 1)),
+        None => first,
+    };
+    if first.contains("'--json'") {
+        return format!("{first}; did you mean --format json?");
+    }
+    // Where nothing is near, clap only tells how to pass the word on as it is.
+    let near = paragraphs.find_map(|it| Some(it.strip_prefix("tip: a similar ")?.to_owned()));
+    match near.as_deref().and_then(|it| it.split_once(": ")).map(|(_, word)| word) {
+        Some(word) => format!("{first}; did you mean {word}?"),
+        None => first,
     }
 }
 
-/// Says on standard error why the command line cannot be carried out.
+/// Says on standard error why the command line cannot be carried out, with a command line that can.
 pub(crate) fn usage(message: impl std::fmt::Display) -> ExitCode {
     terminal::say(format_args!("{message}"));
+    let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    terminal::say_lines(&format!("  for example: {}", cli::example_for(&words)));
     ExitCode::from(USAGE)
 }
 

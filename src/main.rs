@@ -27,13 +27,12 @@ mod version;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use nssight_runner::worker;
 
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::of_process() {
         Ok(cli) => cli,
         Err(error) => return exit::refused(&error),
     };
@@ -59,6 +58,7 @@ fn main() -> ExitCode {
         Command::Bundle(options) => bundle::run(&options),
         Command::Trace(options) => trace::run(&options),
         Command::Triage(options) => triage::run(&options),
+        Command::Completion(options) => manual::completion(options.shell),
         Command::Manual(options) => manual::run(&options.share),
         Command::Worker => worker::run().map_or_else(exit::usage, |()| ExitCode::SUCCESS),
         Command::Model => process_model::run::run(),

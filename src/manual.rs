@@ -6,13 +6,16 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Command, CommandFactory};
+use clap::Command;
+use clap::builder::PossibleValuesParser;
 use clap_complete::{Shell, generate};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
+use nssight_diagnosis::{Cause, Layer, explain};
+use nssight_fixtures::fault;
 use time::{Date, OffsetDateTime};
 
-use crate::cli::Cli;
+use crate::cli;
 use crate::exit;
 
 /// Where each shell looks below a `share` directory (bash-completion's README, zsh's compsys, fish's `complete`).
@@ -33,7 +36,7 @@ pub(crate) fn run(share: &Path) -> ExitCode {
 /// The command line as users see it: the completions would offer hidden subcommands too. The libraries' versions are those of
 /// the machine that prints them, so they are not in a page.
 fn visible() -> Command {
-    let whole = Cli::command();
+    let whole = cli::command();
     Command::new("nssight")
         .version(env!("CARGO_PKG_VERSION"))
         .about(whole.get_about().cloned().unwrap_or_default())
@@ -44,19 +47,56 @@ fn visible() -> Command {
 fn completions(share: &Path) -> io::Result<()> {
     COMPLETIONS.iter().try_for_each(|(shell, path)| {
         let mut script = Vec::new();
-        generate(*shell, &mut visible(), "nssight", &mut script);
+        generate(*shell, &mut with_values(visible()), "nssight", &mut script);
         create(&share.join(path))?.write_all(&script)
     })
+}
+
+/// The script for one shell, on standard output.
+pub(crate) fn completion(shell: Shell) -> ExitCode {
+    let mut script = Vec::new();
+    generate(shell, &mut with_values(visible()), "nssight", &mut script);
+    match io::stdout().write_all(&script) {
+        Ok(()) => ExitCode::SUCCESS,
+        // A reader that went away has seen what it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => exit::not_written(&error),
+    }
+}
+
+/// With the words that an option takes, where gathering them is too much for every start: faults, causes, layers and names of errors.
+fn with_values(command: Command) -> Command {
+    // One script is made, and the process ends.
+    let of = |words: Vec<String>| PossibleValuesParser::new(words.into_iter().map(|word| &*word.leak()));
+    let faults = fault::all().unwrap_or_default().into_iter().map(|fault| fault.id.to_string());
+    let faults: Vec<String> = faults.collect();
+    let causes: Vec<String> = Cause::ALL.iter().map(|cause| cause.id().to_owned()).collect();
+    let layers: Vec<String> = Layer::ALL.iter().map(|layer| layer.as_str().to_owned()).collect();
+    let explained: Vec<String> =
+        causes.iter().cloned().chain(explain::names().iter().map(|(_, name, _)| (*name).to_owned())).collect();
+    let layered = |command: Command| {
+        let layers = layers.clone();
+        command
+            .mut_arg("until", |arg| arg.value_parser(of(layers.clone())))
+            .mut_arg("exclude", |arg| arg.value_parser(of(layers)))
+    };
+    let faulty = |command: Command| command.mut_arg("faults", |arg| arg.value_parser(of(faults.clone())));
+    command
+        .mut_subcommand("diagnose", |it| layered(it).mut_arg("why_not", |arg| arg.value_parser(of(causes))))
+        .mut_subcommand("bundle", layered)
+        .mut_subcommand("explain", |it| it.mut_arg("what", |arg| arg.value_parser(of(explained))))
+        .mut_subcommand("lab", |it| it.mut_subcommand("run", faulty).mut_subcommand("up", faulty))
+        .mut_subcommand("selftest", |it| it.mut_arg("only", |arg| arg.value_parser(of(faults.clone()))))
 }
 
 fn pages(share: &Path) -> io::Result<()> {
     let mut whole = visible().disable_help_subcommand(true);
     whole.build();
-    page(&whole, None, &share.join("man/man1"))
+    page(&whole, "", &share.join("man/man1"))
 }
 
-/// The page of a command, and those of its subcommands.
-fn page(command: &Command, above: Option<&str>, directory: &Path) -> io::Result<()> {
+/// The page of a command, and those of its subcommands. `path` has its names, as `db inspect`.
+fn page(command: &Command, path: &str, directory: &Path) -> io::Result<()> {
     let man = Man::new(command.clone())
         .date(today().to_string())
         .source(concat!("nssight ", env!("CARGO_PKG_VERSION")))
@@ -70,9 +110,11 @@ fn page(command: &Command, above: Option<&str>, directory: &Path) -> io::Result<
     if command.has_subcommands() {
         man.render_subcommands_section(&mut out)?;
     }
-    let name = command.get_display_name().unwrap_or(command.get_name());
-    ending(above).to_writer(&mut out)?;
-    command.get_subcommands().try_for_each(|under| page(under, Some(name), directory))
+    ending(path).to_writer(&mut out)?;
+    command.get_subcommands().try_for_each(|under| {
+        let below = format!("{path} {}", under.get_name());
+        page(under, below.trim_start(), directory)
+    })
 }
 
 /// The day that a page bears; a package that is built twice is the same twice (reproducible-builds.org, SOURCE_DATE_EPOCH).
@@ -83,30 +125,67 @@ fn today() -> Date {
 }
 
 /// What stands below the options.
-fn ending(above: Option<&str>) -> Roff {
+fn ending(path: &str) -> Roff {
     let mut roff = Roff::new();
-    if above.is_none() {
-        roff.control("SH", ["EXIT STATUS"]);
-        let codes = [
-            (exit::PASSED, "What was asked about is well; warnings are allowed."),
-            (exit::FAILED, "A layer failed, or things differ."),
-            (exit::USAGE, "The command line cannot be carried out."),
-            (exit::INCONCLUSIVE, "nssight could not finish, or could not tell."),
-        ];
-        for (code, meaning) in codes {
-            roff.control("TP", []);
-            roff.text([bold(code.to_string())]);
-            roff.text([roman(meaning)]);
-        }
-        roff.control("PP", []);
-        roff.text([roman("With "), bold("--format nagios"), roman(" they are those of a monitoring plugin.")]);
+    let examples = if path.is_empty() { cli::examples_of("diagnose") } else { cli::examples_of(path) };
+    if !examples.is_empty() {
+        roff.control("SH", ["EXAMPLES"]);
     }
+    for (line, says) in examples {
+        roff.control("PP", []);
+        roff.text([roman(format!("{says}:"))]);
+        roff.control("RS", ["4"]);
+        roff.control("nf", []);
+        roff.text([bold(*line)]);
+        roff.control("fi", []);
+        roff.control("RE", []);
+    }
+    roff.control("SH", ["EXIT STATUS"]);
+    listed(&mut roff, &EXIT_CODES.map(|(code, meaning)| (code.to_string(), meaning)));
+    roff.control("PP", []);
+    roff.text([roman("With "), bold("--format nagios"), roman(" the codes are those of a monitoring plugin.")]);
+    roff.control("SH", ["ENVIRONMENT"]);
+    listed(&mut roff, &ENVIRONMENT.map(|(name, meaning)| (name.to_owned(), meaning)));
+    roff.control("SH", ["FILES"]);
+    listed(&mut roff, &FILES.map(|(name, meaning)| (name.to_owned(), meaning)));
     roff.control("SH", ["SEE ALSO"]);
-    roff.text(match above {
-        Some(above) => vec![bold(above), roman("(1)")],
-        None => vec![bold("certutil"), roman("(1), "), bold("openssl-s_client"), roman("(1ssl)")],
+    roff.text(match path.rsplit_once(' ') {
+        _ if path.is_empty() => vec![bold("certutil"), roman("(1), "), bold("openssl-s_client"), roman("(1ssl)")],
+        Some((above, _)) => vec![bold(format!("nssight-{above}")), roman("(1)")],
+        None => vec![bold("nssight"), roman("(1)")],
     });
     roff
+}
+
+const EXIT_CODES: [(u8, &str); 4] = [
+    (exit::PASSED, "Every layer passed; warnings are allowed."),
+    (exit::FAILED, "A layer failed, or what was compared differs."),
+    (exit::USAGE, "Usage error."),
+    (exit::INCONCLUSIVE, "No conclusion: nssight could not finish, or the evidence does not suffice."),
+];
+const ENVIRONMENT: [(&str, &str); 4] = [
+    ("NO_COLOR", "Turns colors off."),
+    (
+        "NSS_DEFAULT_DB_TYPE",
+        "The database format where a directory is given without sql: or dbm:, as for every program of NSS.",
+    ),
+    ("SSL_CERT_FILE, SSL_CERT_DIR", "Trusted CAs in place of those of the system, as for every program of OpenSSL."),
+    ("OPENSSL_CONF", "The configuration of OpenSSL."),
+];
+const FILES: [(&str, &str); 2] = [
+    (
+        "/etc/sigul/client.conf, ~/.sigul/client.conf",
+        "Configuration of a Sigul client, read if neither a peer nor -c nor --db is given.",
+    ),
+    ("/etc/ssl/openssl.cnf", "Configuration of OpenSSL; the path depends on the distribution."),
+];
+
+fn listed<const N: usize>(roff: &mut Roff, all: &[(String, &str); N]) {
+    for (name, meaning) in all {
+        roff.control("TP", []);
+        roff.text([bold(name.as_str())]);
+        roff.text([roman(*meaning)]);
+    }
 }
 
 fn create(path: &Path) -> io::Result<File> {

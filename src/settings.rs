@@ -73,10 +73,14 @@ fn has_password(argument: &OsStr) -> bool {
 
 /// The settings that the options make, and the passwords.
 pub(crate) fn of_walk(options: &WalkedOptions, plan: &Plan) -> Result<(Settings, Passwords), String> {
-    let (config, overrides) = (options.config.as_deref(), options.overrides());
+    let (config, overrides) = (options.config(), options.overrides());
     overrides.fits_together(config.is_some())?;
     let load = if plan.walks(Layer::Password) { load_or_ask } else { load };
     let (password, until, timeout) = (&options.password, plan.until, options.walk.timeout);
     let (settings, database) = load(Wanted { config, overrides: &overrides, password, until, timeout })?;
+    // What the command line alone gets wrong is no finding about this host.
+    if let Some(trouble) = settings.target.as_ref().err().filter(|trouble| trouble.by_flags) {
+        return Err(trouble.summary.clone());
+    }
     Ok((settings, Passwords { database, admin: password::admin(&options.admin)? }))
 }

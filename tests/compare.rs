@@ -101,7 +101,7 @@ fn what_is_no_report_is_said_to_be_none() {
     for file in [&not_json, &other, &case.path("missing.json")] {
         let run = compare(file, file);
         assert_eq!(run.code, Some(3), "{run:#?}");
-        assert!(run.stderr.contains("is no report that can be read"), "{run:#?}");
+        assert!(run.stderr.contains("cannot read the report"), "{run:#?}");
     }
 }
 

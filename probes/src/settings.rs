@@ -136,12 +136,24 @@ pub struct ConfigTrouble {
     pub role: Option<Role>,
     /// One line, with file, line and key where there are any.
     pub summary: String,
+    /// The command line contradicts itself or lacks something, whatever this host is like.
+    pub by_flags: bool,
 }
 
 impl ConfigTrouble {
     /// This was seen, of whomever.
     pub fn of(state: ConfigState, summary: impl Into<String>) -> Self {
-        Self { state, role: None, summary: summary.into() }
+        Self { state, role: None, summary: summary.into(), by_flags: false }
+    }
+
+    /// The command line cannot be carried out.
+    pub fn usage(summary: impl Into<String>) -> Self {
+        Self { by_flags: true, ..Self::invalid(summary) }
+    }
+
+    /// It is of the command line alone.
+    pub fn or_usage(self, is_usage: bool) -> Self {
+        Self { by_flags: is_usage, ..self }
     }
 
     /// It cannot be used.
@@ -266,7 +278,14 @@ pub(crate) fn read_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), Config
     let meta = files::within(path, files::PATIENCE, |path| std::fs::metadata(path)).map_err(trouble)?;
     if !meta.is_file() {
         let kind = if meta.is_dir() { "a directory" } else { "no regular file" };
-        return Err(ConfigTrouble::invalid(format!("{shown} is {kind}: name a configuration file")));
+        // Somebody who has only a database meant that.
+        let is_database = ["cert9.db", "cert8.db"].iter().any(|name| path.join(name).exists());
+        return Err(match is_database {
+            true => {
+                ConfigTrouble::usage(format!("{shown} is a directory with an NSS database: give it as --db {shown}"))
+            }
+            false => ConfigTrouble::invalid(format!("{shown} is {kind}: name a configuration file")),
+        });
     }
     if meta.size() > CONFIG_AT_MOST {
         let summary =
@@ -280,7 +299,24 @@ pub(crate) fn read_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), Config
         file.take(CONFIG_AT_MOST + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     });
-    Ok((bytes.map_err(trouble)?, meta.permissions().mode() & 0o7777))
+    let bytes = bytes.map_err(trouble)?;
+    if let Some(what) = mistaken(&bytes, path) {
+        return Err(ConfigTrouble::usage(format!("{shown} is no configuration but {what}")));
+    }
+    Ok((bytes, meta.permissions().mode() & 0o7777))
+}
+
+/// A file that belongs behind another option than -c, and that option.
+fn mistaken(bytes: &[u8], path: &Path) -> Option<String> {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let database = || format!("a file of an NSS database: give its directory as --db {}", directory.display());
+    // Both byte orders of Berkeley DB's hash (db.h, HASHMAGIC).
+    match bytes {
+        [b'S', b'Q', b'L', b'i', b't', b'e', b' ', ..] => Some(database()),
+        [0x00, 0x06, 0x15, 0x61, ..] | [0x61, 0x15, 0x06, 0x00, ..] => Some(database()),
+        _ if bytes.starts_with(b"-----BEGIN ") => Some("a PEM file: give it as --cert, --key or --cacert".to_owned()),
+        _ => None,
+    }
 }
 
 fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Target, Option<Password>), ConfigTrouble> {
@@ -297,15 +333,17 @@ fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Targe
         if !has_certificate {
             return Err(ConfigTrouble::invalid(
                 "a server needs a certificate: give --cert with --key, --db with --nickname, or -c",
-            ));
+            )
+            .or_usage(config.is_none()));
         }
     }
     let bridge = flagged(&flags.bridge, "bridge").or_else(|| config?.peer.clone());
     let network = request.until >= Layer::Resolve;
     if bridge.is_none() && network && role == Role::Client {
         return Err(ConfigTrouble::invalid(
-            "no bridge was named: give --bridge HOST:PORT, or end with --until private-key",
-        ));
+            "no peer was given: give HOST:PORT, or stop before the network with --until private-key",
+        )
+        .or_usage(config.is_none()));
     }
     let server = flagged(&flags.server, "server").or_else(|| config?.server.clone());
     let user = flagged(&flags.user, "user").or_else(|| config?.user.clone());
@@ -352,8 +390,8 @@ fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Targe
 /// What the configuration says, unless the command line contradicts it.
 fn role(flags: &Overrides, config: Option<&Configured>) -> Result<Role, ConfigTrouble> {
     match (flags.serves, config.map(|config| config.role)) {
-        (true, Some(Role::Client)) => Err(ConfigTrouble::invalid(
-            "the configuration is a client's, and --role server wants a server: name server.conf or bridge.conf",
+        (true, Some(Role::Client)) => Err(ConfigTrouble::usage(
+            "the configuration is a client's, and --role server needs a server.conf or bridge.conf",
         )),
         (true, None) => Ok(Role::Server),
         (_, role) => Ok(role.unwrap_or(Role::Client)),
@@ -364,28 +402,28 @@ fn role(flags: &Overrides, config: Option<&Configured>) -> Result<Role, ConfigTr
 fn credentials(flags: &Overrides, config: Option<&Configured>) -> Result<Credentials, ConfigTrouble> {
     let database = flagged(&flags.database, "db").or_else(|| config.map(|config| config.database.clone()));
     match (database, flags.files.any()) {
-        (Some(database), true) => Err(ConfigTrouble::invalid(format!(
+        (Some(database), true) => Err(ConfigTrouble::usage(format!(
             "both files and an NSS database are named ({}): give --cert, --key, --cacert and --capath, or the database",
             database.origin
         ))),
         (Some(Setting { value: argument, .. }), false) if argument.is_empty() => {
-            Err(ConfigTrouble::invalid("the name of the database directory is empty"))
+            Err(ConfigTrouble::usage("the name of the database directory is empty"))
         }
         (Some(Setting { value: argument, origin }), false) => Ok(Credentials::Database {
             database: Setting::new(Database { argument }, origin),
             // A client of NSS need not have a certificate.
             nickname: flagged(&flags.nickname, "nickname").or_else(|| config?.nickname.clone()),
         }),
-        (None, _) if flags.nickname.is_some() => Err(ConfigTrouble::invalid(
+        (None, _) if flags.nickname.is_some() => Err(ConfigTrouble::usage(
             "--nickname names a certificate of an NSS database: give --db, or --cert in its place",
         )),
         (None, false) if !flags.plain && !flags.serves => {
-            Err(ConfigTrouble::invalid("no database was named: give -c or --db"))
+            Err(ConfigTrouble::usage("no database was given: give -c or --db"))
         }
         (None, _) => {
             let FileOverrides { certificate, key, authorities, directory } = &flags.files;
             if key.is_some() && certificate.is_none() {
-                return Err(ConfigTrouble::invalid("--key names the key of a certificate: give --cert too"));
+                return Err(ConfigTrouble::usage("--key names the key of a certificate: give --cert too"));
             }
             Ok(Credentials::Files(Files {
                 certificate: flagged(certificate, "cert"),
@@ -403,7 +441,8 @@ fn no_port_behind(host: &str, origin: &str) -> Result<(), ConfigTrouble> {
         Some(name) => Err(ConfigTrouble::of(
             ConfigState::NameWithPort,
             format!("\"{host}\" ({origin}) has a port behind the host name; the name alone is {name}"),
-        )),
+        )
+        .or_usage(origin.starts_with("--"))),
         None => Ok(()),
     }
 }
@@ -427,6 +466,9 @@ fn tls_range(
     }
     match low <= high {
         true => Ok(Setting::new((low, high), origin)),
-        false => Err(ConfigTrouble::invalid(format!("the lowest TLS version {low} is above the highest {high}"))),
+        false => {
+            let trouble = ConfigTrouble::invalid(format!("the lowest TLS version {low} is above the highest {high}"));
+            Err(trouble.or_usage(flags.tls_min.is_some() && flags.tls_max.is_some()))
+        }
     }
 }

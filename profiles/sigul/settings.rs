@@ -95,8 +95,8 @@ fn read_files(
             let user = request.home.map(|home| home.join(".sigul/client.conf"));
             paths.extend([Some(system), user].into_iter().flatten().filter(|path| path.exists()));
             if paths.is_empty() {
-                let summary = "there is neither /etc/sigul/client.conf nor ~/.sigul/client.conf, and neither -c nor --db was given";
-                return Err(ConfigTrouble::of(ConfigState::Missing, summary));
+                let summary = "nothing to check was given: name a peer as HOST:PORT, or -c FILE, or --db DIR";
+                return Err(ConfigTrouble::of(ConfigState::Missing, summary).or_usage(true));
             }
         }
     }
@@ -250,7 +250,7 @@ pub(super) fn check_port(target: &Target, request: &Request<'_>) -> Result<(), C
     };
     let (port, origin) = (bridge.value.port, &bridge.origin);
     let summary = format!(
-        "port {port} ({origin}) is not for clients: {why}. Connecting there would break the next client; --connect does it all the same"
+        "port {port} ({origin}) is not for clients: {why}. Connecting there would break the next client; use --connect to connect anyway"
     );
     Err(ConfigTrouble::of(state, summary))
 }

@@ -45,8 +45,8 @@ impl ValueEnum for Format {
 pub enum Colour {
     /// On a terminal, unless NO_COLOR is set
     Auto,
-    /// Also into a pipe
+    /// Always, even when piped
     Always,
-    /// Nowhere
+    /// Never
     Never,
 }

@@ -72,6 +72,9 @@ fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
     let output = place(options).map_err(usage)?;
     let wanted = &options.walked.walk;
     let plan = options.walked.plan().map_err(usage)?;
+    if let Some(missing) = options.walked.config().filter(|path| !path.exists()) {
+        return Err(Trouble::Usage(format!("{} does not exist, and nothing was bundled", missing.display())));
+    }
     let (settings, passwords) = settings::of_walk(&options.walked, &plan).map_err(usage)?;
     let summary = walk::summary(Some(&settings), &plan);
     let configs: Vec<Source> = paths_of_configs(&summary, options).into_iter().map(Source::config).collect();
@@ -107,7 +110,7 @@ fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
         let shown = terminal::printable(&output.display().to_string());
         writeln!(
             out,
-            "Wrote {shown}. What was recognised as a secret was redacted; read it before you send it: tar --zstd -xf {shown}"
+            "Wrote {shown}. Recognised secrets are redacted. Review it before you send it: tar --zstd -xf {shown}"
         )
     })?;
     if let Some(report) = &report {
@@ -119,9 +122,9 @@ fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
 /// The configuration files that count, and those that were named.
 fn paths_of_configs(summary: &TargetSummary, options: &BundleOptions) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = summary.config_files.iter().map(PathBuf::from).collect();
-    for path in options.walked.config.iter().chain(&options.add_config) {
-        if !paths.contains(path) {
-            paths.push(path.clone());
+    for path in options.walked.config().into_iter().chain(options.add_config.iter().map(PathBuf::as_path)) {
+        if !paths.iter().any(|known| known == path) {
+            paths.push(path.to_owned());
         }
     }
     paths

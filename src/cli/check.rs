@@ -10,10 +10,10 @@ use super::{Colour, Format, number_of_seconds, seconds};
 
 #[derive(Args)]
 pub(crate) struct CheckOptions {
-    /// Targets, in TOML; docs/targets.example.toml has every key
+    /// Targets file in TOML; docs/targets.example.toml shows every key
     #[arg(value_name = "FILE.toml", required_unless_present = "config", conflicts_with = "config")]
     pub(crate) file: Option<PathBuf>,
-    /// Make a target of this Sigul configuration, without a file of targets; several are had together
+    /// Check this Sigul configuration instead of a targets file; may be repeated
     #[arg(short = 'c', long, value_name = "FILE")]
     pub(crate) config: Vec<PathBuf>,
     #[command(flatten)]
@@ -28,40 +28,40 @@ pub(crate) struct CheckOptions {
 #[derive(Args)]
 #[command(next_help_heading = "Selection")]
 pub(crate) struct SelectionOptions {
-    /// Only the targets of this name, in which * and ? stand for anything; several are had together
+    /// Check only targets whose name matches this pattern with * and ?; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
-    /// Only the targets with this label; of several with one key any will do, and every key must fit
+    /// Check only targets with this label; may be repeated: any value of one key matches, and every key must match
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     pub(crate) label: Vec<(String, String)>,
 }
 
 /// How they are walked.
 #[derive(Args)]
-#[command(next_help_heading = "Walks")]
+#[command(next_help_heading = "Checks")]
 pub(crate) struct CheckWalkOptions {
-    /// Walk so many targets at once; without it, one a processor. Those that share a bridge never go together
+    /// Number of parallel checks; targets that share a bridge run one after another [default: number of CPUs]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub(crate) jobs: Option<u16>,
-    /// Begin no other walk after the first failure
+    /// Stop after the first failure
     #[arg(long)]
     pub(crate) fail_fast: bool,
-    /// Time that one layer may take, instead of the file's (10)
+    /// Time limit for each layer [default: the value in the file, or 10]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Option<Duration>,
-    /// Time that one target may take, all its tries together, instead of the file's (60)
+    /// Time limit for each target, retries included [default: the value in the file, or 60]
     #[arg(long, value_name = "SECONDS", value_parser = deadline)]
     pub(crate) deadline: Option<Duration>,
-    /// Try a failure of transport again up to so many times, instead of the file's (0); a refusal is never tried again
+    /// Retry up to N times after a transport failure; a refusal is never retried [default: the value in the file, or 0]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(crate) retries: Option<u32>,
-    /// Time between two tries, instead of the file's (5)
+    /// Time between two tries [default: the value in the file, or 5]
     #[arg(long, value_name = "SECONDS", value_parser = spacing)]
     pub(crate) retry_spacing: Option<Duration>,
-    /// As root, load the modules that a database names also where another user can say which
+    /// As root, load the PKCS#11 modules that a database names even if another user can change that list
     #[arg(long)]
     pub(crate) load_modules: bool,
-    /// Say what would be walked and how many connections that takes, and do nothing
+    /// List the targets and the number of connections, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
@@ -70,22 +70,22 @@ pub(crate) struct CheckWalkOptions {
 #[derive(Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct CheckOutputOptions {
-    /// How to write the results
+    /// Output format
     #[arg(long, value_enum, default_value_t = CheckFormat::Human)]
     pub(crate) format: CheckFormat,
-    /// Write the results to a file
-    #[arg(long, value_name = "FILE")]
+    /// Write the results to this file
+    #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Show every target and every name
+    /// Print every target and every name
     #[arg(short, long)]
     pub(crate) verbose: bool,
-    /// Show the summary only, and no progress
+    /// Print only the summary, without progress
     #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// When to use colours
+    /// Whether to use colors
     #[arg(long, value_enum, default_value_t = Colour::Auto)]
     pub(crate) color: Colour,
-    /// Exit 1 for warnings and flaky targets too
+    /// Exit with 1 for warnings and flaky targets too
     #[arg(long)]
     pub(crate) strict: bool,
 }
@@ -116,10 +116,10 @@ impl ValueEnum for CheckFormat {
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
         match self {
             Self::Human => {
-                Format::Human.to_possible_value().map(|value| value.help("One line for each target, and a summary"))
+                Format::Human.to_possible_value().map(|value| value.help("One line per target and a summary"))
             }
             Self::Ndjson => {
-                let help = "One line of JSON for each target as it finishes, and one for the summary";
+                let help = "One line of JSON per target as it finishes, and one for the summary";
                 Some(clap::builder::PossibleValue::new("ndjson").help(help))
             }
             Self::Document(format) => format.to_possible_value(),
@@ -130,7 +130,7 @@ impl ValueEnum for CheckFormat {
 fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write KEY=VALUE".to_owned()),
+        _ => Err("a label is written KEY=VALUE".to_owned()),
     }
 }
 

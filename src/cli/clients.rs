@@ -11,29 +11,29 @@ use crate::models::Model;
 
 #[derive(Args)]
 pub(crate) struct ClientsOptions {
-    /// Read this client.conf, as `nssight diagnose` does
+    /// Sigul configuration: client.conf
     #[arg(short = 'c', long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     target: TargetOptions,
     #[command(flatten)]
     pub(crate) password: PasswordOptions,
-    /// Time that one client may take for each of its steps
+    /// Time limit for each step of a client
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) timeout: Duration,
-    /// Time between two connections: a serial bridge takes the next client when it has done with the last
+    /// Time between two connections, for a bridge that serves one client at a time
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub(crate) pause: Duration,
-    /// Interpreter with python-nss
+    /// Python interpreter that has python-nss
     #[arg(long, value_name = "PYTHON")]
     pub(crate) python: Option<PathBuf>,
-    /// With -c: run a forking double-TLS client in python-nss too, with this file's password of a Sigul administrator
+    /// With -c, also run a forking double-TLS client in python-nss; the file holds the password of a Sigul administrator
     #[arg(long, value_name = "FILE", requires = "config")]
     pub(crate) admin_password_file: Option<PathBuf>,
-    /// Run tstclnt once more with `-w FILE`, as somebody did who meant -W
+    /// Run tstclnt once more with `-w FILE`, a usual mistake for -W
     #[arg(long, value_name = "FILE")]
     pub(crate) tstclnt_w: Option<PathBuf>,
-    /// Connect to what looks like a server port too
+    /// Connect even to a port meant for servers
     #[arg(long)]
     connect: bool,
     #[command(flatten)]
@@ -49,7 +49,7 @@ impl ClientsOptions {
 
 #[derive(Args)]
 pub(crate) struct ProcessModelOptions {
-    /// Read this client.conf, server.conf or bridge.conf, as `nssight diagnose` does
+    /// Sigul configuration: client.conf, server.conf or bridge.conf
     #[arg(short = 'c', long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
@@ -58,19 +58,19 @@ pub(crate) struct ProcessModelOptions {
     pub(crate) password: PasswordOptions,
     #[command(flatten)]
     pub(crate) output: TableOptions,
-    /// Try the handshakes too, with one connection a model
+    /// Also test handshakes, with one connection per model
     #[arg(long)]
     pub(crate) connect: bool,
-    /// Only these models
+    /// Test only this model; may be repeated
     #[arg(long, value_name = "MODEL", value_enum)]
     pub(crate) only: Vec<Model>,
-    /// Try the same password through every way of giving one too
+    /// Also test every way to supply the same password
     #[arg(long)]
     pub(crate) password_channels: bool,
-    /// Try the models through python-nss in this interpreter too
+    /// Also test the models through python-nss, in this Python interpreter
     #[arg(long, value_name = "PYTHON")]
     pub(crate) python: Option<PathBuf>,
-    /// Exit 1 if any model differs from a fresh process
+    /// Exit with 1 if a model differs from a fresh process
     #[arg(long, help_heading = "Output")]
     pub(crate) strict: bool,
 }

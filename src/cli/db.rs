@@ -9,18 +9,18 @@ use super::{PasswordOptions, TableOptions};
 
 #[derive(Subcommand)]
 pub(crate) enum DbCommand {
-    /// Show what is in a database directory, and what NSS makes of it
+    /// Print what is in a database, and how NSS reads it
     Inspect(InspectOptions),
-    /// Say what differs between two databases, and what follows from it: exit code 0 same, 1 different, 3 unreadable
+    /// Compare two databases, and say what follows; exit with 0 if they are equal, 1 if they differ, 3 if one is unreadable
     Compare(CompareOptions),
 }
 
 #[derive(Args)]
 pub(crate) struct InspectOptions {
-    /// The directory, with sql: or dbm: in front if the format matters
+    /// Database directory; sql: or dbm: before it selects the format
     #[arg(value_name = "DIR")]
     pub(crate) directory: OsString,
-    /// Show the certificates of this nickname in detail, with their chain
+    /// Print the certificates of this nickname in detail, with their chain
     #[arg(short, long, value_name = "NAME")]
     pub(crate) nickname: Option<String>,
     #[command(flatten)]
@@ -31,15 +31,15 @@ pub(crate) struct InspectOptions {
 
 #[derive(Args)]
 pub(crate) struct CompareOptions {
-    /// One directory
+    /// Database directory
     #[arg(value_name = "A")]
     pub(crate) a: OsString,
-    /// The other one
+    /// The other database directory
     #[arg(value_name = "B")]
     pub(crate) b: OsString,
     #[command(flatten)]
     pub(crate) password: PasswordOptions,
-    /// A file with the password of B, where it has another one
+    /// Read the password of B from this file, if it differs
     #[arg(long, value_name = "FILE", help_heading = "Password")]
     pub(crate) other_password_file: Option<PathBuf>,
     #[command(flatten)]

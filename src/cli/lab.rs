@@ -8,12 +8,12 @@ use super::output::{OutputOptions, TableFormat};
 
 #[derive(Subcommand)]
 pub(crate) enum LabCommand {
-    /// Start the lab, diagnose it, and stop it
+    /// Start the lab, diagnose it and stop it
     Run {
-        /// A fault to order; may be repeated
+        /// Inject this fault; may be repeated
         #[arg(long = "fault", value_name = "ID")]
         faults: Vec<String>,
-        /// What to set up: a Sigul deployment, or a TLS server whose client has its certificate in files
+        /// What to set up
         #[arg(long, value_enum, default_value_t = LabProfile::Sigul)]
         profile: LabProfile,
         #[command(flatten)]
@@ -21,13 +21,13 @@ pub(crate) enum LabCommand {
     },
     /// Start the lab and leave it running until Ctrl-C
     Up {
-        /// A fault to order; may be repeated
+        /// Inject this fault; may be repeated
         #[arg(long = "fault", value_name = "ID")]
         faults: Vec<String>,
-        /// What to set up: a Sigul deployment, or a TLS server whose client has its certificate in files
+        /// What to set up
         #[arg(long, value_enum, default_value_t = LabProfile::Sigul)]
         profile: LabProfile,
-        /// Put everything into this directory, which stays
+        /// Put all files into this directory, and keep it
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
         /// Keep the temporary directory
@@ -37,9 +37,9 @@ pub(crate) enum LabCommand {
         #[arg(long, value_enum, default_value_t = DbFormatOption::Cert9)]
         db_format: DbFormatOption,
     },
-    /// List the faults that can be ordered
+    /// List the faults that the lab can inject
     List {
-        /// Only those of this profile
+        /// List only the faults of this profile
         #[arg(long, value_enum)]
         profile: Option<LabProfile>,
     },
@@ -48,9 +48,9 @@ pub(crate) enum LabCommand {
 /// What the lab sets up.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LabProfile {
-    /// A Sigul bridge and a server behind it
+    /// A Sigul bridge with a server behind it
     Sigul,
-    /// A TLS server that asks for a client certificate
+    /// A TLS server whose client has its certificate in files
     Tls,
 }
 
@@ -65,10 +65,10 @@ pub(crate) enum DbFormatOption {
 
 #[derive(Args)]
 pub(crate) struct SelftestOptions {
-    /// Only these faults
+    /// Inject only this fault; may be repeated
     #[arg(long, value_name = "ID")]
     pub(crate) only: Vec<String>,
-    /// How to write the result
+    /// Output format
     #[arg(long, value_enum, default_value_t = TableFormat::Human)]
     pub(crate) format: TableFormat,
 }

@@ -6,8 +6,8 @@ use clap::{Args, ValueEnum};
 
 #[derive(Args)]
 pub(crate) struct ListOptions {
-    /// List them; it is what happens anyway
-    #[arg(long)]
+    /// List them (the default)
+    #[arg(long, hide = true)]
     list: bool,
 }
 
@@ -15,21 +15,28 @@ pub(crate) struct ListOptions {
 pub(crate) struct CausesOptions {
     #[command(flatten)]
     list: ListOptions,
-    /// Write a page a cause into this directory, in Markdown
+    /// Write one Markdown page per cause into this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) pages: Option<PathBuf>,
 }
 
 #[derive(Args)]
 pub(crate) struct ManualOptions {
-    /// The directory that has man, bash-completion, zsh and fish in it, such as /usr/local/share
+    /// Directory that holds man, bash-completion, zsh and fish, for example /usr/local/share
     #[arg(value_name = "DIR")]
     pub(crate) share: PathBuf,
 }
 
 #[derive(Args)]
+pub(crate) struct CompletionOptions {
+    /// Shell to complete in
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Args)]
 pub(crate) struct SchemaOptions {
-    /// Whose document
+    /// Document type
     #[arg(value_enum, default_value_t = Document::Report)]
     pub(crate) document: Document,
 }

@@ -3,6 +3,7 @@
 mod check;
 mod clients;
 mod db;
+mod examples;
 mod exporter;
 mod lab;
 mod listen;
@@ -12,10 +13,10 @@ mod support;
 mod trace;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use nssight_diagnosis::{Cause, Layer};
 use nssight_probes::Plan;
 use nssight_probes::peer_argument::PeerArgument;
@@ -26,15 +27,16 @@ use nssight_probes::target::{Endpoint, Engine, Family, Protocols, Proxy, Questio
 pub(crate) use check::{CheckFormat, CheckOptions, CheckOutputOptions, CheckWalkOptions, SelectionOptions};
 pub(crate) use clients::{ClientsOptions, KeepOptions, ProcessModelOptions};
 pub(crate) use db::{CompareOptions, DbCommand, InspectOptions};
+pub(crate) use examples::{for_words as example_for, of as examples_of};
 pub(crate) use exporter::ExporterOptions;
 pub(crate) use lab::{DbFormatOption, LabCommand, LabProfile, SelftestOptions};
 pub(crate) use listen::ListenOptions;
-pub(crate) use lists::{CausesOptions, Document, ListOptions, ManualOptions, SchemaOptions};
+pub(crate) use lists::{CausesOptions, CompletionOptions, Document, ListOptions, ManualOptions, SchemaOptions};
 pub(crate) use output::{Colour, Format, OutputOptions, TableFormat, TableOptions};
 pub(crate) use support::{BundleOptions, ExplainOptions, ReportsOptions, TriageOptions};
 pub(crate) use trace::TraceOptions;
 
-/// Walk every layer of a mutual TLS connection over NSS and name the one that fails.
+/// Find the layer at which a mutual TLS connection fails, and why.
 #[derive(Parser)]
 #[command(version, long_version = crate::version::long(), max_term_width = 100, args_override_self = true)]
 pub(crate) struct Cli {
@@ -42,44 +44,63 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// The command line as it is parsed, with the examples in its long help.
+pub(crate) fn command() -> clap::Command {
+    examples::with_examples(Cli::command())
+}
+
+impl Cli {
+    /// The command line of this process.
+    ///
+    /// # Errors
+    /// What clap does not take, or a request for help.
+    pub(crate) fn of_process() -> Result<Self, clap::Error> {
+        let mut command = command();
+        let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+}
+
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Walk from the configuration to the handshake and say which layer fails
+    /// Check every layer from the configuration to the reply, and name the one that fails
     Diagnose(Box<DiagnoseOptions>),
-    /// Walk many targets, in parallel, and say which fail and why
+    /// Check many targets in parallel, and say which fail and why
     Check(Box<CheckOptions>),
-    /// The same handshake by nssight, OpenSSL, tstclnt and python-nss, and what the pattern proves
+    /// Run the same handshake with other TLS clients of this host, and say what their results prove together
     Clients(Box<ClientsOptions>),
-    /// Try how NSS behaves in threads, after forks and in fresh processes on this host
+    /// Test how NSS behaves on this host in threads, after forks and in fresh processes
     ProcessModel(Box<ProcessModelOptions>),
     /// Read NSS databases without NSS
     #[command(subcommand)]
     Db(DbCommand),
-    /// Sit in the server's chair: take TLS connections, and say of each what is wrong with it, seen from the server
+    /// Accept TLS connections as a server would, and report on each of them
     Listen(Box<ListenOptions>),
-    /// Compare two reports: the host that works with the one that does not, or both ends of one connection
+    /// Compare two reports: of a host that works and one that does not, or of both ends of one connection
     Compare(ReportsOptions),
-    /// Say what an error code, a name, an alert, a cause or a pasted message means
+    /// Explain an error code, an error name, an alert, a cause or a pasted message
     Explain(ExplainOptions),
-    /// Run a program and say which of its own NSS calls fails
+    /// Run a program and report which of its NSS calls fails
     Trace(TraceOptions),
-    /// Read logs and reports: which layer fails, why, and the lines that show it
+    /// Read logs and reports, and say which layer fails, why, and which lines show it
     Triage(TriageOptions),
-    /// Walk targets for Prometheus, and show their reports, over HTTP
+    /// Check targets for Prometheus, and serve their metrics and reports over HTTP
     Exporter(ExporterOptions),
-    /// Write what support needs to see of this host into one file, without its secrets
+    /// Write what support needs to know about this host into one file, without secrets
     Bundle(Box<BundleOptions>),
-    /// A peer on loopback, healthy or with a fault, to see the diagnosis work
+    /// Start a test deployment on loopback, healthy or with a fault, and diagnose it
     #[command(subcommand)]
     Lab(LabCommand),
-    /// Order every fault of the lab and compare the verdicts with those that it must get
+    /// Inject every lab fault and check that each gets the expected verdict
     Selftest(SelftestOptions),
-    /// List the layers and the causes that each can give
+    /// List the layers, and the causes that each can report
     Checks(ListOptions),
     /// List every cause that a verdict can name
     Causes(CausesOptions),
     /// Print the JSON Schema of a document
     Schema(SchemaOptions),
+    /// Print a completion script for a shell
+    Completion(CompletionOptions),
     /// Write man pages and completions; packages are made with it
     #[command(hide = true)]
     Manual(ManualOptions),
@@ -100,29 +121,28 @@ pub(crate) struct DiagnoseOptions {
     pub(crate) walked: WalkedOptions,
     #[command(flatten)]
     pub(crate) output: OutputOptions,
-    /// Say as well what keeps this cause from being the verdict, or that nothing does
-    #[arg(long, value_name = "CAUSE")]
+    /// Also say why this cause is not the verdict
+    #[arg(long, value_name = "CAUSE", hide_short_help = true)]
     pub(crate) why_not: Option<Cause>,
-    /// Run this program first, traced, with all words that follow, and say where it leaves the walk; its connections come on
-    /// top of the one of the walk
-    #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true, help_heading = "Walk",
-        conflicts_with_all = ["password_stdin", "admin_password_stdin"])]
+    /// First run this program under trace, with all arguments that follow, and report the first difference from the check. The
+    /// program opens its own connections
+    #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true, help_heading = "Checks",
+        conflicts_with_all = ["password_stdin", "admin_password_stdin"], hide_short_help = true)]
     pub(crate) trace_against: Vec<OsString>,
 }
 
 /// What is walked, and how.
 #[derive(Args)]
 pub(crate) struct WalkedOptions {
-    /// The TLS peer: any TLS server that asks for a client certificate, or a bridge; or a URL, as https://… or postgres://… [default port: 443]
+    /// The TLS peer: a server or a bridge. A URL sets port and protocol, for example https://… or postgres://… [default port: 443]
     #[arg(value_name = "HOST[:PORT]", conflicts_with = "bridge")]
     peer: Option<PeerArgument>,
-    /// Read this client.conf, server.conf or bridge.conf; without it and without --db, /etc/sigul/client.conf and
-    /// ~/.sigul/client.conf
-    #[arg(short = 'c', long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// The part that this host plays. As a server its identity is looked at by what clients would meet, and nothing is connected
-    /// to: key, chain, usage, dates, the name that --servername gives, and the CAs that clients may come from
-    #[arg(long, value_enum, default_value = "client")]
+    /// Sigul configuration: client.conf, server.conf or bridge.conf [default: /etc/sigul/client.conf, then ~/.sigul/client.conf]
+    #[arg(short = 'c', long, value_name = "FILE", action = clap::ArgAction::Append)]
+    config: Vec<PathBuf>,
+    /// The role of this host. For a server, check whether its identity is fit to serve: key, chain, usage, dates, the name given by
+    /// --servername, and the CAs trusted for clients. No connection is opened
+    #[arg(long, value_enum, default_value = "client", hide_short_help = true)]
     role: RoleOption,
     #[command(flatten)]
     target: TargetOptions,
@@ -143,50 +163,50 @@ pub(crate) struct TargetOptions {
     /// NSS database: a directory, or sql:DIR or dbm:DIR
     #[arg(long, value_name = "DIR")]
     db: Option<OsString>,
-    /// Our certificate in a file, with its chain: PEM, DER or PKCS#12, which may have the key too
+    /// Client certificate with its chain: a PEM, DER or PKCS#12 file, which may also hold the key
     #[arg(long, value_name = "FILE", conflicts_with_all = ["db", "nickname"])]
     cert: Option<PathBuf>,
-    /// The key of that certificate: PEM or DER
+    /// Private key of the certificate: a PEM or DER file
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// The CAs that the peer's certificate may come from, in place of those that this system trusts
+    /// File of trusted CAs, used instead of those that this system trusts
     #[arg(long, value_name = "FILE", conflicts_with = "db")]
     cacert: Option<PathBuf>,
-    /// A directory of such CAs, named by their hashes
-    #[arg(long, value_name = "DIR", conflicts_with = "db")]
+    /// Directory of trusted CAs with hashed names (see openssl-rehash(1))
+    #[arg(long, value_name = "DIR", conflicts_with = "db", hide_short_help = true)]
     capath: Option<PathBuf>,
-    /// The name to send, which the peer's certificate must have, where it is not the host's
+    /// Name to send (SNI) and to expect in the certificate of the peer [default: the host]
     #[arg(long, value_name = "NAME")]
     servername: Option<String>,
-    /// Ask the peer in the clear to begin TLS: smtp, lmtp, imap, pop3, ldap, postgres, mysql, ftp, xmpp, nntp or sieve
+    /// Start TLS in this plaintext protocol: smtp, lmtp, imap, pop3, ldap, postgres, mysql, ftp, xmpp, nntp or sieve
     #[arg(long, value_name = "PROTOCOL")]
     starttls: Option<StartTls>,
     /// Use IPv4 addresses only
-    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    #[arg(short = '4', long, conflicts_with = "ipv6", hide_short_help = true)]
     ipv4: bool,
     /// Use IPv6 addresses only
-    #[arg(short = '6', long)]
+    #[arg(short = '6', long, hide_short_help = true)]
     ipv6: bool,
-    /// Nickname of the client certificate; without it and without a configuration, none is used
+    /// Nickname of the client certificate in the database, or its PKCS#11 URI [default: none]
     #[arg(long)]
     nickname: Option<String>,
-    /// The TLS peer: a bridge, or any TLS server that asks for a client certificate
-    #[arg(long, value_name = "HOST:PORT", value_parser = endpoint)]
+    /// The TLS peer, usually a Sigul bridge
+    #[arg(long, value_name = "HOST:PORT", value_parser = endpoint, hide_short_help = true)]
     bridge: Option<Endpoint>,
     /// Host name of the server behind the bridge
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", hide_short_help = true)]
     server: Option<String>,
     /// User name for the request
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     user: Option<String>,
     /// Lowest TLS version to offer: tls1.0, tls1.1, tls1.2 or tls1.3
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", hide_short_help = true)]
     tls_min: Option<TlsVersion>,
     /// Highest TLS version to offer
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", hide_short_help = true)]
     tls_max: Option<TlsVersion>,
-    /// As root, load the modules that the database names also where another user can say which
-    #[arg(long)]
+    /// As root, load the PKCS#11 modules that the database names even if another user can change that list
+    #[arg(long, hide_short_help = true)]
     load_modules: bool,
 }
 
@@ -194,17 +214,17 @@ pub(crate) struct TargetOptions {
 #[derive(Args)]
 #[command(next_help_heading = "Target")]
 pub(crate) struct WayOptions {
-    /// Connect through this HTTP proxy, which is asked with CONNECT [default port: 8080]
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Connect through this HTTP proxy with CONNECT [default port: 8080]
+    #[arg(long, value_name = "HOST:PORT", hide_short_help = true)]
     proxy: Option<Proxy>,
-    /// Offer these application protocols, the one that is liked best first: h2,http/1.1
-    #[arg(long, value_name = "LIST")]
+    /// Application protocols to offer, preferred first, for example h2,http/1.1
+    #[arg(long, value_name = "LIST", hide_short_help = true)]
     alpn: Option<Protocols>,
-    /// The library that makes the session: nss or openssl [default: nss for a database, openssl for files]
-    #[arg(long, value_name = "LIBRARY")]
+    /// TLS library to use: nss or openssl [default: nss for a database, openssl for files]
+    #[arg(long, value_name = "LIBRARY", hide_short_help = true)]
     engine: Option<Engine>,
-    /// Show the certificates that the peer sent, in PEM
-    #[arg(long)]
+    /// Print the certificates that the peer sent, as PEM
+    #[arg(long, hide_short_help = true)]
     show_certs: bool,
 }
 
@@ -213,19 +233,19 @@ pub(crate) struct WayOptions {
 #[group(multiple = false)]
 #[command(next_help_heading = "Password")]
 pub(crate) struct PasswordOptions {
-    /// A file, read as NSS's own tools read it: the last line, or the line of the token
+    /// Read the password from this file, as NSS tools do: its last line, or the line of the token
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
-    /// An environment variable
-    #[arg(long, value_name = "NAME")]
+    /// Read the password from this environment variable
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(crate) password_env: Option<String>,
-    /// An open descriptor, read to its end
-    #[arg(long, value_name = "FD")]
+    /// Read the password from this open file descriptor
+    #[arg(long, value_name = "FD", hide_short_help = true)]
     pub(crate) password_fd: Option<i32>,
-    /// Standard input, read to its end
-    #[arg(long)]
+    /// Read the password from standard input
+    #[arg(long, hide_short_help = true)]
     pub(crate) password_stdin: bool,
-    /// Ask at the terminal
+    /// Ask for the password on the terminal
     #[arg(long)]
     pub(crate) password_prompt: bool,
 }
@@ -235,48 +255,45 @@ pub(crate) struct PasswordOptions {
 #[group(multiple = false)]
 #[command(next_help_heading = "Administrator's password")]
 pub(crate) struct AdminOptions {
-    /// A file, up to its first line end
-    #[arg(long, value_name = "FILE")]
+    /// Read the administrator's password from this file: its first line
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(crate) admin_password_file: Option<PathBuf>,
-    /// An environment variable
-    #[arg(long, value_name = "NAME")]
+    /// Read it from this environment variable
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(crate) admin_password_env: Option<String>,
-    /// An open descriptor, read to its end
-    #[arg(long, value_name = "FD")]
+    /// Read it from this open file descriptor
+    #[arg(long, value_name = "FD", hide_short_help = true)]
     pub(crate) admin_password_fd: Option<i32>,
-    /// Standard input, read to its end
-    #[arg(long)]
+    /// Read it from standard input
+    #[arg(long, hide_short_help = true)]
     pub(crate) admin_password_stdin: bool,
 }
 
 #[derive(Args)]
-#[command(next_help_heading = "Walk")]
+#[command(next_help_heading = "Checks")]
 pub(crate) struct WalkOptions {
-    /// End after this layer
+    /// Stop after this layer
     #[arg(long, value_name = "LAYER")]
     pub(crate) until: Option<Layer>,
-    /// Leave this layer out, and what needs it
-    #[arg(long, value_name = "LAYER")]
+    /// Skip this layer and those that need it; may be repeated
+    #[arg(long, value_name = "LAYER", hide_short_help = true)]
     pub(crate) exclude: Vec<Layer>,
-    /// Time that one layer may take
+    /// Time limit for each layer, for example 10 or 1m30s
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) timeout: Duration,
-    /// Time to wait for the peer to accept our certificate in TLS 1.3, at most what the layer may take [default: 2, or ten times
-    /// the handshake]
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    /// Time to wait for a TLS 1.3 peer to accept our certificate, within --timeout [default: 2, or ten times the handshake]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, hide_short_help = true)]
     pub(crate) patience: Option<Duration>,
-    /// Ask a plain peer something harmless after the handshake: http sends HEAD / and reads the status line, which shows a server
-    /// that refuses the certificate in its application only
-    #[arg(long, value_enum, default_value = "none")]
+    /// After the handshake send HEAD / and read the status line; this finds servers that refuse the certificate in the application
+    #[arg(long, value_enum, default_value = "none", hide_short_help = true)]
     pub(crate) probe: Word,
-    /// After a failure of transport try the whole walk again up to so many times, two seconds apart; a refusal is never
-    /// tried again
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// Retry up to N times, 2 s apart, after a transport failure; a refusal is never retried
+    #[arg(long, value_name = "N", default_value_t = 0, hide_short_help = true)]
     pub(crate) retries: u32,
-    /// Connect where nssight would rather not: as a server or bridge, or to what looks like a server port
-    #[arg(long)]
+    /// Connect even from a server or bridge host, or to a port meant for servers; this can disturb a running bridge
+    #[arg(long, hide_short_help = true)]
     pub(crate) connect: bool,
-    /// Say what would be walked and how many connections that takes, and do nothing
+    /// List the layers and the number of connections, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
@@ -284,18 +301,18 @@ pub(crate) struct WalkOptions {
 /// What a plain peer is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Word {
-    /// `HEAD /` of HTTP/1.1
+    /// Send HEAD / of HTTP/1.1
     Http,
-    /// Nothing
+    /// Send nothing
     None,
 }
 
 /// The part that this host plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum RoleOption {
-    /// It connects
+    /// This host connects
     Client,
-    /// It is connected to
+    /// This host accepts connections
     Server,
 }
 
@@ -337,11 +354,22 @@ impl TargetOptions {
 }
 
 impl WalkedOptions {
+    /// The configuration that was named.
+    pub(crate) fn config(&self) -> Option<&Path> {
+        self.config.first().map(PathBuf::as_path)
+    }
+
     /// What is walked.
     ///
     /// # Errors
     /// In words, where that cannot be.
     pub(crate) fn plan(&self) -> Result<Plan, String> {
+        if let [first, second, ..] = self.config.as_slice() {
+            let (first, second) = (first.display(), second.display());
+            return Err(format!(
+                "one configuration at a time: {first} and {second} were given; use nssight check for several"
+            ));
+        }
         let (until, excluded) = (self.walk.until, self.walk.exclude.clone());
         if self.role == RoleOption::Client {
             return Plan::new(until, excluded).map_err(|error| error.to_string());
@@ -364,7 +392,7 @@ impl WalkedOptions {
             Word::Http => Some(Question::Http),
             Word::None => None,
         };
-        let plain = self.peer.is_some() && self.config.is_none();
+        let plain = self.peer.is_some() && self.config.is_empty();
         Overrides {
             bridge,
             plain,
@@ -390,10 +418,17 @@ fn seconds(text: &str) -> Result<Duration, String> {
     number_of_seconds(text, 0.05, 3600.0)
 }
 
+/// A number of seconds, or a duration with units such as `1m30s`.
 fn number_of_seconds(text: &str, least: f64, most: f64) -> Result<Duration, String> {
-    let number: f64 = text.parse().map_err(|_| format!("\"{text}\" is not a number of seconds"))?;
-    match number >= least && number <= most {
-        true => Ok(Duration::from_secs_f64(number)),
-        false => Err(format!("between {least} and {most} seconds")),
+    let number = match text.parse::<f64>() {
+        Ok(number) => number,
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|_| format!("\"{text}\" is no duration; write seconds, or units as in 1m30s"))?
+            .as_secs_f64(),
+    };
+    if number >= least && number <= most {
+        Ok(Duration::from_secs_f64(number))
+    } else {
+        Err(format!("must be between {least} and {most} seconds"))
     }
 }

@@ -10,7 +10,7 @@ pub(crate) use nssight_reports::{Colour, Format};
 /// How a result that is no walk is written.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TableFormat {
-    /// For a terminal
+    /// Text for a terminal
     Human,
     /// One JSON document
     Json,
@@ -20,13 +20,13 @@ pub(crate) enum TableFormat {
 #[derive(Clone, Copy, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct TableOptions {
-    /// How to write the result
+    /// Output format
     #[arg(long, value_enum, default_value_t = TableFormat::Human)]
     pub(crate) format: TableFormat,
-    /// Show every detail
+    /// Print every detail
     #[arg(short, long)]
     pub(crate) verbose: bool,
-    /// When to use colours
+    /// Whether to use colors
     #[arg(long, value_enum, default_value_t = Colour::Auto)]
     pub(crate) color: Colour,
 }
@@ -34,26 +34,26 @@ pub(crate) struct TableOptions {
 #[derive(Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputOptions {
-    /// How to write the report
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
-    /// Write the report to a file
-    #[arg(long, value_name = "FILE")]
+    /// Write the report to this file
+    #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Show what was seen in every layer
+    /// Print what was seen in every layer
     #[arg(short, long)]
     pub(crate) verbose: bool,
-    /// Show the verdict only
-    #[arg(short, long, conflicts_with = "verbose")]
+    /// Print only the verdict
+    #[arg(short, long, conflicts_with = "verbose", hide_short_help = true)]
     pub(crate) quiet: bool,
-    /// Show the verdict in one line
-    #[arg(long, conflicts_with_all = ["verbose", "quiet"])]
+    /// Print the verdict in one line
+    #[arg(long, conflicts_with_all = ["verbose", "quiet"], hide_short_help = true)]
     pub(crate) short: bool,
-    /// When to use colours
+    /// Whether to use colors
     #[arg(long, value_enum, default_value_t = Colour::Auto)]
     pub(crate) color: Colour,
-    /// Exit 1 for warnings too
-    #[arg(long)]
+    /// Exit with 1 for warnings too
+    #[arg(long, hide_short_help = true)]
     pub(crate) strict: bool,
 }
 

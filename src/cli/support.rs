@@ -8,10 +8,10 @@ use super::{TableOptions, WalkedOptions};
 
 #[derive(Args)]
 pub(crate) struct ReportsOptions {
-    /// One report, of `nssight diagnose --format json`, or reports, one a line, of `nssight listen --format json`
+    /// A report of `nssight diagnose --format json`, or the reports of `nssight listen --format json`
     #[arg(value_name = "A.json")]
     pub(crate) a: PathBuf,
-    /// The other one
+    /// The other report
     #[arg(value_name = "B.json")]
     pub(crate) b: PathBuf,
     #[command(flatten)]
@@ -20,11 +20,11 @@ pub(crate) struct ReportsOptions {
 
 #[derive(Args)]
 pub(crate) struct ExplainOptions {
-    /// -5938, PR_END_OF_FILE_ERROR, unknown_ca, X509_V_ERR_CERT_HAS_EXPIRED, a cause, or a message; - reads a message from
-    /// standard input
+    /// What to explain: a code such as -5938, a name such as PR_END_OF_FILE_ERROR or unknown_ca, a cause, or a message; - reads a
+    /// message from standard input
     #[arg(required_unless_present = "list", allow_hyphen_values = true, allow_negative_numbers = true)]
     pub(crate) what: Vec<String>,
-    /// List every name that is known
+    /// List every known name
     #[arg(long)]
     pub(crate) list: bool,
     #[command(flatten)]
@@ -55,33 +55,32 @@ impl ExplainOptions {
 pub(crate) struct BundleOptions {
     #[command(flatten)]
     pub(crate) walked: WalkedOptions,
-    /// The bundle to write, readable by its owner only; its name ends in .tar.zst [default: nssight-HOST-TIME.tar.zst]
+    /// File to write, with a name that ends in .tar.zst; only its owner can read it [default: nssight-HOST-TIME.tar.zst]
     #[arg(short, long, value_name = "FILE", help_heading = "Bundle")]
     pub(crate) output: Option<PathBuf>,
-    /// Replace the file if it is there already
+    /// Replace an existing file
     #[arg(long, help_heading = "Bundle")]
     pub(crate) force: bool,
-    /// A log to put in; may be given several times
+    /// Log to include; may be repeated
     #[arg(long, value_name = "FILE", help_heading = "Bundle")]
     pub(crate) log: Vec<PathBuf>,
-    /// Another configuration file to put in; may be given several times
+    /// Further configuration file to include; may be repeated
     #[arg(long, value_name = "FILE", help_heading = "Bundle")]
     pub(crate) add_config: Vec<PathBuf>,
-    /// Show the contents, too
+    /// Print the contents too
     #[arg(short, long, help_heading = "Bundle")]
     pub(crate) verbose: bool,
 }
 
 #[derive(Args)]
 pub(crate) struct TriageOptions {
-    /// Logs, captures of packets (pcap, pcapng), reports of nssight, bundles, directories; .gz, .zst and .xz are unpacked.
-    /// Without one, or for -, standard input
+    /// Logs, packet captures (pcap, pcapng), reports, bundles or directories; .gz, .zst and .xz are unpacked [default: standard input]
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// Print the words by which lines are recognised, for grep -F
+    /// Print the known phrases, one per line, for grep -F
     #[arg(long)]
     pub(crate) patterns: bool,
-    /// Print the formats that are known, and the signals, as the page docs/formats.md
+    /// Print the known formats and signals as a Markdown page
     #[arg(long)]
     pub(crate) formats: bool,
     #[command(flatten)]

@@ -25,7 +25,7 @@ pub(crate) fn run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
     }
     let order = Order {
         command: &options.trace_against,
-        config: options.walked.config.as_deref(),
+        config: options.walked.config(),
         follow: false,
         timeline: false,
         wire: output.verbose,

@@ -28,7 +28,12 @@ pub(crate) fn run(options: &TriageOptions) -> ExitCode {
     let budget = Budget::default();
     let stdin = Path::new("-");
     if options.files.is_empty() && io::stdin().is_terminal() {
-        return exit::usage("give the logs as arguments, or pipe one in");
+        return exit::usage("no log was given: name files, or pipe one in");
+    }
+    if let Some(missing) =
+        options.files.first().filter(|_| options.files.iter().all(|file| file != stdin && !file.exists()))
+    {
+        return exit::usage(format_args!("{}: no such file or directory", missing.display()));
     }
     let only_stdin = [stdin.to_owned()];
     let files = if options.files.is_empty() { only_stdin.as_slice() } else { options.files.as_slice() };

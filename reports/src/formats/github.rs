@@ -15,7 +15,7 @@ use crate::terminal::printable;
 use crate::words::{self, Standing};
 
 /// What the command line says of it.
-pub const HELP: &str = "Annotations of GitHub Actions, and the step summary";
+pub const HELP: &str = "Annotations and a step summary for GitHub Actions";
 
 /// GitHub drops a step's whole summary when it is longer than 1 MiB.
 const SUMMARY_AT_MOST: usize = 1_000_000;

@@ -14,7 +14,7 @@ use crate::waterfall::{Row, Waterfall};
 use crate::words::{self, Standing};
 
 /// What the command line says of it.
-pub const HELP: &str = "One web page that stands alone";
+pub const HELP: &str = "Self-contained HTML page";
 
 const STYLE: &str = include_str!("../../templates/report.css");
 const SCRIPT: &str = include_str!("../../templates/report.js");

@@ -14,7 +14,7 @@ use crate::terminal::{self, printable, wrap};
 use crate::words;
 
 /// What the command line says of it.
-pub const HELP: &str = "For a terminal";
+pub const HELP: &str = "Text for a terminal";
 
 /// How much is shown.
 #[derive(Clone, Copy, PartialEq, Eq)]

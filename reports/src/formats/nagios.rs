@@ -13,7 +13,7 @@ use crate::terminal::printable;
 use crate::words::{self, Standing};
 
 /// What the command line says of it.
-pub const HELP: &str = "A line of a monitoring plugin, and its exit codes";
+pub const HELP: &str = "One line for a monitoring plugin, with its exit codes";
 
 /// NRPE takes a kilobyte of output, performance data included.
 const TEXT_AT_MOST: usize = 320;

@@ -61,7 +61,7 @@ fn page(cause: Cause) -> String {
     let mut text =
         format!("# {}\n\n{}\n\nLayer `{}`, component {components}.\n\n", entry.id, entry.title.plain(), entry.layer);
     let why = entry.why.plain().trim();
-    text += &format!("## Why it looks like this\n\n{why}\n");
+    text += &format!("## Why this happens\n\n{why}\n");
     if let Some(more) = entry.why.of(Peer::Bridge).strip_prefix(entry.why.plain()).filter(|more| !more.is_empty()) {
         text += &format!("\nWhere the peer is a bridge: {}\n", more.trim());
     }

@@ -39,7 +39,7 @@ pub(crate) fn of(subjects: &[Subject], format: Format, strict: bool) -> ExitCode
 }
 
 fn of_report(report: &Report, strict: bool) -> u8 {
-    let warned = report.probes.iter().any(|finding| finding.status == Status::Warn);
+    let warned = report.probes.iter().any(|finding| finding.status == Status::Warn) || !report.expiring().is_empty();
     match report.verdict.status {
         Outcome::Pass if strict && warned => FAILED,
         Outcome::Flaky if strict => FAILED,

@@ -191,7 +191,10 @@ fn people_are_told_what_it_may_be_instead() {
     }
     // A fault that shows at another layer than its own has both.
     let shown = lab("db-both-formats", "human").stdout;
-    assert!(shown.contains("FAIL nss-db · db-mixed-formats") && shown.contains("It showed at certificate."), "{shown}");
+    assert!(
+        shown.contains("FAIL  layer: nss-db  cause: db-mixed-formats") && shown.contains("It showed at certificate."),
+        "{shown}"
+    );
     assert!(shown.contains("More: docs/causes/db-mixed-formats.md"), "{shown}");
 }
 

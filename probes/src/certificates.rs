@@ -9,6 +9,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use nssight_diagnosis::CertificateRole;
 
+use crate::expiry::Urgency;
+
 /// As far as NSS itself follows a chain (seccomon.h, CERT_MAX_CERT_CHAIN); a peer may send any number.
 const CHAIN_AT_MOST: usize = 20;
 
@@ -29,6 +31,9 @@ pub struct SeenCertificate {
     pub not_after: String,
     /// SHA-256 of the DER, in hexadecimal.
     pub sha256: String,
+    /// How soon it must be renewed; absent where there is time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub urgency: Option<Urgency>,
     /// The certificate itself, where it was asked for and a peer sent it: PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pem: Option<String>,
@@ -47,6 +52,7 @@ impl SeenCertificate {
             not_before: validity.not_before.to_datetime().format(&Rfc3339).ok()?,
             not_after: validity.not_after.to_datetime().format(&Rfc3339).ok()?,
             sha256: fingerprint(der),
+            urgency: None,
             pem: None,
         })
     }

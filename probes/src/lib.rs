@@ -8,6 +8,7 @@ pub mod certificates;
 pub(crate) mod client_certificate;
 pub mod credentials;
 pub mod error_info;
+pub mod expiry;
 pub mod files;
 mod flow;
 mod hosts;

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::certificates::SeenCertificate;
+use crate::expiry::Urgency;
 use crate::target::{NamedHop, TargetSummary};
 use crate::wire::WireEvent;
 use nssight_diagnosis::{Finding, Verdict};
@@ -54,6 +55,16 @@ pub struct Report {
     /// have none.
     #[serde(default)]
     pub certificates: Vec<SeenCertificate>,
+}
+
+impl Report {
+    /// The certificates that expire soon, the most urgent first.
+    pub fn expiring(&self) -> Vec<(&SeenCertificate, Urgency)> {
+        let urgent = |it: &SeenCertificate| Some((it.urgency?, it.not_after.clone()));
+        let mut all: Vec<&SeenCertificate> = self.certificates.iter().filter(|it| it.urgency.is_some()).collect();
+        all.sort_by_key(|it| urgent(it).map(|(urgency, end)| (std::cmp::Reverse(urgency), end)));
+        all.into_iter().filter_map(|it| Some((it, it.urgency?))).collect()
+    }
 }
 
 /// The JSON Schema of [`Report`], from its types.

@@ -13,6 +13,7 @@ use nssight_diagnosis::fact::Fact;
 use nssight_diagnosis::fact::fact::ConfigState;
 use zeroize::Zeroizing;
 
+use crate::expiry::Thresholds;
 use crate::files;
 use crate::profile::Profile;
 use crate::secret::Password;
@@ -74,6 +75,8 @@ pub struct Overrides {
     pub patience: Option<Duration>,
     /// `--probe`
     pub question: Option<Question>,
+    /// `--warn-days` and `--critical-days`
+    pub thresholds: Thresholds,
 }
 
 impl Overrides {
@@ -383,6 +386,7 @@ fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Targe
         load_modules: flags.load_modules,
         patience: flags.patience,
         question: flags.question,
+        thresholds: flags.thresholds,
     };
     Ok((target, bytes))
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::expiry::Thresholds;
 use crate::profile::Profile;
 use crate::starttls::StartTls;
 use nssight_diagnosis::vocabulary::Peer;
@@ -307,6 +308,8 @@ pub struct Target {
     pub patience: Option<Duration>,
     /// What a plain peer is asked after the handshake, if that was said.
     pub question: Option<Question>,
+    /// From when on a certificate that expires is told of.
+    pub thresholds: Thresholds,
 }
 
 /// A library that makes a TLS session.

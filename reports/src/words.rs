@@ -2,6 +2,8 @@
 
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{Alternative, Cause, CertificateRole, Fact, Finding, Layer, Status, verdict};
+use nssight_probes::expiry::{self, Urgency};
+use nssight_probes::profile::Profile;
 use nssight_probes::report::Subject;
 use nssight_probes::target::CredentialsKind;
 use nssight_probes::{Report, SeenCertificate};
@@ -24,7 +26,7 @@ pub(crate) enum Standing {
 impl Standing {
     pub(crate) fn of(report: &Report) -> Self {
         match report.verdict.status {
-            Outcome::Pass if warnings(report).next().is_some() => Self::Warning,
+            Outcome::Pass if warnings(report).next().is_some() || !report.expiring().is_empty() => Self::Warning,
             Outcome::Pass => Self::Pass,
             Outcome::Flaky => Self::Flaky,
             Outcome::Fail => Self::Fail,
@@ -102,7 +104,8 @@ pub(crate) fn beside(report: &Report) -> Vec<String> {
     let seen_at = seen_at(report).map(|layer| format!("it showed at {layer}"));
     let also = also(report).map(|also| format!("proven as well: {also}"));
     let others = alternatives(report).map(|other| format!("or {}", alternative(other)));
-    seen_at.into_iter().chain(also).chain(others).collect()
+    let expiring = expiring(report).map(|(_, text)| text);
+    seen_at.into_iter().chain(also).chain(others).chain(expiring).collect()
 }
 
 /// Why a verdict does not name this cause, in a sentence.
@@ -121,6 +124,33 @@ pub(crate) fn why_not(report: &Report, cause: Cause) -> String {
 /// The findings that deserve attention without being failures.
 pub(crate) fn warnings(report: &Report) -> impl Iterator<Item = &Finding> {
     report.probes.iter().filter(|finding| finding.status == Status::Warn)
+}
+
+/// Whose a certificate is, as this report calls it: a peer without a server behind it is no bridge.
+pub(crate) fn role(certificate: &SeenCertificate, report: &Report) -> &'static str {
+    match certificate.role {
+        CertificateRole::Bridge if report.target.profile == Profile::Tls => "peer",
+        role => role.as_str(),
+    }
+}
+
+/// Which certificates expire soon, a sentence each.
+pub(crate) fn expiring(report: &Report) -> impl Iterator<Item = (Urgency, String)> {
+    report.expiring().into_iter().map(|(certificate, urgency)| {
+        let name = certificate.nickname.as_deref().unwrap_or(&certificate.subject);
+        (
+            urgency,
+            format!("the {} certificate \"{name}\" {}", role(certificate, report), time_left_of(certificate, report)),
+        )
+    })
+}
+
+fn time_left_of(certificate: &SeenCertificate, report: &Report) -> String {
+    match days_left(certificate, report) {
+        Some(1) => format!("expires in 1 day ({})", certificate.not_after),
+        Some(days @ 2..) => format!("expires in {days} days ({})", certificate.not_after),
+        _ => format!("{} ({})", time_left(certificate, report), certificate.not_after),
+    }
 }
 
 /// The findings that a verdict rests on: that of the layer it names, then those that failed.
@@ -221,11 +251,15 @@ pub(crate) fn not_after(certificate: &SeenCertificate) -> Option<OffsetDateTime>
     OffsetDateTime::parse(&certificate.not_after, &Rfc3339).ok()
 }
 
+/// The first second of a certificate.
+pub(crate) fn not_before(certificate: &SeenCertificate) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(&certificate.not_before, &Rfc3339).ok()
+}
+
 /// Whole days that a certificate had left when the walk began; negative when it had expired. Not from the clock: the same
 /// report gives the same page.
 pub(crate) fn days_left(certificate: &SeenCertificate, report: &Report) -> Option<i64> {
-    let started = OffsetDateTime::parse(&report.started, &Rfc3339).ok()?;
-    Some((not_after(certificate)? - started).as_seconds_f64().div_euclid(86_400.0) as i64)
+    expiry::days_left(certificate, &report.started)
 }
 
 /// The same in words; nothing where a date is none.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nssight_diagnosis::verdict::diagnose;
 use nssight_diagnosis::{Finding, Layer};
+use nssight_probes::expiry::{self, Thresholds};
 use nssight_probes::report::{self as schema, Report};
 use nssight_probes::target::{CredentialsKind, PasswordSource, TargetSummary};
 use nssight_probes::wire::WireEvent;
@@ -86,12 +87,14 @@ pub fn once(
         }
     }
     let target = summary(Some(settings), plan);
+    let started = started.format(&Rfc3339).unwrap_or_else(|_| started.to_string());
+    expiry::mark(&mut seen.certificates, &started, target.thresholds);
     // The two sessions are told layer by layer; the reader wants them as they went.
     seen.wire.sort_by_key(|event| event.at_us);
     Report {
         schema: schema::SCHEMA.to_owned(),
         tool: tool::tool(),
-        started: started.format(&Rfc3339).unwrap_or_else(|_| started.to_string()),
+        started,
         connections_opened: seen.connections,
         verdict: diagnose(&findings, &target.names()),
         hops: target.hops(),
@@ -135,6 +138,7 @@ pub fn summary(settings: Option<&Settings>, plan: &Plan) -> TargetSummary {
             until: plan.until,
             timeout_ms: settings
                 .map_or(0, |settings| u64::try_from(settings.timeout().as_millis()).unwrap_or(u64::MAX)),
+            thresholds: Thresholds::default(),
         },
     }
 }

@@ -44,7 +44,13 @@ impl Layout {
         let place: Vec<&str> = place.into_iter().flatten().collect();
         let mut text = match verdict.status {
             Outcome::Pass if !warned(subject) => String::new(),
-            Outcome::Pass => format!("warning: {}", verdict.summary),
+            Outcome::Pass => match subject.report.expiring().first() {
+                Some((certificate, _)) => {
+                    let name = certificate.nickname.as_deref().unwrap_or(&certificate.subject);
+                    format!("warning: \"{name}\" expires on {}", certificate.not_after.get(..10).unwrap_or_default())
+                }
+                None => format!("warning: {}", verdict.summary),
+            },
             Outcome::Flaky => format!("flaky: {}, {} tries", place.join(" · "), subject.tries),
             Outcome::Fail => format!("{}: {}", place.join(" · "), verdict.summary),
             Outcome::Inconclusive => format!("inconclusive: {}: {}", place.join(" · "), verdict.summary),

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use globset::{Glob, GlobMatcher};
+use nssight_probes::expiry::Thresholds;
 use nssight_runner::targets::{CheckTarget, TargetsFile};
 
-use crate::cli::{CheckOptions, CheckWalkOptions, SelectionOptions};
+use crate::cli::{CheckOptions, CheckWalkOptions, ExpiryOptions, SelectionOptions};
 
 /// Below this likeness (Jaro-Winkler) a suggestion is a guess.
 const ALIKE: f64 = 0.8;
@@ -21,6 +22,11 @@ pub(super) fn targets(options: &CheckOptions) -> Result<Vec<CheckTarget>, String
     };
     let mut targets = selected(file.targets, &options.selection)?;
     targets.iter_mut().for_each(|target| apply(target, &options.walks));
+    let ExpiryOptions { warn_days, critical_days } = options.expiry;
+    let thresholds = Thresholds::of(warn_days, critical_days)?;
+    if warn_days.or(critical_days).is_some() {
+        targets.iter_mut().for_each(|target| target.overrides.thresholds = thresholds);
+    }
     Ok(targets)
 }
 

@@ -92,5 +92,6 @@ impl Tally {
 
 /// Whether a layer of the walk has a warning.
 pub(super) fn warned(subject: &Subject) -> bool {
-    subject.report.probes.iter().any(|finding| finding.status == Status::Warn)
+    let report = &subject.report;
+    report.probes.iter().any(|finding| finding.status == Status::Warn) || !report.expiring().is_empty()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Colour, Format, number_of_seconds, seconds};
+use super::{Colour, ExpiryOptions, Format, number_of_seconds, seconds};
 
 #[derive(Args)]
 pub(crate) struct CheckOptions {
@@ -20,6 +20,8 @@ pub(crate) struct CheckOptions {
     pub(crate) selection: SelectionOptions,
     #[command(flatten)]
     pub(crate) walks: CheckWalkOptions,
+    #[command(flatten)]
+    pub(crate) expiry: ExpiryOptions,
     #[command(flatten)]
     pub(crate) output: CheckOutputOptions,
 }

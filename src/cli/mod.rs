@@ -19,6 +19,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use nssight_diagnosis::{Cause, Layer};
 use nssight_probes::Plan;
+use nssight_probes::expiry::Thresholds;
 use nssight_probes::peer_argument::PeerArgument;
 use nssight_probes::settings::{BRIDGE_PORT, FileOverrides, Overrides};
 use nssight_probes::starttls::StartTls;
@@ -296,6 +297,20 @@ pub(crate) struct WalkOptions {
     /// List the layers and the number of connections, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) expiry: ExpiryOptions,
+}
+
+/// From when on a certificate that expires is told of.
+#[derive(Clone, Copy, Args)]
+#[command(next_help_heading = "Certificates")]
+pub(crate) struct ExpiryOptions {
+    /// Warn if a certificate expires within this many days [default: 30]
+    #[arg(long, value_name = "DAYS", hide_short_help = true)]
+    pub(crate) warn_days: Option<u16>,
+    /// Report critical in monitoring formats if a certificate expires within this many days [default: 7]
+    #[arg(long, value_name = "DAYS", hide_short_help = true)]
+    pub(crate) critical_days: Option<u16>,
 }
 
 /// What a plain peer is asked.
@@ -349,6 +364,7 @@ impl TargetOptions {
             load_modules: self.load_modules,
             patience: None,
             question: None,
+            thresholds: Thresholds::default(),
         }
     }
 }
@@ -370,6 +386,7 @@ impl WalkedOptions {
                 "one configuration at a time: {first} and {second} were given; use nssight check for several"
             ));
         }
+        Thresholds::of(self.walk.expiry.warn_days, self.walk.expiry.critical_days)?;
         let (until, excluded) = (self.walk.until, self.walk.exclude.clone());
         if self.role == RoleOption::Client {
             return Plan::new(until, excluded).map_err(|error| error.to_string());
@@ -393,6 +410,7 @@ impl WalkedOptions {
             Word::None => None,
         };
         let plain = self.peer.is_some() && self.config.is_empty();
+        let ExpiryOptions { warn_days, critical_days } = self.walk.expiry;
         Overrides {
             bridge,
             plain,
@@ -404,6 +422,8 @@ impl WalkedOptions {
             shows_certificates: self.way.show_certs,
             patience: self.walk.patience,
             question,
+            // Those that do not fit together have been refused by now.
+            thresholds: Thresholds::of(warn_days, critical_days).unwrap_or_default(),
             ..overrides
         }
     }

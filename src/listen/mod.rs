@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use nssight_diagnosis::verdict::diagnose;
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{Finding, Layer, Status};
+use nssight_probes::expiry;
 use nssight_probes::reception::{Chair, Reception};
 use nssight_probes::report::{Report, SCHEMA};
 use nssight_probes::wire::WireEvent;
@@ -113,7 +114,7 @@ fn listen(
 }
 
 fn report(target: nssight_probes::target::TargetSummary, reception: Reception) -> Report {
-    let Reception { findings, wire, certificates } = reception;
+    let Reception { findings, wire, mut certificates } = reception;
     let mut verdict = diagnose(&findings, &target.names());
     // The last layer says more than that it was reached.
     let last = findings.last().filter(|last| last.layer == Layer::OuterHandshake);
@@ -126,10 +127,12 @@ fn report(target: nssight_probes::target::TargetSummary, reception: Reception) -
         };
     }
     let started = OffsetDateTime::now_utc();
+    let started = started.format(&Rfc3339).unwrap_or_else(|_| started.to_string());
+    expiry::mark(&mut certificates, &started, target.thresholds);
     Report {
         schema: SCHEMA.to_owned(),
         tool: tool::tool(),
-        started: started.format(&Rfc3339).unwrap_or_else(|_| started.to_string()),
+        started,
         // It opens none.
         connections_opened: 0,
         verdict,

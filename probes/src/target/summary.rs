@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Role, Setting, Target, TlsVersion};
+use crate::expiry::Thresholds;
 use crate::profile::Profile;
 
 /// What our certificates are in.
@@ -74,6 +75,9 @@ pub struct TargetSummary {
     pub until: Layer,
     /// Time that one layer may take, in milliseconds.
     pub timeout_ms: u64,
+    /// From when on a certificate that expires is told of.
+    #[serde(default)]
+    pub thresholds: Thresholds,
 }
 
 impl Target {
@@ -104,6 +108,7 @@ impl Target {
             tls_max: Some(self.tls.value.1),
             password_source: self.password.to_string(),
             until,
+            thresholds: self.thresholds,
             timeout_ms: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
         }
     }

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_probes::Report;
+use nssight_probes::expiry::Urgency;
 use nssight_probes::report::Subject;
 
 use super::markdown;
@@ -46,6 +47,11 @@ fn annotate(subject: &Subject, out: &mut dyn Write) -> io::Result<()> {
         let cause = finding.cause.map(|cause| format!(" · {}", cause.id())).unwrap_or_default();
         let title = format!("{}: warning · {}{cause}", subject.name, finding.layer);
         command(out, "warning", &title, std::slice::from_ref(&finding.summary))
+    })?;
+    words::expiring(report).try_for_each(|(urgency, text)| {
+        let title = format!("{}: certificate expires soon", subject.name);
+        let level = if urgency == Urgency::Critical { "error" } else { "warning" };
+        command(out, level, &title, &[text])
     })
 }
 

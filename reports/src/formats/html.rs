@@ -18,8 +18,6 @@ pub const HELP: &str = "Self-contained HTML page";
 
 const STYLE: &str = include_str!("../../templates/report.css");
 const SCRIPT: &str = include_str!("../../templates/report.js");
-/// A certificate with fewer days left stands out.
-const SOON: i64 = 30;
 
 pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
     let many = subjects.len() > 1;
@@ -182,7 +180,7 @@ fn card(certificate: &SeenCertificate, report: &Report) -> Card {
     })();
     let days = words::days_left(certificate, report);
     Card {
-        role: certificate.role.as_str(),
+        role: words::role(certificate, report),
         nickname: certificate.nickname.as_deref().map(printable),
         subject: printable(&certificate.subject),
         issuer: printable(&certificate.issuer),
@@ -192,7 +190,7 @@ fn card(certificate: &SeenCertificate, report: &Report) -> Card {
         urgency: match days {
             _ if words::is_early(certificate, report) => "expired",
             Some(..0) => "expired",
-            Some(0..SOON) => "soon",
+            _ if certificate.urgency.is_some() => "soon",
             _ => "good",
         },
         over: format!("{:.1}", over.filter(|over| over.is_finite()).unwrap_or(100.0)),

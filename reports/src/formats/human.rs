@@ -1,4 +1,4 @@
-//! For a terminal: a line a layer as it completes, then the verdict, what it rests on, and what to do.
+//! For a terminal: one line per layer as it completes, then the verdict, what to do, and the evidence.
 
 use std::io::{self, Write};
 
@@ -7,11 +7,12 @@ use comfy_table::{ContentArrangement, Table};
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{Cause, Confidence, Finding, Layer, Status};
 use nssight_probes::Report;
+use nssight_probes::expiry::Urgency;
 use nssight_probes::report::Subject;
 use nssight_probes::wire::{Session, Way};
 
 use crate::terminal::{self, printable, wrap};
-use crate::words;
+use crate::words::{self, Standing};
 
 /// What the command line says of it.
 pub const HELP: &str = "Text for a terminal";
@@ -23,12 +24,14 @@ pub enum Detail {
     Short,
     /// The verdict with its remedies.
     Quiet,
-    /// The layers, the verdict, what it rests on and its remedies.
+    /// The layers, the verdict, its remedies and its evidence.
     Normal,
     /// What was seen in every layer, too.
     Verbose,
 }
 
+/// More of them help nobody at a terminal.
+const ALTERNATIVES_AT_MOST: usize = 3;
 const LAYER_COLUMN: usize = 17;
 const TIME_COLUMN: usize = 9;
 
@@ -47,7 +50,9 @@ impl<W: Write> Human<W> {
 
     /// A layer has completed.
     pub fn layer(&mut self, finding: &Finding) -> io::Result<()> {
-        if !matches!(self.detail, Detail::Normal | Detail::Verbose) {
+        // What a failure leaves out stands in one line above the verdict.
+        let is_left_out = finding.status == Status::Skip && finding.skipped_because.is_some();
+        if is_left_out || !matches!(self.detail, Detail::Normal | Detail::Verbose) {
             return Ok(());
         }
         let (sign, colour) = sign(finding.status);
@@ -58,9 +63,8 @@ impl<W: Write> Human<W> {
             _ => duration(finding.duration_us),
         };
         let head = format!("{:<LAYER_COLUMN$}{time:>TIME_COLUMN$}  ", finding.layer.as_str());
-        let summary = match (finding.status, finding.skipped_because) {
-            (Status::Skip, Some(layer)) => format!("skipped, {layer} failed"),
-            (Status::Skip, None) => format!("skipped: {}", self.short(&finding.summary)),
+        let summary = match finding.status {
+            Status::Skip => format!("skipped: {}", self.short(&finding.summary)),
             _ => self.short(&finding.summary),
         };
         let indent = 2 + head.len();
@@ -77,26 +81,18 @@ impl<W: Write> Human<W> {
         self.out.flush()
     }
 
-    /// The walk is over.
+    /// The check is over: what was not checked, then the verdict with what to do, its evidence, and what else is possible.
     pub fn verdict(&mut self, report: &Report) -> io::Result<()> {
         if self.detail == Detail::Short {
             return writeln!(self.out, "{}", one_line(report));
         }
         let verdict = &report.verdict;
-        if self.detail != Detail::Quiet {
+        let is_quiet = self.detail == Detail::Quiet;
+        if !is_quiet {
+            self.not_checked(report)?;
             writeln!(self.out)?;
         }
-        let status = verdict.status.as_str().to_uppercase();
-        let title = match (verdict.status, verdict.layer, verdict.cause) {
-            (Outcome::Pass, ..) => status.green().bold().to_string(),
-            (_, Some(layer), Some(cause)) => {
-                let component = verdict.component.map(|component| format!(" · {component}")).unwrap_or_default();
-                format!("{} {layer} · {}{component} · {}", status.red().bold(), cause.id().bold(), verdict.confidence)
-            }
-            (_, Some(layer), None) => format!("{} {layer}", status.red().bold()),
-            (_, None, _) => status,
-        };
-        writeln!(self.out, "{title}")?;
+        self.title(report)?;
         self.paragraph(&verdict.summary, 2)?;
         if let Some(layer) = words::seen_at(report) {
             self.paragraph(&format!("It showed at {layer}."), 2)?;
@@ -104,28 +100,85 @@ impl<W: Write> Human<W> {
         if let Some(also) = words::also(report) {
             self.paragraph(&format!("Proven as well: {also}."), 2)?;
         }
-        if let (Some(cause), true) = (verdict.cause, self.detail != Detail::Quiet) {
-            writeln!(self.out)?;
-            self.heading("Why it looks like this")?;
+        for (urgency, text) in words::expiring(report) {
+            let colour = if urgency == Urgency::Critical { Color::Red } else { Color::Yellow };
+            writeln!(self.out, "  {}", self.short(&format!("! {text}")).color(colour))?;
+        }
+        if let (Some(cause), false) = (verdict.cause, is_quiet) {
+            self.section("Why this happens")?;
             self.paragraph(&words::why(report, cause), 2)?;
             if let Some(page) = &verdict.docs {
                 self.paragraph(&format!("More: {page}"), 2)?;
             }
         }
-        if self.detail != Detail::Quiet {
+        self.remedies(report)?;
+        if matches!(self.detail, Detail::Normal) && verdict.status != Outcome::Pass {
+            self.evidence(report)?;
+        }
+        if !is_quiet {
             self.alternatives(report)?;
         }
-        if matches!(self.detail, Detail::Normal) && verdict.status != Outcome::Pass {
-            self.grounds(report)?;
-        }
-        if self.detail != Detail::Quiet
-            && !report.wire.is_empty()
-            && (verdict.status != Outcome::Pass || self.detail == Detail::Verbose)
-        {
+        let is_evidence = matches!(
+            verdict.layer.filter(|_| verdict.status != Outcome::Pass),
+            Some(Layer::OuterHandshake | Layer::Bridge | Layer::InnerHandshake | Layer::Request)
+        );
+        if !is_quiet && !report.wire.is_empty() && (is_evidence || self.detail == Detail::Verbose) {
             self.wire(report)?;
         }
-        self.remedies(report)?;
         self.out.flush()
+    }
+
+    /// The verdict in one line, each of its words with what it is.
+    fn title(&mut self, report: &Report) -> io::Result<()> {
+        let verdict = &report.verdict;
+        let colour = match Standing::of(report) {
+            Standing::Pass => Color::Green,
+            Standing::Warning => Color::Yellow,
+            _ => Color::Red,
+        };
+        let status = match Standing::of(report) {
+            Standing::Warning => "WARN".to_owned(),
+            _ => verdict.status.as_str().to_uppercase(),
+        };
+        let mut title = status.color(colour).bold().to_string();
+        if verdict.status != Outcome::Pass {
+            let confidence = verdict.cause.map(|_| verdict.confidence.to_string());
+            let labelled = [
+                ("layer", verdict.layer.map(|layer| layer.to_string())),
+                ("cause", verdict.cause.map(|cause| cause.id().to_owned())),
+                ("component", verdict.component.map(|component| component.to_string())),
+                ("confidence", confidence),
+            ];
+            for (label, word) in labelled.into_iter().filter_map(|(label, word)| Some((label, word?))) {
+                title += &format!("  {} {}", format!("{label}:").dimmed(), word.bold());
+            }
+        }
+        writeln!(self.out, "{title}")
+    }
+
+    /// The layers that were skipped because another one failed, in one line.
+    fn not_checked(&mut self, report: &Report) -> io::Result<()> {
+        let mut by_reason: Vec<(Layer, Vec<&str>)> = Vec::new();
+        for finding in report.probes.iter().filter(|finding| finding.status == Status::Skip) {
+            let Some(layer) = finding.skipped_because else { continue };
+            match by_reason.iter_mut().find(|(reason, _)| *reason == layer) {
+                Some((_, skipped)) => skipped.push(finding.layer.as_str()),
+                None => by_reason.push((layer, vec![finding.layer.as_str()])),
+            }
+        }
+        for (layer, skipped) in by_reason {
+            let text = format!("not checked, since {layer} failed: {}", skipped.join(", "));
+            for (index, line) in wrap(&text, self.width.saturating_sub(2)).iter().enumerate() {
+                let mark = if index == 0 { "-" } else { " " };
+                writeln!(self.out, "{}", format!("{mark} {line}").dimmed())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn section(&mut self, text: &str) -> io::Result<()> {
+        writeln!(self.out)?;
+        self.heading(text)
     }
 
     /// What has walked, and how many connections that took.
@@ -141,32 +194,32 @@ impl<W: Write> Human<W> {
 
     /// What is not excluded either.
     fn alternatives(&mut self, report: &Report) -> io::Result<()> {
-        for (index, other) in words::alternatives(report).enumerate() {
+        for (index, other) in words::alternatives(report).take(ALTERNATIVES_AT_MOST).enumerate() {
             if index == 0 {
-                writeln!(self.out)?;
-                self.heading("What it may be instead")?;
+                self.section("What else it may be")?;
             }
             self.paragraph(&words::alternative(other), 2)?;
         }
-        Ok(())
+        match words::alternatives(report).count().saturating_sub(ALTERNATIVES_AT_MOST) {
+            0 => Ok(()),
+            more => self.paragraph(&format!("{more} more are in the JSON report."), 2),
+        }
     }
 
-    /// What the verdict rests on.
-    fn grounds(&mut self, report: &Report) -> io::Result<()> {
+    /// What was seen at the layer of the verdict, and at those that failed.
+    fn evidence(&mut self, report: &Report) -> io::Result<()> {
         let mut findings = words::grounds(report);
         findings.retain(|finding| !words::facts(finding).is_empty());
         if findings.is_empty() {
             return Ok(());
         }
-        writeln!(self.out)?;
-        self.heading("What was seen")?;
+        self.section("Evidence")?;
         findings.into_iter().try_for_each(|finding| self.facts(finding))
     }
 
     /// Why another cause is not named.
     pub fn why_not(&mut self, report: &Report, cause: Cause) -> io::Result<()> {
-        writeln!(self.out)?;
-        self.heading("Why not")?;
+        self.section("Why not")?;
         self.paragraph(&words::why_not(report, cause), 2)
     }
 
@@ -183,7 +236,7 @@ impl<W: Write> Human<W> {
         for certificate in &report.certificates {
             let Some(pem) = &certificate.pem else { continue };
             writeln!(self.out)?;
-            self.heading(&self.short(&format!("{}: {}", certificate.role, certificate.subject)))?;
+            self.heading(&self.short(&format!("{}: {}", words::role(certificate, report), certificate.subject)))?;
             // Never wrapped: it is there to be copied.
             pem.lines().try_for_each(|line| writeln!(self.out, "{}", printable(line)))?;
         }
@@ -192,8 +245,7 @@ impl<W: Write> Human<W> {
 
     /// What went over the wire.
     pub fn wire(&mut self, report: &Report) -> io::Result<()> {
-        writeln!(self.out)?;
-        self.heading("On the wire")?;
+        self.section("On the wire")?;
         let rows = report.wire.iter().map(|event| {
             let arrow = if event.direction == Way::Sent { "->" } else { "<-" };
             let session = match (event.session, event.connection) {
@@ -223,8 +275,7 @@ impl<W: Write> Human<W> {
         if report.verdict.remedies.is_empty() {
             return Ok(());
         }
-        writeln!(self.out)?;
-        self.heading("What to do")?;
+        self.section("What to do")?;
         for remedy in &report.verdict.remedies {
             self.paragraph(&remedy.text, 2)?;
             if let Some(command) = &remedy.command {
@@ -263,7 +314,9 @@ pub fn one_line(report: &Report) -> String {
         Confidence::Certain => String::new(),
         other => format!(" ({other})"),
     };
-    printable(&format!("{}{place}{confidence}: {}", verdict.status, verdict.summary))
+    let status = if Standing::of(report) == Standing::Warning { "warn" } else { verdict.status.as_str() };
+    let expiring = words::expiring(report).next().map(|(_, text)| format!("; {text}")).unwrap_or_default();
+    printable(&format!("{status}{place}{confidence}: {}{expiring}", verdict.summary))
 }
 
 /// A layer is being walked; shown on a terminal only, and taken back when it completes.

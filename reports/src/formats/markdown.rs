@@ -65,7 +65,7 @@ pub(crate) fn section(subject: &Subject, out: &mut dyn Write) -> io::Result<()> 
         writeln!(out, "Labels: {}\n", labels.collect::<Vec<_>>().join(" "))?;
     }
     if let Some(cause) = verdict.cause {
-        writeln!(out, "### Why it looks like this\n\n{}\n", text(&words::why(report, cause)))?;
+        writeln!(out, "### Why this happens\n\n{}\n", text(&words::why(report, cause)))?;
         if let Some(page) = &verdict.docs {
             writeln!(out, "More: {}\n", code(page))?;
         }
@@ -82,7 +82,7 @@ pub(crate) fn section(subject: &Subject, out: &mut dyn Write) -> io::Result<()> 
 fn alternatives(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     for (index, other) in words::alternatives(report).enumerate() {
         if index == 0 {
-            writeln!(out, "### What it may be instead\n")?;
+            writeln!(out, "### What else it may be\n")?;
         }
         let how = other.tell_apart.first().map(|how| format!(": {}", text(how))).unwrap_or_default();
         writeln!(out, "- {} · {}{how}", code(other.cause.id()), code(other.component.as_str()))?;
@@ -111,7 +111,7 @@ fn remedies(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn layers(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "### Layers\n\n| | Layer | Time | What came out |\n|---|---|---:|---|")?;
+    writeln!(out, "### Layers\n\n| | Layer | Time | Result |\n|---|---|---:|---|")?;
     for finding in &report.probes {
         let (sign, time) = (words::sign(finding.status), words::time(finding));
         let strong = if finding.status == Status::Fail { "**" } else { "" };
@@ -145,7 +145,8 @@ fn certificates(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         let nickname = certificate.nickname.as_ref().map(|nickname| format!(" {}", cell(&code(nickname))));
         let left = words::time_left(certificate, report);
         let [subject, issuer] = [&certificate.subject, &certificate.issuer].map(|name| cell(&code(name)));
-        let (role, nickname, end) = (certificate.role, nickname.unwrap_or_default(), &certificate.not_after);
+        let (role, nickname, end) =
+            (words::role(certificate, report), nickname.unwrap_or_default(), &certificate.not_after);
         writeln!(out, "| {role}{nickname} | {subject} | {issuer} | {} | {left} |", text(end))?;
     }
     writeln!(out)

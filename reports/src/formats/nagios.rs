@@ -7,6 +7,7 @@ use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{Cause, Status};
 use nssight_probes::Report;
+use nssight_probes::expiry::{Thresholds, Urgency};
 use nssight_probes::report::Subject;
 
 use crate::terminal::printable;
@@ -48,6 +49,7 @@ impl State {
     /// the state unknown.
     fn of_report(report: &Report) -> Self {
         match Standing::of(report) {
+            _ if report.verdict.status == Outcome::Pass && is_critical(report) => Self::Critical,
             Standing::Pass => Self::Ok,
             Standing::Warning | Standing::Flaky => Self::Warning,
             Standing::Fail => Self::Critical,
@@ -78,6 +80,11 @@ impl State {
     pub fn code(self) -> u8 {
         self as u8
     }
+}
+
+/// Whether a certificate has hardly any time left.
+fn is_critical(report: &Report) -> bool {
+    report.expiring().iter().any(|(_, urgency)| *urgency == Urgency::Critical)
 }
 
 /// Whether a layer did not come back in time.
@@ -129,6 +136,9 @@ fn one_target(subject: &Subject) -> String {
         text += &format!("{flaky}{layer} {}: ", cause.id());
     }
     text += &report.verdict.summary;
+    if let Some((_, expiring)) = words::expiring(report).next() {
+        return clean(&format!("{}; {expiring}", cut(&text, TEXT_AT_MOST)));
+    }
     if let Some(own) = words::own(report) {
         let nickname = cut(own.nickname.as_deref().unwrap_or_default(), NAME_AT_MOST);
         text = format!("{}; \"{nickname}\" {}", cut(&text, TEXT_AT_MOST), words::time_left(own, report));
@@ -152,7 +162,7 @@ fn several(subjects: &[Subject]) -> String {
         .collect();
     let more = troubled.len().saturating_sub(NAMED_AT_MOST);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{} of {} targets in trouble: {}{more}", troubled.len(), subjects.len(), named.join(", "))
+    format!("{} of {} targets failing: {}{more}", troubled.len(), subjects.len(), named.join(", "))
 }
 
 /// Seconds, and days that certificates have left. Labels are our own words: `'label'=value[unit];warn;crit;min;max`.
@@ -164,11 +174,16 @@ fn data_of_one(subject: &Subject) -> String {
     let mut earliest = std::collections::BTreeMap::new();
     for certificate in &report.certificates {
         if let Some(days) = words::days_left(certificate, report) {
-            let known = earliest.entry(certificate.role).or_insert(days);
+            let known = earliest.entry(words::role(certificate, report)).or_insert(days);
             *known = days.min(*known);
         }
     }
-    data.extend(earliest.iter().map(|(role, days)| format!("'{role} certificate days'={days}")));
+    // Labels without blanks, and both thresholds: the earliest of all, then by role.
+    let Thresholds { warn_days, critical_days } = report.target.thresholds;
+    data.extend(earliest.values().min().map(|days| format!("days={days};{warn_days};{critical_days};;")));
+    data.extend(
+        earliest.iter().map(|(role, days)| format!("{role}_certificate_days={days};{warn_days};{critical_days};;")),
+    );
     data.join(" ")
 }
 
@@ -183,7 +198,7 @@ fn data_of_several(subjects: &[Subject]) -> String {
         let report = &subject.report;
         report.certificates.iter().filter_map(|certificate| words::days_left(certificate, report))
     });
-    data.extend(days.min().map(|days| format!("'first certificate days'={days}")));
+    data.extend(days.min().map(|days| format!("cert_days_left_min={days}")));
     data.join(" ")
 }
 

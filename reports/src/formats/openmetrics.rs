@@ -28,7 +28,7 @@ pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
     metrics.family("probe_duration_seconds", "Time that the walk took, all tries together", "seconds", |subject| {
         vec![(vec![], subject.duration.as_secs_f64())]
     })?;
-    let help = "When the first of all certificates that the walk met expires, in seconds since 1970";
+    let help = "Earliest expiry of all certificates seen, Unix time";
     metrics.family("probe_ssl_earliest_cert_expiry", help, "", |subject| {
         expiries(&subject.report).into_values().min().map(|end| (vec![], end)).into_iter().collect()
     })?;
@@ -59,7 +59,7 @@ pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
             walked.map(|finding| (of_layer(finding.layer), finding.duration_us as f64 / 1e6)).collect()
         },
     )?;
-    let help = "When a certificate expires, in seconds since 1970; ours is there also when the network fails";
+    let help = "When a certificate expires, Unix time; our own is listed even if the network fails";
     metrics.family("nssight_certificate_not_after_timestamp_seconds", help, "seconds", |subject| {
         let expiries = expiries(&subject.report).into_iter();
         expiries
@@ -67,6 +67,18 @@ pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
                 (labels([("role", role), ("nickname", nickname), ("subject", name)]), end)
             })
             .collect()
+    })?;
+    let help = "When a certificate became valid, Unix time";
+    metrics.family("nssight_certificate_not_before_timestamp_seconds", help, "seconds", |subject| {
+        let report = &subject.report;
+        let begun = report.certificates.iter().filter_map(|it| Some((it, words::not_before(it)?.unix_timestamp())));
+        let named = begun.map(|(it, at)| {
+            let nickname = it.nickname.clone().unwrap_or_default();
+            let role = words::role(it, report).to_owned();
+            (labels([("role", role), ("nickname", nickname), ("subject", it.subject.clone())]), at)
+        });
+        // A chain may have two certificates of one name.
+        named.collect::<BTreeMap<_, _>>().into_iter().collect()
     })?;
     metrics
         .family("nssight_tries", "How many times the target was walked", "", |subject| vec![(vec![], subject.tries)])?;
@@ -151,7 +163,7 @@ fn expiries(report: &Report) -> BTreeMap<(String, String, String), i64> {
     let mut expiries = BTreeMap::new();
     for certificate in &report.certificates {
         let nickname = certificate.nickname.clone().unwrap_or_default();
-        let names = (certificate.role.to_string(), nickname, certificate.subject.clone());
+        let names = (words::role(certificate, report).to_owned(), nickname, certificate.subject.clone());
         if let Some(end) = words::not_after(certificate).map(|end| end.unix_timestamp()) {
             expiries.entry(names).and_modify(|known: &mut i64| *known = end.min(*known)).or_insert(end);
         }

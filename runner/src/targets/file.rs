@@ -67,6 +67,8 @@ pub(crate) struct Entry {
     pub(crate) deadline: Option<Deadline>,
     pub(crate) retries: Option<Retries>,
     pub(crate) retry_spacing: Option<Spacing>,
+    pub(crate) warn_days: Option<u16>,
+    pub(crate) critical_days: Option<u16>,
 }
 
 /// The part that the host plays: it connects, or it is connected to.
@@ -134,6 +136,8 @@ pub(crate) const KEYS: &[&str] = &[
     "deadline",
     "retries",
     "retry-spacing",
+    "warn-days",
+    "critical-days",
 ];
 /// Below this likeness (Jaro-Winkler) a suggestion is a guess.
 const ALIKE: f64 = 0.8;

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nssight_probes::expiry::Thresholds;
 use nssight_probes::files;
 use nssight_probes::settings::{FileOverrides, Overrides, Request};
 use nssight_probes::target::PasswordSource;
@@ -288,6 +289,11 @@ impl Source<'_> {
             load_modules: entry.load_modules.or(defaults.load_modules).unwrap_or(false),
             patience: entry.patience.or(defaults.patience).map(|seconds| seconds.0),
             question: entry.probe.or(defaults.probe).and_then(Asks::question),
+            thresholds: Thresholds::of(
+                entry.warn_days.or(defaults.warn_days),
+                entry.critical_days.or(defaults.critical_days),
+            )
+            .map_err(|error| self.at(&span, &error.replace("--", "")))?,
         };
         overrides.fits_together(config.is_some()).map_err(|error| self.at(&span, &error))?;
         let own = self.password("password", &entry.password_file, &entry.password_env)?;

@@ -411,7 +411,7 @@ fn human(out: &mut dyn Write, comparison: &Comparison, verbose: bool) -> io::Res
     }
     let sections = [
         (Rank::Explains, "What may explain it"),
-        (Rank::Related, "What it rests on"),
+        (Rank::Related, "Related settings that differ"),
         (Rank::Other, "What else differs"),
     ];
     for (rank, title) in sections {

@@ -287,7 +287,7 @@ fn trust_is_compared_letter_by_letter_with_its_consequences() {
         ("p,,", "C,,", "grave", "p only in A: it is refused there whoever issued it"),
         ("P,,", ",,", "grave", "P only in A: it is accepted as a peer by itself there"),
         ("c,,", ",,", "notable", "c only in A"),
-        ("C,C,", "C,,C", "note", "e-mail: \"C\" in A, \"\" in B, of no account for TLS; code signing"),
+        ("C,C,", "C,,C", "note", "e-mail: \"C\" in A, \"\" in B (does not matter for TLS); code signing"),
     ];
     for (in_a, in_b, gravity, wanted) in rows {
         for formats in [[DbFormat::Sql, DbFormat::Sql], [DbFormat::Dbm, DbFormat::Sql]] {

@@ -166,7 +166,7 @@ fn a_script_that_fails_after_its_client_accuses_nobody() {
         assert_eq!(said(&report), ("inconclusive", None, None), "{shell}: {report:#}");
         assert_eq!(
             report["verdict"]["summary"],
-            "what spoke TLS ended well; the program ended badly for another reason"
+            "every TLS session ended well; the program failed for another reason"
         );
     }
 }

@@ -69,7 +69,7 @@ pub(crate) fn consequence(a: &Trust, b: &Trust) -> (String, Gravity) {
     for (name, here, there) in [("e-mail", a.email, b.email), ("code signing", a.object_signing, b.object_signing)] {
         if here.letters() != there.letters() {
             parts.push(format!(
-                "{name}: \"{}\" in A, \"{}\" in B, of no account for TLS",
+                "{name}: \"{}\" in A, \"{}\" in B (does not matter for TLS)",
                 here.letters(),
                 there.letters()
             ));

@@ -99,7 +99,7 @@ impl Modules {
             (None, None) => return None,
         };
         Some(format!(
-            "{what}, and {exposed}: as root nssight loads no such module; --load-modules does it all the same"
+            "{what}, and {exposed}: as root nssight loads no such module; use --load-modules to load it anyway"
         ))
     }
 

@@ -97,7 +97,7 @@ impl Walk<'_> {
             Status::Fail => Some((Some(finding.layer), format!("{} failed", finding.layer))),
             Status::Skip => Some(match finding.skipped_because {
                 Some(root) => (Some(root), format!("{root} failed")),
-                None => (None, format!("{} was not walked: {}", finding.layer, finding.summary)),
+                None => (None, format!("needs {}, which was skipped: {}", finding.layer, finding.summary)),
             }),
             Status::Pass | Status::Warn => None,
         })

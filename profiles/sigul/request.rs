@@ -52,7 +52,7 @@ impl Passage for Requested {
     fn ask(&mut self, walk: &mut Walk<'_>, mut inner: InnerSession) -> Outcome {
         let notes = Notes::default();
         let Some(password) = walk.admin_password.take() else {
-            return notes.skip("no administrator password was given (--admin-password-file and the like)");
+            return notes.skip("needs an administrator password (see --admin-password-file)");
         };
         self.set_deadline(walk.deadline);
         let keys = match send_secrets(&mut inner, &self.request, password.expose()) {

@@ -129,7 +129,7 @@ async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     log::line(format_args!("listening on http://{address}"));
     if !address.ip().is_loopback() {
         log::line(format_args!(
-            "whoever reaches {address} can read reports: it has neither TLS nor passwords of its own"
+            "anyone who can reach {address} can read reports: there is neither TLS nor authentication"
         ));
     }
     Ok(listener)

@@ -54,7 +54,7 @@ pub(super) fn router(walks: Arc<Walks>, figures: Arc<Figures>) -> Router {
         .fallback(async || {
             text(
                 StatusCode::NOT_FOUND,
-                "there are /, /probe?target=NAME, /report?target=NAME, /sd, /metrics and /healthz\n",
+                "not found; available: /, /probe?target=NAME, /report?target=NAME, /sd, /metrics and /healthz\n",
             )
         })
         .with_state(App { walks, figures, pages: Arc::new(Semaphore::new(1)) })
@@ -181,7 +181,7 @@ impl App {
 
     fn unknown(&self) -> Response {
         self.figures.asked_for_unknown();
-        text(StatusCode::NOT_FOUND, "no target of this name is in the file, and nothing else is walked\n")
+        text(StatusCode::NOT_FOUND, "unknown target; the exporter checks only targets of its file\n")
     }
 }
 

@@ -82,7 +82,7 @@ fn listen(
     let mut hall = Hall::new(listener, chair, usize::from(options.at_once), options.timeout, options.count)?;
     terminal::say(format_args!("listening on {address}"));
     if !address.ip().is_loopback() {
-        terminal::say(format_args!("whoever reaches {address} can connect"));
+        terminal::say(format_args!("anyone who can reach {address} can connect"));
     }
     terminal::choose_colours(options.output.color, io::stdout().is_terminal());
     let (mut count, mut failures) = (0u64, 0u64);

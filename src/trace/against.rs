@@ -80,7 +80,7 @@ fn human(out: &mut dyn Write, against: &Against, width: usize) -> io::Result<()>
     pairs.set_width(u16::try_from(width).unwrap_or(u16::MAX));
     pairs.set_header(["", "a correct client", "the program"]);
     for pair in &against.layers {
-        let mark = if Some(pair.layer) == against.parting { "  ← here they part" } else { "" };
+        let mark = if Some(pair.layer) == against.parting { "  ← first difference" } else { "" };
         let program = format!("{}{mark}", side(pair.program.as_ref()));
         pairs.add_row([
             pair.layer.to_string(),

@@ -179,10 +179,10 @@ fn verdict(story: &Story, layers: &[Finding], judged: Verdict, ending: Ending) -
         (false, false) => match layers.iter().find(|finding| finding.facts.has(fact::TraceShows::Nothing)) {
             Some(finding) => finding.summary.clone(),
             None if story.of_the_client(ending).is_bad() => {
-                "the program ended badly, and none of the calls that were seen is the reason".to_owned()
+                "the program failed, but no observed call explains it".to_owned()
             }
             None if ending.is_bad() => {
-                "what spoke TLS ended well; the program ended badly for another reason".to_owned()
+                "every TLS session ended well; the program failed for another reason".to_owned()
             }
             None => return judged,
         },

@@ -25,7 +25,7 @@ pub(super) fn write(out: &mut dyn Write, document: &Document, verbose: bool) -> 
         _ => writeln!(out, "{}", "CANNOT TELL".yellow().bold())?,
     }
     terminal::paragraph(out, "  ", 2, verdict.summary.trim_start_matches("cannot tell: "))?;
-    section(out, "What it rests on", !document.evidence.is_empty())?;
+    section(out, "Evidence", !document.evidence.is_empty())?;
     let shown = if verbose { document.evidence.len() } else { LINES };
     let skipped = document.evidence.len().saturating_sub(shown);
     if skipped > 0 {

@@ -125,7 +125,7 @@ fn conclude(reference: &Report, trace: &TraceReport) -> (Option<Layer>, String) 
 
 /// The program fails, and a correct client does not.
 fn alone(layer: Layer, trace: &TraceReport) -> String {
-    let mut text = format!("The program fails at {layer}, where a correct client gets through after it.");
+    let mut text = format!("The program fails at {layer}; a correct client, run afterwards, passes it.");
     let facts = || trace.layers.iter().flat_map(|finding| &finding.facts).collect();
     if trace.verdict.cause.is_some_and(|cause| may_pass(cause, facts())) {
         text += " Such a fault may be gone with the first client that meets it: run both again before the program is changed.";

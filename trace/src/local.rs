@@ -76,10 +76,10 @@ pub(crate) fn finding(story: &Story, layer: Layer, is_bad: bool) -> Option<Outco
     notes.put(fact::TRACE_LAST_CALL.text(describe(story, last)));
     Some(match last.event.phase {
         Phase::Failed if last.failed() => {
-            notes.pass(format!("{} came back with nothing, and the program went on", last.event.function))
+            notes.pass(format!("{} failed, and the program continued", last.event.function))
         }
-        Phase::Failed => notes.pass(format!("{} did not wait, as the program wants it", last.event.function)),
-        _ => notes.pass(format!("{} came back well", last.event.function)),
+        Phase::Failed => notes.pass(format!("{} is in progress (non-blocking)", last.event.function)),
+        _ => notes.pass(format!("{} succeeded", last.event.function)),
     })
 }
 

@@ -290,7 +290,7 @@ fn missing(failure: &Failure<'_>, files: &[Scanned]) -> (String, Remedy) {
         None => (format!("these lines of {} do not say what", heard.title), of(heard.next.text, heard.next.command)),
         Some(_) => match HOPS.iter().find_map(lacks) {
             Some(other) => {
-                (format!("the log of {} is not among them", other.title), of(other.next.text, other.next.command))
+                (format!("it takes the log of {} to tell what", other.title), of(other.next.text, other.next.command))
             }
             None => {
                 let next = of("Walk the layers on the client's host.", Some("nssight diagnose"));
@@ -309,8 +309,8 @@ fn nothing(files: &[Scanned], overcome: &[&Group<'_>]) -> Conclusion {
         return (Verdict::inconclusive(summary.to_owned()), lines, Vec::new(), Some(next));
     }
     let summary = match events {
-        0 => "cannot tell: no line of these logs is known to nssight",
-        _ => "cannot tell: no line of these logs names a failure that is known here",
+        0 => "cannot tell: no known message found in the input",
+        _ => "cannot tell: no message in the input names a known failure",
     };
     let next = Remedy {
         text: "Walk the layers on the host where it fails.".to_owned(),

@@ -213,7 +213,7 @@ steps! {
     Read = "read from the TLS session",
     Write = "write to the TLS session",
     Finish = "end the TLS session",
-    AwaitAcceptance = "wait for a word on our certificate",
+    AwaitAcceptance = "wait for the peer to accept our certificate",
     Authenticate = "authenticate the request",
     SendAfterEnd = "send on a stream that was ended",
     JudgePeer = "judge the peer's certificate",

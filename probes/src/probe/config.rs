@@ -42,7 +42,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         return notes.warn(signal::CONFIG_REMARK, first.summary.clone());
     }
     notes.pass(match target.config_files.as_slice() {
-        [] => "everything needed was given by flags".to_owned(),
+        [] => "no configuration file; the settings come from the command line".to_owned(),
         files => files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
     })
 }

@@ -84,7 +84,7 @@ fn wait_for_a_word(inner: &mut InnerSession) -> Result<(), SessionError> {
     match inner.client.read(&mut [0; 1024]) {
         Err(error) if error.kind == Kind::TimedOut => Ok(()),
         Err(error) => Err(error),
-        Ok(0) => Err(SessionError::ended("wait for a word on our certificate")),
+        Ok(0) => Err(SessionError::ended("wait for the peer to accept our certificate")),
         Ok(_) => Ok(()),
     }
 }

@@ -44,7 +44,7 @@ const AFTERWARDS: Duration = Duration::from_millis(500);
 const SHORT_RECORD: u16 = 40;
 /// A server that greets says less, and one that never stops is not read for as long as it goes on.
 const SAID_AT_MOST: usize = 256 * 1024;
-const AWAITING: &str = "wait for a word on our certificate";
+const AWAITING: &str = "wait for the peer to accept our certificate";
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();

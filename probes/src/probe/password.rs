@@ -74,7 +74,7 @@ fn unlock(
     let Some(given) = given else {
         let summary = format!("{} needs a password and none was given", opened(walk, &token));
         return refused(notes, State::NoneGiven, summary).remedy(
-            "Give the password by a file, a descriptor, or at a prompt",
+            "Provide the password: --password-file, --password-env, --password-fd or --password-prompt",
             Some("nssight diagnose … --password-prompt".to_owned()),
         );
     };

@@ -52,7 +52,7 @@ pub fn before_others(argument: &OsStr, load_modules: bool, at: &Path) -> Result<
     if let Some(why) = changeable.filter(|_| !is_sql) {
         let summary = format!(
             "{why}, so modules may appear in it at any moment, and a database of this format is not copied: as root \
-             nssight lets no other program at it; --load-modules does it all the same"
+             nssight lets no other program at it; use --load-modules to load it anyway"
         );
         return Err(Forbidden { state: DbState::ModuleForeign, summary });
     }

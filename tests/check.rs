@@ -287,7 +287,7 @@ fn an_administrators_password_that_cannot_be_read_is_a_fault_of_the_configuratio
 }
 
 #[test]
-fn what_cannot_be_used_is_said_in_one_line() {
+fn what_cannot_be_used_is_said_in_one_line_with_an_example() {
     let case = Case::new();
     let nowhere = case.path("nowhere.toml");
     let rows = [
@@ -303,7 +303,7 @@ fn what_cannot_be_used_is_said_in_one_line() {
         let run = run(binary().arg("check").arg(&file));
         assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""), "{run:#?}");
         assert!(run.stderr.contains(place) && run.stderr.contains(words), "{run:#?}");
-        assert!(run.stderr.lines().count() == 1 && !run.stderr.contains("hunter2"), "{run:#?}");
+        assert!(run.stderr.lines().count() == 2 && !run.stderr.contains("hunter2"), "{run:#?}");
     }
     let both = run(binary().args(["check", "x.toml", "-c", "y.conf"]));
     let none = run(binary().args(["check"]));

@@ -92,11 +92,10 @@ fn a_plugin_line_of_many_counts_them_and_names_those_in_trouble() {
     let first = run.stdout.lines().next().unwrap();
     assert_eq!(run.code, Some(2), "{run:#?}");
     assert!(
-        first
-            .starts_with("NSSIGHT CRITICAL - 4 of 5 targets failing: flaky (server-link-dead), gone (db-missing), ")
+        first.starts_with("NSSIGHT CRITICAL - 4 of 5 targets failing: flaky (server-link-dead), gone (db-missing), ")
     );
     let (_, data) = first.split_once(" | ").unwrap();
-    assert!(data.starts_with("ok=1;;;0;5 warning=1;;;0;5 critical=3;;;0;5 unknown=0;;;0;5 'first certificate days'="));
+    assert!(data.starts_with("ok=1;;;0;5 warning=1;;;0;5 critical=3;;;0;5 unknown=0;;;0;5 cert_days_left_min="));
     assert!(first.len() < 1024 && run.stdout.lines().count() == 5, "{run:#?}");
 }
 

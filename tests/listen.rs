@@ -336,19 +336,19 @@ fn a_configuration_gives_the_identity() {
     let lab = Lab::with_database(DbFormat::Sql);
     let database = lab.path("db");
     let text = format!(
-        "[server]\nbridge-hostname: localhost\nserver-cert-nickname: {NICKNAME}\n[nss]\nnss-dir: {}\nnss-password: {}\n",
+        "[bridge]\nbridge-cert-nickname: {NICKNAME}\n[nss]\nnss-dir: {}\nnss-password: {}\n",
         database.display(),
         common::PASSWORD
     );
     let daemon = "[daemon]\nunix-user:\nunix-group:\n";
-    let path = lab.case.file("server.conf", format!("{text}{daemon}"));
+    let path = lab.case.file("bridge.conf", format!("{text}{daemon}"));
     let whole = Lab { identity: vec!["-c".to_owned(), path.to_str().unwrap().to_owned()], ..lab };
     let report = whole.one(&[], whole.client(&format!("{OPENSSL} {OWN}")));
     assert_eq!(verdict(&report), ["pass", "-", "-", "certain"], "{report:#}");
-    whole.case.file("server.conf", text);
+    whole.case.file("bridge.conf", text);
     let run = run(binary().args(["listen", "--format", "json"]).args(&whole.identity));
     assert_eq!(run.code, Some(1), "{run:#?}");
-    assert_eq!(verdict(&run.report()), ["fail", "config-invalid", "server", "certain"]);
+    assert_eq!(verdict(&run.report()), ["fail", "config-invalid", "bridge", "certain"]);
 }
 
 /// Whoever says nothing, sends bytes one by one, or keeps a port busy does not keep others out, and is gone in the end.

@@ -181,9 +181,7 @@ fn verdict(story: &Story, layers: &[Finding], judged: Verdict, ending: Ending) -
             None if story.of_the_client(ending).is_bad() => {
                 "the program failed, but no observed call explains it".to_owned()
             }
-            None if ending.is_bad() => {
-                "every TLS session ended well; the program failed for another reason".to_owned()
-            }
+            None if ending.is_bad() => "every TLS session ended well; the program failed for another reason".to_owned(),
             None => return judged,
         },
     };

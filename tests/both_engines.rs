@@ -140,7 +140,12 @@ fn rows() -> Vec<Row> {
         let is_of_options = fault.layer.as_deref() != Some("config");
         // Nor is a server that is looked at itself a peer.
         let is_a_client = !matches!(fault.change.target, Target::Serving | Target::ServingFiles);
-        if fault.environment.is_empty() && fault.nss_before.is_none() && is_of_options && is_a_client {
+        if fault.environment.is_empty()
+            && fault.nss_before.is_none()
+            && fault.openssl_before.is_none()
+            && is_of_options
+            && is_a_client
+        {
             add(fault.title, fault.change);
         }
     }
@@ -202,14 +207,24 @@ fn the_library_does_not_decide() {
     });
     told.sort();
     let told: Vec<_> = told.into_iter().map(|(_, told)| told).collect();
+    // The page is that of the libraries that most of it was written for; with newer ones a difference may be gone, and none is new.
+    let is_of_the_page =
+        nssight_nss::library::nss_release() == (3, 87) && openssl::version::version().starts_with("OpenSSL 3.0.");
     let is_written = |name: &str| DIFFERENCES.iter().any(|(known, _)| *known == name);
     let wrong: Vec<String> = rows
         .iter()
         .zip(&told)
-        .filter(|(row, (nss, openssl))| (nss != openssl) != is_written(&row.name))
+        .filter(
+            |(row, (nss, openssl))| {
+                if nss == openssl { is_of_the_page && is_written(&row.name) } else { !is_written(&row.name) }
+            },
+        )
         .map(|(row, (nss, openssl))| format!("{}: {nss} over NSS, {openssl} over OpenSSL", row.name))
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+    if !is_of_the_page {
+        return;
+    }
     let page = page(&rows, &told);
     let (file, made) = (
         Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/engines.md"),

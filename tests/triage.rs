@@ -57,8 +57,8 @@ fn objection(fault: &Fault, door: Door, run: &Run) -> Option<String> {
     let verdict = &document["verdict"];
     let (given, expected): (Named, Named) =
         (serde_json::from_value(verdict.clone()).unwrap(), fault.must(door).unwrap());
-    let code = if expected.cause.is_some() { 1 } else { 3 };
-    if (&given, run.code) != (&expected, Some(code)) {
+    let code = if given.cause.is_some() { 1 } else { 3 };
+    if !fault.is_told_by(door, &given) || run.code != Some(code) {
         let incidents = &document["incidents"];
         return Some(format!("{} {door}: {given} ({:?}) instead of {expected}: {incidents:#}", fault.id, run.code));
     }
@@ -81,7 +81,7 @@ fn objection(fault: &Fault, door: Door, run: &Run) -> Option<String> {
 #[test]
 fn logs_of_every_fault_tell_what_they_can_and_no_more() {
     let faults: Vec<Fault> =
-        fault::all().unwrap().into_iter().filter(|fault| fault.must(Door::Triage).is_some()).collect();
+        fault::here().unwrap().0.into_iter().filter(|fault| fault.must(Door::Triage).is_some()).collect();
     let run = |fault: &Fault| {
         let directory = tempfile::tempdir().unwrap();
         let logs = record(fault, directory.path());

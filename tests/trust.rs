@@ -10,6 +10,7 @@ use nssight_fixtures::authority::{DAY, Identity, KeyKind, Spec, Usage};
 use nssight_fixtures::crl::List;
 use nssight_fixtures::endpoint::{ClientAuth, Endpoint, Options};
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat, write_trust_anew};
+use nssight_nss::library::verifies_by_pkix;
 use openssl::x509::X509;
 
 /// What our database holds, and whom we meet.
@@ -325,15 +326,19 @@ fn a_peer_of_another_ca() {
             let sub = other.issue(&Spec::new("Blue", Usage::Authority)).unwrap();
             World::apart(sub.issue(&localhost()).unwrap()).store("sub", &sub, ",,")
         }),
-        // Of two certificates of an issuer NSS takes the younger one, and here that is the root that is not trusted.
-        ("a root that hides a cross-certificate", "fail peer-cert-untrusted peer likely", {
-            let home = home();
-            let older = Spec::new("Other CA", Usage::Authority).valid(-2 * DAY, 60 * DAY);
-            let crossed = home.certify(&other, &older).unwrap();
-            let mut peer = peer();
-            peer.chain = vec![crossed.certificate, other.certificate.clone()];
-            World::together(&home, peer)
-        }),
+        // Of two certificates of an issuer NSS takes the younger one, and here that is the root that is not trusted; libpkix tries both.
+        (
+            "a root that hides a cross-certificate",
+            if verifies_by_pkix() { "pass - - certain" } else { "fail peer-cert-untrusted peer likely" },
+            {
+                let home = home();
+                let older = Spec::new("Other CA", Usage::Authority).valid(-2 * DAY, 60 * DAY);
+                let crossed = home.certify(&other, &older).unwrap();
+                let mut peer = peer();
+                peer.chain = vec![crossed.certificate, other.certificate.clone()];
+                World::together(&home, peer)
+            },
+        ),
     ]);
 }
 
@@ -402,7 +407,9 @@ fn whose_certificate_nss_objects_to_is_said() {
         for tls13 in [false, true] {
             let run = World::together(&home, peer.clone()).diagnosed(tls13);
             let summary = run.report()["verdict"]["summary"].as_str().unwrap().to_owned();
-            assert!(summary.ends_with(whose), "{summary}");
+            // libpkix names no code but the one for a chain that was not found.
+            let whole = summary.trim_end_matches(" does not permit its name (SEC_ERROR_UNKNOWN_ISSUER)");
+            assert!(whole.ends_with(whose), "{summary}");
         }
     }
 }
@@ -461,7 +468,11 @@ fn a_serial_number_given_twice() {
         &[false],
         vec![(
             "of a CA that was rebuilt",
-            "fail cert-duplicate-serial client-db likely",
+            // libpkix has judged the chain before NSS comes to the serial number.
+            match verifies_by_pkix() {
+                true => "fail peer-cert-untrusted peer likely",
+                false => "fail cert-duplicate-serial client-db likely",
+            },
             World::together(&old, rebuilt.clone()),
         )],
     );

@@ -40,12 +40,8 @@ struct DoorRow {
     given: Option<Named>,
     /// Why there is no verdict, or one connection too many.
     trouble: Option<String>,
-}
-
-impl DoorRow {
-    fn is_right(&self) -> bool {
-        self.given == self.expected && self.trouble.is_none()
-    }
+    /// It is what must be said over the libraries of this system, which may tell a program something else than NSS 3.87.
+    right: bool,
 }
 
 #[derive(Serialize)]
@@ -59,19 +55,16 @@ struct Outcome {
 }
 
 pub(crate) fn run(options: &SelftestOptions) -> ExitCode {
-    let faults = match fault::all() {
+    let (mut faults, mut left_out) = match fault::here() {
         Ok(faults) => faults,
         Err(error) => return exit::usage(error),
     };
-    let faults: Vec<Fault> =
-        faults.into_iter().filter(|fault| options.only.is_empty() || options.only.contains(&fault.id)).collect();
-    if faults.is_empty() {
+    let is_wanted = |fault: &Fault| options.only.is_empty() || options.only.contains(&fault.id);
+    faults.retain(is_wanted);
+    left_out.retain(is_wanted);
+    if faults.is_empty() && left_out.is_empty() {
         return exit::usage("no fault of the lab has that id; `nssight lab list` shows them");
     }
-    // What an older NSS cannot read, a newer one can: there it is no fault.
-    let nss = nssight_nss::library::nss_release();
-    let (faults, left_out): (Vec<Fault>, Vec<Fault>) =
-        faults.into_iter().partition(|fault| fault.nss_before.is_none_or(|first| nss < first));
     let left_out: Vec<String> = left_out.into_iter().map(|fault| fault.id).collect();
     let bar = ProgressBar::with_draw_target(Some(faults.len() as u64), ProgressDrawTarget::stderr());
     let client = doors::has_client();
@@ -124,12 +117,13 @@ fn try_one(fault: &Fault, client: bool) -> Row {
             Ok((given, trouble)) => (Some(given), trouble),
             Err(error) => (None, Some(error.to_string())),
         };
-        DoorRow { expected: fault.must(door), given, trouble }
+        let right = trouble.is_none() && given.as_ref().is_some_and(|given| fault.is_told_by(door, given));
+        DoorRow { expected: fault.must(door), given, trouble, right }
     };
     let walk = row(Door::Diagnose, doors::walk(fault));
     let others = if client { doors::others(fault) } else { Vec::new() };
     let doors: BTreeMap<Door, DoorRow> = others.into_iter().map(|(door, said)| (door, row(door, said))).collect();
-    let ok = walk.is_right() && doors.values().all(DoorRow::is_right);
+    let ok = walk.right && doors.values().all(|door| door.right);
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Row { id: fault.id.clone(), title: fault.title.clone(), walk, doors, ok, duration_ms }
 }
@@ -154,7 +148,7 @@ fn table(rows: &[Row], missed: usize, client: bool, left_out: &[String]) -> io::
         let took = Duration::from_millis(row.duration_ms).as_secs_f64();
         writeln!(out, "{sign} {:<34} {took:>5.1} s  {}", row.id, words(row.walk.expected.as_ref()))?;
         let said = [(&Door::Diagnose, &row.walk)].into_iter().chain(&row.doors);
-        for (door, said) in said.filter(|(_, said)| !said.is_right()) {
+        for (door, said) in said.filter(|(_, said)| !said.right) {
             let trouble = said.trouble.as_deref().unwrap_or_default();
             let (expected, given) = (words(said.expected.as_ref()), words(said.given.as_ref()));
             writeln!(out, "  {door}: {given} instead of {expected} {trouble}")?;
@@ -163,7 +157,7 @@ fn table(rows: &[Row], missed: usize, client: bool, left_out: &[String]) -> io::
     let given: Vec<String> = verdicts(rows).iter().map(|(door, count)| format!("{count} of {door}")).collect();
     writeln!(out, "{} faults, {missed} missed; verdicts: {}", rows.len(), given.join(", "))?;
     if !left_out.is_empty() {
-        writeln!(out, "left out, since this NSS is too new for them: {}", left_out.join(", "))?;
+        writeln!(out, "left out, since the libraries here are too new for them: {}", left_out.join(", "))?;
     }
     if !client {
         writeln!(out, "traces and logs were not tried: python3 has no module nss (python-nss)")?;

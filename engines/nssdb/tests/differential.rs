@@ -345,6 +345,13 @@ fn disagreement(seed: u64, covered: &Mutex<Covered>) -> Option<String> {
     (!text.is_empty()).then(|| format!("{}\n{text}", generated.what))
 }
 
+/// Whether this NSS keeps the trust of a valid CA that is not trusted.
+fn keeps_valid_ca() -> bool {
+    let nss = Nss::new(Format::Sql, "");
+    nss.add("valid", "c,c,c", &certificate_for(&KEYS[0], "valid", 1, 0, 0));
+    nss.open().certificates.iter().any(|certificate| certificate.trust.letters() == "c,c,c")
+}
+
 #[test]
 fn generated_databases_are_read_as_nss_reads_them() {
     let only = std::env::var("NSSIGHT_DIFFERENTIAL").ok().map(|seed| seed.parse::<u64>().expect("a seed"));
@@ -372,7 +379,10 @@ fn generated_databases_are_read_as_nss_reads_them() {
     let covered = covered.into_inner().expect("no panic elsewhere");
     if only.is_none() {
         println!("{} certificates, {} kinds of trust, {:?}", covered.certificates, covered.trust.len(), covered.keys);
-        assert!(covered.certificates > 2500 && covered.trust.len() > 150 && covered.passwords.len() > 4);
+        // PKCS #11's own trust objects, which later versions write (3.132), have no value for a CA that is valid and no more ("c"). Three
+        // fields without it can be set in fewer ways.
+        let kinds = if keeps_valid_ca() { 150 } else { 100 };
+        assert!(covered.certificates > 2500 && covered.trust.len() > kinds && covered.passwords.len() > 4);
         for kind in ["Rsa", "Ec", "Dsa"] {
             for format in [Format::Sql, Format::Dbm] {
                 let count = covered.keys.get(&format!("{kind} in {format}")).copied().unwrap_or(0);

@@ -182,6 +182,12 @@ fn has_namesake(chain: &[Certificate]) -> bool {
     chain.windows(2).any(|pair| x509::is_by_another_kind_of_key(&pair[0].der(), &pair[1].der()))
 }
 
+/// Whether a CA of the chain does not permit the names of the certificate.
+fn is_outside(chain: &[Certificate]) -> bool {
+    let [leaf, above @ ..] = chain else { return false };
+    above.iter().any(|ca| !x509::permits(&ca.der(), &leaf.der()))
+}
+
 /// Whether each certificate of the chain was signed by the one above it.
 fn signatures_verify(chain: &[Certificate]) -> bool {
     chain.windows(2).all(|pair| x509::is_signed_by(&pair[0].der(), &pair[1].der()))
@@ -198,6 +204,8 @@ fn does_not_hold(nickname: &str, chain: &[Certificate], objections: &[ChainError
             // In FIPS mode without a login NSS says so of good ones (measured on 3.87.1).
             ErrorCode::SEC_ERROR_BAD_SIGNATURE if !signatures_verify(chain) => Chain::Invalid,
             ErrorCode::SEC_ERROR_CERT_SIGNATURE_ALGORITHM_DISABLED if has_namesake(chain) => Chain::Invalid,
+            // libpkix has no other word for a name that a CA above does not permit.
+            ErrorCode::SEC_ERROR_UNKNOWN_ISSUER if is_outside(chain) => Chain::Invalid,
             _ => return None,
         };
         let (name, subject) = (&objection.error.name, &objection.subject);

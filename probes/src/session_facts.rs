@@ -16,7 +16,7 @@ use nssight_diagnosis::signal::{Signal, signal};
 use nssight_diagnosis::{Layer, Notes, Outcome};
 use nssight_nss::ErrorCode;
 use nssight_session::{Channel, Code, End, Kind, SeenAlert, SessionError, SessionFacts, TcpInfo};
-use nssight_wire::{AlertDescription, Summary};
+use nssight_wire::{AlertDescription, Direction, Summary};
 use time::OffsetDateTime;
 
 use crate::client_certificate::request;
@@ -160,7 +160,7 @@ impl FailedSession<'_> {
     fn position(&self, wire: &Summary) -> fact::SessionPosition {
         if self.facts.asked_for_certificate.is_some() {
             fact::SessionPosition::AfterOurCertificate
-        } else if wire.bytes_sent == 0 {
+        } else if wire.bytes_sent == 0 || self.gave_up_alone(wire) {
             fact::SessionPosition::BeforeHello
         } else if wire.server_hello.is_some() || wire.encrypted_records_received > 0 {
             fact::SessionPosition::AfterServerHello
@@ -169,6 +169,12 @@ impl FailedSession<'_> {
         } else {
             fact::SessionPosition::AfterOurHello
         }
+    }
+
+    /// Whether an alert is all that went over the wire: OpenSSL 3.5 says so where it finds nothing to offer.
+    fn gave_up_alone(&self, wire: &Summary) -> bool {
+        let has_said = wire.alerts.iter().any(|seen| seen.direction == Direction::Sent);
+        wire.client_hello.is_none() && wire.bytes_received == 0 && has_said
     }
 
     fn end(&self) -> Option<fact::SessionEnd> {

@@ -9,8 +9,8 @@ use nssight_session::{Channel, Code, SeenAlert, SessionError, SessionFacts, TlsS
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
 use openssl::ssl::{
-    ErrorCode, ShutdownState, Ssl, SslContext, SslContextBuilder, SslMethod, SslSessionCacheMode, SslStream,
-    SslVerifyMode, SslVersion,
+    ErrorCode, ShutdownState, Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslSessionCacheMode,
+    SslStream, SslVerifyMode, SslVersion,
 };
 use openssl::x509::X509;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
@@ -121,6 +121,10 @@ pub(crate) struct Made {
     has_identity: bool,
 }
 
+/// SSL_OP_NO_TX_CERTIFICATE_COMPRESSION and SSL_OP_NO_RX_CERTIFICATE_COMPRESSION of OpenSSL 3.2 (ssl.h): otherwise certificates go in a
+/// message that nobody else has to be able to read (RFC 8879). Earlier versions have no such bits, and do not compress.
+const CERTIFICATES_AS_THEY_ARE: u64 = 1 << 32 | 1 << 33;
+
 impl Made {
     /// With our certificate, and whom to trust.
     pub(crate) fn of(
@@ -133,6 +137,7 @@ impl Made {
         let secrets = Arc::new(Mutex::new(Secrets::default()));
         // One connection a diagnosis: nothing to resume, now or later.
         context.set_session_cache_mode(SslSessionCacheMode::OFF);
+        context.set_options(SslOptions::from_bits_retain(CERTIFICATES_AS_THEY_ARE));
         context.set_verify_cert_store(store(trust)?)?;
         context.set_verify_callback(mode, judge::callback(&judgement));
         if let Some(identity) = identity {

@@ -31,7 +31,10 @@ fn main() {
     {
         println!("cargo:rerun-if-changed={}", path.display());
     }
-    let facts = build::facts::read(&files(&facts));
+    // And facts of its own.
+    let own = listed(&profiles).into_iter().map(|profile| profile.join("facts.toml")).filter(|path| path.is_file());
+    let facts: Vec<_> = files(&facts).into_iter().chain(own.map(read)).collect();
+    let facts = build::facts::read(&facts);
     let table = build::signals::read(&signals, &spoken);
     let causes = build::causes::read(&causes.iter().flat_map(|directory| files(directory)).collect::<Vec<_>>());
     let put = |name: &str, text: String| fs::write(out.join(name), text).expect("the build directory takes files");
@@ -50,12 +53,10 @@ fn listed(directory: &Path) -> Vec<PathBuf> {
 /// Every TOML file of a directory, in the order of their names, with its content.
 fn files(directory: &Path) -> Vec<(PathBuf, String)> {
     let is_toml = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
-    listed(directory)
-        .into_iter()
-        .filter(is_toml)
-        .map(|path| {
-            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            (path, text)
-        })
-        .collect()
+    listed(directory).into_iter().filter(is_toml).map(read).collect()
+}
+
+fn read(path: PathBuf) -> (PathBuf, String) {
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    (path, text)
 }

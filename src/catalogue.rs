@@ -70,7 +70,8 @@ fn page(cause: Cause) -> String {
         for step in steps {
             // A step for a bridge calls it one.
             let (peer, only) = match step.with {
-                [Peer::Bridge] => (Peer::Bridge, "(Bridge) "),
+                [Peer::Bridge, ..] => (Peer::Bridge, "(Bridge) "),
+                [Peer::BridgeOfFiles, ..] => (Peer::BridgeOfFiles, "(Bridge, and files) "),
                 [Peer::Files, ..] => (Peer::Files, "(Files) "),
                 [Peer::Clients, ..] => (Peer::Clients, "(Server) "),
                 [Peer::ClientsOfFiles] => (Peer::ClientsOfFiles, "(Server with files) "),

@@ -273,18 +273,19 @@ impl Tables<'_> {
 }
 
 /// To whom a text is said, in the order of the wordings of a text.
-const READERS: [&str; 5] = ["Plain", "Files", "Bridge", "Clients", "ClientsOfFiles"];
+const READERS: [&str; 6] = ["Plain", "Files", "Bridge", "BridgeOfFiles", "Clients", "ClientsOfFiles"];
 
 /// What stands for something else with one peer than with another, in the order of the readers.
-const NAMES: [(&str, [&str; 5]); 4] = [
-    ("{peer}", ["peer", "peer", "bridge", "client", "client"]),
-    ("{PEER}", ["PEER", "PEER", "BRIDGE", "CLIENT", "CLIENT"]),
+const NAMES: [(&str, [&str; 6]); 4] = [
+    ("{peer}", ["peer", "peer", "bridge", "bridge", "client", "client"]),
+    ("{PEER}", ["PEER", "PEER", "BRIDGE", "BRIDGE", "CLIENT", "CLIENT"]),
     (
         "{opens}",
         [
             "This opens one connection.",
             "This opens one connection.",
             "This opens one connection; a serial bridge spends one accept cycle on it.",
+            "This opens one connection.",
             "This opens one connection.",
             "This opens one connection.",
         ],
@@ -294,6 +295,7 @@ const NAMES: [(&str, [&str; 5]); 4] = [
         [
             "nssight diagnose <HOST>:<PORT> --db <DIR> --nickname <NICKNAME> --password-file <PASSWORD_FILE>",
             "nssight diagnose <HOST>:<PORT> --cert <CERT_FILE> --key <KEY_FILE> --cacert <CA_FILE>",
+            "nssight diagnose -c <CONFIG>",
             "nssight diagnose -c <CONFIG>",
             "nssight diagnose --role server --db <DIR> --nickname <NICKNAME> --password-file <PASSWORD_FILE>",
             "nssight diagnose --role server --cert <CERT_FILE> --key <KEY_FILE> --cacert <CA_FILE>",
@@ -319,34 +321,47 @@ const OF_DATABASES: [&str; 5] = ["pk12util", "modutil", "<DIR>", "<NICKNAME>", "
 fn peers(step: &Step, place: &str) -> Vec<&'static str> {
     let with: &[&str] = match step.with.as_deref() {
         None => &READERS,
-        Some("bridge") => &["Bridge"],
+        Some("bridge") => &["Bridge", "BridgeOfFiles"],
         Some("plain") => &["Plain", "Files"],
-        Some("client") => &["Plain", "Files", "Bridge"],
-        Some("files") => return vec!["Files", "ClientsOfFiles"],
-        Some("client-files") => return vec!["Files"],
+        Some("client") => &["Plain", "Files", "Bridge", "BridgeOfFiles"],
+        Some("files") => return vec!["Files", "BridgeOfFiles", "ClientsOfFiles"],
+        Some("client-files") => return vec!["Files", "BridgeOfFiles"],
         Some("server") => &["Clients", "ClientsOfFiles"],
         Some("server-files") => return vec!["ClientsOfFiles"],
         Some(other) => panic!("{place}: with = \"{other}\" is no reader"),
     };
     let words = format!("{} {}", step.text, step.command.as_deref().unwrap_or_default());
-    let is_of_databases = is_foreign(&words) || OF_DATABASES.iter().any(|word| words.contains(word));
-    with.iter().copied().filter(|peer| !peer.ends_with("Files") || !is_of_databases).collect()
+    let is_of_databases = OF_DATABASES.iter().any(|word| words.contains(word));
+    let is_of_use = |peer: &&str| match *peer {
+        "BridgeOfFiles" => !is_of_databases && !has_word(&words, &FOREIGN_TO_BRIDGES),
+        peer => !peer.ends_with("Files") || !is_of_databases && !is_foreign(&words),
+    };
+    with.iter().copied().filter(is_of_use).collect()
 }
 
 /// Words of what only who has a database has to do with.
 const FOREIGN_TO_FILES: [&str; 9] =
     ["NSS", "NSPR", "SEC_ERROR", "SSL_ERROR", "database", "certutil", "nickname", "bridge", "Sigul"];
 
+/// The same of a bridge whose clients have files.
+const FOREIGN_TO_BRIDGES: [&str; 8] =
+    ["NSS", "NSPR", "SEC_ERROR", "SSL_ERROR", "database", "certutil", "nickname", "Sigul "];
+
 fn is_foreign(text: &str) -> bool {
+    has_word(text, &FOREIGN_TO_FILES)
+}
+
+fn has_word(text: &str, words: &[&str]) -> bool {
     // At the beginning of a word: OPENSSL has NSS in it.
     let begins = |at: usize| !text[..at].ends_with(|before: char| before.is_ascii_alphanumeric());
-    FOREIGN_TO_FILES.iter().any(|word| text.match_indices(word).any(|(at, _)| begins(at)))
+    words.iter().any(|word| text.match_indices(word).any(|(at, _)| begins(at)))
 }
 
 /// All wordings of a text. What speaks of a database is not said to who has files.
 fn text(text: &str, of: Whose) -> String {
     let of_files = if is_foreign(text) { "" } else { text };
-    wordings([text, of_files, text, &of.to_a_server(text), &of.to_a_server(of_files)])
+    let of_bridge = if has_word(text, &FOREIGN_TO_BRIDGES) { of_files } else { text };
+    wordings([text, of_files, text, of_bridge, &of.to_a_server(text), &of.to_a_server(of_files)])
 }
 
 /// Whose things a cause is about.
@@ -373,21 +388,26 @@ impl Whose {
 
 /// A text without its sentences that speak of a database.
 fn for_files(text: &str) -> String {
-    let sentences = text.split_inclusive(". ").filter(|sentence| !is_foreign(sentence));
+    without(text, &FOREIGN_TO_FILES)
+}
+
+/// A text without its sentences that have one of these words.
+fn without(text: &str, words: &[&str]) -> String {
+    let sentences = text.split_inclusive(". ").filter(|sentence| !has_word(sentence, words));
     sentences.collect::<String>().trim_end().to_owned()
 }
 
 /// In the order of the readers.
-fn wordings(texts: [&str; 5]) -> String {
+fn wordings(texts: [&str; 6]) -> String {
     let mut place = 0;
-    let [plain, files, bridge, clients, clients_of_files] = texts.map(|text| {
+    let [plain, files, bridge, bridge_of_files, clients, clients_of_files] = texts.map(|text| {
         let text = NAMES.iter().fold(text.to_owned(), |text, (name, words)| text.replace(name, words[place]));
         place += 1;
         text
     });
     assert!(!plain.contains(['{', '}'].as_slice()) || plain.contains("${"), "an unknown name: {plain}");
     format!(
-        "Text {{ plain: {plain:?}, files: {files:?}, bridge: {bridge:?}, clients: {clients:?}, clients_of_files: {clients_of_files:?} }}"
+        "Text {{ plain: {plain:?}, files: {files:?}, bridge: {bridge:?}, bridge_of_files: {bridge_of_files:?}, clients: {clients:?}, clients_of_files: {clients_of_files:?} }}"
     )
 }
 
@@ -397,7 +417,8 @@ fn title(cause: &Cause) -> String {
     let files = cause.title_with_files.as_deref().unwrap_or(of_files);
     let clients = cause.title_with_clients.clone().unwrap_or_else(|| Whose::of(cause).to_a_server(&cause.title));
     let clients_of_files = cause.title_with_clients.clone().unwrap_or_else(|| Whose::of(cause).to_a_server(files));
-    wordings([&cause.title, files, &cause.title, &clients, &clients_of_files])
+    let of_bridge = if has_word(&cause.title, &FOREIGN_TO_BRIDGES) && !files.is_empty() { files } else { &cause.title };
+    wordings([&cause.title, files, &cause.title, of_bridge, &clients, &clients_of_files])
 }
 
 /// The explanation, and what a bridge adds to it.
@@ -410,7 +431,11 @@ fn why(cause: &Cause) -> String {
     let clients = cause.why_with_clients.clone().unwrap_or_else(|| Whose::of(cause).to_a_server(&cause.why));
     let clients_of_files =
         cause.why_with_clients.as_deref().map_or_else(|| Whose::of(cause).to_a_server(files), for_files);
-    wordings([&cause.why, files, &bridge, &clients, &clients_of_files])
+    let of_bridge = match &cause.why_with_files {
+        Some(files) => format!("{files} {}", without(&cause.why_with_bridge, &FOREIGN_TO_BRIDGES)),
+        None => without(&bridge, &FOREIGN_TO_BRIDGES),
+    };
+    wordings([&cause.why, files, &bridge, of_bridge.trim_end(), &clients, &clients_of_files])
 }
 
 pub(crate) fn generate(causes: &[Cause], facts: &[Fact], signals: &[Signal]) -> String {

@@ -75,7 +75,11 @@ pub(crate) struct Note {
 #[serde(deny_unknown_fields)]
 struct Spoken {
     replies: Option<Replies>,
+    #[serde(default)]
     spelling: Vec<Spelling>,
+    /// What only they show.
+    #[serde(default)]
+    signal: Vec<Signal>,
 }
 
 /// Whose numbers in replies are, in words.
@@ -122,6 +126,7 @@ pub(crate) fn read(path: &Path, profiles: &[(String, PathBuf)]) -> Table {
             signal.texts.extend(spelling.texts);
             signal.notes.extend(spelling.notes);
         }
+        file.signal.extend(spoken.signal);
         replies.extend(spoken.replies.map(|words| (profile.clone(), words)));
     }
     let ids: BTreeSet<&str> = file.signal.iter().map(|signal| signal.id.as_str()).collect();

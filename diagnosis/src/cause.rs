@@ -118,6 +118,8 @@ pub struct Text {
     files: &'static str,
     /// Of a bridge.
     bridge: &'static str,
+    /// Of a bridge, to who has files.
+    bridge_of_files: &'static str,
     /// Of clients, to a server that has a database.
     clients: &'static str,
     /// Of clients, to a server that has files.
@@ -131,6 +133,7 @@ impl Text {
             Peer::Plain => self.plain,
             Peer::Files => self.files,
             Peer::Bridge => self.bridge,
+            Peer::BridgeOfFiles => self.bridge_of_files,
             Peer::Clients => self.clients,
             Peer::ClientsOfFiles => self.clients_of_files,
         }

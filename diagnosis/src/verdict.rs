@@ -155,9 +155,9 @@ pub fn named(component: Component, names: &Names) -> Component {
             Peer::Clients | Peer::ClientsOfFiles,
         ) => Component::Server,
         (Component::ClientConfig, _) => names.ours.unwrap_or(component),
-        (Component::Peer, Peer::Bridge) => Component::Bridge,
+        (Component::Peer, Peer::Bridge | Peer::BridgeOfFiles) => Component::Bridge,
         (Component::Bridge, Peer::Plain | Peer::Files | Peer::Clients | Peer::ClientsOfFiles) => Component::Peer,
-        (Component::ClientDb, Peer::Files) => Component::ClientFiles,
+        (Component::ClientDb, Peer::Files | Peer::BridgeOfFiles) => Component::ClientFiles,
         (other, _) => other,
     }
 }
@@ -256,7 +256,7 @@ fn pass(findings: &[Finding], more: &[Fact], peer: Peer) -> Verdict {
     let unconfirmed = says(fact::PeerAcceptedUs::Unconfirmed.into()) && !answered;
     if unconfirmed {
         summary += "; client authentication: unconfirmed";
-    } else if peer != Peer::Bridge && says(fact::PeerAcceptedUs::Yes.into()) && !answered {
+    } else if !peer.is_bridge() && says(fact::PeerAcceptedUs::Yes.into()) && !answered {
         // Some servers finish every handshake, and say in the application what they think of our certificate.
         summary += "; the application may still refuse";
     }

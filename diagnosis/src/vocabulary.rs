@@ -154,8 +154,10 @@ pub enum Peer {
     Plain,
     /// Any TLS peer, and files.
     Files,
-    /// A bridge.
+    /// A bridge, and a database.
     Bridge,
+    /// A bridge, and files.
+    BridgeOfFiles,
     /// Any client: this host is the server, and has a database.
     Clients,
     /// Any client: this host is the server, and has files.
@@ -163,6 +165,11 @@ pub enum Peer {
 }
 
 impl Peer {
+    /// Whether a bridge is the peer.
+    pub const fn is_bridge(self) -> bool {
+        matches!(self, Self::Bridge | Self::BridgeOfFiles)
+    }
+
     /// Whether this host is the server.
     pub const fn is_client(self) -> bool {
         matches!(self, Self::Clients | Self::ClientsOfFiles)

@@ -3,7 +3,9 @@
 use nssight_diagnosis::derive::offer::offer;
 use nssight_diagnosis::fact::{Facts, fact};
 use nssight_nss::library;
-use nssight_wire::{ClientHello, TlsVersion};
+use nssight_wire::{ClientHello, Summary, TlsVersion};
+
+use crate::target::Engine;
 
 /// NSS as it comes accepts RSA keys from this size on (measured on 3.87.1 and 3.123).
 const RSA_MIN_AS_IT_COMES: i32 = 1023;
@@ -21,6 +23,14 @@ const SIGNATURES: [(u16, &str); 3] =
 const SUITES_OF_13: [(u16, &str); 1] = [(0x1301, "TLS_AES_128_GCM_SHA256")];
 const SUITES_BEFORE: [(u16, &str); 2] =
     [(0xc02b, "ECDHE-ECDSA with AES-128-GCM"), (0xc02f, "ECDHE-RSA with AES-128-GCM")];
+
+/// That of the library of a session; nothing where no session could be.
+pub(crate) fn of_session(engine: Engine, wire: &Summary) -> Option<Policy> {
+    Some(match engine {
+        Engine::Nss => Policy::of_this_process(),
+        Engine::Openssl => Policy::of_openssl(nssight_openssl::security_level()?, wire.client_hello.as_deref()),
+    })
+}
 
 /// What the policy of the library that makes a session wants beyond what NSS as it comes wants.
 #[derive(Debug, Clone, Default)]

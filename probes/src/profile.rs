@@ -2,6 +2,7 @@
 //! [`Profile`] of each.
 
 use nssight_diagnosis::fact::Hop;
+use nssight_diagnosis::fact::fact::DeploymentKind;
 use nssight_diagnosis::signal::Signal;
 use nssight_diagnosis::vocabulary::Peer;
 use schemars::JsonSchema;
@@ -17,6 +18,8 @@ include!(concat!(env!("OUT_DIR"), "/profiles.rs"));
 pub struct Details {
     /// What verdicts call the first hop.
     pub peer: Peer,
+    /// What is told of the kind of deployment, where causes depend on it.
+    pub kind: Option<DeploymentKind>,
     /// Its hops in the order of the way, and what the far end of each is called.
     pub hops: &'static [(Hop, &'static str)],
     /// What verdicts call the first hop, as a subject in a sentence.
@@ -41,6 +44,8 @@ pub struct Configuration {
     pub programs: &'static str,
     /// Whether a file holds one.
     pub is_in: fn(&[u8]) -> bool,
+    /// How its files' names end.
+    pub suffix: &'static str,
 }
 
 /// Reads a configuration; remarks go to the list.

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::expiry::Thresholds;
 use crate::files;
-use crate::profile::Profile;
+use crate::profile::{Configuration, Profile};
 use crate::secret::Password;
 use crate::starttls::StartTls;
 use crate::target::{
@@ -37,6 +37,8 @@ pub struct Overrides {
     pub database: Option<OsString>,
     /// `--nickname`
     pub nickname: Option<String>,
+    /// `--credentials-directory`
+    pub credentials_directory: Option<PathBuf>,
     /// `--cert`, `--key`, `--cacert` and `--capath`.
     pub files: FileOverrides,
     /// The peer was named by itself, as any TLS server is: no usual configuration is looked for.
@@ -242,10 +244,8 @@ pub struct Configured {
     pub paths: Vec<PathBuf>,
     /// Which part this host plays.
     pub role: Role,
-    /// The database, as NSS is told it.
-    pub database: Setting<OsString>,
-    /// Nickname of the client certificate.
-    pub nickname: Option<Setting<String>>,
+    /// Who we are, and whom we trust.
+    pub credentials: Credentials,
     /// The peer.
     pub peer: Option<Setting<Endpoint>>,
     /// The host name of the server behind it.
@@ -260,15 +260,24 @@ pub struct Configured {
     pub no_network: Option<&'static str>,
 }
 
-/// The configuration of the first profile that has one; none where flags are to be all.
-fn configured(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<Option<Configured>, ConfigTrouble> {
+/// The configuration, and whose it is: that of the first profile that knows the file for its own; none where flags are to be all.
+fn configured(
+    request: &Request<'_>,
+    warnings: &mut Vec<Warning>,
+) -> Result<Option<(Profile, Configured)>, ConfigTrouble> {
     // Flags alone serve any client of NSS; a configuration that happens to be here has no say then.
     let flags = request.overrides;
     let is_flags_alone = flags.database.is_some() || flags.files.any() || flags.plain || flags.serves;
     if request.config.is_none() && is_flags_alone {
         return Ok(None);
     }
-    Profile::configurations().next().map(|configuration| (configuration.read)(request, warnings)).transpose()
+    let content = request.config.and_then(|path| read_file(path).ok()).map(|(content, _)| content);
+    let is_its_own = |it: &Configuration| content.as_ref().is_some_and(|content| (it.is_in)(content));
+    let is_named_so = |it: &Configuration| request.config.and_then(Path::extension).is_some_and(|end| end == it.suffix);
+    let all = || Profile::ALL.iter().filter_map(|it| Some((*it, it.details().configuration.as_ref()?)));
+    let known = all().find(|(_, it)| is_its_own(it)).or_else(|| all().find(|(_, it)| is_named_so(it)));
+    let Some((profile, configuration)) = known.or_else(|| all().next()) else { return Ok(None) };
+    Ok(Some((profile, (configuration.read)(request, warnings)?)))
 }
 
 /// The content of a configuration file and its permission bits. Only a regular file of sane size is opened.
@@ -322,9 +331,12 @@ fn mistaken(bytes: &[u8], path: &Path) -> Option<String> {
     }
 }
 
-fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Target, Option<Password>), ConfigTrouble> {
+fn build(
+    request: &Request<'_>,
+    configured: Option<(Profile, Configured)>,
+) -> Result<(Target, Option<Password>), ConfigTrouble> {
     let flags = request.overrides;
-    let mut configured = configured;
+    let (profile, mut configured) = configured.unzip();
     let config = configured.as_ref();
     let credentials = credentials(flags, config)?;
     let role = role(flags, config)?;
@@ -387,6 +399,7 @@ fn build(request: &Request<'_>, configured: Option<Configured>) -> Result<(Targe
         patience: flags.patience,
         question: flags.question,
         thresholds: flags.thresholds,
+        configured: profile,
     };
     Ok((target, bytes))
 }
@@ -404,36 +417,44 @@ fn role(flags: &Overrides, config: Option<&Configured>) -> Result<Role, ConfigTr
 
 /// A database wins over files only where somebody named it: the two are never mixed.
 fn credentials(flags: &Overrides, config: Option<&Configured>) -> Result<Credentials, ConfigTrouble> {
-    let database = flagged(&flags.database, "db").or_else(|| config.map(|config| config.database.clone()));
+    let (configured, named, in_files) = match config.map(|config| &config.credentials) {
+        Some(Credentials::Database { database, nickname }) => (Some(database), nickname.as_ref(), None),
+        Some(Credentials::Files(files)) => (None, None, Some(files)),
+        None => (None, None, None),
+    };
+    let database = flagged(&flags.database, "db").map(|it| Setting::new(Database { argument: it.value }, it.origin));
+    let database = database.or_else(|| configured.cloned());
     match (database, flags.files.any()) {
         (Some(database), true) => Err(ConfigTrouble::usage(format!(
             "both files and an NSS database are named ({}): give --cert, --key, --cacert and --capath, or the database",
             database.origin
         ))),
-        (Some(Setting { value: argument, .. }), false) if argument.is_empty() => {
+        (Some(Setting { value: Database { argument }, .. }), false) if argument.is_empty() => {
             Err(ConfigTrouble::usage("the name of the database directory is empty"))
         }
-        (Some(Setting { value: argument, origin }), false) => Ok(Credentials::Database {
-            database: Setting::new(Database { argument }, origin),
+        (Some(database), false) => Ok(Credentials::Database {
+            database,
             // A client of NSS need not have a certificate.
-            nickname: flagged(&flags.nickname, "nickname").or_else(|| config?.nickname.clone()),
+            nickname: flagged(&flags.nickname, "nickname").or_else(|| named.cloned()),
         }),
         (None, _) if flags.nickname.is_some() => Err(ConfigTrouble::usage(
             "--nickname names a certificate of an NSS database: give --db, or --cert in its place",
         )),
-        (None, false) if !flags.plain && !flags.serves => {
+        (None, false) if !flags.plain && !flags.serves && in_files.is_none() => {
             Err(ConfigTrouble::usage("no database was given: give -c or --db"))
         }
         (None, _) => {
             let FileOverrides { certificate, key, authorities, directory } = &flags.files;
-            if key.is_some() && certificate.is_none() {
+            if key.is_some() && certificate.is_none() && in_files.is_none() {
                 return Err(ConfigTrouble::usage("--key names the key of a certificate: give --cert too"));
             }
+            let usual = in_files.cloned().unwrap_or_default();
             Ok(Credentials::Files(Files {
-                certificate: flagged(certificate, "cert"),
-                key: flagged(key, "key"),
-                authorities: flagged(authorities, "cacert"),
-                directory: flagged(directory, "capath"),
+                certificate: flagged(certificate, "cert").or(usual.certificate),
+                key: flagged(key, "key").or(usual.key),
+                authorities: flagged(authorities, "cacert").or(usual.authorities),
+                directory: flagged(directory, "capath").or(usual.directory),
+                sends_first_only: usual.sends_first_only,
             }))
         }
     }

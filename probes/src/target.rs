@@ -88,6 +88,9 @@ pub struct Files {
     pub authorities: Option<Setting<PathBuf>>,
     /// A directory of them, by hash: `--capath`.
     pub directory: Option<Setting<PathBuf>>,
+    /// Whose files they are sends the first certificate alone, whatever follows it in the file.
+    #[serde(default)]
+    pub sends_first_only: bool,
 }
 
 impl Files {
@@ -310,6 +313,9 @@ pub struct Target {
     pub question: Option<Question>,
     /// From when on a certificate that expires is told of.
     pub thresholds: Thresholds,
+    /// Whose configuration was read, if one was.
+    #[serde(default)]
+    pub configured: Option<Profile>,
 }
 
 /// A library that makes a TLS session.
@@ -448,9 +454,10 @@ impl Target {
 
     /// Any TLS peer, unless a server behind it is known or a configuration was read.
     pub fn profile(&self) -> Profile {
-        match self.server.is_none() && self.config_files.is_empty() {
-            true => Profile::of(Peer::Plain),
-            false => Profile::of(Peer::Bridge),
+        match self.configured {
+            Some(profile) => profile,
+            None if self.server.is_none() => Profile::of(Peer::Plain),
+            None => Profile::of(Peer::Bridge),
         }
     }
 

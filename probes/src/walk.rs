@@ -251,7 +251,9 @@ impl<'a> Walk<'a> {
         let files = self.files.as_ref()?;
         let Some(credentials::Key::Open(key)) = &files.key else { return None };
         let (certificate, chain) = files.chain.split_first()?;
-        Some(nssight_openssl::Identity { certificate: certificate.clone(), chain: chain.to_vec(), key: key.clone() })
+        let sends_first_only = self.target().files().is_some_and(|files| files.sends_first_only);
+        let chain = if sends_first_only { Vec::new() } else { chain.to_vec() };
+        Some(nssight_openssl::Identity { certificate: certificate.clone(), chain, key: key.clone() })
     }
 
     /// What our key is, by our certificate.

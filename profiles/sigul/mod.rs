@@ -8,6 +8,7 @@ mod tunnel;
 mod users;
 
 use nssight_diagnosis::fact::Hop;
+use nssight_diagnosis::fact::fact::DeploymentKind;
 use nssight_diagnosis::vocabulary::Peer;
 
 use crate::probe::{inner_handshake, request as request_layer};
@@ -16,11 +17,17 @@ use crate::profile::{Configuration, Details};
 /// Two hops.
 pub const DETAILS: Details = Details {
     peer: Peer::Bridge,
+    kind: Some(DeploymentKind::Sigul),
     hops: &[(Hop::Peer, "bridge"), (Hop::Server, "server")],
     subject: "the bridge",
     beyond: &[bridge::PROBE, inner_handshake::PROBE, request_layer::PROBE],
     on_request: &[],
-    configuration: Some(Configuration { read: settings::read, programs: "sigul", is_in: settings::is_in }),
+    configuration: Some(Configuration {
+        read: settings::read,
+        programs: "sigul",
+        is_in: settings::is_in,
+        suffix: "conf",
+    }),
     refusal: Some(request::refusal),
     allowed: Some(settings::check_port),
 };

@@ -17,7 +17,7 @@ use secrecy::ExposeSecret;
 
 use crate::secret::{Password, PasswordForm};
 use crate::settings::{self, BRIDGE_PORT, ConfigTrouble, Configured, Request, Warning};
-use crate::target::{Endpoint, Role, Setting, Target, TlsVersion};
+use crate::target::{Credentials, Database, Endpoint, Role, Setting, Target, TlsVersion};
 
 use super::users;
 
@@ -64,8 +64,13 @@ pub(super) fn read(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result
     Ok(Configured {
         paths,
         role,
-        database: Setting::new(config.nss_dir.value.clone().into_os_string(), config.nss_dir.origin.to_string()),
-        nickname: Some(text(&config.nickname)),
+        credentials: Credentials::Database {
+            database: Setting::new(
+                Database { argument: config.nss_dir.value.clone().into_os_string() },
+                config.nss_dir.origin.to_string(),
+            ),
+            nickname: Some(text(&config.nickname)),
+        },
         peer,
         server: config.server_hostname.as_ref().map(text),
         user: config.user_name.as_ref().map(text),

@@ -10,6 +10,7 @@ use crate::profile::Details;
 /// One hop.
 pub const DETAILS: Details = Details {
     peer: Peer::Plain,
+    kind: None,
     hops: &[(Hop::Peer, "peer")],
     subject: "the peer",
     beyond: &[],

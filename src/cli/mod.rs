@@ -188,6 +188,9 @@ pub(crate) struct TargetOptions {
     /// Use IPv6 addresses only
     #[arg(short = '6', long, hide_short_help = true)]
     ipv6: bool,
+    /// Directory that relative paths of a Siguldry configuration start from [default: $CREDENTIALS_DIRECTORY]
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
+    credentials_directory: Option<PathBuf>,
     /// Nickname of the client certificate in the database, or its PKCS#11 URI [default: none]
     #[arg(long)]
     nickname: Option<String>,
@@ -336,6 +339,7 @@ impl TargetOptions {
         Overrides {
             database: self.db.clone(),
             nickname: self.nickname.clone(),
+            credentials_directory: self.credentials_directory.clone(),
             files: FileOverrides {
                 certificate: self.cert.clone(),
                 key: self.key.clone(),

@@ -22,6 +22,9 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         }
     };
     notes.put(fact::ConfigState::Usable);
+    if let Some(kind) = target.profile().details().kind {
+        notes.put(kind);
+    }
     note_values(target, &mut notes);
     let warnings = &walk.settings.warnings;
     // Flags alone are all read.

@@ -8,7 +8,8 @@ use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
 use nssight_session::{Channel, Kind, SessionError, SessionFacts};
 
 use crate::client_certificate::{sent, withheld};
-use crate::session_facts::{self, FailedSession, Policy};
+use crate::policy;
+use crate::session_facts::{self, FailedSession};
 use crate::target::TlsVersion;
 use crate::trust_store;
 use crate::walk::{InnerSession, Probe, Walk};
@@ -120,7 +121,7 @@ fn failed(
         our_cas: &walk.our_cas(),
         signer: walk.signer(),
         not_named: walk.not_named(),
-        policy: Some(Policy::of_this_process()),
+        policy: policy::of_session(walk.target().engine(), &log.summary()),
         store: trust_store::look(walk, facts, &log.server_certificates(), error),
         figures: None,
     };

@@ -13,16 +13,15 @@ use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{CertificateRole, Layer, Notes, Outcome};
 use nssight_nss::kernel::tcp_info;
 use nssight_session::{Channel, Control, Kind, SessionError, SessionFacts, TcpTransport, TlsSession};
-use nssight_wire::Summary;
 
 use crate::client_certificate::{sent, withheld};
-use crate::session_facts::{self, FailedSession, Policy};
+use crate::session_facts::{self, FailedSession};
 use crate::starttls::{self, StartTls, Trouble};
 use crate::target::{Engine, Role, TlsVersion};
 use crate::trust_store;
 use crate::walk::{OuterSession, Probe, Walk};
 use crate::wire::{Session, SessionLog};
-use crate::{flow, open_session, peer_name};
+use crate::{flow, open_session, peer_name, policy};
 
 /// The one connection, and both halves of our identity.
 pub const PROBE: Probe =
@@ -83,7 +82,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         is_bridge,
         patience,
         peer,
-        is_nss: target.engine() == Engine::Nss,
+        engine: target.engine(),
         host,
         started,
         log,
@@ -228,14 +227,14 @@ enum Word {
 struct Attempt {
     /// The session is needed after the handshake.
     goes_on: bool,
-    /// The peer is a bridge, which is a program of NSS.
+    /// The peer is a bridge, which is a program of the library that its clients use.
     is_bridge: bool,
     /// How long a word on our certificate is waited for, if that was said.
     patience: Option<Duration>,
     /// Who the peer is, as a subject.
     peer: &'static str,
-    /// The session is NSS's.
-    is_nss: bool,
+    /// Whose session it is.
+    engine: Engine,
     host: String,
     started: Instant,
     log: Rc<RefCell<SessionLog>>,
@@ -375,17 +374,9 @@ impl Attempt {
         }
     }
 
-    /// What the library of the session is not to use here; nothing where there is no session.
-    fn policy(&self, wire: &Summary) -> Option<Policy> {
-        match self.is_nss {
-            true => Some(Policy::of_this_process()),
-            false => Some(Policy::of_openssl(nssight_openssl::security_level()?, wire.client_hello.as_deref())),
-        }
-    }
-
     fn failed(&self, walk: &Walk<'_>, error: &SessionError, facts: &SessionFacts, mut notes: Notes) -> Outcome {
         let log = self.log.borrow();
-        if self.is_bridge && log.summary().certificate_request.is_none() {
+        if self.is_bridge && self.engine == Engine::Nss && log.summary().certificate_request.is_none() {
             notes.put(fact::PeerLibrary::Nss);
         }
         let failed = FailedSession {
@@ -399,7 +390,7 @@ impl Attempt {
             our_cas: &self.our_cas,
             signer: self.signer,
             not_named: self.not_named.clone(),
-            policy: self.policy(&log.summary()),
+            policy: policy::of_session(self.engine, &log.summary()),
             store: trust_store::look(walk, facts, &log.server_certificates(), error),
             figures: self.control.last_figures(),
         };

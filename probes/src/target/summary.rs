@@ -148,6 +148,7 @@ impl TargetSummary {
                 (_, CredentialsKind::Database) if self.serves => Peer::Clients,
                 (_, CredentialsKind::Files) if self.serves => Peer::ClientsOfFiles,
                 (Peer::Plain, CredentialsKind::Files) => Peer::Files,
+                (Peer::Bridge, CredentialsKind::Files) => Peer::BridgeOfFiles,
                 (peer, _) => peer,
             },
             ours: match self.role {

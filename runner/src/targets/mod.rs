@@ -270,6 +270,7 @@ impl Source<'_> {
         let overrides = Overrides {
             database: database.map(|argument| self.database(argument)),
             nickname: entry.nickname.or_else(|| defaults.nickname.clone()),
+            credentials_directory: None,
             bridge,
             files,
             serves,

@@ -1,9 +1,9 @@
-# demo: see it work · test: everything that must pass · bench: figures · truth: real servers · versions: other releases of Debian · fuzz: hostile bytes · deps: what all of that needs
+# demo: see it work · test: everything that must pass · bench: figures · truth: real servers · versions: other releases of Debian · fuzz: hostile bytes · deps: what all of that needs · peers: programs of others that are built
 # · aarch64: the other machine · kill: whoever dies leaves nothing · miri: what is unsafe and pure · build-deps: what building needs · deb, rpm: packages · package-test: packages tried on a clean root
 
 CARGO ?= cargo
 
-.PHONY: all demo test bench truth versions kill miri deps build-deps package-deps deb rpm package-test fuzz lint aarch64
+.PHONY: all demo test peers bench truth versions kill miri deps build-deps package-deps deb rpm package-test fuzz lint aarch64
 
 all: build-deps
 	$(CARGO) build --release
@@ -15,8 +15,12 @@ demo: build-deps
 	-target/demo/nssight lab run --fault client-other-ca
 
 ## The tests, with real peers: NSS's own tools, python3-nss and OpenSSL.
-test: deps
+test: deps peers
 	$(CARGO) test --workspace --quiet --no-fail-fast $$(scripts/deps left-out)
+
+## The real programs of Siguldry, built once.
+peers: deps
+	@scripts/siguldry
 
 ## Packages, in target/package. With PROFILE=dev they hold the program that the tests have built.
 deb rpm: package-deps

@@ -56,18 +56,25 @@ struct Order {
 impl Order {
     /// The faults of these ids together; without one, what is healthy.
     fn new(all: &[Fault], ids: &[String], profile: LabProfile) -> Result<Self, String> {
-        let healthy = [if profile == LabProfile::Tls { "files-well" } else { "healthy" }.to_owned()];
+        let healthy = match profile {
+            LabProfile::Sigul => "healthy",
+            LabProfile::Siguldry => "siguldry-healthy",
+            LabProfile::Tls => "files-well",
+        };
+        let healthy = [healthy.to_owned()];
         let ids = if ids.is_empty() { &healthy[..] } else { ids };
         let find = |id: &String| {
             let found = all.iter().find(|fault| fault.id == *id);
             found.ok_or_else(|| format!("the lab has no fault \"{id}\"; `nssight lab list` shows them"))
         };
         let ordered = ids.iter().map(find).collect::<Result<Vec<&Fault>, String>>()?;
-        if profile == LabProfile::Tls
-            && let Some(other) = ordered.iter().find(|fault| !is_of(fault, profile))
-        {
-            let list = "`nssight lab list --profile tls` shows those of a TLS server";
-            return Err(format!("\"{}\" is a fault of a Sigul deployment; {list}", other.id));
+        // One of a TLS server needs no word for it.
+        let is_there =
+            |fault: &&&Fault| is_of(fault, profile) || profile == LabProfile::Sigul && is_of(fault, LabProfile::Tls);
+        if let Some(other) = ordered.iter().find(|fault| !is_there(fault)) {
+            let (own, asked) = (profile_of(other), profile);
+            let list = format!("`nssight lab list --profile {}` shows those of {}", asked.word(), asked.title());
+            return Err(format!("\"{}\" is a fault of {}; {list}", other.id, own.title()));
         }
         Ok(Self {
             titles: ordered.iter().map(|fault| fault.title.clone()).collect(),
@@ -78,9 +85,18 @@ impl Order {
     }
 }
 
-/// Whether a fault can be had there: what is no deployment is a TLS server.
+/// Where a fault can be had: what is no deployment is a TLS server.
+fn profile_of(fault: &Fault) -> LabProfile {
+    match fault.change.target {
+        Target::Deployment => LabProfile::Sigul,
+        Target::Siguldry => LabProfile::Siguldry,
+        Target::Plain | Target::Files | Target::Serving | Target::ServingFiles => LabProfile::Tls,
+    }
+}
+
+/// Whether a fault can be had there.
 fn is_of(fault: &Fault, profile: LabProfile) -> bool {
-    (fault.change.target == Target::Deployment) == (profile == LabProfile::Sigul)
+    profile_of(fault) == profile
 }
 
 fn list(faults: &[Fault], profile: Option<LabProfile>) -> ExitCode {

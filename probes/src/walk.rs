@@ -50,12 +50,33 @@ pub trait Passage {
     fn ask(&mut self, walk: &mut Walk<'_>, inner: InnerSession) -> Outcome;
 }
 
+/// How the transport of an inner session waits for bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// Not at all: a receive gives `WouldBlock`.
+    Never,
+    /// For the next bytes, and then not any more.
+    Once,
+    /// Until the deadline.
+    Always,
+}
+
+impl Waits {
+    /// Whether a receive waits; what waits once does not do so again.
+    pub(crate) fn takes_a_turn(turn: &Cell<Self>) -> bool {
+        if turn.get() == Self::Once {
+            return turn.replace(Self::Never) == Self::Once;
+        }
+        turn.get() == Self::Always
+    }
+}
+
 /// An inner session.
 pub struct InnerSession {
     /// The session.
     pub client: Box<dyn TlsSession>,
-    /// Whether it waits for the peer; until `bridge` has passed it must not.
-    pub waits: Rc<Cell<bool>>,
+    /// How it waits for the peer; until `bridge` has passed it must not.
+    pub waits: Rc<Cell<Waits>>,
     /// What went over it.
     pub log: Rc<RefCell<SessionLog>>,
     /// When it began.

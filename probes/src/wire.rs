@@ -198,6 +198,20 @@ impl SessionLog {
         received.any(|event| matches!(event.what, What::Encrypted { length: has, .. } if has > length))
     }
 
+    /// How much has happened.
+    pub(crate) fn place(&self) -> usize {
+        self.conversation.events().len()
+    }
+
+    /// Whether the peer sent an encrypted record of more than `length` bytes behind this place.
+    pub(crate) fn received_more_than_behind(&self, length: u16, place: usize) -> bool {
+        let mut events = self.conversation.events().iter().skip(place);
+        events.any(|event| {
+            let is_long = matches!(event.what, What::Encrypted { length: has, .. } if has > length);
+            is_long && event.direction == Direction::Received
+        })
+    }
+
     /// Events since the last call.
     pub fn take_new(&mut self) -> Vec<WireEvent> {
         let events = self.conversation.events();

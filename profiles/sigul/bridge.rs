@@ -19,7 +19,7 @@ use nssight_sigul::request::Request;
 use crate::error_info;
 use crate::session_facts::{FailedSession, Policy, damaged_carrier};
 use crate::trust_store;
-use crate::walk::{InnerSession, OuterSession, Probe, Walk};
+use crate::walk::{InnerSession, OuterSession, Probe, Waits, Walk};
 use crate::wire::{Session, SessionLog};
 
 use super::request::Requested;
@@ -67,7 +67,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     }
     let log = Rc::new(RefCell::new(SessionLog::new(Session::Inner, began)));
     walk.sessions.push(log.clone());
-    let waits = Rc::new(Cell::new(false));
+    let waits = Rc::new(Cell::new(Waits::Never));
     let transport = InnerTransport::new(tunnel.clone(), log.clone(), waits.clone());
     let versions = (target.tls.value.0.wire(), target.tls.value.1.wire());
     let options =

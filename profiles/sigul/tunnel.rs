@@ -13,6 +13,7 @@ use nssight_diagnosis::fact::fact;
 use nssight_session::{Code, Control, End, Kind, SessionError, Tap, TlsSession, Transport};
 use nssight_sigul::chunk::{Combiner, Event, Splitter, Stream};
 
+use crate::walk::Waits;
 use crate::wire::SessionLog;
 
 /// What is held of one stream before its reader takes it; a bridge forwards at most 4 KiB at a time.
@@ -184,8 +185,8 @@ fn already_ended() -> SessionError {
 pub(super) struct InnerTransport {
     tunnel: Rc<RefCell<Tunnel>>,
     tap: Rc<RefCell<SessionLog>>,
-    /// While false, a receive gives `WouldBlock` instead of waiting.
-    waits: Rc<std::cell::Cell<bool>>,
+    /// Whether a receive waits, or gives `WouldBlock`.
+    waits: Rc<std::cell::Cell<Waits>>,
 }
 
 impl InnerTransport {
@@ -193,7 +194,7 @@ impl InnerTransport {
     pub(super) fn new(
         tunnel: Rc<RefCell<Tunnel>>,
         tap: Rc<RefCell<SessionLog>>,
-        waits: Rc<std::cell::Cell<bool>>,
+        waits: Rc<std::cell::Cell<Waits>>,
     ) -> Self {
         Self { tunnel, tap, waits }
     }
@@ -216,7 +217,7 @@ impl Transport for InnerTransport {
                 self.tap.borrow_mut().ended(End::Closed);
                 return Ok(0);
             }
-            if !self.waits.get() {
+            if !Waits::takes_a_turn(&self.waits) {
                 return Err(ErrorKind::WouldBlock.into());
             }
             let arrival = self.tunnel.borrow_mut().wait();

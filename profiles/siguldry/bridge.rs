@@ -12,7 +12,7 @@ use nssight_diagnosis::{Layer, Notes, Outcome};
 use nssight_session::{Kind, SessionError};
 
 use crate::session_facts::{FailedSession, damaged_carrier};
-use crate::walk::{InnerSession, OuterSession, Probe, Walk};
+use crate::walk::{InnerSession, OuterSession, Probe, Waits, Walk};
 use crate::wire::{Session, SessionLog};
 use crate::{error_info, open_session, policy, trust_store, x509};
 
@@ -171,7 +171,7 @@ fn begin(walk: &mut Walk<'_>, server: &str, outer: Rc<RefCell<Outer>>, session: 
     let began = Instant::now();
     let log = Rc::new(RefCell::new(SessionLog::new(Session::Inner, began)));
     walk.sessions.push(log.clone());
-    let waits = Rc::new(Cell::new(false));
+    let waits = Rc::new(Cell::new(Waits::Never));
     let transport = InnerTransport::new(outer.clone(), log.clone(), waits.clone());
     let opened: Result<_, SessionError> = open_session::open(walk, server, Box::new(transport), &mut notes);
     walk.passage = Some(Box::new(Asked { outer, session }));

@@ -8,6 +8,7 @@ use std::time::Instant;
 use nssight_diagnosis::fact::fact::OuterSessionEnd;
 use nssight_session::{Control, End, Kind, SessionError, Tap, TlsSession, Transport};
 
+use crate::walk::Waits;
 use crate::wire::SessionLog;
 
 /// How the outer session ended.
@@ -95,19 +96,19 @@ impl Outer {
 pub(super) struct InnerTransport {
     outer: Rc<RefCell<Outer>>,
     tap: Rc<RefCell<SessionLog>>,
-    waits: Rc<Cell<bool>>,
+    waits: Rc<Cell<Waits>>,
 }
 
 impl InnerTransport {
-    /// Over this session; while `waits` is false, a receive gives `WouldBlock`.
-    pub(super) fn new(outer: Rc<RefCell<Outer>>, tap: Rc<RefCell<SessionLog>>, waits: Rc<Cell<bool>>) -> Self {
+    /// Over this session; a receive waits as `waits` says.
+    pub(super) fn new(outer: Rc<RefCell<Outer>>, tap: Rc<RefCell<SessionLog>>, waits: Rc<Cell<Waits>>) -> Self {
         Self { outer, tap, waits }
     }
 }
 
 impl Transport for InnerTransport {
     fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !self.waits.get() {
+        if !Waits::takes_a_turn(&self.waits) {
             return Err(ErrorKind::WouldBlock.into());
         }
         let read = self.outer.borrow_mut().read(buffer);

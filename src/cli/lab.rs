@@ -50,8 +50,30 @@ pub(crate) enum LabCommand {
 pub(crate) enum LabProfile {
     /// A Sigul bridge with a server behind it
     Sigul,
+    /// A Siguldry bridge with a server behind it
+    Siguldry,
     /// A TLS server whose client has its certificate in files
     Tls,
+}
+
+impl LabProfile {
+    /// As the command line has it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Sigul => "sigul",
+            Self::Siguldry => "siguldry",
+            Self::Tls => "tls",
+        }
+    }
+
+    /// In a sentence.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Sigul => "a Sigul deployment",
+            Self::Siguldry => "a Siguldry deployment",
+            Self::Tls => "a TLS server",
+        }
+    }
 }
 
 /// A format of NSS's databases.

@@ -295,6 +295,7 @@ pub mod exporter;
 pub mod fleet;
 pub mod lab;
 pub mod servers;
+pub mod siguldry;
 pub mod situation;
 pub mod trace;
 

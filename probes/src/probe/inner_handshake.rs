@@ -12,7 +12,9 @@ use crate::policy;
 use crate::session_facts::{self, FailedSession};
 use crate::target::TlsVersion;
 use crate::trust_store;
-use crate::walk::{InnerSession, Probe, Walk};
+use crate::walk::{InnerSession, Probe, Waits, Walk};
+
+use super::outer_handshake::SHORT_RECORD;
 
 /// The session was begun by `bridge`.
 pub const PROBE: Probe = Probe {
@@ -31,7 +33,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     };
     let host = walk.target().server.as_ref().map(|server| server.value.clone()).unwrap_or_default();
     passage.set_deadline(walk.deadline);
-    inner.waits.set(true);
+    inner.waits.set(Waits::Always);
     let result = inner.client.handshake().and_then(|()| {
         let is_13 = inner.client.channel().is_some_and(|channel| channel.version >= TlsVersion::Tls13.wire());
         match is_13 && walk.admin_password.is_none() {
@@ -39,15 +41,16 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
                 passage.set_deadline(Instant::now() + PATIENCE);
                 wait_for_a_word(&mut inner)
             }
-            false => Ok(()),
+            false => Ok(false),
         }
     });
+    inner.waits.set(Waits::Always);
     let facts = inner.client.facts();
     walk.meet_peer(CertificateRole::Server, &facts.peer_chain);
     match (result, inner.client.channel()) {
-        (Ok(()), Some(channel)) => {
+        (Ok(has_ticket), Some(channel)) => {
             let version = TlsVersion::name_of(channel.version);
-            let accepted = accepted(&channel, &facts);
+            let accepted = accepted(&channel, &facts, has_ticket);
             let wire = inner.log.borrow().summary();
             let our_cas = walk.our_cas();
             let ours = (our_cas.as_slice(), walk.signer());
@@ -64,15 +67,15 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
                 _ => format!("{version} with {host} through the bridge, trusted in both directions"),
             })
         }
-        (Ok(()), None) => notes.fail(signal::SSL_ERROR, "the inner handshake ended without a session"),
+        (Ok(_), None) => notes.fail(signal::SSL_ERROR, "the inner handshake ended without a session"),
         (Err(error), _) => failed(walk, &inner, &host, &error, &facts, notes),
     }
 }
 
 /// What the server has said of our certificate when the handshake is over for us. In TLS 1.3 that is before it has judged
-/// (RFC 8446, 4.4.2), and only a reply to the request will tell.
-fn accepted(channel: &Channel, facts: &SessionFacts) -> fact::PeerAcceptedUs {
-    match (&facts.asked_for_certificate, channel.version < TlsVersion::Tls13.wire()) {
+/// (RFC 8446, 4.4.2), and a ticket tells, or a reply to the request.
+fn accepted(channel: &Channel, facts: &SessionFacts, has_ticket: bool) -> fact::PeerAcceptedUs {
+    match (&facts.asked_for_certificate, channel.version < TlsVersion::Tls13.wire() || has_ticket) {
         (None, _) => fact::PeerAcceptedUs::NotAsked,
         (Some(_), true) if facts.sent_certificate == Some(false) => fact::PeerAcceptedUs::GoesWithout,
         (Some(_), true) => fact::PeerAcceptedUs::Yes,
@@ -80,13 +83,24 @@ fn accepted(channel: &Channel, facts: &SessionFacts) -> fact::PeerAcceptedUs {
     }
 }
 
-/// A refusal shows as an error of a read; silence says nothing.
-fn wait_for_a_word(inner: &mut InnerSession) -> Result<(), SessionError> {
-    match inner.client.read(&mut [0; 1024]) {
-        Err(error) if error.kind == Kind::TimedOut => Ok(()),
-        Err(error) => Err(error),
-        Ok(0) => Err(SessionError::ended("wait for the peer to accept our certificate")),
-        Ok(_) => Ok(()),
+/// A refusal shows as an error of a read, an acceptance as a ticket, whatever comes behind it; silence says nothing.
+fn wait_for_a_word(inner: &mut InnerSession) -> Result<bool, SessionError> {
+    let done = inner.log.borrow().place();
+    loop {
+        inner.waits.set(Waits::Once);
+        let read = inner.client.read(&mut [0; 1024]);
+        let has_ticket = inner.log.borrow().received_more_than_behind(SHORT_RECORD, done);
+        match read {
+            Err(error) if error.kind == Kind::WouldBlock && !has_ticket => {}
+            Err(error) if error.kind == Kind::WouldBlock => return Ok(true),
+            Err(error) if error.kind == Kind::TimedOut => return Ok(has_ticket),
+            Err(error) if error.kind == Kind::Ended && has_ticket => return Ok(true),
+            Err(error) => return Err(error),
+            Ok(0) if has_ticket => return Ok(true),
+            Ok(0) => return Err(SessionError::ended("wait for the peer to accept our certificate")),
+            // What the server says may have come before it judged.
+            Ok(_) => return Ok(false),
+        }
     }
 }
 

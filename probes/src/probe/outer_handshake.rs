@@ -40,7 +40,7 @@ const BEHIND_HANDSHAKES: u32 = 3;
 /// After our own end a peer that had not read our flight yet may still refuse it.
 const AFTERWARDS: Duration = Duration::from_millis(500);
 /// An alert or a KeyUpdate has less, with its content type and the seal around it (RFC 8446, 5.2, 4.6.3 and 6); a ticket has more.
-const SHORT_RECORD: u16 = 40;
+pub(crate) const SHORT_RECORD: u16 = 40;
 /// A server that greets says less, and one that never stops is not read for as long as it goes on.
 const SAID_AT_MOST: usize = 256 * 1024;
 const AWAITING: &str = "wait for the peer to accept our certificate";

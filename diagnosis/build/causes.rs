@@ -124,6 +124,9 @@ struct Shows {
     layer: Option<OneOrMore>,
     #[serde(default)]
     facts: Conditions,
+    /// It shows them only where these were observed.
+    #[serde(default)]
+    only_with: Conditions,
 }
 
 #[derive(Deserialize)]
@@ -236,10 +239,11 @@ impl Tables<'_> {
             let signals = row.signal.all().into_iter().map(|id| self.signal(id, place));
             let layers = row.layer.iter().flat_map(OneOrMore::all).map(|layer| format!("Layer::{}", camel(layer)));
             format!(
-                "Shows {{ signals: {}, layers: {}, facts: {} }}",
+                "Shows {{ signals: {}, layers: {}, facts: {}, only_with: {} }}",
                 slice(signals),
                 slice(layers),
-                self.conditions(&row.facts, place)
+                self.conditions(&row.facts, place),
+                self.conditions(&row.only_with, place)
             )
         }))
     }

@@ -256,6 +256,8 @@ pub struct Shows {
     pub layers: &'static [Layer],
     /// No fact says otherwise.
     pub facts: &'static [Condition],
+    /// Only where these were observed: what one kind of deployment shows is no rival where nobody knows the kind.
+    pub only_with: &'static [Condition],
 }
 
 /// Whose fault a cause may be.

@@ -251,7 +251,9 @@ fn candidates(shown: &[&Shown], case: &Case<'_>, wanted: impl Fn(&Rules) -> bool
 fn shows(row: &Shows, shown: &Shown, case: &Case<'_>) -> bool {
     let here = shown.layer.is_none_or(|layer| row.layers.is_empty() || row.layers.contains(&layer));
     let place = Place { shown: Some(shown), case };
-    row.signals.contains(&shown.signal) && here && row.facts.iter().all(|it| place.holds(it) != Some(false))
+    let may_be = row.facts.iter().all(|it| place.holds(it) != Some(false));
+    let is_so = row.only_with.iter().all(|it| place.holds(it) == Some(true));
+    row.signals.contains(&shown.signal) && here && may_be && is_so
 }
 
 /// Whether something that underlies others may have brought this about: no observed fact rules it out. A walk looks for it first;

@@ -10,8 +10,8 @@ use nssight_diagnosis::{Cause, Entry, Layer, Step};
 /// Programs that an administrator of Debian or Fedora has at hand.
 const PROGRAMS: &str = "chgrp keytool namei ssh-keygen 
     ausearch cat certutil chmod chown chronyc cp crlutil date df dig find free fuser getent getfacl grep head id ip
-    journalctl ls lslocks mkdir mv namei nft nssight od openssl ping pk12util printenv prlimit ps restorecon rpm runuser ss
-    systemctl tcpdump test timedatectl timeout tstclnt update-crypto-policies uptime wc";
+    journalctl ls lslocks mkdir mv namei nft nssight od openssl ping pk12util printenv prlimit ps restorecon rpm runuser
+    siguldry-bridge siguldry-server ss systemctl tcpdump test timedatectl timeout tstclnt update-crypto-policies uptime wc";
 
 /// Programs that run the rest of their words as a command, after this many words of their own.
 const WRAPPERS: [(&str, usize); 2] = [("runuser", 4), ("timeout", 2)];

@@ -68,10 +68,10 @@ impl Order {
             found.ok_or_else(|| format!("the lab has no fault \"{id}\"; `nssight lab list` shows them"))
         };
         let ordered = ids.iter().map(find).collect::<Result<Vec<&Fault>, String>>()?;
-        // One of a TLS server needs no word for it.
-        let is_there =
-            |fault: &&&Fault| is_of(fault, profile) || profile == LabProfile::Sigul && is_of(fault, LabProfile::Tls);
-        if let Some(other) = ordered.iter().find(|fault| !is_there(fault)) {
+        // A fault alone says where it can be had.
+        if profile != LabProfile::Sigul
+            && let Some(other) = ordered.iter().find(|fault| !is_of(fault, profile))
+        {
             let (own, asked) = (profile_of(other), profile);
             let list = format!("`nssight lab list --profile {}` shows those of {}", asked.word(), asked.title());
             return Err(format!("\"{}\" is a fault of {}; {list}", other.id, own.title()));

@@ -143,6 +143,12 @@ impl Fact {
         Self { id, value, seen_by: SeenBy::Us, hop: None }
     }
 
+    /// The word of `W` that is spelled so, if it has one.
+    pub fn spelled<W: Word>(word: &str) -> Option<Self> {
+        let place = W::FACT.row().values.iter().position(|(known, _)| *known == word)?;
+        Some(Self::new(W::FACT, Value::Word(u8::try_from(place).ok()?)))
+    }
+
     /// What people read before the value.
     pub fn label(&self) -> &'static str {
         self.id.row().label

@@ -121,14 +121,27 @@ fn refusal(refused: &Acknowledged, mut notes: Notes) -> Outcome {
     notes.put(refused.status);
     notes.put(fact::SIGULDRY_SESSION_ID.text(&refused.session));
     notes.put(fact::SIGULDRY_ACKNOWLEDGEMENT_DETAIL.text(format!("status {}", refused.number)));
-    let summary = match refused.status {
-        Ack::Version => "the bridge speaks another version of the protocol (status 1)".to_owned(),
-        Ack::Role => "the bridge says that this port is not for clients (status 2)".to_owned(),
-        Ack::CommonName => "the bridge says that our certificate has no common name (status 3)".to_owned(),
-        Ack::Magic => "the bridge says that our header does not begin as it must (status 4)".to_owned(),
-        _ => format!("the bridge refused our header with the status {}, which is not known here", refused.number),
+    let (shown, summary) = match refused.status {
+        Ack::Version => {
+            (signal::HEADER_OF_OTHER_VERSION, "the bridge speaks another version of the protocol (status 1)".to_owned())
+        }
+        Ack::Role => {
+            (signal::HEADER_OF_OTHER_ROLE, "the bridge says that this port is not for clients (status 2)".to_owned())
+        }
+        Ack::CommonName => (
+            signal::CERTIFICATE_NAMELESS,
+            "the bridge says that our certificate has no common name (status 3)".to_owned(),
+        ),
+        Ack::Magic => {
+            (signal::HEADER_REFUSED, "the bridge says that our header does not begin as it must (status 4)".to_owned())
+        }
+        _ => {
+            let number = refused.number;
+            let summary = format!("the bridge refused our header with the status {number}, which is not known here");
+            (signal::HEADER_REFUSED, summary)
+        }
     };
-    notes.fail(signal::HEADER_REFUSED, summary)
+    notes.fail(shown, summary)
 }
 
 fn ended(count: usize, how: Ended, notes: Notes) -> Outcome {

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use nssight_diagnosis::derive::close::close;
-use nssight_diagnosis::fact::{Hop, SeenBy, fact};
+use nssight_diagnosis::fact::{Fact, Hop, SeenBy, fact};
 use nssight_diagnosis::signal::{Family, Signal, signal};
 use nssight_diagnosis::{Facts, Layer, Shown, spelling};
 
@@ -42,9 +42,19 @@ pub(crate) fn view(group: &Group<'_>) -> View {
     if let Some(whose) = whose(group) {
         facts.put(whose);
     }
+    if let Some(kind) = deployment(group) {
+        facts.put(kind);
+    }
     facts.seen_by(SeenBy::Log);
     let decides = lines.decides(shown.as_ref().map(|shown| shown.signal));
     View { shown: shown.map(|shown| Shown { said_by: SeenBy::Log, ..shown }), facts, of_server, decides }
+}
+
+/// Whose bridge and server they are, where all lines that tell say the same.
+fn deployment(group: &Group<'_>) -> Option<Fact> {
+    let mut named = group.events.iter().filter_map(Placed::format).filter_map(|format| format.profile);
+    let first = named.next()?;
+    named.all(|other| other == first).then(|| Fact::spelled::<fact::DeploymentKind>(first)).flatten()
 }
 
 /// Whose logs have the trouble, where one end alone has it.

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use common::{Run, binary, run};
 use nssight_fixtures::deployment::Deployment;
-use nssight_fixtures::fault::{Change, Door};
+use nssight_fixtures::fault::{Answer, Change, Door};
 use nssight_fixtures::nssdb::DbFormat;
 use serde_json::Value;
 
@@ -196,8 +196,12 @@ const TLS_13: [&str; 2] = ["--tls-max", "tls1.3"];
 
 #[test]
 fn a_server_that_has_not_said_so_has_not_accepted_us() {
-    let change =
-        Change { inner_tls: Some("tls1.3".to_owned()), bridge_tls: Some("tls1.2".to_owned()), ..Change::default() };
+    let change = Change {
+        inner_tls: Some("tls1.3".to_owned()),
+        bridge_tls: Some("tls1.2".to_owned()),
+        answer: Answer::Ticketless,
+        ..Change::default()
+    };
     let directory = tempfile::tempdir().unwrap();
     let deployment = Deployment::start(directory.path(), &change, DbFormat::Sql).unwrap();
     let verdict = |run: &Run| {
@@ -209,7 +213,13 @@ fn a_server_that_has_not_said_so_has_not_accepted_us() {
     let (status, confidence, summary) = verdict(&diagnose(&deployment, &TLS_13));
     assert_eq!((status.as_str(), confidence.as_str()), ("pass", "likely"), "{summary}");
     assert!(summary.contains("client authentication: unconfirmed"), "{summary}");
-    // An answered request does.
+    // A ticket does, which is made of a handshake that is complete on the server's side.
+    let talkative = Change { answer: Answer::Well, ..change };
+    let other = tempfile::tempdir().unwrap();
+    let (status, confidence, summary) =
+        verdict(&diagnose(&Deployment::start(other.path(), &talkative, DbFormat::Sql).unwrap(), &TLS_13));
+    assert_eq!((status.as_str(), confidence.as_str()), ("pass", "certain"), "{summary}");
+    // And so does an answered request.
     let admin = deployment.admin_password_file().to_str().unwrap();
     let answered = diagnose(&deployment, &[&TLS_13[..], &["--admin-password-file", admin]].concat());
     let (status, confidence, summary) = verdict(&answered);
@@ -225,5 +235,17 @@ fn a_tls_server_and_files_are_a_lab_too() {
         run(binary().args(["lab", "run", "--profile", "tls", "--fault", "files-not-tls", "--format", "json"])).report();
     assert_eq!(faulty["verdict"]["cause"], "not-tls", "{faulty:#}");
     let other = binary().args(["lab", "run", "--profile", "tls", "--fault", "no-server"]).output().unwrap();
+    assert_eq!(other.status.code(), Some(2));
+}
+
+#[test]
+fn a_siguldry_deployment_is_a_lab_too() {
+    let lab =
+        |words: &[&str]| run(binary().args(["lab", "run", "--profile", "siguldry", "--format", "json"]).args(words));
+    let healthy = lab(&[]).report();
+    assert_eq!(healthy["verdict"]["status"], "pass", "{healthy:#}");
+    assert_eq!(healthy["target"]["profile"], "siguldry");
+    assert_eq!(lab(&["--fault", "siguldry-no-server"]).report()["verdict"]["cause"], "no-server-attached");
+    let other = binary().args(["lab", "run", "--profile", "siguldry", "--fault", "no-server"]).output().unwrap();
     assert_eq!(other.status.code(), Some(2));
 }

@@ -241,7 +241,7 @@ fn generated(all: &[Read]) -> String {
             " Format {{ name: {name:?}, profile: {profile:?}, title: {title:?}, role: Role::{}, names: &{:?}, heads: &{:?}, words: &{:?}, \
              files: &{:?}, as_client: &{:?}, as_server: &{:?}, childs: &{:?}, last: &{:?}, about_client: &{:?}, about_server: &{:?}, about_itself: &{:?}, client_port: {:?}, server_port: {:?}, nss: {}, connection: {:?}, one_sided: {}, succeeds: &{:?}, reaches: &{:?}, own_certificate: {}, \
              nobodys: {}, next: Next {{ text: {:?}, command: {:?} }} }},",
-            role(format), known.names, known.heads, known.words, known.files, known.as_client, known.as_server, context.childs, context.last, context.about_client, context.about_server, context.about_itself, context.client_port, context.server_port, format.nss || profile.is_some(),
+            role(format), known.names, known.heads, known.words, known.files, known.as_client, known.as_server, context.childs, context.last, context.about_client, context.about_server, context.about_itself, context.client_port, context.server_port, format.nss,
             format.attempt.connection, format.attempt.one_sided, format.attempt.succeeds, format.attempt.reaches, format.certificate == Whose::Own, format.side == Side::Nobody, next.text, next.command,
         )
         .expect("a string takes it");

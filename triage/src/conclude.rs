@@ -76,7 +76,12 @@ impl<'a> Failure<'a> {
             judgement = judgement.of_either_side();
         }
         let has_bridge = HOPS.into_iter().any(|role| group.heard(role));
-        let peer = if has_bridge { Peer::Bridge } else { Peer::Plain };
+        let mut formats = group.events.iter().filter_map(Placed::format).filter(|format| format.profile.is_some());
+        let peer = match has_bridge {
+            true if formats.next().is_some_and(|format| !format.nss) => Peer::BridgeOfFiles,
+            true => Peer::Bridge,
+            false => Peer::Plain,
+        };
         Self { group, view, judgement, names: Names { peer, ..Names::default() } }
     }
 

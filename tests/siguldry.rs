@@ -126,6 +126,20 @@ fn a_client_on_the_port_for_servers_is_told_so_and_harms_nobody() {
 }
 
 #[test]
+fn bridge_and_server_are_looked_at_where_they_are_and_nobody_is_connected_to() {
+    let stack = well();
+    for (name, role) in [("bridge.toml", "bridge"), ("server.toml", "server")] {
+        let mut command = binary();
+        command.args(["diagnose", "--format", "json", "--credentials-directory"]);
+        let walked = run(command.arg(stack.directory.path()).arg("-c").arg(stack.path(name)));
+        assert_eq!(walked.code, Some(0), "{walked:#?}");
+        let report = walked.report();
+        assert_eq!((&report["target"]["role"], &report["connections_opened"]), (&role.into(), &0.into()));
+    }
+    assert_eq!((clients(&stack), stack.count_in("bridge", "Failed to accept")), (0, 0));
+}
+
+#[test]
 fn a_bridge_without_a_server_is_told_from_one_that_hangs() {
     let mut stack = Stack::start(&Identities::new(), Without { server: true, ..Without::default() });
     fails(&stack, ["bridge", "no-server-attached", "server", "likely"]);

@@ -12,6 +12,7 @@ use crate::certificates::SeenCertificate;
 use crate::error_info;
 use crate::policy::Policy;
 use crate::probe::serving;
+use crate::target::Role;
 use crate::trust_store;
 use crate::walk::{Probe, Walk};
 use crate::x509;
@@ -57,7 +58,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         ));
         return outcome;
     }
-    let (state, summary) = judge(&der, &issuers(own, &found.chain), &mut notes);
+    let (state, summary) = judge(walk.target().role, &der, &issuers(own, &found.chain), &mut notes);
     let too_weak = if state == State::Good { too_weak(own, &found.chain, &mut notes) } else { None };
     let outcome = match state {
         State::Good if too_weak.is_some() => {
@@ -112,11 +113,13 @@ fn issuers(own: &X509, chain: &[X509]) -> Vec<Option<Validity>> {
     above.map(|it| it.to_der().ok().and_then(|der| x509::validity(&der))).collect()
 }
 
-fn judge(der: &[u8], issuers: &[Option<Validity>], notes: &mut Notes) -> (State, String) {
+fn judge(role: Role, der: &[u8], issuers: &[Option<Validity>], notes: &mut Notes) -> (State, String) {
     if let Some(dated) = by_dates(der, issuers, notes) {
         return dated;
     }
+    // A bridge is a server to both sides, and nobody's client.
     match x509::client_usage(der) {
+        _ if role == Role::Bridge => (State::Good, format!("{} is in date", x509::subject(der))),
         x509::ClientUsage::Fit => (State::Good, format!("{} is in date", x509::subject(der))),
         x509::ClientUsage::ServersOnly => {
             (State::ForServersOnly, "our certificate is for servers only: a peer may refuse it for a client".to_owned())

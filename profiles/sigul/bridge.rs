@@ -72,12 +72,13 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let versions = (target.tls.value.0.wire(), target.tls.value.1.wire());
     let options =
         TlsOptions { host: &server, versions, client_auth: walk.client_auth(), alpn: &[], authorities: Vec::new() };
-    let inner = NssSession::client(&nss, Box::new(transport), options).and_then(|mut client| match client.handshake() {
-        // The ClientHello is out, and nothing is waited for yet.
-        Err(error) if error.code == ErrorCode::PR_WOULD_BLOCK_ERROR => Ok(client),
-        Err(error) => Err(error),
-        Ok(()) => Ok(client),
-    });
+    let inner =
+        NssSession::client(&nss, Box::new(transport), options).and_then(|mut client| match client.handshake() {
+            // The ClientHello is out, and nothing is waited for yet.
+            Err(error) if error.code == ErrorCode::PR_WOULD_BLOCK_ERROR => Ok(client),
+            Err(error) => Err(error),
+            Ok(()) => Ok(client),
+        });
     let client = match inner {
         Ok(client) => client,
         Err(error) if is_local(&error) => {

@@ -42,9 +42,9 @@ const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Len
 pub struct Chair {
     seat: Seat,
     /// Our certificate and what clients are sent of its issuers, as DER, leaf first.
-    chain: Vec<Vec<u8>>,
+    chain: Ders,
     /// The CAs of the clients as DER; none where the system's are taken.
-    authorities: Vec<Vec<u8>>,
+    authorities: Ders,
     /// What was found of the identity, for the judge.
     findings: Vec<Finding>,
 }
@@ -57,6 +57,9 @@ enum Seat {
     /// NSS with the database that it has open, which knows its clients' CAs by itself.
     Database { versions: (TlsVersion, TlsVersion) },
 }
+
+/// Certificates as DER.
+type Ders = Vec<Vec<u8>>;
 
 impl Chair {
     /// With the identity of a walk that has looked at it; none where certificate or key cannot be used. The walk must live for as long
@@ -81,7 +84,7 @@ impl Chair {
         Some(Self { seat, chain, authorities, findings: walk.findings.iter().map(as_remark).collect() })
     }
 
-    fn of_files(walk: &Walk<'_>, target: &Target) -> Option<(Seat, Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+    fn of_files(walk: &Walk<'_>, target: &Target) -> Option<(Seat, Ders, Ders)> {
         // Where the certificate is unfit for another reason nobody has looked at the key.
         let fits =
             |identity: &Identity| identity.certificate.public_key().is_ok_and(|public| public.public_eq(&identity.key));

@@ -39,7 +39,9 @@ fn suite(subject: &Subject) -> TestSuite {
     ];
     let verdict = verdict.into_iter().map(|(name, value)| (name.to_owned(), value));
     let expiring = words::expiring(report).map(|(_, text)| ("expiring".to_owned(), text));
-    suite.add_properties(verdict.chain(expiring).chain(labels).map(|(name, value)| (printable(&name), printable(&value))));
+    suite.add_properties(
+        verdict.chain(expiring).chain(labels).map(|(name, value)| (printable(&name), printable(&value))),
+    );
     let decisive = report.probes.iter().position(|finding| finding.status == Status::Fail);
     suite.add_test_cases(report.probes.iter().enumerate().map(|(index, finding)| {
         let mut case = TestCase::new(finding.layer.as_str(), status(report, finding, decisive == Some(index)));

@@ -58,20 +58,20 @@ const DIFFERENCES: &[(&str, &str)] = &[
          what it is asked for.",
     ),
     (
-        "The bridge's certificate is signed over SHA-1, which NSS as it comes still takes.",
+        "The bridge's certificate has a signature with SHA-1, which NSS accepts by default.",
         "OpenSSL's security level wants 112 bits.",
     ),
     (
-        "The bridge's key has 1024 bits, which NSS as it comes still takes.",
+        "The bridge's key has 1024 bits, which NSS accepts by default.",
         "OpenSSL's security level wants 2048 bits of RSA.",
     ),
-    ("The client's database has a list that revokes the bridge's certificate.", "No list goes with files."),
+    ("A revocation list in the client's database revokes the bridge's certificate.", "No list goes with files."),
     (
-        "The CA gave the bridge's certificate the serial number of the client's.",
+        "The CA gave the bridge's certificate the same serial number as the client's.",
         "OpenSSL does not look; the certificates are told apart by more than their number.",
     ),
     (
-        "The client's certificate has a critical extension that nobody knows.",
+        "The client's certificate has an unknown critical extension.",
         "NSS judges our own certificate as well, and objects to it as the peer does; a client of OpenSSL does not look at its own.",
     ),
 ];

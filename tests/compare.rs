@@ -90,7 +90,7 @@ fn another_format_of_the_database_is_what_a_failing_password_rests_on() {
     let report = compare(&kept(&case, "a.json", &works), &kept(&case, "b.json", &fails)).report();
     assert_eq!(report["failing"], "password");
     assert!(has(&ranked(&report, "explains"), "password", "result"), "{report:#}");
-    assert!(has(&ranked(&report, "related"), "nss-db", "format read by NSS"), "{report:#}");
+    assert!(has(&ranked(&report, "related"), "nss-db", "format used by NSS"), "{report:#}");
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn remedies_follow_the_facts() {
         assert_eq!(judgement.first().unwrap().cause, Cause::ClientCertRejected);
         judgement.advice.iter().filter(|step| step.fits(Peer::Plain)).map(|step| step.text.plain()).collect::<Vec<_>>()
     };
-    let objects = |text: &&str| text.contains("objects to the certificate as well");
+    let objects = |text: &&str| text.contains("rejects the certificate as well");
     let broken = advice(OwnChainState::Invalid);
     assert!(objects(&broken[0]) && !broken[1].contains("peer"), "{broken:#?}");
     let good = advice(OwnChainState::Good);

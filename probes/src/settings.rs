@@ -1,9 +1,9 @@
 //! From configuration files and flags to a [`Target`]. A profile reads its own configuration; flags win over it. Every value
 //! keeps the place it came from.
 
-use std::ffi::OsString;
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+mod file;
+mod overrides;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,125 +11,18 @@ use nssight_diagnosis::Layer;
 use nssight_diagnosis::derive::name::without_port;
 use nssight_diagnosis::fact::Fact;
 use nssight_diagnosis::fact::fact::ConfigState;
-use zeroize::Zeroizing;
 
-use crate::expiry::Thresholds;
-use crate::files;
 use crate::profile::{Configuration, Profile};
 use crate::secret::Password;
-use crate::starttls::StartTls;
-use crate::target::{
-    self, Credentials, Database, Endpoint, Engine, Family, Files, PasswordSource, Question, Role, Setting, Target,
-    TlsVersion,
-};
+use crate::target::{self, Credentials, Database, Endpoint, Files, PasswordSource, Role, Setting, Target, TlsVersion};
 
-/// A configuration is a page or two; nothing larger is read.
-const CONFIG_AT_MOST: u64 = 1024 * 1024;
+pub(crate) use self::file::read_file;
+pub use self::overrides::{FileOverrides, Overrides};
+
 /// The origin of a setting that nobody made.
 pub(crate) const UNASKED: &str = "default";
 /// The port of a bridge that none was named for.
 pub const BRIDGE_PORT: u16 = 44334;
-
-/// What the command line says; each wins over the configuration.
-#[derive(Debug, Clone, Default)]
-pub struct Overrides {
-    /// `--db`
-    pub database: Option<OsString>,
-    /// `--nickname`
-    pub nickname: Option<String>,
-    /// `--credentials-directory`
-    pub credentials_directory: Option<PathBuf>,
-    /// `--cert`, `--key`, `--cacert` and `--capath`.
-    pub files: FileOverrides,
-    /// The peer was named by itself, as any TLS server is: no usual configuration is looked for.
-    pub plain: bool,
-    /// `--role server`
-    pub serves: bool,
-    /// `--servername`
-    pub server_name: Option<String>,
-    /// `--starttls`
-    pub starttls: Option<StartTls>,
-    /// `--proxy`
-    pub proxy: Option<Endpoint>,
-    /// `--alpn`
-    pub alpn: Vec<String>,
-    /// `--engine`
-    pub engine: Option<Engine>,
-    /// `--show-certs`
-    pub shows_certificates: bool,
-    /// `-4`, `-6`
-    pub family: Option<Family>,
-    /// `--bridge`
-    pub bridge: Option<Endpoint>,
-    /// `--server`
-    pub server: Option<String>,
-    /// `--user`
-    pub user: Option<String>,
-    /// `--tls-min`
-    pub tls_min: Option<TlsVersion>,
-    /// `--tls-max`
-    pub tls_max: Option<TlsVersion>,
-    /// `--connect`
-    pub connect: bool,
-    /// `--load-modules`
-    pub load_modules: bool,
-    /// `--patience`
-    pub patience: Option<Duration>,
-    /// `--probe`
-    pub question: Option<Question>,
-    /// `--warn-days` and `--critical-days`
-    pub thresholds: Thresholds,
-}
-
-impl Overrides {
-    /// Whether the certificates are in files, as far as these say it.
-    pub fn has_files(&self) -> bool {
-        self.files.any() || self.plain && self.database.is_none()
-    }
-
-    /// Whether what was asked for fits together, the library and where our identity is; `config`: a configuration goes with them.
-    ///
-    /// # Errors
-    /// In words, for whoever asked.
-    pub fn fits_together(&self, config: bool) -> Result<(), String> {
-        let is_uri = |path: &PathBuf| path.as_os_str().as_encoded_bytes().starts_with(b"pkcs11:");
-        if [&self.files.certificate, &self.files.key].into_iter().flatten().any(is_uri) {
-            return Err("a PKCS#11 URI is no file: give it as --nickname, with the --db whose modules have the token"
-                .to_owned());
-        }
-        let names_authorities = self.files.authorities.is_some() || self.files.directory.is_some();
-        match self.engine {
-            Some(Engine::Nss) if self.has_files() && !names_authorities => {
-                Err("NSS trusts only what it is told to: with --engine nss and files, give --cacert or --capath"
-                    .to_owned())
-            }
-            Some(Engine::Openssl) if config || self.server.is_some() => {
-                Err("sessions with a bridge and behind it are NSS's: --engine openssl is for a plain peer".to_owned())
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Files that the command line names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FileOverrides {
-    /// `--cert`
-    pub certificate: Option<PathBuf>,
-    /// `--key`
-    pub key: Option<PathBuf>,
-    /// `--cacert`
-    pub authorities: Option<PathBuf>,
-    /// `--capath`
-    pub directory: Option<PathBuf>,
-}
-
-impl FileOverrides {
-    /// Whether any is named.
-    pub fn any(&self) -> bool {
-        *self != Self::default()
-    }
-}
 
 /// Why there is no target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -278,57 +171,6 @@ fn configured(
     let known = all().find(|(_, it)| is_its_own(it)).or_else(|| all().find(|(_, it)| is_named_so(it)));
     let Some((profile, configuration)) = known.or_else(|| all().next()) else { return Ok(None) };
     Ok(Some((profile, (configuration.read)(request, warnings)?)))
-}
-
-/// The content of a configuration file and its permission bits. Only a regular file of sane size is opened.
-pub(crate) fn read_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), ConfigTrouble> {
-    let shown = path.display();
-    let trouble = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => ConfigTrouble::of(ConfigState::Missing, format!("{shown} does not exist")),
-        _ => ConfigTrouble::of(ConfigState::Unreadable, format!("{shown} cannot be read: {error}")),
-    };
-    let meta = files::within(path, files::PATIENCE, |path| std::fs::metadata(path)).map_err(trouble)?;
-    if !meta.is_file() {
-        let kind = if meta.is_dir() { "a directory" } else { "no regular file" };
-        // Somebody who has only a database meant that.
-        let is_database = ["cert9.db", "cert8.db"].iter().any(|name| path.join(name).exists());
-        return Err(match is_database {
-            true => {
-                ConfigTrouble::usage(format!("{shown} is a directory with an NSS database: give it as --db {shown}"))
-            }
-            false => ConfigTrouble::invalid(format!("{shown} is {kind}: name a configuration file")),
-        });
-    }
-    if meta.size() > CONFIG_AT_MOST {
-        let summary =
-            format!("{shown} has {} bytes; a configuration is at most {CONFIG_AT_MOST} bytes long", meta.size());
-        return Err(ConfigTrouble::invalid(summary));
-    }
-    let bytes = files::within(path, files::PATIENCE, |path| {
-        let file = files::regular(path)?;
-        // Room for everything at once: a buffer that grows leaves copies of a password behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(CONFIG_AT_MOST).unwrap_or(0) + 1));
-        file.take(CONFIG_AT_MOST + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    });
-    let bytes = bytes.map_err(trouble)?;
-    if let Some(what) = mistaken(&bytes, path) {
-        return Err(ConfigTrouble::usage(format!("{shown} is no configuration but {what}")));
-    }
-    Ok((bytes, meta.permissions().mode() & 0o7777))
-}
-
-/// A file that belongs behind another option than -c, and that option.
-fn mistaken(bytes: &[u8], path: &Path) -> Option<String> {
-    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let database = || format!("a file of an NSS database: give its directory as --db {}", directory.display());
-    // Both byte orders of Berkeley DB's hash (db.h, HASHMAGIC).
-    match bytes {
-        [b'S', b'Q', b'L', b'i', b't', b'e', b' ', ..] => Some(database()),
-        [0x00, 0x06, 0x15, 0x61, ..] | [0x61, 0x15, 0x06, 0x00, ..] => Some(database()),
-        _ if bytes.starts_with(b"-----BEGIN ") => Some("a PEM file: give it as --cert, --key or --cacert".to_owned()),
-        _ => None,
-    }
 }
 
 fn build(

@@ -1,0 +1,110 @@
+//! What the command line, or a targets file, says of a target.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::expiry::Thresholds;
+use crate::starttls::StartTls;
+use crate::target::{Endpoint, Engine, Family, Question, TlsVersion};
+
+/// What the command line says; each wins over the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--db`
+    pub database: Option<OsString>,
+    /// `--nickname`
+    pub nickname: Option<String>,
+    /// `--credentials-directory`
+    pub credentials_directory: Option<PathBuf>,
+    /// `--cert`, `--key`, `--cacert` and `--capath`.
+    pub files: FileOverrides,
+    /// The peer was named by itself, as any TLS server is: no usual configuration is looked for.
+    pub plain: bool,
+    /// `--role server`
+    pub serves: bool,
+    /// `--servername`
+    pub server_name: Option<String>,
+    /// `--starttls`
+    pub starttls: Option<StartTls>,
+    /// `--proxy`
+    pub proxy: Option<Endpoint>,
+    /// `--alpn`
+    pub alpn: Vec<String>,
+    /// `--engine`
+    pub engine: Option<Engine>,
+    /// `--show-certs`
+    pub shows_certificates: bool,
+    /// `-4`, `-6`
+    pub family: Option<Family>,
+    /// `--bridge`
+    pub bridge: Option<Endpoint>,
+    /// `--server`
+    pub server: Option<String>,
+    /// `--user`
+    pub user: Option<String>,
+    /// `--tls-min`
+    pub tls_min: Option<TlsVersion>,
+    /// `--tls-max`
+    pub tls_max: Option<TlsVersion>,
+    /// `--connect`
+    pub connect: bool,
+    /// `--load-modules`
+    pub load_modules: bool,
+    /// `--patience`
+    pub patience: Option<Duration>,
+    /// `--probe`
+    pub question: Option<Question>,
+    /// `--warn-days` and `--critical-days`
+    pub thresholds: Thresholds,
+}
+
+impl Overrides {
+    /// Whether the certificates are in files, as far as these say it.
+    pub fn has_files(&self) -> bool {
+        self.files.any() || self.plain && self.database.is_none()
+    }
+
+    /// Whether what was asked for fits together, the library and where our identity is; `config`: a configuration goes with them.
+    ///
+    /// # Errors
+    /// In words, for whoever asked.
+    pub fn fits_together(&self, config: bool) -> Result<(), String> {
+        let is_uri = |path: &PathBuf| path.as_os_str().as_encoded_bytes().starts_with(b"pkcs11:");
+        if [&self.files.certificate, &self.files.key].into_iter().flatten().any(is_uri) {
+            return Err("a PKCS#11 URI is no file: give it as --nickname, with the --db whose modules have the token"
+                .to_owned());
+        }
+        let names_authorities = self.files.authorities.is_some() || self.files.directory.is_some();
+        match self.engine {
+            Some(Engine::Nss) if self.has_files() && !names_authorities => {
+                Err("NSS trusts only what it is told to: with --engine nss and files, give --cacert or --capath"
+                    .to_owned())
+            }
+            Some(Engine::Openssl) if config || self.server.is_some() => {
+                Err("sessions with a bridge and behind it are NSS's: --engine openssl is for a plain peer".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Files that the command line names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileOverrides {
+    /// `--cert`
+    pub certificate: Option<PathBuf>,
+    /// `--key`
+    pub key: Option<PathBuf>,
+    /// `--cacert`
+    pub authorities: Option<PathBuf>,
+    /// `--capath`
+    pub directory: Option<PathBuf>,
+}
+
+impl FileOverrides {
+    /// Whether any is named.
+    pub fn any(&self) -> bool {
+        *self != Self::default()
+    }
+}

@@ -26,6 +26,9 @@ use crate::process_model::MatrixDocument;
 /// A page names so many messages at most.
 const SPELLINGS: usize = 12;
 
+/// The page that lists the others.
+const INDEX: &str = "index.md";
+
 pub(crate) fn checks() -> ExitCode {
     print(layers().map(|layer| {
         let causes: Vec<&str> = causes_of(layer).map(Cause::id).collect();
@@ -42,7 +45,9 @@ fn causes_of(layer: Layer) -> impl Iterator<Item = Cause> {
 pub(crate) fn causes(pages: Option<&Path>) -> ExitCode {
     if let Some(directory) = pages {
         let write = |cause: &Cause| std::fs::write(directory.join(format!("{}.md", cause.id())), page(*cause));
-        return match std::fs::create_dir_all(directory).and_then(|()| Cause::ALL.iter().try_for_each(write)) {
+        let all = || Cause::ALL.iter().try_for_each(write);
+        let index = || std::fs::write(directory.join(INDEX), index());
+        return match std::fs::create_dir_all(directory).and_then(|()| all()).and_then(|()| index()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => exit::not_written(&error),
         };
@@ -51,6 +56,25 @@ pub(crate) fn causes(pages: Option<&Path>) -> ExitCode {
         let entry = cause.entry();
         format!("{:<28} {:<16} {:<14} {}", entry.id, entry.layer, entry.component(), entry.title.plain())
     }))
+}
+
+/// One line per cause, by the layer at which it is at home, in the order in which layers are checked.
+fn index() -> String {
+    let mut text = String::from(
+        "# Causes\n\nEvery cause that a verdict can name, under the layer to which it belongs. Another layer may be the one that fails \
+         because of it. `nssight explain CAUSE` prints the same without a network.\n",
+    );
+    for &layer in Layer::ALL {
+        let here: Vec<Cause> = Cause::ALL.iter().copied().filter(|cause| cause.entry().layer == layer).collect();
+        if here.is_empty() {
+            continue;
+        }
+        text += &format!("\n## {layer}\n\n");
+        for cause in here {
+            text += &format!("- [{0}]({0}.md): {1}\n", cause.id(), cause.entry().title.plain());
+        }
+    }
+    text
 }
 
 /// The page of a cause, in Markdown.

@@ -3,6 +3,8 @@
 mod check;
 mod clients;
 mod db;
+#[cfg(test)]
+mod documents;
 mod examples;
 mod exporter;
 mod lab;

@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: all demo test peers bench truth versions kill miri deps build-deps package-deps deb rpm package-test fuzz lint aarch64
+.PHONY: all book demo test peers bench truth versions kill miri deps build-deps package-deps deb rpm package-test fuzz lint aarch64
 
 all: build-deps
 	$(CARGO) build --release
@@ -21,6 +21,10 @@ test: deps peers
 ## The real programs of Siguldry, built once.
 peers: deps
 	@scripts/siguldry
+
+## The documents as a book, in target/book.
+book:
+	mdbook build
 
 ## Packages, in target/package. With PROFILE=dev they hold the program that the tests have built.
 deb rpm: package-deps

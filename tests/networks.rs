@@ -264,11 +264,6 @@ mod naming {
         a_dot_behind_the_name: ["config", "peer-name-misconfigured", "client-config", "certain"] => {
             named().diagnose("bridge.example.")
         };
-        a_port_behind_the_servers_name: ["config", "peer-name-misconfigured", "client-config", "certain"] => {
-            let run = named().diagnose_with("bridge.example:44334", &["--server", "server.example:44333"]);
-            assert_eq!(run.report()["connections_opened"], 0);
-            run
-        };
         a_name_that_nobody_has: ["resolve", "name-unresolved", "network", "likely"] => {
             let run = named().diagnose("no-such-host.example");
             assert!(alternatives(&run).contains(&"name-unresolved client-config".to_owned()), "{run:#?}");

@@ -118,12 +118,19 @@ impl Format {
     pub(crate) fn of_file(name: &str) -> Option<&'static Self> {
         let file = name.rsplit(['/', ':']).next().unwrap_or(name).to_lowercase();
         let stem = file.split('.').next().unwrap_or(&file);
-        let says_nothing = |word: &str| {
-            word.bytes().all(|byte| byte.is_ascii_digit()) || FORMATS.iter().any(|it| it.profile == Some(word))
-        };
-        let words: Vec<&str> = stem.split(['-', '_']).filter(|word| !says_nothing(word)).collect();
+        let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
+        let is_profile = |word: &str| FORMATS.iter().any(|it| it.profile == Some(word));
+        let mut words: Vec<&str> = stem.split(['-', '_']).filter(|word| !is_number(word)).collect();
+        words.dedup();
+        let whole = words.join("-");
+        // One profile's word is no other one's: siguldry-bridge.log is not of Sigul's bridge.
+        let named = words.iter().copied().find(|word| is_profile(word));
+        words.retain(|word| !is_profile(word));
         let is = |format: &&Self| match format.profile {
-            Some(_) => words.len() == 1 && format.files.contains(&words[0]),
+            Some(profile) => {
+                let is_its_own = named.is_none_or(|named| named == profile) && words.len() == 1;
+                format.files.contains(&whole.as_str()) || is_its_own && format.files.contains(&words[0])
+            }
             None => format.files.iter().any(|own| file.contains(own)),
         };
         // Those of a profile are the exact ones.

@@ -131,6 +131,7 @@ functions! {
     SSL_ForceHandshake(*mut PRFileDesc) -> Status;
     SSL_ResetHandshake(*mut PRFileDesc, PRBool) -> Status;
     SSL_GetClientAuthDataHook(*mut PRFileDesc, SSLGetClientAuthData, *mut c_void) -> Status;
+    SSL_ConfigServerCert(*mut PRFileDesc, *mut CERTCertificate, *mut SECKEYPrivateKey, *const c_void, c_uint) -> Status;
     SSL_AuthCertificate(*mut c_void, *mut PRFileDesc, PRBool, PRBool) -> Status;
     SSL_LocalCertificate(*mut PRFileDesc) -> *mut CERTCertificate;
     SSL_AlertReceivedCallback(*mut PRFileDesc, SSLAlertCallback, *mut c_void) -> Status;

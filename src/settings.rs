@@ -71,16 +71,24 @@ fn has_password(argument: &OsStr) -> bool {
     Loaded::from(argument).database.is_ok_and(|database| matches!(database.password, PasswordState::Set { .. }))
 }
 
-/// The settings that the options make, and the passwords.
+/// The settings that the options make, and the passwords. What the command line alone gets wrong is no finding about this host.
+///
+/// # Errors
+/// In words, when the command line cannot be carried out or a password cannot be read.
 pub(crate) fn of_walk(options: &WalkedOptions, plan: &Plan) -> Result<(Settings, Passwords), String> {
+    let (settings, passwords) = of_walk_or_none(options, plan)?;
+    match &settings.target {
+        Err(trouble) if trouble.by_flags => Err(trouble.summary.clone()),
+        _ => Ok((settings, passwords)),
+    }
+}
+
+/// As [`of_walk`], for a command that has something to do also where no target was given.
+pub(crate) fn of_walk_or_none(options: &WalkedOptions, plan: &Plan) -> Result<(Settings, Passwords), String> {
     let (config, overrides) = (options.config(), options.overrides());
     overrides.fits_together(config.is_some())?;
     let load = if plan.walks(Layer::Password) { load_or_ask } else { load };
     let (password, until, timeout) = (&options.password, plan.until, options.walk.timeout);
     let (settings, database) = load(Wanted { config, overrides: &overrides, password, until, timeout })?;
-    // What the command line alone gets wrong is no finding about this host.
-    if let Some(trouble) = settings.target.as_ref().err().filter(|trouble| trouble.by_flags) {
-        return Err(trouble.summary.clone());
-    }
     Ok((settings, Passwords { database, admin: password::admin(&options.admin)? }))
 }

@@ -190,7 +190,7 @@ fn sha256sum(content: &[u8]) -> String {
 fn a_bundle_that_cannot_be_written_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let target = directory.path().join("missing/out.tar.zst");
-    let done = run(binary().args(["bundle", "--db", "/nowhere", "--until", "config", "-o"]).arg(&target));
+    let done = run(binary().args(["bundle", "--until", "config", "-o"]).arg(&target));
     assert_eq!(done.code, Some(3), "{done:#?}");
     assert!(done.stderr.contains("could not be written"), "{done:#?}");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
@@ -216,7 +216,7 @@ fn a_bundle_overwrites_nothing_unasked_and_follows_no_link() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     let bundle = |output: &Path, flags: &[&str]| {
-        run(binary().args(["bundle", "--db", "/nowhere", "--until", "config", "-o"]).arg(output).args(flags))
+        run(binary().args(["bundle", "--until", "config", "-o"]).arg(output).args(flags))
     };
     let victim = path("victim");
     fs::write(&victim, "mine").unwrap();
@@ -239,7 +239,7 @@ fn a_bundle_overwrites_nothing_unasked_and_follows_no_link() {
 #[test]
 fn a_bundle_without_a_name_is_named_after_host_and_time() {
     let directory = tempfile::tempdir().unwrap();
-    let done = run(binary().current_dir(directory.path()).args(["bundle", "--db", "/nowhere", "--until", "config"]));
+    let done = run(binary().current_dir(directory.path()).args(["bundle", "--until", "config"]));
     let names: Vec<String> = fs::read_dir(directory.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -101,7 +101,6 @@ const MISTAKES: &[(&str, i32)] = &[
     ("exporter", USAGE),
     ("exporter MISSING", USAGE),
     ("exporter targets.toml --listen 9744", USAGE),
-    ("bundle", USAGE),
     ("bundle -c MISSING", USAGE),
     ("bundle db.example -o out.zip", USAGE),
     ("lab", USAGE),

@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use nssight_diagnosis::fact::fact::ConfigState;
 use nssight_inventory::facts::stamp;
 use nssight_probes::target::TargetSummary;
 use nssight_reports::{sink, terminal};
@@ -75,7 +76,11 @@ fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
     if let Some(missing) = options.walked.config().filter(|path| !path.exists()) {
         return Err(Trouble::Usage(format!("{} does not exist, and nothing was bundled", missing.display())));
     }
-    let (settings, passwords) = settings::of_walk(&options.walked, &plan).map_err(usage)?;
+    let (settings, passwords) = settings::of_walk_or_none(&options.walked, &plan).map_err(usage)?;
+    // Logs and the host itself can be bundled without a target.
+    if let Some(mistake) = settings.target.as_ref().err().filter(|it| it.by_flags && it.state != ConfigState::Missing) {
+        return Err(Trouble::Usage(mistake.summary.clone()));
+    }
     let summary = walk::summary(Some(&settings), &plan);
     let configs: Vec<Source> = paths_of_configs(&summary, options).into_iter().map(Source::config).collect();
     let redactor = redactor(&passwords, &configs).map_err(|error| Trouble::Failed(error.to_string()))?;

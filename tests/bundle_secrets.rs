@@ -251,7 +251,7 @@ fn bundle(case: &Case, logs: &[PathBuf], configs: &[PathBuf]) -> Vec<(String, Ve
     command.args(configs.iter().flat_map(|config| [OsStr::new("--add-config"), config.as_os_str()]));
     let done = run(&mut command);
     assert_eq!(done.code, Some(0), "{done:#?}");
-    assert!(done.stdout.contains("read it before you send it"), "{done:#?}");
+    assert!(done.stdout.contains("Review it before you send it"), "{done:#?}");
     unpack(&path)
 }
 

@@ -160,11 +160,10 @@ fn a_server_does_not_dial_a_bridge_that_would_not_answer() {
     assert_eq!(next.code, Some(0), "{next:#?}");
 }
 
-/// A name with a port behind it is no server's name. In a configuration that is a finding; on the command line it is a mistake.
+/// A name with a port behind it is no server's name.
 #[test]
 fn a_port_behind_the_servers_name() {
     let run = configured("client", "server-hostname: sign.example:44333\n");
-    let expected = ["fail", "peer-name-misconfigured", "client-config", "certain"].map(Value::from);
-    assert_eq!(verdict(&run), expected, "{run:#?}");
+    refused(&run, "client-config", ":7: key \"server-hostname\": \"sign.example:44333\" is not a bare host name");
     assert_eq!(run.report()["connections_opened"], 0);
 }

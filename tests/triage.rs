@@ -236,6 +236,32 @@ fn an_earlier_run_and_an_earlier_request_are_not_this_one() {
     assert_eq!(said(&of_text("sigul_bridge.log", &(served + &end("0,021")))).1, Some("server-link-dead"));
 }
 
+/// Two hosts write the same millisecond: the server had begun with the request that failed then.
+#[test]
+fn lines_of_one_millisecond_have_no_order() {
+    let case = Case::new();
+    let at = |time: &str, text: &str| format!("2026-11-29 17:32:{time} {text}\n");
+    let client = case.file("client.log", "ERROR: I/O error: Unexpected EOF in NSPR\n");
+    let bridge = [
+        at("52,709", "DEBUG: Waiting for the client to connect"),
+        at("52,947", "INFO: Client with CN 'admin' connected"),
+        at("52,950", "INFO: Request: op='list-users', user='admin'"),
+        at("52,952", "INFO: Unexpected EOF: EOFError()"),
+        at("52,952", "DEBUG: Request handling finished"),
+    ];
+    for begun in ["52,951", "52,952"] {
+        let server = [
+            at("52,708", "DEBUG: Waiting for a request"),
+            at(begun, "DEBUG: Started processing a request"),
+            at(begun, "DEBUG: Request handling finished"),
+            at(begun, "DEBUG: Waiting for a request"),
+        ];
+        let bridge = case.file("sigul_bridge.log", bridge.concat());
+        let document = triage(&[client.clone(), bridge, case.file("sigul_server.log", server.concat())]).report();
+        assert_eq!(said(&document).1, Some("inner-closed"), "{begun}: {document:#}");
+    }
+}
+
 #[test]
 fn a_file_is_nobodys_log_for_a_part_of_its_name() {
     let issuer = "2026-11-24 05:00:00 [error] SSL Library Error: -8179 SEC_ERROR_UNKNOWN_ISSUER";

@@ -268,8 +268,9 @@ fn since_last_request<'a>(events: Vec<Placed<'a>>, start: i64) -> Vec<Placed<'a>
     let of_request = |role: Role| {
         let own = |placed: &Placed<'_>| placed.role == role;
         let trouble = events.iter().position(|it| own(it) && it.trouble().is_some());
+        // Of two lines of one millisecond nobody knows which was first: what began then may have failed then.
         let first =
-            trouble.or_else(|| events.iter().rposition(|it| own(it) && it.at() < start)).unwrap_or(events.len());
+            trouble.or_else(|| events.iter().rposition(|it| own(it) && it.at() <= start)).unwrap_or(events.len());
         let is_begin = |it: &Placed<'_>| own(it) && it.event.sign.is(Step::Begins);
         let begin = events.iter().take(first).rposition(is_begin).unwrap_or(0);
         // Trouble after a request's end is another one's. Who met no trouble may have ended the very request that failed.

@@ -14,6 +14,7 @@ type SECOidTag = c_int;
 type SECCertUsage = c_int;
 type KeyType = c_int;
 type SSLNextProtoState = c_uint;
+type SSLExtraServerCertData = c_void;
 type PRShutdownHow = PRIntn;
 
 struct Signature {
@@ -131,7 +132,7 @@ functions! {
     SSL_ForceHandshake(*mut PRFileDesc) -> Status;
     SSL_ResetHandshake(*mut PRFileDesc, PRBool) -> Status;
     SSL_GetClientAuthDataHook(*mut PRFileDesc, SSLGetClientAuthData, *mut c_void) -> Status;
-    SSL_ConfigServerCert(*mut PRFileDesc, *mut CERTCertificate, *mut SECKEYPrivateKey, *const c_void, c_uint) -> Status;
+    SSL_ConfigServerCert(*mut PRFileDesc, *mut CERTCertificate, *mut SECKEYPrivateKey, *const SSLExtraServerCertData, c_uint) -> Status;
     SSL_AuthCertificate(*mut c_void, *mut PRFileDesc, PRBool, PRBool) -> Status;
     SSL_LocalCertificate(*mut PRFileDesc) -> *mut CERTCertificate;
     SSL_AlertReceivedCallback(*mut PRFileDesc, SSLAlertCallback, *mut c_void) -> Status;

@@ -19,6 +19,12 @@ const LINKS_AT_MOST: usize = 40;
 /// A file system that does not answer for so long does not answer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Whether nothing is there. A file system that does not answer may have it.
+pub fn is_missing(path: &Path) -> bool {
+    let seen = within(path, PATIENCE, |path| std::fs::metadata(path).map(drop));
+    seen.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 /// Has a file read by a thread of its own: a file system that does not answer may be one for ever, and holds nobody up.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use nssight_diagnosis::fact::fact::ConfigState;
 use nssight_inventory::facts::stamp;
+use nssight_probes::files;
 use nssight_probes::target::TargetSummary;
 use nssight_reports::{sink, terminal};
 use nssight_runner::passwords::Passwords;
@@ -73,7 +74,7 @@ fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
     let output = place(options).map_err(usage)?;
     let wanted = &options.walked.walk;
     let plan = options.walked.plan().map_err(usage)?;
-    if let Some(missing) = options.walked.config().filter(|path| !path.exists()) {
+    if let Some(missing) = options.walked.config().filter(|path| files::is_missing(path)) {
         return Err(Trouble::Usage(format!("{} does not exist, and nothing was bundled", missing.display())));
     }
     let (settings, passwords) = settings::of_walk_or_none(&options.walked, &plan).map_err(usage)?;

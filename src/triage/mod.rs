@@ -4,10 +4,11 @@ mod open;
 mod table;
 
 use std::io::{self, IsTerminal};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nssight_diagnosis::vocabulary::Outcome;
+use nssight_probes::files;
 use nssight_reports::terminal;
 use nssight_triage::{self as triage, Triage};
 
@@ -30,9 +31,8 @@ pub(crate) fn run(options: &TriageOptions) -> ExitCode {
     if options.files.is_empty() && io::stdin().is_terminal() {
         return exit::usage("no log was given: name files, or pipe one in");
     }
-    if let Some(missing) =
-        options.files.first().filter(|_| options.files.iter().all(|file| file != stdin && !file.exists()))
-    {
+    let is_missing = |file: &PathBuf| file != stdin && files::is_missing(file);
+    if let Some(missing) = options.files.first().filter(|_| options.files.iter().all(is_missing)) {
         return exit::usage(format_args!("{}: no such file or directory", missing.display()));
     }
     let only_stdin = [stdin.to_owned()];

@@ -24,7 +24,8 @@ pub(crate) fn read_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), Config
     if !meta.is_file() {
         let kind = if meta.is_dir() { "a directory" } else { "no regular file" };
         // Somebody who has only a database meant that.
-        let is_database = ["cert9.db", "cert8.db"].iter().any(|name| !files::is_missing(&path.join(name)));
+        let has = |name: &&str| !files::is_missing(&path.join(name));
+        let is_database = meta.is_dir() && ["cert9.db", "cert8.db"].iter().any(has);
         return Err(match is_database {
             true => {
                 ConfigTrouble::usage(format!("{shown} is a directory with an NSS database: give it as --db {shown}"))

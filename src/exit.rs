@@ -5,7 +5,6 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use nssight_diagnosis::Status;
 use nssight_diagnosis::fact::Facts;
 use nssight_diagnosis::judge::{Case, judge};
 use nssight_diagnosis::signal::{Shown, signal};
@@ -39,7 +38,7 @@ pub(crate) fn of(subjects: &[Subject], format: Format, strict: bool) -> ExitCode
 }
 
 fn of_report(report: &Report, strict: bool) -> u8 {
-    let warned = report.probes.iter().any(|finding| finding.status == Status::Warn) || !report.expiring().is_empty();
+    let warned = report.has_warnings();
     match report.verdict.status {
         Outcome::Pass if strict && warned => FAILED,
         Outcome::Flaky if strict => FAILED,

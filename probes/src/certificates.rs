@@ -67,6 +67,11 @@ impl SeenCertificate {
         links.filter_map(|(role, (nickname, der))| Self::read(role, nickname, der)).collect()
     }
 
+    /// What a reader calls it: its nickname, or else its subject.
+    pub fn name(&self) -> &str {
+        self.nickname.as_deref().unwrap_or(&self.subject)
+    }
+
     /// Adds the certificate itself, if it is this one, for a report that shows it.
     pub(crate) fn show(&mut self, der: &[u8]) {
         if self.sha256 == fingerprint(der) {

@@ -37,7 +37,7 @@ impl Thresholds {
             (None, None) => usual,
         };
         if thresholds.critical_days > thresholds.warn_days {
-            return Err("--critical-days must be at most --warn-days".to_owned());
+            return Err("critical-days must be at most warn-days".to_owned());
         }
         Ok(thresholds)
     }

@@ -11,7 +11,7 @@ use crate::certificates::SeenCertificate;
 use crate::expiry::Urgency;
 use crate::target::{NamedHop, TargetSummary};
 use crate::wire::WireEvent;
-use nssight_diagnosis::{Finding, Verdict};
+use nssight_diagnosis::{Finding, Status, Verdict};
 
 /// The schema's name.
 pub const SCHEMA: &str = "nssight/report/2";
@@ -60,10 +60,16 @@ pub struct Report {
 impl Report {
     /// The certificates that expire soon, the most urgent first.
     pub fn expiring(&self) -> Vec<(&SeenCertificate, Urgency)> {
-        let urgent = |it: &SeenCertificate| Some((it.urgency?, it.not_after.clone()));
-        let mut all: Vec<&SeenCertificate> = self.certificates.iter().filter(|it| it.urgency.is_some()).collect();
-        all.sort_by_key(|it| urgent(it).map(|(urgency, end)| (std::cmp::Reverse(urgency), end)));
-        all.into_iter().filter_map(|it| Some((it, it.urgency?))).collect()
+        let urgent = self.certificates.iter().filter_map(|it| Some((it, it.urgency?)));
+        let mut all: Vec<_> = urgent.collect();
+        all.sort_by_key(|(it, urgency)| (std::cmp::Reverse(*urgency), it.not_after.as_str()));
+        all
+    }
+
+    /// Whether anything deserves attention without being a failure: in a layer, or a certificate that expires soon.
+    pub fn has_warnings(&self) -> bool {
+        self.probes.iter().any(|finding| finding.status == Status::Warn)
+            || self.certificates.iter().any(|it| it.urgency.is_some())
     }
 }
 

@@ -228,11 +228,8 @@ impl Transport for InnerTransport {
                     return Ok(0);
                 }
                 Arrival::Failed(error) => {
-                    return Err(match error.kind {
-                        Kind::TimedOut => self.ended(End::TimedOut, ErrorKind::TimedOut),
-                        Kind::Reset => self.ended(End::Reset, ErrorKind::ConnectionReset),
-                        _ => self.ended(End::Failed(0), ErrorKind::Other),
-                    });
+                    let (end, error) = error.kind.carried();
+                    return Err(self.ended(end, error));
                 }
                 Arrival::Garbled(_) => return Err(self.ended(End::Failed(0), ErrorKind::InvalidData)),
             }
@@ -246,8 +243,7 @@ impl Transport for InnerTransport {
                 self.tap.borrow_mut().sent(bytes);
                 Ok(bytes.len())
             }
-            Err(error) if error.kind == Kind::TimedOut => Err(ErrorKind::TimedOut.into()),
-            Err(_) => Err(ErrorKind::ConnectionReset.into()),
+            Err(error) => Err(error.kind.unsent().into()),
         }
     }
 

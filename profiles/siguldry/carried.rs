@@ -122,11 +122,7 @@ impl Transport for InnerTransport {
                 tap.ended(End::Closed);
                 return Ok(0);
             }
-            Err(Ended::Failed(error)) => match error.kind {
-                Kind::TimedOut => (End::TimedOut, ErrorKind::TimedOut),
-                Kind::Reset => (End::Reset, ErrorKind::ConnectionReset),
-                _ => (End::Failed(0), ErrorKind::Other),
-            },
+            Err(Ended::Failed(error)) => error.kind.carried(),
         };
         tap.ended(end);
         Err(error.into())
@@ -139,8 +135,7 @@ impl Transport for InnerTransport {
                 self.tap.borrow_mut().sent(bytes);
                 Ok(bytes.len())
             }
-            Err(error) if error.kind == Kind::TimedOut => Err(ErrorKind::TimedOut.into()),
-            Err(_) => Err(ErrorKind::ConnectionReset.into()),
+            Err(error) => Err(error.kind.unsent().into()),
         }
     }
 

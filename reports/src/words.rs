@@ -26,7 +26,7 @@ pub(crate) enum Standing {
 impl Standing {
     pub(crate) fn of(report: &Report) -> Self {
         match report.verdict.status {
-            Outcome::Pass if warnings(report).next().is_some() || !report.expiring().is_empty() => Self::Warning,
+            Outcome::Pass if report.has_warnings() => Self::Warning,
             Outcome::Pass => Self::Pass,
             Outcome::Flaky => Self::Flaky,
             Outcome::Fail => Self::Fail,
@@ -137,11 +137,8 @@ pub(crate) fn role(certificate: &SeenCertificate, report: &Report) -> &'static s
 /// Which certificates expire soon, a sentence each.
 pub(crate) fn expiring(report: &Report) -> impl Iterator<Item = (Urgency, String)> {
     report.expiring().into_iter().map(|(certificate, urgency)| {
-        let name = certificate.nickname.as_deref().unwrap_or(&certificate.subject);
-        (
-            urgency,
-            format!("the {} certificate \"{name}\" {}", role(certificate, report), time_left_of(certificate, report)),
-        )
+        let (role, left) = (role(certificate, report), time_left_of(certificate, report));
+        (urgency, format!("the {role} certificate \"{}\" {left}", certificate.name()))
     })
 }
 

@@ -46,8 +46,8 @@ impl Layout {
             Outcome::Pass if !warned(subject) => String::new(),
             Outcome::Pass => match subject.report.expiring().first() {
                 Some((certificate, _)) => {
-                    let name = certificate.nickname.as_deref().unwrap_or(&certificate.subject);
-                    format!("warning: \"{name}\" expires on {}", certificate.not_after.get(..10).unwrap_or_default())
+                    let day = certificate.not_after.get(..10).unwrap_or_default();
+                    format!("warning: \"{}\" expires on {day}", certificate.name())
                 }
                 None => format!("warning: {}", verdict.summary),
             },

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use nssight_diagnosis::vocabulary::Outcome;
-use nssight_diagnosis::{Cause, Component, Layer, Status};
+use nssight_diagnosis::{Cause, Component, Layer};
 use nssight_probes::report::Subject;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -92,6 +92,5 @@ impl Tally {
 
 /// Whether a layer of the walk has a warning.
 pub(super) fn warned(subject: &Subject) -> bool {
-    let report = &subject.report;
-    report.probes.iter().any(|finding| finding.status == Status::Warn) || !report.expiring().is_empty()
+    subject.report.has_warnings()
 }

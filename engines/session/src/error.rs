@@ -1,6 +1,8 @@
 //! An error of the library that made a session.
 
-use std::fmt;
+use std::{fmt, io};
+
+use crate::transport::End;
 
 /// Whose number it is, and which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +71,25 @@ impl SessionError {
     pub fn timed_out(step: &'static str) -> Self {
         let (name, text) = ("deadline passed".to_owned(), "nothing came before the deadline".to_owned());
         Self { step, code: Code::System(0), kind: Kind::TimedOut, name, text }
+    }
+}
+
+impl Kind {
+    /// What a transport that goes through a session says when that session failed: how it ended, and the error.
+    pub fn carried(self) -> (End, io::ErrorKind) {
+        match self {
+            Self::TimedOut => (End::TimedOut, io::ErrorKind::TimedOut),
+            Self::Reset => (End::Reset, io::ErrorKind::ConnectionReset),
+            _ => (End::Failed(0), io::ErrorKind::Other),
+        }
+    }
+
+    /// The same where nothing more could be sent.
+    pub fn unsent(self) -> io::ErrorKind {
+        match self {
+            Self::TimedOut => io::ErrorKind::TimedOut,
+            _ => io::ErrorKind::ConnectionReset,
+        }
     }
 }
 

@@ -24,19 +24,7 @@ pub(super) fn note(chair: &Chair, facts: &SessionFacts, notes: &mut Notes) {
     }
     if let Some(Err(why)) = &facts.decision {
         let depth = facts.objections.iter().find(|objection| objection.error.code == why.code).map(|it| it.depth);
-        let depth = depth.unwrap_or(0);
-        let certificate = usize::try_from(depth).ok().and_then(|depth| facts.peer_chain.get(depth));
-        notes.put(match state(why, depth) {
-            // NSS has one error for both ends of the time (CERT_CheckCertValidTimes in certdb.c).
-            // To NSS it is its own issuer, which is no CA or not trusted.
-            State::UnknownIssuer | State::Invalid
-                if facts.peer_chain.first().is_some_and(|der| x509::is_signed_by(der, der)) =>
-            {
-                State::SelfSigned
-            }
-            State::Expired if certificate.is_some_and(|der| begins_later(der)) => State::NotYetValid,
-            state => state,
-        });
+        notes.put(state(why, depth.unwrap_or(0), &facts.peer_chain));
         if let Some(issuer) = issuer(chair, &facts.peer_chain) {
             notes.put(issuer);
         }
@@ -53,18 +41,30 @@ fn number(error: &SessionError) -> i32 {
     }
 }
 
-/// What the library's error says of the certificate at that depth.
-fn state(why: &SessionError, depth: u32) -> State {
+/// What the library's error says of the certificate at that depth of the chain.
+fn state(why: &SessionError, depth: u32, chain: &[Vec<u8>]) -> State {
     match why.code {
-        Code::Nss(code) => state_by_nss(ErrorCode(code), depth),
+        Code::Nss(code) => state_by_nss(ErrorCode(code), depth, chain),
         _ => state_by_openssl(number(why), depth),
     }
 }
 
 /// What an error of `secerr.h` says of the certificate.
-fn state_by_nss(code: ErrorCode, depth: u32) -> State {
+fn state_by_nss(code: ErrorCode, depth: u32, chain: &[Vec<u8>]) -> State {
+    let is_self_signed = || chain.first().is_some_and(|der| x509::is_signed_by(der, der));
     match (code, depth) {
+        // To NSS a self-signed certificate is its own issuer, which is no CA or not trusted.
+        (
+            ErrorCode::SEC_ERROR_UNKNOWN_ISSUER
+            | ErrorCode::SEC_ERROR_UNTRUSTED_ISSUER
+            | ErrorCode::SEC_ERROR_CA_CERT_INVALID,
+            _,
+        ) if is_self_signed() => State::SelfSigned,
         (ErrorCode::SEC_ERROR_UNKNOWN_ISSUER | ErrorCode::SEC_ERROR_UNTRUSTED_ISSUER, _) => State::UnknownIssuer,
+        // NSS has one error for both ends of the time (CERT_CheckCertValidTimes in certdb.c).
+        (ErrorCode::SEC_ERROR_EXPIRED_CERTIFICATE, 0) if chain.first().is_some_and(|der| begins_later(der)) => {
+            State::NotYetValid
+        }
         (ErrorCode::SEC_ERROR_EXPIRED_CERTIFICATE, 0) => State::Expired,
         (ErrorCode::SEC_ERROR_EXPIRED_CERTIFICATE | ErrorCode::SEC_ERROR_EXPIRED_ISSUER_CERTIFICATE, _) => {
             State::CaExpired

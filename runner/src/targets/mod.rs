@@ -294,7 +294,7 @@ impl Source<'_> {
                 entry.warn_days.or(defaults.warn_days),
                 entry.critical_days.or(defaults.critical_days),
             )
-            .map_err(|error| self.at(&span, &error.replace("--", "")))?,
+            .map_err(|error| self.at(&span, &error))?,
         };
         overrides.fits_together(config.is_some()).map_err(|error| self.at(&span, &error))?;
         let own = self.password("password", &entry.password_file, &entry.password_env)?;

@@ -1,27 +1,29 @@
 //! `nssight checks`, `nssight causes` and `nssight schema`: what can be walked, what a verdict can name, and how a report
 //! is made.
 
-use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 
 use nssight_diagnosis::signal::{CODES, NOTES, Signal, TEXTS};
-use nssight_diagnosis::vocabulary::Peer;
+use nssight_diagnosis::vocabulary::{Component, Peer};
 use nssight_diagnosis::{Cause, Layer};
 use nssight_inventory::compare::Comparison as ComparisonDocument;
 use nssight_inventory::views::Inspection as InspectionDocument;
 use nssight_probes::plan::layers;
 use nssight_reports::terminal;
 use nssight_trace::{Against, TraceReport};
-use schemars::schema_for;
+use schemars::{JsonSchema, schema_for};
+use serde::Serialize;
 
+use crate::bundle::Manifest as BundleManifest;
 use crate::check::Output as CheckOutput;
-use crate::cli::Document;
+use crate::cli::{CausesOptions, Document, TableFormat};
 use crate::clients::Comparison as ClientsDocument;
 use crate::compare::Comparison as ReportComparison;
 use crate::exit;
 use crate::explain::Document as ExplainDocument;
+use crate::lab::FaultsDocument;
 use crate::process_model::MatrixDocument;
+use crate::selftest::Outcome as SelftestDocument;
 
 /// A page names so many messages at most.
 const SPELLINGS: usize = 12;
@@ -29,11 +31,30 @@ const SPELLINGS: usize = 12;
 /// The page that lists the others.
 const INDEX: &str = "index.md";
 
-pub(crate) fn checks() -> ExitCode {
-    print(layers().map(|layer| {
-        let causes: Vec<&str> = causes_of(layer).map(Cause::id).collect();
-        format!("{layer:<16} {}", causes.join(" "))
-    }))
+/// The layers in the order in which they are checked, schema `nssight/checks/1`.
+#[derive(Serialize, JsonSchema)]
+struct ChecksDocument {
+    schema: &'static str,
+    layers: Vec<ListedLayer>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ListedLayer {
+    layer: Layer,
+    /// Those that belong to the layer, or show at it.
+    causes: Vec<Cause>,
+}
+
+pub(crate) fn checks(format: TableFormat) -> ExitCode {
+    let layers: Vec<ListedLayer> =
+        layers().map(|layer| ListedLayer { layer, causes: causes_of(layer).collect() }).collect();
+    match format {
+        TableFormat::Json => json(&ChecksDocument { schema: "nssight/checks/1", layers }),
+        TableFormat::Human => list(layers.iter().map(|listed| {
+            let causes: Vec<&str> = listed.causes.iter().map(|cause| cause.id()).collect();
+            ([listed.layer.as_str()], causes.join(" "))
+        })),
+    }
 }
 
 /// Causes that live at a layer, or show at it.
@@ -42,8 +63,26 @@ fn causes_of(layer: Layer) -> impl Iterator<Item = Cause> {
     Cause::ALL.iter().copied().filter(move |cause| cause.entry().layer == layer || shows(cause))
 }
 
-pub(crate) fn causes(pages: Option<&Path>) -> ExitCode {
-    if let Some(directory) = pages {
+/// Every cause that a verdict can name, schema `nssight/causes/1`.
+#[derive(Serialize, JsonSchema)]
+struct CausesDocument {
+    schema: &'static str,
+    causes: Vec<ListedCause>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ListedCause {
+    cause: Cause,
+    /// The layer to which it belongs.
+    layer: Layer,
+    /// Whose fault it can be.
+    components: Vec<Component>,
+    title: &'static str,
+    why: &'static str,
+}
+
+pub(crate) fn causes(options: &CausesOptions) -> ExitCode {
+    if let Some(directory) = options.pages.as_deref() {
         let write = |cause: &Cause| std::fs::write(directory.join(format!("{}.md", cause.id())), page(*cause));
         let all = || Cause::ALL.iter().try_for_each(write);
         let index = || std::fs::write(directory.join(INDEX), index());
@@ -52,10 +91,22 @@ pub(crate) fn causes(pages: Option<&Path>) -> ExitCode {
             Err(error) => exit::not_written(&error),
         };
     }
-    print(Cause::ALL.iter().map(|cause| {
-        let entry = cause.entry();
-        format!("{:<28} {:<16} {:<14} {}", entry.id, entry.layer, entry.component(), entry.title.plain())
-    }))
+    let entries = || Cause::ALL.iter().map(|cause| (*cause, cause.entry()));
+    match options.list.format {
+        TableFormat::Json => {
+            let causes = entries().map(|(cause, entry)| ListedCause {
+                cause,
+                layer: entry.layer,
+                components: entry.faults.iter().map(|fault| fault.component).collect(),
+                title: entry.title.plain(),
+                why: entry.why.plain().trim(),
+            });
+            json(&CausesDocument { schema: "nssight/causes/1", causes: causes.collect() })
+        }
+        TableFormat::Human => list(entries().map(|(cause, entry)| {
+            ([cause.id(), entry.layer.as_str(), entry.component().as_str()], entry.title.plain().to_owned())
+        })),
+    }
 }
 
 /// One line per cause, by the layer at which it is at home, in the order in which layers are checked.
@@ -166,17 +217,22 @@ pub(crate) fn schema(document: Document) -> ExitCode {
         Document::Trace => schema_for!(TraceReport).into(),
         Document::TraceAgainst => schema_for!(Against).into(),
         Document::Triage => nssight_triage::schema(),
+        Document::Bundle => schema_for!(BundleManifest<'_>).into(),
+        Document::Selftest => schema_for!(SelftestDocument).into(),
+        Document::Checks => schema_for!(ChecksDocument).into(),
+        Document::Causes => schema_for!(CausesDocument).into(),
+        Document::LabList => schema_for!(FaultsDocument).into(),
     };
-    print([format!("{schema:#}")].into_iter())
+    json(&schema)
 }
 
-/// A reader that has seen enough (`| head`) is no error.
-fn print(lines: impl Iterator<Item = String>) -> ExitCode {
-    let mut out = terminal::stdout(terminal::Kind::Text);
-    for line in lines {
-        if writeln!(out, "{}", line.trim_end()).is_err() {
-            break;
-        }
-    }
-    ExitCode::SUCCESS
+/// A list for people.
+fn list<const N: usize>(rows: impl Iterator<Item = ([&'static str; N], String)>) -> ExitCode {
+    let rows: Vec<_> = rows.collect();
+    exit::written(terminal::output(|out| terminal::list(out, &rows)))
+}
+
+/// A document for machines.
+fn json(document: &impl Serialize) -> ExitCode {
+    exit::written(terminal::json(document))
 }

@@ -122,6 +122,11 @@ pub(crate) fn failed(error: &std::io::Error) -> ExitCode {
     }
 }
 
+/// The code of a command that only writes. The sink takes a reader that has seen enough (`| head`) for no error.
+pub(crate) fn written(result: std::io::Result<()>) -> ExitCode {
+    result.map_or_else(|error| not_written(&error), |()| ExitCode::from(PASSED))
+}
+
 /// Says on standard error that the result could not be written.
 pub(crate) fn not_written(error: &std::io::Error) -> ExitCode {
     if resources::missing(error).is_some() {

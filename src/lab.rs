@@ -2,18 +2,20 @@
 //! fault to order.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use nssight_diagnosis::shell;
 use nssight_fixtures::deployment::Deployment;
-use nssight_fixtures::fault::{self, Change, Fault, Target};
+use nssight_fixtures::fault::{self, Change, Door, Fault, Named, Target};
 use nssight_fixtures::nssdb::DbFormat;
+use schemars::JsonSchema;
+use serde::Serialize;
 use tempfile::TempDir;
 
-use crate::cli::{DbFormatOption, LabCommand, LabProfile, OutputOptions};
+use crate::cli::{DbFormatOption, LabCommand, LabProfile, OutputOptions, TableFormat};
 use crate::exit;
 use nssight_reports::terminal;
 
@@ -26,7 +28,7 @@ pub(crate) fn run(command: LabCommand) -> ExitCode {
         Err(error) => return inconclusive(error),
     };
     match command {
-        LabCommand::List { profile } => list(&faults, profile),
+        LabCommand::List { profile, format } => list(&faults, profile, format),
         LabCommand::Run { faults: ids, profile, output } => match Order::new(&faults, &ids, profile) {
             Ok(order) => diagnose_once(&order, &output).unwrap_or_else(inconclusive),
             Err(trouble) => exit::usage(trouble),
@@ -99,14 +101,40 @@ fn is_of(fault: &Fault, profile: LabProfile) -> bool {
     profile_of(fault) == profile
 }
 
-fn list(faults: &[Fault], profile: Option<LabProfile>) -> ExitCode {
-    let mut out = terminal::stdout(terminal::Kind::Text);
-    for fault in faults.iter().filter(|fault| profile.is_none_or(|profile| is_of(fault, profile))) {
-        if writeln!(out, "{:<34} {}", fault.id, fault.title).is_err() {
-            break;
+/// What the lab can inject, schema `nssight/lab-list/1`.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct FaultsDocument {
+    schema: &'static str,
+    faults: Vec<ListedFault>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ListedFault {
+    fault: String,
+    title: String,
+    /// Where it can be had: sigul, siguldry or tls.
+    profile: &'static str,
+    /// What `nssight diagnose` must say of it.
+    verdict: Option<Named>,
+}
+
+fn list(faults: &[Fault], profile: Option<LabProfile>, format: TableFormat) -> ExitCode {
+    let listed = faults.iter().filter(|fault| profile.is_none_or(|profile| is_of(fault, profile)));
+    exit::written(match format {
+        TableFormat::Human => {
+            let rows: Vec<_> = listed.map(|fault| ([fault.id.as_str()], fault.title.clone())).collect();
+            terminal::output(|out| terminal::list(out, &rows))
         }
-    }
-    ExitCode::SUCCESS
+        TableFormat::Json => {
+            let faults = listed.map(|fault| ListedFault {
+                fault: fault.id.clone(),
+                title: fault.title.clone(),
+                profile: profile_of(fault).word(),
+                verdict: fault.must(Door::Diagnose),
+            });
+            terminal::json(&FaultsDocument { schema: "nssight/lab-list/1", faults: faults.collect() })
+        }
+    })
 }
 
 /// A directory of the lab's own, which only its owner can read.

@@ -1,4 +1,4 @@
-//! nssight walks every layer of a mutual TLS connection over NSS and names the one that fails.
+//! nssight checks every layer of a mutual TLS connection and names the one that fails.
 
 mod bundle;
 mod catalogue;
@@ -51,8 +51,8 @@ fn main() -> ExitCode {
         Command::Listen(options) => listen::run(&options),
         Command::Lab(command) => lab::run(command),
         Command::Selftest(options) => selftest::run(&options),
-        Command::Checks(_) => catalogue::checks(),
-        Command::Causes(options) => catalogue::causes(options.pages.as_deref()),
+        Command::Checks(options) => catalogue::checks(options.format),
+        Command::Causes(options) => catalogue::causes(&options),
         Command::Schema(options) => catalogue::schema(options.document),
         Command::ProcessModel(options) => process_model::run(&options),
         Command::Bundle(options) => bundle::run(&options),

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use common::{binary, fingerprint, run, unpack};
+use common::{binary, fingerprint, hold_to_schema, run, unpack};
 use nssight_fixtures::deployment::{ADMIN_PASSWORD, Deployment, PASSWORD};
 use nssight_fixtures::fault;
 use nssight_fixtures::nssdb::DbFormat;
@@ -121,6 +121,7 @@ fn ten_planted_secrets_are_in_no_file_in_no_form() {
         |part: &str| files.iter().find(|(name, _)| name.contains(part)).map(|(_, content)| content.clone()).unwrap();
     assert!(String::from_utf8(of("extra.conf")).unwrap().contains("harmless = stays"));
     let manifest: Value = serde_json::from_slice(&of("MANIFEST.json")).unwrap();
+    hold_to_schema("bundle", std::slice::from_ref(&manifest));
     let listed = manifest["files"].as_array().unwrap();
     assert_eq!(listed.len() + 1, files.len());
     for entry in listed {

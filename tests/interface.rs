@@ -4,7 +4,7 @@ mod common;
 
 use std::process::Stdio;
 
-use common::{Case, NICKNAME, PKI, binary, diagnose, run};
+use common::{Case, NICKNAME, PKI, binary, diagnose, hold_to_schema, run};
 use nssight_fixtures::endpoint::{Behaviour, Endpoint, Leave, Options};
 use nssight_fixtures::nssdb::DbFormat;
 use serde_json::Value;
@@ -199,6 +199,22 @@ fn a_dry_run_touches_nothing() {
             .arg("--dry-run"));
     assert_eq!((run.code, endpoint.connections()), (Some(0), 0));
     assert!(run.stdout.contains("outer-handshake") && run.stdout.contains("1 connection"), "{run:#?}");
+}
+
+#[test]
+fn lists_are_documents_too() {
+    for (words, name, key) in [
+        (&["checks"][..], "checks", "layers"),
+        (&["causes"], "causes", "causes"),
+        (&["lab", "list", "--profile", "tls"], "lab-list", "faults"),
+        (&["selftest", "--only", "files-well"], "selftest", "faults"),
+    ] {
+        let listed = run(binary().args(words).args(["--format", "json"]));
+        let document: Value = serde_json::from_str(&listed.stdout).unwrap();
+        assert_eq!((listed.code, &document["schema"]), (Some(0), &format!("nssight/{name}/1").into()), "{document:#}");
+        assert!(!document[key].as_array().unwrap().is_empty(), "{document:#}");
+        hold_to_schema(name, &[document]);
+    }
 }
 
 #[test]

@@ -86,8 +86,9 @@ fn traced(fault: &Fault, directory: &Path) -> (Option<Vec<Finding>>, Vec<PathBuf
     }
     let mut options = fault.client_options();
     options.extend(["--log", client_log.to_str().unwrap()]);
-    let before = [env!("CARGO_BIN_EXE_nssight"), "trace", "--json", "--output", report.to_str().unwrap(), "--"]
-        .map(str::to_owned);
+    let before =
+        [env!("CARGO_BIN_EXE_nssight"), "trace", "--format", "json", "--output", report.to_str().unwrap(), "--"]
+            .map(str::to_owned);
     let words = before.into_iter().chain(client(&lab, &options, "list-users")).collect::<Vec<_>>();
     let mut command = common::lab::words(&[], &words);
     command.env_remove("NSS_DEFAULT_DB_TYPE").envs(&fault.environment);

@@ -23,7 +23,11 @@ fn careless_at(mistake: &str, port: u16) -> Value {
     let (database, password) = (case.database(DbFormat::Sql), case.password_file());
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/careless_client.py");
     let mut command = binary();
-    command.args(["trace", "--json", "--output"]).arg(case.path("report")).args(["--", "/usr/bin/python3", script]);
+    command.args(["trace", "--format", "json", "--output"]).arg(case.path("report")).args([
+        "--",
+        "/usr/bin/python3",
+        script,
+    ]);
     command.arg(mistake).arg(DbFormat::Sql.directory(&database)).args([NICKNAME, &port.to_string()]);
     let output = to_its_end({
         command.arg(password);
@@ -75,7 +79,8 @@ fn a_deadline_that_comes_early_is_nobodys_end() {
     let fault = fault::all().unwrap().into_iter().find(|fault| fault.id == "server-hangs-after-inner").unwrap();
     let lab = Deployment::start(&case.path(""), &fault.change, DbFormat::Sql).unwrap();
     let report = case.path("report.json");
-    let before = [env!("CARGO_BIN_EXE_nssight"), "trace", "--json", "--output", report.to_str().unwrap(), "--"];
+    let before =
+        [env!("CARGO_BIN_EXE_nssight"), "trace", "--format", "json", "--output", report.to_str().unwrap(), "--"];
     let client = client(&lab, &["--timeout", "1"], "list-users");
     to_its_end(words(&[], &before.into_iter().map(str::to_owned).chain(client).collect::<Vec<_>>()));
     let report: Value = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
@@ -136,7 +141,7 @@ fn a_client_that_does_not_wait_in_its_connect_is_refused_as_well() {
     let database = case.database(DbFormat::Sql);
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let mut traced = binary();
-    traced.args(["trace", "--json", "--output"]).arg(case.path("report"));
+    traced.args(["trace", "--format", "json", "--output"]).arg(case.path("report"));
     traced.args(["--", "tstclnt", "-4", "-h", "127.0.0.1", "-p", &port, "-w", "none", "-d"]);
     let output = to_its_end({
         traced.arg(DbFormat::Sql.directory(&database));
@@ -160,7 +165,7 @@ fn a_script_that_fails_after_its_client_accuses_nobody() {
         program.extend(client(&healthy, &["--timeout", "4"], "list-users"));
         let mut traced = binary();
         let report = directory.path().join("report");
-        traced.args(["trace", "--json", "--output"]).arg(&report).arg("--").args(program);
+        traced.args(["trace", "--format", "json", "--output"]).arg(&report).arg("--").args(program);
         assert_eq!(to_its_end(traced).status.code(), Some(9));
         let report: Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
         assert_eq!(said(&report), ("inconclusive", None, None), "{shell}: {report:#}");
@@ -180,7 +185,10 @@ fn a_client_and_its_server_in_one_script_are_no_double_session() {
         timeout 3 tstclnt -4 -Q -h localhost -p "$5" -d "$2" -w none </dev/null; status=$?
         kill $server; exit $status"#;
     let mut traced = binary();
-    traced.args(["trace", "--json", "--output"]).arg(case.path("report")).args(["--", "bash", "-c", script, "bash"]);
+    traced
+        .args(["trace", "--format", "json", "--output"])
+        .arg(case.path("report"))
+        .args(["--", "bash", "-c", script, "bash"]);
     traced.arg(case.dir.path()).arg(DbFormat::Sql.directory(&database)).arg(case.password_file());
     to_its_end({
         traced.args([NICKNAME, &port]);

@@ -73,7 +73,11 @@ impl Trace {
 
 fn tracing(case: &Case, program: &[&str], options: &[&str]) -> Command {
     let mut command = common::binary();
-    command.args(["trace", "--json", "--timeline", "--output"]).arg(case.path("report")).args(options).arg("--");
+    command
+        .args(["trace", "--format", "json", "--timeline", "--output"])
+        .arg(case.path("report"))
+        .args(options)
+        .arg("--");
     command.args(program);
     command
 }

@@ -17,7 +17,10 @@ fn traced(case: &Case, arguments: &[&str], version: (&str, &str)) -> Value {
     let server = s_server(&beside, version.0);
     let report = case.path("trace.json");
     let mut command = Command::new(env!("CARGO_BIN_EXE_nssight"));
-    command.args(["trace", "--json", "--output"]).arg(&report).args(["--", "timeout", "20", "tstclnt", "-4", "-Q"]);
+    command
+        .args(["trace", "--format", "json", "--output"])
+        .arg(&report)
+        .args(["--", "timeout", "20", "tstclnt", "-4", "-Q"]);
     command.args(["-V", &format!("{0}:{0}", version.1), "-h", "localhost", "-p", &server.port.to_string()]);
     let done = run(command.args(arguments).env_remove("NSS_DEFAULT_DB_TYPE").stdin(std::process::Stdio::null()));
     let text = std::fs::read_to_string(&report).unwrap_or_else(|error| panic!("{error}: {done:#?}"));

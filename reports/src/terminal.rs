@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use comfy_table::{ContentArrangement, Table, presets};
 use nssight_diagnosis::in_words;
 use serde::Serialize;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::Colour;
 pub use crate::harmless::Kind;
@@ -122,9 +123,42 @@ pub fn write_table(out: &mut dyn Write, table: &Table) -> io::Result<()> {
 
 /// Writes names and values in two columns.
 pub fn pairs(out: &mut dyn Write, rows: &[[String; 2]]) -> io::Result<()> {
-    let names = rows.iter().map(|[name, _]| name.chars().count()).max().unwrap_or(0);
+    let names = rows.iter().map(|[name, _]| columns_of(name)).max().unwrap_or(0);
     for [name, value] in rows {
-        paragraph(out, &format!("  {name:<names$}  "), names + 4, value)?;
+        paragraph(out, &format!("  {}  ", padded(name, names)), names + 4, value)?;
+    }
+    Ok(())
+}
+
+/// A text beside its names needs so many columns; with fewer it stands below them.
+const BESIDE: usize = 40;
+
+/// Writes a list: names in columns, and a text behind them. A pipe gets one line per row; a terminal gets the text wrapped.
+pub fn list<const N: usize>(out: &mut dyn Write, rows: &[([&str; N], String)]) -> io::Result<()> {
+    let width = io::stdout().is_terminal().then(|| width(true));
+    list_in(out, rows, width)
+}
+
+fn list_in<const N: usize>(out: &mut dyn Write, rows: &[([&str; N], String)], width: Option<usize>) -> io::Result<()> {
+    let widest = |column: usize| rows.iter().map(|(names, _)| columns_of(names[column])).max().unwrap_or(0);
+    let columns: [usize; N] = std::array::from_fn(widest);
+    let indent: usize = columns.iter().map(|columns| columns + 2).sum();
+    for (names, text) in rows {
+        let head: String = names.iter().zip(columns).map(|(name, columns)| padded(name, columns + 2)).collect();
+        let Some(width) = width else {
+            writeln!(out, "{}", format!("{head}{text}").trim_end())?;
+            continue;
+        };
+        let below = width < indent + BESIDE;
+        let (mut head, indent) = if below { (String::new(), 4) } else { (head, indent) };
+        if below {
+            writeln!(out, "{}", names.join("  "))?;
+            head = " ".repeat(indent);
+        }
+        for line in wrap(text, width.saturating_sub(indent)) {
+            writeln!(out, "{}", format!("{head}{line}").trim_end())?;
+            head = " ".repeat(indent);
+        }
     }
     Ok(())
 }
@@ -194,24 +228,37 @@ pub fn cell(text: &str) -> String {
 
 /// Breaks at blanks; a word longer than the line stands alone on its own.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    let mut used = 0;
-    for word in text.split_whitespace() {
-        let length = word.chars().count();
-        if used > 0 && used + 1 + length > width {
-            lines.push(String::new());
-            used = 0;
-        }
-        if let Some(line) = lines.last_mut() {
-            if used > 0 {
-                line.push(' ');
-                used += 1;
-            }
-            line.push_str(word);
-            used += length;
-        }
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let options = textwrap::Options::new(width)
+        .break_words(false)
+        .word_separator(textwrap::WordSeparator::AsciiSpace)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::wrap(&text, options).into_iter().map(String::from).collect()
+}
+
+/// The columns that a text takes: two for each letter of Chinese, Japanese and Korean, none for a combining mark (UAX #11).
+pub fn columns_of(text: &str) -> usize {
+    UnicodeWidthStr::width(text)
+}
+
+/// The text with blanks behind it, up to this many columns.
+pub fn padded(text: &str, columns: usize) -> String {
+    format!("{text}{:1$}", "", columns.saturating_sub(columns_of(text)))
+}
+
+/// The text where it has room, and else its beginning with an ellipsis.
+pub fn cut(text: &str, columns: usize) -> String {
+    if columns_of(text) <= columns {
+        return text.to_owned();
     }
-    lines
+    let mut room = columns.saturating_sub(1);
+    let begins = text.chars().take_while(|c| {
+        let width = c.width().unwrap_or(0);
+        let fits = width <= room;
+        room = room.saturating_sub(width);
+        fits
+    });
+    begins.chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -230,5 +277,32 @@ mod tests {
         assert!(short.chars().count() < SHORT + 40 && short.ends_with("more)"), "{short}");
         let whole = "a sentence of usual length".to_owned();
         assert_eq!(shortened(&whole, SHORT), whole);
+    }
+
+    #[test]
+    fn wide_and_combining_letters_take_the_columns_that_a_terminal_gives_them() {
+        assert_eq!((columns_of("署名鍵"), columns_of("e\u{301}té"), columns_of("key")), (6, 3, 3));
+        assert_eq!(padded("署名", 6), "署名  ");
+        assert_eq!(
+            (cut("署名鍵", 6), cut("署名鍵", 5), cut("署名鍵", 4)),
+            ("署名鍵".into(), "署名…".into(), "署…".into())
+        );
+        assert_eq!(wrap("署名鍵 署名鍵 key", 10), ["署名鍵", "署名鍵 key"]);
+    }
+
+    #[test]
+    fn a_list_wraps_beside_its_names_or_below_them_and_stays_whole_in_a_pipe() {
+        let rows = [(["certificate-expired", "certificate"], "The certificate of the client has expired.".to_owned())];
+        let written = |width| {
+            let mut out = Vec::new();
+            list_in(&mut out, &rows, width).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(written(None), "certificate-expired  certificate  The certificate of the client has expired.\n");
+        let indent = " ".repeat(34);
+        let wide = format!("certificate-expired  certificate  The certificate of the client has\n{indent}expired.\n");
+        assert_eq!(written(Some(74)), wide);
+        let narrow = "certificate-expired  certificate\n    The certificate of the client has\n    expired.\n";
+        assert_eq!(written(Some(40)), narrow);
     }
 }

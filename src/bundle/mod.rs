@@ -18,6 +18,7 @@ use nssight_reports::{sink, terminal};
 use nssight_runner::passwords::Passwords;
 use nssight_runner::walk;
 use nssight_runner::worker;
+use schemars::JsonSchema;
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -27,8 +28,9 @@ use self::redact::Redactor;
 use crate::cli::BundleOptions;
 use crate::{exit, settings};
 
-#[derive(Serialize)]
-struct Manifest<'a> {
+/// What a bundle holds, schema `nssight/bundle/1`.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Manifest<'a> {
     schema: &'static str,
     version: &'static str,
     made: String,
@@ -36,7 +38,7 @@ struct Manifest<'a> {
 }
 
 /// A file of the bundle, in its MANIFEST.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Listed<'a> {
     name: &'a str,
     bytes: usize,

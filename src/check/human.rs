@@ -6,7 +6,7 @@ use std::time::Duration;
 use colored::{Color, Colorize};
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_probes::report::Subject;
-use nssight_reports::terminal::{printable, wrap};
+use nssight_reports::terminal::{columns_of, cut, padded, printable, wrap};
 
 use super::tally::{CauseCount, Tally, warned};
 
@@ -28,7 +28,7 @@ pub(super) struct Layout {
 
 impl Layout {
     pub(super) fn of(names: &[String], width: Option<usize>, verbose: bool) -> Self {
-        let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+        let longest = names.iter().map(|name| columns_of(name)).max().unwrap_or(0);
         Self { name: longest.min(NAME_AT_MOST), width, verbose }
     }
 
@@ -38,8 +38,7 @@ impl Layout {
         let (sign, colour) = sign(verdict.status, warned(subject));
         let name = printable(&subject.name);
         let name = if self.width.is_some() { cut(&name, NAME_AT_MOST) } else { name };
-        let padding = self.name.saturating_sub(name.chars().count());
-        let head = format!("{name}{:padding$} {:>8}", "", time(subject.duration));
+        let head = format!("{} {:>8}", padded(&name, self.name), time(subject.duration));
         let place = [verdict.layer.map(|layer| layer.as_str()), verdict.cause.map(|cause| cause.id())];
         let place: Vec<&str> = place.into_iter().flatten().collect();
         let mut text = match verdict.status {
@@ -139,12 +138,5 @@ fn time(duration: Duration) -> String {
     match duration.as_secs() {
         0..60 => format!("{:.1} s", duration.as_secs_f64()),
         seconds => format!("{} min {:02} s", seconds / 60, seconds % 60),
-    }
-}
-
-fn cut(text: &str, width: usize) -> String {
-    match text.chars().count() > width {
-        true => text.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
-        false => text.to_owned(),
     }
 }

@@ -42,6 +42,9 @@ pub(crate) enum LabCommand {
         /// List only the faults of this profile
         #[arg(long, value_enum)]
         profile: Option<LabProfile>,
+        /// Output format
+        #[arg(long, value_enum, default_value_t = TableFormat::Human)]
+        format: TableFormat,
     },
 }
 

@@ -4,17 +4,22 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::output::TableFormat;
+
 #[derive(Args)]
 pub(crate) struct ListOptions {
     /// List them (the default)
     #[arg(long, hide = true)]
     list: bool,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = TableFormat::Human)]
+    pub(crate) format: TableFormat,
 }
 
 #[derive(Args)]
 pub(crate) struct CausesOptions {
     #[command(flatten)]
-    list: ListOptions,
+    pub(crate) list: ListOptions,
     /// Write one Markdown page per cause into this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) pages: Option<PathBuf>,
@@ -66,4 +71,14 @@ pub(crate) enum Document {
     TraceAgainst,
     /// nssight/triage/1, of `nssight triage`
     Triage,
+    /// nssight/bundle/1, the MANIFEST.json of `nssight bundle`
+    Bundle,
+    /// nssight/selftest/1, of `nssight selftest`
+    Selftest,
+    /// nssight/checks/1, of `nssight checks`
+    Checks,
+    /// nssight/causes/1, of `nssight causes`
+    Causes,
+    /// nssight/lab-list/1, of `nssight lab list`
+    LabList,
 }

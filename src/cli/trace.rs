@@ -5,13 +5,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Colour;
+use super::{Colour, TableFormat};
 
 #[derive(Args)]
 pub(crate) struct TraceOptions {
-    /// Write one JSON document: to standard output after the program's own, or to the file of --output
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// Output format; JSON goes to standard output after the program's own output, or to the file of --output
+    #[arg(long, value_enum, default_value_t = TableFormat::Human)]
+    pub(crate) format: TableFormat,
+    /// The same as --format json
+    #[arg(long, hide = true)]
+    json: bool,
     /// Print every call, by process and thread
     #[arg(long)]
     pub(crate) timeline: bool,
@@ -33,4 +36,11 @@ pub(crate) struct TraceOptions {
     /// The program and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
+}
+
+impl TraceOptions {
+    /// How the report is written.
+    pub(crate) fn format(&self) -> TableFormat {
+        if self.json { TableFormat::Json } else { self.format }
+    }
 }

@@ -1,44 +1,69 @@
 //! `nssight clients` for a terminal.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use colored::Colorize;
 use comfy_table::{Cell, Color};
 use nssight_reports::terminal::{self, cell};
 
 use super::Comparison;
-use super::attempt::Outcome;
+use super::attempt::{Attempt, Outcome};
+
+const COLUMNS: [&str; 9] =
+    ["client", "library", "initialised", "password", "connected", "handshake", "agreed", "result", "time"];
+const RESULT: usize = 7;
+/// A terminal with fewer columns would break words; the clients stand below each other there.
+const SIDE_BY_SIDE: usize = 120;
+
+fn result(attempt: &Attempt) -> (&'static str, Color) {
+    match attempt.outcome {
+        Outcome::Pass => ("pass", Color::Green),
+        Outcome::FailedLocally => ("failed at the database", Color::Red),
+        Outcome::FailedToConnect => ("not connected", Color::Red),
+        Outcome::FailedInHandshake => ("failed", Color::Red),
+        Outcome::Absent => ("not on this host", Color::Grey),
+    }
+}
+
+/// In the order of the columns.
+fn values(attempt: &Attempt) -> [String; 9] {
+    let yes = |did: bool| if did { "yes" } else { "no" }.to_owned();
+    [
+        attempt.client.to_string(),
+        attempt.library.to_string(),
+        attempt.initialised.to_string(),
+        attempt.password.to_string(),
+        yes(attempt.connected),
+        yes(attempt.handshake),
+        attempt.agreed.as_deref().unwrap_or("-").to_owned(),
+        result(attempt).0.to_owned(),
+        format!("{} ms", attempt.duration_ms),
+    ]
+}
 
 /// Writes the table and what it proves.
 pub(super) fn write(out: &mut dyn Write, comparison: &Comparison) -> io::Result<()> {
     let heading = format!("{}, {} connections", comparison.peer, comparison.connections);
     writeln!(out, "{}", cell(&heading).bold())?;
-    let columns =
-        ["client", "library", "initialised", "password", "connected", "handshake", "agreed", "result", "time"];
-    let mut table = terminal::table(&columns);
-    for attempt in &comparison.clients {
-        let (result, colour) = match attempt.outcome {
-            Outcome::Pass => ("pass", Color::Green),
-            Outcome::FailedLocally => ("failed at the database", Color::Red),
-            Outcome::FailedToConnect => ("not connected", Color::Red),
-            Outcome::FailedInHandshake => ("failed", Color::Red),
-            Outcome::Absent => ("not on this host", Color::Grey),
-        };
-        let yes = |did: bool| if did { "yes" } else { "no" };
-        let result = Cell::new(result);
-        table.add_row([
-            Cell::new(attempt.client),
-            Cell::new(&attempt.library),
-            Cell::new(attempt.initialised),
-            Cell::new(attempt.password),
-            Cell::new(yes(attempt.connected)),
-            Cell::new(yes(attempt.handshake)),
-            Cell::new(attempt.agreed.as_deref().unwrap_or("-")),
-            if terminal::in_colour() { result.fg(colour) } else { result },
-            Cell::new(format!("{} ms", attempt.duration_ms)),
-        ]);
+    if io::stdout().is_terminal() && terminal::width(true) < SIDE_BY_SIDE {
+        for attempt in &comparison.clients {
+            let [client, rest @ ..] = values(attempt);
+            writeln!(out, "\n{}", client.bold())?;
+            let pairs: Vec<[String; 2]> =
+                COLUMNS[1..].iter().zip(rest).map(|(name, value)| [(*name).to_owned(), value]).collect();
+            terminal::pairs(out, &pairs)?;
+        }
+    } else {
+        let mut table = terminal::table(&COLUMNS);
+        for attempt in &comparison.clients {
+            let mut cells = values(attempt).map(Cell::new);
+            if terminal::in_colour() {
+                cells[RESULT] = Cell::new(result(attempt).0).fg(result(attempt).1);
+            }
+            table.add_row(cells);
+        }
+        terminal::write_table(out, &table)?;
     }
-    terminal::write_table(out, &table)?;
     let errors: Vec<String> = comparison
         .clients
         .iter()

@@ -128,7 +128,7 @@ fn certificates(out: &mut dyn Write, inspection: &Inspection, verbose: bool) -> 
             table.add_row(row(view, verbose));
         }
         // Of what is long only the subject wraps, unless a nickname is long itself.
-        let long = part.iter().any(|view| view.name().chars().count() > NICKNAME_WHOLE);
+        let long = part.iter().any(|view| terminal::columns_of(view.name()) > NICKNAME_WHOLE);
         for column in table.column_iter_mut().take(6).skip(usize::from(long)) {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }

@@ -78,7 +78,7 @@ fn traced(fault: &Fault) -> Result<[Named; 3], Failure> {
     let script = directory.path().join("double_tls_client.py");
     fs::write(&script, DOUBLE_TLS_CLIENT)?;
     let mut command = Command::new("/proc/self/exe");
-    command.args(["trace", "--json", "--output"]).arg(&report).args(["--", PYTHON]).arg(&script);
+    command.args(["trace", "--format", "json", "--output"]).arg(&report).args(["--", PYTHON]).arg(&script);
     command.arg("-c").arg(deployment.config()).arg("--admin-password-file").arg(deployment.admin_password_file());
     command.arg("--log").arg(&client_log).args(fault.client_options()).arg("list-users");
     command.env_remove("NSS_DEFAULT_DB_TYPE").envs(&fault.environment);

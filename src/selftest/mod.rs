@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use nssight_fixtures::fault::{self, Door, Fault, Named};
 use nssight_reports::terminal;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cli::{SelftestOptions, TableFormat};
@@ -20,7 +21,7 @@ use crate::exit;
 use doors::{Failure, Said};
 
 /// How one fault came out.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Row {
     id: String,
     title: String,
@@ -34,7 +35,7 @@ struct Row {
 }
 
 /// What one door said of a fault.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct DoorRow {
     expected: Option<Named>,
     given: Option<Named>,
@@ -44,8 +45,9 @@ struct DoorRow {
     right: bool,
 }
 
-#[derive(Serialize)]
-struct Outcome {
+/// How every fault came out, schema `nssight/selftest/1`.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Outcome {
     schema: &'static str,
     /// Verdicts of each door.
     verdicts: BTreeMap<Door, usize>,

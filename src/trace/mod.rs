@@ -27,7 +27,7 @@ use nssight_runner::walk;
 use nssight_runner::worker;
 use nssight_trace::{Ending, Program, Story, TraceReport, merge};
 
-use crate::cli::{PasswordOptions, TraceOptions};
+use crate::cli::{PasswordOptions, TableFormat, TraceOptions};
 use crate::exit;
 use crate::settings::{self, Wanted};
 use program::Obstacle;
@@ -234,10 +234,10 @@ fn of_arguments(arguments: &[OsString]) -> Option<PathBuf> {
 fn write(report: &TraceReport, options: &TraceOptions, mut out: Sink) -> io::Result<()> {
     let to_file = options.output.is_some();
     let on_terminal = !to_file && io::stderr().is_terminal();
-    if options.json && !to_file {
-        out = Sink::Stream(Box::new(terminal::stdout(terminal::Kind::Json)));
-    }
-    if options.json {
+    if options.format() == TableFormat::Json {
+        if !to_file {
+            out = Sink::Stream(Box::new(terminal::stdout(terminal::Kind::Json)));
+        }
         serde_json::to_writer(&mut out, report)?;
         writeln!(out)?;
         return out.keep();

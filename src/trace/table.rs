@@ -6,7 +6,7 @@ use colored::{Color, Colorize};
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{Layer, Status};
 use nssight_reports::human::{Detail, Human};
-use nssight_reports::terminal::{item, paragraph, printable};
+use nssight_reports::terminal::{columns_of, cut, item, paragraph, printable};
 use nssight_trace::{ProcessSummary, TimelineEntry, TraceReport};
 
 pub(super) fn write(out: &mut dyn Write, report: &TraceReport, width: usize) -> io::Result<()> {
@@ -114,8 +114,7 @@ fn timeline(out: &mut dyn Write, report: &TraceReport, width: usize) -> io::Resu
         }
         let time = format!("{:>9.1} ms", entry.at_us as f64 / 1000.0);
         let call = format!("{}{}", "  ".repeat(usize::from(entry.depth)), said(entry));
-        let room = width.saturating_sub(16 + 2 * lane.chars().count() / 2);
-        let call: String = call.chars().take(room.max(20)).collect();
+        let call = cut(&call, width.saturating_sub(16 + columns_of(&lane)).max(20));
         let call = entry.layer.map_or(call.normal(), |layer| call.color(colour(layer)));
         let call = if entry.phase == "failed" { call.bold() } else { call };
         writeln!(out, "{time}  {lane}│ {call}")?;

@@ -77,7 +77,7 @@ impl<'a> Lab<'a> {
         let file = tempfile::NamedTempFile::new().unwrap();
         readable(file.path(), 0o666);
         let output = file.path().to_str().unwrap();
-        let mut before = vec![env!("CARGO_BIN_EXE_nssight"), "trace", "--json", "--output", output];
+        let mut before = vec![env!("CARGO_BIN_EXE_nssight"), "trace", "--format", "json", "--output", output];
         before.extend(options);
         before.push("--");
         let behaviour = self.run(&before, program);

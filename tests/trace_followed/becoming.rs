@@ -146,7 +146,8 @@ fn a_trace_within_a_trace_follows_its_own_program() {
     let report = inner.path("report");
     let (own, report, script) =
         (env!("CARGO_BIN_EXE_nssight"), report.to_str().unwrap(), format!("{NSS}nss.NSS_NoDB_Init(None)"));
-    let traced = [own, "trace", "--json", "--timeline", "--output", report, "--", "/usr/bin/python3", "-c", &script];
+    let traced =
+        [own, "trace", "--format", "json", "--timeline", "--output", report, "--", "/usr/bin/python3", "-c", &script];
     let outer = Trace::of(&traced, &[]);
     let inner = Trace { report: read(&inner), output: outer.output.clone() };
     assert_eq!((outer.code(), inner.calls("NSS_NoDB_Init")), (Some(0), 1), "{:#}", inner.report);

@@ -232,7 +232,7 @@ fn elsewhere(prepare: &str, user: &str) -> (Value, String) {
     let inner = format!("{NSS}nss.NSS_NoDB_Init(None); print(os.environ['LD_PRELOAD'])");
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", &format!("{prepare}\nexec setpriv {user} \"$@\""), "sh"]).arg(own);
-    command.args(["trace", "--json", "--timeline", "--output"]).arg(case.path("report"));
+    command.args(["trace", "--format", "json", "--timeline", "--output"]).arg(case.path("report"));
     command.args(["--", "/usr/bin/python3", "-c", &inner]);
     let output = command.output().expect("util-linux must be installed");
     assert!(output.status.success(), "{output:?}");

@@ -23,6 +23,7 @@ use crate::exit;
 use crate::explain::Document as ExplainDocument;
 use crate::lab::FaultsDocument;
 use crate::process_model::MatrixDocument;
+use crate::repeat::Document as RepeatDocument;
 use crate::selftest::Outcome as SelftestDocument;
 
 /// A page names so many messages at most.
@@ -207,6 +208,7 @@ fn spellings_of(signal: Signal) -> Vec<&'static str> {
 pub(crate) fn schema(document: Document) -> ExitCode {
     let schema = match document {
         Document::Report => nssight_probes::report::schema(),
+        Document::Repeat => schema_for!(RepeatDocument<'_>).into(),
         Document::Check => schema_for!(CheckOutput<'_>).into(),
         Document::DbInspect => schema_for!(InspectionDocument).into(),
         Document::Compare => schema_for!(ReportComparison).into(),

@@ -1,10 +1,10 @@
 //! `nssight compare`: the report of the host that works against that of the one that does not.
 
 mod joined;
+mod read;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, IsTerminal, Read, Write};
-use std::path::Path;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use colored::Colorize;
@@ -12,22 +12,17 @@ use nssight_diagnosis::fact::{FactId, Key, fact};
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{Cause, CertificateRole, Layer, Status};
 use nssight_probes::SeenCertificate;
-use nssight_probes::files;
 use nssight_probes::plan::{layers, needs_of};
-use nssight_probes::report::{SCHEMA, Tool};
 use nssight_probes::target::{Setting, TargetSummary, TlsVersion};
 use nssight_reports::terminal;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use self::joined::Joined;
+use self::read::{BEFORE, Fact, Finding, Report, read, report};
 use crate::cli::{ReportsOptions, TableFormat};
 use crate::exit;
 
-/// A report is some hundred kilobytes; nothing larger is read.
-const AT_MOST: u64 = 64 * 1024 * 1024;
-/// So many reports of one file are read.
-const REPORTS_AT_MOST: usize = 10_000;
 /// A layer that takes so much longer on one side is a difference.
 const SLOWER: u64 = 10;
 /// If it also takes at least so long, in microseconds.
@@ -56,74 +51,27 @@ const VOLATILE: [Key; 19] = [
     fact::TCP_LOCAL_ADDRESS,
 ];
 
-/// The schema before the present one, whose facts are pairs of a label and a text.
-const BEFORE: &str = "nssight/report/1";
 /// Layers whose texts have times and places all over in it.
 const TIMED_BEFORE: [Layer; 2] = [Layer::Config, Layer::Tcp];
-
-/// What is compared of a report, of either schema; facts and causes of other versions of nssight included.
-#[derive(Deserialize)]
-struct Report {
-    schema: String,
-    tool: Tool,
-    started: String,
-    target: TargetSummary,
-    verdict: Verdict,
-    probes: Vec<Finding>,
-    #[serde(default)]
-    certificates: Vec<SeenCertificate>,
-}
-
-#[derive(Deserialize)]
-struct Verdict {
-    status: Outcome,
-    layer: Option<Layer>,
-    summary: String,
-}
-
-#[derive(Deserialize)]
-struct Finding {
-    layer: Layer,
-    status: Status,
-    duration_us: u64,
-    cause: Option<String>,
-    #[serde(default)]
-    facts: Vec<Fact>,
-    #[serde(default)]
-    evidence: Vec<Pair>,
-}
-
-#[derive(Deserialize)]
-struct Fact {
-    id: String,
-    #[serde(default)]
-    value: serde_json::Value,
-    text: String,
-}
-
-/// A fact of the schema before.
-#[derive(Deserialize)]
-struct Pair {
-    key: String,
-    value: String,
-}
 
 /// Whether a difference can explain why the one works and the other does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum Rank {
-    /// It is in the failing layer itself, or decides about it.
+pub(crate) enum Rank {
+    /// It was there before the failure, in the failing layer itself or where that is decided.
     Explains,
     /// It is in a layer that the failing one rests on, or around it all.
     Related,
+    /// It is how the failure shows.
+    Symptom,
     /// It is elsewhere.
     Other,
 }
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-struct Difference {
-    rank: Rank,
+pub(crate) struct Difference {
+    pub(crate) rank: Rank,
     /// The layer whose finding has it; absent for what belongs to none.
     layer: Option<Layer>,
     what: String,
@@ -186,36 +134,17 @@ pub(crate) fn run(options: &ReportsOptions) -> ExitCode {
     }
 }
 
-/// The reports of a file: one document, or one a line, as `nssight listen` writes them.
-fn read(path: &Path) -> Result<Vec<Report>, (String, String)> {
-    let named = |error: String| (path.display().to_string(), error);
-    let text = files::within(path, files::PATIENCE, |path| {
-        let mut text = Vec::new();
-        files::regular_or_given(path)?.take(AT_MOST + 1).read_to_end(&mut text)?;
-        Ok(text)
-    });
-    let text = text.map_err(|error| named(error.to_string()))?;
-    if text.len() as u64 > AT_MOST {
-        return Err(named(format!("it is too large: a report has at most {} MiB", AT_MOST >> 20)));
-    }
-    let documents = serde_json::Deserializer::from_slice(&text).into_iter::<serde_json::Value>();
-    let documents: Result<Vec<_>, _> = documents.take(REPORTS_AT_MOST).collect();
-    let reports = documents.map_err(|error| format!("line {} is not JSON", error.line()));
-    let reports = reports.and_then(|documents| documents.into_iter().map(report).collect::<Result<Vec<_>, _>>());
-    match reports {
-        Ok(reports) if reports.is_empty() => Err(named("it is empty".to_owned())),
-        Ok(reports) => Ok(reports),
-        Err(error) => Err(named(error)),
+impl Rank {
+    /// Of what only shows the failure.
+    fn shown(self) -> Self {
+        if self == Self::Explains { Self::Symptom } else { self }
     }
 }
 
-fn report(document: serde_json::Value) -> Result<Report, String> {
-    match document.get("schema").and_then(|schema| schema.as_str()) {
-        Some(SCHEMA | BEFORE) => {}
-        Some(other) => return Err(format!("its schema is \"{other}\"")),
-        None => return Err("it names no schema".to_owned()),
-    }
-    serde_json::from_value(document).map_err(|error| error.to_string())
+/// How two checks by this program differ, what may explain it first.
+pub(crate) fn between(a: &nssight_probes::Report, b: &nssight_probes::Report) -> Result<Vec<Difference>, String> {
+    let read = |it| serde_json::to_value(it).map_err(|error| error.to_string()).and_then(report);
+    Ok(Comparison::of(&read(a)?, &read(b)?).differences)
 }
 
 impl Comparison {
@@ -242,6 +171,9 @@ impl Comparison {
             }
         }
         differences.sort_by_key(|difference| (difference.rank, difference.layer));
+        // One setting is told by the target and by every layer that uses it; the first of them ranks highest.
+        let mut told = BTreeSet::new();
+        differences.retain(|it| it.what == "result" || told.insert((it.a.clone(), it.b.clone())));
         Self { schema: "nssight/compare/1", a: side(a), b: side(b), joined: None, failing, differences }
     }
 }
@@ -345,7 +277,7 @@ fn layer(a: &Finding, b: &Finding, by: By, rank: Rank, differences: &mut Vec<Dif
     if state(a) != state(b) {
         // What was skipped says only that something before it failed.
         let skipped = a.status == Status::Skip || b.status == Status::Skip;
-        add(if skipped { Rank::Other } else { rank }, "result", None, state(a), state(b));
+        add(if skipped { Rank::Other } else { rank.shown() }, "result", None, state(a), state(b));
     }
     if a.status == Status::Skip || b.status == Status::Skip {
         return;
@@ -356,6 +288,7 @@ fn layer(a: &Finding, b: &Finding, by: By, rank: Rank, differences: &mut Vec<Dif
     for key in keys.iter().filter(told).copied() {
         let value = |facts: &BTreeMap<String, String>| facts.get(key).cloned().unwrap_or_else(|| "-".to_owned());
         if value(&one) != value(&other) {
+            let rank = if is_symptom(key, [(a, &one), (b, &other)]) { rank.shown() } else { rank };
             match by {
                 By::Id => add(rank, label(key), Some(key), value(&one), value(&other)),
                 By::Label | By::CommonLabel => add(rank, key, None, value(&one), value(&other)),
@@ -365,8 +298,24 @@ fn layer(a: &Finding, b: &Finding, by: By, rank: Rank, differences: &mut Vec<Dif
     let (short, long) = (a.duration_us.min(b.duration_us), a.duration_us.max(b.duration_us));
     if long >= SLOW && long >= short.saturating_mul(SLOWER) {
         let took = |it: &Finding| format!("{:.1} ms", it.duration_us as f64 / 1000.0);
-        add(rank, "time", None, took(a), took(b));
+        add(rank.shown(), "time", None, took(a), took(b));
     }
+}
+
+/// Whether only one side has this fact, and the cause of the failing one does not go by it: an alert, an error's code, an early end,
+/// and what is agreed where nothing ends early.
+fn is_symptom(key: &str, sides: [(&Finding, &BTreeMap<String, String>); 2]) -> bool {
+    let [(a, of_a), (b, of_b)] = sides;
+    let failing = match (a.status, b.status) {
+        _ if of_a.contains_key(key) && of_b.contains_key(key) => return false,
+        (Status::Fail, Status::Fail) => return false,
+        (Status::Fail, _) => a,
+        (_, Status::Fail) => b,
+        _ => return false,
+    };
+    let cause = failing.cause.as_deref().and_then(|cause| present(cause).parse::<Cause>().ok());
+    let weighs = |fact: FactId| cause.is_some_and(|cause| cause.entry().rules.weigh(fact));
+    FactId::of(key).is_some_and(|fact| !weighs(fact))
 }
 
 /// What a cause is called now.
@@ -397,6 +346,16 @@ fn facts(finding: &Finding, by: By) -> BTreeMap<String, String> {
     facts.into_iter().map(|(key, values)| (key, values.join("; "))).collect()
 }
 
+impl Difference {
+    /// What differs, and how it is on either side.
+    pub(crate) fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        let layer = self.layer.map(|layer| format!("{layer}, ")).unwrap_or_default();
+        terminal::item(out, &format!("{layer}{}", self.what))?;
+        terminal::paragraph(out, "      A  ", 9, &self.a)?;
+        terminal::paragraph(out, "      B  ", 9, &self.b)
+    }
+}
+
 fn human(out: &mut dyn Write, comparison: &Comparison, verbose: bool) -> io::Result<()> {
     let rows = [("A", &comparison.a), ("B", &comparison.b)].map(|(name, side)| {
         let layer = side.layer.map(|layer| format!(" {layer}")).unwrap_or_default();
@@ -412,6 +371,7 @@ fn human(out: &mut dyn Write, comparison: &Comparison, verbose: bool) -> io::Res
     let sections = [
         (Rank::Explains, "What may explain it"),
         (Rank::Related, "Related settings that differ"),
+        (Rank::Symptom, "How the failure shows"),
         (Rank::Other, "What else differs"),
     ];
     for (rank, title) in sections {
@@ -420,16 +380,12 @@ fn human(out: &mut dyn Write, comparison: &Comparison, verbose: bool) -> io::Res
             continue;
         }
         writeln!(out, "\n{}", title.bold())?;
-        if rank == Rank::Other && !verbose && comparison.failing.is_some() {
-            terminal::item(out, &format!("{} more differences; -v shows them", found.len()))?;
+        if matches!(rank, Rank::Symptom | Rank::Other) && !verbose && comparison.failing.is_some() {
+            let differences = if found.len() == 1 { "difference" } else { "differences" };
+            terminal::item(out, &format!("{} {differences}; -v shows them", found.len()))?;
             continue;
         }
-        for difference in found {
-            let layer = difference.layer.map(|layer| format!("{layer}, ")).unwrap_or_default();
-            terminal::item(out, &format!("{layer}{}", difference.what))?;
-            terminal::paragraph(out, "      A  ", 9, &difference.a)?;
-            terminal::paragraph(out, "      B  ", 9, &difference.b)?;
-        }
+        found.into_iter().try_for_each(|difference| difference.human(out))?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nssight_diagnosis::{Cause, Finding, Layer};
@@ -15,11 +16,13 @@ use nssight_reports::sink::Sink;
 use nssight_reports::terminal;
 use nssight_reports::terminal::Kind;
 use nssight_runner::passwords::Passwords;
-use nssight_runner::walk::{self, Watcher};
-use nssight_runner::{copies, worker};
+use nssight_runner::stop::Stop;
+use nssight_runner::walk::{self, Next, Tries, Watcher};
+use nssight_runner::worker;
 
 use crate::cli::{DiagnoseOptions, Format, OutputOptions};
-use crate::{exit, settings};
+use crate::signals::Interrupted;
+use crate::{exit, repeat, settings};
 
 /// What is to be walked; an exit code where that is all: the command line cannot be carried out, or nothing is to be done.
 pub(crate) fn plan(options: &DiagnoseOptions) -> Result<Plan, ExitCode> {
@@ -33,8 +36,6 @@ pub(crate) fn plan(options: &DiagnoseOptions) -> Result<Plan, ExitCode> {
 
 pub(crate) fn run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
     worker::protect();
-    // Without it a copy of the database may wait for the next start.
-    let _ = copies::clear_on_signals(&copies::ENDING);
     match settings::of_walk(&options.walked, plan) {
         Ok((settings, passwords)) => report(&settings, passwords, plan, options),
         Err(error) => exit::usage_in(options.output.format, error),
@@ -43,16 +44,33 @@ pub(crate) fn run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
 
 /// Walks, reports, and gives the exit code.
 fn report(settings: &Settings, passwords: Passwords, plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
+    let config = options.walked.config();
+    if let Some(times) = options.repeat {
+        let name = name(&walk::summary(Some(settings), plan), config);
+        return repeat::run(&repeat::Target { name: &name, settings, plan }, &passwords, times, &options.output);
+    }
     let mut output = match Output::open(&options.output) {
         Ok(output) => output,
         Err(error) => return exit::usage_in(options.output.format, error),
     };
     let started = Instant::now();
-    let (report, tries) = walk::with_retries(settings, plan, passwords, options.walked.walk.retries, &mut output);
-    let name = name(&report.target, options.walked.config());
-    let subject = Subject { name, labels: BTreeMap::new(), report, tries, duration: started.elapsed() };
+    let stop = Arc::new(Stop::default());
+    let ended = stop.clone();
+    let interrupted = match Interrupted::watch(move || ended.stop()) {
+        Ok(interrupted) => interrupted,
+        Err(error) => return exit::failed(&error),
+    };
+    let tries = Tries { retries: options.walked.walk.retries, wait: options.wait };
+    let (report, tries) = walk::with_retries(settings, plan, passwords, tries, &stop, &mut output);
+    interrupted.over();
+    let name = name(&report.target, config);
+    let subject =
+        Subject { name, labels: BTreeMap::new(), report, tries, duration: started.elapsed(), written_at: None };
     let subjects = [subject];
-    let code = exit::of(&subjects, options.output.format, options.output.strict);
+    let code = match interrupted.code().filter(|_| options.output.format != Format::Nagios) {
+        Some(code) => ExitCode::from(code),
+        None => exit::of(&subjects, options.output.format, options.output.strict),
+    };
     match output.finish(&subjects, options.why_not) {
         Ok(()) => code,
         // A reader that went away has seen what it wanted.
@@ -88,7 +106,7 @@ fn dry_run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
 }
 
 /// How what a format writes is kept from a terminal.
-fn kind(format: Format) -> Kind {
+pub(crate) fn kind(format: Format) -> Kind {
     if format == Format::Json { Kind::Json } else { Kind::Text }
 }
 
@@ -161,11 +179,22 @@ impl Watcher for Output {
         }
     }
 
+    fn waiting(&mut self, layer: Layer, elapsed: Duration, at_most: Duration) {
+        if self.shows_progress {
+            let text = human::still(layer, elapsed, at_most);
+            let _ = write!(self.sink, "{text}").and_then(|()| self.sink.flush());
+        }
+    }
+
     /// A line between two tries, for a reader who watches.
-    fn again(&mut self, spacing: Duration, number: u32, retries: u32) {
+    fn again(&mut self, spacing: Duration, which: Next) {
         if self.format == Format::Human && matches!(self.detail, Detail::Normal | Detail::Verbose) {
             let seconds = spacing.as_secs();
-            let _ = writeln!(self.sink, "\ntrying again in {seconds} s ({number} of {retries})\n");
+            let which = match which {
+                Next::Retry { number, of } => format!("{number} of {of}"),
+                Next::Waiting(left) => format!("waiting for {} s more", left.as_secs()),
+            };
+            let _ = writeln!(self.sink, "\ntrying again in {seconds} s ({which})\n");
         }
     }
 }

@@ -4,10 +4,10 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
+use common::yaml::{self, tool};
 use common::{Case, run};
 use nssight_fixtures::deployment::Deployment;
 use nssight_fixtures::fault::Change;
@@ -18,28 +18,9 @@ fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)
 }
 
-/// Runs a program that must be installed, with this on its standard input.
-fn tool(command: &mut Command, input: &str) -> Output {
-    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = child.unwrap_or_else(|error| panic!("{command:?} must be installed (make deps): {error}"));
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
-}
-
-/// The documents of a YAML file. Duplicate keys are errors here, as they are for a cluster.
+/// The documents of a shipped YAML file.
 fn yaml(name: &str) -> Vec<Value> {
-    const READ: &str = r#"
-import json, sys, yaml
-class Strict(yaml.SafeLoader):
-    def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key) for key, _ in node.value]
-        assert len(keys) == len(set(keys)), f"a key twice at {node.start_mark}"
-        return super().construct_mapping(node, deep)
-json.dump(list(yaml.load_all(sys.stdin, Strict)), sys.stdout)
-"#;
-    let output = tool(Command::new("python3").args(["-c", READ]), &fs::read_to_string(shipped(name)).unwrap());
-    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    yaml::documents(&shipped(name))
 }
 
 /// Every value under this key, at any depth.

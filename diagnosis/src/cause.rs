@@ -218,6 +218,13 @@ pub enum Condition {
     Layer(&'static [Layer]),
 }
 
+impl Condition {
+    /// Whether it is about this fact.
+    pub fn is_about(&self, fact: FactId) -> bool {
+        matches!(self, Self::Fact(id, _) | Self::Told(id) if *id == fact)
+    }
+}
+
 /// How strongly facts speak for a cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Grade {
@@ -306,6 +313,14 @@ pub struct Rules {
     pub proved_by: &'static [Block],
     /// How to tell it from others.
     pub tell_apart: &'static [SeeAlso],
+}
+
+impl Rules {
+    /// Whether this fact speaks for the cause or against it: what does not is only seen when the cause shows.
+    pub fn weigh(&self, fact: FactId) -> bool {
+        let blocks = self.excluded_by.iter().chain(self.supported_by).chain(self.proved_by);
+        self.needs.iter().chain(blocks.flat_map(|block| block.facts)).any(|condition| condition.is_about(fact))
+    }
 }
 
 include!(concat!(env!("OUT_DIR"), "/causes.rs"));

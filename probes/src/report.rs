@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::certificates::SeenCertificate;
 use crate::expiry::Urgency;
-use crate::target::{NamedHop, TargetSummary};
+use crate::target::{NamedHop, Setting, TargetSummary};
 use crate::wire::WireEvent;
-use nssight_diagnosis::{Finding, Status, Verdict};
+use nssight_diagnosis::{Finding, Layer, Status, Verdict};
 
 /// The schema's name.
 pub const SCHEMA: &str = "nssight/report/2";
@@ -90,4 +90,40 @@ pub struct Subject {
     pub tries: u32,
     /// From the first try's begin to the last one's end.
     pub duration: Duration,
+    /// Where the target is written, if that is in a file.
+    pub written_at: Option<Place>,
+}
+
+/// A place in a file of text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file's path as it was given.
+    pub file: String,
+    /// From 1 on; none for the whole file.
+    pub line: Option<usize>,
+}
+
+impl Subject {
+    /// What to look at for what this layer says: the line of the setting that the layer goes by, or else where the target is
+    /// written, or the configuration.
+    pub fn place(&self, layer: Option<Layer>) -> Option<Place> {
+        let target = &self.report.target;
+        let of = |setting: &Option<Setting<String>>| setting.as_ref().map(|setting| setting.origin.clone());
+        let origin = match layer {
+            Some(Layer::NssDb) => of(&target.database),
+            Some(Layer::Credentials | Layer::Certificate) => of(&target.nickname).or(of(&target.certificate_file)),
+            Some(Layer::PrivateKey) => of(&target.key_file).or(of(&target.nickname)),
+            Some(Layer::Password) => Some(target.password_source.clone()),
+            Some(Layer::Resolve | Layer::Tcp | Layer::OuterHandshake | Layer::Bridge) => of(&target.bridge),
+            Some(Layer::InnerHandshake) => of(&target.server),
+            Some(Layer::Request) => of(&target.user),
+            _ => None,
+        };
+        let line = |file: &String| {
+            let (_, line) = origin.as_deref()?.rsplit_once(&format!("{file}:"))?;
+            Some(Place { file: file.clone(), line: Some(line.parse().ok()?) })
+        };
+        let whole = || target.config_files.last().map(|file| Place { file: file.clone(), line: None });
+        target.config_files.iter().find_map(line).or_else(|| self.written_at.clone()).or_else(whole)
+    }
 }

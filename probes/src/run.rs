@@ -21,6 +21,8 @@ const WORTH_A_TRY: Duration = Duration::from_millis(500);
 pub trait Observer {
     /// A layer is about to be entered. Said before anything is done in it, so that a crash has a place.
     fn entering(&mut self, layer: Layer);
+    /// A layer has taken this long, of the time that it may take.
+    fn waiting(&mut self, _layer: Layer, _for: Duration, _at_most: Duration) {}
     /// A layer is done.
     fn found(&mut self, finding: &Finding);
     /// Something was seen on the wire.

@@ -18,6 +18,12 @@ pub fn is_worth_it(report: &Report) -> bool {
     verdict.status == Outcome::Fail && verdict.cause.is_some_and(|cause| judge::may_pass(cause, facts))
 }
 
+/// The later of two tries, which is the state of a target that is waited for, with the connections of both.
+pub fn latest(first: &Report, mut next: Report) -> Report {
+    next.connections_opened += first.connections_opened;
+    next
+}
+
 /// What two tries prove together. The findings and the wire are those of the later one, unless that one could not finish, and
 /// so are the certificates as far as it came.
 pub fn combine(mut first: Report, mut next: Report) -> Report {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::process::Child;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -11,6 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 #[derive(Default)]
 pub struct Stop {
     state: Mutex<State>,
+    changed: Condvar,
 }
 
 #[derive(Default)]
@@ -29,6 +31,13 @@ impl Stop {
         for worker in state.workers.values() {
             let _ = pidfd_send_signal(worker, Signal::KILL);
         }
+        self.changed.notify_all();
+    }
+
+    /// Waits so long, or until it is stopped.
+    pub fn rest(&self, time: Duration) {
+        let waited = self.changed.wait_timeout_while(self.state(), time, |state| !state.stopped);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Whether it was stopped.

@@ -28,6 +28,8 @@ const ASKS_TO_END: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 const BETWEEN_LAYERS: Duration = Duration::from_secs(10);
 /// A walk with a deadline ends by itself this long before it.
 const ORDERLY: Duration = Duration::from_millis(500);
+/// A layer that is waited for is told of so often.
+const TICK: Duration = Duration::from_secs(1);
 /// And is cut this much after it: on a busy host its last word is under way then.
 const LAST_WORD: Duration = Duration::from_millis(300);
 
@@ -43,6 +45,11 @@ pub struct Limits<'a> {
 }
 
 impl Limits<'_> {
+    /// Whether it was ended from outside.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.is_some_and(Stop::is_stopped)
+    }
+
     /// Time left.
     pub fn left(&self) -> Option<Duration> {
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
@@ -165,7 +172,18 @@ impl Supervised {
         loop {
             let usual = if self.current.is_some() { target.timeout + GRACE } else { BETWEEN_LAYERS };
             let patience = limits.left().map_or(usual, |left| (left + LAST_WORD).min(usual));
-            let heard = worker.messages.recv_timeout(patience);
+            let since = Instant::now();
+            let heard = loop {
+                let left = patience.saturating_sub(since.elapsed());
+                match worker.messages.recv_timeout(left.min(TICK)) {
+                    Err(RecvTimeoutError::Timeout) if since.elapsed() < patience => {
+                        if let Some((layer, entered)) = self.current {
+                            observer.waiting(layer, entered.elapsed(), target.timeout);
+                        }
+                    }
+                    heard => break heard,
+                }
+            };
             silent &= heard.is_err();
             match heard {
                 Ok(Message::Entering(layer)) => {
@@ -187,6 +205,11 @@ impl Supervised {
                         let finding = if patience < usual { self.cut() } else { self.hung(patience) };
                         self.take(finding, observer);
                     }
+                    return End::Gone;
+                }
+                Err(RecvTimeoutError::Disconnected) if limits.is_stopped() => {
+                    let finding = self.interrupted(None);
+                    self.take(finding, observer);
                     return End::Gone;
                 }
                 Err(RecvTimeoutError::Disconnected) if silent => return End::Silent,
@@ -243,10 +266,7 @@ impl Supervised {
         let (layer, took) = self.place();
         let (status, said) = worker.last_words();
         if let Some(number) = status.and_then(|status| status.signal()).filter(|number| ASKS_TO_END.contains(number)) {
-            let how = format!("was ended by signal {}", signal_name(number));
-            let notes = Notes::default().with(fact::ToolState::Interrupted).with(fact::TOOL_ENDED_BY.text(&how));
-            let summary = format!("the walk was interrupted in {layer}: the worker {how}");
-            return notes.fail(signal::INTERRUPTED, summary).into_finding(layer, took);
+            return self.interrupted(Some(number));
         }
         let how = match status.map(|status| (status.signal(), status.code())) {
             Some((Some(signal), _)) => format!("was ended by signal {}", signal_name(signal)),
@@ -259,6 +279,19 @@ impl Supervised {
         }
         let summary = format!("the worker {how} in {layer}");
         notes.fail(signal::TOOL_CRASHED, summary).into_finding(layer, took)
+    }
+
+    /// Somebody ended the check: through the whole of nssight, or by a signal to the worker.
+    fn interrupted(&self, number: Option<i32>) -> Finding {
+        let (layer, took) = self.place();
+        let mut notes = Notes::default().with(fact::ToolState::Interrupted);
+        let mut summary = format!("the check was interrupted in {layer}");
+        if let Some(number) = number {
+            let how = format!("was ended by signal {}", signal_name(number));
+            summary += &format!(": the worker {how}");
+            notes.put(fact::TOOL_ENDED_BY.text(how));
+        }
+        notes.fail(signal::INTERRUPTED, summary).into_finding(layer, took)
     }
 
     /// The layers that the worker never came to.

@@ -1,8 +1,9 @@
 //! One walk from the configuration to the verdict: `config` here, the rest in a worker, tried again where that may help.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nssight_diagnosis::verdict::diagnose;
+use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{Finding, Layer};
 use nssight_probes::expiry::{self, Thresholds};
 use nssight_probes::report::{self as schema, Report};
@@ -14,6 +15,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::crew::Spare;
 use crate::passwords::Passwords;
+use crate::stop::Stop;
 use crate::supervisor::{self, Limits};
 use crate::{copies, retries, tool};
 
@@ -24,10 +26,35 @@ const EVENTS_AT_MOST: usize = 2000;
 pub trait Watcher {
     /// A layer is about to be entered.
     fn entering(&mut self, _layer: Layer) {}
+    /// A layer has taken this long, of the time that it may take.
+    fn waiting(&mut self, _layer: Layer, _for: Duration, _at_most: Duration) {}
     /// A layer is done, and judged.
     fn found(&mut self, _finding: &Finding) {}
-    /// Another try follows after `spacing`, the `number`th of at most `retries`.
-    fn again(&mut self, _spacing: Duration, _number: u32, _retries: u32) {}
+    /// Another try follows after this time.
+    fn again(&mut self, _spacing: Duration, _which: Next) {}
+}
+
+/// Why another try follows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// The `number`th of at most `of` retries.
+    Retry {
+        /// From 1 on.
+        number: u32,
+        /// How many there may be.
+        of: u32,
+    },
+    /// The target is waited for, so much longer at most.
+    Waiting(Duration),
+}
+
+/// What is tried again.
+#[derive(Clone, Copy, Default)]
+pub struct Tries {
+    /// How often a failure that may pass by itself is tried again.
+    pub retries: u32,
+    /// How long whatever fails is tried again.
+    pub wait: Option<Duration>,
 }
 
 /// Nobody watches.
@@ -40,29 +67,45 @@ pub fn with_retries(
     settings: &Settings,
     plan: &Plan,
     passwords: Passwords,
-    retries: u32,
+    tries: Tries,
+    stop: &Stop,
     watcher: &mut dyn Watcher,
 ) -> (Report, u32) {
+    let (began, limits) = (Instant::now(), Limits { stop: Some(stop), ..Limits::default() });
     // Kept only for another try: without one, the worker has the only copy.
-    let spare = (retries > 0).then(|| passwords.again());
-    let mut report = once(settings, plan, passwords, &Limits::default(), None, watcher);
-    for number in 1..=retries {
-        let Some(passwords) = spare.as_ref().map(Passwords::again).filter(|_| retries::is_worth_it(&report)) else {
+    let spare = (tries.retries > 0 || tries.wait.is_some()).then(|| passwords.again());
+    let mut report = once(settings, plan, passwords, &limits, None, watcher);
+    let mut number = 1;
+    loop {
+        let left = tries.wait.map(|wait| wait.saturating_sub(began.elapsed()));
+        // A target that cannot be made out does not change: what names it was read before.
+        let waits = settings.target.is_ok() && report.verdict.status != Outcome::Pass;
+        let next = match left.filter(|left| waits && *left > retries::SPACING) {
+            Some(left) => Next::Waiting(left),
+            None if number <= tries.retries && retries::is_worth_it(&report) => {
+                Next::Retry { number, of: tries.retries }
+            }
+            None => return (report, number),
+        };
+        watcher.again(retries::SPACING, next);
+        stop.rest(retries::SPACING);
+        let Some(passwords) = spare.as_ref().map(Passwords::again).filter(|_| !stop.is_stopped()) else {
             return (report, number);
         };
-        watcher.again(retries::SPACING, number, retries);
-        std::thread::sleep(retries::SPACING);
-        let next = once(settings, plan, passwords, &Limits::default(), None, watcher);
-        report = retries::combine(report, next);
+        let later = once(settings, plan, passwords, &limits, None, watcher);
+        report = match next {
+            Next::Retry { .. } => retries::combine(report, later),
+            Next::Waiting(_) => retries::latest(&report, later),
+        };
+        number += 1;
     }
-    (report, retries + 1)
 }
 
 /// A walk whose report is for another document: nothing is shown on the way.
 pub fn quietly(settings: &Settings, plan: &Plan, passwords: Passwords, retries: u32) -> Report {
     // Without it a copy of the database may wait for the next start.
     let _ = copies::clear_on_signals(&copies::ENDING);
-    with_retries(settings, plan, passwords, retries, &mut Nobody).0
+    with_retries(settings, plan, passwords, Tries { retries, wait: None }, &Stop::default(), &mut Nobody).0
 }
 
 /// One walk within limits, by a worker that is kept for the next if there is a place for it.
@@ -154,6 +197,10 @@ struct Seen<'a> {
 impl Observer for Seen<'_> {
     fn entering(&mut self, layer: Layer) {
         self.watcher.entering(layer);
+    }
+
+    fn waiting(&mut self, layer: Layer, elapsed: Duration, at_most: Duration) {
+        self.watcher.waiting(layer, elapsed, at_most);
     }
 
     fn found(&mut self, finding: &Finding) {

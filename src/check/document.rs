@@ -79,7 +79,7 @@ pub(crate) struct Summary {
     fail: usize,
     /// nssight itself could not finish.
     inconclusive: usize,
-    /// Never begun, or not finished: after `--fail-fast`, or on a signal.
+    /// Never begun: after `--fail-fast`, or on a signal.
     not_walked: usize,
     /// The signal that ended the run, if one did.
     interrupted: Option<String>,

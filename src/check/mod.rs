@@ -4,7 +4,6 @@ mod document;
 mod human;
 mod results;
 mod select;
-mod signals;
 mod tally;
 
 use std::collections::BTreeMap;
@@ -21,15 +20,15 @@ use nssight_runner::crew::Spare;
 use nssight_runner::stop::Stop;
 use nssight_runner::targets::{self, CheckTarget, Told, Tries, Waiting};
 use nssight_runner::turns::{Job, Turns};
-use nssight_runner::{copies, worker};
+use nssight_runner::worker;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub(crate) use document::Output;
 
 use crate::cli::{CheckFormat, CheckOptions, Format};
 use crate::exit;
+use crate::signals::Interrupted;
 use results::Results;
-use signals::{Interrupted, Signals};
 
 /// Three pipes with two ends while a worker starts, its process, and a file that is read meanwhile.
 const DESCRIPTORS_A_JOB: usize = 10;
@@ -51,9 +50,19 @@ pub(crate) fn run(options: &CheckOptions) -> ExitCode {
         Ok(results) => results,
         Err(error) => return exit::usage_in(format(options), error),
     };
-    let interrupted = Interrupted::default();
-    let walked = walk(targets, options, &interrupted, &mut results);
+    let (turns, stop) = (Arc::new(Turns::of(jobs_of(targets))), Arc::new(Stop::default()));
+    let ended = (turns.clone(), stop.clone());
+    let interrupted = match Interrupted::watch(move || {
+        ended.0.close();
+        ended.1.stop();
+    }) {
+        Ok(interrupted) => interrupted,
+        Err(error) => return exit::failed(&error),
+    };
+    let walked = walk(&turns, &stop, options, &mut results);
+    interrupted.over();
     results.tally.interrupted = interrupted.name();
+    let walked = walked.and_then(|()| results.put_the_rest());
     let code = results.code(&interrupted, options.output.strict);
     match walked.and_then(|()| results.finish()) {
         Ok(()) => code,
@@ -72,28 +81,17 @@ fn format(options: &CheckOptions) -> Format {
 
 /// Walks all targets and hands the results on as they come.
 fn walk(
-    targets: Vec<CheckTarget>,
+    turns: &Turns<Waiting<usize>>,
+    stop: &Stop,
     options: &CheckOptions,
-    interrupted: &Interrupted,
     results: &mut Results<'_>,
 ) -> io::Result<()> {
-    let (stop, signals) = (Stop::default(), Signals::new()?);
-    copies::clear_on_signals(&[copies::HANGUP, copies::QUIT])?;
-    let handle = signals.handle();
     let jobs = options.walks.jobs.map(usize::from);
     let jobs = jobs.or_else(|| thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-    let hands = jobs.min(targets.len());
+    let hands = jobs.min(results.tally.targets);
     room_for(jobs);
-    let turns = Turns::of(jobs_of(targets));
-    let (turns, stop) = (&turns, &stop);
     thread::scope(|scope| {
         let spawn = || thread::Builder::new().name("check".to_owned());
-        spawn().spawn_scoped(scope, move || {
-            signals.watch(interrupted, || {
-                turns.close();
-                stop.stop();
-            });
-        })?;
         // A slow reader holds the walks back; results do not pile up.
         let (sender, receiver) = mpsc::sync_channel(jobs);
         let mut missing = Ok(());
@@ -118,7 +116,6 @@ fn walk(
             turns.close();
             stop.stop();
         }
-        handle.close();
         taken
     })
 }
@@ -153,6 +150,11 @@ struct Handed<'a> {
 }
 
 impl Told<usize> for Handed<'_> {
+    fn interrupted(&self, index: usize, subject: Subject) {
+        // Nobody may want to know it any more.
+        let _ = self.sender.send((index, subject));
+    }
+
     fn done(&self, index: usize, subject: Subject) -> bool {
         // Before this hand is free for another target.
         if self.fail_fast && subject.report.verdict.status == Outcome::Fail {

@@ -1,8 +1,10 @@
 //! Where results go as they come: to a person, line by line, or into a document at the end. No more is kept of them than
 //! the format needs.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nssight_diagnosis::vocabulary::Outcome;
@@ -14,13 +16,15 @@ use nssight_reports::terminal;
 
 use super::document::{self, Output, Summary, TargetLine};
 use super::human::Layout;
-use super::signals::Interrupted;
 use super::tally::Tally;
 use crate::cli::{CheckFormat, CheckOutputOptions, Format};
 use crate::exit;
+use crate::signals::Interrupted;
 
 /// The bar with what came so far.
-const BAR: &str = "{bar:30} {pos}/{len}  {wide_msg}";
+const BAR: &str = "{bar:30} {pos}/{len}  {elapsed}  {wide_msg}";
+/// How often the bar's clock goes on while nothing else does.
+const TICK: Duration = Duration::from_secs(1);
 
 /// The results of a run.
 pub(super) struct Results<'a> {
@@ -29,6 +33,8 @@ pub(super) struct Results<'a> {
     /// Names of all targets, in the order of the file.
     names: &'a [String],
     pub(super) tally: Tally,
+    /// Where results come in the order of the file.
+    order: Option<InOrder>,
     /// For a document at the end.
     kept: Vec<Option<Subject>>,
     layout: Layout,
@@ -37,6 +43,13 @@ pub(super) struct Results<'a> {
     /// Whether anything is shown before the end.
     quiet: bool,
     progress: Progress,
+}
+
+/// Results that came before their turn.
+#[derive(Default)]
+struct InOrder {
+    next: usize,
+    early: BTreeMap<usize, Subject>,
 }
 
 /// What is shown while walks are under way.
@@ -76,6 +89,7 @@ impl<'a> Results<'a> {
             format: options.format,
             names,
             tally: Tally::of(names.len()),
+            order: options.in_order.then(InOrder::default),
             kept: Vec::new(),
             layout: Layout::of(names, width, options.verbose),
             shows_all: options.verbose || !on_terminal,
@@ -86,6 +100,19 @@ impl<'a> Results<'a> {
 
     /// Takes the result of the target at this place in the file.
     pub(super) fn take(&mut self, index: usize, subject: Subject) -> io::Result<()> {
+        let Some(order) = &mut self.order else { return self.put(index, subject) };
+        order.early.insert(index, subject);
+        while let Some(order) = &mut self.order
+            && let Some(subject) = order.early.remove(&order.next)
+        {
+            let index = order.next;
+            order.next += 1;
+            self.put(index, subject)?;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, index: usize, subject: Subject) -> io::Result<()> {
         self.tally.add(index, &subject);
         self.show(&subject);
         match self.format {
@@ -147,6 +174,12 @@ impl<'a> Results<'a> {
         self.out.keep()
     }
 
+    /// Those behind one that was never checked.
+    pub(super) fn put_the_rest(&mut self) -> io::Result<()> {
+        let rest = self.order.take().map(|order| order.early).unwrap_or_default();
+        rest.into_iter().try_for_each(|(index, subject)| self.put(index, subject))
+    }
+
     /// A line, in one piece and at once: somebody reads along.
     fn say(&mut self, line: &[u8]) -> io::Result<()> {
         let out = &mut self.out;
@@ -179,6 +212,7 @@ impl<'a> Results<'a> {
 
 fn bar(length: usize) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::stderr());
+    bar.enable_steady_tick(TICK);
     // The template is a constant; without it the bar's own is used.
     match ProgressStyle::with_template(BAR) {
         Ok(style) => bar.with_style(style),

@@ -83,5 +83,6 @@ fn apply(target: &mut CheckTarget, options: &CheckWalkOptions) {
     target.deadline = options.deadline.unwrap_or(target.deadline);
     target.retries = options.retries.unwrap_or(target.retries);
     target.retry_spacing = options.retry_spacing.unwrap_or(target.retry_spacing);
+    target.wait = options.wait;
     target.overrides.load_modules |= options.load_modules;
 }

@@ -60,6 +60,9 @@ pub(crate) struct CheckWalkOptions {
     /// Time between two tries [default: the value in the file, or 5]
     #[arg(long, value_name = "SECONDS", value_parser = spacing)]
     pub(crate) retry_spacing: Option<Duration>,
+    /// Check each target again until it passes, for at most this long
+    #[arg(long, value_name = "SECONDS", value_parser = super::wait, conflicts_with = "retries")]
+    pub(crate) wait: Option<Duration>,
     /// As root, load the PKCS#11 modules that a database names even if another user can change that list
     #[arg(long)]
     pub(crate) load_modules: bool,
@@ -87,6 +90,9 @@ pub(crate) struct CheckOutputOptions {
     /// Whether to use colors
     #[arg(long, value_enum, default_value_t = Colour::Auto)]
     pub(crate) color: Colour,
+    /// Print results in the order of the file, not as they come
+    #[arg(long)]
+    pub(crate) in_order: bool,
     /// Exit with 1 for warnings and flaky targets too
     #[arg(long)]
     pub(crate) strict: bool,

@@ -51,6 +51,8 @@ pub(crate) struct SchemaOptions {
 pub(crate) enum Document {
     /// nssight/report/2, of `nssight diagnose`
     Report,
+    /// nssight/repeat/1, of `nssight diagnose --repeat`
+    Repeat,
     /// nssight/check/1, of `nssight check`: the document, and each line of ndjson
     Check,
     /// nssight/db-inspect/1, of `nssight db inspect`

@@ -121,13 +121,20 @@ pub(crate) struct DiagnoseOptions {
     pub(crate) walked: WalkedOptions,
     #[command(flatten)]
     pub(crate) output: OutputOptions,
+    /// Check again until the target passes, for at most this long; each check opens one connection
+    #[arg(long, value_name = "SECONDS", value_parser = wait, help_heading = "Checks", hide_short_help = true)]
+    pub(crate) wait: Option<Duration>,
+    /// Check N times, 2 s apart, and report the success rate and what differs; each check opens one connection
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=200), help_heading = "Checks",
+        conflicts_with_all = ["wait", "retries", "why_not"], hide_short_help = true)]
+    pub(crate) repeat: Option<u32>,
     /// Also say why this cause is not the verdict
     #[arg(long, value_name = "CAUSE", hide_short_help = true)]
     pub(crate) why_not: Option<Cause>,
     /// First run this program under trace, with all arguments that follow, and report the first difference from the check. The
     /// program opens its own connections
     #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true, help_heading = "Checks",
-        conflicts_with_all = ["password_stdin", "admin_password_stdin"], hide_short_help = true)]
+        conflicts_with_all = ["password_stdin", "admin_password_stdin", "wait", "repeat"], hide_short_help = true)]
     pub(crate) trace_against: Vec<OsString>,
 }
 
@@ -138,6 +145,11 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     number_of_seconds(text, 0.05, 3600.0)
+}
+
+/// How long something is waited for.
+fn wait(text: &str) -> Result<Duration, String> {
+    number_of_seconds(text, 1.0, 86_400.0)
 }
 
 /// A number of seconds, or a duration with units such as `1m30s`.

@@ -178,8 +178,8 @@ pub(crate) struct WalkOptions {
     #[arg(long, value_name = "N", default_value_t = 0, hide_short_help = true)]
     pub(crate) retries: u32,
     /// Connect even from a server or bridge host, or to a port meant for servers; this can disturb a running bridge
-    #[arg(long, hide_short_help = true)]
-    pub(crate) connect: bool,
+    #[arg(long, alias = "connect", hide_short_help = true)]
+    pub(crate) allow_disruption: bool,
     /// List the layers and the number of connections, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -288,7 +288,7 @@ impl WalkedOptions {
 
     /// What the command line says about the target.
     pub(crate) fn overrides(&self) -> Overrides {
-        let overrides = self.target.overrides(self.walk.connect);
+        let overrides = self.target.overrides(self.walk.allow_disruption);
         let peer = self.peer.as_ref();
         let bridge = peer.map(|peer| peer.endpoint.clone()).or(overrides.bridge);
         let starttls = overrides.starttls.or(peer.and_then(|peer| peer.starttls));

@@ -35,7 +35,7 @@ fn run(job: &Job<'_>, words: Vec<OsString>, mut attempt: Attempt) -> io::Result<
     let target = job.target;
     let mut command = Command::new("/proc/self/exe");
     command.args(["diagnose", "--until", "outer-handshake", "--format", "json"]).args(words);
-    command.args(["--timeout", &target.timeout.as_secs_f64().to_string(), "--connect"]);
+    command.args(["--timeout", &target.timeout.as_secs_f64().to_string(), "--allow-disruption"]);
     command.args(["--tls-min", &target.tls.value.0.to_string(), "--tls-max", &target.tls.value.1.to_string()]);
     command.args(target.load_modules.then_some("--load-modules"));
     if let Some(nickname) = target.nickname() {

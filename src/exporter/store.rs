@@ -157,6 +157,7 @@ fn load(path: &Path, name: &str) -> io::Result<Walked> {
         report: kept.report,
         tries: kept.tries,
         duration: Duration::from_nanos(kept.duration_ns),
+        written_at: None,
     };
     Ok(Walked::of(subject, ended, kept.remembered))
 }

@@ -298,6 +298,7 @@ pub mod servers;
 pub mod siguldry;
 pub mod situation;
 pub mod trace;
+pub mod yaml;
 
 /// As [`run`], and holds nssight to leaving a directory as it was.
 pub fn run_beside(command: &mut Command, directory: &Path) -> Run {

@@ -47,7 +47,7 @@ pub struct Overrides {
     pub tls_min: Option<TlsVersion>,
     /// `--tls-max`
     pub tls_max: Option<TlsVersion>,
-    /// `--connect`
+    /// `--allow-disruption`
     pub connect: bool,
     /// `--load-modules`
     pub load_modules: bool,

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_probes::Report;
 use nssight_probes::expiry::Urgency;
-use nssight_probes::report::Subject;
+use nssight_probes::report::{Place, Subject};
 
 use super::markdown;
 use crate::terminal::printable;
@@ -36,22 +36,25 @@ pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
 
 fn annotate(subject: &Subject, out: &mut dyn Write) -> io::Result<()> {
     let report = &subject.report;
+    let place = |layer| subject.place(layer);
     let title = [&[Standing::of(report).word()][..], &words::place(report)].concat().join(" · ");
     let title = format!("{}: {title}", subject.name);
     match report.verdict.status {
-        Outcome::Fail | Outcome::Inconclusive => command(out, "error", &title, &message(report))?,
-        Outcome::Flaky => command(out, "warning", &title, &message(report))?,
+        Outcome::Fail | Outcome::Inconclusive => {
+            command(out, "error", &title, place(report.verdict.layer), &message(report))?
+        }
+        Outcome::Flaky => command(out, "warning", &title, place(report.verdict.layer), &message(report))?,
         Outcome::Pass => writeln!(out, "nssight: {}", inert(&format!("{title}: {}", report.verdict.summary)))?,
     }
     words::warnings(report).try_for_each(|finding| {
         let cause = finding.cause.map(|cause| format!(" · {}", cause.id())).unwrap_or_default();
         let title = format!("{}: warning · {}{cause}", subject.name, finding.layer);
-        command(out, "warning", &title, std::slice::from_ref(&finding.summary))
+        command(out, "warning", &title, place(Some(finding.layer)), std::slice::from_ref(&finding.summary))
     })?;
     words::expiring(report).try_for_each(|(urgency, text)| {
         let title = format!("{}: certificate expires soon", subject.name);
         let level = if urgency == Urgency::Critical { "error" } else { "warning" };
-        command(out, level, &title, &[text])
+        command(out, level, &title, place(None), &[text])
     })
 }
 
@@ -64,9 +67,19 @@ fn message(report: &Report) -> Vec<String> {
     [report.verdict.summary.clone()].into_iter().chain(remedies).chain(words::beside(report)).collect()
 }
 
-fn command(out: &mut dyn Write, name: &str, title: &str, message: &[String]) -> io::Result<()> {
+fn command(out: &mut dyn Write, name: &str, title: &str, place: Option<Place>, message: &[String]) -> io::Result<()> {
     let lines: Vec<String> = message.iter().map(|line| data(&printable(line))).collect();
-    writeln!(out, "::{name} title={}::{}", property(&printable(title)), lines.join("%0A"))
+    let place = place.map(|it| in_repository(&it)).unwrap_or_default();
+    writeln!(out, "::{name} {place}title={}::{}", property(&printable(title)), lines.join("%0A"))
+}
+
+/// The properties of a place; GitHub shows an annotation in a file where its path counts from the repository's root.
+fn in_repository(place: &Place) -> String {
+    let root = std::env::var("GITHUB_WORKSPACE").unwrap_or_default();
+    let file = place.file.strip_prefix(root.as_str()).unwrap_or(&place.file);
+    let file = if root.is_empty() { file } else { file.trim_start_matches('/') };
+    let line = place.line.map(|line| format!("line={line},")).unwrap_or_default();
+    format!("file={},{line}", property(&printable(file)))
 }
 
 fn data(text: &str) -> String {

@@ -1,6 +1,7 @@
 //! For a terminal: one line per layer as it completes, then the verdict, what to do, and the evidence.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use colored::{Color, Colorize};
 use comfy_table::{ContentArrangement, Table};
@@ -322,6 +323,12 @@ pub fn one_line(report: &Report) -> String {
 /// A layer is being walked; shown on a terminal only, and taken back when it completes.
 pub fn progress(layer: Layer) -> String {
     format!("  {:<LAYER_COLUMN$}…\r", layer.as_str())
+}
+
+/// It takes a while: so many seconds are over, of those that it may take.
+pub fn still(layer: Layer, elapsed: Duration, at_most: Duration) -> String {
+    let (elapsed, at_most) = (elapsed.as_secs(), at_most.as_secs_f64());
+    format!("  {:<LAYER_COLUMN$}… {elapsed} s of {at_most} s\r", layer.as_str())
 }
 
 fn sign(status: Status) -> (&'static str, Color) {

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use nssight_probes::expiry::Thresholds;
 use nssight_probes::files;
+use nssight_probes::report::Place;
 use nssight_probes::settings::{FileOverrides, Overrides, Request};
 use nssight_probes::target::PasswordSource;
 use nssight_probes::{Plan, Settings};
@@ -60,6 +61,10 @@ pub struct CheckTarget {
     pub retries: u32,
     /// Time between two tries.
     pub retry_spacing: Duration,
+    /// How long whatever fails is tried again; each try has the whole deadline then.
+    pub wait: Option<Duration>,
+    /// Where it is written in a targets file.
+    pub written_at: Option<Place>,
     /// Environment variables with passwords, of all targets of the file: no worker gets them.
     secret_variables: Arc<[String]>,
 }
@@ -100,8 +105,9 @@ impl TargetsFile {
         let mut lines: HashMap<String, usize> = HashMap::new();
         for entry in entries {
             let span = entry.span();
-            let target = file.target(entry, &defaults)?;
+            let mut target = file.target(entry, &defaults)?;
             let line = file::line(text, &span);
+            target.written_at = Some(Place { file: origin.to_owned(), line: Some(line) });
             if let Some(earlier) = lines.insert(target.name.clone(), line) {
                 let message = format!(
                     "the name {:?} is taken by the target of line {earlier}; give one of them another name",
@@ -161,6 +167,8 @@ impl CheckTarget {
             deadline: DEADLINE,
             retries: 0,
             retry_spacing: RETRY_SPACING,
+            wait: None,
+            written_at: None,
             secret_variables: Arc::default(),
         }
     }

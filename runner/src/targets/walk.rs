@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use nssight_diagnosis::fact::{Fact, fact};
 use nssight_diagnosis::signal::{Signal, signal};
 use nssight_diagnosis::verdict::{self, judge_last};
+use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{Finding, Layer, Notes, Status};
 use nssight_probes::Report;
 use nssight_probes::report::Subject;
@@ -28,6 +29,8 @@ pub type Waiting<T> = (Tries, T);
 pub trait Told<T> {
     /// A try of it begins.
     fn begins(&self, _tie: &mut T) {}
+    /// It was ended before its time, and this is how far it came.
+    fn interrupted(&self, _tie: T, _subject: Subject) {}
     /// This is what its tries gave together. False if nobody wants to know any more.
     fn done(&self, tie: T, subject: Subject) -> bool;
 }
@@ -38,7 +41,8 @@ pub fn work<T>(turns: &Turns<Waiting<T>>, stop: &Stop, mut spare: Option<Spare>,
     while let Some((turn, (mut tries, mut tie))) = turns.next() {
         told.begins(&mut tie);
         match tries.walk(stop, spare.as_mut()) {
-            _ if stop.is_stopped() => {}
+            Next::Done(subject) if stop.is_stopped() => told.interrupted(tie, *subject),
+            Next::Again(_) if stop.is_stopped() => {}
             Next::Again(spacing) => turn.again((tries, tie), Instant::now() + spacing),
             Next::Done(subject) => {
                 // Told before the turn is over.
@@ -78,7 +82,9 @@ impl Tries {
     fn walk(&mut self, stop: &Stop, spare: Option<&mut Spare>) -> Next {
         let target = self.target.clone();
         let started = *self.started.get_or_insert_with(Instant::now);
-        let deadline = started.checked_add(target.deadline);
+        // Whoever waits for a target gives every try its time.
+        let since = if target.wait.is_some() { Instant::now() } else { started };
+        let deadline = since.checked_add(target.deadline);
         let limits = Limits { deadline, stop: Some(stop), secret_variables: &target.secret_variables };
         if let Some(before) = self.before.take_if(|_| limits.left() == Some(Duration::ZERO)) {
             return self.done(before, started);
@@ -86,10 +92,19 @@ impl Tries {
         let mut report = once(&target, &limits, spare);
         self.made += 1;
         if let Some(before) = self.before.take() {
-            report = retries::combine(before, report);
+            report = match target.wait {
+                Some(_) => retries::latest(&before, report),
+                None => retries::combine(before, report),
+            };
+        }
+        let ready = report.verdict.status == Outcome::Pass;
+        let ended = stop.is_stopped();
+        if target.wait.is_some_and(|wait| !ready && !ended && started.elapsed() + target.retry_spacing < wait) {
+            self.before = Some(report);
+            return Next::Again(target.retry_spacing);
         }
         let in_time = limits.left().is_none_or(|left| left > target.retry_spacing);
-        if self.made <= target.retries && in_time && retries::is_worth_it(&report) {
+        if self.made <= target.retries && in_time && !ended && retries::is_worth_it(&report) {
             self.before = Some(report);
             return Next::Again(target.retry_spacing);
         }
@@ -97,8 +112,16 @@ impl Tries {
     }
 
     fn done(&self, report: Report, started: Instant) -> Next {
-        let (name, labels) = (self.target.name.clone(), self.target.labels.clone());
-        Next::Done(Box::new(Subject { name, labels, report, tries: self.made, duration: started.elapsed() }))
+        let CheckTarget { name, labels, written_at, .. } = &*self.target;
+        let (name, labels, written_at) = (name.clone(), labels.clone(), written_at.clone());
+        Next::Done(Box::new(Subject {
+            name,
+            labels,
+            report,
+            tries: self.made,
+            duration: started.elapsed(),
+            written_at,
+        }))
     }
 }
 

@@ -1,0 +1,68 @@
+//! Ctrl-C and its kin: running checks are ended, and what was found is reported.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::thread;
+
+use nssight_runner::copies;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// The signals that end a run, with their names. SIGHUP is not among them: under nohup(1) it is ignored, and stays so.
+const SIGNALS: [(i32, &str); 2] = [(SIGINT, "SIGINT"), (SIGTERM, "SIGTERM")];
+/// What a shell adds to a signal's number to make an exit code of it.
+const SHELL_BASE: i32 = 128;
+
+/// The signal that came, if one did.
+#[derive(Clone, Default)]
+pub(crate) struct Interrupted(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    signal: AtomicI32,
+    /// Nothing is left that could be ended in good order.
+    over: AtomicBool,
+}
+
+impl Interrupted {
+    /// Calls `stop` at the first signal. At the second, and at the first after [`Self::over`], the process ends at once:
+    /// somebody waits, and whatever the report is written to does not take it. A terminal that closes ends it, too.
+    ///
+    /// # Errors
+    /// Where no thread is to be had.
+    pub(crate) fn watch(stop: impl Fn() + Send + 'static) -> io::Result<Self> {
+        copies::clear_on_signals(&[copies::HANGUP, copies::QUIT])?;
+        let mut signals = Signals::new(SIGNALS.map(|(number, _)| number))?;
+        let interrupted = Self::default();
+        let told = interrupted.clone();
+        thread::Builder::new().name("interrupt".to_owned()).spawn(move || {
+            for signal in signals.forever() {
+                let earlier = told.0.signal.swap(signal, Ordering::SeqCst);
+                if earlier != 0 || told.0.over.load(Ordering::SeqCst) {
+                    copies::clear_before_the_end();
+                    std::process::exit(SHELL_BASE + signal);
+                }
+                stop();
+            }
+        })?;
+        Ok(interrupted)
+    }
+
+    /// From now on nothing is left to be ended: only the report is written.
+    pub(crate) fn over(&self) {
+        self.0.over.store(true, Ordering::SeqCst);
+    }
+
+    /// The exit code for it, as a shell would give it.
+    pub(crate) fn code(&self) -> Option<u8> {
+        let signal = self.0.signal.load(Ordering::SeqCst);
+        (signal != 0).then(|| u8::try_from(SHELL_BASE + signal).unwrap_or(u8::MAX))
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> Option<&'static str> {
+        let signal = self.0.signal.load(Ordering::SeqCst);
+        SIGNALS.iter().find(|(number, _)| *number == signal).map(|(_, name)| *name)
+    }
+}

@@ -12,7 +12,7 @@ use nssight_probes::expiry::Urgency;
 use nssight_probes::report::Subject;
 use nssight_probes::wire::{Session, Way};
 
-use crate::terminal::{self, printable, wrap};
+use crate::terminal::{self, columns_of, printable, wrap};
 use crate::words::{self, Standing};
 
 /// What the command line says of it.
@@ -142,6 +142,7 @@ impl<W: Write> Human<W> {
             _ => verdict.status.as_str().to_uppercase(),
         };
         let mut title = status.color(colour).bold().to_string();
+        let mut used = columns_of(&status);
         if verdict.status != Outcome::Pass {
             let confidence = verdict.cause.map(|_| verdict.confidence.to_string());
             let labelled = [
@@ -151,7 +152,14 @@ impl<W: Write> Human<W> {
                 ("confidence", confidence),
             ];
             for (label, word) in labelled.into_iter().filter_map(|(label, word)| Some((label, word?))) {
+                // A label and its word stay together.
+                let columns = columns_of(label) + 2 + columns_of(&word);
+                if used + 2 + columns > self.width {
+                    title += "\n";
+                    used = 0;
+                }
                 title += &format!("  {} {}", format!("{label}:").dimmed(), word.bold());
+                used += 2 + columns;
             }
         }
         writeln!(self.out, "{title}")

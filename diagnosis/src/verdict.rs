@@ -246,7 +246,7 @@ fn pass(findings: &[Finding], more: &[Fact], peer: Peer) -> Verdict {
     let warnings = findings.iter().filter(|finding| finding.status == Status::Warn).collect::<Vec<_>>();
     let last = findings.iter().rev().find(|finding| matches!(finding.status, Status::Pass | Status::Warn));
     let mut summary =
-        last.map_or("nothing was walked".to_owned(), |last| format!("every layer up to {} works", last.layer));
+        last.map_or("nothing was checked".to_owned(), |last| format!("every layer up to {} works", last.layer));
     let facts = || findings.iter().flat_map(|finding| &finding.facts).chain(more);
     let says = |wanted: Fact| facts().any(|fact| fact.id == wanted.id && fact.value == wanted.value);
     let shook_hands = last.is_some_and(|last| last.layer >= Layer::OuterHandshake);

@@ -11,7 +11,7 @@ use crate::walk::Probe;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// A layer without a probe.
-    #[error("the layer {0} is not part of this walk; the walk has {known}", known = known())]
+    #[error("the layer {0} is not part of this check; the check has {known}", known = known())]
     NoProbe(Layer),
     /// A layer that a server's own identity does not have.
     #[error(
@@ -21,7 +21,7 @@ pub enum PlanError {
     /// A TCP connection without the handshake that belongs to it.
     #[error(
         "tcp and outer-handshake share one connection, and a bare connect would be taken for a client by the bridge \
-         and break the next one: end the walk at resolve or at outer-handshake"
+         and break the next one: stop at resolve or at outer-handshake"
     )]
     BareConnect,
 }

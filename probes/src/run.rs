@@ -77,7 +77,7 @@ impl Walk<'_> {
         self.deadline = started + self.settings.timeout();
         if let Some(end) = self.end {
             if end.saturating_duration_since(started) < self.settings.timeout().min(WORTH_A_TRY) {
-                let summary = format!("the time for the whole walk ended before {}", probe.layer);
+                let summary = format!("the time for the whole check ended before {}", probe.layer);
                 let notes = Notes::default().with(fact::ToolState::DeadlinePassed);
                 return notes.fail(signal::TOOL_TIMEOUT, summary).into_finding(probe.layer, 0);
             }

@@ -109,12 +109,12 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         Arrival::Garbled(what) => {
             notes.put(fact::BridgeFirstAnswer::NoChunks);
             notes.put(fact::BRIDGE_FIRST_ANSWER_DETAIL.text(&what));
-            notes.fail(signal::CHUNKS_GARBLED, format!("what the bridge sends are no chunks: {what}"))
+            notes.fail(signal::CHUNKS_GARBLED, format!("the bridge sends something that is not a chunk: {what}"))
         }
         Arrival::Failed(error) if error.kind == Kind::TimedOut => {
             notes.put(fact::BridgeFirstAnswer::Silence);
             let summary =
-                "the bridge took the request and nothing came back: what stands in the server's place is silent";
+                "the bridge took the request, and nothing came back: the program in the server's place is silent";
             notes.fail(signal::SILENCE, summary).error(error_info::of_session(&error))
         }
         Arrival::Failed(error) => {

@@ -169,7 +169,7 @@ fn outcome(answer: Answer, mut notes: Notes) -> Outcome {
             }
             Err(error) => {
                 notes.put(fact::ReplyState::NoList);
-                let summary = format!("the reply is authentic, but is no list of users: {error}");
+                let summary = format!("the reply is authentic, but not a list of users: {error}");
                 notes.fail(signal::REPLY_UNEXPECTED, summary)
             }
         },

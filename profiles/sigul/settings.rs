@@ -82,7 +82,7 @@ pub(super) fn read(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result
 
 const AS_A_SERVER: &str = "a bridge speaks TLS on its port for servers only when it has a client's request to pass on: a \
                            handshake there never ends, takes the real server's place, and costs the next client its request";
-const AS_A_BRIDGE: &str = "a bridge listens and does not dial out; --allow-disruption with --bridge connects anyway";
+const AS_A_BRIDGE: &str = "a bridge listens and opens no connections; --allow-disruption with --bridge connects anyway";
 
 fn version(version: config::TlsVersion) -> Result<TlsVersion, ConfigTrouble> {
     version.to_string().parse().map_err(ConfigTrouble::invalid)

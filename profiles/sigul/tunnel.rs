@@ -128,7 +128,7 @@ impl Tunnel {
                     }
                     let incoming = &mut self.incoming[index(stream)];
                     if incoming.bytes.len() + data.len() > HELD_AT_MOST {
-                        return Arrival::Garbled("more than 1 MiB that nobody asked for".to_owned());
+                        return Arrival::Garbled("more than 1 MiB of unexpected data".to_owned());
                     }
                     incoming.bytes.extend(data);
                 }
@@ -173,11 +173,11 @@ fn index(stream: Stream) -> usize {
 
 fn already_ended() -> SessionError {
     SessionError {
-        step: "send on a stream that was ended",
+        step: "send on a closed stream",
         code: Code::System(0),
         kind: Kind::Other,
         name: "stream ended".to_owned(),
-        text: "we have ended this stream ourselves".to_owned(),
+        text: "this end closed the stream".to_owned(),
     }
 }
 

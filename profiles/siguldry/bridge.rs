@@ -58,7 +58,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
                 Some(refused) => refusal(&refused, notes),
                 None => {
                     notes.put(Ack::Garbled);
-                    notes.fail(signal::HEADER_REFUSED, "what the bridge sends is no acknowledgement")
+                    notes.fail(signal::HEADER_REFUSED, "the bridge sent something else than an acknowledgement")
                 }
             };
         }
@@ -132,12 +132,13 @@ fn refusal(refused: &Acknowledged, mut notes: Notes) -> Outcome {
             signal::CERTIFICATE_NAMELESS,
             "the bridge says that our certificate has no common name (status 3)".to_owned(),
         ),
-        Ack::Magic => {
-            (signal::HEADER_REFUSED, "the bridge says that our header does not begin as it must (status 4)".to_owned())
-        }
+        Ack::Magic => (
+            signal::HEADER_REFUSED,
+            "the bridge says that our header does not begin with the magic number (status 4)".to_owned(),
+        ),
         _ => {
             let number = refused.number;
-            let summary = format!("the bridge refused our header with the status {number}, which is not known here");
+            let summary = format!("the bridge refused our header with the unknown status {number}");
             (signal::HEADER_REFUSED, summary)
         }
     };

@@ -12,10 +12,10 @@ use super::document::{self, Client, Document, line_of};
 
 /// systemd.exec(5), "CREDENTIALS".
 const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
-const ONLY_13: &str = "Siguldry speaks no other";
+const ONLY_13: &str = "Siguldry supports no other";
 const AS_A_SERVER: &str = "a connection to the bridge's port for servers is taken for a server's: the next client would get it in the place of \
                            the real one; nssight makes none";
-const AS_A_BRIDGE: &str = "a bridge listens and does not dial out";
+const AS_A_BRIDGE: &str = "a bridge listens and opens no connections";
 
 /// Reads the file that the command line names.
 ///

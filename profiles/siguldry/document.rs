@@ -28,7 +28,7 @@ pub(super) struct Credentials {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "what is not used here is held to its type")]
+#[expect(dead_code, reason = "read so that a value of the wrong type is refused")]
 pub(super) struct Client {
     pub(super) server_hostname: Spanned<String>,
     pub(super) bridge_hostname: Spanned<String>,
@@ -49,7 +49,7 @@ pub(super) struct UnlockedKey {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "what is not used here is held to its type")]
+#[expect(dead_code, reason = "read so that a value of the wrong type is refused")]
 pub(super) struct Bridge {
     server_listening_address: SocketAddr,
     client_listening_address: SocketAddr,
@@ -58,7 +58,7 @@ pub(super) struct Bridge {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "what is not used here is held to its type")]
+#[expect(dead_code, reason = "read so that a value of the wrong type is refused")]
 pub(super) struct Server {
     state_directory: Option<PathBuf>,
     signer_socket_path: Option<PathBuf>,

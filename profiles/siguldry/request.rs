@@ -62,7 +62,7 @@ impl Passage for Asked {
             Ok(Answer::TooLong(length)) => {
                 let detail = format!("a frame that announces {length} bytes");
                 let notes = notes.with(SiguldryAnswer::Garbled).with(fact::SIGULDRY_ANSWER_DETAIL.text(&detail));
-                notes.fail(signal::REPLY_UNEXPECTED, format!("the server's answer is none: {detail}"))
+                notes.fail(signal::REPLY_UNEXPECTED, format!("the server's answer cannot be read: {detail}"))
             }
             Err((_, error)) if error.kind == Kind::TimedOut => self.silent(walk, &mut inner, &error, notes),
             Err((count, error)) => self.ended(count, &inner, &error, notes),
@@ -148,7 +148,7 @@ fn answered(bytes: &[u8], mut notes: Notes) -> Outcome {
     }
     notes.put(SiguldryAnswer::Other);
     notes.put(fact::SIGULDRY_ANSWER_DETAIL.text(short(&response.to_string())));
-    notes.fail(signal::REPLY_UNEXPECTED, "the server's answer is none to the request whoami")
+    notes.fail(signal::REPLY_UNEXPECTED, "the server's answer does not answer the request whoami")
 }
 
 impl Asked {

@@ -236,7 +236,7 @@ pub(crate) fn colophon(subject: &Subject) -> String {
     let tries = if subject.tries > 1 { format!(" in {} tries", subject.tries) } else { String::new() };
     let (library, connections) = (library(report), connections(report));
     format!(
-        "nssight {} with {library}; walked at {} in {:.1} s{tries}; {connections}",
+        "nssight {} with {library}; checked at {} in {:.1} s{tries}; {connections}",
         report.tool.version,
         report.started,
         subject.duration.as_secs_f64()

@@ -300,7 +300,7 @@ impl Supervised {
         let walked: Vec<Layer> = self.findings.iter().map(|finding| finding.layer).collect();
         let missing: Vec<Layer> = self.layers.iter().copied().filter(|layer| !walked.contains(layer)).collect();
         for layer in missing {
-            let summary = because.map_or("not walked".to_owned(), |because| format!("{because} did not end"));
+            let summary = because.map_or("not checked".to_owned(), |because| format!("{because} did not end"));
             self.take(Finding::skipped(layer, because, summary), observer);
         }
     }

@@ -107,7 +107,7 @@ fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
     if wanted.dry_run {
         show(&entries, true)?;
         terminal::line(format_args!(
-            "report.json is made by a walk, which opens {} connection, when the bundle is written",
+            "report.json comes from a check, which opens {} connection when the bundle is written",
             plan.connections()
         ))?;
         return Ok(ExitCode::from(exit::PASSED));

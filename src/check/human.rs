@@ -83,7 +83,7 @@ impl Layout {
         }
         if tally.not_walked() > 0 {
             let why = tally.interrupted.map(|signal| format!(" ({signal})")).unwrap_or_default();
-            parts.push(format!("{} not walked{why}", tally.not_walked()));
+            parts.push(format!("{} not checked{why}", tally.not_walked()));
         }
         let count = if tally.targets == 1 { "1 target".to_owned() } else { format!("{} targets", tally.targets) };
         let line = format!("{count} in {}: {}", time(tally.began.elapsed()), parts.join(", "));

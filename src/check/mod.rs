@@ -196,7 +196,7 @@ fn dry_run(targets: &[CheckTarget]) -> io::Result<()> {
             write!(out, ", and at most {again} more for retries")?;
         }
         if shared > 0 {
-            write!(out, "; {shared} targets share a bridge with others and are walked one after the other")?;
+            write!(out, "; {shared} targets share a bridge with others and are checked one after the other")?;
         }
         writeln!(out)
     })

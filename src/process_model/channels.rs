@@ -87,7 +87,7 @@ fn channel_of(
     Ok(Channel { channel, takes, ok, error, why })
 }
 
-/// What is wrong with a content, if something close to it fits the key database as it lies on disk.
+/// What is wrong with a content, if something close to it fits the key database as it is on disk.
 fn explanation(channel: &str, subject: &Subject, given: &Password, taken: &[u8]) -> Option<String> {
     let database = Loaded::from(&subject.database).database.ok()?;
     let fits = |password: &[u8]| database.check_password(password) == PasswordCheck::Right;

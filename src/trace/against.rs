@@ -91,7 +91,7 @@ fn human(out: &mut dyn Write, against: &Against, width: usize) -> io::Result<()>
     writeln!(out, "\n{pairs}\n")?;
     paragraph(out, "", 0, &against.conclusion)?;
     let connections = against.reference.connections_opened;
-    let text = format!("The walk opened {connections} connection{}, and the program its own.", plural(connections));
+    let text = format!("The check opened {connections} connection{}, and the program its own.", plural(connections));
     paragraph(out, "", 0, &text)?;
     writeln!(out, "\n{}", "The program".bold())?;
     table::story(out, &against.trace, width)?;

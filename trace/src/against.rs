@@ -78,7 +78,7 @@ fn conclude(reference: &Report, trace: &TraceReport) -> (Option<Layer>, String) 
     let ended_well = trace.program.exit == Some(0);
     match (failing(walk), failing(&trace.verdict)) {
         _ if walk.status == Outcome::Inconclusive => {
-            (None, format!("The walk itself could not be finished: {}.", walk.summary))
+            (None, format!("The check itself could not be finished: {}.", walk.summary))
         }
         (None, None) if ended_well && trace.verdict.status == Outcome::Pass => (None, "Both get through.".to_owned()),
         (None, None) if ended_well => {
@@ -95,7 +95,7 @@ fn conclude(reference: &Report, trace: &TraceReport) -> (Option<Layer>, String) 
             (None, format!("Both fail at {layer}, for the same cause: it is not the program."))
         }
         (Some(layer), Some(same)) if layer == same => {
-            (None, format!("Both fail at {layer}: it is not the program. The walk has seen more of the cause."))
+            (None, format!("Both fail at {layer}: it is not the program. The check has seen more of the cause."))
         }
         (None, Some(layer)) => (Some(layer), alone(layer, trace)),
         (Some(layer), None) if ended_well => (
@@ -107,11 +107,11 @@ fn conclude(reference: &Report, trace: &TraceReport) -> (Option<Layer>, String) 
         ),
         (Some(layer), None) => (
             Some(layer),
-            format!("The walk fails at {layer}. The program did not end well either, and its calls do not say why."),
+            format!("The check fails at {layer}. The program failed as well, and its calls do not say why."),
         ),
         (Some(walk), Some(program)) if program < walk => (
             Some(program),
-            format!("The program fails at {program}, before it comes to {walk}, where the walk fails: two faults."),
+            format!("The program fails at {program}, before it comes to {walk}, where the check fails: two faults."),
         ),
         (Some(walk), Some(program)) => (
             Some(walk),

@@ -284,7 +284,7 @@ fn missing(failure: &Failure<'_>, files: &[Scanned]) -> (String, Remedy) {
     let of = |text: &str, command: Option<&str>| Remedy { text: text.to_owned(), command: command.map(str::to_owned) };
     let Some(heard) = failure.group.events.iter().rev().find_map(Placed::format) else {
         let next =
-            of("Give the whole log, or walk the layers on the client's host.", Some("nssight diagnose <HOST>:<PORT>"));
+            of("Give the whole log, or check the layers on the client's host.", Some("nssight diagnose <HOST>:<PORT>"));
         return ("these lines do not tell which program wrote them".to_owned(), next);
     };
     let is_there = |format: &Format| files.iter().any(|file| file.role() == format.role && !file.events.is_empty());

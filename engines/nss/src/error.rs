@@ -216,7 +216,7 @@ steps! {
     Finish = "end the TLS session",
     AwaitAcceptance = "wait for the peer to accept our certificate",
     Authenticate = "authenticate the request",
-    SendAfterEnd = "send on a stream that was ended",
+    SendAfterEnd = "send on a closed stream",
     JudgePeer = "judge the peer's certificate",
 }
 

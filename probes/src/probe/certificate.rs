@@ -34,7 +34,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let Some(nickname) = walk.target().nickname().map(|nickname| nickname.value.as_str()) else {
         let mut notes = notes.with(State::NotWanted).with(Chain::None);
         nss_db::with_key(walk).iter().for_each(|name| notes.put(fact::OUR_CERTIFICATE_AT_HAND.text(name)));
-        return notes.pass("no nickname was given: the walk goes on without a client certificate");
+        return notes.pass("no nickname was given: the check goes on without a client certificate");
     };
     let locked = walk.finding(Layer::Password).is_some_and(|password| password.status == Status::Fail);
     if let Some(token) = walk.token().filter(|_| locked) {

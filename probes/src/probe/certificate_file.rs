@@ -30,7 +30,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             return notes.fail(signal::CERTIFICATE_UNUSABLE, "the file that was given has no certificate");
         }
         notes.put(State::NotWanted);
-        return notes.pass("no certificate was given: the walk goes on without a client certificate");
+        return notes.pass("no certificate was given: the check goes on without a client certificate");
     };
     let ders: Vec<Vec<u8>> = found.chain.iter().filter_map(|it| it.to_der().ok()).collect();
     let Some(der) = ders.first().cloned() else { return notes.skip("our certificate cannot be written down") };

@@ -29,7 +29,7 @@ const FILES_AT_MOST: usize = 2000;
 /// Users other than owner and group may read.
 const OTHERS_READ: u32 = 0o004;
 
-const OF_AUTHORITIES: Words = Words { ssh: "is a key of SSH, and no certificate", other: "is neither PEM nor DER" };
+const OF_AUTHORITIES: Words = Words { ssh: "is an SSH key, not a certificate", other: "is neither PEM nor DER" };
 
 /// Why a file gave nothing.
 enum Problem {
@@ -132,7 +132,7 @@ fn certificate(files: &Files, found: &mut Found, notes: &mut Notes) -> Option<St
         return None;
     };
     let shown = path.value.display();
-    let words = Words { ssh: "is a key of SSH, and no certificate", other: "is neither PEM, nor DER, nor PKCS#12" };
+    let words = Words { ssh: "is an SSH key, not a certificate", other: "is neither PEM, nor DER, nor PKCS#12" };
     let blocks = match read(&path.value, &words) {
         Ok(Content::Blocks(blocks)) => blocks,
         Ok(Content::Pkcs12(packed)) => {
@@ -169,9 +169,9 @@ fn certificate(files: &Files, found: &mut Found, notes: &mut Notes) -> Option<St
         return None;
     }
     let (state, what) = match (is_key, is_request, is_ssh) {
-        (true, ..) => (Certificate::WithoutCertificate, "has a private key and no certificate"),
+        (true, ..) => (Certificate::WithoutCertificate, "has a private key but no certificate"),
         (_, true, _) => (Certificate::Request, "is a request for a certificate, not the certificate"),
-        (.., true) => (Certificate::SshKey, "is a key of SSH, and no certificate"),
+        (.., true) => (Certificate::SshKey, "is an SSH key, not a certificate"),
         _ => (Certificate::WithoutCertificate, "has no certificate"),
     };
     notes.put(state);
@@ -189,7 +189,7 @@ fn key(files: &Files, found: &mut Found, notes: &mut Notes) -> Option<String> {
         return None;
     };
     let shown = path.value.display();
-    let words = Words { ssh: "is a key in the format of SSH", other: "is neither PEM nor DER" };
+    let words = Words { ssh: "is a key in SSH's own format", other: "is neither PEM nor DER" };
     let blocks = match read(&path.value, &words) {
         Ok(Content::Blocks(blocks)) => blocks,
         Ok(Content::Pkcs12(_)) => {
@@ -222,9 +222,9 @@ fn key(files: &Files, found: &mut Found, notes: &mut Notes) -> Option<String> {
         return None;
     }
     let (state, what) = match (is_ssh, is_public, is_certificate) {
-        (true, ..) => (KeyState::SshKey, "is a key in the format of SSH"),
-        (_, _, true) => (KeyState::WithoutKey, "has a certificate and no private key"),
-        (_, true, _) => (KeyState::PublicKey, "has a public key, and no private one"),
+        (true, ..) => (KeyState::SshKey, "is a key in SSH's own format"),
+        (_, _, true) => (KeyState::WithoutKey, "has a certificate but no private key"),
+        (_, true, _) => (KeyState::PublicKey, "has a public key, but no private one"),
         _ => (KeyState::WithoutKey, "has no private key"),
     };
     notes.put(state);
@@ -340,7 +340,7 @@ fn in_words(blocks: &[Block]) -> String {
             Block::LockedKey(_) => "encrypted private key",
             Block::PublicKey => "public key",
             Block::Request => "certificate request",
-            Block::SshKey => "key of SSH",
+            Block::SshKey => "SSH key",
             Block::Other(label) => label,
         };
         match counts.iter_mut().find(|(known, _)| known == name) {
@@ -350,5 +350,5 @@ fn in_words(blocks: &[Block]) -> String {
     }
     let words = counts.iter().map(|(name, count)| format!("{count} {name}{}", if *count == 1 { "" } else { "s" }));
     let words: Vec<String> = words.collect();
-    if words.is_empty() { "nothing that is known".to_owned() } else { words.join(", ") }
+    if words.is_empty() { "unknown content".to_owned() } else { words.join(", ") }
 }

@@ -126,7 +126,7 @@ fn unpack(found: &mut Found, packed: &[u8], secret: Option<&Vec<u8>>, source: &s
             return refused(&errors, summary, notes);
         }
         Err(errors) if is_without_code(&errors) => {
-            let summary = "the PKCS#12 file has no code over it that shows whether a password is right (MAC), and OpenSSL takes none without";
+            let summary = "the PKCS#12 file has no MAC, which shows whether a password is right, and this OpenSSL reads no file without one";
             return refused(&errors, summary, notes);
         }
         Err(_) if secret.is_none() => {

@@ -51,7 +51,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     }
     let own_module_only = match modules.changeable().filter(|_| !load) {
         Some(why) => {
-            notes.put(fact::DB_MODULES.text(format!("left out, with what else is in it, since {why}")));
+            notes.put(fact::DB_MODULES.text(format!("left out, because {why}")));
             true
         }
         None => false,
@@ -163,7 +163,7 @@ fn refused(look: &Look, error: &NssError, mut notes: Notes) -> Outcome {
         return unusable(notes, DbState::Locked, summary);
     }
     if let Some(journal) = hot_journal(look) {
-        let summary = format!("{journal} is left from a write that did not end; a reader may not roll it back");
+        let summary = format!("{journal} is left from a write that was interrupted; a reader must not roll it back");
         return unusable(notes, DbState::HotJournal, summary);
     }
     unread(look, asked, error, notes)
@@ -191,12 +191,13 @@ fn unread(look: &Look, format: Format, error: &NssError, mut notes: Notes) -> Ou
                 notes.put(fact::DB_DAMAGE.text(problem));
             }
             if database.partial {
-                let summary = format!("the {format}: files in {path} can be read in part only");
+                let summary = format!("the {format}: files in {path} can only be read in part");
                 return unusable(notes, DbState::PartlyDamaged, summary);
             }
             let found = database.certificates.len();
             notes.put(fact::DB_SECOND_OPINION.text(format!("read without NSS: {found} certificates")));
-            let summary = format!("NSS refuses the database in {path} ({}), yet its files read well", error.name);
+            let summary =
+                format!("NSS refuses the database in {path} ({}), although its files can be read", error.name);
             unusable(notes, DbState::RefusedThoughReadable, summary)
         }
         Err(trouble) => {
@@ -258,8 +259,9 @@ fn opened(look: &Look, slot: &Slot, mut notes: Notes) -> Outcome {
             let summary = format!("{path} is half upgraded: {HALF_UPGRADED_MEANS}");
             return unusable(notes, DbState::HalfUpgraded, summary);
         }
-        let summary =
-            format!("the key database in {path} was never given a password, not even an empty one: it holds no keys");
+        let summary = format!(
+            "the key database in {path} was never initialised with a password, not even an empty one: it holds no keys"
+        );
         return unusable(notes, DbState::Uninitialised, summary);
     }
     if look.inventory.half_upgraded {
@@ -323,7 +325,7 @@ fn not_a_pair(look: &Look, database: &Database, notes: &mut Notes) -> Option<Out
     let directory = look.directory.display();
     let summary = match state {
         DbState::KeysForeign => format!("{key_file} in {directory} belongs to another {certificate_file}"),
-        _ => format!("the keys that {certificate_file} in {directory} speaks of are not in {key_file}"),
+        _ => format!("the keys of the certificates in {certificate_file} in {directory} are not in {key_file}"),
     };
     Some(unusable(std::mem::take(notes), state, summary))
 }

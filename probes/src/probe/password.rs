@@ -171,7 +171,7 @@ fn wrong(walk: &Walk<'_>, given: &Password, token: &str, source: &PasswordSource
     let compared = first == Some(PasswordCheck::Wrong);
     if first == Some(PasswordCheck::Right) {
         // The independent reading of the files and NSS disagree: nobody must change a password for that.
-        let summary = "NSS refuses the password, yet it fits the key database as it lies on disk";
+        let summary = "NSS refuses the password, but the key database on disk accepts it";
         let opinion = "the password fits the check value in the key database";
         notes.put(fact::PASSWORD_SECOND_OPINION.text(opinion));
         return refused(notes, State::FitsOnDisk, summary);
@@ -192,7 +192,7 @@ fn wrong(walk: &Walk<'_>, given: &Password, token: &str, source: &PasswordSource
         }
         (Some(repair), _) => {
             notes.put(fact::PASSWORD_REPAIR.text(repair.describe()));
-            let summary = format!("the password from {source} does not fit as it stands: {}", repair.describe());
+            let summary = format!("the password from {source} is wrong as written: {}", repair.describe());
             refused(notes, State::Repairable, summary)
         }
         (None, _) => {
@@ -204,7 +204,8 @@ fn wrong(walk: &Walk<'_>, given: &Password, token: &str, source: &PasswordSource
             if !compared {
                 return refused(notes, State::WrongUnchecked, summary);
             }
-            let tried = "byte order mark, blanks, quotes, other lines, token names, character sets: none fits";
+            let tried =
+                "tried byte order mark, blanks, quotes, other lines, token names and character sets: none is right";
             notes.put(fact::PASSWORD_REPAIRS_TRIED.text(tried));
             refused(notes, State::Wrong, summary)
         }
@@ -216,7 +217,7 @@ fn salt_too_new(database: &Database, given: &Password, token: &str, mut notes: N
         Reading::Password(password) => matches!(database.check_password(&password), PasswordCheck::Right),
         Reading::NoData => false,
     };
-    let opinion = if right { "the password is right" } else { "the password does not fit either way" };
+    let opinion = if right { "the password is right" } else { "no reading of the file gives the right password" };
     notes.put(fact::PASSWORD_SECOND_OPINION.text(opinion));
     let summary = "the password was set by NSS 3.118 or later, and this NSS cannot check it";
     refused(notes, if right { State::SaltTooNew } else { State::SaltTooNewUnverified }, summary)

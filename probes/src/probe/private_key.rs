@@ -63,10 +63,10 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             }
             let native = nss_db::open_natively(walk);
             if let Some(file) = native.as_ref().and_then(|native| has_key_of(native, &certificate.der())) {
-                let opinion = format!("read without NSS, {file} has the key of this certificate");
+                let opinion = format!("{file}, read without NSS, has the key of this certificate");
                 notes.put(fact::PRIVATE_KEY_SECOND_OPINION.text(opinion));
                 notes.put(PrivateKeyState::IndexStale);
-                let summary = format!("the private key of \"{nickname}\" is in {file}, yet NSS does not find it");
+                let summary = format!("the private key of \"{nickname}\" is in {file}, but NSS does not find it");
                 let outcome = notes.fail(signal::KEY_UNUSABLE, summary).error(error_info::of(&error));
                 return nss_db::index_remedy(file, outcome);
             }

@@ -33,7 +33,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         notes.put(fact::NAME_ADDRESS.text(address));
         notes.put(NameState::IsAddress);
         notes.put(NameSource::NotAsked);
-        return notes.pass(format!("{address} is an address, there is no name to look up"));
+        return notes.pass(format!("{address} is an address, so no name is looked up"));
     }
     let family = walk.target().family;
     let is_wanted = |address: &SocketAddr| match family {

@@ -102,13 +102,13 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             let each = many.iter().take(SAID).map(|failed| format!("{}: {}", failed.address, failed.words()));
             let each = each.collect::<Vec<_>>().join("; ");
             let more = if many.len() > SAID { "; …" } else { "" };
-            format!("none of {} addresses took the connection: {each}{more}", many.len())
+            format!("none of {} addresses accepted the connection: {each}{more}", many.len())
         }
     };
     match &walk.target().proxy {
         Some(proxy) => {
             notes.put(fact::PROXY_ADDRESS.text(&proxy.value));
-            let summary = format!("the proxy {} takes no connection: {summary}", proxy.value);
+            let summary = format!("the proxy {} does not accept connections: {summary}", proxy.value);
             notes.fail(signal::PROXY_UNREACHABLE, summary).error(&failed.error)
         }
         None => notes.fail(failed.shown(), summary).error(&failed.error),
@@ -188,8 +188,8 @@ impl Failed {
             (Attempt::Refused, _) => "connection refused".to_owned(),
             (Attempt::Forbidden, Some(TcpToldBy::Kernel)) => format!("this host does not allow it: {error}"),
             (Attempt::Forbidden, _) => format!("not allowed: {error}"),
-            (Attempt::Unreachable, Some(TcpToldBy::Kernel)) => format!("this host knows no way there: {error}"),
-            (Attempt::Unreachable, _) => format!("no way there: {error}"),
+            (Attempt::Unreachable, Some(TcpToldBy::Kernel)) => format!("this host has no route there: {error}"),
+            (Attempt::Unreachable, _) => format!("no route there: {error}"),
             (Attempt::NoLocalPort, _) => format!("this host has no free port to connect from: {error}"),
             (Attempt::NoLocalAddress, _) => format!("this host has no address to connect from: {error}"),
             (Attempt::Other, _) => error.to_string(),

@@ -67,7 +67,7 @@ fn foreign(log: &SessionLog, notes: &mut Notes) -> Option<(Signal, String)> {
     notes.put(fact::PEER_FIRST_BYTES.text(&foreign));
     if foreign.after_records > 0 {
         notes.put(fact::PeerProtocol::Misframed);
-        return Some((signal::CLIENT_GARBLED, format!("the client sent what TLS does not allow: {foreign}")));
+        return Some((signal::CLIENT_GARBLED, format!("the client sent something that TLS does not allow: {foreign}")));
     }
     notes.put(fact::PeerProtocol::Other);
     let what = match is_http(&foreign.head) {
@@ -97,7 +97,7 @@ fn ours(error: &SessionError, facts: &SessionFacts, notes: &mut Notes) -> Option
     };
     Some((
         signal::CLIENT_CERTIFICATE_REFUSED,
-        format!("the client's certificate is not taken ({whose}): {}", refused.text),
+        format!("the client's certificate is refused ({whose}): {}", refused.text),
     ))
 }
 
@@ -171,5 +171,5 @@ fn apart(error: &SessionError) -> (Signal, String) {
         return (signal::CLIENT_ALGORITHMS_APART, summary);
     }
     let library = if let Code::Nss(_) = error.code { "NSS" } else { "OpenSSL" };
-    (signal::CLIENT_GARBLED, format!("{library} does not take what the client sent: {}", error.name))
+    (signal::CLIENT_GARBLED, format!("{library} refuses what the client sent: {}", error.name))
 }

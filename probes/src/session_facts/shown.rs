@@ -34,7 +34,7 @@ impl FailedSession<'_> {
         out.put(fact::PEER_FIRST_BYTES.text(foreign));
         if is_misframed(foreign) {
             out.put(fact::PeerProtocol::Misframed);
-            return Some((signal::GARBLED, format!("{peer} sent what TLS does not allow: {foreign}")));
+            return Some((signal::GARBLED, format!("{peer} sent something that TLS does not allow: {foreign}")));
         }
         out.put(fact::PeerProtocol::Other);
         if let Some(greeting) = StartTls::of_greeting(&foreign.head).and_then(greeting) {
@@ -42,7 +42,7 @@ impl FailedSession<'_> {
         }
         if foreign.protocol == Protocol::TlsClient {
             let summary =
-                format!("{peer} is no TLS server: it sends a ClientHello, as a client does, or what it was sent");
+                format!("{peer} is not a TLS server: it sent a ClientHello, as a client does, or echoed ours");
             return Some((signal::NOT_TLS, summary));
         }
         Some((signal::NOT_TLS, format!("{peer} does not speak TLS: {foreign}")))
@@ -73,9 +73,9 @@ impl FailedSession<'_> {
                     let (peer, group, length) = (self.peer, share.group, share.value.len());
                     match state {
                         Some(fact::KeyShareState::WrongLength) => {
-                            format!("the key share of {peer} has {length} bytes, which no share of {group} has")
+                            format!("the key share of {peer} has {length} bytes, a length that no share of {group} has")
                         }
-                        _ => format!("the key share of {peer} gives no secret ({group}, {length} bytes)"),
+                        _ => format!("the key share of {peer} yields no shared secret ({group}, {length} bytes)"),
                     }
                 }
                 _ => format!("the key share of {} cannot be used: {}", self.peer, self.error.name),
@@ -152,7 +152,7 @@ impl FailedSession<'_> {
                     false => format!("{whose} is signed with an algorithm that {} refuses", self.library()),
                 }
             }
-            signal::CHAIN_REVOKED => format!("{whose} is revoked by a list that is here ({})", error.name),
+            signal::CHAIN_REVOKED => format!("{whose} is revoked by a revocation list of this host ({})", error.name),
             signal::CHAIN_NAME_CONSTRAINTS if is_nameless(error) => {
                 format!("a CA above {peer}'s certificate does not permit its name ({})", error.name)
             }
@@ -221,8 +221,8 @@ impl FailedSession<'_> {
         let Some(names) = &self.not_named else { return String::new() };
         let quoted: Vec<String> = names.iter().take(5).map(|name| format!("\"{name}\"")).collect();
         match quoted.as_slice() {
-            [] => "; none was named, and the database has none with a private key".to_owned(),
-            names => format!("; none was named, and the database has {}", names.join(", ")),
+            [] => "; no nickname was given, and no certificate in the database has a private key".to_owned(),
+            names => format!("; no nickname was given, and the database has {}", names.join(", ")),
         }
     }
 
@@ -238,14 +238,16 @@ impl FailedSession<'_> {
             40 | 71 if wire.hello_retry.is_some() && wire.server_hello.is_none() => {
                 format!("{said} to the second ClientHello, which it had asked for")
             }
-            40 | 71 if wire.server_hello.is_none() => format!("{said} to our ClientHello: nothing it can agree to"),
-            70 | 86 => format!("{said}: it does not speak the versions offered"),
-            20 | 21 if wire.server_hello.is_some() => format!("{said}: what we sent did not decrypt there"),
+            40 | 71 if wire.server_hello.is_none() => {
+                format!("{said} to our ClientHello: nothing in the offer suits it")
+            }
+            70 | 86 => format!("{said}: it does not support the versions offered"),
+            20 | 21 if wire.server_hello.is_some() => format!("{said}: it could not decrypt what we sent"),
             40..=46 | 48 | 49 | 51 | 116 if was_asked => match sent {
                 fact::OurCertificateSent::Yes => format!("{said} to our certificate"),
                 fact::OurCertificateSent::Empty => format!("{said}; {}", withheld(peer)),
                 fact::OurCertificateSent::No => {
-                    format!("{said}: it wants a certificate and got none{}", self.could_be_named())
+                    format!("{said}: it requires a certificate and got none{}", self.could_be_named())
                 }
             },
             40..=46 | 48 | 49 | 51 | 116 if wire.server_hello.is_none() && wire.hello_retry.is_none() => {
@@ -278,7 +280,7 @@ impl FailedSession<'_> {
             }
             _ => format!("{peer} fell silent in the middle of the handshake, after {}", last_received(wire)),
         };
-        let vanish = "while smaller ones pass: the path looks narrower than both ends think (MTU)";
+        let vanish = "while smaller ones pass: the path MTU seems to be smaller than both ends assume";
         let summary = match (out.has(TcpFlow::OurLargeLost), out.has(TcpFlow::PeersFirstLost)) {
             (true, _) => format!("{summary}; our large packets are not acknowledged, {vanish}"),
             (_, true) => format!("{summary}; the first packet of its answer is missing, {vanish}"),
@@ -299,12 +301,12 @@ impl FailedSession<'_> {
             None => {
                 let summary = match &self.store.says {
                     Some(says) => {
-                        format!("{} does not take {peer}'s certificate ({}): {says}", self.library(), self.error.name)
+                        format!("{} refuses {peer}'s certificate ({}): {says}", self.library(), self.error.name)
                     }
                     None if wire.bytes_sent == 0 => {
-                        format!("{} began no handshake: {}", self.library(), self.error.name)
+                        format!("{} did not begin the handshake: {}", self.library(), self.error.name)
                     }
-                    None => format!("{peer} sent what {} does not take: {}", self.library(), self.error.name),
+                    None => format!("{} refuses what {peer} sent: {}", self.library(), self.error.name),
                 };
                 return (signal_of(self.error), summary);
             }

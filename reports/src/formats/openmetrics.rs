@@ -22,10 +22,10 @@ type Labels = Vec<(String, String)>;
 
 pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
     let mut metrics = Metrics { subjects, out };
-    metrics.family("probe_success", "Whether every layer walked passed: 1, or 0", "", |subject| {
+    metrics.family("probe_success", "Whether every layer that was checked passed: 1, or 0", "", |subject| {
         vec![(vec![], u8::from(matches!(subject.report.verdict.status, Outcome::Pass | Outcome::Flaky)))]
     })?;
-    metrics.family("probe_duration_seconds", "Time that the walk took, all tries together", "seconds", |subject| {
+    metrics.family("probe_duration_seconds", "Time that the check took, all tries together", "seconds", |subject| {
         vec![(vec![], subject.duration.as_secs_f64())]
     })?;
     let help = "Earliest expiry of all certificates seen, Unix time";
@@ -45,20 +45,15 @@ pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
     metrics.family("nssight_client_authentication", help, "", |subject| {
         authentication(&subject.report).map(|state| (labels([("state", state)]), 1)).into_iter().collect()
     })?;
-    let help = "How a layer came out: 1 pass, 2 pass with a warning, 0 fail, -1 not walked";
+    let help = "How a layer came out: 1 pass, 2 pass with a warning, 0 fail, -1 not checked";
     metrics.family("nssight_layer_status", help, "", |subject| {
         let probes = subject.report.probes.iter();
         probes.map(|finding| (of_layer(finding.layer), number(finding.status))).collect()
     })?;
-    metrics.family(
-        "nssight_layer_duration_seconds",
-        "Time spent in a layer that was walked",
-        "seconds",
-        |subject| {
-            let walked = subject.report.probes.iter().filter(|finding| finding.status != Status::Skip);
-            walked.map(|finding| (of_layer(finding.layer), finding.duration_us as f64 / 1e6)).collect()
-        },
-    )?;
+    metrics.family("nssight_layer_duration_seconds", "Time spent in a layer", "seconds", |subject| {
+        let walked = subject.report.probes.iter().filter(|finding| finding.status != Status::Skip);
+        walked.map(|finding| (of_layer(finding.layer), finding.duration_us as f64 / 1e6)).collect()
+    })?;
     let help = "When a certificate expires, Unix time; our own is listed even if the network fails";
     metrics.family("nssight_certificate_not_after_timestamp_seconds", help, "seconds", |subject| {
         let expiries = expiries(&subject.report).into_iter();
@@ -80,8 +75,9 @@ pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
         // A chain may have two certificates of one name.
         named.collect::<BTreeMap<_, _>>().into_iter().collect()
     })?;
-    metrics
-        .family("nssight_tries", "How many times the target was walked", "", |subject| vec![(vec![], subject.tries)])?;
+    metrics.family("nssight_tries", "How many times the target was checked", "", |subject| {
+        vec![(vec![], subject.tries)]
+    })?;
     metrics.family("nssight_connections_opened", "TCP connections that were opened to the bridge", "", |subject| {
         vec![(vec![], subject.report.connections_opened)]
     })?;

@@ -13,20 +13,20 @@ const KNOWN: [(&str, &str); 17] = [
     ("unknown-op", "the server does not know this operation"),
     (
         "authentication-failed",
-        "unknown user, wrong password or passphrase, or no right to this: the server does not say which",
+        "unknown user, wrong password or passphrase, or missing permission: the server does not say which",
     ),
-    ("already-exists", "there is a user or key of this name already"),
-    ("user-not-found", "there is no user of this name"),
+    ("already-exists", "there is a user or key with this name already"),
+    ("user-not-found", "there is no user with this name"),
     ("user-has-key-accesses", "the user still has access to keys, which must be revoked first"),
     ("key-user-not-found", "this user has no access to this key"),
-    ("key-not-found", "there is no key of this name"),
-    ("unknown-error", "the server failed for a reason that only its log tells"),
+    ("key-not-found", "there is no key with this name"),
+    ("unknown-error", "the server failed; only its log says why"),
     ("only-one-key-user", "this is the key's last user, who cannot be removed"),
     ("corrupt-rpm", "the package is damaged"),
     ("unauthenticated-rpm", "the package is not the one that the client asked for"),
-    ("invalid-import", "what was to be imported is not a usable key"),
+    ("invalid-import", "the data to import is not a usable key"),
     ("import-passphrase-error", "the passphrase does not open the key that was to be imported"),
-    ("decrypt-failed", "the server could not decrypt this"),
+    ("decrypt-failed", "the server could not decrypt the data"),
     ("unsupported-key-type", "the operation cannot be done with a key of this type"),
 ];
 
@@ -50,7 +50,7 @@ impl ErrorCode {
 
     /// What the code says, in a sentence without an end.
     pub fn meaning(self) -> &'static str {
-        self.known().map_or("this code is not known; the server may be newer than this tool", |(_, meaning)| meaning)
+        self.known().map_or("this code is unknown; the server may be newer than nssight", |(_, meaning)| meaning)
     }
 
     fn known(self) -> Option<(&'static str, &'static str)> {

@@ -60,6 +60,14 @@ pub struct Names {
     pub database: Option<String>,
     /// The nickname of our certificate.
     pub nickname: Option<String>,
+    /// The file of our certificate.
+    pub certificate_file: Option<String>,
+    /// The file of its key.
+    pub key_file: Option<String>,
+    /// The file of the CAs that are trusted.
+    pub authorities_file: Option<String>,
+    /// The configuration.
+    pub config: Option<String>,
     /// The peer's host.
     pub host: Option<String>,
     /// The peer's port.
@@ -319,13 +327,23 @@ impl Names {
             ("sql:<DIR>", database),
             ("<DIR>", database.map(|argument| argument.trim_start_matches("sql:").trim_start_matches("dbm:"))),
             ("<NICKNAME>", self.nickname.as_deref()),
+            ("<CERT_FILE>", self.certificate_file.as_deref()),
+            ("<KEY_FILE>", self.key_file.as_deref()),
+            ("<CA_FILE>", self.authorities_file.as_deref()),
+            ("<CONFIG>", self.config.as_deref()),
             ("<HOST>", self.host.as_deref()),
             ("<PORT>", self.port.as_deref()),
         ];
-        known.into_iter().fold(text.to_owned(), |text, (placeholder, value)| match value {
+        let text = known.into_iter().fold(text.to_owned(), |text, (placeholder, value)| match value {
             Some(value) => text.replace(placeholder, &shell::quote(value)),
             None => text,
-        })
+        });
+        // Whoever named a peer and no certificate goes on without one.
+        if self.host.is_none() || !text.starts_with("nssight diagnose ") {
+            return text;
+        }
+        let optional = ["--nickname <NICKNAME>", "--cert <CERT_FILE>", "--key <KEY_FILE>", "--cacert <CA_FILE>"];
+        optional.iter().fold(text, |text, option| text.replace(&format!(" {option}"), ""))
     }
 }
 

@@ -142,6 +142,10 @@ impl TargetSummary {
         Names {
             database: self.database.as_ref().map(|database| database.value.clone()),
             nickname: self.nickname.as_ref().map(|nickname| nickname.value.clone()),
+            certificate_file: self.certificate_file.as_ref().map(|file| file.value.clone()),
+            key_file: self.key_file.as_ref().map(|file| file.value.clone()),
+            authorities_file: self.authorities_file.as_ref().map(|file| file.value.clone()),
+            config: self.config_files.last().cloned(),
             host: peer.map(|(host, _)| host.trim_start_matches('[').trim_end_matches(']').to_owned()),
             port: peer.map(|(_, port)| port.to_owned()),
             peer: match (self.profile.details().peer, self.credentials) {

@@ -92,7 +92,7 @@ lint:
 	@scripts/deps lint
 	$(CARGO) fmt --all --check
 	# Files that a build gathers are no modules that cargo sees.
-	rustfmt --edition 2024 --check profiles/*/*.rs reports/src/formats/*.rs
+	rustfmt --edition 2024 --check profiles/*/*.rs reports/src/formats/*.rs peers/sigul-v1-client/src/*.rs
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) clippy --package nssight-tracer --features preload --lib --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use common::servers::{Judge, judging, s_server, selfserv};
-use common::{Case, NICKNAME, PASSWORD, PKI, Run, binary, hold_to_schema, run_beside};
+use common::{Case, NICKNAME, PASSWORD, PKI, Run, binary, hold_to_schema, run_beside, sigul_v1};
 use nssight_fixtures::authority::{KeyKind, Spec, Usage};
 use nssight_fixtures::deployment::Deployment;
 use nssight_fixtures::endpoint::{Endpoint, Options};
@@ -68,11 +68,13 @@ fn all_get_through_to_the_bridge_of_a_deployment_and_leave_it_in_order() {
     let lab = Deployment::start(directory.path(), &Change::default(), DbFormat::Sql).unwrap();
     let mut command = binary();
     command.args(["clients", "--format", "json", "--pause", "0.3", "-c"]).arg(lab.config());
+    command.arg("--sigul-v1-client").arg(sigul_v1::program());
     let run = common::run(command.arg("--admin-password-file").arg(lab.admin_password_file()));
     let report = run.report();
-    let expected = [&ALL_PASS[..], &[("double-TLS (python-nss)", "pass")]].concat();
-    assert_eq!(outcomes(&report), expected, "{report:#}");
-    assert_eq!((kind(&report), lab.connections()), ("all-pass", 5));
+    let whole_way = [("double-TLS (python-nss)", "pass"), ("Sigul v1 (siguldry)", "pass")];
+    assert_eq!(outcomes(&report), [&ALL_PASS[..], &whole_way].concat(), "{report:#}");
+    assert_eq!((kind(&report), lab.connections()), ("all-pass", 6));
+    assert!(report["clients"][5]["library"].as_str().unwrap().starts_with("OpenSSL 3"), "{report:#}");
     let next = common::run(
         binary().args(["diagnose", "-c"]).arg(lab.config()).arg("--admin-password-file").arg(lab.admin_password_file()),
     );
@@ -140,17 +142,21 @@ fn until(mut condition: impl FnMut() -> bool) {
 }
 
 #[test]
-fn what_only_the_whole_way_shows_fails_for_the_double_tls_client_alone() {
+fn what_only_the_whole_way_shows_fails_for_those_alone_who_go_it() {
     let directory = tempfile::tempdir().unwrap();
     let other_server = Change { server: nssight_fixtures::fault::Certificate::OtherCa, ..Change::default() };
     let lab = Deployment::start(directory.path(), &other_server, DbFormat::Sql).unwrap();
-    let mut command = binary();
-    command.args(["clients", "--format", "json", "--pause", "0.3", "-c"]).arg(lab.config());
-    let report = common::run(command.arg("--admin-password-file").arg(lab.admin_password_file())).report();
-    let expected = [&ALL_PASS[..], &[("double-TLS (python-nss)", "failed-in-handshake")]].concat();
-    assert_eq!(outcomes(&report), expected, "{report:#}");
-    // The others end at the bridge: that only this one fails says nothing about its application.
-    assert_eq!(kind(&report), "only-the-whole-way-fails", "{report:#}");
+    let own = sigul_v1::program();
+    for (program, outcome) in [(own.as_path(), "failed-in-handshake"), (Path::new("/nowhere/client"), "absent")] {
+        let mut command = binary();
+        command.args(["clients", "--format", "json", "--pause", "0.3", "-c"]).arg(lab.config());
+        command.arg("--sigul-v1-client").arg(program);
+        let report = common::run(command.arg("--admin-password-file").arg(lab.admin_password_file())).report();
+        let whole_way = [("double-TLS (python-nss)", "failed-in-handshake"), ("Sigul v1 (siguldry)", outcome)];
+        assert_eq!(outcomes(&report), [&ALL_PASS[..], &whole_way].concat(), "{report:#}");
+        // The others end at the bridge: that only these fail says nothing about their application.
+        assert_eq!(kind(&report), "only-the-whole-way-fails", "{report:#}");
+    }
 }
 
 #[test]

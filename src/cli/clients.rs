@@ -27,9 +27,13 @@ pub(crate) struct ClientsOptions {
     /// Python interpreter that has python-nss
     #[arg(long, value_name = "PYTHON")]
     pub(crate) python: Option<PathBuf>,
-    /// With -c, also run a forking double-TLS client in python-nss; the file holds the password of a Sigul administrator
+    /// With -c, also run clients that go on to the server's reply: a forking one in python-nss, and siguldry's client for Sigul; the
+    /// file holds the password of a Sigul administrator
     #[arg(long, value_name = "FILE", requires = "config")]
     pub(crate) admin_password_file: Option<PathBuf>,
+    /// Program that runs siguldry's client for Sigul, with --admin-password-file [default: sigul-v1-client]
+    #[arg(long, value_name = "PROGRAM", requires = "admin_password_file")]
+    pub(crate) sigul_v1_client: Option<PathBuf>,
     /// Run tstclnt once more with `-w FILE`, a usual mistake for -W
     #[arg(long, value_name = "FILE")]
     pub(crate) tstclnt_w: Option<PathBuf>,

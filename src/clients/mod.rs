@@ -9,6 +9,7 @@ mod own;
 mod pattern;
 mod program;
 mod python;
+mod sigul_v1;
 mod table;
 mod tstclnt;
 
@@ -120,6 +121,10 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
         ));
     } else if let (Some(config), Some(admin)) = (&options.config, &options.admin_password_file) {
         clients.push(Box::new(|job| double_tls::attempt(job, python, config, admin)));
+    }
+    if let Some(admin) = options.admin_password_file.as_ref().filter(|_| target.files().is_none()) {
+        let program = options.sigul_v1_client.as_deref().unwrap_or(Path::new(sigul_v1::PROGRAM));
+        clients.push(Box::new(|job| sigul_v1::attempt(job, program, admin)));
     }
     if let Some(file) = options.tstclnt_w.as_ref().filter(|_| target.files().is_none()) {
         clients.push(Box::new(|job| tstclnt::attempt(job, Some(file))));

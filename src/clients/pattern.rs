@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::attempt::{Attempt, Outcome};
+use super::{double_tls, sigul_v1};
 
 /// The pattern, and what it proves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -28,7 +29,7 @@ pub(crate) enum Kind {
     OnlyOthersFail,
     /// Just one.
     OnlyOneFails,
-    /// Just the one that goes through the bridge to the server.
+    /// Just those that go through the bridge to the server.
     OnlyTheWholeWayFails,
     /// Some, without a pattern.
     SomeFail,
@@ -81,12 +82,18 @@ impl Pattern {
                  they all share, the certificate, or that library and its policy"
                     .to_owned(),
             ),
-            (_, 1) if failed[0].client == super::double_tls::NAME && failed[0].connected => (
-                Kind::OnlyTheWholeWayFails,
-                "every handshake with the bridge succeeds, and the client that goes on through it fails: it is what lies behind \
-                 the bridge, or the request; `nssight diagnose` with the administrator's password says which"
-                    .to_owned(),
-            ),
+            (_, count)
+                if count > 0
+                    && failed.iter().all(|it| failed_beyond_the_bridge(it))
+                    && tried.iter().filter(|it| goes_the_whole_way(it)).count() == count =>
+            {
+                (
+                    Kind::OnlyTheWholeWayFails,
+                    "every handshake with the bridge succeeds, and whoever goes on through it fails: it is what lies behind the \
+                     bridge, or the request; `nssight diagnose` with the administrator's password says which"
+                        .to_owned(),
+                )
+            }
             (_, 1) => {
                 let only = failed[0];
                 let hint = match only.client {
@@ -137,6 +144,16 @@ fn proves_nothing(attempt: &Attempt) -> bool {
     }
 }
 
+fn goes_the_whole_way(attempt: &Attempt) -> bool {
+    [double_tls::NAME, sigul_v1::NAME].contains(&attempt.client)
+}
+
+/// Of the client in python-nss nobody knows how far behind its connection it came.
+fn failed_beyond_the_bridge(attempt: &Attempt) -> bool {
+    goes_the_whole_way(attempt)
+        && if attempt.client == double_tls::NAME { attempt.connected } else { attempt.handshake }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +161,23 @@ mod tests {
     fn attempt(client: &'static str, uses_nss: bool, outcome: Outcome) -> Attempt {
         let connected = matches!(outcome, Outcome::Pass | Outcome::FailedInHandshake);
         Attempt { outcome, connected, ..Attempt::new(client, uses_nss, "", "") }
+    }
+
+    #[test]
+    fn the_whole_way_fails_where_all_fail_that_go_it_and_have_passed_the_bridge() {
+        use Outcome::{Absent, FailedInHandshake, Pass};
+        let of = |forking: Outcome, siguldry: Outcome, handshake: bool| {
+            let others = [attempt("nssight", true, Pass), attempt("openssl", false, Pass)];
+            let siguldry = Attempt { handshake, ..attempt(sigul_v1::NAME, false, siguldry) };
+            Pattern::of(&[&others[..], &[attempt(double_tls::NAME, true, forking), siguldry]].concat()).kind
+        };
+        assert_eq!(of(FailedInHandshake, FailedInHandshake, true), Kind::OnlyTheWholeWayFails);
+        assert_eq!(of(FailedInHandshake, Absent, false), Kind::OnlyTheWholeWayFails);
+        assert_eq!(of(Absent, FailedInHandshake, true), Kind::OnlyTheWholeWayFails);
+        // The other one gets there, or the bridge itself was not passed.
+        assert_eq!(of(FailedInHandshake, Pass, true), Kind::OnlyOneFails);
+        assert_eq!(of(Pass, FailedInHandshake, true), Kind::OnlyOneFails);
+        assert_eq!(of(Absent, FailedInHandshake, false), Kind::OnlyOneFails);
     }
 
     #[test]

@@ -295,6 +295,7 @@ pub mod exporter;
 pub mod fleet;
 pub mod lab;
 pub mod servers;
+pub mod sigul_v1;
 pub mod siguldry;
 pub mod situation;
 pub mod trace;

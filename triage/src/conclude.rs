@@ -76,9 +76,11 @@ impl<'a> Failure<'a> {
             judgement = judgement.of_either_side();
         }
         let has_bridge = HOPS.into_iter().any(|role| group.heard(role));
-        let mut formats = group.events.iter().filter_map(Placed::format).filter(|format| format.profile.is_some());
+        // What a client brings is the client's own, whatever bridge and server keep theirs in.
+        let formats = || group.events.iter().filter_map(Placed::format).filter(|format| format.profile.is_some());
+        let clients = formats().find(|format| format.role == Role::Client);
         let peer = match has_bridge {
-            true if formats.next().is_some_and(|format| !format.nss) => Peer::BridgeOfFiles,
+            true if clients.or_else(|| formats().next()).is_some_and(|format| !format.nss) => Peer::BridgeOfFiles,
             true => Peer::Bridge,
             false => Peer::Plain,
         };

@@ -211,6 +211,10 @@ impl<'a> Lines<'a> {
         match (ours, self.of_bridge) {
             // Whoever refuses knows best why.
             (_, Some(Said::Refuses { signal, knows_why: true, .. })) => Some(Shown::new(signal).at(at)),
+            // A client that only says that it refused the certificate has told the bridge why, in its alert.
+            (Some((signal::CHAIN_REFUSED, _)), Some(Said::Heard { signal: Some(signal), .. })) => {
+                Some(Shown::new(signal).at(at))
+            }
             (Some((signal, placed)), _) => Some(Shown { layer: self.session(placed), ..Shown::new(signal) }),
             (None, Some(said)) => said.signal().map(|signal| Shown::new(signal).at(at)),
             (None, None) => None,
@@ -237,7 +241,9 @@ impl<'a> Lines<'a> {
         let of_inner = |placed: &Placed<'_>| self.session(placed) == Some(Layer::InnerHandshake);
         let ours = self.own().find(|(signal, placed)| is_of_session(*signal) && of_inner(placed));
         let theirs = self.of_server.and_then(Said::signal).or(self.of_link);
-        let signal = ours.map(|(signal, _)| signal).or(theirs)?;
+        let ours = ours.map(|(signal, _)| signal);
+        // As with the outer session: the alert says why.
+        let signal = ours.filter(|signal| *signal != signal::CHAIN_REFUSED).or(theirs).or(ours)?;
         Some(Shown::new(signal).at(Layer::InnerHandshake))
     }
 

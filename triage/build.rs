@@ -93,6 +93,8 @@ struct Attempt {
     connection: Option<String>,
     /// It is at one end of a connection, whichever, and only some of the connection's lines tell which.
     one_sided: bool,
+    /// What stands before the id of a session, which all programs of a deployment write alike.
+    session: Option<String>,
 }
 
 /// Whose words follow or precede a line, where several processes write to one log.
@@ -239,10 +241,10 @@ fn generated(all: &[Read]) -> String {
         writeln!(
             out,
             " Format {{ name: {name:?}, profile: {profile:?}, title: {title:?}, role: Role::{}, names: &{:?}, heads: &{:?}, words: &{:?}, \
-             files: &{:?}, as_client: &{:?}, as_server: &{:?}, childs: &{:?}, last: &{:?}, about_client: &{:?}, about_server: &{:?}, about_itself: &{:?}, client_port: {:?}, server_port: {:?}, nss: {}, connection: {:?}, one_sided: {}, succeeds: &{:?}, reaches: &{:?}, own_certificate: {}, \
+             files: &{:?}, as_client: &{:?}, as_server: &{:?}, childs: &{:?}, last: &{:?}, about_client: &{:?}, about_server: &{:?}, about_itself: &{:?}, client_port: {:?}, server_port: {:?}, nss: {}, connection: {:?}, one_sided: {}, session: {:?}, succeeds: &{:?}, reaches: &{:?}, own_certificate: {}, \
              nobodys: {}, next: Next {{ text: {:?}, command: {:?} }} }},",
             role(format), known.names, known.heads, known.words, known.files, known.as_client, known.as_server, context.childs, context.last, context.about_client, context.about_server, context.about_itself, context.client_port, context.server_port, format.nss,
-            format.attempt.connection, format.attempt.one_sided, format.attempt.succeeds, format.attempt.reaches, format.certificate == Whose::Own, format.side == Side::Nobody, next.text, next.command,
+            format.attempt.connection, format.attempt.one_sided, format.attempt.session, format.attempt.succeeds, format.attempt.reaches, format.certificate == Whose::Own, format.side == Side::Nobody, next.text, next.command,
         )
         .expect("a string takes it");
         for (step, words) in of_attempt(format) {

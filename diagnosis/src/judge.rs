@@ -183,9 +183,10 @@ pub fn judge_those(case: &Case<'_>, wanted: impl Fn(&Rules) -> bool) -> Judgemen
     let whole = candidates(&open, case, &wanted);
     let (candidates, excluded) =
         if whole.0.is_empty() && open.len() > 1 { candidates(&open[..1], case, &wanted) } else { whole };
-    // A line of a log is second-hand: it makes certain only where both ends say the same, at the same time.
+    // A line of a log is second-hand: it makes certain only where both ends say the same, at the same time or of the same session.
     let tells = |fact: Fact| case.facts.iter().any(|it| it.id == fact.id && it.value == fact.value);
-    let agreed = || tells(LogsAgree::Yes.into()) && tells(LogsJoined::ByTime.into());
+    let joined = || tells(LogsJoined::ByTime.into()) || tells(LogsJoined::BySession.into());
+    let agreed = || tells(LogsAgree::Yes.into()) && joined();
     let doubted = || first.said_by == SeenBy::Us && open.iter().all(|shown| may_lie_below(shown, case));
     let confidence = match confidence(&candidates, first.signal) {
         Confidence::Certain if first.said_by == SeenBy::Log && !agreed() => Confidence::Likely,

@@ -77,13 +77,9 @@ impl Stack {
     pub fn start(identities: &Identities, without: Without) -> Self {
         let directory = tempfile::Builder::new().prefix("nssight-siguldry-").tempdir().unwrap();
         let path = directory.path();
-        let of = |name: &str, identity: &Identity| {
-            fs::write(path.join(format!("{name}.pem")), identity.certificate.to_pem().unwrap()).unwrap();
-            fs::write(path.join(format!("{name}.key")), identity.key.private_key_to_pem_pkcs8().unwrap()).unwrap();
-        };
-        of("bridge", &identities.bridge);
-        of("server", &identities.server);
-        of("client", &identities.client);
+        write_identity(path, "bridge", &identities.bridge);
+        write_identity(path, "server", &identities.server);
+        write_identity(path, "client", &identities.client);
         fs::write(path.join("ca.pem"), identities.authority.certificate.to_pem().unwrap()).unwrap();
         fs::create_dir(path.join("state")).unwrap();
         let (client_port, server_port, bridge) = start_bridge(path);
@@ -117,6 +113,22 @@ impl Stack {
         );
         let text = format!("{own}keys = []\nrequest_timeout = 5\n\n{}", credentials("client"));
         fs::write(self.path("client.toml"), change(text)).unwrap();
+    }
+
+    /// Configuration and files of another client.
+    pub fn write_other_client(&self, name: &str, identity: &Identity) {
+        write_identity(self.directory.path(), name, identity);
+        let text = fs::read_to_string(self.path("client.toml")).unwrap().replace("\"client.", &format!("\"{name}."));
+        fs::write(self.path(&format!("{name}.toml")), text).unwrap();
+    }
+
+    /// Starts a client with this configuration, which asks who it is until it is ended, and logs what goes well, too.
+    pub fn spawn_client(&self, name: &str) -> Child {
+        let (out, err) = self.log(name);
+        let mut command = self.command("siguldry-client");
+        command.args(["--log-filter", "siguldry=info", "-c"]).arg(format!("{name}.toml"));
+        command.arg("--credentials-directory").arg(self.directory.path()).arg("whoami");
+        command.stdout(out).stderr(err).spawn().unwrap()
     }
 
     fn write_server(&self) {
@@ -219,6 +231,11 @@ impl Stack {
         let output = child.wait_with_output().unwrap();
         String::from_utf8_lossy(&output.stdout).contains(&format!("Hello, {USER}"))
     }
+}
+
+fn write_identity(directory: &Path, name: &str, identity: &Identity) {
+    fs::write(directory.join(format!("{name}.pem")), identity.certificate.to_pem().unwrap()).unwrap();
+    fs::write(directory.join(format!("{name}.key")), identity.key.private_key_to_pem_pkcs8().unwrap()).unwrap();
 }
 
 fn credentials(name: &str) -> String {

@@ -39,6 +39,8 @@ pub struct Format {
     connection: Option<&'static str>,
     /// It is at one end of a connection, whichever, and only some of the connection's lines tell which.
     pub(crate) one_sided: bool,
+    /// What stands before the id of a session.
+    pub(crate) session: Option<&'static str>,
     pub(crate) succeeds: &'static [&'static str],
     reaches: &'static [&'static str],
     /// What it says of certificates is about its own.
@@ -95,7 +97,24 @@ static WRITERS: LazyLock<Writers> = LazyLock::new(|| {
     Writers { automaton: automaton.expect("the words can be sought"), words }
 });
 
+/// What stands before the id of a session, in whichever format.
+static BEFORE_IDS: LazyLock<Vec<memchr::memmem::Finder<'static>>> = LazyLock::new(|| {
+    let mut words: Vec<&str> = FORMATS.iter().filter_map(|format| format.session).collect();
+    words.sort_unstable();
+    words.dedup();
+    words.into_iter().map(memchr::memmem::Finder::new).collect()
+});
+
 impl Format {
+    /// The id of the session that a line is about, which all ends of the session write.
+    pub(crate) fn session_id_in(line: &[u8]) -> Option<u128> {
+        let behind = BEFORE_IDS.iter().flat_map(|before| {
+            let length = before.needle().len();
+            before.find_iter(line).map(move |at| &line[at + length..])
+        });
+        behind.filter_map(uuid).next()
+    }
+
     /// Who wrote a line, by its own words.
     pub(crate) fn of_line(line: &[u8]) -> Option<&'static Self> {
         let prefix = prefix(line);
@@ -192,6 +211,28 @@ impl Format {
     }
 }
 
+/// The UUID that a value begins with: `=01a2…`, `":"01a2…`, and what an escape puts between.
+fn uuid(text: &[u8]) -> Option<u128> {
+    const LENGTH: usize = 36;
+    const AT_MOST_BETWEEN: usize = 8;
+    let between = text.iter().take(AT_MOST_BETWEEN).take_while(|byte| b"=:\"\\ ".contains(byte)).count();
+    let value = text.get(between..between + LENGTH)?;
+    let goes_on = text.get(between + LENGTH).is_some_and(u8::is_ascii_alphanumeric);
+    let is_dash = |at: usize| [8, 13, 18, 23].contains(&at);
+    let digits = value.iter().enumerate().map(|(at, byte)| match (is_dash(at), byte) {
+        (true, b'-') => Some(None),
+        (false, digit) => char::from(*digit).to_digit(16).map(Some),
+        _ => None,
+    });
+    let mut id = 0;
+    for digit in digits {
+        if let Some(digit) = digit? {
+            id = id << 4 | u128::from(digit);
+        }
+    }
+    (between > 0 && !goes_on).then_some(id)
+}
+
 /// How long what stands before the message is: `host program[42]: `, `program-1  | `.
 fn prefix(line: &[u8]) -> usize {
     let head = &line[..line.len().min(crate::line::HEAD)];
@@ -217,6 +258,31 @@ mod tests {
                 assert_eq!(of(&format!("Nov 24 06:54:26 host {name}[42]: INFO: x")), Some(format.name));
                 assert_eq!(of(&format!("ERROR: cannot reach {name}")), None);
             }
+        }
+    }
+
+    #[test]
+    fn a_session_is_known_by_its_id_in_every_notation() {
+        let id = 0x01a2_2805_b7a5_7cc2_9b34_8d5a_3696_0858;
+        let spelled = "01a22805-b7a5-7cc2-9b34-8d5a36960858";
+        for line in [
+            format!("handle{{session_id={spelled} user=\"alice\"}}: x"),
+            format!("x session_id={spelled}"),
+            format!(r#"{{"span":{{"session_id":"{spelled}"}}}}"#),
+            format!(r#"{{"MESSAGE":"{{\"session_id\":\"{spelled}\"}}"}}"#),
+            format!("session_id_of_another=1 session_id={spelled}"),
+        ] {
+            assert_eq!(Format::session_id_in(line.as_bytes()), Some(id), "{line}");
+        }
+        for line in [
+            "session_id=",
+            "session_id=01a22805",
+            "session_id=01a22805-b7a5-7cc2-9b34-8d5a36960858a",
+            "session_id=01a22805b7a5-7cc2-9b34-8d5a36960858--",
+            "session_id=01a22805-b7a5-7cc2-9b34-8d5a3696085é",
+            "id 01a22805-b7a5-7cc2-9b34-8d5a36960858",
+        ] {
+            assert_eq!(Format::session_id_in(line.as_bytes()), None, "{line}");
         }
     }
 

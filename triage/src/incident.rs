@@ -1,5 +1,7 @@
 //! Events of all files in the order of their times, and what belongs to one failure.
 
+use std::collections::HashSet;
+
 use nssight_diagnosis::Signal;
 
 use crate::Heartbeat;
@@ -7,10 +9,11 @@ use crate::Quote;
 use crate::format::Format;
 use crate::line::{self, When};
 use crate::scan::{Event, Scanned};
+use crate::session::{self, Near, Session};
 use crate::sign::{Role, Step};
 
 /// Lines of one failure are no further apart, in microseconds.
-const GAP: i64 = 2_000_000;
+pub(crate) const GAP: i64 = 2_000_000;
 /// What led to a failure is looked for so far before it.
 const BEFORE: i64 = 3_000_000;
 /// A request takes no longer, in microseconds.
@@ -24,7 +27,7 @@ const LATEST: usize = 8;
 /// So many different errors are no failure's.
 const LIST: usize = 4;
 /// So many failures at one time are told apart.
-const SIDE_BY_SIDE: usize = 64;
+pub(crate) const SIDE_BY_SIDE: usize = 64;
 /// Incidents that are judged, from the last one back.
 const MOST: usize = 500;
 
@@ -77,8 +80,20 @@ impl Placed<'_> {
         self.event.sign.shown().filter(|_| counts && !format.is_some_and(|format| format.nobodys))
     }
 
+    /// Whether it is about no session that has an id: a bridge writes that in all lines of one.
+    pub(crate) fn is_outside(&self) -> bool {
+        let names_them = self.role == Role::Bridge && self.format().is_some_and(|format| format.session.is_some());
+        names_them && self.event.session.is_none()
+    }
+
     /// Whether both may be about one session: a file's programs, and a program's connections, each have their own.
-    fn goes_with(&self, other: &Self) -> bool {
+    pub(crate) fn goes_with(&self, other: &Self) -> bool {
+        match (self.event.session, other.event.session) {
+            (Some(one), Some(two)) => return one == two,
+            (Some(_), None) if other.is_outside() => return false,
+            (None, Some(_)) if self.is_outside() => return false,
+            _ => {}
+        }
         let (Some(one), Some(two)) = (self.format(), other.format()) else { return true };
         let same = one.name == two.name && one.profile == two.profile;
         let of_one_deployment = one.profile.is_some() && one.profile == two.profile;
@@ -104,7 +119,7 @@ impl Placed<'_> {
         !self.role.is_client() && self.format().is_some_and(|it| it.is_about_itself(self.event.text.as_bytes()))
     }
 
-    fn at(&self) -> i64 {
+    pub(crate) fn at(&self) -> i64 {
         self.event.when.map_or(i64::MAX, |when| when.0)
     }
 }
@@ -113,6 +128,8 @@ impl Placed<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct Group<'a> {
     pub(crate) events: Vec<Placed<'a>>,
+    /// The id by which its lines were found.
+    pub(crate) session: Option<u128>,
     /// Lines without times were put beside lines with times.
     pub(crate) joined_without_time: bool,
 }
@@ -177,6 +194,11 @@ impl Group<'_> {
         theirs.into_iter().find_map(end_in)
     }
 
+    /// The time of its last line with trouble; past all times where it has none.
+    fn at(&self) -> i64 {
+        self.events.iter().filter(|placed| placed.trouble().is_some()).map(Placed::at).max().unwrap_or(i64::MAX)
+    }
+
     /// Whether this role's log has anything in it.
     pub(crate) fn heard(&self, role: Role) -> bool {
         self.events.iter().any(|placed| placed.role == role)
@@ -189,12 +211,24 @@ pub(crate) fn group<'a>(files: &'a [Scanned], heartbeats: &[Heartbeat]) -> Vec<G
     let all: Vec<Placed<'a>> = files.iter().flat_map(placed).collect();
     let (mut timed, untimed): (Vec<_>, Vec<_>) = all.into_iter().partition(|placed| placed.event.when.is_some());
     timed.sort_by_key(Placed::at);
-    let mut groups = by_time(&timed, heartbeats);
-    let last = last_of_each(&untimed);
-    if last.iter().any(|placed| placed.trouble().is_some()) {
-        // A client that writes no times: its last failure and the last one of the others.
-        let mut group = groups.pop().unwrap_or_default();
-        if group.events.is_empty() {
+    let (mut sessions, [timed, untimed]) = session::failed([timed, untimed]);
+    let mut groups = by_time(&timed, heartbeats, &mut sessions);
+    let mut last = last_of_each(&untimed);
+    if let [only] = sessions.as_mut_slice()
+        && groups.is_empty()
+    {
+        only.take_without_time(&mut last);
+    }
+    let is_last = last.iter().any(|placed| placed.trouble().is_some());
+    let of_session = !sessions.is_empty();
+    groups.extend(sessions.into_iter().map(Session::into_group));
+    groups.sort_by_key(Group::at);
+    groups.drain(..groups.len().saturating_sub(MOST));
+    if is_last {
+        // A client that writes no times: its last failure and the last one of the others. Beside failures whose sessions are
+        // known that would be a guess.
+        let mut group = if of_session { Group::default() } else { groups.pop().unwrap_or_default() };
+        if group.events.is_empty() && !of_session {
             group.events.extend(unfinished(&timed));
         }
         group.joined_without_time = !group.events.is_empty();
@@ -204,7 +238,7 @@ pub(crate) fn group<'a>(files: &'a [Scanned], heartbeats: &[Heartbeat]) -> Vec<G
     groups
 }
 
-fn by_time<'a>(timed: &[Placed<'a>], heartbeats: &[Heartbeat]) -> Vec<Group<'a>> {
+fn by_time<'a>(timed: &[Placed<'a>], heartbeats: &[Heartbeat], sessions: &mut [Session<'a>]) -> Vec<Group<'a>> {
     let is_beat = |placed: &Placed<'_>| {
         let when = placed.event.when;
         placed.event.sign.is_end()
@@ -212,11 +246,20 @@ fn by_time<'a>(timed: &[Placed<'a>], heartbeats: &[Heartbeat]) -> Vec<Group<'a>>
     };
     let trouble = |placed: &Placed<'_>| placed.trouble().is_some() && !is_beat(placed);
     let mut spans: Vec<Span<'a, '_>> = Vec::new();
-    for placed in timed.iter().filter(|placed| trouble(placed)) {
+    let mut given: HashSet<usize> = HashSet::new();
+    for (index, placed) in timed.iter().enumerate().filter(|(_, placed)| trouble(placed)) {
         let near = |span: &&mut Span<'_, '_>| placed.at() - span.end <= GAP && span.last.goes_with(placed);
-        match spans.iter_mut().rev().take(SIDE_BY_SIDE).find(near) {
-            Some(span) => (span.end, span.last) = (placed.at(), placed),
-            None => spans.push(Span { start: placed.at(), end: placed.at(), last: placed }),
+        let span = spans.iter_mut().rev().take(SIDE_BY_SIDE).find(near);
+        match (span, session::near(sessions, placed)) {
+            (Some(span), Near::None) => (span.end, span.last) = (placed.at(), placed),
+            (Some(span), _) if std::ptr::eq(span.last.file, placed.file) => {
+                (span.end, span.last) = (placed.at(), placed);
+            }
+            (None, Near::One(session)) => {
+                session.events.push(placed.clone());
+                given.insert(index);
+            }
+            _ => spans.push(Span { start: placed.at(), end: placed.at(), last: placed }),
         }
     }
     let skipped = spans.len().saturating_sub(MOST);
@@ -225,14 +268,14 @@ fn by_time<'a>(timed: &[Placed<'a>], heartbeats: &[Heartbeat]) -> Vec<Group<'a>>
         let begun: Vec<(&Scanned, i64)> = begun_before(&timed[..past], start);
         let earliest = begun.iter().map(|(_, at)| *at).fold(start - BEFORE, i64::min);
         let first = timed.partition_point(|placed| placed.at() < earliest);
-        let is_near = |placed: &&Placed<'_>| {
+        let is_near = |placed: &Placed<'_>| {
             let begun_at = begun.iter().find(|(file, _)| std::ptr::eq(*file, placed.file)).map(|(_, at)| *at);
             placed.at() >= begun_at.unwrap_or(start - BEFORE).min(start - BEFORE)
         };
-        let own = timed[first..past].iter().filter(is_near);
-        let own = own.filter(|placed| !is_beat(placed) && last.goes_with(placed));
-        let events: Vec<Placed<'a>> = own.cloned().collect();
-        Group { events: since_last_request(events, start), joined_without_time: false }
+        let own = (first..past).filter(|index| !given.contains(index)).map(|index| &timed[index]);
+        let own = own.filter(|placed| is_near(placed) && !is_beat(placed) && last.goes_with(placed));
+        let events = session::of_at_most_one(own.cloned().collect());
+        Group { events: since_last_request(events, start), ..Group::default() }
     };
     spans.into_iter().skip(skipped).map(within).collect()
 }
@@ -316,7 +359,7 @@ fn last_of_each<'a>(untimed: &[Placed<'a>]) -> Vec<Placed<'a>> {
         if is_a_list(events) {
             return Vec::new();
         }
-        let kept: Vec<Placed<'a>> = events.iter().filter(near).cloned().collect();
+        let kept = session::of_at_most_one(events.iter().filter(near).cloned().collect());
         // What ended an earlier run is not about this one.
         let ends = |placed: &Placed<'_>| {
             let event = placed.event;

@@ -13,6 +13,7 @@ mod line;
 mod page;
 mod pasted;
 mod scan;
+mod session;
 mod sign;
 mod turned;
 mod view;

@@ -11,6 +11,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use crate::format::{About, Format};
 use crate::frames;
 use crate::line::{self, When};
+use crate::session;
 use crate::sign::{self, Mark, Reading, Role, Sign, Step};
 
 /// Read at a time.
@@ -34,6 +35,8 @@ pub(crate) struct Event {
     pub(crate) role: Option<Role>,
     /// The connection that it is about, as its writer numbers them.
     pub(crate) connection: Option<u64>,
+    /// The session that it is about, by the id that all programs of its deployment write.
+    pub(crate) session: Option<u128>,
     /// Announced as the child's.
     pub(crate) child: bool,
     /// The session that the traceback above it is about.
@@ -248,7 +251,7 @@ impl Scan {
         self.keep(Event { when, format, role, connection, child, about, by_code, ..self.plain(line, sign) });
     }
 
-    /// A line of which nothing but its sign was read.
+    /// A line of which nothing but its sign was read, and its session: that may stand behind what is kept of it.
     fn plain(&self, line: &[u8], sign: Sign) -> Event {
         Event {
             line: self.line,
@@ -256,6 +259,7 @@ impl Scan {
             format: None,
             role: None,
             connection: None,
+            session: Format::session_id_in(line),
             child: false,
             about: None,
             sign,
@@ -311,6 +315,7 @@ impl Scan {
             event.connection = event.connection.or(connection);
         }
         one_side_a_connection(&mut self.out.events, file);
+        session::of_what_follows(&mut self.out.events, file);
         if self.out.ends.len() == ENDS {
             self.out.notes.push(format!("only its first {ENDS} ends of file were looked at for a rhythm"));
         }

@@ -161,7 +161,9 @@ impl<'a> Lines<'a> {
     /// The session that a client's line is about. Its child has the outer one; what its parent process says is about the
     /// inner one, where it says so or where the bridge has read a request.
     fn session(&self, placed: &Placed<'_>) -> Option<Layer> {
-        let speaks_of_inner = self.group.has(Role::Client, Step::OwnFollows) || self.read;
+        // An id is given once the bridge has both sides.
+        let has_id = placed.event.session.is_some();
+        let speaks_of_inner = self.group.has(Role::Client, Step::OwnFollows) || self.read || has_id;
         let alone = !self.group.heard(Role::Bridge) && !self.group.heard(Role::Peer);
         match placed.role {
             _ if placed.event.child => Some(Layer::OuterHandshake),
@@ -312,9 +314,10 @@ impl<'a> Lines<'a> {
         let heard = |role: Role| self.group.heard(role);
         let others = heard(Role::Bridge) || heard(Role::Peer) || heard(Role::Server);
         if others && self.group.events.iter().any(|placed| placed.role.is_client()) {
-            facts.put(match self.group.joined_without_time {
-                true => fact::LogsJoined::WithoutTime,
-                false => fact::LogsJoined::ByTime,
+            facts.put(match () {
+                () if self.group.joined_without_time => fact::LogsJoined::WithoutTime,
+                () if self.named_alike() => fact::LogsJoined::BySession,
+                () => fact::LogsJoined::ByTime,
             });
         }
         if shown.is_some_and(|shown| self.found_nothing(shown.signal)) {
@@ -326,6 +329,15 @@ impl<'a> Lines<'a> {
             facts.put(fact::LogsAgree::Yes);
         }
         facts
+    }
+
+    /// Whether both ends wrote the id of one session.
+    fn named_alike(&self) -> bool {
+        let names = |of_client: bool| {
+            let own = self.group.events.iter().filter(|placed| placed.role.is_client() == of_client);
+            own.filter(|placed| placed.event.session.is_some()).count() > 0
+        };
+        self.group.session.is_some() && names(true) && names(false)
     }
 
     /// What the bridge's log has.

@@ -10,16 +10,20 @@ use time::OffsetDateTime;
 use crate::difference::{Difference, Gravity, Held, Kind};
 use crate::facts::hex;
 use crate::load;
+use crate::moved::Moved;
 use crate::views::{key_kind, scheme};
 use crate::{succession, trust};
+
+/// The schema's name.
+pub(crate) const SCHEMA: &str = "nssight/db-compare/1";
 
 /// The document, schema `nssight/db-compare/1`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Comparison {
-    schema: &'static str,
+    pub(crate) schema: &'static str,
     /// The first database.
     pub a: Side,
-    /// The second database.
+    /// The second database, or PEM files.
     pub b: Side,
     /// Certificates that are in both, by fingerprint.
     pub in_both: usize,
@@ -27,18 +31,21 @@ pub struct Comparison {
     pub password: PasswordComparison,
     /// What differs, the gravest first. Nothing here means that the two hold the same.
     pub differences: Vec<Difference>,
+    /// Beside PEM files: what became of each certificate of the database.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub moved: Vec<Moved>,
     /// A part of one of them could not be read, so that more may differ, or less.
     pub partial: bool,
     /// Damage, each with its side, file and place.
     pub problems: Vec<String>,
 }
 
-/// One of the two databases.
+/// One of the two.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Side {
-    /// Path of the directory.
+    /// Path of the directory, or of the files.
     pub directory: String,
-    /// `sql` or `dbm`.
+    /// `sql`, `dbm` or `pem`.
     pub format: String,
     /// Number of certificates.
     pub certificates: usize,
@@ -56,6 +63,8 @@ pub enum PasswordComparison {
     Different,
     /// Nobody said the passwords.
     Unknown,
+    /// PEM files have none.
+    NotCompared,
 }
 
 impl Comparison {
@@ -100,19 +109,20 @@ impl Comparison {
         differences.extend(salt(databases));
         differences.sort_by(|one, other| (one.gravity, &one.name).cmp(&(other.gravity, &other.name)));
         Self {
-            schema: "nssight/db-compare/1",
+            schema: SCHEMA,
             a: side(a),
             b: side(b),
             in_both,
             password,
             differences,
+            moved: Vec::new(),
             partial: a.partial || b.partial,
             problems: problems("A", a).chain(problems("B", b)).collect(),
         }
     }
 }
 
-fn side(database: &Database) -> Side {
+pub(crate) fn side(database: &Database) -> Side {
     Side {
         directory: database.directory.display().to_string(),
         format: database.format.to_string(),
@@ -121,7 +131,7 @@ fn side(database: &Database) -> Side {
     }
 }
 
-fn problems<'a>(side: &'a str, database: &'a Database) -> impl Iterator<Item = String> + 'a {
+pub(crate) fn problems<'a>(side: &'a str, database: &'a Database) -> impl Iterator<Item = String> + 'a {
     let files = [&database.certificate_file, &database.key_file].into_iter().filter_map(|state| match state {
         FileState::Failed(error) => Some(error.to_string()),
         FileState::Read | FileState::Partial => None,

@@ -5,6 +5,8 @@ pub mod difference;
 pub mod facts;
 pub mod inspect;
 pub mod load;
+pub mod moved;
+pub mod pem;
 mod remarks;
 mod succession;
 mod trust;

@@ -11,7 +11,8 @@ use super::{PasswordOptions, TableOptions};
 pub(crate) enum DbCommand {
     /// Print what is in a database, and how NSS reads it
     Inspect(InspectOptions),
-    /// Compare two databases, and say what follows; exit with 0 if they are equal, 1 if they differ, 3 if one is unreadable
+    /// Compare two databases, or one with PEM files, and say what follows; exit with 0 if they are equal, 1 if they differ, 3 if one is
+    /// unreadable
     Compare(CompareOptions),
 }
 
@@ -34,9 +35,9 @@ pub(crate) struct CompareOptions {
     /// Database directory
     #[arg(value_name = "A")]
     pub(crate) a: OsString,
-    /// The other database directory
-    #[arg(value_name = "B")]
-    pub(crate) b: OsString,
+    /// The other database directory; or PEM files, or a directory of them, to see which certificates moved there
+    #[arg(value_name = "B", required = true)]
+    pub(crate) b: Vec<OsString>,
     #[command(flatten)]
     pub(crate) password: PasswordOptions,
     /// Read the password of B from this file, if it differs

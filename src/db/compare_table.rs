@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use colored::Colorize;
 use nssight_inventory::compare::{Comparison, PasswordComparison};
 use nssight_inventory::difference::{Difference, Gravity, Kind};
+use nssight_inventory::moved::{Fate, Moved};
 use nssight_reports::terminal::{self, cell};
 
 /// Differences shown without `-v`.
@@ -21,12 +22,41 @@ pub(super) fn write(out: &mut dyn Write, comparison: &Comparison, verbose: bool)
     });
     terminal::pairs(out, &rows)?;
     let password = match comparison.password {
+        PasswordComparison::NotCompared => return of_files(out, comparison, verbose),
         PasswordComparison::Same => "the same",
         PasswordComparison::Different => "different",
         PasswordComparison::Unknown => "unknown: give it with --password-file, and B's own with --other-password-file",
     };
     let both = format!("{} certificates in both; password {password}", comparison.in_both);
     terminal::pairs(out, &[["both".to_owned(), both]])?;
+    differences(out, comparison, verbose)
+}
+
+/// Which certificates of the database moved to PEM files, before what differs.
+fn of_files(out: &mut dyn Write, comparison: &Comparison, verbose: bool) -> io::Result<()> {
+    let shown = if verbose { comparison.moved.len() } else { AT_MOST };
+    let rows: Vec<[String; 2]> =
+        comparison.moved.iter().take(shown).map(|moved| [cell(&moved.name), fate(moved)]).collect();
+    writeln!(out)?;
+    terminal::pairs(out, &rows)?;
+    if comparison.moved.len() > shown {
+        writeln!(out, "and {} more; -v shows all", comparison.moved.len() - shown)?;
+    }
+    differences(out, comparison, verbose)
+}
+
+fn fate(moved: &Moved) -> String {
+    let what = match moved.fate {
+        Fate::SameCertificate => "the same certificate",
+        Fate::SameKey => "another certificate for the same key",
+        Fate::SameSubject => "another certificate of the same subject, with another key",
+        Fate::Missing => return "missing".to_owned(),
+    };
+    let key = moved.key_file.as_ref().map(|file| format!("; its key in {file}")).unwrap_or_default();
+    format!("{what} in {}{key}", moved.files.join(", "))
+}
+
+fn differences(out: &mut dyn Write, comparison: &Comparison, verbose: bool) -> io::Result<()> {
     writeln!(out)?;
     summary(out, comparison)?;
     let shown = if verbose { comparison.differences.len() } else { AT_MOST };

@@ -3,13 +3,16 @@
 mod compare_table;
 mod inspect_table;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nssight_inventory::compare::Comparison;
 use nssight_inventory::load::Loaded;
+use nssight_inventory::pem::PemFiles;
 use nssight_inventory::views::{CertificateView, Inspection};
+use nssight_nssdb::Database;
 use nssight_probes::target::PasswordSource;
 use nssight_reports::terminal;
 use nssight_runner::passwords;
@@ -93,16 +96,22 @@ fn compare(options: &CompareOptions) -> ExitCode {
         return exit::usage(trouble.unwrap_or_default());
     };
     let second: Option<&Zeroizing<Vec<u8>>> = second.as_ref().or(first.as_ref());
-    let sides = [&options.a, &options.b].map(|directory| Loaded::from(directory));
-    let mut databases = Vec::new();
-    for (side, directory) in sides.iter().zip([&options.a, &options.b]) {
-        match &side.database {
-            Ok(database) => databases.push(database),
-            Err(error) => return unreadable(directory, error),
-        }
-    }
-    let passwords = [first.as_ref(), second].map(|password| password.map(|password| password.as_slice()));
-    let comparison = Comparison::of([databases[0], databases[1]], passwords, OffsetDateTime::now_utc());
+    let (a, now) = (Loaded::from(&options.a), OffsetDateTime::now_utc());
+    let database = match &a.database {
+        Ok(database) => database,
+        Err(error) => return unreadable(&options.a, error),
+    };
+    let comparison = match options.b.as_slice() {
+        [b] => match Loaded::from(b).database {
+            Ok(other) => {
+                let passwords = [first.as_ref(), second].map(|password| password.map(|password| password.as_slice()));
+                Comparison::of([database, &other], passwords, now)
+            }
+            Err(_) if PemFiles::are_in(b.as_ref()) => with_files(database, &options.b, now),
+            Err(error) => return unreadable(b, &error),
+        },
+        several => with_files(database, several, now),
+    };
     terminal::choose_colours(options.output.color, io::stdout().is_terminal());
     let written = match options.output.format {
         TableFormat::Json => terminal::json(&comparison),
@@ -114,6 +123,11 @@ fn compare(options: &CompareOptions) -> ExitCode {
         Ok(()) if comparison.differences.is_empty() => ExitCode::from(exit::PASSED),
         Ok(()) => ExitCode::from(exit::FAILED),
     }
+}
+
+fn with_files(database: &Database, named: &[OsString], now: OffsetDateTime) -> Comparison {
+    let paths: Vec<PathBuf> = named.iter().map(PathBuf::from).collect();
+    Comparison::with_files(database, &PemFiles::read(&paths), now)
 }
 
 /// Says why there is nothing to say.

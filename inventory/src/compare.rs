@@ -31,8 +31,7 @@ pub struct Comparison {
     pub password: PasswordComparison,
     /// What differs, the gravest first. Nothing here means that the two hold the same.
     pub differences: Vec<Difference>,
-    /// Beside PEM files: what became of each certificate of the database.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// Beside PEM files: what became of each certificate of the database. Empty beside another database.
     pub moved: Vec<Moved>,
     /// A part of one of them could not be read, so that more may differ, or less.
     pub partial: bool,

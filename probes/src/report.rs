@@ -38,6 +38,9 @@ pub struct Report {
     pub tool: Tool,
     /// When the walk began, RFC 3339 in UTC.
     pub started: String,
+    /// Name of the host that it was made on; reports of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// What was walked.
     pub target: TargetSummary,
     /// The hops of the way, the first one first. Reports of earlier versions have none.

@@ -20,6 +20,7 @@ pub mod formats {
     }
 }
 mod harmless;
+pub mod page;
 pub mod sink;
 pub mod terminal;
 mod waterfall;
@@ -29,6 +30,7 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 pub use formats::{Format, human, nagios, write};
+pub use words::{Standing, days_in_words, not_after, not_before, role};
 
 impl ValueEnum for Format {
     fn value_variants<'a>() -> &'a [Self] {

@@ -53,8 +53,8 @@ pub fn say_lines(text: &str) {
 }
 
 /// Standard error, for what is written piece by piece.
-pub fn stderr() -> impl Write {
-    Harmless::new(io::stderr(), Kind::Text)
+pub fn stderr(kind: Kind) -> impl Write {
+    Harmless::new(io::stderr(), kind)
 }
 
 /// Writes one line to standard output.

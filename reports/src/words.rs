@@ -7,24 +7,35 @@ use nssight_probes::profile::Profile;
 use nssight_probes::report::Subject;
 use nssight_probes::target::CredentialsKind;
 use nssight_probes::{Report, SeenCertificate};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
+use crate::terminal::printable;
 
 /// So many other causes are shown to people; the document has them all.
 const ALTERNATIVES: usize = 3;
 
 /// How a target came out; unlike the verdict's status it tells a pass with warnings from one without.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// Every layer passed.
     Pass,
+    /// The same, with a warning.
     Warning,
+    /// It passed when it was tried again.
     Flaky,
+    /// A layer failed.
     Fail,
+    /// nssight itself could not finish.
     Inconclusive,
 }
 
 impl Standing {
-    pub(crate) fn of(report: &Report) -> Self {
+    /// Of a report.
+    pub fn of(report: &Report) -> Self {
         match report.verdict.status {
             Outcome::Pass if report.has_warnings() => Self::Warning,
             Outcome::Pass => Self::Pass,
@@ -35,7 +46,7 @@ impl Standing {
     }
 
     /// For a headline.
-    pub(crate) fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Self::Pass => "PASS",
             Self::Warning => "WARNING",
@@ -46,17 +57,17 @@ impl Standing {
     }
 
     /// For a style sheet.
-    pub(crate) fn class(self) -> String {
+    pub fn class(self) -> String {
         self.word().to_lowercase()
     }
 
     /// Whether nothing failed in the end.
-    pub(crate) fn passes(self) -> bool {
+    pub fn passes(self) -> bool {
         matches!(self, Self::Pass | Self::Warning | Self::Flaky)
     }
 
     /// For those who read it in one colour.
-    pub(crate) fn sign(self) -> &'static str {
+    pub fn sign(self) -> &'static str {
         match self {
             Self::Pass => "✓",
             Self::Warning | Self::Flaky => "!",
@@ -127,7 +138,7 @@ pub(crate) fn warnings(report: &Report) -> impl Iterator<Item = &Finding> {
 }
 
 /// Whose a certificate is, as this report calls it: a peer without a server behind it is no bridge.
-pub(crate) fn role(certificate: &SeenCertificate, report: &Report) -> &'static str {
+pub fn role(certificate: &SeenCertificate, report: &Report) -> &'static str {
     match certificate.role {
         CertificateRole::Bridge if report.target.profile == Profile::Tls => "peer",
         role => role.as_str(),
@@ -181,7 +192,7 @@ fn rows(finding: &Finding, wanted: impl Fn(&Fact) -> bool) -> Vec<(String, Strin
 
 /// Why it looks like this; a report from before it said so itself has what the catalogue says of any peer.
 pub(crate) fn why(report: &Report, cause: Cause) -> String {
-    report.verdict.why.as_deref().map_or_else(|| cause.entry().why.plain().to_owned(), crate::terminal::printable)
+    report.verdict.why.as_deref().map_or_else(|| cause.entry().why.plain().to_owned(), printable)
 }
 
 /// One sentence on a layer; for one that was not walked, why.
@@ -235,21 +246,30 @@ pub(crate) fn colophon(subject: &Subject) -> String {
     let report = &subject.report;
     let tries = if subject.tries > 1 { format!(" in {} tries", subject.tries) } else { String::new() };
     let (library, connections) = (library(report), connections(report));
+    let host = report.host.as_deref().map(|host| format!(" on {host}")).unwrap_or_default();
     format!(
-        "nssight {} with {library}; checked at {} in {:.1} s{tries}; {connections}",
+        "nssight {} with {library}{host}; checked at {} in {:.1} s{tries}; {connections}",
         report.tool.version,
         report.started,
         subject.duration.as_secs_f64()
     )
 }
 
+/// When and where a report was made, and by which version.
+pub(crate) fn stamp(report: &Report) -> String {
+    let started = OffsetDateTime::parse(&report.started, &Rfc3339).ok();
+    let at = started.and_then(|at| at.format(format_description!("[year]-[month]-[day] [hour]:[minute] UTC")).ok());
+    let host = report.host.as_deref().map(|host| format!(" on {host}")).unwrap_or_default();
+    printable(&format!("{}{host}, nssight {}", at.as_deref().unwrap_or(&report.started), report.tool.version))
+}
+
 /// The last second of a certificate, in seconds since 1970.
-pub(crate) fn not_after(certificate: &SeenCertificate) -> Option<OffsetDateTime> {
+pub fn not_after(certificate: &SeenCertificate) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(&certificate.not_after, &Rfc3339).ok()
 }
 
 /// The first second of a certificate.
-pub(crate) fn not_before(certificate: &SeenCertificate) -> Option<OffsetDateTime> {
+pub fn not_before(certificate: &SeenCertificate) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(&certificate.not_before, &Rfc3339).ok()
 }
 
@@ -264,7 +284,7 @@ pub(crate) fn time_left(certificate: &SeenCertificate, report: &Report) -> Strin
     match days_left(certificate, report) {
         _ if is_early(certificate, report) => "not valid yet".to_owned(),
         None => String::new(),
-        Some(days) => in_words(days),
+        Some(days) => days_in_words(days),
     }
 }
 
@@ -274,7 +294,8 @@ pub(crate) fn is_early(certificate: &SeenCertificate, report: &Report) -> bool {
     at(&report.started).zip(at(&certificate.not_before)).is_some_and(|(started, first)| started < first)
 }
 
-fn in_words(days: i64) -> String {
+/// How long a certificate has, by its whole days.
+pub fn days_in_words(days: i64) -> String {
     match days {
         ..-1 => format!("expired {} days ago", -days),
         -1 => "expired less than a day ago".to_owned(),

@@ -3,6 +3,11 @@
 use nssight_nss::library;
 use nssight_probes::report::Tool;
 
+/// The name of this host, as uname(2) has it.
+pub fn host() -> Option<String> {
+    rustix::system::uname().nodename().to_str().ok().filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
 /// Its own version, and those of the libraries that this process has loaded.
 pub fn tool() -> Tool {
     Tool {

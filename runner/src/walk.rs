@@ -138,6 +138,7 @@ pub fn once(
         schema: schema::SCHEMA.to_owned(),
         tool: tool::tool(),
         started,
+        host: tool::host(),
         connections_opened: seen.connections,
         verdict: diagnose(&findings, &target.names()),
         hops: target.hops(),

@@ -203,7 +203,7 @@ impl<'a> Results<'a> {
             }
             // A reader that went away does not stop a run whose results go elsewhere.
             Progress::Lines => {
-                let _ = writeln!(terminal::stderr(), "{}", self.layout.line(subject));
+                let _ = writeln!(terminal::stderr(terminal::Kind::Text), "{}", self.layout.line(subject));
             }
             Progress::None => {}
         }

@@ -133,6 +133,7 @@ fn report(target: nssight_probes::target::TargetSummary, reception: Reception) -
         schema: SCHEMA.to_owned(),
         tool: tool::tool(),
         started,
+        host: tool::host(),
         // It opens none.
         connections_opened: 0,
         verdict,

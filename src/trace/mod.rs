@@ -48,7 +48,7 @@ pub(crate) fn run(options: &TraceOptions) -> ExitCode {
         Ok(prepared) => prepared,
         Err(code) => return code,
     };
-    let output = match Sink::open(options.output.as_deref(), terminal::stderr()) {
+    let output = match Sink::open(options.output.as_deref(), terminal::stderr(terminal::Kind::Text)) {
         Ok(output) => output,
         Err(error) => return exit::usage(error),
     };
@@ -253,6 +253,7 @@ fn as_walk(report: &TraceReport) -> Report {
         schema: nssight_probes::report::SCHEMA.to_owned(),
         tool: report.tool.clone(),
         started: String::new(),
+        host: None,
         connections_opened: 0,
         verdict: report.verdict.clone(),
         hops: report.target.hops(),

@@ -9,6 +9,7 @@ use nssight_probes::{Report, SeenCertificate};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::page;
 use crate::terminal::printable;
 use crate::waterfall::{Row, Waterfall};
 use crate::words::{self, Standing};
@@ -16,7 +17,7 @@ use crate::words::{self, Standing};
 /// What the command line says of it.
 pub const HELP: &str = "Self-contained HTML page";
 
-const STYLE: &str = include_str!("../../templates/report.css");
+const STYLE: &str = concat!(include_str!("../../templates/base.css"), "\n", include_str!("../../templates/report.css"));
 const SCRIPT: &str = include_str!("../../templates/report.js");
 
 pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
@@ -30,17 +31,13 @@ pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
     };
     let policy = format!(
         "default-src 'none'; style-src '{}'; script-src '{}'; img-src data:; base-uri 'none'; form-action 'none'",
-        source(STYLE),
-        source(SCRIPT)
+        page::source(STYLE),
+        page::source(SCRIPT)
     );
-    let page =
-        Page { title, policy, style: STYLE, script: SCRIPT, many, top: if many { 2 } else { 1 }, failed, targets };
+    let (top, stamp) = (if many { 2 } else { 1 }, subjects.first().map(|it| words::stamp(&it.report)));
+    let stamp = stamp.unwrap_or_default();
+    let page = Page { title, policy, style: STYLE, script: SCRIPT, many, top, failed, stamp, targets };
     page.write_into(out).map_err(io::Error::other)
-}
-
-/// A source of a content security policy, by its hash (CSP Level 3, 2.3.1).
-fn source(text: &str) -> String {
-    format!("sha256-{}", openssl::base64::encode_block(&openssl::sha::sha256(text.as_bytes())))
 }
 
 #[derive(Template)]
@@ -54,6 +51,8 @@ struct Page<'a> {
     /// Level of a target's heading.
     top: u8,
     failed: usize,
+    /// When, where and by which version the first of them was made.
+    stamp: String,
     targets: Vec<Target<'a>>,
 }
 

@@ -120,6 +120,41 @@ fn the_manifests_are_restricted_and_probe_by_command_only() {
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["CronJob", "Deployment", "NetworkPolicy", "Service"]);
 }
 
+#[test]
+fn the_kustomization_is_whole_and_its_monitors_find_the_service_and_the_targets() {
+    let [kustomization] = yaml("kubernetes/kustomization.yaml").try_into().unwrap();
+    assert_eq!(
+        (&kustomization["apiVersion"], &kustomization["kind"]),
+        (&"kustomize.config.k8s.io/v1beta1".into(), &"Kustomization".into())
+    );
+    let files = kustomization["resources"].as_array().unwrap().iter().map(|file| file.as_str().unwrap());
+    let all: Vec<Value> = files.flat_map(|file| yaml(&format!("kubernetes/{file}"))).collect();
+    let named: BTreeSet<(&str, &str)> =
+        all.iter().map(|it| (it["kind"].as_str().unwrap(), it["metadata"]["name"].as_str().unwrap())).collect();
+    assert_eq!(named.len(), all.len(), "two of one kind and name: {named:?}");
+    let of = |kind: &str| all.iter().find(|it| it["kind"] == kind).unwrap_or_else(|| panic!("no {kind}"));
+    let (service, monitor, scrape) = (of("Service"), of("ServiceMonitor"), of("ScrapeConfig"));
+    assert_eq!(monitor["spec"]["selector"]["matchLabels"], service["metadata"]["labels"]);
+    assert_eq!(monitor["spec"]["endpoints"][0]["port"], service["spec"]["ports"][0]["name"]);
+    let job = monitor["spec"]["jobLabel"].as_str().unwrap();
+    assert_eq!(service["metadata"]["labels"][job], "nssight-exporter", "the alerts go by the job's name");
+    // What Prometheus asks for by the service's name the exporter answers.
+    let host = format!("nssight-exporter.{}.svc", kustomization["namespace"].as_str().unwrap());
+    let authority = format!("{host}:{}", service["spec"]["ports"][0]["port"]);
+    assert_eq!(scrape["spec"]["httpSDConfigs"][0]["url"], format!("http://{authority}/sd"));
+    let arguments = &of("Deployment")["spec"]["template"]["spec"]["containers"][0]["args"];
+    assert!(arguments.as_array().unwrap().contains(&format!("--allow-host={host}").into()), "{arguments}");
+    // The same as in the configuration for a Prometheus without an operator, which promtool has passed.
+    let [prometheus] = yaml("prometheus/prometheus.yml").try_into().unwrap();
+    let plain = &prometheus["scrape_configs"][0];
+    assert_eq!(scrape["spec"]["metricsPath"], plain["metrics_path"]);
+    let own = scrape["spec"]["relabelings"].as_array().unwrap();
+    assert_eq!(own[0], serde_json::json!({ "targetLabel": "job", "replacement": plain["job_name"] }));
+    let expected = plain["relabel_configs"].to_string().replace("source_labels", "sourceLabels");
+    let expected = expected.replace("target_label", "targetLabel").replace("127.0.0.1:9744", &authority);
+    assert_eq!(own[1..], serde_json::from_str::<Vec<Value>>(&expected).unwrap());
+}
+
 /// A command line that fails for its missing file or port only.
 fn is_taken(words: &[String]) {
     assert_eq!(words[0], "nssight");
@@ -185,7 +220,7 @@ fn the_dashboard_can_be_imported() {
     assert!(dashboard.get("id").is_none_or(Value::is_null), "an id belongs to one Grafana");
     let variables = dashboard["templating"]["list"].as_array().unwrap();
     let names: Vec<&str> = variables.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["datasource", "job", "target"]);
+    assert_eq!(names, ["datasource", "job", "target", "exporter"]);
     let panels = dashboard["panels"].as_array().unwrap();
     let numbers: BTreeSet<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
     assert_eq!(numbers.len(), panels.len());
@@ -205,6 +240,14 @@ fn the_dashboard_can_be_imported() {
             assert!(!panel["targets"].as_array().unwrap().is_empty());
         }
     }
+    // From what is shown of a target to its report.
+    let mut urls = Vec::new();
+    all(&dashboard, "url", &mut urls);
+    let of_reports = |field: &str| format!("${{exporter}}/report?target=${{{field}:percentencode}}");
+    let expected = ["__value.text", "__field.labels.instance", "__field.labels.instance", "__field.labels.instance"];
+    let expected: Vec<String> = ["${exporter}/".to_owned()].into_iter().chain(expected.map(of_reports)).collect();
+    assert_eq!(urls.len(), expected.len(), "{urls:?}");
+    assert!(expected.iter().all(|url| urls.contains(&&Value::from(url.as_str()))), "{urls:?}");
     // Prometheus itself reads every expression, with the variables as Grafana would fill them in.
     let mut expressions = Vec::new();
     all(&dashboard, "expr", &mut expressions);

@@ -248,6 +248,10 @@ fn dates_of_certificates_stay_known_while_the_network_fails_and_after_a_restart(
     let again = exporter.probe("sign-1");
     assert_eq!((healthy.connections(), faulty.connections()), before);
     assert_eq!(again.0, failed.0);
+    // What it was before is known, too: it passed, and fails now.
+    let page = exporter.get("/").body;
+    assert!(page.contains("The last 2 checks since ") && page.contains(": 1 failed, 1 passed"), "{page}");
+    assert!(page.contains("CN=bridge"), "the bridge's certificate is on the page: {page}");
     assert_eq!(exporter.get("/report?target=sign-1").status, 200);
 }
 
@@ -309,11 +313,14 @@ fn people_get_a_list_and_the_last_reports() {
     let _lab = lab(&case.path("lab"), &Change::default());
     let exporter = Exporter::start(&one_target(&case), &[]);
     let list = exporter.get("/");
-    assert!(list.status == 200 && list.body.contains("sign-1") && list.body.contains("not yet"), "{list:#?}");
+    assert!(list.status == 200 && list.body.contains("sign-1") && list.body.contains("Not checked yet"), "{list:#?}");
     assert_eq!(exporter.get("/report?target=sign-1").status, 404);
     exporter.probe("sign-1");
     let list = exporter.get("/");
-    assert!(list.body.contains("href=\"report?target=sign-1\"") && list.body.contains(">pass<"), "{list:#?}");
+    assert!(
+        list.body.contains("href=\"report?target=sign-1\"") && list.body.contains("</span> PASS</span>"),
+        "{list:#?}"
+    );
     let report = exporter.get("/report?target=sign-1");
     assert!(report.body.starts_with("<!doctype html>") && report.body.contains("outer-handshake"), "{report:#?}");
     for page in [&list, &report] {

@@ -75,6 +75,44 @@ fn every_alert_has_a_test_and_its_metrics_are_served() {
     }
 }
 
+#[test]
+fn every_alert_leads_to_a_page_of_the_book() {
+    const BASE: &str = "https://nssight.example/book/";
+    let rules = fs::read_to_string(shipped("nssight.rules.yml")).unwrap();
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let monitoring = fs::read_to_string(docs.join("monitoring.md")).unwrap();
+    for alert in rules.split("- alert: ").skip(1) {
+        let name = alert.lines().next().unwrap();
+        let urls: Vec<&str> = alert.split(BASE).skip(1).map(|rest| rest.lines().next().unwrap()).collect();
+        let [url] = urls[..] else { panic!("{name}: {urls:?}") };
+        assert!(alert.contains("runbook_url: "), "{name}");
+        assert!(monitoring.contains(&format!("| `{name}` |")), "{name} is not in the table of alerts");
+        match url.split_once('#') {
+            Some(("monitoring.html", anchor)) => {
+                assert_eq!(anchor, name.to_lowercase());
+                assert!(monitoring.contains(&format!("\n#### {name}\n")), "{name} has no section");
+            }
+            // The rest is made when the alert fires; the tests of the rules have what it comes to.
+            _ => assert!(url.starts_with("causes/") && alert.trim_end().contains(".html"), "{name}: {url}"),
+        }
+    }
+    let tests = fs::read_to_string(shipped("nssight.rules.test.yml")).unwrap();
+    let pages: Vec<&str> = tests
+        .lines()
+        .filter_map(|line| line.split_once(&format!("runbook_url: {BASE}")))
+        .map(|(_, page)| page)
+        .collect();
+    assert!(pages.iter().filter(|page| page.starts_with("causes/")).count() > 5, "{pages:?}");
+    for page in pages {
+        let page = page.split('#').next().unwrap().replace(".html", ".md");
+        assert!(docs.join(&page).is_file(), "{page}");
+    }
+    // Those that no certificate of the tests comes to.
+    for cause in Regex::new(r"[a-z-]+-expired").unwrap().find_iter(&rules) {
+        assert!(docs.join(format!("causes/{}.md", cause.as_str())).is_file(), "{}", cause.as_str());
+    }
+}
+
 /// A healthy lab and a target in it.
 fn deployed(case: &Case) -> (Deployment, Exporter) {
     let healthy = case.path("healthy");

@@ -116,6 +116,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "exporter",
         &[
             ("nssight exporter targets.toml", "Serve metrics on 127.0.0.1:9744"),
+            ("nssight exporter --check-config --web-config web.yml targets.toml", "Say what is wrong with the files"),
             (
                 "nssight exporter targets.toml --listen 127.0.0.1:9800 --state /var/lib/nssight",
                 "Keep results across restarts",

@@ -2,19 +2,27 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::exit;
 use nssight_reports::terminal;
+use openssl::ssl::{HandshakeError, Ssl, SslContext, SslMethod, SslVerifyMode};
+
+use super::web::{Tls, Web};
+use crate::exit;
 
 /// The exporter answers from memory.
 const PATIENCE: Duration = Duration::from_secs(3);
 const STATUS_LINE: &[u8] = b"HTTP/1.1 200 ";
 
-pub(super) fn ask(listen: SocketAddr) -> ExitCode {
+pub(super) fn ask(listen: SocketAddr, web: Option<&Path>) -> ExitCode {
     let address = reachable(listen);
-    match answer(address) {
+    let tls = match web.map_or_else(|| Ok(Web::default()), Web::load) {
+        Ok(web) => web.tls,
+        Err(error) => return exit::usage(error),
+    };
+    match answer(address, tls.as_ref()) {
         Ok(line) if line == STATUS_LINE => ExitCode::from(exit::PASSED),
         Ok(line) => {
             let line = String::from_utf8_lossy(&line).into_owned();
@@ -41,13 +49,39 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 }
 
 /// As many bytes as the status line must have, or fewer.
-fn answer(address: SocketAddr) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+fn answer(address: SocketAddr, tls: Option<&Tls>) -> io::Result<Vec<u8>> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    let Some(tls) = tls else { return exchange(address, stream) };
+    // Nothing is told and nothing but the status is believed: whose certificate it is does not matter.
+    let mut builder = SslContext::builder(SslMethod::tls_client())?;
+    builder.set_verify(SslVerifyMode::NONE);
+    let session = Ssl::new(&builder.build())?.connect(stream);
+    match session.map_err(io::Error::other).and_then(|session| exchange(address, session)) {
+        // It is there, and asks for what only its clients have.
+        Err(error) if tls.wants_certificate && is_about_certificates(&error) => Ok(STATUS_LINE.to_vec()),
+        answer => answer,
+    }
+}
+
+fn exchange(address: SocketAddr, mut stream: impl Read + Write) -> io::Result<Vec<u8>> {
     // In one piece: whoever answers may close after the first it reads.
     stream.write_all(format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())?;
     let mut line = Vec::new();
     stream.take(STATUS_LINE.len() as u64).read_to_end(&mut line)?;
     Ok(line)
+}
+
+/// Whether the other end turned us away for want of a certificate: by `certificate_required` in TLS 1.3 (RFC 8446, 6), by
+/// `handshake_failure` before (RFC 5246, 7.4.6).
+fn is_about_certificates(error: &io::Error) -> bool {
+    let Some(inner) = error.get_ref() else { return false };
+    let stack = match inner.downcast_ref::<HandshakeError<TcpStream>>() {
+        Some(HandshakeError::Failure(failed)) => failed.error().ssl_error(),
+        Some(_) => None,
+        None => inner.downcast_ref::<openssl::ssl::Error>().and_then(openssl::ssl::Error::ssl_error),
+    };
+    let alerts = [1000 + 116, 1000 + 40];
+    stack.is_some_and(|stack| stack.errors().iter().any(|error| alerts.contains(&error.reason_code())))
 }

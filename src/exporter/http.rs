@@ -9,14 +9,16 @@ use axum::extract::Request;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 
 use super::figures::Figures;
 use super::log;
 use super::patience::Patient;
+use super::web::{self, Front};
 
 /// A request's head must be there so soon after the connection, or after the answer before it.
 const HEAD: Duration = Duration::from_secs(10);
@@ -112,6 +114,7 @@ pub(super) async fn serve(
     listener: TcpListener,
     app: Router,
     connections: Arc<Connections>,
+    front: Arc<Front>,
     mut stop: watch::Receiver<bool>,
 ) {
     let graceful = GracefulShutdown::new();
@@ -123,13 +126,13 @@ pub(super) async fn serve(
         match accepted {
             Ok((stream, _)) => {
                 if let Some(ticket) = connections.admit() {
-                    attend(stream, app.clone(), ticket, &graceful);
+                    attend(stream, app.clone(), ticket, &front, &graceful);
                 }
             }
             // The peer went away again (accept(2)), or there is nothing left to accept with.
             Err(error) if error.raw_os_error().is_some_and(is_of_the_peer) => {}
             Err(error) => {
-                log::line(format_args!("a connection could not be accepted: {error}"));
+                log::warn(format_args!("a connection could not be accepted: {error}"));
                 tokio::time::sleep(WITHOUT_DESCRIPTORS).await;
             }
         }
@@ -144,29 +147,49 @@ fn is_of_the_peer(error: i32) -> bool {
         .contains(&Errno::from_raw_os_error(error))
 }
 
-fn attend(stream: TcpStream, app: Router, ticket: Ticket, graceful: &GracefulShutdown) {
+fn attend(stream: TcpStream, app: Router, ticket: Ticket, front: &Front, graceful: &GracefulShutdown) {
     let _ = stream.set_nodelay(true);
     let ticket = Arc::new(ticket);
-    let close = ticket.close.clone();
+    let (close, web, watcher) = (ticket.close.clone(), front.current(), graceful.watcher());
+    tokio::spawn(async move {
+        let talk = async {
+            let Some(tls) = &web.tls else { return converse(stream, app, ticket, watcher).await };
+            // It counts as one that asks nothing until then.
+            match tokio::time::timeout(HEAD, web::accept(tls, stream)).await {
+                Ok(Ok(stream)) => converse(stream, app, ticket, watcher).await,
+                Ok(Err(error)) => log::debug(format_args!("no TLS session came about: {error}")),
+                Err(_) => log::debug(format_args!("no TLS session came about in time")),
+            }
+        };
+        tokio::select! {
+            () = talk => {}
+            () = close.notified() => {}
+        }
+    });
+}
+
+/// Answers requests until the peer has no more. Whatever ends a connection is the peer's affair.
+async fn converse<S>(stream: S, app: Router, ticket: Arc<Ticket>, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let routes = TowerToHyperService::new(app);
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         ticket.set_busy(true);
-        let (answer, ticket) = (routes.call(request), ticket.clone());
+        let asked = format!("{} {}", request.method(), request.uri());
+        let (answer, ticket, since) = (routes.call(request), ticket.clone(), Instant::now());
         async move {
             let answer = answer.await;
             ticket.set_busy(false);
+            if let Ok(answer) = &answer {
+                let (status, took) = (answer.status().as_u16(), since.elapsed().as_secs_f64());
+                log::debug(format_args!("{asked}: {status} after {took:.3} s"));
+            }
             answer
         }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_AT_MOST);
     let connection = builder.serve_connection(TokioIo::new(Patient::new(stream, ANSWER)), service);
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        tokio::select! {
-            // Whatever ends a connection is the peer's affair.
-            _ = connection => {}
-            () = close.notified() => {}
-        }
-    });
+    let _ = watcher.watch(connection).await;
 }

@@ -1,10 +1,85 @@
-//! Lines for whoever runs the exporter, on standard error.
+//! The log: events for whoever runs the exporter, on standard error, as text or as JSON.
 
 use std::fmt;
 
-use nssight_reports::terminal;
+use clap::ValueEnum;
+use nssight_diagnosis::in_words;
+use nssight_reports::terminal::{self, Kind, printable};
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, event};
 
-/// Writes a line. A log that cannot be written ends nothing.
-pub(super) fn line(text: fmt::Arguments<'_>) {
-    terminal::say_as("nssight exporter", text);
+/// The least important events that are logged.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    /// What nssight cannot do
+    Error,
+    /// And what needs attention
+    Warn,
+    /// And verdicts that change, reloads, start and end
+    Info,
+    /// And every request, connection and check
+    Debug,
+}
+
+/// How an event is written.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Time, level and message
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+/// From here on events are written. A log that cannot be written ends nothing.
+pub(super) fn start(level: LogLevel, format: LogFormat) {
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    };
+    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false).log_internal_errors(false);
+    // The process has one log, and this is the first to set it.
+    match format {
+        LogFormat::Text => log.with_ansi(false).with_writer(|| terminal::stderr(Kind::Text)).init(),
+        LogFormat::Json => {
+            log.json()
+                .flatten_event(true)
+                .with_current_span(false)
+                .with_span_list(false)
+                .with_writer(|| terminal::stderr(Kind::Json))
+                .init();
+        }
+    }
+}
+
+/// Nothing of a stranger's is more than text, and an event is one line.
+fn harmless(text: fmt::Arguments<'_>) -> String {
+    printable(&in_words(&text.to_string()))
+}
+
+pub(super) fn error(text: fmt::Arguments<'_>) {
+    event!(Level::ERROR, "{}", harmless(text));
+}
+
+pub(super) fn warn(text: fmt::Arguments<'_>) {
+    event!(Level::WARN, "{}", harmless(text));
+}
+
+pub(super) fn info(text: fmt::Arguments<'_>) {
+    event!(Level::INFO, "{}", harmless(text));
+}
+
+/// The text is made only if somebody reads it.
+pub(super) fn debug(text: fmt::Arguments<'_>) {
+    event!(Level::DEBUG, "{}", harmless(text));
+}
+
+/// A target comes out in another way than before.
+pub(super) fn verdict(name: &str, now: &str, before: Option<&str>) {
+    let name = printable(name);
+    match before {
+        Some(was) => event!(Level::INFO, checked = name, verdict = now, was, "another verdict"),
+        None => event!(Level::INFO, checked = name, verdict = now, "first verdict"),
+    }
 }

@@ -3,6 +3,7 @@
 mod classic;
 mod figures;
 mod health;
+mod history;
 mod hosts;
 mod http;
 mod log;
@@ -13,6 +14,7 @@ mod routes;
 mod store;
 mod walked;
 mod walks;
+mod web;
 
 use std::fs::File;
 use std::io;
@@ -24,6 +26,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use nssight_reports::terminal;
 use nssight_runner::targets::TargetsFile;
 use nssight_runner::{copies, worker};
 use tokio::net::TcpListener;
@@ -36,8 +39,10 @@ use crate::exit;
 use figures::Figures;
 use hosts::Hosts;
 use http::Connections;
+pub(crate) use log::{LogFormat, LogLevel};
 use store::Store;
 use walks::Walks;
+use web::{Front, Web};
 
 /// After a signal the walks under way have so long to end by themselves,
 const GRACE: Duration = Duration::from_millis(2500);
@@ -50,21 +55,46 @@ const FILES: usize = 16;
 
 pub(crate) fn run(options: &ExporterOptions) -> ExitCode {
     if options.healthcheck {
-        return health::ask(options.listen);
+        return health::ask(options.listen, options.web_config.as_deref());
     }
     worker::protect();
     let Some(file) = options.targets.as_deref() else { return exit::usage("the file with the targets is missing") };
-    let targets = match TargetsFile::load(file) {
-        Ok(targets) => targets,
-        Err(error) => return exit::usage(error),
+    let targets = TargetsFile::load(file);
+    let web = options.web_config.as_deref().map_or_else(|| Ok(Web::default()), Web::load);
+    let (targets, web) = match (targets, web) {
+        (Ok(targets), Ok(web)) => (targets, web),
+        (Err(error), Ok(_)) | (Ok(_), Err(error)) => return exit::usage(error),
+        (Err(error), Err(other)) => {
+            terminal::say(error);
+            return exit::usage(other);
+        }
     };
-    match serve(options, file, targets) {
+    if options.check_config {
+        return said(file, &targets, options.web_config.as_deref().map(|path| (path, &web)));
+    }
+    log::start(options.log_level, options.log_format);
+    match serve(options, file, targets, web) {
         Ok(()) => ExitCode::from(exit::PASSED),
         Err(error) => exit::failed(&error),
     }
 }
 
-fn serve(options: &ExporterOptions, file: &Path, targets: TargetsFile) -> io::Result<()> {
+/// What the files say.
+fn said(file: &Path, targets: &TargetsFile, web: Option<(&Path, &Web)>) -> ExitCode {
+    let targets = match targets.targets.len() {
+        1 => "1 target".to_owned(),
+        count => format!("{count} targets"),
+    };
+    let lines = [Some(format!("{}: {targets}", file.display()))]
+        .into_iter()
+        .chain([web.map(|(path, web)| format!("{}: {}", path.display(), web.in_words()))]);
+    match lines.flatten().try_for_each(terminal::line) {
+        Ok(()) => ExitCode::from(exit::PASSED),
+        Err(error) => exit::not_written(&error),
+    }
+}
+
+fn serve(options: &ExporterOptions, file: &Path, targets: TargetsFile, web: Web) -> io::Result<()> {
     // A limit on the size of files (setrlimit(2)) is met as a full disk is, and not as a signal that kills.
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     copies::clear_on_signals(&[copies::QUIT])?;
@@ -87,25 +117,32 @@ fn serve(options: &ExporterOptions, file: &Path, targets: TargetsFile) -> io::Re
     let result = runtime.block_on(async {
         // Whoever is told where it listens may end it at once.
         let mut signals = Signals::new()?;
-        let listener = listen(options.listen).await?;
+        let front = Front::new(options.web_config.as_deref(), web);
+        let listener = listen(options.listen, &front.current()).await?;
         let hosts = Hosts::new(listener.local_addr()?, &options.allow_host);
-        let app = hosts::only(hosts, routes::router(walks.clone(), figures.clone()));
-        let serving = tokio::spawn(http::serve(listener, app, Connections::new(figures.clone()), closing));
+        let app = web::guard(front.clone(), routes::router(walks.clone(), figures.clone()));
+        let (app, connections) = (hosts::only(hosts, app), Connections::new(figures.clone()));
+        let serving = tokio::spawn(http::serve(listener, app, connections, front.clone(), closing));
+        tokio::spawn(front.clone().keep_up());
         // A file system may not answer; the signals are heard all the same.
         let mut reloading = None;
         loop {
             match (signals.next().await, &reloading) {
                 (Wish::End, _) => break,
                 (Wish::Reload, Some(running)) if !JoinHandle::is_finished(running) => {
-                    log::line(format_args!("{} is still being read", file.display()));
+                    log::info(format_args!("{} is still being read", file.display()));
                 }
                 (Wish::Reload, _) => {
-                    let (file, walks, figures) = (file.to_owned(), walks.clone(), figures.clone());
-                    reloading = Some(tokio::spawn(async move { reload(&file, &walks, &figures).await }));
+                    let (file, walks, figures, front) =
+                        (file.to_owned(), walks.clone(), figures.clone(), front.clone());
+                    reloading = Some(tokio::spawn(async move {
+                        reload(&file, &walks, &figures).await;
+                        front.reload().await;
+                    }));
                 }
             }
         }
-        log::line(format_args!("ending"));
+        log::info(format_args!("ending"));
         let _ = close.send(true);
         walks.finish(GRACE, BURIAL).await;
         let _ = tokio::time::timeout(FAREWELL, serving).await;
@@ -122,15 +159,19 @@ fn reserve() -> io::Result<()> {
     (0..FILES).map(|_| File::open("/dev/null")).collect::<io::Result<Vec<_>>>().map(drop)
 }
 
-async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+async fn listen(address: SocketAddr, web: &Web) -> io::Result<TcpListener> {
     let failed = |error| io::Error::other(format!("{address} cannot be listened on: {error}"));
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr()?;
-    log::line(format_args!("listening on http://{address}"));
-    if !address.ip().is_loopback() {
-        log::line(format_args!(
-            "anyone who can reach {address} can read reports: there is neither TLS nor authentication"
+    let scheme = if web.tls.is_some() { "https" } else { "http" };
+    log::info(format_args!("listening on {scheme}://{address}"));
+    if !address.ip().is_loopback() && web.is_open() {
+        log::warn(format_args!(
+            "anyone who can reach {address} can read reports; --web-config asks for passwords or certificates"
         ));
+    }
+    if !address.ip().is_loopback() && web.shows_passwords() {
+        log::warn(format_args!("passwords are sent to {address} without TLS"));
     }
     Ok(listener)
 }
@@ -144,12 +185,12 @@ async fn reload(file: &Path, walks: &Arc<Walks>, figures: &Figures) {
         Ok::<usize, String>(count)
     });
     match read.await {
-        Ok(Ok(count)) => log::line(format_args!("{} was read again: {count} targets", file.display())),
+        Ok(Ok(count)) => log::info(format_args!("{} was read again: {count} targets", file.display())),
         Ok(Err(error)) => {
             figures.not_reloaded();
-            log::line(format_args!("the targets stay as they were: {error}"));
+            log::warn(format_args!("the targets stay as they were: {error}"));
         }
-        Err(error) => log::line(format_args!("the targets stay as they were: {error}")),
+        Err(error) => log::warn(format_args!("the targets stay as they were: {error}")),
     }
 }
 

@@ -25,7 +25,8 @@ use super::walks::{Answer, Walks};
 use super::{classic, page};
 use crate::cli::Format;
 
-/// Reports bring their style and their copy buttons with them, and nothing from elsewhere.
+/// Reports bring their style and their copy buttons with them, and nothing from elsewhere. A policy within each, by hashes, is
+/// stricter.
 const HTML_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; base-uri 'none'; \
                            form-action 'none'; frame-ancestors 'none'";
 
@@ -146,18 +147,18 @@ async fn last_report(State(app): State<App>, wanted: Result<Query<Wanted>, Query
         let mut page = Vec::new();
         report::write(Format::Html, std::slice::from_ref(&walked.subject), &mut page).map(|()| page)
     };
-    app.page(write).await
+    app.page(HTML_POLICY, write).await
 }
 
 async fn overview(State(app): State<App>) -> Response {
     let targets = app.walks.overview();
-    app.page(move || page::write(&targets).map(String::into_bytes).map_err(io::Error::other)).await
+    app.page(&page::POLICY, move || page::write(&targets).map(String::into_bytes).map_err(io::Error::other)).await
 }
 
-fn html(page: Vec<u8>) -> Response {
+fn html(policy: &str, page: Vec<u8>) -> Response {
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CONTENT_SECURITY_POLICY, HTML_POLICY),
+        (CONTENT_SECURITY_POLICY, policy),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
         (CACHE_CONTROL, "no-store"),
@@ -167,14 +168,14 @@ fn html(page: Vec<u8>) -> Response {
 
 impl App {
     /// Has a page written on a thread of its own: the event loop answers scrapes.
-    async fn page(&self, write: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static) -> Response {
+    async fn page(&self, policy: &str, write: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static) -> Response {
         let turn = self.pages.clone().acquire_owned().await;
         let written = tokio::task::spawn_blocking(move || {
             let _held = turn;
             write()
         });
         match written.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
-            Ok(page) => html(page),
+            Ok(page) => html(policy, page),
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("the page could not be written: {error}\n")),
         }
     }

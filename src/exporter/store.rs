@@ -16,6 +16,7 @@ use nssight_reports::sink;
 use serde::{Deserialize, Serialize};
 
 use super::figures::Figures;
+use super::history::History;
 use super::log;
 use super::walked::Walked;
 
@@ -27,7 +28,7 @@ const WAITING_AT_MOST: usize = 64;
 
 /// What a file holds.
 #[derive(Serialize, Deserialize)]
-struct Kept<Reports, Certificates> {
+struct Kept<Reports, Certificates, Verdicts: Default> {
     schema: String,
     /// The target's name; the file's own is made of it.
     name: String,
@@ -38,6 +39,9 @@ struct Kept<Reports, Certificates> {
     ended_ns: u64,
     report: Reports,
     remembered: Certificates,
+    /// Files of earlier versions have none.
+    #[serde(default)]
+    history: Verdicts,
 }
 
 /// The directory that they are in.
@@ -94,7 +98,7 @@ impl Store {
             Ok(walked) => Some(walked),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
-                log::line(format_args!("{name}: the result in {} is left aside: {error}", path.display()));
+                log::warn(format_args!("{name}: the result in {} is left aside: {error}", path.display()));
                 None
             }
         }
@@ -104,9 +108,9 @@ impl Store {
     /// log says it once.
     pub(super) fn write(&self, walked: &Walked) {
         match self.save(walked) {
-            Ok(()) if self.figures.state_kept() => log::line(format_args!("results can be kept again")),
+            Ok(()) if self.figures.state_kept() => log::info(format_args!("results can be kept again")),
             Ok(()) => {}
-            Err(error) if self.figures.state_failed() => log::line(format_args!(
+            Err(error) if self.figures.state_failed() => log::warn(format_args!(
                 "results cannot be kept in {}: {error}; the exporter goes on without, and says when that changes",
                 self.directory.display()
             )),
@@ -127,6 +131,7 @@ impl Store {
             ended_ns: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX),
             report: &subject.report,
             remembered: &walked.remembered,
+            history: Some(&walked.history),
         };
         let bytes = serde_json::to_vec(&kept)?;
         let directory = self.directory.clone();
@@ -145,7 +150,7 @@ fn load(path: &Path, name: &str) -> io::Result<Walked> {
     if bytes.len() as u64 > FILE_AT_MOST {
         return Err(io::Error::other("it is too large"));
     }
-    let kept: Kept<Report, Vec<SeenCertificate>> = serde_json::from_slice(&bytes)?;
+    let kept: Kept<Report, Vec<SeenCertificate>, History> = serde_json::from_slice(&bytes)?;
     if kept.schema != SCHEMA || kept.name != name {
         return Err(io::Error::other("it is of another kind"));
     }
@@ -159,5 +164,5 @@ fn load(path: &Path, name: &str) -> io::Result<Walked> {
         duration: Duration::from_nanos(kept.duration_ns),
         written_at: None,
     };
-    Ok(Walked::of(subject, ended, kept.remembered))
+    Ok(Walked::of(subject, ended, kept.remembered, kept.history))
 }

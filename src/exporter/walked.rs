@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 use nssight_diagnosis::{CertificateRole, Layer, Status};
 use nssight_probes::report::Subject;
 use nssight_probes::{Report, SeenCertificate};
-use nssight_reports as report;
+use nssight_reports::{self as report, Standing};
 
+use super::history::History;
 use crate::cli::Format;
 
 /// What a walk gave, and when.
@@ -16,6 +17,8 @@ pub(super) struct Walked {
     pub(super) ended: SystemTime,
     /// Certificates of an earlier walk that this one did not come to.
     pub(super) remembered: Vec<SeenCertificate>,
+    /// The verdicts before this one, and this one.
+    pub(super) history: History,
     /// The metrics of it in OpenMetrics, with the dates of remembered certificates and without the end mark.
     pub(super) metrics: String,
 }
@@ -24,16 +27,25 @@ impl Walked {
     /// A walk that has just ended, and what is still worth knowing of the one before it.
     pub(super) fn now(subject: Subject, before: Option<&Self>) -> Self {
         let remembered = before.map(|before| remembered(&subject.report, before)).unwrap_or_default();
-        Self::of(subject, SystemTime::now(), remembered)
+        let history = before.map(|before| before.history.clone()).unwrap_or_default();
+        let mut walked = Self::of(subject, SystemTime::now(), remembered, history);
+        let verdict = walked.verdict();
+        walked.history.add(walked.ended, walked.standing(), &verdict);
+        walked
     }
 
-    pub(super) fn of(mut subject: Subject, ended: SystemTime, remembered: Vec<SeenCertificate>) -> Self {
+    pub(super) fn of(
+        mut subject: Subject,
+        ended: SystemTime,
+        remembered: Vec<SeenCertificate>,
+        history: History,
+    ) -> Self {
         let seen = subject.report.certificates.len();
         // The metrics show the dates of all certificates, a report only what its walk saw.
         subject.report.certificates.extend(remembered.iter().cloned());
         let metrics = metrics(&subject);
         subject.report.certificates.truncate(seen);
-        Self { subject, ended, remembered, metrics }
+        Self { subject, ended, remembered, history, metrics }
     }
 
     /// A result of the future, as the clock was set back, is of no use for a cache.
@@ -44,6 +56,11 @@ impl Walked {
     /// Seconds since 1970.
     pub(super) fn timestamp(&self) -> f64 {
         self.ended.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    }
+
+    /// How it came out.
+    pub(super) fn standing(&self) -> Standing {
+        Standing::of(&self.subject.report)
     }
 
     /// Status, layer and cause.
@@ -64,16 +81,21 @@ fn metrics(subject: &Subject) -> String {
     text
 }
 
-/// A peer that is away keeps the dates that it showed last, and so does a database that cannot be read just now. A nickname
-/// that is gone from a database that can be read is gone.
+/// A peer that is away keeps the dates that it showed last, with those of the CAs that it sent, and so does a database that cannot be
+/// read just now. A nickname that is gone from a database that can be read is gone.
 fn remembered(report: &Report, before: &Walked) -> Vec<SeenCertificate> {
     let nss_db = report.probes.iter().find(|finding| finding.layer == Layer::NssDb);
     let readable = nss_db.is_some_and(|finding| matches!(finding.status, Status::Pass | Status::Warn));
-    let known = before.subject.report.certificates.iter().chain(&before.remembered);
-    let worth_it = known.filter(|known| {
-        let seen_again = report.certificates.iter().any(|certificate| certificate.role == known.role);
-        let of_a_peer = matches!(known.role, CertificateRole::Bridge | CertificateRole::Server);
-        !seen_again && (of_a_peer || !readable)
+    let known = || before.subject.report.certificates.iter().chain(&before.remembered);
+    let of_a_peer = |it: &SeenCertificate| matches!(it.role, CertificateRole::Bridge | CertificateRole::Server);
+    let is_seen = |role: CertificateRole| report.certificates.iter().any(|certificate| certificate.role == role);
+    let is_away = known().any(|it| of_a_peer(it) && !is_seen(it.role));
+    let worth_it = known().filter(|it| {
+        // Ours have a nickname in the database.
+        if is_away && it.role == CertificateRole::Authority && it.nickname.is_none() {
+            return !report.certificates.iter().any(|seen| seen.sha256 == it.sha256);
+        }
+        !is_seen(it.role) && (of_a_peer(it) || !readable)
     });
     worth_it.cloned().collect()
 }

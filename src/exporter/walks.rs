@@ -86,7 +86,7 @@ impl Walks {
     fn work(&self) {
         let work = || targets::work(&self.turns, &self.stop, None, self);
         while catch_unwind(AssertUnwindSafe(work)).is_err() {
-            log::line(format_args!("a walk ended in a fault of nssight itself"));
+            log::error(format_args!("a walk ended in a fault of nssight itself"));
         }
     }
 
@@ -172,10 +172,11 @@ impl Walks {
         }
         self.figures.walked_last(&walked);
         let now = walked.verdict();
-        match before.map(|before| before.verdict()) {
-            Some(verdict) if verdict == now => {}
-            Some(verdict) => log::line(format_args!("{name}: {now}, was {verdict}")),
-            None => log::line(format_args!("{name}: {now}")),
+        let before = before.map(|before| before.verdict());
+        if before.as_ref() == Some(&now) {
+            log::debug(format_args!("{name}: {now}, as before"));
+        } else {
+            log::verdict(&name, &now, before.as_deref());
         }
         if let Some(store) = &self.store {
             store.write(&walked);

@@ -39,7 +39,10 @@ impl Exporter {
         let kept = log.clone();
         let reader = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if let Some(address) = line.split_once("listening on http://").map(|(_, rest)| rest.trim().to_owned()) {
+                let said = line.split_once("listening on ").and_then(|(_, rest)| rest.split_once("://"));
+                if let Some((_, address)) = said {
+                    // In JSON a quotation mark ends it.
+                    let address = address.split('"').next().unwrap_or_default().trim().to_owned();
                     let _ = listening.send(address);
                 }
                 let mut log = kept.lock().unwrap();

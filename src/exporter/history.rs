@@ -1,0 +1,163 @@
+//! How a target came out before: its last verdicts, and since when it comes out as it does.
+
+use std::collections::VecDeque;
+use std::time::{Duration, SystemTime};
+
+use nssight_reports::Standing;
+use serde::{Deserialize, Serialize};
+
+/// The verdicts that are kept of a target: ten hours of one check a minute.
+const KEPT: usize = 600;
+
+/// The last verdicts of a target.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Stored")]
+pub(super) struct History {
+    /// The oldest first.
+    marks: VecDeque<Mark>,
+    /// Of the last mark, with layer and cause.
+    verdict: String,
+    /// Whether the last check that says something of the target passed. One that nssight could not finish says nothing.
+    well: Option<bool>,
+    /// The first check from which on all that say something came out like it.
+    turned: u64,
+    /// The first check with the same verdict as the last one.
+    same: u64,
+}
+
+/// When a check was over, in seconds since 1970, and how it came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark(pub(super) u64, pub(super) Standing);
+
+/// As it is read: a file may have any number of marks.
+#[derive(Deserialize)]
+struct Stored {
+    marks: VecDeque<Mark>,
+    verdict: String,
+    well: Option<bool>,
+    turned: u64,
+    same: u64,
+}
+
+impl From<Stored> for History {
+    fn from(Stored { marks, verdict, well, turned, same }: Stored) -> Self {
+        let mut history = Self { marks, verdict, well, turned, same };
+        history.forget();
+        history
+    }
+}
+
+impl History {
+    /// Adds a check.
+    pub(super) fn add(&mut self, ended: SystemTime, standing: Standing, verdict: &str) {
+        let at = ended.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let well = (standing != Standing::Inconclusive).then(|| standing.passes());
+        if well.is_some() && self.well != well {
+            (self.well, self.turned) = (well, at);
+        }
+        if self.marks.is_empty() || self.verdict != verdict {
+            self.same = at;
+            verdict.clone_into(&mut self.verdict);
+        }
+        self.marks.push_back(Mark(at, standing));
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        let surplus = self.marks.len().saturating_sub(KEPT);
+        self.marks.drain(..surplus);
+    }
+
+    /// The oldest first.
+    pub(super) fn marks(&self) -> impl ExactSizeIterator<Item = Mark> + '_ {
+        self.marks.iter().copied()
+    }
+
+    /// Since when it passes, or fails; nothing where the last check says nothing of that.
+    pub(super) fn turned(&self) -> Option<SystemTime> {
+        let says_nothing = self.marks.back().is_none_or(|mark| mark.1 == Standing::Inconclusive);
+        (!says_nothing).then(|| time(self.turned))
+    }
+
+    /// Since when it has this verdict.
+    pub(super) fn same(&self) -> SystemTime {
+        time(self.same)
+    }
+
+    /// Checks that failed, or passed only when they were tried again. One that nssight could not finish says nothing.
+    pub(super) fn troubled(&self) -> usize {
+        self.marks().filter(|mark| matches!(mark.1, Standing::Fail | Standing::Flaky)).count()
+    }
+
+    /// Whether it fails now and then: more than once within what is kept, and passed in between. An outage that was mended is
+    /// one time.
+    pub(super) fn is_flaky(&self) -> bool {
+        let judged = self.marks().filter(|mark| mark.1 != Standing::Inconclusive);
+        let (mut times, mut was_well) = (0, true);
+        for Mark(_, standing) in judged {
+            let is_well = matches!(standing, Standing::Pass | Standing::Warning);
+            times += usize::from(was_well && !is_well);
+            was_well = is_well;
+        }
+        times > 1 || self.marks().last().is_some_and(|mark| mark.1 == Standing::Flaky)
+    }
+}
+
+fn time(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(marks: &[Standing]) -> History {
+        let mut history = History::default();
+        for (minute, standing) in (0..).zip(marks) {
+            history.add(time(minute * 60), *standing, if standing.passes() { "pass" } else { "fail tcp" });
+        }
+        history
+    }
+
+    #[test]
+    fn it_is_bounded_and_keeps_since_when() {
+        let mut marks = vec![Standing::Pass; 10];
+        marks.extend([Standing::Fail; 2 * KEPT]);
+        let history = of(&marks);
+        assert_eq!((history.marks().len(), history.turned(), history.same()), (KEPT, Some(time(600)), time(600)));
+        assert_eq!(history.troubled(), KEPT);
+        let text = serde_json::to_string(&history).unwrap();
+        assert!(text.len() < 20 * KEPT, "{}", text.len());
+        assert_eq!(serde_json::from_str::<History>(&text).unwrap(), history);
+        // More than that in a file is cut as well.
+        let longer = text.replacen("[[", &format!("[{}[", "[1,\"pass\"],".repeat(5_000)), 1);
+        assert_eq!(serde_json::from_str::<History>(&longer).unwrap(), history);
+    }
+
+    #[test]
+    fn another_cause_of_the_same_outage_has_a_time_of_its_own() {
+        let mut history = of(&[Standing::Pass, Standing::Fail]);
+        let since = |history: &History| (history.turned(), history.same());
+        assert_eq!(since(&history), (Some(time(60)), time(60)));
+        history.add(time(120), Standing::Fail, "fail dns");
+        assert_eq!(since(&history), (Some(time(60)), time(120)));
+        // What was not finished is neither a failure nor the end of one.
+        history.add(time(180), Standing::Inconclusive, "inconclusive");
+        assert_eq!(since(&history), (None, time(180)));
+        history.add(time(240), Standing::Fail, "fail dns");
+        assert_eq!(since(&history), (Some(time(60)), time(240)));
+        history.add(time(300), Standing::Pass, "pass");
+        assert_eq!(since(&history), (Some(time(300)), time(300)));
+    }
+
+    #[test]
+    fn flaky_is_what_fails_more_than_once() {
+        use Standing::{Fail, Flaky, Inconclusive, Pass, Warning};
+        assert!(!of(&[Pass, Fail, Fail, Pass, Warning]).is_flaky());
+        assert!(of(&[Pass, Fail, Pass, Fail, Pass]).is_flaky());
+        assert!(of(&[Pass, Fail, Warning, Flaky, Pass]).is_flaky());
+        assert!(of(&[Pass, Pass, Flaky]).is_flaky());
+        assert!(!of(&[Fail, Inconclusive, Fail, Fail]).is_flaky());
+        assert!(!of(&[]).is_flaky());
+    }
+}

@@ -1,0 +1,102 @@
+//! The certificates of all targets, by the time that they have left.
+
+use std::collections::BTreeMap;
+
+use nssight_probes::SeenCertificate;
+use nssight_probes::expiry::Urgency;
+use nssight_reports::terminal::printable;
+use nssight_reports::{days_in_words, not_after, not_before, role};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use super::{Known, Name};
+
+/// Of those with time left, the next ones are shown.
+const NEXT: usize = 5;
+/// Targets that are named of those that show one certificate.
+const NAMED: usize = 3;
+
+/// All of them: those to renew and the next ones, and the others.
+pub(super) struct Certificates {
+    pub(super) first: Vec<Card>,
+    pub(super) others: Vec<Card>,
+    pub(super) urgent: usize,
+}
+
+/// One certificate, with all targets that showed it.
+pub(super) struct Card {
+    /// Expired, not valid yet, or to be renewed at once: "fail"; soon: "warning"; later: "pass".
+    pub(super) mood: &'static str,
+    pub(super) left: String,
+    pub(super) role: &'static str,
+    pub(super) name: String,
+    /// Its subject, where the name is a nickname.
+    pub(super) subject: Option<String>,
+    pub(super) ends: String,
+    pub(super) targets: Vec<Name>,
+    /// Targets that are not named.
+    pub(super) more: usize,
+    end: OffsetDateTime,
+}
+
+impl Certificates {
+    pub(super) fn of(targets: &[Known], now: OffsetDateTime) -> Self {
+        // One certificate may have several roles: ours here, a peer's there.
+        let mut cards: BTreeMap<(&str, &str), Card> = BTreeMap::new();
+        for (target, walked) in targets {
+            let Some(walked) = walked else { continue };
+            let report = &walked.subject.report;
+            for certificate in report.certificates.iter().chain(&walked.remembered) {
+                let Some(end) = not_after(certificate) else { continue };
+                let days = (end - now).as_seconds_f64().div_euclid(86_400.0) as i64;
+                let urgency = report.target.thresholds.urgency(days);
+                let role = role(certificate, report);
+                let card = cards.entry((&certificate.sha256, role)).or_insert_with(|| Card::of(certificate, role, end));
+                card.judge(certificate, days, urgency, now);
+                if card.targets.last().is_none_or(|last| last.0 != target.name) {
+                    card.targets.push(Name(target.name.clone()));
+                }
+            }
+        }
+        let mut cards: Vec<Card> = cards.into_values().collect();
+        cards.sort_by(|a, b| (a.end, &a.name).cmp(&(b.end, &b.name)));
+        for card in &mut cards {
+            card.more = card.targets.len().saturating_sub(NAMED);
+            card.targets.truncate(NAMED);
+        }
+        // One that is not valid yet may end last.
+        let (mut first, mut others): (Vec<Card>, Vec<Card>) = cards.into_iter().partition(|card| card.mood != "pass");
+        let urgent = first.len();
+        first.extend(others.drain(..NEXT.min(others.len())));
+        Self { first, others, urgent }
+    }
+}
+
+impl Card {
+    fn of(certificate: &SeenCertificate, role: &'static str, end: OffsetDateTime) -> Self {
+        let date = end.format(format_description!("[year]-[month]-[day] [hour]:[minute] UTC"));
+        Self {
+            mood: "pass",
+            left: String::new(),
+            role,
+            name: printable(certificate.name()),
+            subject: certificate.nickname.as_ref().map(|_| printable(&certificate.subject)),
+            ends: date.unwrap_or_default(),
+            targets: Vec::new(),
+            more: 0,
+            end,
+        }
+    }
+
+    /// The strictest of its targets' thresholds counts.
+    fn judge(&mut self, certificate: &SeenCertificate, days: i64, urgency: Option<Urgency>, now: OffsetDateTime) {
+        let is_early = not_before(certificate).is_some_and(|first| now < first);
+        self.left = if is_early { "not valid yet".to_owned() } else { days_in_words(days) };
+        self.mood = match urgency {
+            _ if is_early => "fail",
+            Some(Urgency::Critical) => "fail",
+            Some(Urgency::Warning) if self.mood == "pass" => "warning",
+            _ => self.mood,
+        };
+    }
+}

@@ -250,7 +250,7 @@ fn pictures() {
     let browser = Browser::open();
     let url = format!("http://{}/", exporter.address);
     for (name, look) in [
-        ("exporter", Look { width: 1100, height: 1300, ..Look::WIDE }),
+        ("exporter", Look { width: 1100, height: 2300, ..Look::WIDE }),
         ("exporter-dark", Look { width: 1100, height: 1300, ..Look::DARK }),
         ("exporter-phone", Look::PHONE),
     ] {

@@ -76,18 +76,37 @@ pub(crate) fn postgresql(setup: &Setup<'_>, files: &Files, port: u16) -> Result<
     Ok(command)
 }
 
-/// On Debian it is linked with GnuTLS.
+/// A configuration of OpenSSL with this version as the lowest and the highest, for servers that have a setting for the lowest only.
+fn limits_of_openssl(setup: &Setup<'_>) -> Result<PathBuf, Failure> {
+    let path = setup.directory.join("openssl.cnf");
+    let version = setup.version.openssl_name();
+    let text = "openssl_conf = settings\n[settings]\nssl_conf = parts\n[parts]\nsystem_default = limits\n[limits]\n";
+    fs::write(&path, format!("{text}MinProtocol = {version}\nMaxProtocol = {version}\n"))?;
+    Ok(path)
+}
+
+const SLAPD: &str = "/usr/sbin/slapd";
+
+/// Whether slapd is linked with GnuTLS, as on Debian 12; elsewhere it is linked with OpenSSL.
+fn slapd_has_gnutls() -> Result<bool, Failure> {
+    let output = Command::new("ldd").arg(SLAPD).stdin(Stdio::null()).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).contains("libgnutls.so"))
+}
+
 fn slapd_at(scheme: &str, setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
     let verify = setup.asks.spelled("demand", "try", "never");
     let (certificate, key, ca) = (files.certificate.display(), files.key.display(), files.client_ca.display());
-    let priority = setup.version.gnutls_priority();
-    let text = format!(
-        "TLSCertificateFile {certificate}\nTLSCertificateKeyFile {key}\nTLSCACertificateFile {ca}\nTLSVerifyClient {verify}\n\
-         TLSCipherSuite {priority}\n"
+    let mut command = Command::new(SLAPD);
+    let mut text = format!(
+        "TLSCertificateFile {certificate}\nTLSCertificateKeyFile {key}\nTLSCACertificateFile {ca}\nTLSVerifyClient {verify}\n"
     );
+    if slapd_has_gnutls()? {
+        text += &format!("TLSCipherSuite {}\n", setup.version.gnutls_priority());
+    } else {
+        command.env("OPENSSL_CONF", limits_of_openssl(setup)?);
+    }
     let config = setup.directory.join("slapd.conf");
     fs::write(&config, text)?;
-    let mut command = Command::new("/usr/sbin/slapd");
     // With a level of debugging it stays in the foreground.
     command.arg("-f").arg(config).args(["-h", &format!("{scheme}://127.0.0.1:{port}"), "-d", "0"]);
     Ok(command)
@@ -132,16 +151,37 @@ fn own_name(which: &str) -> Result<String, Failure> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
+/// What dovecot 2.4 calls otherwise than 2.3 does.
+const SINCE_DOVECOT_2_4: [(&str, &str); 8] = [
+    ("ssl_cert = <", "ssl_server_cert_file = "),
+    ("ssl_key = <", "ssl_server_key_file = "),
+    ("ssl_ca = <", "ssl_server_ca_file = "),
+    ("ssl_require_crl", "ssl_server_require_crl"),
+    ("ssl_verify_client_cert", "ssl_server_request_client_cert"),
+    ("import_environment = OPENSSL_CONF=", "import_environment/OPENSSL_CONF = "),
+    ("    address = ", "    listen = "),
+    ("passdb {\n  driver = static\n  args = nopassword=y\n", "passdb static {\n  fields/nopassword = yes\n"),
+];
+
+/// A configuration for 2.3 as the installed dovecot takes it; 2.4 takes none that does not say its version.
+fn as_dovecot_takes_it(text: String) -> Result<String, Failure> {
+    let output = Command::new(DOVECOT).arg("--version").stdin(Stdio::null()).output()?;
+    if output.stdout.starts_with(b"2.3.") {
+        return Ok(text);
+    }
+    let head = "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n".to_owned();
+    Ok(head + &SINCE_DOVECOT_2_4.iter().fold(text, |text, (before, now)| text.replace(before, now)))
+}
+
+const DOVECOT: &str = "/usr/sbin/dovecot";
+
 /// It judges where a user logs in, which is behind TLS.
 pub(crate) fn dovecot(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
     let directory = setup.directory.display();
     open_up(setup.directory)?;
     let (certificate, key, ca) = (files.certificate.display(), files.key.display(), files.client_ca.display());
     let version = setup.version.openssl_name();
-    // It has a setting for the lowest version only.
-    let library = setup.directory.join("openssl.cnf");
-    let text = "openssl_conf = settings\n[settings]\nssl_conf = parts\n[parts]\nsystem_default = limits\n[limits]\n";
-    fs::write(&library, format!("{text}MinProtocol = {version}\nMaxProtocol = {version}\n"))?;
+    let library = limits_of_openssl(setup)?;
     let verify = match setup.asks {
         Asks::Nothing => String::new(),
         asks => format!(
@@ -168,8 +208,8 @@ pub(crate) fn dovecot(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Com
         library.display()
     );
     let config = setup.directory.join("dovecot.conf");
-    fs::write(&config, text)?;
-    let mut command = Command::new("/usr/sbin/dovecot");
+    fs::write(&config, as_dovecot_takes_it(text)?)?;
+    let mut command = Command::new(DOVECOT);
     command.arg("-F").arg("-c").arg(config);
     Ok(command)
 }

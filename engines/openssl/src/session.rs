@@ -28,9 +28,11 @@ const TLS_10: u16 = 0x0301;
 const TLS_11: u16 = 0x0302;
 const TLS_12: u16 = 0x0303;
 const TLS_13: u16 = 0x0304;
-/// From these security levels on OpenSSL offers no TLS 1.0 and no TLS 1.1 (ssl_security_default_callback in ssl_cert.c).
+/// From these security levels on OpenSSL 3.0 offers no TLS 1.0 and no TLS 1.1 (ssl_security_default_callback in ssl_cert.c).
 const WITHOUT_TLS_10: u32 = 3;
 const WITHOUT_TLS_11: u32 = 4;
+/// Since this release both are offered at level 0 alone.
+const BOTH_AT_LEVEL_0: i64 = 0x3010_0000;
 /// `X509_V_ERR_HOSTNAME_MISMATCH` and `X509_V_ERR_IP_ADDRESS_MISMATCH`.
 const WRONG_NAME: [i32; 2] = [62, 64];
 
@@ -125,6 +127,16 @@ pub(crate) struct Made {
 /// message that nobody else has to be able to read (RFC 8879). Earlier versions have no such bits, and do not compress.
 const CERTIFICATES_AS_THEY_ARE: u64 = 1 << 32 | 1 << 33;
 
+/// The lowest version that OpenSSL offers at a security level.
+fn lowest_at(level: u32) -> u16 {
+    match level {
+        1.. if openssl::version::number() >= BOTH_AT_LEVEL_0 => TLS_12,
+        WITHOUT_TLS_11.. => TLS_12,
+        WITHOUT_TLS_10 => TLS_11,
+        _ => TLS_10,
+    }
+}
+
 impl Made {
     /// With our certificate, and whom to trust.
     pub(crate) fn of(
@@ -153,11 +165,7 @@ impl Made {
         });
         let (low, high) = (context.min_proto_version(), context.max_proto_version());
         let context = context.build();
-        let lowest = match context.security_level() {
-            WITHOUT_TLS_11.. => TLS_12,
-            WITHOUT_TLS_10 => TLS_11,
-            _ => TLS_10,
-        };
+        let lowest = lowest_at(context.security_level());
         let versions = (low.map_or(lowest, wire_of).max(lowest), high.map_or(TLS_13, wire_of));
         Ok(Self { context, versions, judgement, secrets, has_identity: identity.is_some() })
     }

@@ -115,6 +115,24 @@ impl Certificate {
         }
     }
 
+    /// One of its extensions is critical, and none that NSS knows (certxutl.c, `cert_HasUnknownCriticalExten`).
+    fn has_unknown_critical_extension(&self) -> bool {
+        // SAFETY: the list ends with a null pointer, and belongs to the certificate with all that it leads to.
+        unsafe {
+            let mut next = (*self.as_ptr()).extensions;
+            while !next.is_null() && !(*next).is_null() {
+                let extension = *next;
+                // A BOOLEAN that is not there is false.
+                let is_critical = copy_item(&raw const (*extension).critical).first().is_some_and(|byte| *byte != 0);
+                if is_critical && ffi::SECOID_KnownCertExtenOID(&raw mut (*extension).id) == 0 {
+                    return true;
+                }
+                next = next.add(1);
+            }
+        }
+        false
+    }
+
     /// First and last second of validity, in microseconds since 1970.
     pub fn validity(&self) -> Result<(i64, i64)> {
         let (mut not_before, mut not_after): (PRTime, PRTime) = (0, 0);
@@ -204,7 +222,7 @@ impl Certificate {
             while !node.is_null() {
                 let entry = &*node;
                 let code = ErrorCode(entry.error as i32);
-                let (subject, place) = match entry.cert.is_null() {
+                let (mut subject, mut place) = match entry.cert.is_null() {
                     true => (String::new(), None),
                     false => {
                         let der = copy_item(&raw const (*entry.cert).derCert);
@@ -212,6 +230,14 @@ impl Certificate {
                         (copy_string((*entry.cert).subjectName).unwrap_or_default(), place)
                     }
                 };
+                // libpkix looks at a chain's extensions once it has come to its anchor, and logs the anchor (pkix_build.c).
+                let has_one = |place: usize| chain[place].has_unknown_critical_extension();
+                if code == ErrorCode::SEC_ERROR_UNKNOWN_CRITICAL_EXTENSION
+                    && !place.is_some_and(has_one)
+                    && let Some(other) = (0..chain.len()).find(|place| has_one(*place))
+                {
+                    (subject, place) = (chain[other].subject(), Some(other));
+                }
                 // The number logged is not always that of the certificate logged: the older of NSS's two ways to verify has a CA's
                 // number for a name that the CA does not permit (certvfy.c, cert_VerifyCertChainOld), and the other, which later
                 // versions take unless told otherwise, one more for an issuer without trust (certvfypkix.c).

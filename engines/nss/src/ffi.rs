@@ -253,6 +253,7 @@ unsafe extern "C" {
     // nss3: memory
     pub fn PORT_Free(ptr: *mut c_void);
     pub fn PORT_Alloc(bytes: usize) -> *mut c_void;
+    pub fn SECOID_KnownCertExtenOID(extenOid: *mut SECItem) -> PRBool;
     pub fn SECITEM_FreeItem(item: *mut SECItem, freeIt: PRBool);
     pub fn PORT_NewArena(chunksize: c_ulong) -> *mut PLArenaPool;
     pub fn PORT_FreeArena(arena: *mut PLArenaPool, zero: PRBool);

@@ -68,6 +68,7 @@ functions! {
     NSS_InitializePRErrorTable() -> Status;
     PORT_Free(*mut c_void);
     PORT_Alloc(usize) -> *mut c_void;
+    SECOID_KnownCertExtenOID(*mut SECItem) -> PRBool;
     PORT_NewArena(c_ulong) -> *mut PLArenaPool;
     PORT_FreeArena(*mut PLArenaPool, PRBool);
     PK11_SetPasswordFunc(PK11PasswordFunc);

@@ -32,7 +32,7 @@ fn each_of_many_faults_gets_its_own_verdict() {
             && fault.change.target == Target::Deployment
             && fault.change.password_file.is_none()
     };
-    let faults = fault::all().unwrap().into_iter().filter(plain);
+    let faults = fault::here().unwrap().0.into_iter().filter(plain);
     let faults: Vec<Fault> = faults.filter(|fault| causes.insert(fault.cause.clone())).collect();
     let mut text = "[defaults]\ntimeout = 3\n".to_owned();
     let mut labs = BTreeMap::new();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::servers::{Judge, judging, s_server, selfserv};
+use common::servers::{Judge, judging, nss_takes_early_words, s_server, selfserv};
 use common::{Case, NICKNAME, PASSWORD, PKI, Run, binary, hold_to_schema, run_beside, sigul_v1};
 use nssight_fixtures::authority::{KeyKind, Spec, Usage};
 use nssight_fixtures::deployment::Deployment;
@@ -175,7 +175,8 @@ fn a_certificate_that_the_peer_rejects_fails_for_all_of_them() {
 
 /// A server for TLS 1.3 that thinks for so long about each client's certificate, and then refuses it.
 fn refuses_after(after: Duration) -> u16 {
-    judging(Judge { after, refuses: true, speaks_first: true, tickets: 2, leaves: false }, usize::MAX).0
+    let speaks_first = nss_takes_early_words();
+    judging(Judge { after, refuses: true, speaks_first, tickets: 2, leaves: false }, usize::MAX).0
 }
 
 #[test]

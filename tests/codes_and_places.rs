@@ -105,6 +105,8 @@ fn a_policy_that_took_nothing_of_use_is_not_blamed() {
     assert_eq!(under("disallow=RSA-PSS:SECP521R1", well().tls12(), &[]).code, Some(0));
 }
 
+const MALFORMED: &str = "SSL_ERROR_RX_MALFORMED_KEY_SHARE";
+
 #[test]
 fn a_bad_key_share_of_the_peer_is_not_our_key() {
     let small_order = [&[1][..], &[0; 31]].concat();
@@ -118,8 +120,14 @@ fn a_bad_key_share_of_the_peer_is_not_our_key() {
     }
     // A share of the right form from a peer that cannot go on with it: nothing is known of keys.
     let run = against(well().tls13().behaving(Behaviour::KeyShare(vec![9; 32])), &["--tls-max", "tls1.3"]);
-    assert_ne!(run.judged()[1], "key-share-invalid", "{run:#?}");
-    assert_ne!(run.judged()[1], "key-unusable", "{run:#?}");
+    // Unless NSS itself, as 3.132, calls the share malformed.
+    let [_, cause, _, confidence] = run.judged();
+    if run.report()["probes"].as_array().unwrap().iter().any(|probe| probe["error"]["name"] == MALFORMED) {
+        assert_eq!([cause.as_str(), &confidence], ["key-share-invalid", "likely"], "{run:#?}");
+    } else {
+        assert_ne!(cause, "key-share-invalid", "{run:#?}");
+    }
+    assert_ne!(cause, "key-unusable", "{run:#?}");
 }
 
 #[test]

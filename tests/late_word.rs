@@ -6,7 +6,7 @@ mod common;
 use std::io::Write;
 use std::time::Duration;
 
-use common::servers::{Judge, judging};
+use common::servers::{Judge, judging, nss_takes_early_words};
 use common::{Case, NICKNAME, PKI, Run, binary, run};
 use nssight_fixtures::nssdb::DbFormat;
 use nssight_fixtures::ports;
@@ -34,10 +34,20 @@ fn authentication(run: &Run) -> Option<String> {
     Some(fact["value"].as_str().unwrap().to_owned())
 }
 
+fn ended_by_an_early_word(run: &Run) {
+    assert_eq!(run.verdict(), ("outer-handshake".to_owned(), "handshake-garbled".to_owned()), "{run:#?}");
+    let summary = run.report()["verdict"]["summary"].to_string();
+    assert!(summary.contains("SSL_ERROR_RX_UNEXPECTED_APPLICATION_DATA"), "{summary}");
+}
+
 #[test]
 fn a_refusal_is_waited_for() {
     for (millis, speaks_first) in [(0, false), (400, false), (1000, false), (1000, true)] {
         let run = diagnosed(Judge { after: Duration::from_millis(millis), speaks_first, ..REFUSES }, &JSON);
+        if speaks_first && !nss_takes_early_words() {
+            ended_by_an_early_word(&run);
+            continue;
+        }
         assert_eq!(run.code, Some(1), "{millis} ms, {speaks_first}: {run:#?}");
         assert_eq!(run.verdict(), ("outer-handshake".to_owned(), "client-cert-rejected".to_owned()), "{run:#?}");
         assert_ne!(run.report()["verdict"]["confidence"], "certain", "{run:#?}");
@@ -93,6 +103,10 @@ fn a_ticket_is_an_acceptance_and_nothing_else_is() {
     assert_eq!(run.report()["verdict"]["confidence"], "certain", "{run:#?}");
     for judge in [Judge { tickets: 0, ..ACCEPTS }, Judge { tickets: 0, speaks_first: true, ..ACCEPTS }] {
         let run = diagnosed(judge, &JSON);
+        if judge.speaks_first && !nss_takes_early_words() {
+            ended_by_an_early_word(&run);
+            continue;
+        }
         assert_eq!((run.code, authentication(&run).as_deref()), (Some(0), Some("unconfirmed")), "{run:#?}");
         assert_eq!(run.report()["verdict"]["confidence"], "likely", "{run:#?}");
     }

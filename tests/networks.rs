@@ -297,6 +297,12 @@ mod naming {
 mod packet_sizes {
     use super::*;
 
+    /// A peer that takes key shares of one group alone.
+    fn of_group(group: &str) -> Situation {
+        let options = format!("-Verify 1 -verify_return_error -groups {group}");
+        Situation::new(&["bridge.example", PEER]).with_setup(&format!("serve in_peer {PEER} {PORT} {options}"))
+    }
+
     fn narrow(to: &str, mtu: u32) -> String {
         let silent = filter("in_router", "output", "meta l4proto { icmp, ipv6-icmp } drop");
         format!("in_router ip link set {to} mtu {mtu}\n{silent}")
@@ -314,8 +320,15 @@ mod packet_sizes {
             run
         };
         the_peers_large_packets_vanish: ["outer-handshake", "peer-silent", "network", "likely"] => {
-            let run = at_the_peer().with_setup(&narrow("near", 900)).diagnose(PEER);
+            let run = of_group("X25519").with_setup(&narrow("near", 900)).diagnose(PEER);
             assert_eq!(fact(&run, "tcp.flow"), "peers-first-lost", "{run:#?}");
+            run
+        };
+        // It asks in a small packet (RFC 8446, 4.1.4).
+        large_packets_vanish_of_a_peer_that_asked_for_another_key_share:
+            ["outer-handshake", "peer-stalled", "network", "likely"] => {
+            let run = of_group("P-384").with_setup(&narrow("near", 900)).diagnose(PEER);
+            assert_eq!(fact(&run, "session.position"), "after-hello-retry", "{run:#?}");
             run
         };
         a_peer_that_stopped_lost_nothing: ["outer-handshake", "peer-silent", "peer", "likely"] => {

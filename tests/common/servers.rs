@@ -89,6 +89,12 @@ pub fn s_server_with(case: &Case, version: &str, options: &[&str]) -> Server {
     Server { child, port: line.trim().rsplit(':').next().unwrap().parse().unwrap() }
 }
 
+/// Whether NSS takes what a server says before it has read the client's flight (RFC 8446, 2): 3.110 does, and 3.132 ends the session with
+/// `SSL_ERROR_RX_UNEXPECTED_APPLICATION_DATA`.
+pub fn nss_takes_early_words() -> bool {
+    nssight_nss::library::nss_release() < (3, 132)
+}
+
 /// How a server for TLS 1.3 judges its clients.
 #[derive(Clone, Copy)]
 pub struct Judge {

@@ -166,10 +166,8 @@ impl Field {
             }
             What::Trace => {
                 // One process: those that outlive a program keep the library in their environment, and so where it is.
-                let once = format!("nss.nss_init('sql:{}'); nss.nss_shutdown()", self.plain.display());
-                let script = format!("import nss.nss as nss\nfor turn in range(3): {once}");
                 command.args(["trace", "--format", "json", "--output"]).arg(report);
-                command.args(["--", "/usr/bin/python3", "-c", &script]);
+                command.args(["--", "certutil", "-L", "-d"]).arg(format!("sql:{}", self.plain.display()));
             }
         }
         command.env("TMPDIR", &self.temporary).env_remove("XDG_RUNTIME_DIR");

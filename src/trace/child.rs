@@ -14,7 +14,7 @@ use nssight_tracer::ring::VARIABLE;
 use nssight_tracer::spawn::keep_ignored;
 use nssight_tracer::witness::Witness;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, getpgid, kill_process, pidfd_open, setrlimit};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, kill_process, pidfd_open, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
@@ -126,7 +126,9 @@ impl Forwarding {
         if self.waiting.is_empty() || self.since.elapsed() < SIGNALS_APART {
             return Ok(());
         }
-        let in_our_group = getpgid(Some(program)).ok() == getpgid(None).ok();
+        let group = |pid: u32| behind_its_name(pid).get(2).cloned();
+        let its_group = group(program.as_raw_pid().unsigned_abs());
+        let in_our_group = its_group.is_some() && its_group == group(std::process::id());
         for number in self.waiting.drain(..) {
             let has_it = in_our_group && self.witness.as_ref().is_some_and(|witness| witness.has(number));
             if let (false, Some(signal)) = (has_it, Signal::from_named_raw(number)) {
@@ -159,11 +161,16 @@ fn watch(child: &mut Child, reader: &mut Reader, story: &mut Story, signals: &mu
 }
 
 fn is_running(pid: u32) -> bool {
-    // The state comes after the name, which may have anything in it (proc(5)). A command line would be empty also while the
-    // process becomes another program.
+    // A command line would be empty also while the process becomes another program.
+    behind_its_name(pid).first().is_some_and(|state| !matches!(state.as_str(), "Z" | "X" | "x"))
+}
+
+/// State, parent, group and what follows them in a process's `stat`; its name has anything in it (proc(5)). The group is 0 where its
+/// leader is outside of this PID namespace.
+fn behind_its_name(pid: u32) -> Vec<String> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit(|byte| *byte == b')').next().and_then(|rest| rest.trim_ascii_start().first());
-    state.is_some_and(|state| !matches!(state, b'Z' | b'X' | b'x'))
+    let stat = String::from_utf8_lossy(&stat);
+    stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect()
 }
 
 /// Ends this process as the program ended.

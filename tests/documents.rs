@@ -171,3 +171,28 @@ fn the_readme_is_short() {
     let lines = fs::read_to_string(root().join("README.md")).unwrap().lines().count();
     assert!(lines <= 140, "README.md has {lines} lines: put details into docs/");
 }
+
+/// All Rust files below a directory.
+fn sources(directory: &Path, all: &mut String) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        match path.extension() {
+            _ if path.is_dir() && !path.ends_with("target") => sources(&path, all),
+            Some(extension) if extension == "rs" => *all += &fs::read_to_string(path).unwrap(),
+            _ => {}
+        }
+    }
+}
+
+/// A name that no test has would leave nothing out, and nobody would see it.
+#[test]
+fn the_tests_that_a_system_cannot_run_are_named_as_they_are() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut all = String::new();
+    sources(top, &mut all);
+    let listed = fs::read_to_string(top.join("scripts/needs-python-nss")).unwrap();
+    let names: Vec<&str> = listed.lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(names.len() > 20, "{names:?}");
+    let strange: Vec<&&str> = names.iter().filter(|name| !all.contains(&format!("#[test]\nfn {name}() {{"))).collect();
+    assert!(strange.is_empty(), "{strange:?}");
+}

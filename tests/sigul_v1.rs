@@ -102,7 +102,7 @@ fn a_trace_says_that_it_sees_nothing_of_it() {
     let lab = healthy(directory.path());
     let report = directory.path().join("trace.json");
     let mut command = binary();
-    command.args(["trace", "--json", "-o"]).arg(&report).arg("--").args(sigul_v1::words(&lab));
+    command.args(["trace", "--format", "json", "-o"]).arg(&report).arg("--").args(sigul_v1::words(&lab));
     let traced = run(&mut command);
     assert_eq!((traced.code, traced.stdout.as_str()), (Some(0), "admin\nsigner\n"), "{traced:#?}");
     let report: serde_json::Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();

@@ -68,7 +68,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("A revocation list in the client's database revokes the bridge's certificate.", "No list goes with files."),
     (
         "The CA gave the bridge's certificate the same serial number as the client's.",
-        "OpenSSL does not look; the certificates are told apart by more than their number.",
+        "OpenSSL does not check for duplicate serial numbers.",
     ),
     (
         "The client's certificate has an unknown critical extension.",
@@ -92,10 +92,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "An intermediate CA as an anchor",
         "NSS ends a chain at any CA that is trusted. OpenSSL wants the root, so that a file with an intermediate CA alone is named.",
     ),
-    (
-        "Revocation",
-        "A database may hold lists of revoked certificates, and NSS heeds them; a session over OpenSSL is given none.",
-    ),
+    ("Revocation", "A database can hold revocation lists, and NSS checks them; nssight gives none to OpenSSL."),
     (
         "A dot behind the name",
         "NSS compares the dot as well, and finds no such name; clients of OpenSSL take it off first.",
@@ -173,7 +170,7 @@ fn page(rows: &[Row], told: &[(String, String)]) -> String {
     let mut text = format!(
         "# Two engines, one verdict\n\nA client with a database makes its session with NSS, one with files with OpenSSL. Here is each \
          fault of the lab that needs no NSS, and what a diagnosis says of it over each: layer, cause, component and confidence. \
-         \"client-files\" stands for the client's database too. `tests/both_engines.rs` makes this page and holds it.\n\n\
+         \"client-files\" stands for the client's database too. `tests/both_engines.rs` generates this page, and fails if it is out of date.\n\n\
          {} faults; {} differ.\n\n| fault | over either |\n|---|---|\n",
         rows.len(),
         DIFFERENCES.len()

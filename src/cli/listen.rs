@@ -20,8 +20,8 @@ pub(crate) struct ListenOptions {
     /// Sigul configuration with the identity: server.conf or bridge.conf
     #[arg(short = 'c', long, value_name = "FILE", help_heading = "Identity")]
     pub(crate) config: Option<PathBuf>,
-    /// NSS database with the server certificate: a directory, sql:DIR or dbm:DIR. NSS then accepts clients of the CAs that the database
-    /// trusts for clients
+    /// NSS database with the server certificate: a directory, sql:DIR or dbm:DIR. NSS then accepts client certificates from the CAs that
+    /// the database trusts to issue them
     #[arg(long, value_name = "DIR", help_heading = "Identity", conflicts_with_all = ["cert", "cacert", "capath"])]
     db: Option<OsString>,
     /// Nickname of the server certificate in the database

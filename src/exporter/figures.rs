@@ -102,20 +102,20 @@ impl Figures {
         own.register("build", "What this is, and what it runs with", Info::new(versions.to_vec()));
         own.register("probes", "Answers to /probe, by how they came about", self.probes.clone());
         own.register("unknown_targets", "Requests for targets that the file does not name", self.unknown.clone());
-        own.register("walks", "Walks that are over, by how they came out", self.walks.clone());
+        own.register("walks", "Checks that are over, by how they came out", self.walks.clone());
         let seconds = || Unit::Seconds;
         own.register_with_unit(
             "walk_duration",
-            "Time that walks took, all tries together",
+            "Time that checks took, all tries together",
             seconds(),
             self.walk_duration.clone(),
         );
-        let help = "Time that walks waited for their bridge and for a job";
+        let help = "Time that checks waited for their bridge and for a job";
         own.register_with_unit("queue_duration", help, seconds(), self.queue_duration.clone());
         own.register("walks_in_flight", "Walks under way", self.in_flight.clone());
         own.register("walks_queued", "Walks that wait for their bridge or for a job", self.queued.clone());
         own.register("targets", "Targets in the file", self.targets.clone());
-        let help = "When the last walk of a target was over; 0 if it never was";
+        let help = "When the last check of a target was over; 0 if it never was";
         own.register_with_unit("target_last_walk_timestamp", help, seconds(), self.last_walk.clone());
         own.register("config_last_reload_successful", "Whether the targets file could be read", self.reload_ok.clone());
         let help = "When the targets file was last read with success";

@@ -82,11 +82,11 @@ fn body(answer: &Answer, waited: f64) -> String {
         ),
     };
     if let Some(walked) = &answer.result {
-        text.push_str("# HELP nssight_result_timestamp_seconds When the walk was over that these figures come from\n");
+        text.push_str("# HELP nssight_result_timestamp_seconds When the check that these figures come from was over\n");
         text.push_str("# TYPE nssight_result_timestamp_seconds gauge\n");
         text.push_str(&format!("nssight_result_timestamp_seconds {}\n", walked.timestamp()));
     }
-    text.push_str("# HELP nssight_result_stale Whether the walk takes longer than the scrape waits, and these are the figures before it\n");
+    text.push_str("# HELP nssight_result_stale Whether the check takes longer than the scrape waits, so that these are the figures of the one before\n");
     text.push_str("# TYPE nssight_result_stale gauge\n");
     text.push_str(&format!(
         "nssight_result_stale {}\n",
@@ -141,7 +141,7 @@ async fn last_report(State(app): State<App>, wanted: Result<Query<Wanted>, Query
     let Ok(Query(Wanted { target })) = wanted else { return no_target() };
     let Some(last) = app.walks.last(&target) else { return app.unknown() };
     let Some(walked) = last else {
-        return text(StatusCode::NOT_FOUND, "this target has not been walked yet; /probe?target=NAME walks it\n");
+        return text(StatusCode::NOT_FOUND, "this target has not been checked yet; /probe?target=NAME checks it\n");
     };
     let write = move || {
         let mut page = Vec::new();

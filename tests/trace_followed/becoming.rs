@@ -184,6 +184,7 @@ count = 0
 def hangup(*_):
     global count
     count += 1
+    open(sys.argv[2], 'w').close()
 def term(*_):
     sys.exit(10 + count)
 signal.signal(signal.SIGHUP, hangup); signal.signal(signal.SIGTERM, term)
@@ -192,8 +193,9 @@ while True: time.sleep(0.01)
 ";
     for to_all in [true, false] {
         let case = Case::new();
-        let ready = case.path("ready");
-        let mut command = tracing(&case, &["/usr/bin/python3", "-c", script, ready.to_str().unwrap()], &[]);
+        let (ready, heard) = (case.path("ready"), case.path("heard"));
+        let files = [&ready, &heard].map(|path| path.to_str().unwrap());
+        let mut command = tracing(&case, &["/usr/bin/python3", "-c", script, files[0], files[1]], &[]);
         let mut child = command.process_group(0).stdin(Stdio::null()).spawn().unwrap();
         let pid = Pid::from_child(&child);
         wait_for(|| ready.exists());
@@ -202,6 +204,8 @@ while True: time.sleep(0.01)
         } else {
             kill_process(pid, Signal::HUP).unwrap();
         }
+        // Python looks at its signals in the order of their numbers: of two that come while it looks, the second may be seen first.
+        wait_for(|| heard.exists());
         kill_process(pid, Signal::TERM).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(11), "to all: {to_all}");
     }

@@ -23,8 +23,7 @@ pub fn page() -> String {
         // A string takes it.
         let _ = writeln!(out, "| {profile}{} | {} | {side} | {known} | {success} |", format.name, format.title);
     }
-    out += "\n## Captures\n\nA file of packets, pcap or pcapng, is known by how it begins, whatever its name is, and needs no key: versions, \
-            certificates of TLS 1.2, alerts in the clear, and who ended the connection after what, are there for everybody. Each connection \
+    out += "\n## Captures\n\nnssight recognizes a pcap or pcapng file by its first bytes, whatever its name. Without any key it shows versions, certificates of TLS 1.2, alerts in the clear, and who ended the connection, and when. Each connection \
             that failed has a verdict of its own, which is never more than likely; the rest is counted. Of TLS 1.3 the certificates and \
             most alerts are encrypted: then what the bytes leave open is left open.\n";
     out += "\n## Signals\n\nWhat a line shows, with how many numbers and phrases for it are known.\n\n| signal | what it is | spellings |\n|---|---|---|\n";

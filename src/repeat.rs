@@ -177,7 +177,7 @@ fn json(out: &mut Sink, document: &Document<'_>) -> io::Result<()> {
 
 fn human(out: &mut Sink, document: &Document<'_>, options: &OutputOptions) -> io::Result<()> {
     let [least, middle, most] = document.duration_ms;
-    let rate = if document.checks == 0 { 0 } else { 100 * document.passed / document.checks };
+    let rate = (100 * document.passed).checked_div(document.checks).unwrap_or_default();
     let passed = format!("{} of {} checks passed ({rate} %)", document.passed, document.checks);
     let took = format!("fastest {least} ms, median {middle} ms, slowest {most} ms");
     if options.short {

@@ -39,15 +39,14 @@ impl Exporter {
         let kept = log.clone();
         let reader = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                // In the log first: whoever is told the address may look there how it is spoken to.
+                kept.lock().unwrap().extend([line.as_str(), "\n"]);
                 let said = line.split_once("listening on ").and_then(|(_, rest)| rest.split_once("://"));
                 if let Some((_, address)) = said {
                     // In JSON a quotation mark ends it.
                     let address = address.split('"').next().unwrap_or_default().trim().to_owned();
                     let _ = listening.send(address);
                 }
-                let mut log = kept.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
             }
         });
         let Ok(address) = address.recv_timeout(Duration::from_secs(20)) else {

@@ -171,9 +171,10 @@ impl Comparison {
             }
         }
         differences.sort_by_key(|difference| (difference.rank, difference.layer));
-        // One setting is told by the target and by every layer that uses it; the first of them ranks highest.
-        let mut told = BTreeSet::new();
-        differences.retain(|it| it.what == "result" || told.insert((it.a.clone(), it.b.clone())));
+        // What the target says of a setting is not told again by every layer that uses it.
+        let of_target = differences.iter().filter(|it| it.layer.is_none());
+        let settings: BTreeSet<_> = of_target.map(|it| (it.a.clone(), it.b.clone())).collect();
+        differences.retain(|it| it.layer.is_none() || !settings.contains(&(it.a.clone(), it.b.clone())));
         Self { schema: "nssight/compare/1", a: side(a), b: side(b), joined: None, failing, differences }
     }
 }

@@ -100,6 +100,23 @@ fn another_format_of_the_database_is_what_a_failing_password_rests_on() {
     assert!(has(&ranked(&report, "related"), "nss-db", "format used by NSS"), "{report:#}");
 }
 
+/// Only what the target itself says of a setting is not told again: two facts that change alike are two differences.
+#[test]
+fn facts_that_change_alike_are_all_told() {
+    let case = Case::new();
+    let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
+    let walked = run(&mut diagnose(&case.database(DbFormat::Sql), &case.password_file(), endpoint.port()));
+    let with = |text: &str| {
+        let mut report = walked.report();
+        let facts = report["probes"][0]["facts"].as_array_mut().unwrap();
+        facts.extend(["later.one", "later.two"].map(|id| serde_json::json!({ "id": id, "text": text })));
+        report.to_string()
+    };
+    let (a, b) = (case.file("a.json", with("yes")), case.file("b.json", with("no")));
+    let found = ranked(&compare(&a, &b).report(), "other");
+    assert!(has(&found, "config", "later.one") && has(&found, "config", "later.two"), "{found:?}");
+}
+
 #[test]
 fn what_is_no_report_is_said_to_be_none() {
     let case = Case::new();

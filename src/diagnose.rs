@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nssight_diagnosis::{Cause, Finding, Layer};
@@ -16,7 +15,6 @@ use nssight_reports::sink::Sink;
 use nssight_reports::terminal;
 use nssight_reports::terminal::Kind;
 use nssight_runner::passwords::Passwords;
-use nssight_runner::stop::Stop;
 use nssight_runner::walk::{self, Next, Tries, Watcher};
 use nssight_runner::worker;
 
@@ -54,29 +52,19 @@ fn report(settings: &Settings, passwords: Passwords, plan: &Plan, options: &Diag
         Err(error) => return exit::usage_in(options.output.format, error),
     };
     let started = Instant::now();
-    let stop = Arc::new(Stop::default());
-    let ended = stop.clone();
-    let interrupted = match Interrupted::watch(move || ended.stop()) {
-        Ok(interrupted) => interrupted,
+    let (interrupted, stop) = match Interrupted::stopping() {
+        Ok(watched) => watched,
         Err(error) => return exit::failed(&error),
     };
     let tries = Tries { retries: options.walked.walk.retries, wait: options.wait };
     let (report, tries) = walk::with_retries(settings, plan, passwords, tries, &stop, &mut output);
-    interrupted.over();
+    interrupted.over_with(&report);
     let name = name(&report.target, config);
     let subject =
         Subject { name, labels: BTreeMap::new(), report, tries, duration: started.elapsed(), written_at: None };
     let subjects = [subject];
-    let code = match interrupted.code().filter(|_| options.output.format != Format::Nagios) {
-        Some(code) => ExitCode::from(code),
-        None => exit::of(&subjects, options.output.format, options.output.strict),
-    };
-    match output.finish(&subjects, options.why_not) {
-        Ok(()) => code,
-        // A reader that went away has seen what it wanted.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => code,
-        Err(error) => exit::not_written(&error),
-    }
+    let code = exit::of_run(&interrupted, &subjects, options.output.format, options.output.strict);
+    exit::after(output.finish(&subjects, options.why_not), code)
 }
 
 /// By what a reader knows the target of a walk: the peer, or else where it was read from.

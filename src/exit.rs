@@ -16,6 +16,7 @@ use nssight_reports::terminal;
 use nssight_reports::terminal::Kind;
 
 use crate::cli::{self, Format};
+use crate::signals::Interrupted;
 
 /// Every layer walked passed, warnings allowed.
 pub(crate) const PASSED: u8 = 0;
@@ -35,6 +36,14 @@ pub(crate) fn of(subjects: &[Subject], format: Format, strict: bool) -> ExitCode
     let codes: Vec<u8> = subjects.iter().map(|subject| of_report(&subject.report, strict)).collect();
     let worst = [FAILED, INCONCLUSIVE].into_iter().find(|code| codes.contains(code));
     ExitCode::from(worst.unwrap_or(PASSED))
+}
+
+/// The same of a run that a signal may have ended, whose code is the signal's then.
+pub(crate) fn of_run(interrupted: &Interrupted, subjects: &[Subject], format: Format, strict: bool) -> ExitCode {
+    match interrupted.code().filter(|_| format != Format::Nagios) {
+        Some(code) => ExitCode::from(code),
+        None => of(subjects, format, strict),
+    }
 }
 
 fn of_report(report: &Report, strict: bool) -> u8 {
@@ -122,9 +131,18 @@ pub(crate) fn failed(error: &std::io::Error) -> ExitCode {
     }
 }
 
-/// The code of a command that only writes. The sink takes a reader that has seen enough (`| head`) for no error.
+/// The code of a command that only writes.
 pub(crate) fn written(result: std::io::Result<()>) -> ExitCode {
-    result.map_or_else(|error| not_written(&error), |()| ExitCode::from(PASSED))
+    after(result, ExitCode::from(PASSED))
+}
+
+/// The code of a command, once its report was written: a reader that has seen enough (`| head`) is no error.
+pub(crate) fn after(written: std::io::Result<()>, code: ExitCode) -> ExitCode {
+    match written {
+        Ok(()) => code,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => code,
+        Err(error) => not_written(&error),
+    }
 }
 
 /// Says on standard error that the result could not be written.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use colored::Colorize;
@@ -72,10 +71,8 @@ pub(crate) fn run(target: &Target<'_>, passwords: &Passwords, times: u32, option
         Err(error) => return exit::usage_in(options.format, error),
     };
     terminal::choose_colours(options.color, options.output.is_none() && io::stdout().is_terminal());
-    let stop = Arc::new(Stop::default());
-    let ended = stop.clone();
-    let interrupted = match Interrupted::watch(move || ended.stop()) {
-        Ok(interrupted) => interrupted,
+    let (interrupted, stop) = match Interrupted::stopping() {
+        Ok(watched) => watched,
         Err(error) => return exit::failed(&error),
     };
     let follows = options.format == Format::Human && !options.quiet && !options.short;
@@ -95,22 +92,16 @@ pub(crate) fn run(target: &Target<'_>, passwords: &Passwords, times: u32, option
         }
         subjects.push(subject);
     }
-    interrupted.over();
-    let code = match interrupted.code().filter(|_| options.format != Format::Nagios) {
-        Some(code) => ExitCode::from(code),
-        None => exit::of(&subjects, options.format, options.strict),
-    };
+    if let Some(last) = subjects.last() {
+        interrupted.over_with(&last.report);
+    }
+    let code = exit::of_run(&interrupted, &subjects, options.format, options.strict);
     let written = match options.format {
         Format::Human => human(&mut sink, &Document::of(target.name, &subjects), options),
         Format::Json => json(&mut sink, &Document::of(target.name, &subjects)),
         format => nssight_reports::write(format, &subjects, &mut sink),
     };
-    match written.and_then(|()| sink.keep()) {
-        Ok(()) => code,
-        // A reader that went away has seen what it wanted.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => code,
-        Err(error) => exit::not_written(&error),
-    }
+    exit::after(written.and_then(|()| sink.keep()), code)
 }
 
 fn once(target: &Target<'_>, passwords: Passwords, stop: &Stop, (number, times): (u32, u32)) -> Subject {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
 
+use nssight_diagnosis::fact::fact;
+use nssight_probes::Report;
 use nssight_runner::copies;
+use nssight_runner::stop::Stop;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -47,6 +50,24 @@ impl Interrupted {
             }
         })?;
         Ok(interrupted)
+    }
+
+    /// The same for a check that one stop ends, with that stop.
+    ///
+    /// # Errors
+    /// As [`Self::watch`].
+    pub(crate) fn stopping() -> io::Result<(Self, Arc<Stop>)> {
+        let stop = Arc::new(Stop::default());
+        let ended = stop.clone();
+        Ok((Self::watch(move || ended.stop())?, stop))
+    }
+
+    /// The check is over, and this is what is to be written. What the signal of a terminal did to the worker may be known before the
+    /// signal itself is: then it is still to come, and does not end the writing.
+    pub(crate) fn over_with(&self, report: &Report) {
+        if !report.probes.iter().any(|finding| finding.facts.has(fact::ToolState::Interrupted)) {
+            self.over();
+        }
     }
 
     /// From now on nothing is left to be ended: only the report is written.

@@ -45,6 +45,19 @@ pub fn within<T: Send + 'static>(
     })
 }
 
+/// The content of a file that `open` gives, by a thread of its own as [`within`] does; none where it has more bytes than that.
+///
+/// # Errors
+/// As [`within`].
+pub fn whole(path: &Path, at_most: u64, open: fn(&Path) -> io::Result<File>) -> io::Result<Option<Vec<u8>>> {
+    let bytes = within(path, PATIENCE, move |path| {
+        let mut bytes = Vec::new();
+        open(path)?.take(at_most + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    })?;
+    Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= at_most))
+}
+
 fn silence(patience: Duration) -> io::Error {
     let why = format!("its file system did not answer within {:.0} s", patience.as_secs_f64());
     io::Error::new(io::ErrorKind::TimedOut, why)

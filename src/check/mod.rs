@@ -64,11 +64,7 @@ pub(crate) fn run(options: &CheckOptions) -> ExitCode {
     results.tally.interrupted = interrupted.name();
     let walked = walked.and_then(|()| results.put_the_rest());
     let code = results.code(&interrupted, options.output.strict);
-    match walked.and_then(|()| results.finish()) {
-        Ok(()) => code,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => code,
-        Err(error) => exit::not_written(&error),
-    }
+    exit::after(walked.and_then(|()| results.finish()), code)
 }
 
 /// In which an error is told.

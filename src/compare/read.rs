@@ -1,6 +1,5 @@
 //! What is read of a report, of this version of nssight and of others.
 
-use std::io::Read;
 use std::path::Path;
 
 use nssight_diagnosis::vocabulary::Outcome;
@@ -68,15 +67,10 @@ pub(super) struct Pair {
 /// The reports of a file: one document, or one a line, as `nssight listen` writes them.
 pub(super) fn read(path: &Path) -> Result<Vec<Report>, (String, String)> {
     let named = |error: String| (path.display().to_string(), error);
-    let text = files::within(path, files::PATIENCE, |path| {
-        let mut text = Vec::new();
-        files::regular_or_given(path)?.take(AT_MOST + 1).read_to_end(&mut text)?;
-        Ok(text)
-    });
-    let text = text.map_err(|error| named(error.to_string()))?;
-    if text.len() as u64 > AT_MOST {
+    let text = files::whole(path, AT_MOST, files::regular_or_given).map_err(|error| named(error.to_string()))?;
+    let Some(text) = text else {
         return Err(named(format!("it is too large: a report has at most {} MiB", AT_MOST >> 20)));
-    }
+    };
     let documents = serde_json::Deserializer::from_slice(&text).into_iter::<serde_json::Value>();
     let documents: Result<Vec<_>, _> = documents.take(REPORTS_AT_MOST).collect();
     let reports = documents.map_err(|error| format!("line {} is not JSON", error.line()));

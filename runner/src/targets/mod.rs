@@ -7,7 +7,6 @@ mod walk;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
-use std::io::Read;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -212,15 +211,8 @@ pub fn queue_key(target: &CheckTarget) -> Option<String> {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let bytes = files::within(path, files::PATIENCE, |path| {
-        let mut bytes = Vec::new();
-        files::regular_or_given(path)?.take(FILE_AT_MOST + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    });
-    let bytes = bytes.map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > FILE_AT_MOST {
-        return Err(format!("it has more than {FILE_AT_MOST} bytes"));
-    }
+    let bytes = files::whole(path, FILE_AT_MOST, files::regular_or_given).map_err(|error| error.to_string())?;
+    let Some(bytes) = bytes else { return Err(format!("it has more than {FILE_AT_MOST} bytes")) };
     String::from_utf8(bytes).map_err(|error| {
         let line =
             error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;

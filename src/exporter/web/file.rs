@@ -1,7 +1,6 @@
 //! The file: `tls_server_config`, `http_server_config` and `basic_auth_users`.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::Path;
 
 use axum::http::{HeaderName, HeaderValue};
@@ -91,15 +90,7 @@ fn headers(http: Http) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
 }
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let bytes = files::within(path, files::PATIENCE, |path| {
-        let mut bytes = Vec::new();
-        files::regular(path)?.take(FILE_AT_MOST + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    })?;
-    if bytes.len() as u64 > FILE_AT_MOST {
-        return Err(std::io::Error::other("it is too large"));
-    }
-    Ok(bytes)
+    files::whole(path, FILE_AT_MOST, files::regular)?.ok_or_else(|| std::io::Error::other("it is too large"))
 }
 
 #[cfg(test)]

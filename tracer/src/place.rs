@@ -13,7 +13,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::ptr;
+use std::time::Duration;
+use std::{ptr, thread};
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, fstat, openat, unlinkat};
 use rustix::io::Errno;
@@ -28,6 +29,8 @@ const PREFIX: &str = "nssight-trace-";
 const NAME: &str = "libnssight_tracer.so";
 /// A directory may be taken for one that was left behind, before it is locked: then another one is made.
 const ATTEMPTS: usize = 8;
+/// How often a process that is being started is looked at, one millisecond after the other.
+const STARTING: usize = 500;
 
 /// A directory with the library in it, for one trace. It goes with this value.
 #[derive(Debug)]
@@ -231,15 +234,50 @@ fn remove_orphans(base: &Path) {
 /// Whether a process has the library of this directory loaded, or would hand its name on: a program without a loader does.
 fn is_used(directory: &Path) -> bool {
     let name = directory.as_os_str().as_bytes();
-    let has = |file: PathBuf| fs::read(file).is_ok_and(|text| text.windows(name.len()).any(|bytes| bytes == name));
     let is_number = |name: &OsStr| name.as_bytes().iter().all(u8::is_ascii_digit);
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let mut processes = entries.filter(|entry| is_number(&entry.file_name())).map(|entry| entry.path());
-    processes.any(|process| has(process.join("maps")) || has(process.join("environ")))
+    processes.any(|process| may_use(&process, name))
+}
+
+/// Whether a process has this name in what it has mapped, or in its environment. What nobody may look into has not.
+///
+/// A program that has just been started has memory and, for a moment, no environment: the kernel lets its parent go on before
+/// (fs/exec.c, begin_new_exec), and a read that began before it is of a memory that is gone. So an empty environment is read
+/// again until it is there or is known to be empty, and counts as use when neither comes.
+fn may_use(process: &Path, name: &[u8]) -> bool {
+    let read = |file: &str| fs::read(process.join(file)).unwrap_or_default();
+    let has = |text: &[u8]| text.windows(name.len()).any(|bytes| bytes == name);
+    for _ in 0..STARTING {
+        let environment = read("environ");
+        let mapped = read("maps");
+        if has(&environment) || has(&mapped) {
+            return true;
+        }
+        // Kernel threads, and processes that have ended, have no memory.
+        if !environment.is_empty() || mapped.is_empty() || has_empty_environment(&read("stat")) {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
+/// Whether a process is known to have no environment: it ends where it begins (`env_start` and `env_end`, fields 50 and 51 of
+/// proc_pid_stat(5)). So it seems for a moment in a program with one, until the kernel has counted its strings; only then does
+/// it say where the code begins (`start_code`, field 26; fs/binfmt_elf.c, create_elf_tables).
+fn has_empty_environment(stat: &[u8]) -> bool {
+    // The second field is the program's name in parentheses, with any byte in it.
+    let after_name = stat.iter().rposition(|byte| *byte == b')').map_or(0, |at| at + 1);
+    let text = String::from_utf8_lossy(&stat[after_name..]);
+    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3).copied().unwrap_or("0");
+    field(26) != "0" && field(50) != "0" && field(50) == field(51)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::process::{Command, Stdio};
     use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -320,6 +358,36 @@ mod tests {
         user.wait().unwrap();
         drop(Place::within(base.path(), b"library").unwrap());
         assert_eq!(entries(base.path()), 0);
+    }
+
+    /// Its parent goes on while its environment is not there yet: read at once, it was empty 1076 times of 3000.
+    #[test]
+    fn a_process_that_has_just_been_started_counts() {
+        let _turn = alone();
+        let base = base(0o700);
+        for _ in 0..300 {
+            let mut command = Command::new("cat");
+            let mut user = command.stdin(Stdio::piped()).env("NAMED_HERE", base.path()).spawn().unwrap();
+            assert!(may_use(&PathBuf::from(format!("/proc/{}", user.id())), base.path().as_os_str().as_bytes()));
+            drop(user.stdin.take());
+            user.wait().unwrap();
+            assert!(!is_used(base.path()));
+        }
+    }
+
+    #[test]
+    fn a_process_without_an_environment_uses_nothing() {
+        let mut command = Command::new("/bin/cat");
+        let mut process = command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        process.stdin.as_mut().unwrap().write_all(b"1").unwrap();
+        // It answers: it is another program by now.
+        process.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let files = PathBuf::from(format!("/proc/{}", process.id()));
+        assert!(fs::read(files.join("environ")).unwrap().is_empty());
+        assert!(has_empty_environment(&fs::read(files.join("stat")).unwrap()));
+        assert!(!may_use(&files, b"/nothing/of/this/name"));
+        drop(process.stdin.take());
+        process.wait().unwrap();
     }
 
     #[test]

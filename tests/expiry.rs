@@ -1,4 +1,4 @@
-//! Certificates that expire soon: a warning in every format, and critical for a monitor.
+//! Certificates and revocation lists that expire soon: a warning in every format, and critical for a monitor.
 
 mod common;
 
@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use common::{Case, NICKNAME, PKI, binary, run};
 use nssight_fixtures::authority::{DAY, Identity, Spec, Usage};
+use nssight_fixtures::crl::List;
 use nssight_fixtures::endpoint::{Endpoint, Options};
-use nssight_fixtures::nssdb::DbFormat;
+use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
 
 /// A client whose certificate has one whole day left, or another number of them.
 struct Expiring {
@@ -110,4 +111,54 @@ fn those_of_the_peer_count_too() {
     assert_eq!(urgent.len(), 1, "{report:#}");
     assert!(urgent[0]["subject"].as_str().unwrap().contains("expiring intermediate"));
     assert_eq!((&urgent[0]["role"], &urgent[0]["urgency"]), (&"authority".into(), &"critical".into()));
+}
+
+/// NSS goes on using a list that has expired, and then nobody sees what was revoked since.
+#[test]
+fn a_revocation_list_counts_whose_ca_has_a_certificate_here() {
+    let stranger = Identity::self_signed(&Spec::new("stranger CA", Usage::Authority)).unwrap();
+    for format in [DbFormat::Sql, DbFormat::Dbm] {
+        let walk = |days: i64, words: &[&str]| {
+            let case = Case::new();
+            let list = |days: i64| List { revoked: &[], updates: (-99 * DAY, days * DAY + DAY / 2), is_broken: false };
+            let builder = DbBuilder::new(format).password(common::PASSWORD.as_bytes());
+            let builder = builder.x509_identity(NICKNAME, &PKI.client.certificate, &PKI.client.key, "").unwrap();
+            let builder = builder.x509("lab-ca", &PKI.ca.certificate, "CT,C,C").unwrap();
+            let builder = builder.revocation_list(&list(days).signed_by(&PKI.ca).unwrap());
+            builder.revocation_list(&list(-3).signed_by(&stranger).unwrap()).build(&case.path("db")).unwrap();
+            let mut command = binary();
+            command.args(["diagnose", "--until", "private-key", "--nickname", NICKNAME, "--db"]).arg(case.path("db"));
+            run(command.arg("--password-file").arg(case.password_file()).args(words))
+        };
+        assert!(walk(40, &[]).stdout.contains("\nPASS\n"), "{format:?}");
+        assert_eq!(walk(40, &["--strict"]).code, Some(0), "{format:?}");
+        for (days, left, code) in
+            [(20, "expires in 20 days", 1), (1, "expires in 1 day", 2), (-2, "expired 2 days ago", 2)]
+        {
+            let human = walk(days, &[]);
+            assert_eq!(human.code, Some(0), "{human:#?}");
+            assert!(human.stdout.contains("\nWARN\n"), "{human:#?}");
+            assert!(human.stdout.contains("the revocation list of ") && human.stdout.contains(left), "{human:#?}");
+            assert!(!human.stdout.contains("stranger"), "{human:#?}");
+            assert_eq!(walk(days, &["--strict"]).code, Some(1));
+            let nagios = walk(days, &["--format", "nagios"]);
+            assert_eq!(nagios.code, Some(code), "{nagios:#?}");
+            assert!(nagios.stdout.contains(&format!(" revocation_list_days={days};30;7;;")), "{nagios:#?}");
+        }
+        let report = walk(1, &["--format", "json"]).report();
+        assert_eq!(report["revocation_lists"].as_array().unwrap().len(), 1, "{report:#}");
+        assert_eq!(report["revocation_lists"][0]["urgency"], "critical");
+        assert_eq!(report["revocation_lists"][0]["issuer"], report["certificates"][0]["issuer"]);
+        common::hold_to_schema("report", std::slice::from_ref(&report));
+        for (kind, said) in [
+            ("github", "::error title="),
+            ("junit", "expires in 1 day"),
+            ("markdown", "| revocation list | |"),
+            ("html", "revocation list"),
+            ("openmetrics", "nssight_revocation_list_next_update_timestamp_seconds{issuer=\"CN="),
+        ] {
+            let run = walk(1, &["--format", kind]);
+            assert!(run.stdout.contains(said), "{kind}: {run:#?}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Certificates that expire soon: how soon is a warning, and how soon is critical.
+//! Certificates and revocation lists that expire soon: how soon is a warning, and how soon is critical.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,13 +6,14 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::certificates::SeenCertificate;
+use crate::revocation_lists::SeenRevocationList;
 
-/// Days that a certificate may have left before a report warns.
+/// Days that a certificate or a revocation list may have left before a report warns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Thresholds {
-    /// A warning, from so many days on.
+    /// A warning, from this number of days on.
     pub warn_days: u16,
-    /// Critical, from so many days on; at most `warn_days`.
+    /// Critical, from this number of days on; at most `warn_days`.
     pub critical_days: u16,
 }
 
@@ -42,7 +43,16 @@ impl Thresholds {
         Ok(thresholds)
     }
 
-    /// How urgent it is that so many whole days are left; negative where it has expired.
+    /// Those of a revocation list. CAs make many of them for a week or a day, so a warning comes only in the second half of a
+    /// list's time, and critical in its last quarter. Without a date for the next list there is no limit.
+    pub fn of_list(self, list: &SeenRevocationList) -> Self {
+        let next = list.next_update.as_deref();
+        let days = next.and_then(|date| days_until(date, &list.this_update)).unwrap_or(0).max(0);
+        let at_most = |limit: u16, part: i64| u16::try_from(days / part).map_or(limit, |part| limit.min(part));
+        Self { warn_days: at_most(self.warn_days, 2), critical_days: at_most(self.critical_days, 4) }
+    }
+
+    /// How urgent it is that this number of whole days is left; negative where it has expired.
     pub fn urgency(self, days_left: i64) -> Option<Urgency> {
         if days_left <= i64::from(self.critical_days) {
             Some(Urgency::Critical)
@@ -54,7 +64,7 @@ impl Thresholds {
     }
 }
 
-/// How soon a certificate must be renewed.
+/// How soon a certificate or a revocation list must be renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Urgency {
@@ -64,16 +74,30 @@ pub enum Urgency {
     Critical,
 }
 
-/// Whole days from the beginning of a walk to the last second of a certificate; negative where it had expired.
-pub fn days_left(certificate: &SeenCertificate, started: &str) -> Option<i64> {
+/// Whole days from the beginning of a check to a date, both RFC 3339; negative where the date had passed.
+pub fn days_until(date: &str, started: &str) -> Option<i64> {
     let at = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
-    Some((at(&certificate.not_after)? - at(started)?).as_seconds_f64().div_euclid(86_400.0) as i64)
+    Some((at(date)? - at(started)?).as_seconds_f64().div_euclid(86_400.0) as i64)
 }
 
-/// Marks the certificates that expire soon.
-pub fn mark(certificates: &mut [SeenCertificate], started: &str, thresholds: Thresholds) {
-    for certificate in certificates {
-        certificate.urgency = days_left(certificate, started).and_then(|days| thresholds.urgency(days));
+/// Marks the certificates and revocation lists that expire soon. Of the lists, those stay that are the latest of their CA, and
+/// whose CA issued one of the certificates.
+pub fn mark(
+    certificates: &mut [SeenCertificate],
+    lists: &mut Vec<SeenRevocationList>,
+    started: &str,
+    thresholds: Thresholds,
+) {
+    let urgency =
+        |date: &str, thresholds: Thresholds| days_until(date, started).and_then(|days| thresholds.urgency(days));
+    for certificate in certificates.iter_mut() {
+        certificate.urgency = urgency(&certificate.not_after, thresholds);
+    }
+    lists.retain(|list| certificates.iter().any(|certificate| certificate.issuer == list.issuer));
+    lists.sort_by(|a, b| (&a.issuer, &b.this_update).cmp(&(&b.issuer, &a.this_update)));
+    lists.dedup_by(|later, first| later.issuer == first.issuer);
+    for list in lists {
+        list.urgency = list.next_update.as_deref().and_then(|date| urgency(date, thresholds.of_list(list)));
     }
 }
 
@@ -89,6 +113,26 @@ mod tests {
         for (days, expected) in cases.into_iter().chain([(0, Some(Urgency::Critical)), (-1, Some(Urgency::Critical))]) {
             assert_eq!(usual.urgency(days), expected, "{days}");
         }
+    }
+
+    #[test]
+    fn a_list_that_is_made_every_week_is_no_reason_to_warn() {
+        let list = |days: i64| SeenRevocationList {
+            issuer: String::new(),
+            this_update: "2024-01-01T00:00:00Z".to_owned(),
+            next_update: Some(format!("2024-{:02}-01T00:00:00Z", 1 + days / 30)),
+            sha256: String::new(),
+            urgency: None,
+        };
+        let of = |list: &SeenRevocationList| {
+            let thresholds = Thresholds::default().of_list(list);
+            (thresholds.warn_days, thresholds.critical_days)
+        };
+        let weekly = SeenRevocationList { next_update: Some("2024-01-08T00:00:00Z".to_owned()), ..list(0) };
+        assert_eq!(of(&weekly), (3, 1));
+        assert_eq!(of(&list(30)), (15, 7));
+        assert_eq!(of(&list(300)), (30, 7));
+        assert_eq!(of(&SeenRevocationList { next_update: None, ..list(0) }), (0, 0));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::certificates::SeenCertificate;
 use crate::expiry::Urgency;
+use crate::revocation_lists::SeenRevocationList;
 use crate::target::{NamedHop, Setting, TargetSummary};
 use crate::wire::WireEvent;
 use nssight_diagnosis::{Finding, Layer, Status, Verdict};
@@ -58,21 +59,53 @@ pub struct Report {
     /// have none.
     #[serde(default)]
     pub certificates: Vec<SeenCertificate>,
+    /// Revocation lists of our own database, by the CAs of these certificates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revocation_lists: Vec<SeenRevocationList>,
+}
+
+/// A certificate or a revocation list that expires soon.
+#[derive(Debug, Clone, Copy)]
+pub enum Expiring<'a> {
+    /// A certificate.
+    Certificate(&'a SeenCertificate),
+    /// A revocation list, with the date on which it expires.
+    RevocationList(&'a SeenRevocationList, &'a str),
+}
+
+impl Expiring<'_> {
+    /// What a reader calls it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Certificate(certificate) => format!("\"{}\"", certificate.name()),
+            Self::RevocationList(list, _) => format!("the revocation list of \"{}\"", list.issuer),
+        }
+    }
+
+    /// When, RFC 3339 in UTC.
+    pub fn date(&self) -> &str {
+        match self {
+            Self::Certificate(certificate) => &certificate.not_after,
+            Self::RevocationList(_, date) => date,
+        }
+    }
 }
 
 impl Report {
-    /// The certificates that expire soon, the most urgent first.
-    pub fn expiring(&self) -> Vec<(&SeenCertificate, Urgency)> {
-        let urgent = self.certificates.iter().filter_map(|it| Some((it, it.urgency?)));
-        let mut all: Vec<_> = urgent.collect();
-        all.sort_by_key(|(it, urgency)| (std::cmp::Reverse(*urgency), it.not_after.as_str()));
+    /// The certificates and revocation lists that expire soon, the most urgent first.
+    pub fn expiring(&self) -> Vec<(Expiring<'_>, Urgency)> {
+        let certificates = self.certificates.iter().filter_map(|it| Some((Expiring::Certificate(it), it.urgency?)));
+        let lists = self.revocation_lists.iter();
+        let lists =
+            lists.filter_map(|it| Some((Expiring::RevocationList(it, it.next_update.as_deref()?), it.urgency?)));
+        let mut all: Vec<_> = certificates.chain(lists).collect();
+        all.sort_by(|(a, one), (b, other)| other.cmp(one).then_with(|| a.date().cmp(b.date())));
         all
     }
 
-    /// Whether anything deserves attention without being a failure: in a layer, or a certificate that expires soon.
+    /// Whether anything deserves attention without being a failure: in a layer, or a certificate or list that expires soon.
     pub fn has_warnings(&self) -> bool {
-        self.probes.iter().any(|finding| finding.status == Status::Warn)
-            || self.certificates.iter().any(|it| it.urgency.is_some())
+        self.probes.iter().any(|finding| finding.status == Status::Warn) || !self.expiring().is_empty()
     }
 }
 

@@ -9,6 +9,7 @@ use nssight_diagnosis::{Finding, Layer, Notes, Status};
 
 use crate::certificates::SeenCertificate;
 use crate::plan::Plan;
+use crate::revocation_lists::SeenRevocationList;
 use crate::walk::{Probe, Walk};
 use crate::wire::WireEvent;
 
@@ -29,6 +30,8 @@ pub trait Observer {
     fn seen(&mut self, event: &WireEvent);
     /// A certificate was met.
     fn met(&mut self, certificate: &SeenCertificate);
+    /// A revocation list was found in the database.
+    fn listed(&mut self, _list: &SeenRevocationList) {}
     /// A TCP connection was opened; the number is the count so far.
     fn connected(&mut self, connections: u32);
 }
@@ -39,9 +42,10 @@ impl Walk<'_> {
         self.connects = plan.walks(Layer::OuterHandshake);
         self.goes_on = plan.walks(Layer::Bridge);
         for probe in plan.probes(self.settings.target.as_ref().ok()).filter(|probe| chosen(probe.layer)) {
-            let known = self.met.len();
+            let (known, listed) = (self.met.len(), self.lists.len());
             let finding = self.step(plan, probe, observer);
             self.met.iter().skip(known).for_each(|certificate| observer.met(certificate));
+            self.lists.iter().skip(listed).for_each(|list| observer.listed(list));
             for session in &self.sessions {
                 session.borrow_mut().take_new().iter().for_each(|event| observer.seen(event));
             }

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::certificates::SeenCertificate;
 use crate::credentials::{self, Found};
 use crate::private_copy::{self, PrivateCopy};
+use crate::revocation_lists::{LISTS_AT_MOST, SeenRevocationList};
 use crate::secret::Password;
 use crate::settings::Settings;
 use crate::target::{Role, Target};
@@ -143,6 +144,8 @@ pub struct Walk<'a> {
     pub own: Option<Own>,
     /// Certificates met so far, for the report.
     pub met: Vec<SeenCertificate>,
+    /// Revocation lists of the database, from `certificate` on, for the report.
+    pub lists: Vec<SeenRevocationList>,
     /// Addresses of the bridge, from `resolve` on.
     pub addresses: Vec<SocketAddr>,
     /// The one connection, between `tcp` and `outer-handshake`, and the time it took to come up.
@@ -183,6 +186,7 @@ impl<'a> Walk<'a> {
             files: None,
             own: None,
             met: Vec::new(),
+            lists: Vec::new(),
             addresses: Vec::new(),
             connection: None,
             inner: None,
@@ -241,6 +245,12 @@ impl<'a> Walk<'a> {
         let chain: Vec<_> = self.chain().iter().map(|link| (link.nickname(), link.der())).collect();
         let chain = chain.iter().map(|(nickname, der)| (nickname.clone(), der.as_slice()));
         self.note_new(SeenCertificate::of_chain(role, chain));
+    }
+
+    /// Notes the revocation lists of the database.
+    pub(crate) fn meet_lists(&mut self) {
+        let lists = self.slot().map(|slot| slot.revocation_lists(LISTS_AT_MOST)).unwrap_or_default();
+        self.lists = lists.iter().filter_map(|der| SeenRevocationList::read(der)).collect();
     }
 
     /// Notes the chain that a peer sent.

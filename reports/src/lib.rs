@@ -30,7 +30,7 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 pub use formats::{Format, human, nagios, write};
-pub use words::{Standing, days_in_words, not_after, not_before, role};
+pub use words::{Standing, days_in_words, next_update, not_after, not_before, role};
 
 impl ValueEnum for Format {
     fn value_variants<'a>() -> &'a [Self] {

@@ -4,9 +4,9 @@ use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{Alternative, Cause, CertificateRole, Fact, Finding, Layer, Status, verdict};
 use nssight_probes::expiry::{self, Urgency};
 use nssight_probes::profile::Profile;
-use nssight_probes::report::Subject;
+use nssight_probes::report::{Expiring, Subject};
 use nssight_probes::target::CredentialsKind;
-use nssight_probes::{Report, SeenCertificate};
+use nssight_probes::{Report, SeenCertificate, SeenRevocationList};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -145,19 +145,28 @@ pub fn role(certificate: &SeenCertificate, report: &Report) -> &'static str {
     }
 }
 
-/// Which certificates expire soon, a sentence each.
+/// Which certificates and revocation lists expire soon, one sentence each.
 pub(crate) fn expiring(report: &Report) -> impl Iterator<Item = (Urgency, String)> {
-    report.expiring().into_iter().map(|(certificate, urgency)| {
-        let (role, left) = (role(certificate, report), time_left_of(certificate, report));
-        (urgency, format!("the {role} certificate \"{}\" {left}", certificate.name()))
-    })
+    report
+        .expiring()
+        .into_iter()
+        .map(|(expiring, urgency)| (urgency, format!("{} {}", what(expiring, report), when(expiring, report))))
 }
 
-fn time_left_of(certificate: &SeenCertificate, report: &Report) -> String {
-    match days_left(certificate, report) {
-        Some(1) => format!("expires in 1 day ({})", certificate.not_after),
-        Some(days @ 2..) => format!("expires in {days} days ({})", certificate.not_after),
-        _ => format!("{} ({})", time_left(certificate, report), certificate.not_after),
+fn what(expiring: Expiring<'_>, report: &Report) -> String {
+    match expiring {
+        Expiring::Certificate(it) => format!("the {} certificate {}", role(it, report), expiring.name()),
+        Expiring::RevocationList(..) => expiring.name(),
+    }
+}
+
+fn when(expiring: Expiring<'_>, report: &Report) -> String {
+    let date = expiring.date();
+    match days_until(date, report) {
+        Some(1) => format!("expires in 1 day ({date})"),
+        Some(days @ 2..) => format!("expires in {days} days ({date})"),
+        Some(days) => format!("{} ({date})", days_in_words(days)),
+        None => format!("expires at {date}"),
     }
 }
 
@@ -263,9 +272,14 @@ pub(crate) fn stamp(report: &Report) -> String {
     printable(&format!("{}{host}, nssight {}", at.as_deref().unwrap_or(&report.started), report.tool.version))
 }
 
-/// The last second of a certificate, in seconds since 1970.
+/// The last second of a certificate.
 pub fn not_after(certificate: &SeenCertificate) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(&certificate.not_after, &Rfc3339).ok()
+}
+
+/// When the next revocation list is due; `None` where the list does not say.
+pub fn next_update(list: &SeenRevocationList) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(list.next_update.as_deref()?, &Rfc3339).ok()
 }
 
 /// The first second of a certificate.
@@ -276,7 +290,18 @@ pub fn not_before(certificate: &SeenCertificate) -> Option<OffsetDateTime> {
 /// Whole days that a certificate had left when the walk began; negative when it had expired. Not from the clock: the same
 /// report gives the same page.
 pub(crate) fn days_left(certificate: &SeenCertificate, report: &Report) -> Option<i64> {
-    expiry::days_left(certificate, &report.started)
+    days_until(&certificate.not_after, report)
+}
+
+/// Whole days that the revocation lists have left, negative where they have expired.
+pub(crate) fn days_left_of_lists(report: &Report) -> impl Iterator<Item = (i64, &SeenRevocationList)> {
+    let lists = report.revocation_lists.iter();
+    lists.filter_map(|list| Some((days_until(list.next_update.as_deref()?, report)?, list)))
+}
+
+/// Whole days from the beginning of the check to a date; negative where the date had passed.
+pub(crate) fn days_until(date: &str, report: &Report) -> Option<i64> {
+    expiry::days_until(date, &report.started)
 }
 
 /// The same in words; nothing where a date is none.

@@ -196,6 +196,7 @@ impl Supervised {
                 }
                 Ok(Message::Wire(event)) => observer.seen(&event),
                 Ok(Message::Met(certificate)) => observer.met(&certificate),
+                Ok(Message::Listed(list)) => observer.listed(&list),
                 Ok(Message::Connected(count)) => observer.connected(count),
                 Ok(Message::Done { reusable }) => return if reusable { End::Ready } else { End::Gone },
                 Err(RecvTimeoutError::Timeout) => {

@@ -9,7 +9,7 @@ use nssight_probes::expiry::{self, Thresholds};
 use nssight_probes::report::{self as schema, Report};
 use nssight_probes::target::{CredentialsKind, PasswordSource, TargetSummary};
 use nssight_probes::wire::WireEvent;
-use nssight_probes::{Observer, Plan, Profile, SeenCertificate, Settings, Walk};
+use nssight_probes::{Observer, Plan, Profile, SeenCertificate, SeenRevocationList, Settings, Walk};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -118,7 +118,7 @@ pub fn once(
     watcher: &mut dyn Watcher,
 ) -> Report {
     let started = OffsetDateTime::now_utc();
-    let mut seen = Seen { watcher, connections: 0, wire: Vec::new(), certificates: Vec::new() };
+    let mut seen = Seen { watcher, connections: 0, wire: Vec::new(), certificates: Vec::new(), lists: Vec::new() };
     let mut findings = first_layer(settings, plan, &mut seen);
     if let Ok(target) = &settings.target {
         findings = supervisor::walk(target, plan, findings, passwords, &mut seen, limits, spare);
@@ -131,7 +131,7 @@ pub fn once(
     }
     let target = summary(Some(settings), plan);
     let started = started.format(&Rfc3339).unwrap_or_else(|_| started.to_string());
-    expiry::mark(&mut seen.certificates, &started, target.thresholds);
+    expiry::mark(&mut seen.certificates, &mut seen.lists, &started, target.thresholds);
     // The two sessions are told layer by layer; the reader wants them as they went.
     seen.wire.sort_by_key(|event| event.at_us);
     Report {
@@ -146,6 +146,7 @@ pub fn once(
         probes: findings,
         wire: seen.wire,
         certificates: seen.certificates,
+        revocation_lists: seen.lists,
     }
 }
 
@@ -193,6 +194,7 @@ struct Seen<'a> {
     connections: u32,
     wire: Vec<WireEvent>,
     certificates: Vec<SeenCertificate>,
+    lists: Vec<SeenRevocationList>,
 }
 
 impl Observer for Seen<'_> {
@@ -216,6 +218,10 @@ impl Observer for Seen<'_> {
 
     fn met(&mut self, certificate: &SeenCertificate) {
         self.certificates.push(certificate.clone());
+    }
+
+    fn listed(&mut self, list: &SeenRevocationList) {
+        self.lists.push(list.clone());
     }
 
     fn connected(&mut self, connections: u32) {

@@ -17,7 +17,7 @@ use nssight_nssdb::modules::listed;
 use nssight_probes::password_file::READ_AT_MOST;
 use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::wire::WireEvent;
-use nssight_probes::{Observer, Plan, PlanError, SeenCertificate, Settings, Target, Walk};
+use nssight_probes::{Observer, Plan, PlanError, SeenCertificate, SeenRevocationList, Settings, Target, Walk};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
@@ -56,6 +56,8 @@ pub enum Message {
     Wire(WireEvent),
     /// A certificate was met.
     Met(SeenCertificate),
+    /// A revocation list was found in the database.
+    Listed(SeenRevocationList),
     /// So many TCP connections were opened so far.
     Connected(u32),
     /// The walk is over; an end of the stream without this is a crash.
@@ -190,6 +192,10 @@ impl Observer for Pipe {
 
     fn met(&mut self, certificate: &SeenCertificate) {
         self.say(&Message::Met(certificate.clone()));
+    }
+
+    fn listed(&mut self, list: &SeenRevocationList) {
+        self.say(&Message::Listed(list.clone()));
     }
 
     fn connected(&mut self, connections: u32) {

@@ -44,9 +44,9 @@ impl Layout {
         let mut text = match verdict.status {
             Outcome::Pass if !warned(subject) => String::new(),
             Outcome::Pass => match subject.report.expiring().first() {
-                Some((certificate, _)) => {
-                    let day = certificate.not_after.get(..10).unwrap_or_default();
-                    format!("warning: \"{}\" expires on {day}", certificate.name())
+                Some((expiring, _)) => {
+                    let day = expiring.date().get(..10).unwrap_or_default();
+                    format!("warning: {} expires on {day}", expiring.name())
                 }
                 None => format!("warning: {}", verdict.summary),
             },

@@ -128,7 +128,7 @@ fn report(target: nssight_probes::target::TargetSummary, reception: Reception) -
     }
     let started = OffsetDateTime::now_utc();
     let started = started.format(&Rfc3339).unwrap_or_else(|_| started.to_string());
-    expiry::mark(&mut certificates, &started, target.thresholds);
+    expiry::mark(&mut certificates, &mut Vec::new(), &started, target.thresholds);
     Report {
         schema: SCHEMA.to_owned(),
         tool: tool::tool(),
@@ -142,6 +142,8 @@ fn report(target: nssight_probes::target::TargetSummary, reception: Reception) -
         probes: findings,
         wire,
         certificates,
+        // A list decides over the database's own sessions only.
+        revocation_lists: Vec::new(),
     }
 }
 

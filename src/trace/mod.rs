@@ -261,5 +261,6 @@ fn as_walk(report: &TraceReport) -> Report {
         probes: report.layers.clone(),
         wire: report.wire.clone(),
         certificates: Vec::new(),
+        revocation_lists: Vec::new(),
     }
 }

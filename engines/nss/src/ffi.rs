@@ -25,7 +25,7 @@ macro_rules! opaque {
     ($($name:ident)+) => { $(#[repr(C)] pub struct $name { _private: [u8; 0] })+ };
 }
 
-opaque! { SECKEYPrivateKey SECKEYPublicKey NSSInitContext NSSInitParameters PK11SlotList CERTSignedCrl }
+opaque! { SECKEYPrivateKey SECKEYPublicKey NSSInitContext NSSInitParameters PK11SlotList CERTSignedCrl PK11GenericObject }
 
 /// The first fields of `PK11SlotListElement`; what follows is a list's own.
 #[repr(C)]
@@ -164,6 +164,10 @@ pub const KU_DIGITAL_SIGNATURE: c_uint = 0x80;
 pub const SEC_CRL_TYPE: c_int = 1;
 pub const CRL_IMPORT_BYPASS_CHECKS: PRInt32 = 1;
 pub const CRL_DECODE_DEFAULT_OPTIONS: PRInt32 = 0;
+/// The objects of revocation lists and their DER, as the raw functions take them (pkcs11n.h, pkcs11t.h, secmodt.h).
+pub const CKO_NSS_CRL: c_ulong = 0xce53_4351;
+pub const CKA_VALUE: c_ulong = 0x11;
+pub const PK11_TypeGeneric: c_int = 0;
 
 /// No object of a token (pkcs11t.h).
 pub const CK_INVALID_HANDLE: c_ulong = 0;
@@ -306,6 +310,10 @@ unsafe extern "C" {
         decodeOptions: PRInt32,
     ) -> *mut CERTSignedCrl;
     pub fn SEC_DestroyCrl(crl: *mut CERTSignedCrl) -> Status;
+    pub fn PK11_FindGenericObjects(slot: *mut PK11SlotInfo, objClass: c_ulong) -> *mut PK11GenericObject;
+    pub fn PK11_GetNextGenericObject(object: *mut PK11GenericObject) -> *mut PK11GenericObject;
+    pub fn PK11_ReadRawAttribute(kind: c_int, object: *mut c_void, attribute: c_ulong, item: *mut SECItem) -> Status;
+    pub fn PK11_DestroyGenericObjects(objects: *mut PK11GenericObject) -> Status;
     pub fn CERT_GetUsePKIXForValidation() -> PRBool;
     pub fn CERT_GetDefaultCertDB() -> *mut CERTCertDBHandle;
     pub fn CERT_DupCertificate(cert: *mut CERTCertificate) -> *mut CERTCertificate;

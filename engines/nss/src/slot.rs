@@ -2,13 +2,13 @@
 
 use std::ptr::{self, NonNull};
 
-use nss_sys::PK11SlotInfo;
+use nss_sys::{PK11SlotInfo, SECItem, SECItemType};
 
 use crate::cert::{self, Certificate};
 use crate::error::{ErrorCode, NssError, Result, Step};
 use crate::ffi;
 use crate::init::Nss;
-use crate::memory::{c_string, copy_string};
+use crate::memory::{c_string, copy_item, copy_string};
 use crate::password::{self, Asked};
 
 /// How an attempt to log in came out. `PK11_Authenticate` has two different failures, which must not be mixed up.
@@ -157,6 +157,31 @@ impl Slot {
     pub fn certificates(&self) -> Vec<Certificate> {
         // SAFETY: the slot is alive; the list returned is ours, and `from_list` takes it over.
         unsafe { cert::from_list(ffi::PK11_ListCertsInSlot(self.as_ptr()), &self.nss) }
+    }
+
+    /// The revocation lists of this slot in DER, up to a number of them.
+    pub fn revocation_lists(&self, at_most: usize) -> Vec<Vec<u8>> {
+        let mut lists = Vec::new();
+        // SAFETY: the slot is alive. The list of objects is ours and given back whole; the walk only follows its links. Each
+        // item is filled in by NSS, copied, and its bytes given back.
+        unsafe {
+            let objects = ffi::PK11_FindGenericObjects(self.as_ptr(), ffi::CKO_NSS_CRL);
+            let mut object = objects;
+            while !object.is_null() && lists.len() < at_most {
+                let mut item = SECItem { type_: SECItemType::siBuffer, data: ptr::null_mut(), len: 0 };
+                let read =
+                    ffi::PK11_ReadRawAttribute(ffi::PK11_TypeGeneric, object.cast(), ffi::CKA_VALUE, &raw mut item);
+                if read == ffi::SUCCESS {
+                    lists.push(copy_item(&raw const item));
+                    ffi::SECITEM_FreeItem(&raw mut item, 0);
+                }
+                object = ffi::PK11_GetNextGenericObject(object);
+            }
+            if !objects.is_null() {
+                ffi::PK11_DestroyGenericObjects(objects);
+            }
+        }
+        lists
     }
 }
 

@@ -31,6 +31,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let Some(nss) = walk.opened.as_ref().map(|opened| opened.nss.clone()) else {
         return notes.fail(signal::NSS_NOT_INITIALISED, "NSS is not initialised");
     };
+    walk.meet_lists();
     let Some(nickname) = walk.target().nickname().map(|nickname| nickname.value.as_str()) else {
         let mut notes = notes.with(State::NotWanted).with(Chain::None);
         nss_db::with_key(walk).iter().for_each(|name| notes.put(fact::OUR_CERTIFICATE_AT_HAND.text(name)));

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use askama::Template;
 use nssight_diagnosis::{Cause, Finding, Status};
 use nssight_probes::report::Subject;
-use nssight_probes::{Report, SeenCertificate};
+use nssight_probes::{Report, SeenCertificate, SeenRevocationList};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -103,11 +103,11 @@ struct Rung {
     decisive: bool,
 }
 
-/// One certificate.
+/// One certificate, or one revocation list, which has no subject.
 struct Card {
     role: &'static str,
     nickname: Option<String>,
-    subject: String,
+    subject: Option<String>,
     issuer: String,
     from: String,
     until: String,
@@ -146,7 +146,7 @@ impl<'a> Target<'a> {
             remedies: remedies.collect(),
             rungs: rungs(report),
             waterfall: Waterfall::of(report),
-            certificates: report.certificates.iter().map(|certificate| card(certificate, report)).collect(),
+            certificates: cards(report),
             settings: settings(report),
             time: format!("{:.1} s", subject.duration.as_secs_f64()),
             colophon: words::colophon(subject),
@@ -171,17 +171,48 @@ fn rungs(report: &Report) -> Vec<Rung> {
     report.probes.iter().map(rung).collect()
 }
 
-fn card(certificate: &SeenCertificate, report: &Report) -> Card {
+fn cards(report: &Report) -> Vec<Card> {
+    let certificates = report.certificates.iter().map(|certificate| card(certificate, report));
+    certificates.chain(report.revocation_lists.iter().map(|list| card_of_list(list, report))).collect()
+}
+
+/// The part of the time between two dates that was over, in percent.
+fn over(from: &str, until: &str, report: &Report) -> String {
     let at = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
     let over = (|| {
-        let (from, until, now) = (at(&certificate.not_before)?, at(&certificate.not_after)?, at(&report.started)?);
+        let (from, until, now) = (at(from)?, at(until)?, at(&report.started)?);
         Some(((now - from) / (until - from)).clamp(0.0, 1.0) * 100.0)
     })();
+    format!("{:.1}", over.filter(|over| over.is_finite()).unwrap_or(100.0))
+}
+
+fn card_of_list(list: &SeenRevocationList, report: &Report) -> Card {
+    let until = list.next_update.as_deref();
+    let days = until.and_then(|date| words::days_until(date, report));
+    Card {
+        role: "revocation list",
+        nickname: None,
+        subject: None,
+        issuer: printable(&list.issuer),
+        from: printable(&list.this_update),
+        until: until.map_or_else(|| "the next one".to_owned(), printable),
+        left: days.map(words::days_in_words).unwrap_or_default(),
+        urgency: match days {
+            Some(..0) => "expired",
+            _ if list.urgency.is_some() => "soon",
+            _ => "good",
+        },
+        over: until.map_or_else(|| "0.0".to_owned(), |until| over(&list.this_update, until, report)),
+        sha256: printable(&list.sha256),
+    }
+}
+
+fn card(certificate: &SeenCertificate, report: &Report) -> Card {
     let days = words::days_left(certificate, report);
     Card {
         role: words::role(certificate, report),
         nickname: certificate.nickname.as_deref().map(printable),
-        subject: printable(&certificate.subject),
+        subject: Some(printable(&certificate.subject)),
         issuer: printable(&certificate.issuer),
         from: printable(&certificate.not_before),
         until: printable(&certificate.not_after),
@@ -192,7 +223,7 @@ fn card(certificate: &SeenCertificate, report: &Report) -> Card {
             _ if certificate.urgency.is_some() => "soon",
             _ => "good",
         },
-        over: format!("{:.1}", over.filter(|over| over.is_finite()).unwrap_or(100.0)),
+        over: over(&certificate.not_before, &certificate.not_after, report),
         sha256: printable(&certificate.sha256),
     }
 }

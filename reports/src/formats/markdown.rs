@@ -149,6 +149,11 @@ fn certificates(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             (words::role(certificate, report), nickname.unwrap_or_default(), &certificate.not_after);
         writeln!(out, "| {role}{nickname} | {subject} | {issuer} | {} | {left} |", text(end))?;
     }
+    for list in &report.revocation_lists {
+        let end = list.next_update.as_deref().unwrap_or_default();
+        let left = words::days_until(end, report).map(words::days_in_words).unwrap_or_default();
+        writeln!(out, "| revocation list | | {} | {} | {left} |", cell(&code(&list.issuer)), text(end))?;
+    }
     writeln!(out)
 }
 

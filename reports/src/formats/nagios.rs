@@ -165,25 +165,30 @@ fn several(subjects: &[Subject]) -> String {
     format!("{} of {} targets failing: {}{more}", troubled.len(), subjects.len(), named.join(", "))
 }
 
-/// Seconds, and days that certificates have left. Labels are our own words: `'label'=value[unit];warn;crit;min;max`.
+/// Seconds, and days that certificates and revocation lists have left. Labels are our own words: `'label'=value[unit];warn;crit;min;max`.
 fn data_of_one(subject: &Subject) -> String {
     let report = &subject.report;
     let mut data = vec![format!("time={:.6}s;;;0", subject.duration.as_secs_f64())];
     let walked = report.probes.iter().filter(|finding| finding.status != Status::Skip);
     data.extend(walked.map(|finding| format!("'{}'={:.6}s;;;0", finding.layer, finding.duration_us as f64 / 1e6)));
+    let thresholds = report.target.thresholds;
     let mut earliest = std::collections::BTreeMap::new();
     for certificate in &report.certificates {
         if let Some(days) = words::days_left(certificate, report) {
-            let known = earliest.entry(words::role(certificate, report)).or_insert(days);
-            *known = days.min(*known);
+            let label = format!("{}_certificate", words::role(certificate, report));
+            let known = earliest.entry(label).or_insert((days, thresholds));
+            known.0 = days.min(known.0);
         }
     }
-    // Labels without blanks, and both thresholds: the earliest of all, then by role.
-    let Thresholds { warn_days, critical_days } = report.target.thresholds;
-    data.extend(earliest.values().min().map(|days| format!("days={days};{warn_days};{critical_days};;")));
-    data.extend(
-        earliest.iter().map(|(role, days)| format!("{role}_certificate_days={days};{warn_days};{critical_days};;")),
-    );
+    // Labels without blanks, and both thresholds: the earliest of all certificates, then by role, then of the lists.
+    let of_all = earliest.values().copied().min_by_key(|(days, _)| *days).map(|least| ("days".to_owned(), least));
+    let lists = words::days_left_of_lists(report).min_by_key(|(days, _)| *days);
+    let lists = lists.map(|(days, list)| ("revocation_list_days".to_owned(), (days, thresholds.of_list(list))));
+    let by_role = earliest.into_iter().map(|(label, least)| (format!("{label}_days"), least));
+    data.extend(of_all.into_iter().chain(by_role).chain(lists).map(|(label, (days, thresholds))| {
+        let Thresholds { warn_days, critical_days } = thresholds;
+        format!("{label}={days};{warn_days};{critical_days};;")
+    }));
     data.join(" ")
 }
 

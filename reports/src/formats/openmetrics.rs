@@ -75,6 +75,12 @@ pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
         // A chain may have two certificates of one name.
         named.collect::<BTreeMap<_, _>>().into_iter().collect()
     })?;
+    let help = "When a revocation list of our database is due to be replaced, Unix time";
+    metrics.family("nssight_revocation_list_next_update_timestamp_seconds", help, "seconds", |subject| {
+        let lists = subject.report.revocation_lists.iter();
+        let due = lists.filter_map(|list| Some((list, words::next_update(list)?.unix_timestamp())));
+        due.map(|(list, at)| (labels([("issuer", list.issuer.clone())]), at)).collect()
+    })?;
     metrics.family("nssight_tries", "How many times the target was checked", "", |subject| {
         vec![(vec![], subject.tries)]
     })?;

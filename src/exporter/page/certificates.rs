@@ -1,11 +1,11 @@
-//! The certificates of all targets, by the time that they have left.
+//! The certificates and revocation lists of all targets, by the time that they have left.
 
 use std::collections::BTreeMap;
 
-use nssight_probes::SeenCertificate;
-use nssight_probes::expiry::Urgency;
+use nssight_probes::expiry::{Thresholds, Urgency};
+use nssight_probes::{SeenCertificate, SeenRevocationList};
 use nssight_reports::terminal::printable;
-use nssight_reports::{days_in_words, not_after, not_before, role};
+use nssight_reports::{days_in_words, next_update, not_after, not_before, role};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -15,6 +15,8 @@ use super::{Known, Name};
 const NEXT: usize = 5;
 /// Targets that are named of those that show one certificate.
 const NAMED: usize = 3;
+/// What stands for the role of a revocation list.
+const LIST: &str = "revocation list";
 
 /// All of them: those to renew and the next ones, and the others.
 pub(super) struct Certificates {
@@ -23,7 +25,7 @@ pub(super) struct Certificates {
     pub(super) urgent: usize,
 }
 
-/// One certificate, with all targets that showed it.
+/// One certificate or revocation list, with all targets that showed it.
 pub(super) struct Card {
     /// Expired, not valid yet, or to be renewed at once: "fail"; soon: "warning"; later: "pass".
     pub(super) mood: &'static str,
@@ -48,14 +50,17 @@ impl Certificates {
             let report = &walked.subject.report;
             for certificate in report.certificates.iter().chain(&walked.remembered) {
                 let Some(end) = not_after(certificate) else { continue };
-                let days = (end - now).as_seconds_f64().div_euclid(86_400.0) as i64;
-                let urgency = report.target.thresholds.urgency(days);
                 let role = role(certificate, report);
                 let card = cards.entry((&certificate.sha256, role)).or_insert_with(|| Card::of(certificate, role, end));
-                card.judge(certificate, days, urgency, now);
-                if card.targets.last().is_none_or(|last| last.0 != target.name) {
-                    card.targets.push(Name(target.name.clone()));
-                }
+                let is_early = not_before(certificate).is_some_and(|first| now < first);
+                card.judge(is_early, report.target.thresholds, now);
+                card.add(&target.name);
+            }
+            for list in &report.revocation_lists {
+                let Some(end) = next_update(list) else { continue };
+                let card = cards.entry((&list.sha256, LIST)).or_insert_with(|| Card::of_list(list, end));
+                card.judge(false, report.target.thresholds.of_list(list), now);
+                card.add(&target.name);
             }
         }
         let mut cards: Vec<Card> = cards.into_values().collect();
@@ -74,29 +79,35 @@ impl Certificates {
 
 impl Card {
     fn of(certificate: &SeenCertificate, role: &'static str, end: OffsetDateTime) -> Self {
+        let subject = certificate.nickname.as_ref().map(|_| printable(&certificate.subject));
+        Self::new(role, printable(certificate.name()), subject, end)
+    }
+
+    fn of_list(list: &SeenRevocationList, end: OffsetDateTime) -> Self {
+        Self::new(LIST, printable(&list.issuer), None, end)
+    }
+
+    fn new(role: &'static str, name: String, subject: Option<String>, end: OffsetDateTime) -> Self {
         let date = end.format(format_description!("[year]-[month]-[day] [hour]:[minute] UTC"));
-        Self {
-            mood: "pass",
-            left: String::new(),
-            role,
-            name: printable(certificate.name()),
-            subject: certificate.nickname.as_ref().map(|_| printable(&certificate.subject)),
-            ends: date.unwrap_or_default(),
-            targets: Vec::new(),
-            more: 0,
-            end,
-        }
+        let ends = date.unwrap_or_default();
+        Self { mood: "pass", left: String::new(), role, name, subject, ends, targets: Vec::new(), more: 0, end }
     }
 
     /// The strictest of its targets' thresholds counts.
-    fn judge(&mut self, certificate: &SeenCertificate, days: i64, urgency: Option<Urgency>, now: OffsetDateTime) {
-        let is_early = not_before(certificate).is_some_and(|first| now < first);
+    fn judge(&mut self, is_early: bool, thresholds: Thresholds, now: OffsetDateTime) {
+        let days = (self.end - now).as_seconds_f64().div_euclid(86_400.0) as i64;
         self.left = if is_early { "not valid yet".to_owned() } else { days_in_words(days) };
-        self.mood = match urgency {
+        self.mood = match thresholds.urgency(days) {
             _ if is_early => "fail",
             Some(Urgency::Critical) => "fail",
             Some(Urgency::Warning) if self.mood == "pass" => "warning",
             _ => self.mood,
         };
+    }
+
+    fn add(&mut self, target: &str) {
+        if self.targets.last().is_none_or(|last| last.0 != target) {
+            self.targets.push(Name(target.to_owned()));
+        }
     }
 }

@@ -13,6 +13,7 @@ pub mod files;
 mod flow;
 mod hosts;
 mod icmp;
+pub mod kept;
 pub mod modules;
 pub mod open_session;
 pub mod openssl_configuration;

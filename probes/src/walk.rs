@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use nssight_diagnosis::derive::signatures::Signer;
 use nssight_diagnosis::fact::fact::{self, OuterSessionEnd};
 use nssight_diagnosis::{CertificateRole, Finding, Layer, Outcome};
-use nssight_nss::{Certificate, Nss, PrivateKey, Slot};
+use nssight_nss::{Asked, Certificate, Nss, PrivateKey, Slot};
 use nssight_session::{Control, SessionError, TlsSession};
 use zeroize::Zeroizing;
 
 use crate::certificates::SeenCertificate;
 use crate::credentials::{self, Found};
+use crate::kept::{Files, Kept};
 use crate::private_copy::{self, PrivateCopy};
 use crate::revocation_lists::{LISTS_AT_MOST, SeenRevocationList};
 use crate::secret::Password;
@@ -136,6 +137,14 @@ pub struct Walk<'a> {
     pub password: Option<Password>,
     /// What unlocked the key database, where another library than NSS needs the key.
     pub unlocked_by: Option<Zeroizing<Vec<u8>>>,
+    /// The database of the check before, until `nss-db`.
+    pub kept: Option<Kept>,
+    /// Our certificate and key in that check, held until the end of this one.
+    pub own_before: Option<Own>,
+    /// What the files of the database were when NSS opened them.
+    pub(crate) files_at_opening: Option<Files>,
+    /// How NSS asked for the password when it logged in.
+    pub(crate) asked: Option<Asked>,
     /// What NSS has open, from `nss-db` on.
     pub opened: Option<Opened>,
     /// What the files gave, from `credentials` on.
@@ -182,6 +191,10 @@ impl<'a> Walk<'a> {
             end: None,
             password,
             unlocked_by: None,
+            kept: None,
+            own_before: None,
+            files_at_opening: None,
+            asked: None,
             opened: None,
             files: None,
             own: None,

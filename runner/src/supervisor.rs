@@ -72,7 +72,7 @@ pub fn walk(
     let keep = spare.is_some();
     if let Some(mut worker) = spare.as_mut().and_then(|spare| spare.take()) {
         // It may have died since; then it says nothing, and another does the walk.
-        let task = task(&worker, target, plan, &passwords, limits);
+        let task = task(&worker, target, plan, &passwords, limits, keep);
         if worker.give(&task, passwords.again(), keep).is_ok() {
             let end = walk.follow(&mut worker, target, observer, limits);
             if end != End::Silent {
@@ -87,7 +87,7 @@ pub fn walk(
         _ => None,
     };
     let started = Worker::start(limits.secret_variables.iter().chain(hidden), keep).and_then(|mut worker| {
-        let task = task(&worker, target, plan, &passwords, limits);
+        let task = task(&worker, target, plan, &passwords, limits, keep);
         worker.give(&task, passwords, keep)?;
         Ok(worker)
     });
@@ -117,7 +117,7 @@ pub fn walk(
     walk.findings
 }
 
-fn task(worker: &Worker, target: &Target, plan: &Plan, passwords: &Passwords, limits: &Limits<'_>) -> Task {
+fn task(worker: &Worker, target: &Target, plan: &Plan, passwords: &Passwords, limits: &Limits<'_>, keep: bool) -> Task {
     Task {
         target: target.clone(),
         until: plan.until,
@@ -125,6 +125,7 @@ fn task(worker: &Worker, target: &Target, plan: &Plan, passwords: &Passwords, li
         copy_to: worker.place(),
         // The worker ends a layer in good order, with its cause; only what hangs is cut from here.
         time: limits.left().map(|left| left.saturating_sub(ORDERLY.min(left / 10))),
+        is_kept: keep,
         password: passwords.database.as_ref().map(announced),
         admin_password: passwords.admin.as_ref().map(announced),
     }

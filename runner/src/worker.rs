@@ -14,6 +14,7 @@ use nssight_nss::{Nss, library};
 use nssight_nssdb::Format;
 use nssight_nssdb::directory::parse_argument;
 use nssight_nssdb::modules::listed;
+use nssight_probes::kept::Kept;
 use nssight_probes::password_file::READ_AT_MOST;
 use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::wire::WireEvent;
@@ -38,6 +39,8 @@ pub struct Task {
     pub copy_to: PathBuf,
     /// Time left for the whole walk.
     pub time: Option<Duration>,
+    /// There may be another walk, for which a database can stay open.
+    pub is_kept: bool,
     /// Form and length of the password that follows the task.
     pub password: Option<(PasswordForm, usize)>,
     /// Form and length of the administrator's password that comes after it.
@@ -62,7 +65,7 @@ pub enum Message {
     Connected(u32),
     /// The walk is over; an end of the stream without this is a crash.
     Done {
-        /// Everything of the walk was given back, NSS included: another can be walked in this process.
+        /// Everything of the walk was given back, NSS included, or kept for the next one: another can be walked in this process.
         reusable: bool,
     },
 }
@@ -78,27 +81,35 @@ pub const PASSWORD_AT_MOST: usize = READ_AT_MOST;
 /// In words, when standard input holds no task.
 pub fn run() -> Result<(), String> {
     protect();
+    let mut kept = None;
     loop {
         match receive() {
-            Ok(Some((task, passwords))) => walk(task, passwords).map_err(|error| error.to_string())?,
+            Ok(Some((task, passwords))) => kept = walk(task, passwords, kept).map_err(|error| error.to_string())?,
             Ok(None) => return Ok(()),
             Err(error) => return Err(format!("the worker is started by nssight itself: {error}")),
         }
     }
 }
 
-fn walk(task: Task, passwords: Passwords) -> Result<(), PlanError> {
+/// One walk, with what the one before has kept for it; gives what it keeps for the next.
+fn walk(task: Task, passwords: Passwords, kept: Option<Kept>) -> Result<Option<Kept>, PlanError> {
     let plan = Plan::new(Some(task.until), task.excluded)?;
+    let password = passwords.database.as_ref();
+    let kept = kept.filter(|kept| kept.fits(&task.target, password));
+    let again = password.filter(|_| task.is_kept).map(Password::again);
     let settings = Settings::of(task.target);
     let mut walk = Walk::new(&settings, passwords.database);
+    walk.kept = kept;
     walk.admin_password = passwords.admin;
     walk.copy_to = task.copy_to;
     walk.end = task.time.map(|time| Instant::now() + time);
     walk.run(&plan, |layer| layer != Layer::Config, &mut Pipe);
-    drop(walk);
     let alone = settings.target.as_ref().is_ok_and(only_own_module);
-    Pipe.say(&Message::Done { reusable: alone && !library::is_initialised() && !Nss::is_worn_out() });
-    Ok(())
+    let kept = if task.is_kept && alone { walk.keep(again) } else { None };
+    drop(walk);
+    let is_given_back = kept.is_some() || !library::is_initialised();
+    Pipe.say(&Message::Done { reusable: alone && is_given_back && !Nss::is_worn_out() });
+    Ok(kept)
 }
 
 /// Whether NSS loads nothing but its own module for this database: what another one leaves behind when it is told to end,

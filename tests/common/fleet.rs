@@ -29,10 +29,16 @@ pub struct Fleet {
 
 impl Fleet {
     pub fn new() -> Self {
+        Self::of(DbFormat::Sql)
+    }
+
+    pub fn of(format: DbFormat) -> Self {
         let case = Case::new();
-        case.database(DbFormat::Sql);
+        case.database(format);
         case.password_file();
-        let text = format!("[defaults]\ndb = 'sql:db'\nnickname = '{NICKNAME}'\npassword-file = 'pw'\ntimeout = 5\n");
+        let kind = if format == DbFormat::Sql { "sql" } else { "dbm" };
+        let text =
+            format!("[defaults]\ndb = '{kind}:db'\nnickname = '{NICKNAME}'\npassword-file = 'pw'\ntimeout = 5\n");
         Self { case, text }
     }
 

@@ -141,6 +141,11 @@ impl Nss {
         ROUNDS.load(Ordering::Relaxed) >= ROUNDS_AT_MOST
     }
 
+    /// How many values share it: whoever finds more than it knows of has left something of NSS behind.
+    pub fn holders(&self) -> usize {
+        Rc::strong_count(&self.0)
+    }
+
     /// For a thread, or a forked child, that goes on with the NSS which another thread, or the parent, has initialised:
     /// nothing is initialised here, and nothing shut down in the end.
     ///

@@ -26,6 +26,7 @@ pub use cert::{Certificate, ChainError, Usage};
 pub use error::{ErrorCode, NssError, Result, Step};
 pub use init::{Access, InitOptions, Nss};
 pub use key::PrivateKey;
+pub use password::Asked;
 pub use slot::{Login, Slot};
 pub use tls::{HandshakeFacts, Identity, ServerOptions, Session, TlsOptions};
 pub use trust::Trust;

@@ -22,6 +22,7 @@ pub(crate) use self::files::nss_is_at_least;
 use self::files::{Look, describe, file_trouble, hot_journal, legacy_library, process, who};
 pub use self::others::{Forbidden, Instead, before_others};
 use crate::error_info;
+use crate::kept::Files;
 use crate::modules::Modules;
 use crate::private_copy::{PrivateCopy, Trouble};
 use crate::token;
@@ -77,13 +78,23 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             };
         }
     };
+    let nickname = walk.target().nickname().map(|nickname| nickname.value.as_str());
+    if let Some(kept) = walk.kept.take().filter(|_| walk.private_copy.is_none()) {
+        notes.put(fact::DB_OPENED_FROM.text("the check before, which had the same database open"));
+        let outcome = opened(&look, &kept.opened.slot, notes);
+        let Opened { nss, slot, .. } = kept.opened;
+        let token = token::other(nickname, &slot, &nss);
+        (walk.opened, walk.own_before, walk.asked) = (Some(Opened { nss, slot, token }), kept.own, kept.asked);
+        walk.files_at_opening = Some(kept.files);
+        return outcome;
+    }
+    walk.files_at_opening = Files::of(&argument);
     let started = Instant::now();
     let options = InitOptions { own_module_only, ..InitOptions::read_only(&argument) };
     match Nss::open(&options).and_then(|nss| Ok((Slot::internal_key(&nss)?, nss))) {
         Ok((slot, nss)) => {
             notes.put(fact::DB_OPENED_IN.number(started.elapsed().as_micros()));
             let outcome = opened(&look, &slot, notes);
-            let nickname = walk.target().nickname().map(|nickname| nickname.value.as_str());
             let token = token::other(nickname, &slot, &nss);
             walk.opened = Some(Opened { nss, slot, token });
             outcome

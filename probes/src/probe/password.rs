@@ -3,7 +3,7 @@
 use nssight_diagnosis::fact::fact::{self, PasswordState as State};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{Layer, Notes, Outcome, shell};
-use nssight_nss::{Login, Slot};
+use nssight_nss::{Asked, Login, Slot};
 use nssight_nssdb::{Database, PasswordCheck, PasswordState};
 use zeroize::Zeroizing;
 
@@ -26,12 +26,14 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         return refused(notes, State::NoSlot, "NSS gave no key slot");
     };
     let token = slot.token_name();
-    let outcome = unlock(walk, slot, given.as_ref(), source, notes);
+    let mut asked = walk.asked.clone();
+    let outcome = unlock(walk, slot, given.as_ref(), source, &mut asked, notes);
     if walk.target().engine() == Engine::Openssl
         && let Some(Reading::Password(password)) = given.as_ref().map(|given| taken(given, &token))
     {
         walk.unlocked_by = Some(Zeroizing::new(password.to_vec()));
     }
+    walk.asked = asked;
     outcome
 }
 
@@ -48,6 +50,7 @@ fn unlock(
     slot: &Slot,
     given: Option<&Password>,
     source: &PasswordSource,
+    asked_before: &mut Option<Asked>,
     mut notes: Notes,
 ) -> Outcome {
     let token = slot.token_name();
@@ -86,11 +89,14 @@ fn unlock(
         }
     };
     let (login, asked) = slot.authenticate(Some(&password));
+    // A slot that is logged in to already asks nobody: the password is the one that it was logged in with.
+    let asked = asked_before.take().filter(|_| asked.times == 0).unwrap_or(asked);
     notes.put(fact::PASSWORD_CALLBACK_CALLS.text(format!(
         "called {}, {} of these after a wrong answer",
         times(asked.times.into()),
         asked.retries
     )));
+    *asked_before = Some(asked);
     match login {
         Login::Done => {
             notes.put(State::Right);

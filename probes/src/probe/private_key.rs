@@ -40,6 +40,12 @@ fn unknown_kind(walk: &Walk<'_>, nickname: &str, der: &[u8], notes: &mut Notes) 
     Some(std::mem::take(notes).fail(signal::KEY_UNUSABLE, summary))
 }
 
+/// The key of this certificate as the check before unwrapped it, over the same open database.
+fn unwrapped_before(walk: &Walk<'_>, der: &[u8]) -> Option<PrivateKey> {
+    let before = walk.own_before.as_ref().filter(|own| own.certificate.der() == der)?;
+    before.key.as_ref()?.share().ok()
+}
+
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
     let Some(nickname) = walk.target().nickname().map(|nickname| nickname.value.as_str()) else {
@@ -85,7 +91,8 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     notes.put(fact::PRIVATE_KEY_KIND.text(format!("{kind}, {} bits", certificate.key_bits())));
     // A copy that cannot be made says nothing about the key: the stored one is then tried itself. Another token does not give
     // its key away.
-    let key = walk.slot().filter(|_| walk.token().is_none()).and_then(|slot| key.in_session(slot).ok()).unwrap_or(key);
+    let in_session = |slot| unwrapped_before(walk, &certificate.der()).or_else(|| key.in_session(slot).ok());
+    let key = walk.slot().filter(|_| walk.token().is_none()).and_then(in_session).unwrap_or(key);
     let outcome = match key.proves(certificate) {
         Ok(true) => {
             notes.put(fact::PRIVATE_KEY_CHALLENGE.text("signed with the private key, verified with the certificate"));

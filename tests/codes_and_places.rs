@@ -105,6 +105,26 @@ fn a_policy_that_took_nothing_of_use_is_not_blamed() {
     assert_eq!(under("disallow=RSA-PSS:SECP521R1", well().tls12(), &[]).code, Some(0));
 }
 
+/// The report has the lists of our ClientHello, with what a policy took from them.
+#[test]
+fn what_we_offer_is_evidence() {
+    let offered = |run: &Run, id: &str| -> Vec<String> {
+        let report = run.report();
+        let probes = report["probes"].as_array().unwrap().iter();
+        let mut facts = probes.flat_map(|probe| probe["facts"].as_array().unwrap());
+        let list = facts.find(|fact| fact["id"] == id).unwrap_or_else(|| panic!("{id} in {report:#}"));
+        list["value"].as_str().unwrap().split(", ").map(str::to_owned).collect()
+    };
+    let has = |run: &Run, id: &str, name: &str| offered(run, id).iter().any(|it| it == name);
+    let usual = against(well(), &[]);
+    let restricted = under("disallow=CURVE25519:RSA-PSS", well(), &["--tls-max", "tls1.2"]);
+    for (id, name) in [("session.groups-offered", "x25519"), ("session.signatures-offered", "rsa_pss_rsae_sha256")] {
+        assert!(has(&usual, id, name), "{usual:#?}");
+        assert!(!has(&restricted, id, name), "{restricted:#?}");
+    }
+    assert!(has(&restricted, "session.groups-offered", "secp256r1"), "{restricted:#?}");
+}
+
 const MALFORMED: &str = "SSL_ERROR_RX_MALFORMED_KEY_SHARE";
 
 #[test]

@@ -158,7 +158,7 @@ fn key(certificate: &X509Certificate<'_>) -> KeyFacts {
         }
         (Some((kind, bits)), _) => KeyFacts { kind: kind.to_owned(), bits: Some(bits) },
         (None, other) => {
-            let known = kinds::of_algorithm(other).map(|kind| kind.name);
+            let known = kinds::name_of_algorithm(other);
             KeyFacts { kind: known.map_or(algorithm.clone(), str::to_owned), bits: None }
         }
     }

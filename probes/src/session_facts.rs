@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 use crate::client_certificate::request;
 use crate::error_info;
 pub use crate::policy::Policy;
-use crate::reception::random;
+use crate::reception::{listed, random};
 use crate::target::TlsVersion;
 use crate::trust_store::Opinion;
 use crate::wire::SessionLog;
@@ -94,7 +94,7 @@ impl FailedSession<'_> {
         request(self.facts, self.our_cas, self.signer, &wire, &mut out);
         alerts(self.facts, &mut out);
         out.put(fact::SESSION_WIRE.text(wire.one_line()));
-        by_random(&wire, &mut out);
+        our_hello(&wire, &mut out);
         out.put(self.position(&wire));
         out.put(fact::SESSION_TOOK.number(micros(self.took)));
         out.put(if self.host.is_some() { fact::HostNameSet::Yes } else { fact::HostNameSet::No });
@@ -231,7 +231,7 @@ pub(crate) fn up(
     let version = TlsVersion::name_of(channel.version);
     out.put(fact::SESSION_AGREED.text(format!("{version}, {}", channel.suite_name)));
     out.put(fact::SESSION_AGREED_VERSION.text(version));
-    by_random(wire, &mut out);
+    our_hello(wire, &mut out);
     peer(facts, &mut out);
     request(facts, ours.0, ours.1, wire, &mut out);
     out.put(accepted);
@@ -240,10 +240,15 @@ pub(crate) fn up(
     out
 }
 
-/// By what a report of the server's knows the same connection.
-fn by_random(wire: &Summary, out: &mut Facts) {
-    if let Some(hello) = wire.client_hello.as_deref() {
-        out.put(fact::SESSION_CLIENT_RANDOM.text(random(hello)));
+/// What our hello offers, and by what a report of the server's knows the same connection.
+fn our_hello(wire: &Summary, out: &mut Facts) {
+    let Some(hello) = wire.client_hello.as_deref() else { return };
+    out.put(fact::SESSION_CLIENT_RANDOM.text(random(hello)));
+    if !hello.groups.is_empty() {
+        out.put(fact::SESSION_GROUPS_OFFERED.text(listed(&hello.groups)));
+    }
+    if !hello.signature_schemes.is_empty() {
+        out.put(fact::SESSION_SIGNATURES_OFFERED.text(listed(&hello.signature_schemes)));
     }
 }
 

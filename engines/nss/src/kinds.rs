@@ -24,7 +24,59 @@ pub const KINDS: &[NewerKind] = &[
     NewerKind { name: "ML-DSA-87", algorithm: "2.16.840.1.101.3.4.3.19", mechanism: ML_DSA, since: (3, 116) },
 ];
 
+/// Algorithms of keys that no NSS up to 3.132 signs with, by the last number of their identifier (RFC 9909, 3).
+const SLH_DSA: &str = "2.16.840.1.101.3.4.3.";
+const SLH_DSA_FIRST: usize = 20;
+const SLH_DSA_NAMES: [&str; 12] = [
+    "SLH-DSA-SHA2-128s",
+    "SLH-DSA-SHA2-128f",
+    "SLH-DSA-SHA2-192s",
+    "SLH-DSA-SHA2-192f",
+    "SLH-DSA-SHA2-256s",
+    "SLH-DSA-SHA2-256f",
+    "SLH-DSA-SHAKE-128s",
+    "SLH-DSA-SHAKE-128f",
+    "SLH-DSA-SHAKE-192s",
+    "SLH-DSA-SHAKE-192f",
+    "SLH-DSA-SHAKE-256s",
+    "SLH-DSA-SHAKE-256f",
+];
+
+/// What people call the algorithm of a key, written with dots, as far as it is none of RSA, DSA and EC.
+pub fn name_of_algorithm(algorithm: &str) -> Option<&'static str> {
+    match algorithm {
+        // RFC 8410, 3.
+        "1.3.101.110" => return Some("X25519"),
+        "1.3.101.113" => return Some("Ed448"),
+        _ => {}
+    }
+    let slh_dsa = || algorithm.strip_prefix(SLH_DSA)?.parse::<usize>().ok()?.checked_sub(SLH_DSA_FIRST);
+    of_algorithm(algorithm).map(|kind| kind.name).or_else(|| SLH_DSA_NAMES.get(slh_dsa()?).copied())
+}
+
 /// The kind of this algorithm, written with dots, if it is one of these.
 pub fn of_algorithm(algorithm: &str) -> Option<&'static NewerKind> {
     KINDS.iter().find(|kind| kind.algorithm == algorithm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_algorithms() {
+        let cases = [
+            ("1.3.101.112", Some("Ed25519")),
+            ("2.16.840.1.101.3.4.3.17", Some("ML-DSA-44")),
+            ("2.16.840.1.101.3.4.3.19", Some("ML-DSA-87")),
+            ("2.16.840.1.101.3.4.3.20", Some("SLH-DSA-SHA2-128s")),
+            ("2.16.840.1.101.3.4.3.31", Some("SLH-DSA-SHAKE-256f")),
+            ("2.16.840.1.101.3.4.3.32", None),
+            ("2.16.840.1.101.3.4.3.2", None),
+            ("2.16.840.1.101.3.4.3", None),
+        ];
+        for (algorithm, name) in cases {
+            assert_eq!(name_of_algorithm(algorithm), name, "{algorithm}");
+        }
+    }
 }

@@ -47,7 +47,7 @@ fn is_in_common(hello: &ClientHello, (low, high): (u16, u16)) -> bool {
     }
 }
 
-fn listed<T: Display>(all: &[T]) -> String {
+pub(crate) fn listed<T: Display>(all: &[T]) -> String {
     let mut words: Vec<String> = all.iter().take(NAMED_AT_MOST).map(ToString::to_string).collect();
     if all.len() > NAMED_AT_MOST {
         words.push(format!("and {} more", all.len() - NAMED_AT_MOST));

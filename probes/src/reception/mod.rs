@@ -25,7 +25,7 @@ use crate::walk::Walk;
 use crate::wire::{Session, SessionLog, WireEvent};
 use crate::{error_info, x509};
 
-pub(crate) use self::hello::random;
+pub(crate) use hello::{listed, random};
 
 /// A client that has something to say after the handshake says it at once.
 const AFTERWARDS: Duration = Duration::from_secs(1);

@@ -18,7 +18,7 @@ use nssight_probes::kept::Kept;
 use nssight_probes::password_file::READ_AT_MOST;
 use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::wire::WireEvent;
-use nssight_probes::{Observer, Plan, PlanError, SeenCertificate, SeenRevocationList, Settings, Target, Walk};
+use nssight_probes::{Observer, Plan, SeenCertificate, SeenRevocationList, Settings, Target, Walk};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
@@ -84,7 +84,7 @@ pub fn run() -> Result<(), String> {
     let mut kept = None;
     loop {
         match receive() {
-            Ok(Some((task, passwords))) => kept = walk(task, passwords, kept).map_err(|error| error.to_string())?,
+            Ok(Some((task, passwords))) => kept = walk(task, passwords, kept)?,
             Ok(None) => return Ok(()),
             Err(error) => return Err(format!("the worker is started by nssight itself: {error}")),
         }
@@ -92,10 +92,14 @@ pub fn run() -> Result<(), String> {
 }
 
 /// One walk, with what the one before has kept for it; gives what it keeps for the next.
-fn walk(task: Task, passwords: Passwords, kept: Option<Kept>) -> Result<Option<Kept>, PlanError> {
-    let plan = Plan::new(Some(task.until), task.excluded)?;
+fn walk(task: Task, passwords: Passwords, kept: Option<Kept>) -> Result<Option<Kept>, String> {
+    let plan = Plan::new(Some(task.until), task.excluded).map_err(|error| error.to_string())?;
     let password = passwords.database.as_ref();
     let kept = kept.filter(|kept| kept.fits(&task.target, password));
+    // Initialised once more, NSS would stay with the database that it has. Another worker does a task that this one says nothing of.
+    if kept.is_none() && library::is_initialised() {
+        return Err("NSS did not let go of the database of the check before".to_owned());
+    }
     let again = password.filter(|_| task.is_kept).map(Password::again);
     let settings = Settings::of(task.target);
     let mut walk = Walk::new(&settings, passwords.database);

@@ -11,6 +11,9 @@ use crate::expiry::Urgency;
 /// A database has one list per CA (RFC 5280, 5); somebody may have filled it with any number.
 pub(crate) const LISTS_AT_MOST: usize = 64;
 
+/// Longer ones are left alone: reading one takes several times its length of memory.
+const BYTES_AT_MOST: usize = 32 * 1024 * 1024;
+
 /// A revocation list of a CA that a certificate of this check has as its issuer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SeenRevocationList {
@@ -28,8 +31,11 @@ pub struct SeenRevocationList {
 }
 
 impl SeenRevocationList {
-    /// Reads what a report shows of a list; `None` when it is none, or when its dates are none.
+    /// Reads what a report shows of a list; `None` when it is none or too long, or when its dates are none.
     pub(crate) fn read(der: &[u8]) -> Option<Self> {
+        if der.len() > BYTES_AT_MOST {
+            return None;
+        }
         let (_, list) = CertificateRevocationList::from_der(der).ok()?;
         let next_update = list.next_update().map(|next| next.to_datetime().format(&Rfc3339));
         Some(Self {

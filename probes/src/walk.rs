@@ -262,8 +262,11 @@ impl<'a> Walk<'a> {
 
     /// Notes the revocation lists of the database.
     pub(crate) fn meet_lists(&mut self) {
-        let lists = self.slot().map(|slot| slot.revocation_lists(LISTS_AT_MOST)).unwrap_or_default();
-        self.lists = lists.iter().filter_map(|der| SeenRevocationList::read(der)).collect();
+        let mut lists = Vec::new();
+        if let Some(slot) = self.slot() {
+            slot.each_revocation_list(LISTS_AT_MOST, |der| lists.extend(SeenRevocationList::read(der)));
+        }
+        self.lists = lists;
     }
 
     /// Notes the chain that a peer sent.

@@ -159,20 +159,21 @@ impl Slot {
         unsafe { cert::from_list(ffi::PK11_ListCertsInSlot(self.as_ptr()), &self.nss) }
     }
 
-    /// The revocation lists of this slot in DER, up to a number of them.
-    pub fn revocation_lists(&self, at_most: usize) -> Vec<Vec<u8>> {
-        let mut lists = Vec::new();
+    /// Looks at the revocation lists of this slot in DER, one after the other, up to a number of them: each may be long.
+    pub fn each_revocation_list(&self, at_most: usize, mut look: impl FnMut(&[u8])) {
+        let mut seen = 0;
         // SAFETY: the slot is alive. The list of objects is ours and given back whole; the walk only follows its links. Each
         // item is filled in by NSS, copied, and its bytes given back.
         unsafe {
             let objects = ffi::PK11_FindGenericObjects(self.as_ptr(), ffi::CKO_NSS_CRL);
             let mut object = objects;
-            while !object.is_null() && lists.len() < at_most {
+            while !object.is_null() && seen < at_most {
+                seen += 1;
                 let mut item = SECItem { type_: SECItemType::siBuffer, data: ptr::null_mut(), len: 0 };
                 let read =
                     ffi::PK11_ReadRawAttribute(ffi::PK11_TypeGeneric, object.cast(), ffi::CKA_VALUE, &raw mut item);
                 if read == ffi::SUCCESS {
-                    lists.push(copy_item(&raw const item));
+                    look(&copy_item(&raw const item));
                     ffi::SECITEM_FreeItem(&raw mut item, 0);
                 }
                 object = ffi::PK11_GetNextGenericObject(object);
@@ -181,7 +182,6 @@ impl Slot {
                 ffi::PK11_DestroyGenericObjects(objects);
             }
         }
-        lists
     }
 }
 

@@ -54,62 +54,62 @@ const MORE: &[&str] = &[
 const DIFFERENCES: &[(&str, &str)] = &[
     (
         "The bridge speaks TLS 1.1.",
-        "OpenSSL offers TLS 1.1 and forbids its signatures at the security level of today: the handshake gets as far as that. NSS offers \
-         what it is asked for.",
+        "OpenSSL offers TLS 1.1, but its default security level forbids the signatures of that version, so the handshake fails at the \
+         signature. NSS offers the requested versions.",
     ),
     (
         "The bridge's certificate has a signature with SHA-1, which NSS accepts by default.",
-        "OpenSSL's security level wants 112 bits.",
+        "OpenSSL's security level requires 112 bits.",
     ),
     (
         "The bridge's key has 1024 bits, which NSS accepts by default.",
-        "OpenSSL's security level wants 2048 bits of RSA.",
+        "OpenSSL's security level requires RSA keys of 2048 bits.",
     ),
-    ("A revocation list in the client's database revokes the bridge's certificate.", "No list goes with files."),
+    ("A revocation list in the client's database revokes the bridge's certificate.", "A client with files has no revocation list."),
     (
         "The CA gave the bridge's certificate the same serial number as the client's.",
         "OpenSSL does not check for duplicate serial numbers.",
     ),
     (
         "The client's certificate has an unknown critical extension.",
-        "NSS judges our own certificate as well, and objects to it as the peer does; a client of OpenSSL does not look at its own.",
+        "NSS also verifies our own certificate, and rejects it as the peer does; an OpenSSL client does not verify its own certificate.",
     ),
 ];
 
 /// Differences that no fault of the table has, each in a test of its own: `trust`, `healthy`, `truth`.
 const ELSEWHERE: &[(&str, &str)] = &[
     (
-        "A day of slack",
-        "NSS takes a certificate up to a day before it begins; OpenSSL takes none. With either, a certificate of our own that begins \
-         within a day is a warning, and the peer has the last word.",
+        "Validity within a day",
+        "NSS accepts a certificate up to one day before its validity begins; OpenSSL does not. With either library, nssight only \
+         warns if our own certificate becomes valid within a day, because the peer decides.",
     ),
     (
         "Trust",
-        "In a database a CA has letters of trust and may be there without; in a file every CA is trusted. `ca-untrusted` and \
-         `peer-cert-distrusted` need a database.",
+        "In a database a CA has trust flags, and may have none; in a file every CA is trusted. Only a database can have \
+         `ca-untrusted` and `peer-cert-distrusted`.",
     ),
     (
-        "An intermediate CA as an anchor",
-        "NSS ends a chain at any CA that is trusted. OpenSSL wants the root, so that a file with an intermediate CA alone is named.",
+        "An intermediate CA as trust anchor",
+        "NSS ends a chain at any trusted CA. OpenSSL requires the root, so the verdict names a file that has only an intermediate CA.",
     ),
     ("Revocation", "A database can hold revocation lists, and NSS checks them; nssight gives none to OpenSSL."),
     (
-        "A dot behind the name",
-        "NSS compares the dot as well, and finds no such name; clients of OpenSSL take it off first.",
+        "A trailing dot",
+        "NSS compares the dot too, and finds no such name; OpenSSL clients remove the dot first.",
     ),
     (
-        "A name that is an address",
-        "NSS takes an address that stands as a host name for none of its own kind and says which name is there; OpenSSL has a number of \
-         its own for an address that does not fit.",
+        "An address instead of a name",
+        "NSS does not match an address with an entry of type host name, and reports which name the certificate has; OpenSSL has a \
+         separate error number for an address that does not match.",
     ),
     (
         "Strength",
-        "OpenSSL refuses keys and hashes below its security level, also our own, before anything is sent; NSS as it comes takes RSA from \
-         1023 bits and SHA-1, unless a policy says otherwise.",
+        "OpenSSL rejects keys and hashes below its security level, including our own, before it sends anything. NSS by default accepts \
+         RSA from 1023 bits and SHA-1, unless a policy forbids them.",
     ),
     (
         "The serial number",
-        "NSS refuses a second certificate with the issuer and serial number of one that it has; OpenSSL does not look.",
+        "NSS rejects a second certificate with the issuer and serial number of a known one; OpenSSL does not compare serial numbers.",
     ),
 ];
 
@@ -171,7 +171,7 @@ fn page(rows: &[Row], told: &[(String, String)]) -> String {
         "# Two engines, one verdict\n\nA client with a database makes its session with NSS, one with files with OpenSSL. Here is each \
          fault of the lab that needs no NSS, and what a diagnosis says of it over each: layer, cause, component and confidence. \
          \"client-files\" stands for the client's database too. `tests/both_engines.rs` generates this page, and fails if it is out of date.\n\n\
-         {} faults; {} differ.\n\n| fault | over either |\n|---|---|\n",
+         {} faults; {} differ.\n\n| fault | verdict with either library |\n|---|---|\n",
         rows.len(),
         DIFFERENCES.len()
     );

@@ -248,7 +248,7 @@ fn two_worlds_that_look_alike_are_not_told_apart() {
     }
 }
 
-/// That the other side went, that it said nothing, and an error of which no more than the name is known have as many causes as
+/// That the other side went, that the client sent nothing, and an error of which no more than the name is known have as many causes as
 /// there are. Any other signal names something.
 #[test]
 fn what_a_door_cannot_tell_names_nothing_or_looks_like_another_fault() {

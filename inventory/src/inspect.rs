@@ -91,7 +91,7 @@ fn file(file: &nssight_nssdb::directory::FileEntry) -> FileView {
             format!("Berkeley DB 1.85 hash, {}", if *lorder == 4321 { "big-endian" } else { "little-endian" })
         }
         (Some(Magic::Empty), _) => "empty".to_owned(),
-        (Some(Magic::Truncated { expected }), _) => format!("cut short, {expected} bytes promised"),
+        (Some(Magic::Truncated { expected }), _) => format!("truncated, {expected} bytes expected"),
         (Some(Magic::Text), _) => "text".to_owned(),
         (Some(Magic::Garbage { .. }), _) => "unknown".to_owned(),
         (None, FileKind::Regular) => "unreadable".to_owned(),

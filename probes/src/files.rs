@@ -157,7 +157,7 @@ pub fn ours(path: &Path) -> io::Result<File> {
     )?);
     let opened = rustix::fs::fstat(&file)?;
     if (opened.st_dev, opened.st_ino) != (found.file.st_dev, found.file.st_ino) {
-        return Err(io::Error::other("it was replaced while it was opened"));
+        return Err(io::Error::other("it was replaced while nssight opened it"));
     }
     Ok(file)
 }
@@ -176,7 +176,7 @@ fn refuse_others(kind: FileType) -> io::Result<()> {
         kind if kind.is_socket() => "a socket",
         _ => "a device",
     };
-    Err(io::Error::other(format!("it is {other} and no regular file")))
+    Err(io::Error::other(format!("it is {other}, not a regular file")))
 }
 
 fn flags(flags: OFlags) -> i32 {
@@ -224,7 +224,7 @@ impl Found {
                 return Err(rustix::io::Errno::NOTDIR.into());
             }
         }
-        Err(io::Error::other("it is a directory and no regular file"))
+        Err(io::Error::other("it is a directory, not a regular file"))
     }
 
     fn is_ours(&self) -> io::Result<()> {
@@ -233,14 +233,14 @@ impl Found {
         let trusted = |user: u32| user == 0 || user == us || user == owner;
         if let Some(stranger) = self.links.iter().find(|link| !trusted(**link)) {
             return Err(io::Error::other(format!(
-                "user {stranger} made a link on the way to it, and user {owner} owns it: it is not read"
+                "user {stranger} made a link in its path, and user {owner} owns the file, so nssight does not read it"
             )));
         }
         let directory = rustix::fs::statat(&self.directory, "", AtFlags::EMPTY_PATH)?;
         let shared = !trusted(directory.st_uid) || directory.st_mode & 0o022 != 0;
         if self.file.st_nlink > 1 && shared {
             return Err(io::Error::other(format!(
-                "it has {} names, user {owner} owns it, and others can make names in its directory: it is not read",
+                "it has {} hard links, user {owner} owns it, and other users can create links in its directory, so nssight does not read it",
                 self.file.st_nlink
             )));
         }

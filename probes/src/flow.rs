@@ -31,8 +31,8 @@ pub(crate) fn of(figures: &TcpInfo) -> TcpFlow {
 pub(crate) fn in_words(figures: &TcpInfo) -> String {
     let (sent, _, outstanding) = progress(figures);
     format!(
-        "segments of {} bytes, path MTU {}; of our {sent} bytes {outstanding} are not acknowledged, {} packets were sent again; \
-         {} bytes came in order, {} packets out of order",
+        "segment size {} bytes, path MTU {}; of {sent} bytes sent, {outstanding} were not acknowledged; {} packets were \
+         retransmitted; {} bytes arrived in order, {} packets out of order",
         figures.send_mss, figures.path_mtu, figures.retransmitted, figures.bytes_received, figures.out_of_order
     )
 }

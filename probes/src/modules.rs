@@ -81,7 +81,7 @@ impl Modules {
                     let (uid, mode) = (seen.uid(), seen.mode() & 0o7777);
                     format!("{}, uid {uid}, mode {mode:04o}", path.display())
                 }
-                _ => "no file of this name was found".to_owned(),
+                _ => "no file with this name was found".to_owned(),
             };
             notes.put(fact::DB_FOREIGN_MODULE.text(format!("{} (in {}): {file}", module.library, module.list)));
         }

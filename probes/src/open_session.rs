@@ -36,7 +36,7 @@ pub(crate) fn open(walk: &Walk<'_>, host: &str, transport: Box<dyn Transport>, n
             let (identity, authorities) = of_database(walk).map_err(|why| local(READ_DATABASE, why))?;
             of_openssl(walk, host, identity.as_ref(), Trust::These(authorities), transport, notes)
         }
-        (_, None, None) => Err(local(READ_DATABASE, "there is neither a database nor files".to_owned())),
+        (_, None, None) => Err(local(READ_DATABASE, "neither a database nor files are configured".to_owned())),
     }
 }
 

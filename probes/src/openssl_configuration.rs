@@ -155,18 +155,18 @@ impl Configuration {
     /// What OpenSSL passes over without a word, in a sentence.
     pub(crate) fn remark(&self) -> Option<String> {
         let path = self.path.display();
-        let then = "OpenSSL goes on with what it was built with, and says nothing";
+        let then = "OpenSSL uses its built-in settings, without a message";
         Some(match self.trouble.as_ref()? {
             // A host without one is in order.
             Trouble::Missing if self.source == Source::BuiltIn => return None,
-            Trouble::Missing => format!("OPENSSL_CONF names {path}, which is not there: {then}"),
+            Trouble::Missing => format!("OPENSSL_CONF names {path}, which does not exist: {then}"),
             Trouble::Unreadable(why) => format!("OpenSSL's configuration {path} cannot be read ({why}): {then}"),
             Trouble::Malformed(why) => format!("OpenSSL's configuration {path} cannot be parsed ({why}): {then}"),
             Trouble::NoSection(name) => {
-                format!("OpenSSL's configuration {path} names a section [{name}] that it does not have: {then}")
+                format!("OpenSSL's configuration {path} names a section [{name}] that does not exist: {then}")
             }
             Trouble::Unknown(name) => {
-                format!("OpenSSL's configuration {path} has a setting for TLS that OpenSSL does not know: {name}")
+                format!("OpenSSL's configuration {path} has a TLS setting that OpenSSL does not know: {name}")
             }
         })
     }

@@ -77,16 +77,16 @@ impl Repair {
     /// What is wrong with the file, in words that do not show the password.
     pub fn describe(self) -> &'static str {
         match self {
-            Self::ByteOrderMark => "a UTF-8 byte order mark stands before the password",
+            Self::ByteOrderMark => "a UTF-8 byte order mark precedes the password",
             Self::Utf16 => "the text is UTF-16",
-            Self::Blanks => "blanks stand before or after the password, and NSS takes them as part of it",
-            Self::Quotes => "quotation marks stand around the password, and NSS takes them as part of it",
-            Self::NotTheLastLine => "the password is not on the last line, and NSS reads the last line",
+            Self::Blanks => "blanks precede or follow the password, and NSS treats them as part of the password",
+            Self::Quotes => "the password is in quotation marks, and NSS treats them as part of the password",
+            Self::NotTheLastLine => "the password is not on the last line, but NSS reads only the last line",
             Self::TokenName => "the line starts with a token name that this token does not have",
-            Self::BlankAfterToken => "a blank stands between the token name's colon and the password",
-            Self::Charset => "the password is in another character set than the one the database was given",
-            Self::KeyAndValue => "the line has a key before the password, and NSS takes the whole line",
-            Self::EscapedNewline => "a written-out \\n stands after the password",
+            Self::BlankAfterToken => "a blank follows the colon after the token name",
+            Self::Charset => "the password is in a different character set from the one in which it was set",
+            Self::KeyAndValue => "a key precedes the password on its line, and NSS uses the whole line",
+            Self::EscapedNewline => "a literal \\n follows the password",
         }
     }
 }

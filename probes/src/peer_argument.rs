@@ -57,7 +57,7 @@ impl FromStr for PeerArgument {
         let known = SCHEMES.iter().find(|(name, ..)| name.eq_ignore_ascii_case(scheme));
         let Some((_, port, starttls)) = known else {
             let names: Vec<&str> = SCHEMES.iter().map(|(name, ..)| *name).collect();
-            return Err(format!("no TLS is known for {scheme}://; known are {}", names.join(", ")));
+            return Err(format!("unknown scheme {scheme}://; known schemes: {}", names.join(", ")));
         };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         // Who logs in, and with what, is of no use here.

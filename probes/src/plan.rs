@@ -15,13 +15,13 @@ pub enum PlanError {
     NoProbe(Layer),
     /// A layer that a server's own identity does not have.
     #[error(
-        "--role server connects to nobody, so it ends at private-key at the latest; the layer {0} is not part of it"
+        "--role server opens no connection and ends at private-key at the latest; it does not include the layer {0}"
     )]
     NotOfAServer(Layer),
     /// A TCP connection without the handshake that belongs to it.
     #[error(
-        "tcp and outer-handshake share one connection, and a bare connect would be taken for a client by the bridge \
-         and break the next one: stop at resolve or at outer-handshake"
+        "tcp and outer-handshake share one connection; a bridge would take a connection without TLS for a client, \
+         and the next client would fail: stop at resolve or at outer-handshake"
     )]
     BareConnect,
 }
@@ -35,7 +35,7 @@ fn known() -> String {
 pub struct Plan {
     /// The last layer.
     pub until: Layer,
-    /// Layers left out on request.
+    /// Layers excluded on request.
     pub excluded: Vec<Layer>,
 }
 

@@ -39,7 +39,7 @@ pub enum Trouble {
         source: io::Error,
     },
     /// The directory for temporary files, which TMPDIR names.
-    #[error("the private copy could not be written to {place} (TMPDIR): {source}")]
+    #[error("cannot write the private copy to {place} (TMPDIR): {source}")]
     Place {
         /// Its path.
         place: String,
@@ -47,7 +47,7 @@ pub enum Trouble {
         source: io::Error,
     },
     /// More than anybody's database.
-    #[error("it has more than {COPIED_AT_MOST} bytes, and no more than that is copied")]
+    #[error("it has more than {COPIED_AT_MOST} bytes, the maximum for a copy")]
     TooLarge,
 }
 

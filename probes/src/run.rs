@@ -71,7 +71,7 @@ impl Walk<'_> {
 
     fn step(&mut self, plan: &Plan, probe: &Probe, observer: &mut dyn Observer) -> Finding {
         if !plan.walks(probe.layer) {
-            return Finding::skipped(probe.layer, None, "left out on request".to_owned());
+            return Finding::skipped(probe.layer, None, "excluded on request".to_owned());
         }
         if let Some((because, summary)) = self.obstacle(probe) {
             return Finding::skipped(probe.layer, because, summary);
@@ -81,7 +81,7 @@ impl Walk<'_> {
         self.deadline = started + self.settings.timeout();
         if let Some(end) = self.end {
             if end.saturating_duration_since(started) < self.settings.timeout().min(WORTH_A_TRY) {
-                let summary = format!("the time for the whole check ended before {}", probe.layer);
+                let summary = format!("the deadline of the whole check passed before {}", probe.layer);
                 let notes = Notes::default().with(fact::ToolState::DeadlinePassed);
                 return notes.fail(signal::TOOL_TIMEOUT, summary).into_finding(probe.layer, 0);
             }

@@ -250,7 +250,7 @@ fn build(
 fn role(flags: &Overrides, config: Option<&Configured>) -> Result<Role, ConfigTrouble> {
     match (flags.serves, config.map(|config| config.role)) {
         (true, Some(Role::Client)) => Err(ConfigTrouble::usage(
-            "the configuration is a client's, and --role server needs a server.conf or bridge.conf",
+            "the configuration is for a client, but --role server needs server.conf or bridge.conf",
         )),
         (true, None) => Ok(Role::Server),
         (_, role) => Ok(role.unwrap_or(Role::Client)),
@@ -307,7 +307,7 @@ fn no_port_behind(host: &str, origin: &str) -> Result<(), ConfigTrouble> {
     match without_port(host) {
         Some(name) => Err(ConfigTrouble::of(
             ConfigState::NameWithPort,
-            format!("\"{host}\" ({origin}) has a port behind the host name; the name alone is {name}"),
+            format!("\"{host}\" ({origin}) includes a port; the host name is {name}"),
         )
         .or_usage(origin.starts_with("--"))),
         None => Ok(()),

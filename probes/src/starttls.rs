@@ -100,7 +100,7 @@ impl FromStr for StartTls {
     fn from_str(text: &str) -> Result<Self, String> {
         let known = || Self::ALL.map(Self::as_str).join(", ");
         let found = Self::ALL.into_iter().find(|protocol| protocol.as_str() == text);
-        found.ok_or_else(|| format!("\"{text}\" is no protocol that begins TLS on request; known are {}", known()))
+        found.ok_or_else(|| format!("\"{text}\" is not a protocol that starts TLS on request; known protocols: {}", known()))
     }
 }
 

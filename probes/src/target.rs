@@ -124,7 +124,7 @@ impl Endpoint {
     pub fn parse(text: &str, default: u16) -> Result<Self, String> {
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
-                let (host, port) = rest.split_once(']').ok_or("the bracket of an IPv6 address is not closed")?;
+                let (host, port) = rest.split_once(']').ok_or("the closing bracket of the IPv6 address is missing")?;
                 (host, port.strip_prefix(':'))
             }
             // More than one colon without brackets is an IPv6 address without a port.
@@ -162,12 +162,12 @@ pub fn check_host(host: &str) -> Result<(), String> {
     }
     if host.len() > HOST_AT_MOST {
         return Err(format!(
-            "the host name \"{shown}…\" has {} characters; at most {HOST_AT_MOST} are possible",
+            "the host name \"{shown}…\" has {} characters; the maximum is {HOST_AT_MOST}",
             host.len()
         ));
     }
     match host.chars().find(|c| c.is_whitespace() || c.is_control() || "/@\"'".contains(*c)) {
-        Some(bad) => Err(format!("the host name \"{shown}\" has the character {bad:?} in it")),
+        Some(bad) => Err(format!("the host name \"{shown}\" contains the character {bad:?}")),
         None => Ok(()),
     }
 }
@@ -335,7 +335,7 @@ impl std::str::FromStr for Engine {
         match text {
             "nss" => Ok(Self::Nss),
             "openssl" => Ok(Self::Openssl),
-            _ => Err(format!("\"{text}\" is no library that nssight has: nss or openssl")),
+            _ => Err(format!("\"{text}\" is not a TLS library of nssight; write nss or openssl")),
         }
     }
 }
@@ -360,7 +360,7 @@ impl std::str::FromStr for Protocols {
         match names.iter().all(|name| (1..=PROTOCOL_AT_MOST).contains(&name.len())) && names.len() <= PROTOCOLS_AT_MOST
         {
             true => Ok(Self(names)),
-            false => Err(format!("\"{text}\" is no list of application protocols; write h2,http/1.1")),
+            false => Err(format!("\"{text}\" is not a list of application protocols; write, for example, h2,http/1.1")),
         }
     }
 }

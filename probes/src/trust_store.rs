@@ -289,7 +289,7 @@ impl Known {
             (_, State::PerhapsBroken) => {
                 format!("its signature does not verify with the key of the {} that is here", missing())
             }
-            (_, State::IssuerNoCa) => "a certificate in it was issued by one that is no CA's".to_owned(),
+            (_, State::IssuerNoCa) => "a certificate in it was issued by a certificate that is not a CA".to_owned(),
             (Issuer::WithoutTrust | Issuer::ForClientsOnly, _) => {
                 let is_expired = |link: &Link| link.stored.is_some() && link.is_self_signed && !link.is_in_date;
                 if self.chain.links.iter().any(is_expired) {
@@ -304,7 +304,7 @@ impl Known {
                 format!("{store} has an expired copy of its CA {copy}")
             }
             (Issuer::NewerTrust, _) => {
-                format!("its CA {} is trusted in a way that only NSS 3.114 and later read", has(Letters::ForNewer))
+                format!("its CA {} is trusted in a form that only NSS 3.114 and later read", has(Letters::ForNewer))
             }
             (Issuer::Absent | Issuer::OtherKey | Issuer::RootMissing, _) if anchors == Anchors::Empty => {
                 format!("{store} has no certificate at all")
@@ -317,13 +317,13 @@ impl Known {
             }
             (Issuer::OtherKey, State::RootSent) => {
                 let root = self.with(|link| link.is_self_signed);
-                format!("it leads to {root}, and the CA of that name in {store} has another key")
+                format!("it leads to {root}, but the CA with that name in {store} has another key")
             }
-            (Issuer::OtherKey, _) => format!("the {} in {store} has another key than its issuer", missing()),
+            (Issuer::OtherKey, _) => format!("the {} in {store} has a different key from its issuer", missing()),
             (_, State::IssuerUnsent | State::RootUnsent | State::PerhapsIntermediateUnsent) => {
                 format!("its issuer {} was not sent, and is not in {store}", missing())
             }
-            (_, State::SelfSigned) => format!("it is signed with its own key, and not in {store}"),
+            (_, State::SelfSigned) => format!("it is self-signed, and not in {store}"),
             (Issuer::Absent | Issuer::RootMissing, State::RootSent) => {
                 let root = self.with(|link| link.is_self_signed);
                 format!("the root that it leads to, {root}, is not in {store}")
@@ -451,7 +451,7 @@ fn same_serial(walk: &Walk<'_>, sent: &[Vec<u8>]) -> Opinion {
 fn unseen(mut opinion: Opinion) -> Opinion {
     opinion.facts.put(Twin::Unseen);
     let says =
-        "a certificate in the database has the issuer and the serial number of one that was sent, and is another one";
+        "another certificate in the database has the same issuer and serial number as one that the peer sent";
     opinion.says = Some(says.to_owned());
     opinion
 }

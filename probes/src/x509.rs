@@ -102,7 +102,7 @@ pub fn server_trouble(der: &[u8]) -> Option<String> {
     if usage
         .is_some_and(|it| !(it.value.digital_signature() || it.value.key_encipherment() || it.value.key_agreement()))
     {
-        return Some("its key usage has nothing that a key exchange of TLS needs".to_owned());
+        return Some("its key usage allows no TLS key exchange".to_owned());
     }
     let extended = certificate.extended_key_usage().ok().flatten()?;
     let is_fit = extended.value.server_auth || extended.value.any;

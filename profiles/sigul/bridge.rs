@@ -38,16 +38,16 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
     let target = walk.target();
     let Some(server) = target.server.as_ref().map(|server| server.value.clone()) else {
-        return notes.skip("no server behind the peer was named (--server, or a Sigul configuration)");
+        return notes.skip("no server behind the peer is configured (--server, or a Sigul configuration)");
     };
     let (Some(outer), Some(nss)) = (walk.outer.take(), walk.opened.as_ref().map(|opened| opened.nss.clone())) else {
-        return notes.skip("there is no outer session to go through");
+        return notes.skip("no outer session exists");
     };
     let user = target.user.as_ref().map_or(NOBODY, |user| user.value.as_str());
     let request = match Request::list_users(user) {
         Ok(request) => request,
         Err(error) => {
-            let summary = format!("no request can be made for the user name given: {error}");
+            let summary = format!("cannot make a request with this user name: {error}");
             notes.put(fact::ConfigState::Invalid);
             return notes.fail(signal::CONFIG_UNUSABLE, summary);
         }
@@ -82,7 +82,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let client = match inner {
         Ok(client) => client,
         Err(error) if is_local(&error) => {
-            let summary = format!("the inner session could not begin: {}", error.name);
+            let summary = format!("cannot start the inner session: {}", error.name);
             notes.put(fact::SessionPosition::BeforeHello);
             let shown = match error.step {
                 Step::SetVersions => signal::VERSIONS_BLOCKED,
@@ -103,18 +103,18 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     match arrival {
         Arrival::Something => {
             notes.put(fact::BridgeFirstAnswer::ServerBytes);
-            notes.pass("the bridge took the request and passes on what a server says")
+            notes.pass("the bridge accepted the request and forwards a server's data")
         }
         Arrival::Ended { .. } => ended(notes, arrival, took, handshake, round_trip),
         Arrival::Garbled(what) => {
             notes.put(fact::BridgeFirstAnswer::NoChunks);
             notes.put(fact::BRIDGE_FIRST_ANSWER_DETAIL.text(&what));
-            notes.fail(signal::CHUNKS_GARBLED, format!("the bridge sends something that is not a chunk: {what}"))
+            notes.fail(signal::CHUNKS_GARBLED, format!("the bridge sent data that is not a chunk: {what}"))
         }
         Arrival::Failed(error) if error.kind == Kind::TimedOut => {
             notes.put(fact::BridgeFirstAnswer::Silence);
             let summary =
-                "the bridge took the request, and nothing came back: the program in the server's place is silent";
+                "the bridge accepted the request, but no answer came: the program in the server's place is silent";
             notes.fail(signal::SILENCE, summary).error(error_info::of_session(&error))
         }
         Arrival::Failed(error) => {
@@ -155,23 +155,23 @@ fn ended(mut notes: Notes, arrival: Arrival, waited: Duration, handshake: Durati
         Arrival::Ended { in_order: true } => (
             fact::BridgeFirstAnswer::CloseNotify,
             signal::ENDED,
-            "the bridge took our session and closed it in order after the request, before any byte of a server",
+            "the bridge accepted our session, but closed it with close_notify after the request, before any byte from a server",
         ),
         Arrival::Ended { in_order: false } => (
             fact::BridgeFirstAnswer::Fin,
             signal::ENDED,
-            "the bridge took our session, and its connection ended after the request without close_notify",
+            "the bridge accepted our session, but its connection ended after the request without close_notify",
         ),
         Arrival::Failed(error) if error.kind == Kind::Reset => (
             fact::BridgeFirstAnswer::Reset,
             signal::RESET,
-            "the bridge took our session, and its connection was reset after the request",
+            "the bridge accepted our session, but its connection was reset after the request",
         ),
         // Whatever the write or the read called it, the session has ended.
         _ => (
             fact::BridgeFirstAnswer::Broken,
             signal::ENDED,
-            "the connection broke after the request, before any byte of a server",
+            "the connection broke after the request, before any byte from a server",
         ),
     };
     notes.put(answer);

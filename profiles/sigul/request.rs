@@ -175,7 +175,7 @@ fn outcome(answer: Answer, mut notes: Notes) -> Outcome {
         },
         Answer::Complete { code, .. } if code == reply::ErrorCode::AUTHENTICATION_FAILED => {
             notes.put(fact::ReplyState::RefusedAuthentication);
-            let summary = "the server refused user name or password; it does not say which of the two";
+            let summary = "the server rejected the user name or the password; it does not say which";
             notes.fail(signal::REQUEST_AUTHENTICATION_FAILED, summary)
         }
         Answer::Complete { code, .. } => {
@@ -188,7 +188,7 @@ fn outcome(answer: Answer, mut notes: Notes) -> Outcome {
         Answer::Bad(error) => bad(&error, signal::ENDED, notes),
         Answer::Silent(error) => {
             notes.put(fact::ReplyState::Silent);
-            let summary = "the server took the request and gave no reply";
+            let summary = "the server accepted the request but did not reply";
             notes.fail(signal::SILENCE, summary).error(error_info::of_session(&error))
         }
         Answer::Broken { error, how } => {
@@ -216,15 +216,15 @@ fn bad(error: &ReplyError, end: Signal, mut notes: Notes) -> Outcome {
     match error {
         ReplyError::Truncated { consumed: 0, .. } => {
             notes.put(fact::ReplyState::None);
-            notes.fail(end, "the session ended before a single byte of a reply")
+            notes.fail(end, "the session ended before the first byte of a reply")
         }
         ReplyError::Truncated { .. } => {
             notes.put(fact::ReplyState::Cut);
-            notes.fail(signal::REPLY_CUT, format!("the reply was cut short: {error}"))
+            notes.fail(signal::REPLY_CUT, format!("the reply was truncated: {error}"))
         }
         _ => {
             notes.put(fact::ReplyState::NotAuthentic);
-            notes.fail(signal::REPLY_NOT_AUTHENTIC, format!("the reply is not what the server sent: {error}"))
+            notes.fail(signal::REPLY_NOT_AUTHENTIC, format!("the reply is not authentic: {error}"))
         }
     }
 }

@@ -80,8 +80,8 @@ pub(super) fn read(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result
     })
 }
 
-const AS_A_SERVER: &str = "a bridge speaks TLS on its port for servers only when it has a client's request to pass on: a \
-                           handshake there never ends, takes the real server's place, and costs the next client its request";
+const AS_A_SERVER: &str = "a bridge speaks TLS on its port for servers only to forward a client's request: a handshake \
+                           there never completes, takes the real server's place, and makes the next client's request fail";
 const AS_A_BRIDGE: &str = "a bridge listens and opens no connections; --allow-disruption with --bridge connects anyway";
 
 fn version(version: config::TlsVersion) -> Result<TlsVersion, ConfigTrouble> {
@@ -100,7 +100,7 @@ fn read_files(
             let user = request.home.map(|home| home.join(".sigul/client.conf"));
             paths.extend([Some(system), user].into_iter().flatten().filter(|path| path.exists()));
             if paths.is_empty() {
-                let summary = "nothing to check was given: name a peer as HOST:PORT, or -c FILE, or --db DIR";
+                let summary = "nothing to check: give a peer as HOST:PORT, or -c FILE, or --db DIR";
                 return Err(ConfigTrouble::of(ConfigState::Missing, summary).or_usage(true));
             }
         }
@@ -249,13 +249,13 @@ pub(super) fn check_port(target: &Target, request: &Request<'_>) -> Result<(), C
             (ConfigState::PortForServers, format!("{} gives that port to servers", file.display()))
         }
         _ if bridge.value.port == SERVER_PORT => {
-            (ConfigState::PortUsuallyForServers, "a Sigul bridge keeps that port for servers".to_owned())
+            (ConfigState::PortUsuallyForServers, "a Sigul bridge reserves that port for servers".to_owned())
         }
         _ => return Ok(()),
     };
     let (port, origin) = (bridge.value.port, &bridge.origin);
     let summary = format!(
-        "port {port} ({origin}) is not for clients: {why}. Connecting there would break the next client; use --allow-disruption to connect anyway"
+        "port {port} ({origin}) is not for clients: {why}. A connection would make the next client fail; use --allow-disruption to connect anyway"
     );
     Err(ConfigTrouble::of(state, summary))
 }

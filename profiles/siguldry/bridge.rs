@@ -36,10 +36,10 @@ enum Answer {
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
     let Some(server) = walk.target().server.as_ref().map(|server| server.value.clone()) else {
-        return notes.skip("no server behind the bridge was named");
+        return notes.skip("no server behind the bridge is configured");
     };
     let Some(OuterSession { client, control, log: outer_log, began, .. }) = walk.outer.take() else {
-        return notes.skip("there is no outer session to go through");
+        return notes.skip("no outer session exists");
     };
     notes.put(fact::SIGULDRY_HEADER.text(format!("SIGULDRY, version {}, as a client", header::VERSION)));
     if let Some(user) = our_name(walk) {
@@ -58,7 +58,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
                 Some(refused) => refusal(&refused, notes),
                 None => {
                     notes.put(Ack::Garbled);
-                    notes.fail(signal::HEADER_REFUSED, "the bridge sent something else than an acknowledgement")
+                    notes.fail(signal::HEADER_REFUSED, "the bridge sent something other than an acknowledgement")
                 }
             };
         }
@@ -150,7 +150,7 @@ fn ended(count: usize, how: Ended, notes: Notes) -> Outcome {
         Ended::Failed(error) if error.kind == Kind::TimedOut => (
             signal::SILENCE,
             Ack::Silence,
-            "the bridge took our session and does not acknowledge our header: it does so when it has a server for us",
+            "the bridge accepted our session but does not acknowledge our header; it does so only when it has a server for us",
         ),
         Ended::Failed(error) if error.kind == Kind::Reset => {
             (signal::RESET, Ack::Reset, "the bridge reset the connection after our header, without an acknowledgement")
@@ -158,7 +158,7 @@ fn ended(count: usize, how: Ended, notes: Notes) -> Outcome {
         Ended::InOrder => (
             signal::ENDED,
             Ack::CloseNotify,
-            "the bridge closed the session in order after our header, without an acknowledgement",
+            "the bridge closed the session with close_notify after our header, without an acknowledgement",
         ),
         _ => (signal::ENDED, Ack::Fin, "the bridge's connection ended after our header, without an acknowledgement"),
     };
@@ -170,7 +170,7 @@ fn ended(count: usize, how: Ended, notes: Notes) -> Outcome {
         _ => notes,
     };
     let (word, summary) =
-        if count > 0 { (Ack::Cut, "the acknowledgement of the bridge was cut short") } else { (word, summary) };
+        if count > 0 { (Ack::Cut, "the acknowledgement of the bridge was truncated") } else { (word, summary) };
     let outcome = notes.with(word).fail(shown, summary);
     match &how {
         Ended::Failed(error) => outcome.error(error_info::of_session(error)),
@@ -192,11 +192,11 @@ fn begin(walk: &mut Walk<'_>, server: &str, outer: Rc<RefCell<Outer>>, session: 
     match opened {
         Ok(client) => {
             walk.inner = Some(InnerSession { client, waits, log, began });
-            notes.pass("the bridge took our header and has a server for us")
+            notes.pass("the bridge accepted our header and has a server for us")
         }
         Err(error) => {
             notes.put(fact::SessionPosition::BeforeHello);
-            let summary = format!("the inner session could not begin: {}", error.name);
+            let summary = format!("cannot start the inner session: {}", error.name);
             notes.fail(error_info::signal(&error), summary).error(error_info::of_session(&error))
         }
     }

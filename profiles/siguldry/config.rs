@@ -13,8 +13,8 @@ use super::document::{self, Client, Document, line_of};
 /// systemd.exec(5), "CREDENTIALS".
 const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 const ONLY_13: &str = "Siguldry supports no other";
-const AS_A_SERVER: &str = "a connection to the bridge's port for servers is taken for a server's: the next client would get it in the place of \
-                           the real one; nssight makes none";
+const AS_A_SERVER: &str = "the bridge takes a connection to its port for servers for a real server, and assigns it to the next client; nssight \
+                           opens none";
 const AS_A_BRIDGE: &str = "a bridge listens and opens no connections";
 
 /// Reads the file that the command line names.
@@ -89,7 +89,7 @@ impl Own<'_> {
         let file = match std::env::var_os(DIRECTORY) {
             _ if path.get_ref().is_absolute() => path.get_ref().clone(),
             Some(directory) => Path::new(&directory).join(path.get_ref()),
-            None => return trouble(format!("its path is relative, and {DIRECTORY} is not set")),
+            None => return trouble(format!("its path is relative, but {DIRECTORY} is not set")),
         };
         match std::fs::metadata(&file) {
             Ok(meta) if meta.len() == 0 => trouble(format!("{} is empty", file.display())),

@@ -62,7 +62,7 @@ impl Passage for Asked {
             Ok(Answer::TooLong(length)) => {
                 let detail = format!("a frame that announces {length} bytes");
                 let notes = notes.with(SiguldryAnswer::Garbled).with(fact::SIGULDRY_ANSWER_DETAIL.text(&detail));
-                notes.fail(signal::REPLY_UNEXPECTED, format!("the server's answer cannot be read: {detail}"))
+                notes.fail(signal::REPLY_UNEXPECTED, format!("cannot read the server's answer: {detail}"))
             }
             Err((_, error)) if error.kind == Kind::TimedOut => self.silent(walk, &mut inner, &error, notes),
             Err((count, error)) => self.ended(count, &inner, &error, notes),
@@ -125,14 +125,14 @@ fn fill(inner: &mut InnerSession, buffer: &mut [u8], before: usize) -> Result<()
 fn answered(bytes: &[u8], mut notes: Notes) -> Outcome {
     let Ok(answer) = serde_json::from_slice::<Value>(bytes) else {
         notes.put(SiguldryAnswer::Garbled);
-        return notes.fail(signal::REPLY_UNEXPECTED, "the server's answer is no JSON");
+        return notes.fail(signal::REPLY_UNEXPECTED, "the server's answer is not JSON");
     };
     let response = &answer["response"];
     let short = |text: &str| text.chars().take(SHOWN_AT_MOST).collect::<String>();
     if let Some(user) = response["who_am_i"]["user"].as_str() {
         notes.put(SiguldryAnswer::User);
         notes.put(ReplyState::Ok);
-        return notes.pass(format!("the server knows us: {}", short(user)));
+        return notes.pass(format!("the server knows our user: {}", short(user)));
     }
     if response == "unsupported" {
         notes.put(SiguldryAnswer::Unsupported);
@@ -148,7 +148,7 @@ fn answered(bytes: &[u8], mut notes: Notes) -> Outcome {
     }
     notes.put(SiguldryAnswer::Other);
     notes.put(fact::SIGULDRY_ANSWER_DETAIL.text(short(&response.to_string())));
-    notes.fail(signal::REPLY_UNEXPECTED, "the server's answer does not answer the request whoami")
+    notes.fail(signal::REPLY_UNEXPECTED, "the server's answer does not belong to the request whoami")
 }
 
 impl Asked {
@@ -168,9 +168,9 @@ impl Asked {
         let notes = notes.with(SiguldryAnswer::Silence).with(ReplyState::Silent).with(side);
         let summary = match side {
             SiguldryServerSide::Gone => {
-                "both handshakes are done, and the server dropped the connection without an answer"
+                "both handshakes succeeded, but the server closed the connection without an answer"
             }
-            SiguldryServerSide::There => "the server took the request and gave no answer",
+            SiguldryServerSide::There => "the server accepted the request but did not answer",
         };
         notes.fail(signal::SILENCE, summary).error(error_info::of_session(error))
     }
@@ -191,19 +191,19 @@ impl Asked {
             notes.put(fact::PeerSaidAlert::Yes);
             notes.put(fact::SessionPosition::AfterHandshake);
             notes.put(ReplyState::SessionBroke);
-            let summary = format!("the server broke the inner session: {}", error.name);
+            let summary = format!("the server aborted the inner session: {}", error.name);
             return notes.fail(Signal::of_alert(alert.description), summary).error(error_info::of_session(error));
         }
         if count > 0 {
             notes.put(SiguldryAnswer::Cut);
             notes.put(ReplyState::Cut);
             return notes
-                .fail(signal::REPLY_CUT, "the server's answer was cut short")
+                .fail(signal::REPLY_CUT, "the server's answer was truncated")
                 .error(error_info::of_session(error));
         }
         notes.put(SiguldryAnswer::None);
         notes.put(ReplyState::None);
         let shown = if error.kind == Kind::Reset { signal::RESET } else { signal::ENDED };
-        notes.fail(shown, "the session ended before a byte of an answer").error(error_info::of_session(error))
+        notes.fail(shown, "the session ended before the first byte of an answer").error(error_info::of_session(error))
     }
 }

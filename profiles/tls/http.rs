@@ -27,7 +27,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         return notes.skip("no peer was named");
     };
     let Some(OuterSession { mut client, control, log, .. }) = walk.outer.take() else {
-        return notes.skip("there is no session to ask in");
+        return notes.skip("no session exists for a request");
     };
     control.set_deadline(walk.deadline);
     let host = if peer.host.contains(':') { format!("[{}]", peer.host) } else { peer.host.clone() };
@@ -47,7 +47,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         (Answer::Ended(error), None) => ended(walk, error, in_order, notes),
         (Answer::Silent, None) => {
             notes.put(fact::ApplicationAnswer::None);
-            notes.pass("the peer gives no answer to HEAD /: it may not be an HTTP server")
+            notes.pass("the peer does not answer HEAD /: it may not be an HTTP server")
         }
     };
     // The orderly end; a peer that is gone cannot be told.
@@ -117,7 +117,7 @@ fn read(head: &[u8]) -> Option<(u16, String)> {
 fn answered(walk: &Walk<'_>, head: &[u8], mut notes: Notes) -> Outcome {
     let Some((code, server)) = read(head) else {
         notes.put(fact::ApplicationAnswer::Other);
-        return notes.pass("the peer answers HEAD / with something else than HTTP/1");
+        return notes.pass("the peer's answer to HEAD / is not HTTP/1");
     };
     notes.put(fact::APPLICATION_STATUS.number(i64::from(code)));
     if !server.is_empty() {
@@ -137,14 +137,14 @@ fn answered(walk: &Walk<'_>, head: &[u8], mut notes: Notes) -> Outcome {
         400 if asked && is_like_nginx => {
             notes.put(fact::ApplicationAnswer::BadRequest);
             let summary = format!(
-                "the application ({server}) refuses a request that is in order with status 400, as it does for a certificate that it does not take"
+                "the application ({server}) refuses a valid request with status 400, as it does for a certificate that it does not accept"
             );
             notes.fail_of(Layer::OuterHandshake, signal::APPLICATION_REFUSED, summary)
         }
         400 | 401 | 403 | 421 => {
             notes.put(fact::ApplicationAnswer::Forbidden);
             let summary = format!(
-                "the application answers HEAD / with status {code}: that may be about this page, or about our certificate"
+                "the application answers HEAD / with status {code}: it may concern this page, or our certificate"
             );
             notes.warn(signal::APPLICATION_REFUSED, summary)
         }
@@ -170,7 +170,7 @@ fn ended(walk: &Walk<'_>, error: Option<SessionError>, in_order: bool, mut notes
     let open =
         walk.finding(Layer::OuterHandshake).is_some_and(|session| session.facts.has(fact::PeerAcceptedUs::Unconfirmed));
     if !open || in_order {
-        return notes.pass("the peer ended the session in place of an answer to HEAD /: it may not be an HTTP server");
+        return notes.pass("the peer ended the session instead of answering HEAD /: it may not be an HTTP server");
     }
     let is_reset = error.as_ref().is_some_and(|error| error.kind == Kind::Reset);
     let (shown, end, how) = match is_reset {
@@ -181,7 +181,7 @@ fn ended(walk: &Walk<'_>, error: Option<SessionError>, in_order: bool, mut notes
     notes.put(here(end));
     notes.put(here(fact::PeerSaidAlert::No));
     let summary =
-        format!("the peer {how} the connection after our certificate and our question, without an answer to either");
+        format!("the peer {how} the connection after our certificate and our request, without an answer to either");
     let outcome = notes.fail_of(Layer::OuterHandshake, shown, summary);
     match error {
         Some(error) => outcome.error(error_info::of_session(&error)),

@@ -54,7 +54,7 @@ pub(crate) struct CheckWalkOptions {
     /// Time limit for each target, retries included [default: the value in the file, or 60]
     #[arg(long, value_name = "SECONDS", value_parser = deadline)]
     pub(crate) deadline: Option<Duration>,
-    /// Retry up to N times after a transport failure; a refusal is never retried [default: the value in the file, or 0]
+    /// Retry up to N times after a transport failure, but never after a refusal [default: the value in the file, or 0]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(crate) retries: Option<u32>,
     /// Time between two tries [default: the value in the file, or 5]
@@ -87,10 +87,10 @@ pub(crate) struct CheckOutputOptions {
     /// Print only the summary, without progress
     #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Whether to use colors
+    /// When to use colors
     #[arg(long, value_enum, default_value_t = Colour::Auto)]
     pub(crate) color: Colour,
-    /// Print results in the order of the file, not as they come
+    /// Print results in the order of the file, not as they finish
     #[arg(long)]
     pub(crate) in_order: bool,
     /// Exit with 1 for warnings and flaky targets too

@@ -27,7 +27,7 @@ pub(crate) struct ClientsOptions {
     /// Python interpreter that has python-nss
     #[arg(long, value_name = "PYTHON")]
     pub(crate) python: Option<PathBuf>,
-    /// With -c, also run clients that go on to the server's reply: a forking one in python-nss, and siguldry's client for Sigul; the
+    /// With -c, also run two clients up to the server's reply: a forking one in python-nss, and siguldry's client for Sigul. The
     /// file holds the password of a Sigul administrator
     #[arg(long, value_name = "FILE", requires = "config")]
     pub(crate) admin_password_file: Option<PathBuf>,

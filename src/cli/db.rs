@@ -9,10 +9,10 @@ use super::{PasswordOptions, TableOptions};
 
 #[derive(Subcommand)]
 pub(crate) enum DbCommand {
-    /// Print what is in a database, and how NSS reads it
+    /// Print the content of a database, and how NSS reads it
     Inspect(InspectOptions),
-    /// Compare two databases, or one with PEM files, and say what follows; exit with 0 if they are equal, 1 if they differ, 3 if one is
-    /// unreadable
+    /// Compare two databases, or one with PEM files, and explain each difference. Exit with 0 if they are equal, 1 if they differ, 3 if
+    /// one is unreadable
     Compare(CompareOptions),
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct CompareOptions {
     /// Database directory
     #[arg(value_name = "A")]
     pub(crate) a: OsString,
-    /// The other database directory; or PEM files, or a directory of them, to see which certificates moved there
+    /// The other database directory; or PEM files, or a directory of PEM files, to check which certificates were copied there
     #[arg(value_name = "B", required = true)]
     pub(crate) b: Vec<OsString>,
     #[command(flatten)]

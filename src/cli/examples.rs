@@ -29,7 +29,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ),
             (
                 "nssight diagnose --role server -c /etc/sigul/bridge.conf",
-                "Check whether the identity of a server is fit to serve",
+                "Check whether the identity of a server is valid",
             ),
         ],
     ),
@@ -64,7 +64,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "db inspect",
         &[
-            ("nssight db inspect sql:/etc/pki/nssdb", "Print what is in a database"),
+            ("nssight db inspect sql:/etc/pki/nssdb", "Print the content of a database"),
             ("nssight db inspect ~/.sigul --password-prompt", "Also check the password and the integrity of the keys"),
         ],
     ),
@@ -89,7 +89,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ),
         ],
     ),
-    ("compare", &[("nssight compare works.json fails.json", "Find what differs between two hosts")]),
+    ("compare", &[("nssight compare works.json fails.json", "Find the differences between two hosts")]),
     (
         "explain",
         &[
@@ -116,7 +116,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "exporter",
         &[
             ("nssight exporter targets.toml", "Serve metrics on 127.0.0.1:9744"),
-            ("nssight exporter --check-config --web-config web.yml targets.toml", "Say what is wrong with the files"),
+            ("nssight exporter --check-config --web-config web.yml targets.toml", "Check the files for errors"),
             (
                 "nssight exporter targets.toml --listen 127.0.0.1:9800 --state /var/lib/nssight",
                 "Keep results across restarts",
@@ -127,7 +127,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "bundle",
         &[
             ("nssight bundle -c /etc/sigul/client.conf --log client.log", "Collect what support needs"),
-            ("nssight bundle -c /etc/sigul/client.conf --dry-run", "Print what the bundle would hold"),
+            ("nssight bundle -c /etc/sigul/client.conf --dry-run", "Print what the bundle would contain"),
         ],
     ),
     (

@@ -14,7 +14,7 @@ pub(crate) struct ExporterOptions {
     /// Targets file; only its targets are checked. SIGHUP reloads it
     #[arg(value_name = "FILE.toml", required_unless_present = "healthcheck")]
     pub(crate) targets: Option<PathBuf>,
-    /// Address to listen on. Without --web-config it is plain HTTP for everybody, so stay on loopback then
+    /// Address to listen on. Without --web-config the exporter serves plain HTTP to everybody, so keep it on loopback
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9744")]
     pub(crate) listen: SocketAddr,
     /// Also answer requests for this host name; may be repeated [default: the listening address, localhost and the names of this host]
@@ -29,20 +29,20 @@ pub(crate) struct ExporterOptions {
     /// Keep the last results in this directory across restarts
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
-    /// TLS, client certificates, users and headers, from a web configuration file of Prometheus's exporters. It is read again
-    /// within a minute when it or a file that it names has changed
+    /// Web configuration file, as for Prometheus's own exporters: TLS, client certificates, users and headers. A change of
+    /// this file, or of a file that it names, takes effect within a minute
     #[arg(long, value_name = "FILE.yml")]
     pub(crate) web_config: Option<PathBuf>,
     /// Least important events to log
     #[arg(long, value_enum, value_name = "LEVEL", default_value = "info")]
     pub(crate) log_level: LogLevel,
-    /// How events are logged on standard error
+    /// Format of the log on standard error
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
-    /// Read the targets file and the web configuration, say what is wrong with them, and exit with 0 or 2
+    /// Check the targets file and the web configuration, and exit with 0 if both are valid or 2 if not
     #[arg(long, conflicts_with = "healthcheck")]
     pub(crate) check_config: bool,
-    /// Ask a running exporter whether it is healthy, and exit with 0 or 1
+    /// Ask a running exporter for its health, and exit with 0 if it is healthy or 1 if not
     #[arg(long, conflicts_with_all = ["targets", "cache", "jobs", "state"])]
     pub(crate) healthcheck: bool,
 }

@@ -67,7 +67,7 @@ pub(crate) enum Command {
     Diagnose(Box<DiagnoseOptions>),
     /// Check many targets in parallel, and say which fail and why
     Check(Box<CheckOptions>),
-    /// Run the same handshake with other TLS clients of this host, and say what their results prove together
+    /// Run the same handshake with other TLS clients of this host, and draw a conclusion from all results
     Clients(Box<ClientsOptions>),
     /// Test how NSS behaves on this host in threads, after forks and in fresh processes
     ProcessModel(Box<ProcessModelOptions>),
@@ -86,7 +86,7 @@ pub(crate) enum Command {
     Triage(TriageOptions),
     /// Check targets for Prometheus, and serve their metrics and reports over HTTP
     Exporter(ExporterOptions),
-    /// Write what support needs to know about this host into one file, without secrets
+    /// Collect support data about this host in one file, without secrets
     Bundle(Box<BundleOptions>),
     /// Start a test deployment on loopback, healthy or with a fault, and diagnose it
     #[command(subcommand)]
@@ -124,7 +124,7 @@ pub(crate) struct DiagnoseOptions {
     /// Check again until the target passes, for at most this long; each check opens one connection
     #[arg(long, value_name = "SECONDS", value_parser = wait, help_heading = "Checks", hide_short_help = true)]
     pub(crate) wait: Option<Duration>,
-    /// Check N times, 2 s apart, and report the success rate and what differs; each check opens one connection
+    /// Check N times, 2 s apart, and report the success rate and the differences; each check opens one connection
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=200), help_heading = "Checks",
         conflicts_with_all = ["wait", "retries", "why_not"], hide_short_help = true)]
     pub(crate) repeat: Option<u32>,

@@ -26,7 +26,7 @@ pub(crate) struct TableOptions {
     /// Print every detail
     #[arg(short, long)]
     pub(crate) verbose: bool,
-    /// Whether to use colors
+    /// When to use colors
     #[arg(long, value_enum, default_value_t = Colour::Auto)]
     pub(crate) color: Colour,
 }
@@ -40,7 +40,7 @@ pub(crate) struct OutputOptions {
     /// Write the report to this file
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Print what was seen in every layer
+    /// Print all facts of every layer
     #[arg(short, long)]
     pub(crate) verbose: bool,
     /// Print only the verdict
@@ -49,7 +49,7 @@ pub(crate) struct OutputOptions {
     /// Print the verdict in one line
     #[arg(long, conflicts_with_all = ["verbose", "quiet"], hide_short_help = true)]
     pub(crate) short: bool,
-    /// Whether to use colors
+    /// When to use colors
     #[arg(long, value_enum, default_value_t = Colour::Auto)]
     pub(crate) color: Colour,
     /// Exit with 1 for warnings too

@@ -20,8 +20,8 @@ pub(crate) struct ReportsOptions {
 
 #[derive(Args)]
 pub(crate) struct ExplainOptions {
-    /// What to explain: a code such as -5938, a name such as PR_END_OF_FILE_ERROR or unknown_ca, a cause, or a message; - reads a
-    /// message from standard input
+    /// A code such as -5938, a name such as PR_END_OF_FILE_ERROR or unknown_ca, a cause, or a message; - reads a message from
+    /// standard input
     #[arg(required_unless_present = "list", allow_hyphen_values = true, allow_negative_numbers = true)]
     pub(crate) what: Vec<String>,
     /// List every known name

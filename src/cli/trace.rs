@@ -18,7 +18,7 @@ pub(crate) struct TraceOptions {
     /// Print every call, by process and thread
     #[arg(long)]
     pub(crate) timeline: bool,
-    /// Print what was on the wire of the traced TLS sessions
+    /// Print the records of the traced TLS sessions
     #[arg(long)]
     pub(crate) wire: bool,
     /// Follow processes that outlive the program until they end, or until Ctrl-C
@@ -30,7 +30,7 @@ pub(crate) struct TraceOptions {
     /// Sigul configuration to examine if the program fails [default: the value of the program's own -c]
     #[arg(short = 'c', long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Whether to use colors
+    /// When to use colors
     #[arg(long, value_enum, default_value_t = Colour::Auto)]
     pub(crate) color: Colour,
     /// The program and its arguments

@@ -24,8 +24,8 @@ pub(crate) struct WalkedOptions {
     /// Sigul configuration: client.conf, server.conf or bridge.conf [default: /etc/sigul/client.conf, then ~/.sigul/client.conf]
     #[arg(short = 'c', long, value_name = "FILE", action = clap::ArgAction::Append)]
     config: Vec<PathBuf>,
-    /// The role of this host. For a server, check whether its identity is fit to serve: key, chain, usage, dates, the name given by
-    /// --servername, and the CAs trusted for clients. No connection is opened
+    /// The role of this host. For a server, check its identity: key, chain, usage, dates, the name given by --servername, and the
+    /// CAs trusted for clients. nssight then opens no connection
     #[arg(long, value_enum, default_value = "client", hide_short_help = true)]
     role: RoleOption,
     #[command(flatten)]
@@ -71,7 +71,7 @@ pub(crate) struct TargetOptions {
     /// Use IPv6 addresses only
     #[arg(short = '6', long, hide_short_help = true)]
     ipv6: bool,
-    /// Directory that relative paths of a Siguldry configuration start from [default: $CREDENTIALS_DIRECTORY]
+    /// Base directory for relative paths in a Siguldry configuration [default: $CREDENTIALS_DIRECTORY]
     #[arg(long, value_name = "DIR", hide_short_help = true)]
     credentials_directory: Option<PathBuf>,
     /// Nickname of the client certificate in the database, or its PKCS#11 URI [default: none]
@@ -145,13 +145,13 @@ pub(crate) struct AdminOptions {
     /// Read the administrator's password from this file: its first line
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(crate) admin_password_file: Option<PathBuf>,
-    /// Read it from this environment variable
+    /// Read the administrator's password from this environment variable
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(crate) admin_password_env: Option<String>,
-    /// Read it from this open file descriptor
+    /// Read the administrator's password from this open file descriptor
     #[arg(long, value_name = "FD", hide_short_help = true)]
     pub(crate) admin_password_fd: Option<i32>,
-    /// Read it from standard input
+    /// Read the administrator's password from standard input
     #[arg(long, hide_short_help = true)]
     pub(crate) admin_password_stdin: bool,
 }
@@ -162,7 +162,7 @@ pub(crate) struct WalkOptions {
     /// Stop after this layer
     #[arg(long, value_name = "LAYER")]
     pub(crate) until: Option<Layer>,
-    /// Skip this layer and those that need it; may be repeated
+    /// Skip this layer and the layers that need it; may be repeated
     #[arg(long, value_name = "LAYER", hide_short_help = true)]
     pub(crate) exclude: Vec<Layer>,
     /// Time limit for each layer, for example 10 or 1m30s
@@ -174,7 +174,7 @@ pub(crate) struct WalkOptions {
     /// After the handshake send HEAD / and read the status line; this finds servers that refuse the certificate in the application
     #[arg(long, value_enum, default_value = "none", hide_short_help = true)]
     pub(crate) probe: Word,
-    /// Retry up to N times, 2 s apart, after a transport failure; a refusal is never retried
+    /// Retry up to N times, 2 s apart, after a transport failure; never after a refusal
     #[arg(long, value_name = "N", default_value_t = 0, hide_short_help = true)]
     pub(crate) retries: u32,
     /// Connect even from a server or bridge host, or to a port meant for servers; this can disturb a running bridge

@@ -11,13 +11,13 @@ use tracing::{Level, event};
 /// The least important events that are logged.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogLevel {
-    /// What nssight cannot do
+    /// Failures of nssight itself
     Error,
-    /// And what needs attention
+    /// Also events that need attention
     Warn,
-    /// And verdicts that change, reloads, start and end
+    /// Also changed verdicts, reloads, start and end
     Info,
-    /// And every request, connection and check
+    /// Also every request, connection and check
     Debug,
 }
 

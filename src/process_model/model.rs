@@ -75,6 +75,6 @@ pub(crate) enum Ending {
     Code(i32),
     /// By a signal of its own.
     Signal(i32),
-    /// It was killed because it said nothing for too long.
+    /// It was killed because the client sent nothing for too long.
     Hung,
 }

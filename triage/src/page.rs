@@ -10,12 +10,11 @@ use crate::sign::Role;
 /// Every format and every signal, as Markdown.
 pub fn page() -> String {
     let mut out = String::from(
-        "# Logs that nssight reads\n\nMade by `nssight triage --formats` from the data of its build.\n\n## Formats\n\nA line is known by its \
-         writer's name before the message, by how its message begins, or by words that nobody else writes. A log of another \
-         program is read too: what went wrong is known by the spellings of the signals below, and only who says so is not.\n\n\
-         Captures of packets, pcap and pcapng, are read as well, known by their first bytes whatever the file is called. What TLS sends in the \
-         clear is judged without keys: hellos, versions, the certificates of TLS 1.2, alerts, who closed and after what.\n\n\
-         | format | log of | side | known by | what a success looks like |\n|---|---|---|---|---|\n",
+        "# Logs that nssight reads\n\n`nssight triage --formats` generates this page.\n\n## Formats\n\nnssight recognizes a \
+         line by the program's name before the message, by the start of the message, or by words that only this program writes. nssight also reads logs of unknown programs: it recognizes errors by the spellings of the signals below, but cannot name the program.\n\n\
+         nssight also reads packet captures, pcap and pcapng. It needs no keys, because it uses only unencrypted parts of TLS: hellos, \
+         versions, TLS 1.2 certificates, alerts, and which side closed the connection after which message.\n\n\
+         | format | log of | side | known by | lines that show success |\n|---|---|---|---|---|\n",
     );
     for format in FORMATS {
         let profile = format.profile.map(|profile| format!("{profile}/")).unwrap_or_default();
@@ -23,10 +22,9 @@ pub fn page() -> String {
         // A string takes it.
         let _ = writeln!(out, "| {profile}{} | {} | {side} | {known} | {success} |", format.name, format.title);
     }
-    out += "\n## Captures\n\nnssight recognizes a pcap or pcapng file by its first bytes, whatever its name. Without any key it shows versions, certificates of TLS 1.2, alerts in the clear, and who ended the connection, and when. Each connection \
-            that failed has a verdict of its own, which is never more than likely; the rest is counted. Of TLS 1.3 the certificates and \
-            most alerts are encrypted: then what the bytes leave open is left open.\n";
-    out += "\n## Signals\n\nWhat a line shows, with how many numbers and phrases for it are known.\n\n| signal | what it is | spellings |\n|---|---|---|\n";
+    out += "\n## Captures\n\nnssight recognizes a pcap or pcapng file by its first bytes, whatever its name. Without any key it shows versions, TLS 1.2 certificates, unencrypted alerts, and which side ended the connection, and when. Each failed \
+            connection gets its own verdict, with a confidence of at most likely; nssight counts the other connections. In TLS 1.3 the certificates and most alerts are encrypted, so the verdict may remain open.\n";
+    out += "\n## Signals\n\nA signal is the meaning of an error message. The table shows how many numbers and phrases nssight knows for each signal.\n\n| signal | meaning | spellings |\n|---|---|---|\n";
     for signal in Signal::all() {
         let codes = CODES.iter().filter(|code| code.signal == signal).count();
         let texts = TEXTS.iter().filter(|(_, own)| *own == signal).count();
@@ -44,7 +42,7 @@ fn side(format: &Format) -> &'static str {
         Role::Bridge => "bridge",
         Role::Server | Role::Peer => "server",
         Role::Unknown if format.nobodys => "none",
-        Role::Unknown | Role::Nssight => "as its lines tell",
+        Role::Unknown | Role::Nssight => "depends on the line",
     }
 }
 

@@ -252,15 +252,15 @@ words! {
         Beside,
         /// Its kind is not said.
         KindUnsaid,
-        /// The directory is not there.
+        /// The database directory does not exist.
         Missing,
-        /// The file of the certificates is cut.
+        /// cert9.db is truncated.
         CertificatesCut,
-        /// The file of the keys is cut.
+        /// key4.db is truncated.
         KeysCut,
         /// The file of the keys is another database's.
         KeysForeign,
-        /// The file of the keys is not there.
+        /// The key file does not exist.
         KeysMissing,
         /// The key is on a token of SoftHSM.
         OnToken,

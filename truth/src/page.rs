@@ -31,10 +31,8 @@ pub(crate) fn counts(all: &[Tried<'_>]) -> String {
 /// The page: counts by kind, and what came of each case.
 pub(crate) fn page(all: &[Tried<'_>]) -> String {
     let mut text = String::from(
-        "# Trust in the verdict\n\nReal TLS servers, services, databases, files, tokens and networks, with real faults and with oddities that are \
-         none, over TLS 1.2 and 1.3, by a client of NSS with a database and by one of OpenSSL with files, where a fault needs no \
-         database. What must come out was written down before: the status, the layer and cause, whose fault, and how sure a \
-         verdict must and may be. `make truth` makes this page.\n\n",
+        "# Trust in the verdict\n\nnssight checked real TLS servers, services, databases, files, tokens and networks, with real faults and with \
+         harmless oddities, over TLS 1.2 and 1.3. One client uses NSS with a database; a second one, for faults that need no database, uses OpenSSL with files. The expected result was written down before each run: status, layer, cause, component, and the lowest and highest allowed confidence. `make truth` makes this page.\n\n",
     );
     let _ = writeln!(text, "{}.\n", counts(all));
     let mut kinds: Vec<(&str, Vec<&Tried<'_>>)> = Vec::new();
@@ -52,8 +50,8 @@ pub(crate) fn page(all: &[Tried<'_>]) -> String {
         WRONG.iter().for_each(|(wrong, _)| text += &format!(" {} |", with(of_it, Some(*wrong))));
         text.push('\n');
     }
-    text += "\nEach cell has the verdicts over the versions that were tried, TLS 1.2 first: `p` pass, `f` fail, `?` neither, and how sure, 1 \
-             possible, 2 likely, 3 certain. A verdict that is not as it must be is marked with `!`.\n";
+    text += "\nEach cell has one verdict per TLS version, TLS 1.2 first: `p` pass, `f` fail, `?` neither. The digit is the confidence: 1 \
+             possible, 2 likely, 3 certain. An exclamation mark (`!`) marks a verdict that differs from the expected one.\n";
     for (kind, of_it) in &kinds {
         let _ = writeln!(text, "\n## {}{}\n", kind[..1].to_uppercase(), &kind[1..]);
         table(of_it, &mut text);

@@ -98,7 +98,7 @@ pub(crate) fn libraries(path: &Path) -> Result<Vec<String>, Error> {
     })?
     .map(|all| all.into_iter().filter(|library| !library.is_empty()).collect())
     .ok_or_else(|| {
-        let what = "the list of modules can be read in part only".to_owned();
+        let what = "the module list can be read only in part".to_owned();
         Error::Corrupt(Problem { file: file::name(path), place: Place::File, what })
     })
 }

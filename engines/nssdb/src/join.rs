@@ -65,10 +65,10 @@ pub(crate) fn trust(certificates: &mut [Certificate], rows: Vec<TrustRow>, probl
 fn counts(row: &TrustRow, der: &[u8]) -> Result<(), &'static str> {
     match &row.hash {
         TrustHash::Is(digest, stored) if !hash(*digest, der).is_ok_and(|computed| *computed == **stored) => {
-            Err("the trust object has the hash of another certificate and does not count")
+            Err("the trust object has the hash of another certificate, so it has no effect")
         }
         TrustHash::Absent if !row.trust.only_distrusts() => Err(
-            "the trust object has no hash of its certificate and does not count, because it does more than distrust",
+            "the trust object has no hash of its certificate and does more than distrust, so it has no effect",
         ),
         _ => Ok(()),
     }

@@ -83,7 +83,7 @@ fn ec(parameters: &[u8], public_value: &[u8], secret: &BigNum) -> Result<PKey<Pr
     let curve = der::Reader::new(parameters)
         .expect(der::OID)
         .and_then(der::dotted)
-        .ok_or_else(|| Error::Unsupported("an EC key without named curve".into()))?;
+        .ok_or_else(|| Error::Unsupported("an EC key without a named curve".into()))?;
     let nid = match curve.as_str() {
         "1.2.840.10045.3.1.7" => Nid::X9_62_PRIME256V1,
         "1.3.132.0.34" => Nid::SECP384R1,

@@ -69,7 +69,7 @@ impl SessionError {
 
     /// A deadline passed without anything.
     pub fn timed_out(step: &'static str) -> Self {
-        let (name, text) = ("deadline passed".to_owned(), "nothing came before the deadline".to_owned());
+        let (name, text) = ("deadline passed".to_owned(), "no data arrived before the deadline".to_owned());
         Self { step, code: Code::System(0), kind: Kind::TimedOut, name, text }
     }
 }

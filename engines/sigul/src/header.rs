@@ -33,16 +33,16 @@ pub enum PairError {
     #[error("a key is empty")]
     KeyEmpty,
     /// The key has more than 255 bytes.
-    #[error("a key of {0} bytes; 255 is the most")]
+    #[error("a key of {0} bytes; the maximum is 255")]
     KeyTooLong(usize),
-    /// The key has something else than printable ASCII in it.
+    /// The key has characters other than printable ASCII.
     #[error("a key that is not printable ASCII")]
     KeyNotPrintable,
     /// The key is there already.
-    #[error("key \"{0}\" is there already")]
+    #[error("duplicate key \"{0}\"")]
     KeyTwice(String),
     /// The value has more than 255 bytes.
-    #[error("the value of \"{key}\" has {length} bytes; 255 is the most")]
+    #[error("the value of \"{key}\" has {length} bytes; the maximum is 255")]
     ValueTooLong {
         /// Whose value.
         key: String,
@@ -50,7 +50,7 @@ pub enum PairError {
         length: usize,
     },
     /// There are 255 pairs already.
-    #[error("there are 255 pairs already, the most that a header has room for")]
+    #[error("the header already has 255 pairs, the maximum")]
     Full,
 }
 

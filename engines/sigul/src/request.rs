@@ -162,7 +162,7 @@ pub enum Unverified {
     #[error("inner header: \"{key}\" has {length} bytes; a SHA-512 digest has 64")]
     DigestLength { key: &'static str, length: usize },
     /// A key below 64 bytes.
-    #[error("inner header: \"{key}\" has {length} bytes; 64 is the least")]
+    #[error("inner header: \"{key}\" has {length} bytes; the minimum is 64")]
     KeyLength { key: &'static str, length: usize },
     /// Version or header are not what the client sent.
     #[error("the request's header is not the one that the client sent")]

@@ -138,8 +138,8 @@ fn required_keys_are_asked_for_all_at_once() {
     assert_eq!(
         faults("# mine\n[client]\nuser-name: ann\n"),
         [
-            "x.conf:2: key \"bridge-hostname\": not in section [client], and there is no default for it",
-            "x.conf:2: key \"server-hostname\": not in section [client], and there is no default for it",
+            "x.conf:2: key \"bridge-hostname\": not in section [client], and has no default",
+            "x.conf:2: key \"server-hostname\": not in section [client], and has no default",
         ]
     );
 }
@@ -184,7 +184,7 @@ fn a_tilde_is_the_given_home() {
 #[test]
 fn the_role_follows_from_the_sections() {
     assert_eq!(faults("[koji]\n[nss]\n"), ["x.conf: no section [client], [server] or [bridge]; found [koji], [nss]"]);
-    assert_eq!(faults(""), ["x.conf: no section [client], [server] or [bridge]; there are no sections"]);
+    assert_eq!(faults(""), ["x.conf: no section [client], [server] or [bridge]; the file has no sections"]);
     let files = layers(&[("a.conf", "[client]\n"), ("b.conf", "\n[bridge]\n")]);
     let found = Role::of(&files).unwrap_err().to_string();
     assert!(found.ends_with("[client] at a.conf:1, [bridge] at b.conf:2"), "{found}");
@@ -339,7 +339,7 @@ fn keys_without_an_effect_are_told_with_the_place_that_was_meant() {
     assert_eq!(
         found,
         [
-            "x.conf:1: key \"bridge-hostname\": not in section [client], and there is no default for it (x.conf:4: key \"bridge-hostname\" in section [nss] is ignored: it belongs in section [client])"
+            "x.conf:1: key \"bridge-hostname\": not in section [client], and has no default (x.conf:4: key \"bridge-hostname\" in section [nss] is ignored: it belongs in section [client])"
         ]
     );
 }

@@ -30,100 +30,100 @@ pub struct AlertDescription(pub u8);
 /// Number, name, and what the alert says about whom. Names of alerts that TLS 1.3 no longer sends stand without the
 /// registry's `_RESERVED`.
 const ALERTS: &[(u8, &str, &str)] = &[
-    (0, "close_notify", "The sender has no more to send and closes in order (RFC 8446 6.1)."),
+    (0, "close_notify", "The sender has nothing more to send and closes the session regularly (RFC 8446 6.1)."),
     (
         10,
         "unexpected_message",
-        "The sender got a message that has no place at this point: one of the two implementations is at fault \
-         (RFC 8446 6.2).",
+        "The sender received a message that is not allowed at this point: one of the two implementations is \
+         at fault (RFC 8446 6.2).",
     ),
     (
         20,
         "bad_record_mac",
-        "The sender could not decrypt a record of its peer: bytes were changed on the way, or the two have different \
-         keys (RFC 8446 6.2).",
+        "The sender could not decrypt a record from its peer: bytes changed on the way, or the two sides have \
+         different keys (RFC 8446 6.2).",
     ),
-    (21, "decryption_failed", "The sender could not decrypt a record; only old TLS 1.0 peers say it (RFC 5246 7.2.2)."),
+    (21, "decryption_failed", "The sender could not decrypt a record; only old TLS 1.0 peers send this alert (RFC 5246 7.2.2)."),
     (
         22,
         "record_overflow",
-        "The sender got a record longer than allowed, often because it was not TLS (RFC 8446 6.2).",
+        "The sender received a record longer than allowed, often because the data was not TLS (RFC 8446 6.2).",
     ),
     (30, "decompression_failure", "The sender could not decompress a record (RFC 5246 7.2.2)."),
     (
         40,
         "handshake_failure",
-        "The sender finds no acceptable set of parameters: usually no common cipher suite, or in TLS 1.2 a required \
-         client certificate that did not come (RFC 8446 6.2, RFC 5246 7.4.6).",
+        "The sender finds no acceptable set of parameters: usually no common cipher suite, or in TLS 1.2 a missing \
+         client certificate that it requires (RFC 8446 6.2, RFC 5246 7.4.6).",
     ),
     (41, "no_certificate", "The sender, a client of SSL 3.0, has no certificate to offer (RFC 6101 5.4.2)."),
     (
         42,
         "bad_certificate",
-        "The sender rejects its peer's certificate: damaged, a signature that does not verify, or another objection \
-         such as a wrong name (RFC 8446 6.2).",
+        "The sender rejects its peer's certificate: it is damaged, a signature does not verify, or there is another \
+         reason such as a wrong name (RFC 8446 6.2).",
     ),
-    (43, "unsupported_certificate", "The sender cannot use this kind of certificate of its peer (RFC 8446 6.2)."),
-    (44, "certificate_revoked", "The sender found its peer's certificate revoked by its issuer (RFC 8446 6.2)."),
+    (43, "unsupported_certificate", "The sender cannot use this type of peer certificate (RFC 8446 6.2)."),
+    (44, "certificate_revoked", "The issuer revoked the certificate of the sender's peer, according to the sender (RFC 8446 6.2)."),
     (
         45,
         "certificate_expired",
-        "The sender finds its peer's certificate out of date, by the sender's own clock (RFC 8446 6.2).",
+        "The certificate of the sender's peer is not valid at the time of the sender's clock (RFC 8446 6.2).",
     ),
     (
         46,
         "certificate_unknown",
-        "The sender rejects its peer's certificate for a reason it does not name (RFC 8446 6.2).",
+        "The sender rejects its peer's certificate without naming the reason (RFC 8446 6.2).",
     ),
     (
         47,
         "illegal_parameter",
-        "The sender found a field of the handshake wrong or inconsistent with the others (RFC 8446 6.2).",
+        "According to the sender, a field of the handshake is wrong or contradicts another field (RFC 8446 6.2).",
     ),
     (
         48,
         "unknown_ca",
-        "The sender does not trust the authority that issued its peer's certificate, or cannot build the chain to it \
+        "The sender does not trust the CA that issued its peer's certificate, or cannot build the chain to that CA \
          (RFC 8446 6.2).",
     ),
     (
         49,
         "access_denied",
-        "The sender accepts its peer's certificate as valid and still refuses the peer (RFC 8446 6.2).",
+        "The sender accepts its peer's certificate as valid but still refuses the peer (RFC 8446 6.2).",
     ),
-    (50, "decode_error", "The sender could not read a message: a field out of range or a wrong length (RFC 8446 6.2)."),
+    (50, "decode_error", "The sender could not read a message: a field is out of range, or a length is wrong (RFC 8446 6.2)."),
     (
         51,
         "decrypt_error",
         "The sender could not verify a signature or a Finished message: its peer's key may not belong to its \
          certificate (RFC 8446 6.2).",
     ),
-    (52, "too_many_cids_requested", "The sender was asked for too many connection ids; DTLS only (RFC 9147 9)."),
-    (60, "export_restriction", "The sender saw export restrictions broken; TLS 1.0 only (RFC 2246 7.2.2)."),
+    (52, "too_many_cids_requested", "The peer requested too many connection ids from the sender; DTLS only (RFC 9147 9)."),
+    (60, "export_restriction", "The sender detected a violation of export restrictions; TLS 1.0 only (RFC 2246 7.2.2)."),
     (
         70,
         "protocol_version",
-        "The sender, usually the server, knows the version that its peer offered but does not support it \
-         (RFC 8446 6.2).",
+        "The sender, usually the server, recognises the offered TLS version but does not support it (RFC \
+         8446 6.2).",
     ),
     (
         71,
         "insufficient_security",
-        "The sender demands stronger parameters than its peer offers or uses (RFC 8446 6.2).",
+        "The sender requires stronger parameters than its peer offers or uses (RFC 8446 6.2).",
     ),
-    (80, "internal_error", "The sender failed for a reason of its own, unrelated to its peer (RFC 8446 6.2)."),
+    (80, "internal_error", "The sender failed because of an internal error, unrelated to its peer (RFC 8446 6.2)."),
     (
         86,
         "inappropriate_fallback",
         "The sender, a server, supports a higher version than the client fell back to (RFC 7507 3).",
     ),
     (90, "user_canceled", "The sender cancels the handshake for a reason outside the protocol (RFC 8446 6.1)."),
-    (100, "no_renegotiation", "The sender declines to negotiate again; the session goes on (RFC 5246 7.2.2)."),
-    (109, "missing_extension", "The sender got a handshake message without a mandatory extension (RFC 8446 6.2)."),
+    (100, "no_renegotiation", "The sender declines to renegotiate; the session continues (RFC 5246 7.2.2)."),
+    (109, "missing_extension", "The sender received a handshake message without a required extension (RFC 8446 6.2)."),
     (
         110,
         "unsupported_extension",
-        "The sender got an extension that it never offered, or that has no place in that message (RFC 8446 6.2).",
+        "The sender received an extension that it never offered, or that is not allowed in that message (RFC 8446 6.2).",
     ),
     (
         111,
@@ -133,31 +133,31 @@ const ALERTS: &[(u8, &str, &str)] = &[
     (
         112,
         "unrecognized_name",
-        "The sender, a server, is not responsible for the name that the client asked for (RFC 6066 3).",
+        "The sender, a server, does not serve the name that the client requested (RFC 6066 3).",
     ),
     (
         113,
         "bad_certificate_status_response",
-        "The sender, a client, got an unusable OCSP answer from the server (RFC 6066 8).",
+        "The sender, a client, received an unusable OCSP response from the server (RFC 6066 8).",
     ),
     (
         114,
         "bad_certificate_hash_value",
         "The sender fetched a certificate that does not match the client's hash (RFC 6066 9).",
     ),
-    (115, "unknown_psk_identity", "The sender, a server, knows no pre-shared key by that identity (RFC 8446 6.2)."),
+    (115, "unknown_psk_identity", "The sender, a server, knows no pre-shared key with that identity (RFC 8446 6.2)."),
     (
         116,
         "certificate_required",
-        "The sender, a TLS 1.3 server, requires a client certificate and got none (RFC 8446 6.2).",
+        "The sender, a TLS 1.3 server, requires a client certificate but received none (RFC 8446 6.2).",
     ),
-    (117, "general_error", "The sender failed and does not say at what (IANA TLS Alerts, successor of RFC 8446)."),
+    (117, "general_error", "The sender failed without giving a reason (IANA TLS Alerts, successor of RFC 8446)."),
     (
         120,
         "no_application_protocol",
         "The sender, a server, supports none of the application protocols that the client offers (RFC 7301 3.2).",
     ),
-    (121, "ech_required", "The sender, a client, insists on Encrypted ClientHello and did not get it (RFC 9849)."),
+    (121, "ech_required", "The sender, a client, requires Encrypted ClientHello, but the server did not support it (RFC 9849)."),
 ];
 
 impl AlertDescription {
@@ -179,7 +179,7 @@ impl AlertDescription {
 
     /// One sentence: who says this, about whom, and where it is defined.
     pub fn meaning(self) -> &'static str {
-        self.entry().map_or("The sender gives a number that no RFC defines.", |(_, _, meaning)| meaning)
+        self.entry().map_or("The sender used a number that no RFC defines.", |(_, _, meaning)| meaning)
     }
 }
 

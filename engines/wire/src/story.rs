@@ -40,7 +40,7 @@ impl Summary {
         let Some(last) = &self.last_sent else {
             return match self.bytes_sent {
                 0 => "nothing was sent".to_owned(),
-                bytes => format!("sent {bytes} bytes, no whole message"),
+                bytes => format!("sent {bytes} bytes, no complete message"),
             };
         };
         let empty_certificate = match self.client_certificates.as_ref() {
@@ -60,7 +60,7 @@ impl Summary {
     fn heard(&self) -> String {
         if let Some(foreign) = &self.foreign {
             return match foreign.after_records {
-                0 => format!("the peer is no TLS server: \"{}\" ({})", foreign.first_bytes, foreign.protocol),
+                0 => format!("the peer is not a TLS server: \"{}\" ({})", foreign.first_bytes, foreign.protocol),
                 _ => format!("what the peer sends is {foreign}"),
             };
         }

@@ -95,11 +95,11 @@ fn pem(text: &str) -> Result<Content, Fault> {
         let label = label.trim();
         let end = format!("-----END {label}-----");
         let Some(length) = body.find(&end) else {
-            return Err(damaged(number, &format!("it begins with \"{label}\" and has no end")));
+            return Err(damaged(number, &format!("it begins with \"{label}\" but has no end line")));
         };
         let inner = &body[..length];
         if inner.contains(BEGIN) {
-            return Err(damaged(number, &format!("it begins with \"{label}\", and another begins before its end")));
+            return Err(damaged(number, &format!("it begins with \"{label}\", but another block begins before its end line")));
         }
         match block(label, inner) {
             Ok(block) => blocks.push(block),
@@ -149,7 +149,7 @@ fn block(label: &str, inner: &str) -> Result<Block, String> {
 /// The bytes of a block.
 fn bytes(inner: &str) -> Result<Vec<u8>, String> {
     let packed: String = inner.chars().filter(|it| !it.is_whitespace()).collect();
-    decode_block(&packed).map_err(|_| "it is not base64 throughout".to_owned())
+    decode_block(&packed).map_err(|_| "it is not valid base64".to_owned())
 }
 
 #[cfg(test)]

@@ -32,9 +32,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Content, Fault> {
     }
     match length(bytes) {
         Some(length) if length > bytes.len() => {
-            Err(Fault::Damaged(format!("it should have {length} bytes and has {}", bytes.len())))
+            Err(Fault::Damaged(format!("it should have {length} bytes, but has {}", bytes.len())))
         }
-        Some(_) => Err(Fault::Damaged("it is DER, and none of what is expected here".to_owned())),
+        Some(_) => Err(Fault::Damaged("it is DER, but not of an expected type".to_owned())),
         None => Err(Fault::NotRecognised),
     }
 }

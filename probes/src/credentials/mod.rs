@@ -29,7 +29,7 @@ impl Found {
         }
         let place = rest.iter().position(is_its)? + 2;
         let summary = format!(
-            "certificate {place} of the file is the one that our key belongs to; the first one is taken for ours, and must be it"
+            "our key belongs to certificate {place} of the file, but programs use the first certificate as ours"
         );
         Some((Order::AnotherFirst, Some(summary)))
     }

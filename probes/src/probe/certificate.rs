@@ -35,7 +35,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let Some(nickname) = walk.target().nickname().map(|nickname| nickname.value.as_str()) else {
         let mut notes = notes.with(State::NotWanted).with(Chain::None);
         nss_db::with_key(walk).iter().for_each(|name| notes.put(fact::OUR_CERTIFICATE_AT_HAND.text(name)));
-        return notes.pass("no nickname was given: the check goes on without a client certificate");
+        return notes.pass("no nickname was given: the check continues without a client certificate");
     };
     let locked = walk.finding(Layer::Password).is_some_and(|password| password.status == Status::Fail);
     if let Some(token) = walk.token().filter(|_| locked) {
@@ -81,7 +81,7 @@ fn judge(
         bad => bad,
     };
     if walk.target().serves {
-        let own = own.unwrap_or_else(|| (State::Good, format!("\"{nickname}\" is in date and for a server")));
+        let own = own.unwrap_or_else(|| (State::Good, format!("\"{nickname}\" is valid at this time and allows use as a server")));
         let expired = derive::first_expired(&issuers, now.unix_timestamp()).and_then(|place| chain.get(place + 1));
         let trouble = match expired {
             Some(ca) => {
@@ -148,17 +148,17 @@ fn by_dates(
         State::Expired => format!("\"{nickname}\" expired on {}", stamp(end)),
         State::NotYetValidByClock if is_early => {
             format!(
-                "\"{nickname}\" is valid only from {start} on, the clock says {now}, before NSS itself was installed"
+                "\"{nickname}\" becomes valid at {start}; the clock says {now}, a time before NSS was installed"
             )
         }
         State::NotYetValidByClock => {
-            format!("\"{nickname}\" and its CA are both valid only from {start} on, the clock says {now}")
+            format!("\"{nickname}\" and its CA both become valid at {start}; the clock says {now}")
         }
         State::BeginsSoon => format!(
-            "\"{nickname}\" is valid only from {start} on, the clock says {now}: NSS takes it a day early, others do not; \
-             this clock may be behind"
+            "\"{nickname}\" becomes valid at {start}; the clock says {now}. NSS accepts it one day early, other libraries \
+             do not; this clock may be slow"
         ),
-        _ => format!("\"{nickname}\" is valid only from {start} on, the clock says {now}"),
+        _ => format!("\"{nickname}\" becomes valid at {start}; the clock says {now}"),
     };
     Some((state, summary))
 }
@@ -212,7 +212,7 @@ fn does_not_hold(nickname: &str, chain: &[Certificate], objections: &[ChainError
             _ => return None,
         };
         let (name, subject) = (&objection.error.name, &objection.subject);
-        let summary = format!("the chain of \"{nickname}\" does not hold: NSS says {name} to {subject}");
+        let summary = format!("the chain of \"{nickname}\" is invalid: NSS reports {name} for {subject}");
         Some(Above { state, summary, ca: None })
     })
 }
@@ -231,7 +231,7 @@ fn by_use(
     let wrong = matches!(trouble, Some((State::WrongUsage, _)));
     let as_a_server = || usage_trouble(nickname, certificate, chain, &certificate.verify(Usage::SslServer));
     if assumed && wrong && as_a_server().is_none() {
-        let summary = format!("\"{nickname}\" allows a server only: a peer that asks for a certificate refuses it");
+        let summary = format!("\"{nickname}\" allows use only as a server: a peer that requests a client certificate rejects it");
         return Some((State::ForServersOnly, summary));
     }
     trouble
@@ -257,17 +257,17 @@ fn usage_trouble(
     let own = |code: ErrorCode| objections.iter().any(|it| it.depth == 0 && it.error.code == code);
     if own(ErrorCode::SEC_ERROR_INADEQUATE_CERT_TYPE) || own(ErrorCode::SEC_ERROR_INADEQUATE_KEY_USAGE) {
         let what = if own(ErrorCode::SEC_ERROR_INADEQUATE_KEY_USAGE) { "key usage" } else { "extended key usage" };
-        return Some((State::WrongUsage, format!("the {what} of \"{nickname}\" does not allow what this role does")));
+        return Some((State::WrongUsage, format!("the {what} of \"{nickname}\" does not allow this role")));
     }
     if own(ErrorCode::SEC_ERROR_CERT_SIGNATURE_ALGORITHM_DISABLED) && !has_namesake(chain) {
-        let summary = format!("\"{nickname}\" is signed with an algorithm that NSS's policy refuses");
+        let summary = format!("\"{nickname}\" has a signature with an algorithm that NSS's policy rejects");
         return Some((State::Weak, summary));
     }
     // Only RSA and DH keys have a least size in the policy; every EC curve NSS knows is longer than 127 bits.
     let (bits, least) = (certificate.key_bits(), library::policy_limits().rsa_min?);
     let too_small = bits >= 256 * 2 && i64::from(bits) < i64::from(least);
     too_small.then(|| {
-        let summary = format!("the key of \"{nickname}\" has {bits} bits, NSS's policy wants at least {least}");
+        let summary = format!("the key of \"{nickname}\" has {bits} bits, but NSS's policy requires at least {least}");
         (State::Weak, summary)
     })
 }

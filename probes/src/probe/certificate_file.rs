@@ -27,13 +27,13 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let Some(own) = found.chain.first() else {
         if walk.target().has_certificate() {
             notes.put(State::NotFound);
-            return notes.fail(signal::CERTIFICATE_UNUSABLE, "the file that was given has no certificate");
+            return notes.fail(signal::CERTIFICATE_UNUSABLE, "the named file has no certificate");
         }
         notes.put(State::NotWanted);
-        return notes.pass("no certificate was given: the check goes on without a client certificate");
+        return notes.pass("no certificate was given: the check continues without a client certificate");
     };
     let ders: Vec<Vec<u8>> = found.chain.iter().filter_map(|it| it.to_der().ok()).collect();
-    let Some(der) = ders.first().cloned() else { return notes.skip("our certificate cannot be written down") };
+    let Some(der) = ders.first().cloned() else { return notes.skip("our certificate cannot be encoded") };
     notes.put(fact::OUR_CERTIFICATE_SUBJECT.text(x509::subject(&der)));
     notes.put(
         fact::OUR_CERTIFICATE_CHAIN.text(ders.iter().map(|der| x509::subject(der)).collect::<Vec<_>>().join(" <- ")),
@@ -85,7 +85,7 @@ fn too_weak(own: &X509, chain: &[X509], notes: &mut Notes) -> Option<String> {
     let mut facts = Facts::default();
     Policy::of_openssl(level, None).facts(&mut facts);
     notes.extend(facts);
-    Some(format!("OpenSSL does not take our certificate at security level {level}: {}", error.name))
+    Some(format!("OpenSSL rejects our certificate at security level {level}: {}", error.name))
 }
 
 /// Whether our certificate comes from a CA that is trusted here: nobody needs that, and a peer most often trusts the same.
@@ -122,10 +122,10 @@ fn judge(role: Role, der: &[u8], issuers: &[Option<Validity>], notes: &mut Notes
         _ if role == Role::Bridge => (State::Good, format!("{} is in date", x509::subject(der))),
         x509::ClientUsage::Fit => (State::Good, format!("{} is in date", x509::subject(der))),
         x509::ClientUsage::ServersOnly => {
-            (State::ForServersOnly, "our certificate is for servers only: a peer may refuse it for a client".to_owned())
+            (State::ForServersOnly, "our certificate allows use only as a server: a peer may reject it for a client".to_owned())
         }
         x509::ClientUsage::Unfit(what) => {
-            (State::WrongUsage, format!("our certificate is not for a TLS client: {what}"))
+            (State::WrongUsage, format!("our certificate does not allow use as a TLS client: {what}"))
         }
     }
 }
@@ -141,6 +141,6 @@ fn by_dates(der: &[u8], issuers: &[Option<Validity>], notes: &mut Notes) -> Opti
     notes.put(fact::OUR_CERTIFICATE_VALID.text(format!("{from} to {until} ({days} days left)")));
     match derive::dates(validity, issuers, now.unix_timestamp(), ClockState::Plausible)? {
         State::Expired => Some((State::Expired, format!("our certificate expired on {until}"))),
-        state => Some((state, format!("our certificate is valid only from {from} on, the clock says {}", now.date()))),
+        state => Some((state, format!("our certificate becomes valid at {from}; the clock says {}", now.date()))),
     }
 }

@@ -78,13 +78,13 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         Some((shown, summary)) => notes.fail(shown, summary),
         None if is_exposed => {
             let path = files.key.or(files.certificate).map(|path| path.value.display().to_string());
-            let summary = format!("every user of this host may read the key in {}", path.unwrap_or_default());
+            let summary = format!("every user of this host can read the key in {}", path.unwrap_or_default());
             notes.warn(signal::CREDENTIALS_REMARK, summary)
         }
         None => notes.pass(match (&files.certificate, has_authorities) {
-            (None, _) => "no certificate of ours is used",
-            (Some(_), false) => "certificate and key are there; the CAs are those of this system",
-            (Some(_), true) => "certificate, key and trusted CAs are there",
+            (None, _) => "no client certificate is used",
+            (Some(_), false) => "certificate and key are readable; the CAs are those of this system",
+            (Some(_), true) => "certificate, key and trusted CAs are readable",
         }),
     }
 }
@@ -170,7 +170,7 @@ fn certificate(files: &Files, found: &mut Found, notes: &mut Notes) -> Option<St
     }
     let (state, what) = match (is_key, is_request, is_ssh) {
         (true, ..) => (Certificate::WithoutCertificate, "has a private key but no certificate"),
-        (_, true, _) => (Certificate::Request, "is a request for a certificate, not the certificate"),
+        (_, true, _) => (Certificate::Request, "is a certificate request, not a certificate"),
         (.., true) => (Certificate::SshKey, "is an SSH key, not a certificate"),
         _ => (Certificate::WithoutCertificate, "has no certificate"),
     };
@@ -189,7 +189,7 @@ fn key(files: &Files, found: &mut Found, notes: &mut Notes) -> Option<String> {
         return None;
     };
     let shown = path.value.display();
-    let words = Words { ssh: "is a key in SSH's own format", other: "is neither PEM nor DER" };
+    let words = Words { ssh: "is a key in SSH format", other: "is neither PEM nor DER" };
     let blocks = match read(&path.value, &words) {
         Ok(Content::Blocks(blocks)) => blocks,
         Ok(Content::Pkcs12(_)) => {
@@ -222,9 +222,9 @@ fn key(files: &Files, found: &mut Found, notes: &mut Notes) -> Option<String> {
         return None;
     }
     let (state, what) = match (is_ssh, is_public, is_certificate) {
-        (true, ..) => (KeyState::SshKey, "is a key in SSH's own format"),
+        (true, ..) => (KeyState::SshKey, "is a key in SSH format"),
         (_, _, true) => (KeyState::WithoutKey, "has a certificate but no private key"),
-        (_, true, _) => (KeyState::PublicKey, "has a public key, but no private one"),
+        (_, true, _) => (KeyState::PublicKey, "has a public key, but no private key"),
         _ => (KeyState::WithoutKey, "has no private key"),
     };
     notes.put(state);

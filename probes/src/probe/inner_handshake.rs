@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
     let (Some(mut inner), Some(passage)) = (walk.inner.take(), &walk.passage) else {
-        return notes.skip("there is no inner session");
+        return notes.skip("no inner session exists");
     };
     let host = walk.target().server.as_ref().map(|server| server.value.clone()).unwrap_or_default();
     passage.set_deadline(walk.deadline);

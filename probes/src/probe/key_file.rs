@@ -29,13 +29,13 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     };
     let Some(Key::Open(key)) = walk.files.as_ref().and_then(|files| files.key.as_ref()) else {
         notes.put(PrivateKeyState::Missing);
-        let summary = "no private key was given, and the file of the certificate has none";
+        let summary = "no private key was given, and the certificate file has none";
         return notes.fail(signal::KEY_UNUSABLE, summary);
     };
     notes.put(fact::PRIVATE_KEY_KIND.text(format!("{}, {} bits", kind(key.id()), key.bits())));
     if !own.public_key().is_ok_and(|public| public.public_eq(key)) {
         notes.put(PrivateKeyState::Mismatch);
-        return notes.fail(signal::KEY_UNUSABLE, "the private key is not the one of our certificate");
+        return notes.fail(signal::KEY_UNUSABLE, "the private key does not belong to our certificate");
     }
     let proof = proves(key, own);
     let by_nss = match (walk.target().engine(), walk.identity()) {
@@ -46,7 +46,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         (Ok(true), Err(error)) => {
             let is_usual = matches!(key.id(), Id::RSA | Id::RSA_PSS | Id::EC);
             notes.put(if is_usual { PrivateKeyState::CannotSign } else { PrivateKeyState::KindUnknownToNss });
-            let summary = format!("NSS on this host does not take the {} key", kind(key.id()));
+            let summary = format!("NSS on this host rejects the {} key", kind(key.id()));
             notes.fail(signal::KEY_UNUSABLE, summary).error(error_info::of_session(&error))
         }
         (Ok(true), Ok(())) => {

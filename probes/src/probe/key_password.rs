@@ -73,7 +73,7 @@ fn unlock(
         Ok(key) => {
             notes.put(State::Right);
             found.key = Some(Key::Open(key));
-            let summary = format!("the password from {source} opens the private key");
+            let summary = format!("the password from {source} decrypts the private key");
             let Some((order, trouble)) = found.order() else { return notes.pass(summary) };
             notes.put(order);
             match trouble {
@@ -90,7 +90,7 @@ fn unlock(
         Err(_) => {
             notes.put(State::Wrong);
             found.key = Some(Key::Locked(bytes));
-            notes.fail(signal::CREDENTIALS_LOCKED, format!("the password from {source} does not open the private key"))
+            notes.fail(signal::CREDENTIALS_LOCKED, format!("the password from {source} does not decrypt the private key"))
         }
     }
 }
@@ -126,17 +126,17 @@ fn unpack(found: &mut Found, packed: &[u8], secret: Option<&Vec<u8>>, source: &s
             return refused(&errors, summary, notes);
         }
         Err(errors) if is_without_code(&errors) => {
-            let summary = "the PKCS#12 file has no MAC, which shows whether a password is right, and this OpenSSL reads no file without one";
+            let summary = "the PKCS#12 file has no MAC to check the password with, and this OpenSSL cannot read a file without a MAC";
             return refused(&errors, summary, notes);
         }
         Err(_) if secret.is_none() => {
             notes.put(State::NoneGiven);
-            let summary = "the PKCS#12 file has a password, and none was given";
+            let summary = "the PKCS#12 file has a password, but none was given";
             return notes.fail(signal::CREDENTIALS_LOCKED, summary);
         }
         Err(_) => {
             notes.put(State::Wrong);
-            let summary = format!("the password from {source} does not open the PKCS#12 file");
+            let summary = format!("the password from {source} does not decrypt the PKCS#12 file");
             return notes.fail(signal::CREDENTIALS_LOCKED, summary);
         }
     };
@@ -151,5 +151,5 @@ fn unpack(found: &mut Found, packed: &[u8], secret: Option<&Vec<u8>>, source: &s
         let summary = "the PKCS#12 file has no certificate";
         return notes.fail_of(Layer::Credentials, signal::CREDENTIALS_UNUSABLE, summary);
     }
-    notes.pass("the PKCS#12 file opens")
+    notes.pass("the PKCS#12 file is readable")
 }

@@ -32,7 +32,7 @@ use crate::walk::{Opened, Probe, Walk};
 pub const PROBE: Probe = Probe { layer: Layer::NssDb, needs: &[Layer::Config], run };
 
 const HALF_UPGRADED_MEANS: &str =
-    "cert9.db and key4.db were created beside cert8.db and key3.db and wait for a login with write access to be filled";
+    "cert9.db and key4.db were created beside cert8.db and key3.db, and stay empty until a login with write access";
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
@@ -52,7 +52,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     }
     let own_module_only = match modules.changeable().filter(|_| !load) {
         Some(why) => {
-            notes.put(fact::DB_MODULES.text(format!("left out, because {why}")));
+            notes.put(fact::DB_MODULES.text(format!("not loaded, because {why}")));
             true
         }
         None => false,
@@ -70,7 +70,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             argument
         }
         Err(error) => {
-            let summary = format!("the database is in WAL mode, which NSS is given a copy of: {error}");
+            let summary = format!("the database is in WAL mode, so NSS needs a copy: {error}");
             let outcome = unusable(notes, uncopied(&error), summary);
             return match error.source() {
                 Some(source) => outcome.error(source),
@@ -129,7 +129,7 @@ fn directory_trouble(look: &Look, notes: &mut Notes) -> Option<Outcome> {
                 return fail(notes, DbState::OlderThanLegacy, summary);
             }
             let none = !look.inventory.has_any(Format::Sql) && !look.inventory.has_any(Format::Dbm);
-            none.then(|| fail(notes, DbState::NoDatabase, format!("there is no NSS database in {path}")))?
+            none.then(|| fail(notes, DbState::NoDatabase, format!("{path} contains no NSS database")))?
         }
     }
 }
@@ -140,7 +140,7 @@ fn refused(look: &Look, error: &NssError, mut notes: Notes) -> Outcome {
     let path = look.directory.display();
     let legacy = look.inventory.has_usable(Format::Dbm);
     if look.prefix == TypePrefix::MultiAccess {
-        let summary = "multiaccess: needs a database library of its own, which this NSS does not find";
+        let summary = "multiaccess: needs a separate database library, which this NSS does not find";
         return unusable(notes, DbState::Multiaccess, summary);
     }
     if !look.inventory.has_any(asked) && look.inventory.has_any(look.other()) {
@@ -149,7 +149,7 @@ fn refused(look: &Look, error: &NssError, mut notes: Notes) -> Outcome {
             (Format::Sql, true) if legacy_refused(look, error, Format::Dbm) => legacy_unsupported(look, notes),
             (Format::Sql, true) => unread(look, Format::Dbm, error, notes),
             _ => {
-                let summary = format!("NSS was told to open {asked}: files, and {path} holds {}: files", look.other());
+                let summary = format!("NSS should open {asked}: files, but {path} contains {}: files", look.other());
                 type_mismatch(look, notes, summary)
             }
         };
@@ -202,13 +202,13 @@ fn unread(look: &Look, format: Format, error: &NssError, mut notes: Notes) -> Ou
                 notes.put(fact::DB_DAMAGE.text(problem));
             }
             if database.partial {
-                let summary = format!("the {format}: files in {path} can only be read in part");
+                let summary = format!("the {format}: files in {path} can be read only in part");
                 return unusable(notes, DbState::PartlyDamaged, summary);
             }
             let found = database.certificates.len();
             notes.put(fact::DB_SECOND_OPINION.text(format!("read without NSS: {found} certificates")));
             let summary =
-                format!("NSS refuses the database in {path} ({}), although its files can be read", error.name);
+                format!("NSS rejects the database in {path} ({}), although its files are readable", error.name);
             unusable(notes, DbState::RefusedThoughReadable, summary)
         }
         Err(trouble) => {
@@ -239,7 +239,7 @@ fn uncopied(error: &Trouble) -> DbState {
 fn legacy_unsupported(look: &Look, mut notes: Notes) -> Outcome {
     notes.put(
         fact::DB_LEGACY_LIBRARY
-            .text(legacy_library().map_or("libnssdbm3.so is not there".to_owned(), |path| path.display().to_string())),
+            .text(legacy_library().map_or("libnssdbm3.so is not installed".to_owned(), |path| path.display().to_string())),
     );
     let summary = format!("{} holds cert8.db and key3.db, which this NSS cannot open", look.directory.display());
     unusable(notes, DbState::LegacyUnsupported, summary)
@@ -254,12 +254,12 @@ fn type_mismatch(look: &Look, notes: Notes, summary: String) -> Outcome {
     let outcome = unusable(notes, state, summary);
     if from_environment {
         return outcome.remedy(
-            "Take NSS_DEFAULT_DB_TYPE out of the client's environment",
+            "Remove NSS_DEFAULT_DB_TYPE from the client's environment",
             Some("unset NSS_DEFAULT_DB_TYPE".to_owned()),
         );
     }
     let argument = shell::quote(&format!("{}:{}", look.other(), look.directory.display()));
-    outcome.remedy(format!("Name the database as {argument}"), None)
+    outcome.remedy(format!("Configure the database as {argument}"), None)
 }
 
 /// NSS opened something. Is it what was meant?
@@ -400,7 +400,7 @@ pub(crate) fn other_format_has(walk: &Walk<'_>, nickname: &str) -> Option<String
 pub(crate) fn index_remedy(file: &str, outcome: Outcome) -> Outcome {
     match file {
         "cert9.db" | "key4.db" => outcome.remedy(
-            format!("On a copy of the directory, let SQLite build the indexes of {file} anew, and diagnose the copy"),
+            format!("On a copy of the directory, let SQLite rebuild the indexes of {file}, and diagnose the copy"),
             Some(format!("sqlite3 COPY/{file} REINDEX")),
         ),
         _ => outcome,

@@ -48,13 +48,13 @@ const AWAITING: &str = "wait for the peer to accept our certificate";
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
     let Some((stream, round_trip)) = walk.connection.take() else {
-        return notes.skip("there is no connection to speak TLS on");
+        return notes.skip("no connection for TLS exists");
     };
     if walk.opened.is_none() && walk.files.is_none() {
-        return notes.skip("there is neither a database nor files to speak TLS with");
+        return notes.skip("neither a database nor files are configured to speak TLS with");
     }
     if walk.client_auth().is_none() && walk.identity().is_none() && walk.target().has_certificate() {
-        return notes.skip("there is no certificate or no key to speak TLS with");
+        return notes.skip("no certificate or no key for TLS is available");
     }
     let (our_cas, signer, not_named) = (walk.our_cas(), walk.signer(), walk.not_named());
     let addresses = undoubted_addresses(walk);
@@ -154,23 +154,23 @@ fn begin_tls(
     let (state, shown, summary) = match trouble {
         Trouble::Refused(answer) => {
             notes.put(fact::STARTTLS_ANSWER.text(&answer));
-            let summary = format!("the peer does not begin TLS; asked for it by {protocol}, it says: {answer}");
+            let summary = format!("the peer does not start TLS; its answer to the {protocol} request: {answer}");
             (fact::StarttlsState::Refused, signal::STARTTLS_REFUSED, summary)
         }
         Trouble::Unexpected(answer) => {
             notes.put(fact::STARTTLS_ANSWER.text(&answer));
-            let summary = format!("the peer does not speak {protocol}; it says: {answer}");
+            let summary = format!("the peer does not speak {protocol}; its answer: {answer}");
             (fact::StarttlsState::Unexpected, signal::STARTTLS_REFUSED, summary)
         }
         Trouble::Silent => {
             let summary =
-                format!("the peer took the connection, and nothing came of the request for TLS by {protocol}");
+                format!("the peer accepted the connection, but did not answer the {protocol} request to start TLS");
             (fact::StarttlsState::Silent, signal::STARTTLS_REFUSED, summary)
         }
         Trouble::Ended(error) => {
             let is_reset = error.kind() == ErrorKind::ConnectionReset;
             let how = if is_reset { "reset" } else { "closed" };
-            let summary = format!("the peer {how} the connection when it was asked for TLS by {protocol}");
+            let summary = format!("the peer {how} the connection after the {protocol} request to start TLS");
             (fact::StarttlsState::Ended, signal::STARTTLS_REFUSED, summary)
         }
     };

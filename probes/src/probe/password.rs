@@ -60,7 +60,7 @@ fn unlock(
     }
     if !slot.needs_login() {
         if given.is_some_and(|given| !given.expose().is_empty()) {
-            notes.put(fact::PASSWORD_GIVEN_FOR_NOTHING.text("not needed, the key database has the empty password"));
+            notes.put(fact::PASSWORD_GIVEN_FOR_NOTHING.text("not needed, because the key database has the empty password"));
         }
         notes.put(State::NotNeeded);
         return notes.pass(match walk.token() {
@@ -72,7 +72,7 @@ fn unlock(
     // without a login (measured on 3.87.1).
     if walk.target().nickname().is_none() && !slot.is_fips() && given.is_none_or(|given| given.expose().is_empty()) {
         notes.put(State::NotNeeded);
-        return notes.pass("no nickname was given, so no key is used and nobody needs the password");
+        return notes.pass("no nickname was given, so no key is used and no password is needed");
     }
     let Some(given) = given else {
         let summary = format!("{} needs a password and none was given", opened(walk, &token));
@@ -92,7 +92,7 @@ fn unlock(
     // A slot that is logged in to already asks nobody: the password is the one that it was logged in with.
     let asked = asked_before.take().filter(|_| asked.times == 0).unwrap_or(asked);
     notes.put(fact::PASSWORD_CALLBACK_CALLS.text(format!(
-        "called {}, {} of these after a wrong answer",
+        "called {}, {} of these after a wrong password",
         times(asked.times.into()),
         asked.retries
     )));
@@ -106,7 +106,7 @@ fn unlock(
         Login::Wrong => wrong(walk, given, &token, source, notes),
         Login::NotGiven => {
             // An answer was at hand, so NSS asked in a way that never reached it.
-            let summary = "NSS asked for the password and did not take the answer";
+            let summary = "NSS asked for the password, but did not use the answer";
             refused(notes, State::NotTaken, summary)
         }
         Login::Failed(error) => {
@@ -143,15 +143,15 @@ fn taken(given: &Password, token: &str) -> Reading {
 
 /// Another token compared the PIN, and nothing else can: every further try may be the one that locks it.
 fn wrong_pin(given: &Password, token: &str, source: &PasswordSource, mut notes: Notes) -> Outcome {
-    notes.put(fact::PASSWORD_NSS_SAYS.text("tried the password and the token refused it (PK11_Authenticate gave -2)"));
-    let summary = format!("the password from {source} is not the one of the token \"{token}\"");
+    notes.put(fact::PASSWORD_NSS_SAYS.text("tried the password, but the token rejected it (PK11_Authenticate returned -2)"));
+    let summary = format!("the password from {source} does not unlock the token \"{token}\"");
     let has_line = given.form != PasswordForm::File || password_file::names(given.expose(), token);
     if has_line {
         return refused(notes, State::WrongForToken, summary);
     }
     let summary = format!("{summary}; no line of the file begins with \"{token}:\", so NSS takes its last line");
     let remedy = format!(
-        "Write a line {} into the password file, with the password of that token",
+        "Add a line {} to the password file, with the password of that token",
         shell::quote(&format!("{token}:PASSWORD"))
     );
     refused(notes, State::WrongForToken, summary).remedy(remedy, None)
@@ -159,7 +159,7 @@ fn wrong_pin(given: &Password, token: &str, source: &PasswordSource, mut notes: 
 
 /// NSS tried the password and it does not fit. Why not?
 fn wrong(walk: &Walk<'_>, given: &Password, token: &str, source: &PasswordSource, mut notes: Notes) -> Outcome {
-    notes.put(fact::PASSWORD_NSS_SAYS.text("tried the password and refused it (PK11_Authenticate gave -2)"));
+    notes.put(fact::PASSWORD_NSS_SAYS.text("tried the password, and rejected it (PK11_Authenticate returned -2)"));
     let native = nss_db::open_natively(walk);
     if let Some(database) = &native
         && let PasswordState::Set { salt_length, .. } = &database.password
@@ -177,8 +177,8 @@ fn wrong(walk: &Walk<'_>, given: &Password, token: &str, source: &PasswordSource
     let compared = first == Some(PasswordCheck::Wrong);
     if first == Some(PasswordCheck::Right) {
         // The independent reading of the files and NSS disagree: nobody must change a password for that.
-        let summary = "NSS refuses the password, but the key database on disk accepts it";
-        let opinion = "the password fits the check value in the key database";
+        let summary = "NSS rejects the password, but it matches the key database on disk";
+        let opinion = "the password matches the check value in the key database";
         notes.put(fact::PASSWORD_SECOND_OPINION.text(opinion));
         return refused(notes, State::FitsOnDisk, summary);
     }
@@ -192,7 +192,7 @@ fn wrong(walk: &Walk<'_>, given: &Password, token: &str, source: &PasswordSource
             notes.put(fact::PASSWORD_REPAIR.text(repair.describe()));
             let summary = format!("the password is in {}, but {}", path.display(), repair.describe());
             refused(notes, State::Repairable, summary).remedy(
-                "Write the password alone on the last line of the file, without a byte order mark, blanks or quotes",
+                "Write only the password on the last line of the file, without a byte order mark, blanks or quotation marks",
                 fix_command(repair, &path.display().to_string()),
             )
         }
@@ -203,15 +203,15 @@ fn wrong(walk: &Walk<'_>, given: &Password, token: &str, source: &PasswordSource
         }
         (None, _) => {
             if given.form == PasswordForm::File && given.expose().len() >= READ_AT_MOST {
-                let size = "NSS reads the first 4096 bytes of a password file, and it is longer than that";
+                let size = "the password file is longer than 4096 bytes, and NSS reads only the first 4096";
                 notes.put(fact::PASSWORD_FILE_SIZE.text(size));
             }
-            let summary = format!("the password from {source} is not the one of this key database");
+            let summary = format!("the password from {source} does not unlock this key database");
             if !compared {
                 return refused(notes, State::WrongUnchecked, summary);
             }
             let tried =
-                "tried byte order mark, blanks, quotes, other lines, token names and character sets: none is right";
+                "tried byte order mark, blanks, quotation marks, other lines, token names and character sets: none gives the right password";
             notes.put(fact::PASSWORD_REPAIRS_TRIED.text(tried));
             refused(notes, State::Wrong, summary)
         }
@@ -225,7 +225,7 @@ fn salt_too_new(database: &Database, given: &Password, token: &str, mut notes: N
     };
     let opinion = if right { "the password is right" } else { "no reading of the file gives the right password" };
     notes.put(fact::PASSWORD_SECOND_OPINION.text(opinion));
-    let summary = "the password was set by NSS 3.118 or later, and this NSS cannot check it";
+    let summary = "NSS 3.118 or later set the password, and this NSS cannot check it";
     refused(notes, if right { State::SaltTooNew } else { State::SaltTooNewUnverified }, summary)
 }
 

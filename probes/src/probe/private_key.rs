@@ -33,7 +33,7 @@ fn unknown_kind(walk: &Walk<'_>, nickname: &str, der: &[u8], notes: &mut Notes) 
     notes.put(PrivateKeyState::KindUnknownToNss);
     let (major, minor) = kind.since;
     let summary = format!(
-        "the key of \"{nickname}\" is {}, which this NSS ({}) is too old for: NSS knows it since {major}.{minor}",
+        "the key of \"{nickname}\" is {}, which this NSS ({}) does not support; NSS supports it since {major}.{minor}",
         kind.name,
         library::nss_version()
     );
@@ -53,7 +53,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         return notes.pass("no client certificate is used, so no key is needed");
     };
     let Some(certificate) = walk.own.as_ref().map(|own| &own.certificate) else {
-        return notes.fail(signal::KEY_UNUSABLE, "there is no certificate to look a key up for");
+        return notes.fail(signal::KEY_UNUSABLE, "no certificate was found whose key could be looked up");
     };
     // Before it is looked for: NSS finds a key of no kind.
     if let Some(outcome) = unknown_kind(walk, nickname, &certificate.der(), &mut notes) {
@@ -97,17 +97,17 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         Ok(true) => {
             notes.put(fact::PRIVATE_KEY_CHALLENGE.text("signed with the private key, verified with the certificate"));
             notes.put(PrivateKeyState::Signs);
-            notes.pass(format!("the {kind} key of \"{nickname}\" is there and signs"))
+            notes.pass(format!("the {kind} key of \"{nickname}\" can sign"))
         }
         Ok(false) => {
-            let summary = format!("the private key that NSS finds for \"{nickname}\" is not the certificate's own");
-            let challenge = "signed with the private key, not verified with the certificate";
+            let summary = format!("the private key that NSS finds for \"{nickname}\" does not belong to the certificate");
+            let challenge = "signed with the private key, but the signature does not verify with the certificate";
             notes.put(fact::PRIVATE_KEY_CHALLENGE.text(challenge));
             notes.put(PrivateKeyState::Mismatch);
             notes.fail(signal::KEY_UNUSABLE, summary)
         }
         Err(error) => {
-            let summary = format!("the private key of \"{nickname}\" is there and cannot sign: {}", error.name);
+            let summary = format!("the private key of \"{nickname}\" exists, but cannot sign: {}", error.name);
             notes.put(PrivateKeyState::CannotSign);
             notes.fail(signal::KEY_UNUSABLE, summary).error(error_info::of(&error))
         }

@@ -15,6 +15,6 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             walk.passage = Some(passage);
             outcome
         }
-        _ => Notes::default().skip("there is no inner session"),
+        _ => Notes::default().skip("no inner session exists"),
     }
 }

@@ -61,13 +61,13 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             notes.fail(signal::NAME_NOT_FOUND, format!("{host} has no {kind}"))
         }
         Err(Trouble::NoAnswer) => {
-            let summary = format!("the resolver gave no answer for {host} before the deadline");
+            let summary = format!("the resolver did not answer for {host} before the deadline");
             notes.put(NameState::NoAnswer);
             notes.fail(signal::NAME_TRY_AGAIN, summary)
         }
         Err(Trouble::NoThread(error)) => {
             notes.put(resources::missing(&error).unwrap_or(HostShortOf::Processes));
-            notes.fail(signal::HOST_RESOURCES, format!("no thread could be started to look {host} up: {error}"))
+            notes.fail(signal::HOST_RESOURCES, format!("cannot start a thread to look up {host}: {error}"))
         }
         Err(Trouble::Refused(error)) => {
             let text = error.to_string();

@@ -69,11 +69,11 @@ pub(crate) fn of_files(
     let subject = ders.first().map(|der| x509::subject(der)).unwrap_or_default();
     let usage = || {
         let trouble = x509::server_trouble(ders.first()?)?;
-        Some((State::WrongUsage, format!("our certificate is not for a TLS server: {trouble}")))
+        Some((State::WrongUsage, format!("our certificate does not allow use as a TLS server: {trouble}")))
     };
     let weak = || {
         let error = refusal(found.chain.first()?)?;
-        Some((State::Weak, format!("OpenSSL on this host does not take our certificate: {error}")))
+        Some((State::Weak, format!("OpenSSL on this host rejects our certificate: {error}")))
     };
     let own = dated.or_else(usage).or_else(weak);
     let own = own.unwrap_or_else(|| (State::Good, format!("{subject} is in date and for a server")));
@@ -128,7 +128,7 @@ fn name(target: &Target, own: Option<&Vec<u8>>, notes: &mut Notes) -> Option<Tro
         return None;
     }
     notes.put(Name::NotCovered);
-    let summary = format!("our certificate is not for {wanted}: its names are {shown}");
+    let summary = format!("our certificate does not contain {wanted}: its names are {shown}");
     Some((signal::SERVER_CERTIFICATE_UNFIT, summary))
 }
 
@@ -152,13 +152,13 @@ fn sent(ders: &[Vec<u8>], known: &[Vec<u8>], notes: &mut Notes) -> Option<Troubl
         Sent::Whole | Sent::SelfSigned => None,
         Sent::LacksIntermediate => {
             notes.put(fact::SENT_CHAIN_TROUBLE.text(&issuer));
-            let summary = format!("clients are not sent {issuer}, an intermediate CA that they need");
+            let summary = format!("this server does not send {issuer}, an intermediate CA that clients need");
             Some((signal::SERVER_CERTIFICATE_UNFIT, summary))
         }
         Sent::EndsUnknown => {
             notes.put(fact::SENT_CHAIN_TROUBLE.text(&issuer));
             let summary = format!(
-                "the chain that clients are sent ends below {issuer}, which is not known here: if it is no root, it has to be sent"
+                "the chain that this server sends ends below {issuer}, which is unknown here: unless it is a root, the server must send it"
             );
             Some((signal::CERTIFICATE_REMARK, summary))
         }
@@ -225,12 +225,12 @@ fn clients_of_database(all: &[Certificate], own: Option<&Vec<u8>>, notes: &mut N
     let summary = match untrusted.as_slice() {
         [] => {
             notes.put(Clients::None);
-            "the database has no CA that clients could come from".to_owned()
+            "the database contains no CA for client certificates".to_owned()
         }
         [first, more @ ..] => {
             notes.put(Clients::WithoutTrust);
             let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
-            format!("no CA of the database has T, by which clients are taken: {first}{more}")
+            format!("no CA in the database has the trust flag T, which accepts clients: {first}{more}")
         }
     };
     Some((signal::NO_CLIENT_AUTHORITY, summary))

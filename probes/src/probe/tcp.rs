@@ -93,7 +93,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     notes.put(together);
     // The last of those that decide.
     let Some(failed) = failures.iter().rfind(|failed| failed.what.state() == state) else {
-        return notes.fail(signal::NAME_NOT_FOUND, "there is no address to connect to");
+        return notes.fail(signal::NAME_NOT_FOUND, "no address to connect to is known");
     };
     failed.note(&mut notes);
     let summary = match failures.as_slice() {
@@ -121,7 +121,7 @@ fn refused(refusal: &Refusal, proxy: &Endpoint, peer: &Endpoint, mut notes: Note
     let summary = match refusal.answered {
         ProxyAnswered::Silent => format!("the proxy {proxy} does not answer the request to connect to {peer}"),
         ProxyAnswered::Ended => {
-            format!("the proxy {proxy} ended the connection when it was asked to connect to {peer}")
+            format!("the proxy {proxy} ended the connection after the request to connect to {peer}")
         }
         ProxyAnswered::NotHttp => format!("{proxy} is no HTTP proxy; it says: {}", refusal.said),
         _ => format!("the proxy {proxy} does not connect to {peer}: {}", refusal.said),
@@ -186,7 +186,7 @@ impl Failed {
             }
             (Attempt::Refused, Some(TcpToldBy::Reset)) => return "connection refused, by a reset".to_owned(),
             (Attempt::Refused, _) => "connection refused".to_owned(),
-            (Attempt::Forbidden, Some(TcpToldBy::Kernel)) => format!("this host does not allow it: {error}"),
+            (Attempt::Forbidden, Some(TcpToldBy::Kernel)) => format!("this host does not allow the connection: {error}"),
             (Attempt::Forbidden, _) => format!("not allowed: {error}"),
             (Attempt::Unreachable, Some(TcpToldBy::Kernel)) => format!("this host has no route there: {error}"),
             (Attempt::Unreachable, _) => format!("no route there: {error}"),

@@ -213,7 +213,7 @@ fn taken(channel: &Channel, subject: &str, mut notes: Notes) -> Outcome {
 fn farewell(session: &mut dyn TlsSession) -> String {
     let mut buffer = [0u8; 4096];
     let said = match session.read(&mut buffer) {
-        Ok(0) => "it ended the session".to_owned(),
+        Ok(0) => "the client ended the session".to_owned(),
         Ok(count) => {
             let said = buffer.get(..count).unwrap_or_default();
             let first = said.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -221,13 +221,13 @@ fn farewell(session: &mut dyn TlsSession) -> String {
             let method = first.split(|byte| *byte == b' ').next().unwrap_or_default();
             let method = nssight_wire::escape_bytes(method, 8);
             match is_http(first) && session.write(ANSWER.as_bytes()).is_ok() {
-                true => format!("it sent a request of HTTP ({method}), and was answered"),
-                false => format!("it sent {count} bytes"),
+                true => format!("the client sent an HTTP request ({method}), and got an answer"),
+                false => format!("the client sent {count} bytes"),
             }
         }
         Err(error) => match error.kind {
-            nssight_session::Kind::TimedOut => "it said nothing".to_owned(),
-            _ => format!("it ended the session: {}", error.name),
+            nssight_session::Kind::TimedOut => "the client sent nothing".to_owned(),
+            _ => format!("the client ended the session: {}", error.name),
         },
     };
     // A client that is gone cannot be told.

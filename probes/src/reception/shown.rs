@@ -21,7 +21,7 @@ const NO_SIGNATURE: Code = Code::OpenSsl(118);
 
 /// A session that could not even be set up: nothing of the client's.
 pub(super) fn not_set_up(error: &SessionError, notes: Notes) -> Outcome {
-    let summary = format!("no session could be set up: {}", error.name);
+    let summary = format!("cannot set up a session: {}", error.name);
     notes.fail(signal::SSL_ERROR, summary).error(error_info::of_session(error))
 }
 
@@ -67,14 +67,14 @@ fn foreign(log: &SessionLog, notes: &mut Notes) -> Option<(Signal, String)> {
     notes.put(fact::PEER_FIRST_BYTES.text(&foreign));
     if foreign.after_records > 0 {
         notes.put(fact::PeerProtocol::Misframed);
-        return Some((signal::CLIENT_GARBLED, format!("the client sent something that TLS does not allow: {foreign}")));
+        return Some((signal::CLIENT_GARBLED, format!("the client sent data that TLS does not allow: {foreign}")));
     }
     notes.put(fact::PeerProtocol::Other);
     let what = match is_http(&foreign.head) {
-        true => "HTTP in the clear",
-        false => "bytes that are no TLS record",
+        true => "unencrypted HTTP",
+        false => "bytes that are not a TLS record",
     };
-    Some((signal::CLIENT_NOT_TLS, format!("what connected sent {what}: \"{}\"", foreign.first_bytes)))
+    Some((signal::CLIENT_NOT_TLS, format!("the client sent {what}: \"{}\"", foreign.first_bytes)))
 }
 
 /// We refused the client.
@@ -83,7 +83,7 @@ fn ours(error: &SessionError, facts: &SessionFacts, notes: &mut Notes) -> Option
         notes.put(ClientCertificateState::None);
         return Some((
             signal::CLIENT_CERTIFICATE_ABSENT,
-            "the client was asked for a certificate and sent none".to_owned(),
+            "the client sent no certificate, although the server requested one".to_owned(),
         ));
     }
     let refused = match (error.code, &facts.decision) {
@@ -97,7 +97,7 @@ fn ours(error: &SessionError, facts: &SessionFacts, notes: &mut Notes) -> Option
     };
     Some((
         signal::CLIENT_CERTIFICATE_REFUSED,
-        format!("the client's certificate is refused ({whose}): {}", refused.text),
+        format!("this server rejects the client's certificate ({whose}): {}", refused.text),
     ))
 }
 
@@ -135,7 +135,7 @@ fn ending(error: &SessionError, wire: &Summary, log: &SessionLog, notes: &mut No
     let after = match &wire.last_sent {
         Some(last) => format!("after {last}"),
         None if wire.bytes_sent > 0 => format!("after {} bytes", wire.bytes_sent),
-        None => "and had sent nothing".to_owned(),
+        None => "before it sent anything".to_owned(),
     };
     match error.kind {
         Kind::TimedOut => {
@@ -167,7 +167,7 @@ fn apart(error: &SessionError) -> (Signal, String) {
     }
     let nothing_fits = [signal::NO_COMMON_CIPHER, signal::NO_SIGNATURE_ALGORITHM].contains(&by_itself);
     if nothing_fits || error.code == NO_SIGNATURE {
-        let summary = format!("client and server have nothing in common: {}", error.name);
+        let summary = format!("client and server have no algorithm in common: {}", error.name);
         return (signal::CLIENT_ALGORITHMS_APART, summary);
     }
     let library = if let Code::Nss(_) = error.code { "NSS" } else { "OpenSSL" };

@@ -51,7 +51,7 @@ impl FailedSession<'_> {
     /// A record of the peer did not verify, whatever it carried.
     fn damaged(&self) -> Option<(Signal, String)> {
         let is_damaged = signal_of(self.error) == signal::RECORD_DAMAGED;
-        let summary = || format!("a record that came from {} does not decrypt: {}", self.peer, self.error.name);
+        let summary = || format!("a record from {} does not decrypt: {}", self.peer, self.error.name);
         is_damaged.then(|| (signal::RECORD_DAMAGED, summary()))
     }
 
@@ -73,7 +73,7 @@ impl FailedSession<'_> {
                     let (peer, group, length) = (self.peer, share.group, share.value.len());
                     match state {
                         Some(fact::KeyShareState::WrongLength) => {
-                            format!("the key share of {peer} has {length} bytes, a length that no share of {group} has")
+                            format!("the key share of {peer} has {length} bytes, which is wrong for {group}")
                         }
                         _ => format!("the key share of {peer} yields no shared secret ({group}, {length} bytes)"),
                     }
@@ -96,7 +96,7 @@ impl FailedSession<'_> {
     /// Trouble before or without the peer.
     fn local_step(&self, wire: &Summary) -> Option<(Signal, String)> {
         if self.error.kind == Kind::NoVersions {
-            let summary = "the crypto policy of this host allows none of the TLS versions asked for".to_owned();
+            let summary = "the crypto policy of this host allows none of the requested TLS versions".to_owned();
             return Some((signal::VERSIONS_BLOCKED, summary));
         }
         if self.is(ErrorCode::SSL_ERROR_NO_SUPPORTED_SIGNATURE_ALGORITHM) && wire.bytes_sent == 0 {
@@ -200,7 +200,7 @@ impl FailedSession<'_> {
 
     fn wrong_name(&self) -> String {
         let Some(host) = self.host else {
-            return "the program set no name to compare the peer's certificate with".to_owned();
+            return "the program set no name to compare with the peer's certificate".to_owned();
         };
         let names = self.facts.peer_chain.first().map(|leaf| x509::names(leaf)).unwrap_or_default();
         // RFC 6125, 1.7.2: an address is compared with entries of the kind iPAddress alone.
@@ -280,7 +280,7 @@ impl FailedSession<'_> {
             }
             _ => format!("{peer} fell silent in the middle of the handshake, after {}", last_received(wire)),
         };
-        let vanish = "while smaller ones pass: the path MTU seems to be smaller than both ends assume";
+        let vanish = "but smaller ones are: the path MTU seems to be smaller than both ends assume";
         let summary = match (out.has(TcpFlow::OurLargeLost), out.has(TcpFlow::PeersFirstLost)) {
             (true, _) => format!("{summary}; our large packets are not acknowledged, {vanish}"),
             (_, true) => format!("{summary}; the first packet of its answer is missing, {vanish}"),

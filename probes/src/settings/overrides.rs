@@ -78,11 +78,11 @@ impl Overrides {
         let names_authorities = self.files.authorities.is_some() || self.files.directory.is_some();
         match self.engine {
             Some(Engine::Nss) if self.has_files() && !names_authorities => {
-                Err("NSS trusts only what it is told to: with --engine nss and files, give --cacert or --capath"
+                Err("NSS does not use the system's trusted CAs: with --engine nss and files, give --cacert or --capath"
                     .to_owned())
             }
             Some(Engine::Openssl) if config || self.server.is_some() => {
-                Err("sessions with a bridge and behind it are NSS's: --engine openssl is for a plain peer".to_owned())
+                Err("sessions with a bridge need NSS: use --engine openssl only for a plain peer".to_owned())
             }
             _ => Ok(()),
         }

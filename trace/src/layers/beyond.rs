@@ -130,7 +130,7 @@ impl Story {
             None if outer.outer_chunks == 0 => (
                 Some(fact::ReplyState::None),
                 if outer.log.end == Some(End::Reset) { signal::RESET } else { signal::ENDED },
-                "the session ended before a single byte of a reply",
+                "the session ended before the first byte of a reply",
             ),
             None => (Some(fact::ReplyState::Cut), signal::REPLY_CUT, "the reply ended before it was whole"),
         };

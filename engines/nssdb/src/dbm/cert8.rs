@@ -78,12 +78,12 @@ impl Certificates {
             return Err("the record is shorter than its own header".into());
         };
         if stored_kind != kind {
-            return Err(format!("the record says it is of type {stored_kind}, its key says {kind}"));
+            return Err(format!("the record has type {stored_kind}, but its key has type {kind}"));
         }
         match kind {
             CERTIFICATE => self.certificate(name, fields),
             SUBJECT => {
-                nickname_of_subject(fields).map(drop).ok_or_else(|| "the subject record is cut short".to_owned())
+                nickname_of_subject(fields).map(drop).ok_or_else(|| "the subject record is truncated".to_owned())
             }
             CRL | KEY_REVOCATION => self.crl(fields, kind == KEY_REVOCATION),
             // A nickname record repeats what the subject record says.
@@ -97,18 +97,18 @@ impl Certificates {
     }
 
     fn certificate(&mut self, name: &[u8], mut fields: Fields<'_>) -> Result<(), String> {
-        let short = || "the certificate record is cut short".to_owned();
+        let short = || "the certificate record is truncated".to_owned();
         let mut word = || fields.word().ok_or_else(short);
         let (ssl, email, object_signing) = (word()?, word()?, word()?);
         let (stated, nickname) = (usize::from(word()?), usize::from(word()?));
         let length = unwrap_length(stated, nickname, fields.left())
-            .ok_or("the lengths in the certificate record do not add up")?;
+            .ok_or("the lengths in the certificate record are inconsistent")?;
         let der = fields.take(length).ok_or_else(short)?;
         let nickname = c_string(fields.take(nickname).ok_or_else(short)?);
         let parsed = der::certificate(der).ok_or("the certificate is not valid DER")?;
         let key_fits = name.strip_prefix(parsed.serial).is_some_and(|issuer| issuer == parsed.issuer);
         if !key_fits {
-            return Err("the record stands under the name of another certificate".into());
+            return Err("the record has the key of another certificate".into());
         }
         let cka_id = parsed.public_value.map(|value| crypto::sha1(&[value]).to_vec()).unwrap_or_default();
         self.certificates.push(Certificate {
@@ -146,10 +146,10 @@ impl Certificates {
     }
 
     fn crl(&mut self, mut fields: Fields<'_>, is_krl: bool) -> Result<(), String> {
-        let short = || "the revocation list record is cut short".to_owned();
+        let short = || "the revocation list record is truncated".to_owned();
         let (stated, url) = (fields.length().ok_or_else(short)?, fields.length().ok_or_else(short)?);
         let length = unwrap_length(stated, url, fields.left())
-            .ok_or("the lengths in the revocation list record do not add up")?;
+            .ok_or("the lengths in the revocation list record are inconsistent")?;
         let der = fields.take(length).ok_or_else(short)?;
         let url = c_string(fields.take(url).ok_or_else(short)?);
         self.crls.push(Crl {
@@ -186,7 +186,7 @@ impl Blobs {
         let expected = blob_name(key);
         if name != expected.as_bytes() {
             return Err(format!(
-                "the blob is said to be in file {:?}, where {expected:?} belongs",
+                "the blob is in file {:?} according to the record; expected {expected:?}",
                 String::from_utf8_lossy(name)
             ));
         }
@@ -195,7 +195,7 @@ impl Blobs {
         let (bytes, _) = file::read(&path, limit).map_err(|error| error.to_string())?;
         self.left = self.left.saturating_sub(bytes.len() as u64);
         if bytes.len() != stated as usize {
-            return Err(format!("blob file {} has {} bytes, the record says {stated}", file::name(&path), bytes.len()));
+            return Err(format!("blob file {} has {} bytes, but the record says {stated}", file::name(&path), bytes.len()));
         }
         Ok(bytes)
     }

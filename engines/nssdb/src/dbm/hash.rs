@@ -37,29 +37,29 @@ pub(super) struct Header {
 
 impl Header {
     fn parse(file: &[u8]) -> Result<Header, String> {
-        let word = |at: usize| be32(file, at).ok_or("the header is cut short");
+        let word = |at: usize| be32(file, at).ok_or("the header is truncated");
         if file.is_empty() {
             return Err("the file is empty".into());
         }
         if file.len() < HASH_HEADER {
-            return Err(format!("the file has {} bytes, its header alone takes {HASH_HEADER}", file.len()));
+            return Err(format!("the file has {} bytes, but its header alone needs {HASH_HEADER}", file.len()));
         }
         if word(0)? != HASH_MAGIC {
             return Err("this is not a Berkeley DB hash file".into());
         }
         let version = word(4)?;
         if !matches!(version, 1 | 2) {
-            return Err(format!("hash format version {version} is not known"));
+            return Err(format!("hash format version {version} is unknown"));
         }
         let big_endian = match word(8)? {
             1234 => false,
             4321 => true,
-            other => return Err(format!("byte order {other} in the header is not known")),
+            other => return Err(format!("byte order {other} in the header is unknown")),
         };
         let page_size = word(12)? as usize;
         let shift = word(16)?;
         if !(64..=65_536).contains(&page_size) || 1usize.checked_shl(shift) != Some(page_size) {
-            return Err(format!("page size {page_size} (2^{shift}) is not possible"));
+            return Err(format!("page size {page_size} (2^{shift}) is impossible"));
         }
         let mut spares = [0; SPLIT_POINTS];
         for (at, spare) in spares.iter_mut().enumerate() {
@@ -143,7 +143,7 @@ pub(super) fn read<'a>(file: &'a [u8], problems: &mut Problems) -> Result<Conten
     }
     let found = walk.pairs.len();
     if complete && found != header.pairs as usize {
-        problems.add(Place::File, format!("the header counts {} records, {found} were found", header.pairs));
+        problems.add(Place::File, format!("the header counts {} records, but {found} were found", header.pairs));
     }
     Ok(Contents { pairs: walk.pairs, complete })
 }
@@ -191,7 +191,7 @@ impl<'a> Walk<'a> {
         let mut page = Page { number, bytes, big_endian: self.header.big_endian, entries: 0 };
         let entries = usize::from(page.slot(0)?);
         if entries + 3 > bytes.len() / 2 || entries % 2 != 0 {
-            return Err(damage("the number of entries is not possible"));
+            return Err(damage("the number of entries is impossible"));
         }
         page.entries = entries;
         Ok(Some(page))
@@ -215,7 +215,7 @@ impl<'a> Walk<'a> {
                 OVERFLOW_LINK => return self.follow(&page, key_at).map(Some),
                 PARTIAL_KEY..=FULL_KEY_DATA if at == 1 => return self.big_pair(page),
                 PARTIAL_KEY..=FULL_KEY_DATA => {
-                    return Err(page.damage("a large record does not begin its page"));
+                    return Err(page.damage("a large record does not begin at the start of its page"));
                 }
                 REAL_KEY.. => {
                     let (key_at, value_at) = (usize::from(key_at), usize::from(mark));
@@ -236,7 +236,7 @@ impl<'a> Walk<'a> {
         let number = self.header.overflow_page(address);
         self.page(number)?.ok_or_else(|| Damage {
             page: from.number,
-            what: format!("the chain goes on at page {number}, beyond the end of the file"),
+            what: format!("the chain continues at page {number}, beyond the end of the file"),
         })
     }
 

@@ -60,18 +60,18 @@ fn record(value: &[u8]) -> Result<Record<'_>, &'static str> {
     let mut header = || Some((fields.byte()?, fields.byte()?, fields.byte()?));
     let (version, salt, nickname) = header().ok_or("the record is shorter than its own header")?;
     if version != VERSION {
-        return Err("the record is of a version that is not known");
+        return Err("the record has an unknown version");
     }
     let mut parts = || Some((fields.take(usize::from(salt))?, fields.take(usize::from(nickname))?));
-    let (salt, nickname) = parts().ok_or("the record is cut short")?;
+    let (salt, nickname) = parts().ok_or("the record is truncated")?;
     Ok(Record { salt, nickname: c_string(nickname), rest: fields })
 }
 
 impl Keys {
     fn password_check(&mut self, value: &[u8]) -> Result<(), &'static str> {
         let parsed = record(value).and_then(|mut record| {
-            let length = record.rest.byte().ok_or("the record is cut short")?;
-            let oid = record.rest.take(usize::from(length)).ok_or("the record is cut short")?;
+            let length = record.rest.byte().ok_or("the record is truncated")?;
+            let oid = record.rest.take(usize::from(length)).ok_or("the record is truncated")?;
             let oid = der::dotted(oid).ok_or("the algorithm is not an object identifier")?;
             let (salt, rounds) = split_salt(record.salt);
             Ok(if oid == crypto::NSS_PBE_3DES {

@@ -115,21 +115,21 @@ pub fn choose(present: Present, question: &Question<'_>) -> Choice {
 
 fn asked(question: &Question<'_>) -> Result<(Format, String), String> {
     Ok(match question.prefix {
-        TypePrefix::Sql => (Format::Sql, "sql: was given".into()),
-        TypePrefix::Extern => (Format::Sql, "extern: was given, which means the same as sql:".into()),
-        TypePrefix::Dbm => (Format::Dbm, "dbm: was given".into()),
+        TypePrefix::Sql => (Format::Sql, "the prefix the prefix sql: was given".into()),
+        TypePrefix::Extern => (Format::Sql, "the prefix the prefix extern: was given, which means the same as sql:".into()),
+        TypePrefix::Dbm => (Format::Dbm, "the prefix the prefix dbm: was given".into()),
         TypePrefix::MultiAccess => {
-            return Err("multiaccess: was given and needs a database library of its own".into());
+            return Err("the prefix multiaccess: was given, which needs a separate database library".into());
         }
         TypePrefix::None => match question.default_db_type {
             Some(kind @ ("sql" | "extern")) => {
-                (Format::Sql, format!("no type was given and NSS_DEFAULT_DB_TYPE is {kind}"))
+                (Format::Sql, format!("no prefix was given, and NSS_DEFAULT_DB_TYPE is {kind}"))
             }
-            Some("dbm") => (Format::Dbm, "no type was given and NSS_DEFAULT_DB_TYPE is dbm".into()),
+            Some("dbm") => (Format::Dbm, "no prefix was given, and NSS_DEFAULT_DB_TYPE is dbm".into()),
             _ if question.nss < (3, 35) => {
-                (Format::Dbm, "no type was given, and NSS before 3.35 then takes dbm".into())
+                (Format::Dbm, "no prefix was given, and NSS before 3.35 then uses dbm".into())
             }
-            _ => (Format::Sql, "no type was given, and NSS since 3.35 then takes sql".into()),
+            _ => (Format::Sql, "no prefix was given, and NSS since 3.35 then uses sql".into()),
         },
     })
 }
@@ -139,11 +139,11 @@ fn sql(present: Present, access: Access) -> (Option<Format>, Option<i32>, &'stat
         return (
             Some(Format::Dbm),
             None,
-            "key4.db was never initialised, so NSS still reads cert8.db and key3.db until somebody logs in with write access",
+            "key4.db was never initialised, so NSS reads cert8.db and key3.db until a login with write access",
         );
     }
     if present.sql_usable {
-        return (Some(Format::Sql), None, "cert9.db and key4.db are there");
+        return (Some(Format::Sql), None, "cert9.db and key4.db exist");
     }
     match access {
         Access::ReadOnly if present.legacy_usable => (
@@ -154,28 +154,28 @@ fn sql(present: Present, access: Access) -> (Option<Format>, Option<i32>, &'stat
         Access::ReadOnly => (
             None,
             Some(BAD_DATABASE),
-            "cert9.db and key4.db are not both usable and there is no legacy database to fall back to",
+            "cert9.db and key4.db are not both usable, and no legacy database exists to fall back to",
         ),
         Access::ReadWrite if present.sql_files => (
             None,
             None,
-            "cert9.db and key4.db are not both usable; opened for writing NSS creates what is missing and fails on what is damaged",
+            "cert9.db and key4.db are not both usable; when NSS opens them for writing, it creates a missing file and fails on a damaged one",
         ),
         Access::ReadWrite if present.legacy_usable => (
             Some(Format::Dbm),
             None,
-            "only cert8.db and key3.db are there; opened for writing NSS creates cert9.db and key4.db and copies at the first login",
+            "only cert8.db and key3.db exist; when NSS opens them for writing, it creates cert9.db and key4.db, and copies the content at the first login",
         ),
-        Access::ReadWrite => (None, None, "there is no database; opened for writing NSS creates an empty one"),
+        Access::ReadWrite => (None, None, "no database exists; when NSS opens the directory for writing, it creates an empty one"),
     }
 }
 
 fn dbm(present: Present, access: Access) -> (Option<Format>, Option<i32>, &'static str) {
     match access {
-        _ if present.legacy_usable => (Some(Format::Dbm), None, "cert8.db and key3.db are there"),
+        _ if present.legacy_usable => (Some(Format::Dbm), None, "cert8.db and key3.db exist"),
         Access::ReadOnly => (None, Some(LEGACY_DATABASE), "cert8.db and key3.db are not both usable"),
         Access::ReadWrite => {
-            (None, None, "cert8.db and key3.db are not both usable; opened for writing NSS creates what is missing")
+            (None, None, "cert8.db and key3.db are not both usable; when NSS opens them for writing, it creates a missing file")
         }
     }
 }

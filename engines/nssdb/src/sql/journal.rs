@@ -18,13 +18,13 @@ pub(super) fn roll_back(bytes: &mut Vec<u8>, journal: &[u8]) -> Result<(), Strin
         return Ok(());
     }
     if journal.ends_with(&MAGIC) {
-        return Err("the journal is part of a transaction over several databases, which only SQLite can undo".into());
+        return Err("the journal belongs to a transaction over several databases, which only SQLite can roll back".into());
     }
     let mut at = 0;
     let mut size_before = None;
     'segments: while let Some(header) = Header::parse(journal, at) {
         if page_size(bytes).is_some_and(|size| size != header.page_size) {
-            return Err(format!("the journal has pages of {} bytes, unlike the database", header.page_size));
+            return Err(format!("the journal has a page size of {} bytes, unlike the database", header.page_size));
         }
         size_before.get_or_insert((header.database_pages as usize).saturating_mul(header.page_size));
         at = at.saturating_add(header.sector);

@@ -97,7 +97,7 @@ impl Keys {
             Some(3) => KeyKind::Ec,
             Some(other) => KeyKind::Other(other),
             None => {
-                problems.add(object.place(TABLE), "a private key without type");
+                problems.add(object.place(TABLE), "a private key without a type");
                 KeyKind::Other(u32::MAX)
             }
         };
@@ -113,7 +113,7 @@ impl Keys {
                 Algorithm::Other("unreadable".into())
             }
             None => {
-                problems.add(object.place(TABLE), "a private key without private value");
+                problems.add(object.place(TABLE), "a private key without a private value");
                 Algorithm::Other("none".into())
             }
         };

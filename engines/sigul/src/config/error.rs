@@ -100,7 +100,7 @@ impl fmt::Display for Problem {
             Self::Empty => {
                 f.write_str("is empty; give a value, or delete the line to get the default, if there is one")
             }
-            Self::SeveralLines => f.write_str("goes on in a further line, which no such value does"),
+            Self::SeveralLines => f.write_str("continues on another line, which this value does not allow"),
             Self::NotAPort => f.write_str("is not a port; ports are whole numbers from 1 to 65535"),
             Self::NotANumber => f.write_str("is not a whole number above 0"),
             Self::NotATlsVersion => f.write_str("is not a TLS version; write tls1.0, tls1.1, tls1.2 or tls1.3"),
@@ -110,21 +110,21 @@ impl fmt::Display for Problem {
             }
             Self::MinimumTooLow => f.write_str("is too low: a client refuses a minimum below tls1.2"),
             Self::HostTooLong(bytes) => write!(f, "is {bytes} bytes long; a host name has 253 at most"),
-            Self::HostHasBlank => f.write_str("is not a host name: there is a blank in it"),
+            Self::HostHasBlank => f.write_str("is not a host name: it contains a blank"),
             Self::HostHasComment => {
                 f.write_str("is not a host name: a comment after a value is part of the value; give it its own line")
             }
-            Self::HostHasPort => f.write_str("is not a bare host name; the port has a key of its own"),
-            Self::NotPrintable => f.write_str("has something else than printable ASCII in it"),
+            Self::HostHasPort => f.write_str("is not only a host name; set the port with its own key"),
+            Self::NotPrintable => f.write_str("has characters other than printable ASCII"),
             Self::TooLong(bytes) => write!(f, "is {bytes} bytes long; a request has room for 255"),
             Self::HomeUnknown => {
-                f.write_str("begins with ~, and the home directory is not known; write the whole path")
+                f.write_str("begins with ~, but the home directory is unknown; write the full path")
             }
             Self::DirectoryHasPrefix => {
-                f.write_str("is no directory for Sigul, which refuses it; write the path without the prefix")
+                f.write_str("is not a plain directory, so Sigul refuses it; write the path without the prefix")
             }
-            Self::Placeholder => f.write_str("has a ${…} in it that nothing has replaced; Sigul takes it as it is"),
-            Self::OtherHome => f.write_str("begins with another user's ~; write the whole path"),
+            Self::Placeholder => f.write_str("contains ${…}, which Sigul does not expand"),
+            Self::OtherHome => f.write_str("begins with another user's ~; write the full path"),
         }
     }
 }
@@ -175,7 +175,7 @@ impl fmt::Display for ConfigError {
             ),
             Self::NoRole { files, found } => no_role(f, files, found),
             Self::SeveralRoles { found } => {
-                f.write_str("one configuration has one role, and these sections name several:")?;
+                f.write_str("a configuration has only one role, but these sections name several:")?;
                 for (index, (role, file, line)) in found.iter().enumerate() {
                     let comma = if index == 0 { "" } else { "," };
                     write!(f, "{comma} [{}] at {}:{line}", role.section(), name(file))?;
@@ -188,7 +188,7 @@ impl fmt::Display for ConfigError {
                     Some(line) => write!(f, "{file}:{line}: key \"{key}\": not in section [{section}]")?,
                     None => write!(f, "{file}: key \"{key}\": there is no section [{section}]")?,
                 }
-                f.write_str(", and there is no default for it")?;
+                f.write_str(", and has no default")?;
                 match instead {
                     Some(instead) => write!(f, " ({instead})"),
                     None => Ok(()),
@@ -212,7 +212,7 @@ fn no_role(f: &mut fmt::Formatter<'_>, files: &[PathBuf], found: &[String]) -> f
     let files = if files.is_empty() { "no file was read".to_owned() } else { files.join(", ") };
     write!(f, "{files}: no section [client], [server] or [bridge]; ")?;
     if found.is_empty() {
-        return f.write_str("there are no sections");
+        return f.write_str("the file has no sections");
     }
     let found: Vec<String> = found.iter().map(|section| format!("[{}]", shown(section))).collect();
     write!(f, "found {}", found.join(", "))

@@ -25,7 +25,7 @@ pub enum HeaderFault {
     #[error("byte 0x{0:02x} in a key; keys are printable ASCII")]
     KeyNotPrintable(u8),
     /// A key for the second time.
-    #[error("key \"{0}\" for the second time")]
+    #[error("duplicate key \"{0}\"")]
     KeyTwice(String),
 }
 

@@ -49,19 +49,19 @@ pub enum ReplyError {
     #[error("reply header: {0}")]
     Header(#[from] HeaderError),
     /// Error code and header are not what the server sent. `claimed` is not to be believed.
-    #[error("the header HMAC does not match: code and header are not the server's (claimed code: {claimed})")]
+    #[error("the header HMAC does not match: the server did not send this code and header (claimed code: {claimed})")]
     HeaderTampered { claimed: ErrorCode },
     /// The payload is not what the server sent.
-    #[error("the payload HMAC does not match: the payload is not the server's")]
+    #[error("the payload HMAC does not match: the server did not send this payload")]
     PayloadTampered,
     /// More payload than is taken.
-    #[error("a payload of {length} bytes is announced; {limit} is the most that is taken")]
+    #[error("the header announces a payload of {length} bytes; the maximum is {limit}")]
     PayloadTooLong { length: u64, limit: u64 },
     /// More bytes after the reply.
-    #[error("the outer stream goes on after the reply")]
+    #[error("the outer stream continues after the reply")]
     TrailingData,
     /// The stream or the connection ended at `part`, after `consumed` bytes of the reply.
-    #[error("the reply stops before its {part} is whole, after {consumed} bytes")]
+    #[error("the reply ends before its {part} is complete, after {consumed} bytes")]
     Truncated { part: Part, consumed: u64 },
 }
 

@@ -13,7 +13,7 @@ pub enum NamesError {
     #[error("the list of names does not end with a NUL byte")]
     NotTerminated,
     /// Another number of names than the header says.
-    #[error("the header announces {announced} names and the list has {found}")]
+    #[error("the header announces {announced} names, but the list has {found}")]
     Count { announced: u32, found: usize },
     /// A name, counted from 1, that is empty or not printable ASCII.
     #[error("name {0} of the list is empty or not printable ASCII")]

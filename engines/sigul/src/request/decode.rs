@@ -45,10 +45,10 @@ pub enum RequestError {
     #[error("request header: {0}")]
     Header(#[from] HeaderError),
     /// More payload than is taken.
-    #[error("a payload of {length} bytes is announced; {limit} is the most that is taken")]
+    #[error("the header announces a payload of {length} bytes; the maximum is {limit}")]
     PayloadTooLong { length: u64, limit: u64 },
     /// More bytes after the payload.
-    #[error("the outer stream goes on after the payload")]
+    #[error("the outer stream continues after the payload")]
     TrailingData,
     /// The stream ended too early.
     #[error("the request ends in its {part}, after {consumed} bytes")]

@@ -85,7 +85,7 @@ pub enum Rejection {
     #[error("operation \"{op}\" has no field \"{key}\"")]
     UnexpectedField { op: &'static str, key: String },
     /// A payload where the operation takes none.
-    #[error("operation \"{op}\" takes no payload, and {length} bytes are announced")]
+    #[error("operation \"{op}\" takes no payload, but the header announces {length} bytes")]
     UnexpectedPayload { op: &'static str, length: u64 },
 }
 

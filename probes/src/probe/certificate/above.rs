@@ -60,7 +60,7 @@ pub(super) fn look_above(
     let top = &chain[chain.len() - 1];
     if chain.len() == 1 && top.is_self_issued() {
         // Nothing above it that could be trusted, and trust would make a CA of it.
-        let summary = format!("\"{nickname}\" is in date, and signed with its own key");
+        let summary = format!("\"{nickname}\" is valid at this time, and self-signed");
         return Above { state: Chain::SelfSigned, summary, ca: None };
     }
     if let Some(above) = issuer_that_is_no_ca(walk, nickname, top, notes) {
@@ -72,7 +72,7 @@ pub(super) fn look_above(
         // A CA that was set up again keeps its name; NSS passes over it where the certificate names the key of its issuer.
         let stored = walk.slot().map(|slot| slot.certificates()).unwrap_or_default();
         let why = match stored.iter().any(|stored| stored.subject() == issuer) {
-            true => format!("the {issuer} in the database has another key than its issuer"),
+            true => format!("the {issuer} in the database has a different key from the issuer of the certificate"),
             false => format!("its issuer {issuer} is not in the database"),
         };
         let summary = format!("the chain of \"{nickname}\" ends at {subject}: {why}");
@@ -86,7 +86,7 @@ pub(super) fn look_above(
     notes.put(fact::OWN_CHAIN_TROUBLE.text(top.subject()));
     let (flags, wanted) = (top.trust(), if role == Role::Bridge { "T" } else { "C" });
     let summary =
-        format!("the CA {} is in the database with trust {flags}, without the {wanted} it needs", top.subject());
+        format!("the CA {} is in the database with trust {flags}, but without the necessary {wanted}", top.subject());
     Above { state: Chain::Untrusted, summary, ca: Some(top.share()) }
 }
 
@@ -102,7 +102,7 @@ fn issuer_that_is_no_ca(walk: &Walk<'_>, nickname: &str, top: &Certificate, note
     let subject = issuer.subject();
     notes.put(fact::OWN_CHAIN_TROUBLE.text(&subject));
     if !issuer.is_self_issued() {
-        let summary = format!("the chain of \"{nickname}\" does not hold: its issuer {subject} is no CA's certificate");
+        let summary = format!("the chain of \"{nickname}\" is invalid: its issuer {subject} is not a CA");
         return Some(Above { state: Chain::Invalid, summary, ca: None });
     }
     if let Some(newer) = newer_trust(walk, issuer, walk.target().role) {
@@ -111,7 +111,7 @@ fn issuer_that_is_no_ca(walk: &Walk<'_>, nickname: &str, top: &Certificate, note
         return Some(Above { state: Chain::TrustTooNew, summary, ca: None });
     }
     let summary = format!(
-        "the CA {subject} is in the database with trust {}, and without basic constraints only trust makes it a CA",
+        "the CA {subject} is in the database with trust {}; it has no basic constraints, so only trust makes it a CA",
         issuer.trust()
     );
     Some(Above { state: Chain::Untrusted, summary, ca: Some(issuer.share()) })
@@ -163,7 +163,7 @@ pub(super) fn without_trust(
 fn remedy(walk: &Walk<'_>, above: &Above, top: &Certificate) -> (String, Option<String>) {
     let database = shell::quote(&walk.target().argument().display().to_string());
     if above.state == Chain::CaExpired {
-        let text = "Import the renewed certificate of the CA beside the expired one; while another CA is trusted, the peer decides";
+        let text = "Import the renewed certificate of the CA beside the expired one. As long as another CA is trusted, the peer decides";
         return (text.to_owned(), None);
     }
     if let Some(ca) = above.ca.as_ref().filter(|ca| ca.trust().distrusted()) {
@@ -176,10 +176,10 @@ fn remedy(walk: &Walk<'_>, above: &Above, top: &Certificate) -> (String, Option<
     if let Some(ca) = &above.ca {
         let nickname = shell::quote(&ca.nickname().unwrap_or_else(|| ca.subject()));
         let command = format!("certutil -M -d {database} -n {nickname} -t CT,C,C");
-        return ("Trust the CA for TLS, after a copy of the database was put aside".to_owned(), Some(command));
+        return ("Back up the database, then trust the CA for TLS".to_owned(), Some(command));
     }
     let command = format!("certutil -A -d {database} -n <CA-NICKNAME> -t CT,C,C -i <CA.pem>");
-    (format!("Get the certificate of {} from whoever runs it and import it", top.issuer_name()), Some(command))
+    (format!("Get the certificate of {} from the people who run that CA, and import it", top.issuer_name()), Some(command))
 }
 
 /// Trust that newer NSS wrote as PKCS#11 trust objects, which older NSS cannot see.

@@ -27,16 +27,16 @@ pub(super) fn not_found(walk: &Walk<'_>, wanted: &str, mut notes: Notes) -> Outc
     if let Some(native) = &native {
         let file = native.format.certificate_file();
         if native.certificates.iter().any(|entry| entry.nicknames.iter().any(|name| name.text == stored)) {
-            let opinion = format!("read without NSS, {file} has it under just this nickname");
+            let opinion = format!("read without NSS, {file} contains exactly this nickname");
             notes.put(fact::OUR_CERTIFICATE_SECOND_OPINION.text(opinion));
             if let Some((token, _)) = stored.split_once(':') {
                 return token_looked_for(wanted, token, file, notes);
             }
-            let summary = format!("\"{wanted}\" is in {file}, yet NSS does not find it by its nickname");
+            let summary = format!("\"{wanted}\" is in {file}, but NSS does not find it by its nickname");
             return nss_db::index_remedy(file, missing(notes, State::IndexStale, summary));
         }
         if !native.partial && walk.token().is_none() {
-            let opinion = format!("read without NSS, {file} does not have it either");
+            let opinion = format!("read without NSS, {file} does not contain this nickname either");
             notes.put(fact::OUR_CERTIFICATE_SECOND_OPINION.text(opinion));
         }
     }
@@ -61,20 +61,20 @@ pub(super) fn not_found(walk: &Walk<'_>, wanted: &str, mut notes: Notes) -> Outc
         for (candidate, _) in near.iter().take(5) {
             notes.put(fact::OUR_CERTIFICATE_NEAR_MISS.text(candidate));
         }
-        let summary = format!("there is no \"{wanted}\", but there is {first}");
+        let summary = format!("no certificate \"{wanted}\" exists, but {first} does");
         return missing(notes, State::NearMiss, summary);
     }
     for nickname in nicknames.iter().take(10) {
         notes.put(fact::OUR_CERTIFICATE_NICKNAME.text(nickname));
     }
     if let Some(token) = walk.token() {
-        let summary = format!("the token \"{}\" has no certificate that \"{wanted}\" leads to", token.token_name());
+        let summary = format!("the token \"{}\" has no certificate that matches \"{wanted}\"", token.token_name());
         return missing(notes, State::NotFound, summary);
     }
     if let Some(outcome) = native.and_then(|native| request_outstanding(&native, wanted, &mut notes)) {
         return outcome;
     }
-    let summary = format!("there is no certificate with the nickname \"{wanted}\" in this database");
+    let summary = format!("this database has no certificate with the nickname \"{wanted}\"");
     missing(notes, State::NotFound, summary)
 }
 
@@ -107,18 +107,18 @@ fn token_absent(walk: &Walk<'_>, wanted: &str, word: &str, mut notes: Notes) -> 
     }
     let gone = nss_db::missing_modules(walk);
     for library in gone.iter().take(10) {
-        notes.put(fact::OUR_CERTIFICATE_TOKEN.text(format!("module {library}: listed, and there is no such file")));
+        notes.put(fact::OUR_CERTIFICATE_TOKEN.text(format!("module {library}: listed, but the file does not exist")));
     }
     let (summary, remedy) = match gone.first() {
         Some(library) => (
             format!(
-                "\"{wanted}\" is to be on the token \"{word}\", which is not there; the module {library} is listed and there is no such file"
+                "\"{wanted}\" should be on the token \"{word}\", which is absent; the database lists the module {library}, but that file does not exist"
             ),
-            "Install the library of the module, or correct its path in the list of modules",
+            "Install the library of the module, or correct its path in the module list",
         ),
         None => (
-            format!("\"{wanted}\" is to be on the token \"{word}\", and NSS has no token of this name"),
-            "See which modules and tokens NSS has: the module may be missing in the list, the card not in its reader, or the token may have another name",
+            format!("\"{wanted}\" should be on the token \"{word}\", but NSS has no token with this name"),
+            "List the modules and tokens of NSS: the list may lack the module, the card may not be in its reader, or the token may have another name",
         ),
     };
     let directory = shell::quote(&walk.target().argument().display().to_string());

@@ -52,7 +52,7 @@ pub(super) fn describe(look: &Look, notes: &mut Notes) {
             (Some(Magic::SqliteDb { .. }), _) => "SQLite".to_owned(),
             (Some(Magic::BerkeleyHash { .. }), _) => "Berkeley DB hash".to_owned(),
             (Some(Magic::Empty), _) => "empty".to_owned(),
-            (Some(Magic::Truncated { expected }), _) => format!("cut short, {expected} bytes promised"),
+            (Some(Magic::Truncated { expected }), _) => format!("truncated, {expected} bytes expected"),
             (Some(Magic::Text), _) => "text".to_owned(),
             (Some(Magic::Garbage { .. }), _) => "unknown content".to_owned(),
             (None, kind) => {
@@ -111,7 +111,7 @@ pub(super) fn file_trouble(look: &Look, file: &FileEntry) -> Option<(DbState, St
 fn shown(magic: &Magic) -> &'static str {
     match magic {
         Magic::Text => "it is text",
-        _ => "its first bytes are those of no database",
+        _ => "its first bytes are not those of a database",
     }
 }
 
@@ -121,8 +121,8 @@ fn kind_of_file(kind: FileKind) -> &'static str {
         FileKind::Fifo => "a named pipe",
         FileKind::Socket => "a socket",
         FileKind::Device => "a device",
-        FileKind::BrokenLink => "a link that leads nowhere",
-        FileKind::Regular | FileKind::Absent | FileKind::Unknown => "something that cannot be looked at",
+        FileKind::BrokenLink => "a broken link",
+        FileKind::Regular | FileKind::Absent | FileKind::Unknown => "a file of unknown type",
     }
 }
 

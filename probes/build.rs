@@ -31,7 +31,7 @@ fn generated(files: &[PathBuf]) -> String {
     }
     format!(
         "{modules}
-/// What the peer is, and with it which layers come after TCP and what they are called.
+/// The kind of deployment, which determines the layers after TCP and their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = \"kebab-case\")]
 pub enum Profile {{

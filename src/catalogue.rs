@@ -32,7 +32,7 @@ const SPELLINGS: usize = 12;
 /// The page that lists the others.
 const INDEX: &str = "index.md";
 
-/// The layers in the order in which they are checked, schema `nssight/checks/1`.
+/// The layers in the order of a check, schema `nssight/checks/1`.
 #[derive(Serialize, JsonSchema)]
 struct ChecksDocument {
     schema: &'static str,
@@ -42,7 +42,7 @@ struct ChecksDocument {
 #[derive(Serialize, JsonSchema)]
 struct ListedLayer {
     layer: Layer,
-    /// Those that belong to the layer, or show at it.
+    /// Causes of the layer, and causes that appear at it.
     causes: Vec<Cause>,
 }
 
@@ -74,9 +74,9 @@ struct CausesDocument {
 #[derive(Serialize, JsonSchema)]
 struct ListedCause {
     cause: Cause,
-    /// The layer to which it belongs.
+    /// The layer of the cause.
     layer: Layer,
-    /// Whose fault it can be.
+    /// Components that can be at fault.
     components: Vec<Component>,
     title: &'static str,
     why: &'static str,
@@ -113,8 +113,8 @@ pub(crate) fn causes(options: &CausesOptions) -> ExitCode {
 /// One line per cause, by the layer at which it is at home, in the order in which layers are checked.
 fn index() -> String {
     let mut text = String::from(
-        "# Causes\n\nEvery cause that a verdict can name, under the layer to which it belongs. Another layer may be the one that fails \
-         because of it. `nssight explain CAUSE` prints the same without a network.\n",
+        "# Causes\n\nThis page lists every cause that a verdict can name, by layer. A cause can also make another layer fail. `nssight \
+         explain CAUSE` prints the page of a cause, without a network.\n",
     );
     for &layer in Layer::ALL {
         let here: Vec<Cause> = Cause::ALL.iter().copied().filter(|cause| cause.entry().layer == layer).collect();
@@ -139,7 +139,7 @@ fn page(cause: Cause) -> String {
     let why = entry.why.plain().trim();
     text += &format!("## Why this happens\n\n{why}\n");
     if let Some(more) = entry.why.of(Peer::Bridge).strip_prefix(entry.why.plain()).filter(|more| !more.is_empty()) {
-        text += &format!("\nWhere the peer is a bridge: {}\n", more.trim());
+        text += &format!("\nIf the peer is a bridge: {}\n", more.trim());
     }
     for (title, steps) in [("How to be sure", entry.confirm), ("What to do", entry.fix)] {
         text += &format!("\n## {title}\n\n");
@@ -161,7 +161,7 @@ fn page(cause: Cause) -> String {
     }
     let spellings = spellings(cause);
     if !spellings.is_empty() {
-        text += "\n## Messages under which it shows\n\n";
+        text += "\n## Messages\n\n";
         spellings.iter().for_each(|spelling| text += &format!("- `{spelling}`\n"));
     }
     let similar: Vec<_> = entry.see_also.iter().chain(entry.rules.tell_apart).collect();

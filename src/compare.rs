@@ -58,13 +58,13 @@ const TIMED_BEFORE: [Layer; 2] = [Layer::Config, Layer::Tcp];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Rank {
-    /// It was there before the failure, in the failing layer itself or where that is decided.
+    /// The difference existed before the failure, in the failing layer or in a layer that decides about it.
     Explains,
-    /// It is in a layer that the failing one rests on, or around it all.
+    /// The difference is in a layer that the failing layer depends on, or in the environment.
     Related,
-    /// It is how the failure shows.
+    /// The difference is a symptom of the failure.
     Symptom,
-    /// It is elsewhere.
+    /// Any other difference.
     Other,
 }
 
@@ -72,10 +72,10 @@ pub(crate) enum Rank {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Difference {
     pub(crate) rank: Rank,
-    /// The layer whose finding has it; absent for what belongs to none.
+    /// The layer of the finding; absent for a difference outside the layers.
     layer: Option<Layer>,
     what: String,
-    /// The id of the fact, where it is one of the registry's.
+    /// The id of the fact, if the difference is in a fact.
     fact: Option<String>,
     a: String,
     b: String,
@@ -96,12 +96,12 @@ pub(crate) struct Comparison {
     schema: &'static str,
     a: Side,
     b: Side,
-    /// Both reports are of one connection: one by its client, one by its server.
+    /// The common connection, if one report is from its client and the other from its server.
     #[serde(skip_serializing_if = "Option::is_none")]
     joined: Option<Joined>,
     /// The first layer that failed on either side.
     failing: Option<Layer>,
-    /// What may explain it first.
+    /// Possible explanations come first.
     differences: Vec<Difference>,
 }
 
@@ -370,10 +370,10 @@ fn human(out: &mut dyn Write, comparison: &Comparison, verbose: bool) -> io::Res
         return writeln!(out, "\n{}", "no difference".bold());
     }
     let sections = [
-        (Rank::Explains, "What may explain it"),
+        (Rank::Explains, "Possible explanations"),
         (Rank::Related, "Related settings that differ"),
-        (Rank::Symptom, "How the failure shows"),
-        (Rank::Other, "What else differs"),
+        (Rank::Symptom, "Symptoms of the failure"),
+        (Rank::Other, "Other differences"),
     ];
     for (rank, title) in sections {
         let found: Vec<&Difference> = comparison.differences.iter().filter(|it| it.rank == rank).collect();

@@ -83,12 +83,12 @@ fn dry_run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
         let _ = writeln!(out, "{layer}{note}");
     }
     let _ = match (plan.connections(), retries) {
-        (0, _) => writeln!(out, "no connection would be opened"),
+        (0, _) => writeln!(out, "would open no connection"),
         (count, 0) => writeln!(out, "{count} connection would be opened"),
         (count, more) => writeln!(out, "{count} connection would be opened, and at most {more} more for retries"),
     };
     if has_program {
-        let _ = writeln!(out, "before it the program would be run, which opens connections of its own");
+        let _ = writeln!(out, "would first run the program, which opens its own connections");
     }
     ExitCode::SUCCESS
 }

@@ -150,6 +150,6 @@ pub(crate) fn not_written(error: &std::io::Error) -> ExitCode {
     if resources::missing(error).is_some() {
         return failed(error);
     }
-    terminal::say(format_args!("the report could not be written: {error}"));
+    terminal::say(format_args!("cannot write the report: {error}"));
     ExitCode::from(INCONCLUSIVE)
 }

@@ -25,17 +25,17 @@ const MESSAGE_AT_MOST: u64 = 1024 * 1024;
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Document {
     schema: &'static str,
-    /// One entry a thing that was asked for.
+    /// One entry per argument.
     answers: Vec<Answer>,
 }
 
-/// What was asked, and what is known of it.
+/// An argument, and its explanation.
 #[derive(Serialize, JsonSchema)]
 struct Answer {
     asked: String,
     #[serde(flatten)]
     explained: Explained,
-    /// Names that are nearly what was asked; only where nothing is known.
+    /// Similar names; only for an unknown argument.
     suggestions: Vec<String>,
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn run(options: &ExplainOptions) -> ExitCode {
     let asked = match words {
         [word] if word == "-" => match standard_input() {
             Ok(text) => vec![text],
-            Err(error) => return exit::usage(format_args!("standard input cannot be explained: {error}")),
+            Err(error) => return exit::usage(format_args!("cannot read standard input: {error}")),
         },
         words => questions(words),
     };
@@ -124,11 +124,11 @@ fn human(out: &mut dyn Write, answers: &[Answer], verbose: bool) -> io::Result<(
         if explanations.is_empty() {
             let near = match answer.suggestions.is_empty() {
                 true => {
-                    "`nssight explain --list` shows all names; a pasted message helps with its whole line".to_owned()
+                    "`nssight explain --list` shows all names; paste messages as whole lines".to_owned()
                 }
                 false => format!("did you mean {}?", answer.suggestions.join(", ")),
             };
-            terminal::paragraph(out, "", 2, &format!("\"{}\" is not known: {near}", answer.asked))?;
+            terminal::paragraph(out, "", 2, &format!("\"{}\" is unknown: {near}", answer.asked))?;
         }
         if let Some(judged) = judged {
             together(out, judged, verbose)?;
@@ -178,7 +178,7 @@ fn candidate(out: &mut dyn Write, candidate: &Candidate, verbose: bool) -> io::R
     // What tells it from the first is worth more than what confirms it, and where nothing is known the two are one.
     let shown = if verbose { candidate.tell_apart.len() } else { 1 };
     for how in candidate.tell_apart.iter().take(shown).filter(|how| candidate.check != Some(how.as_str())) {
-        terminal::paragraph(out, "      ", 6, &format!("To tell it from the first: {how}"))?;
+        terminal::paragraph(out, "      ", 6, &format!("To distinguish it from the first: {how}"))?;
     }
     if let Some(check) = candidate.check {
         terminal::paragraph(out, "      ", 6, check)?;

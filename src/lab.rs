@@ -41,7 +41,7 @@ pub(crate) fn run(command: LabCommand) -> ExitCode {
 }
 
 fn inconclusive(error: impl std::fmt::Display) -> ExitCode {
-    terminal::say(format_args!("the lab could not be set up: {error}"));
+    terminal::say(format_args!("cannot set up the lab: {error}"));
     ExitCode::from(exit::INCONCLUSIVE)
 }
 
@@ -67,7 +67,7 @@ impl Order {
         let ids = if ids.is_empty() { &healthy[..] } else { ids };
         let find = |id: &String| {
             let found = all.iter().find(|fault| fault.id == *id);
-            found.ok_or_else(|| format!("the lab has no fault \"{id}\"; `nssight lab list` shows them"))
+            found.ok_or_else(|| format!("the lab has no fault \"{id}\"; `nssight lab list` lists all faults"))
         };
         let ordered = ids.iter().map(find).collect::<Result<Vec<&Fault>, String>>()?;
         // A fault alone says where it can be had.
@@ -75,7 +75,7 @@ impl Order {
             && let Some(other) = ordered.iter().find(|fault| !is_of(fault, profile))
         {
             let (own, asked) = (profile_of(other), profile);
-            let list = format!("`nssight lab list --profile {}` shows those of {}", asked.word(), asked.title());
+            let list = format!("`nssight lab list --profile {}` lists the faults of {}", asked.word(), asked.title());
             return Err(format!("\"{}\" is a fault of {}; {list}", other.id, own.title()));
         }
         Ok(Self {
@@ -101,7 +101,7 @@ fn is_of(fault: &Fault, profile: LabProfile) -> bool {
     profile_of(fault) == profile
 }
 
-/// What the lab can inject, schema `nssight/lab-list/1`.
+/// The faults that the lab can inject, schema `nssight/lab-list/1`.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct FaultsDocument {
     schema: &'static str,
@@ -112,9 +112,9 @@ pub(crate) struct FaultsDocument {
 struct ListedFault {
     fault: String,
     title: String,
-    /// Where it can be had: sigul, siguldry or tls.
+    /// The lab profile that has the fault: sigul, siguldry or tls.
     profile: &'static str,
-    /// What `nssight diagnose` must say of it.
+    /// The verdict that `nssight diagnose` must give.
     verdict: Option<Named>,
 }
 
@@ -174,7 +174,7 @@ fn up(order: &Order, dir: Option<PathBuf>, keep: bool, format: DbFormatOption) -
             dir
         }
         (None, Some(temporary)) => temporary.path().to_owned(),
-        (None, None) => return Err("there is no directory for the lab".into()),
+        (None, None) => return Err("found no directory for the lab".into()),
     };
     let format = match format {
         DbFormatOption::Cert9 => DbFormat::Sql,

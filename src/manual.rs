@@ -159,7 +159,7 @@ fn ending(path: &str) -> Roff {
 
 const EXIT_CODES: [(u8, &str); 4] = [
     (exit::PASSED, "Every layer passed; warnings are allowed."),
-    (exit::FAILED, "A layer failed, or what was compared differs."),
+    (exit::FAILED, "A layer failed, or the compared documents differ."),
     (exit::USAGE, "Usage error."),
     (exit::INCONCLUSIVE, "No conclusion: nssight could not finish, or the evidence does not suffice."),
 ];
@@ -167,9 +167,9 @@ const ENVIRONMENT: [(&str, &str); 4] = [
     ("NO_COLOR", "Turns colors off."),
     (
         "NSS_DEFAULT_DB_TYPE",
-        "The database format where a directory is given without sql: or dbm:, as for every program of NSS.",
+        "The database format for a directory without the prefix sql: or dbm:, as for every NSS program.",
     ),
-    ("SSL_CERT_FILE, SSL_CERT_DIR", "Trusted CAs in place of those of the system, as for every program of OpenSSL."),
+    ("SSL_CERT_FILE, SSL_CERT_DIR", "Trusted CAs instead of those of the system, as for every OpenSSL program."),
     ("OPENSSL_CONF", "The configuration of OpenSSL."),
 ];
 const FILES: [(&str, &str); 2] = [

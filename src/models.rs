@@ -25,7 +25,7 @@ macro_rules! named {
 }
 
 named! {
-    /// How a client arranges its processes and threads around NSS.
+    /// The order of processes, threads and NSS calls in a client.
     Model {
         FreshProcess = "a fresh process";
         SameThread = "once more in the same thread";
@@ -42,7 +42,7 @@ named! {
 }
 
 named! {
-    /// What a client does with NSS.
+    /// A step of a client with NSS.
     Step {
         Init = "init";
         Login = "login";

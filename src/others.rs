@@ -46,7 +46,7 @@ pub(crate) fn open_for_others(argument: &OsStr, load_modules: bool) -> Result<Op
         ExitCode::from(if tool { exit::INCONCLUSIVE } else { exit::FAILED })
     };
     if let Err(error) = clear_on_signals(&ENDING) {
-        terminal::say(format_args!("signals cannot be waited for: {error}"));
+        terminal::say(format_args!("cannot wait for signals: {error}"));
         return Err(ExitCode::from(exit::INCONCLUSIVE));
     }
     let place = Place::own();

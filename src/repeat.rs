@@ -32,21 +32,22 @@ use crate::signals::Interrupted;
 pub(crate) struct Document<'a> {
     schema: &'static str,
     target: &'a str,
-    /// How many checks were made.
+    /// The number of checks.
     checks: usize,
-    /// How many of them passed.
+    /// The number of checks that passed.
     passed: usize,
-    /// In milliseconds: the fastest, the one in the middle, and the slowest.
+    /// The shortest, median and longest duration, in milliseconds.
     duration_ms: [u64; 3],
-    /// How they came out, the most frequent first.
+    /// The results, the most frequent first.
     outcomes: Vec<OutcomeCount>,
-    /// Between the first that passed and the first of the most frequent failure; empty where all came out alike.
+    /// Differences between the first check that passed and the first with the most frequent failure; empty if all results are
+    /// equal.
     differences: Vec<Difference>,
-    /// In the order in which they were made.
+    /// The reports in the order of the checks.
     reports: Vec<&'a Report>,
 }
 
-/// Checks that came out alike.
+/// Checks with the same result.
 #[derive(Serialize, JsonSchema)]
 struct OutcomeCount {
     status: Outcome,
@@ -54,7 +55,7 @@ struct OutcomeCount {
     cause: Option<Cause>,
     component: Option<Component>,
     count: usize,
-    /// The first of them, from 1 on.
+    /// The number of the first of these checks, from 1.
     first: usize,
 }
 
@@ -182,7 +183,7 @@ fn human(out: &mut Sink, document: &Document<'_>, options: &OutputOptions) -> io
     }
     let Some(ill) = document.outcomes.iter().find(|it| it.status != Outcome::Pass) else { return Ok(()) };
     if let Some(well) = document.outcomes.iter().find(|it| it.status == Outcome::Pass) {
-        let title = format!("What differs between check {} (A, passed) and check {} (B)", well.first, ill.first);
+        let title = format!("Differences between check {} (A, passed) and check {} (B)", well.first, ill.first);
         writeln!(out, "\n{}", title.bold())?;
         let shown = document.differences.iter().filter(|it| options.verbose || it.rank != Rank::Other);
         shown.into_iter().try_for_each(|difference| difference.human(out))?;

@@ -82,7 +82,7 @@ fn another_range_of_versions_explains_a_handshake_that_fails() {
         "{report:#}"
     );
     let shown = run(binary().args(["compare"]).arg(case.path("a.json")).arg(case.path("b.json")));
-    let (first, _) = shown.stdout.split_once("What may explain it").unwrap();
+    let (first, _) = shown.stdout.split_once("Possible explanations").unwrap();
     assert!(!first.contains("Related settings that differ"), "{}", shown.stdout);
 }
 

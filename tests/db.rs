@@ -295,17 +295,17 @@ fn trust_is_compared_letter_by_letter_with_its_consequences() {
             "CT,,",
             ",,",
             "grave",
-            "C only in A: server certificates that it issued are accepted there, with B every server \
-            certificate that it issued will be refused; T only in A",
+            "C only in A: server certificates from this CA are accepted there, with B all server \
+            certificates from this CA are rejected; T only in A",
         ),
         (
             ",,",
             "T,,",
             "grave",
-            "T only in B: client certificates that it issued are accepted there, with A every client",
+            "T only in B: client certificates from this CA are accepted there, with A every client",
         ),
         ("p,,", "C,,", "grave", "p only in A: it is refused there whoever issued it"),
-        ("P,,", ",,", "grave", "P only in A: it is accepted as a peer by itself there"),
+        ("P,,", ",,", "grave", "P only in A: the certificate is accepted as a peer by itself there"),
         ("c,,", ",,", "notable", "c only in A"),
         ("C,C,", "C,,C", "note", "e-mail: \"C\" in A, \"\" in B (does not matter for TLS); code signing"),
     ];

@@ -224,7 +224,7 @@ fn two_hundred_targets_are_in_order_of_what_they_need() {
     assert!(failing[0].contains("peer-closed-in-handshake") && failing[1].contains("for 3 h"), "{failing:?}");
     let flaky = texts(&browser, "[aria-labelledby=flaky] .target");
     assert!(
-        flaky.len() == 3 && flaky[0].contains("8 of the last 600 checks failed or needed another try (1 %)"),
+        flaky.len() == 3 && flaky[0].contains("8 of the last 600 checks failed or needed a retry (1 %)"),
         "{flaky:?}"
     );
     // One certificate of many targets is one row, and the first to end is the first.

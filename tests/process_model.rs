@@ -219,7 +219,7 @@ fn a_softoken_that_refuses_forks_hangs_or_aborts_shows_in_its_cells() {
 fn the_same_password_is_taken_differently_by_every_way_of_giving_it() {
     let (good, bad) = (None, Some("SEC_ERROR_BAD_PASSWORD"));
     let password = common::PASSWORD;
-    // The ways: callback, callback that strips, file, environment, descriptor, standard input, terminal, tstclnt -w.
+    // The ways: callback, callback that strips white space, file, environment, descriptor, standard input, terminal, tstclnt -w.
     type Row<'a> = (Vec<u8>, [Option<&'a str>; 8], Option<&'a str>);
     let rows: Vec<Row<'_>> = vec![
         (format!("{password}\n").into(), [bad, good, good, good, good, good, good, bad], None),
@@ -255,7 +255,7 @@ fn the_same_password_is_taken_differently_by_every_way_of_giving_it() {
             assert!(named["text"].as_str().unwrap().contains(why), "{named}");
         }
         if content.is_empty() {
-            assert_eq!(channels[0]["why"], "nothing comes before the end of input");
+            assert_eq!(channels[0]["why"], "no data before the end of input");
         }
         assert_eq!(channels[7]["channel"], "tstclnt -w FILE");
     }

@@ -169,7 +169,7 @@ fn a_script_that_fails_after_its_client_accuses_nobody() {
         assert_eq!(to_its_end(traced).status.code(), Some(9));
         let report: Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
         assert_eq!(said(&report), ("inconclusive", None, None), "{shell}: {report:#}");
-        assert_eq!(report["verdict"]["summary"], "every TLS session ended well; the program failed for another reason");
+        assert_eq!(report["verdict"]["summary"], "every TLS session succeeded; the program failed for another reason");
     }
 }
 
@@ -224,7 +224,7 @@ fn a_program_beside_a_correct_client() {
     let (code, document, aside) = against(&healthy, &double(&healthy));
     assert_eq!(
         (code, &document["parting"], &document["conclusion"]),
-        (Some(0), &Value::Null, &"Both get through.".into())
+        (Some(0), &Value::Null, &"Both succeed.".into())
     );
     assert_eq!(aside, "admin\nsigner\n");
     assert_eq!((healthy.connections(), &document["reference"]["connections_opened"]), (2, &1.into()));

@@ -126,7 +126,7 @@ fn status_signals_and_streams_go_through() {
     assert!(code == Some(2) && said.contains("there is no such program"), "{code:?} {said}");
 }
 
-/// Where there is no report.
+/// Where no report was found.
 fn refused(program: &[&str]) -> (Option<i32>, String) {
     let output = tracing(&Case::new(), program, &[]).output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
@@ -168,7 +168,7 @@ nss.SSL_ForceHandshake(session)
     let failed = &trace.report["first_failure"];
     assert_eq!(
         (&failed["function"], &failed["then"]),
-        (&"SSL_ForceHandshake".into(), &"it was still waiting in it at the end".into())
+        (&"SSL_ForceHandshake".into(), &"the process was still waiting in this call at the end".into())
     );
 }
 

@@ -70,7 +70,7 @@ fn objection(fault: &Fault, door: Door, run: &Run) -> Option<String> {
             Some(format!("{} {door}: no line is shown for it", fault.id))
         }
         (None, _) if !document["next"]["text"].is_string() => Some(format!("{} {door}: nothing to collect", fault.id)),
-        // What looks the same is named beside it.
+        // The verdict lists similar causes.
         (Some(ours), Some(own)) if ours != own && given.confidence == "possible" && !names(own) => {
             Some(format!("{} {door}: {own} is not named beside {ours}: {others:#?}", fault.id))
         }

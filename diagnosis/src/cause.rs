@@ -14,7 +14,7 @@ use crate::vocabulary::{Component, Layer, Peer};
 
 /// A word that is not the id of a cause.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{word}\" is not the id of a cause; `nssight causes --list` shows them all")]
+#[error("\"{word}\" is not the id of a cause; `nssight causes` lists all causes")]
 pub struct UnknownCause {
     /// The word that was given.
     pub word: String,
@@ -23,7 +23,7 @@ pub struct UnknownCause {
 /// Declares the causes with their ids, for display, parsing and JSON.
 macro_rules! causes {
     ($($variant:ident = $id:literal,)+) => {
-        /// Why a layer does not work. The ids are part of the report format.
+        /// The reason why a layer does not work. The ids are part of the report format.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[allow(missing_docs, reason = "the entry of each cause says what it means")]
         pub enum Cause {

@@ -13,7 +13,7 @@ use crate::signal::{CODES, Code, Library, NOTES, Note, REPLIES, Replies, Signal,
 use crate::spelling::{self, Spelling};
 use crate::vocabulary::{Layer, Peer};
 
-/// What was explained.
+/// The type of the explained item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -31,7 +31,7 @@ pub enum Kind {
     Alert,
     /// A verify code of OpenSSL.
     Verify,
-    /// An error code in a server's reply, behind the handshake.
+    /// An error code in a server's reply, after the handshake.
     Reply,
     /// An error of OpenSSL.
     Openssl,
@@ -39,41 +39,41 @@ pub enum Kind {
     System,
 }
 
-/// A cause that shows a symptom, and how to be sure of it.
+/// A cause that explains a symptom, and how to confirm it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Candidate {
-    /// Its id.
+    /// The id of the cause.
     pub cause: Cause,
-    /// The layer that it belongs to.
+    /// The layer of the cause.
     pub layer: Layer,
-    /// In a sentence.
+    /// The cause in one sentence.
     pub title: &'static str,
-    /// What to look at, to confirm it.
+    /// A step that confirms the cause.
     pub check: Option<&'static str>,
-    /// What to run for that.
+    /// The command for that step.
     pub command: Option<&'static str>,
-    /// What tells it from the first candidate.
+    /// Ways to distinguish this cause from the first candidate.
     pub tell_apart: Vec<String>,
 }
 
-/// One thing explained.
+/// The explanation of one error, alert, cause or message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Explanation {
-    /// What kind of thing it is.
+    /// The type of the explained item.
     pub kind: Kind,
-    /// Its name.
+    /// The name of the explained item.
     pub name: String,
-    /// Its number, where it has one.
+    /// The number of the error; absent for an item without a number.
     pub code: Option<i64>,
-    /// What it is, and when it is raised.
+    /// The meaning of the item, and the situation in which it occurs.
     pub meaning: String,
-    /// Who raises it.
+    /// The library or side that raises the error.
     pub library: &'static str,
-    /// What it shows; a cause shows none.
+    /// The signal that the error shows; absent for a cause.
     pub signal: Option<Signal>,
     /// Layers that it can come from.
     pub layers: Vec<Layer>,
-    /// Causes that show it, in the judge's order.
+    /// Possible causes, the most likely first.
     pub causes: Vec<Candidate>,
 }
 
@@ -147,7 +147,7 @@ const NSS_NUMBERS: [std::ops::RangeInclusive<i64>; 2] = [-8192..=-7993, -12288..
 fn of_newer(number: i64) -> Explanation {
     let ssl = number < -12000;
     let (kind, name) = if ssl { (Kind::Ssl, "SSL_ERROR") } else { (Kind::Nss, "SEC_ERROR") };
-    let meaning = "An error that a newer NSS has and that is not known here; ask that version for its name.".to_owned();
+    let meaning = "An error of a newer NSS, unknown here; look it up with that version of NSS.".to_owned();
     explanation(kind, name, Some(number), meaning, if ssl { signal::SSL_ERROR } else { signal::NSS_ERROR })
 }
 
@@ -253,9 +253,9 @@ fn explanation(kind: Kind, name: &str, code: Option<i64>, meaning: String, signa
     let library = match kind {
         Kind::Nspr => "NSPR, below TLS: sockets, files, names",
         Kind::Nss => "NSS: databases, tokens, certificates",
-        Kind::Ssl => "libssl3 of NSS, in a handshake or a session",
+        Kind::Ssl => "NSS's libssl3, in a handshake or a session",
         Kind::Alert => "TLS: sent by one of the two peers, about the other",
-        Kind::Verify => "OpenSSL, verifying a chain",
+        Kind::Verify => "OpenSSL, when it verifies a chain",
         Kind::Reply => "a server, in a reply",
         Kind::Openssl => "OpenSSL",
         Kind::System => "the system",
@@ -267,7 +267,7 @@ fn explanation(kind: Kind, name: &str, code: Option<i64>, meaning: String, signa
 
 fn of_code(code: &Code) -> Explanation {
     let text = match (code.library, code.text.trim_end()) {
-        (Library::Verify, text) => format!("In verifying the peer's certificate: {}", sentence(text)),
+        (Library::Verify, text) => format!("When verifying the peer's certificate: {}", sentence(text)),
         (Library::Reply(profile), text) => match Replies::of(profile) {
             Some(replies) => format!("{}: {}", replies.place, sentence(text)),
             None => sentence(text),
@@ -295,7 +295,7 @@ fn of_code(code: &Code) -> Explanation {
 
 fn sentence(text: &str) -> String {
     match text {
-        "" => "The library has no text for it.".to_owned(),
+        "" => "The library has no text for this error.".to_owned(),
         text if text.ends_with('.') => text.to_owned(),
         text => format!("{text}."),
     }

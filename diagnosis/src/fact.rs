@@ -48,7 +48,7 @@ pub struct FactRow {
     pub derived: bool,
     /// Values that are for those who want to see everything; `*` for all of them.
     pub usual: &'static [&'static str],
-    /// What it means.
+    /// The meaning, for readers.
     pub doc: &'static str,
 }
 
@@ -100,39 +100,39 @@ pub enum Value {
     Number(i64),
 }
 
-/// Who saw it.
+/// The source of a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SeenBy {
     /// nssight itself.
     #[default]
     Us,
-    /// The peer, in its own words.
+    /// The peer itself reported it.
     Peer,
-    /// A program that was traced.
+    /// A traced program.
     Program,
-    /// A line of a log.
+    /// A log line.
     Log,
 }
 
-/// Which of two sessions, one inside the other, it is about.
+/// The session that a fact belongs to, if one session runs inside another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Hop {
     /// The session with the peer that we connect to.
     Peer,
-    /// The one through it, with the server behind.
+    /// The session inside it, with the server behind the peer.
     Server,
 }
 
 /// One observed fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fact {
-    /// Which.
+    /// The id of the fact.
     pub id: FactId,
     /// Its value.
     pub value: Value,
-    /// Who saw it.
+    /// The source of the fact.
     pub seen_by: SeenBy,
     /// On which hop, where it belongs to one.
     pub hop: Option<Hop>,
@@ -205,21 +205,21 @@ impl fmt::Display for Fact {
     }
 }
 
-/// A fact as reports write it.
+/// A fact in a report.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "Fact")]
 #[allow(dead_code, reason = "the text is for readers")]
 struct Document {
-    /// Its id in the registry of facts.
+    /// The id of the fact in the registry.
     id: String,
-    /// The value: a word of the registry, a text, or a number (a count, microseconds, or seconds since 1970).
+    /// The value: a word from the registry, a text, or a number (a count, microseconds, or seconds since 1970).
     value: Plain,
-    /// The value as people read it.
+    /// The value as text for readers.
     text: String,
-    /// Who saw it.
+    /// The source of the fact.
     #[serde(default)]
     seen_by: SeenBy,
-    /// Which session it is about.
+    /// The session that the fact belongs to.
     #[serde(default)]
     hop: Option<Hop>,
 }

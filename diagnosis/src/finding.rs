@@ -8,7 +8,7 @@ use crate::fact::{Fact, FactId, Facts};
 use crate::signal::{Shown, Signal};
 use crate::vocabulary::{Confidence, Layer, Status};
 
-/// An error as the library that raised it names it.
+/// An error, with the number and name of the library that raised it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorInfo {
     /// "NSS", "NSPR", "system", "resolver", …
@@ -17,44 +17,44 @@ pub struct ErrorInfo {
     pub code: i64,
     /// The symbolic name.
     pub name: String,
-    /// The library's own sentence.
+    /// The library's own text.
     pub text: String,
 }
 
-/// Something to do, with the command that does it where there is one.
+/// An action, with the command for it if there is one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Remedy {
-    /// What to do.
+    /// The action in one sentence.
     pub text: String,
-    /// A command to copy, with the target's own names in it.
+    /// A command to copy, with the target's own names.
     pub command: Option<String>,
 }
 
-/// How a layer came out, with everything that was seen on the way.
+/// The result of a layer, with all facts and signals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// The layer.
     pub layer: Layer,
-    /// How it came out.
+    /// The result of the layer.
     pub status: Status,
     /// Time spent in it, in microseconds.
     pub duration_us: u64,
-    /// The layer whose failure made this one pointless; `None` with status `skip` means that it was not asked for.
+    /// The failed layer that this layer needs; absent for a layer that was excluded.
     pub skipped_because: Option<Layer>,
-    /// The cause, for a failure or a warning; the judge fills it in.
+    /// The cause of a failure or a warning, filled in by the judge.
     pub cause: Option<Cause>,
-    /// How sure the cause is.
+    /// The confidence in the cause.
     pub confidence: Option<Confidence>,
-    /// One sentence on how it came out.
+    /// The result in one sentence.
     pub summary: String,
-    /// What was seen, in the order it was seen.
+    /// The facts in the order of their observation.
     pub facts: Facts,
-    /// What the step that failed showed, the earliest first.
+    /// The signals of the failed step, the earliest first.
     #[serde(default)]
     pub signals: Vec<Shown>,
-    /// The library's error, where one was raised.
+    /// The library's error; absent if none was raised.
     pub error: Option<ErrorInfo>,
-    /// What to do, more exactly than the catalogue can say it.
+    /// Actions that are more specific than those in the catalogue.
     pub remedies: Vec<Remedy>,
 }
 

@@ -78,14 +78,14 @@ pub struct Excluded {
     pub because: String,
 }
 
-/// A cause that is left beside the first one.
+/// Another possible cause beside the first one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Alternative {
     /// The cause.
     pub cause: Cause,
-    /// Whose fault it would be.
+    /// The component that would be at fault.
     pub component: Component,
-    /// What would tell it apart.
+    /// Ways to distinguish this cause from the first one.
     pub tell_apart: Vec<String>,
 }
 
@@ -313,7 +313,7 @@ impl Place<'_> {
             Condition::Signal(_) => self.shown.map_or_else(String::new, |shown| shown.signal.row().says.to_owned()),
             Condition::Layer(_) => {
                 let layer = self.shown.and_then(|shown| shown.layer);
-                layer.map_or_else(String::new, |layer| format!("it was shown at {layer}"))
+                layer.map_or_else(String::new, |layer| format!("the failure appeared at {layer}"))
             }
             Condition::Fact(id, _) | Condition::Told(id) => self.fact(*id).map_or_else(String::new, Fact::to_string),
         }

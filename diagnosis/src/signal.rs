@@ -117,7 +117,7 @@ pub struct Code {
 pub struct Note {
     /// The phrase, in lower case.
     pub text: &'static str,
-    /// What it means, and when it is printed.
+    /// The meaning, and when it is printed.
     pub says: &'static str,
     /// What it shows.
     pub signal: Signal,
@@ -191,14 +191,14 @@ pub fn code(library: Library, number: i64) -> Option<&'static Code> {
     CODES.get(place).filter(|code| (code.library, code.number) == (library, number))
 }
 
-/// A signal that was observed, and where.
+/// An observed signal, and its layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Shown {
-    /// What.
+    /// The id of the signal.
     pub signal: Signal,
-    /// The layer that showed it, where that is known.
+    /// The layer of the signal; absent if it is unknown.
     pub layer: Option<Layer>,
-    /// Who said it.
+    /// The source of the signal.
     pub said_by: SeenBy,
     /// Whether it was overcome: yes, no, or not known.
     pub recovered: Option<bool>,
@@ -226,7 +226,7 @@ impl Serialize for Signal {
 impl<'de> Deserialize<'de> for Signal {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let id = String::deserialize(deserializer)?;
-        Self::of(&id).ok_or_else(|| D::Error::custom(format!("\"{id}\" is no signal")))
+        Self::of(&id).ok_or_else(|| D::Error::custom(format!("\"{id}\" is not a signal")))
     }
 }
 

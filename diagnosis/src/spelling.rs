@@ -93,7 +93,7 @@ pub fn marks() -> impl Iterator<Item = (&'static str, Mark)> {
     MARKS.iter().copied().chain(phrases).chain(sentences)
 }
 
-/// What was read at a mark.
+/// The number or text that was read at a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spelling {
     /// What it shows.

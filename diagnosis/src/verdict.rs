@@ -10,33 +10,33 @@ use crate::judge::{self, Alternative, Candidate, Case, Excluded, Judgement};
 use crate::shell;
 use crate::vocabulary::{Component, Confidence, Layer, Outcome, Peer, Status};
 
-/// Which layer fails, whose fault it is, and what to do.
+/// The failing layer, the cause, the component at fault, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
-    /// How the walk came out.
+    /// The result of the whole check.
     pub status: Outcome,
-    /// The layer where the cause lives.
+    /// The layer of the cause.
     pub layer: Option<Layer>,
-    /// The layer that showed it.
+    /// The layer at which the failure appeared.
     #[serde(default)]
     pub seen_at: Option<Layer>,
-    /// Why, from the catalogue; nothing where no cause is known that fits.
+    /// The cause from the catalogue; absent if no known cause matches.
     pub cause: Option<Cause>,
-    /// Whose fault it is.
+    /// The component at fault.
     pub component: Option<Component>,
-    /// How sure the cause is.
+    /// The confidence in the cause.
     pub confidence: Confidence,
-    /// One or two sentences.
+    /// The verdict in one or two sentences.
     pub summary: String,
-    /// Why it looks like this.
+    /// The explanation of the symptoms.
     #[serde(default)]
     pub why: Option<String>,
-    /// What to do, most specific first.
+    /// Actions, the most specific first.
     pub remedies: Vec<Remedy>,
-    /// Causes that are not excluded either, and what would tell them apart.
+    /// Other causes that no fact excludes, with ways to distinguish them.
     #[serde(default)]
     pub alternatives: Vec<Alternative>,
-    /// Causes that were proven beside this one.
+    /// Other causes that are also proven.
     #[serde(default)]
     pub also: Vec<Also>,
     /// The page of the cause in the documentation.
@@ -44,12 +44,12 @@ pub struct Verdict {
     pub docs: Option<String>,
 }
 
-/// A cause that is there as well.
+/// A cause that is also proven.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Also {
     /// The cause.
     pub cause: Cause,
-    /// Whose fault it is.
+    /// The component at fault.
     pub component: Component,
 }
 
@@ -312,8 +312,8 @@ impl Names {
     fn migration(&self) -> Remedy {
         let directory = self.database.as_deref().map_or("<DIR>", |database| database.trim_start_matches("dbm:"));
         Remedy {
-            text: "Where certutil answers SEC_ERROR_READ_ONLY, as newer versions of NSS do for changes in the legacy format, take \
-                   the database over into the new one first, and name it as sql: from then on, here and in the client's configuration."
+            text: "Newer versions of NSS answer SEC_ERROR_READ_ONLY to changes in the legacy format. In that case, first convert \
+                   the database to the new format, and from then on use the prefix sql:, here and in the client's configuration."
                 .to_owned(),
             command: Some(format!("certutil -K -X -d {} -f <PASSWORD_FILE>", shell::quote(&format!("sql:{directory}")))),
         }

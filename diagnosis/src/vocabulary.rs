@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// A word that is not in the vocabulary it was looked up in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{word}\" is not a {what}; known are: {known}")]
+#[error("\"{word}\" is not a {what}; known: {known}")]
 pub struct UnknownWord {
     /// What was looked for: "layer", "component", …
     pub what: &'static str,
@@ -63,7 +63,7 @@ macro_rules! vocabulary {
 macro_rules! layers {
     ($($rows:tt)*) => {
         vocabulary! {
-            /// One layer between a client's configuration and the server's reply, in the order of the walk.
+            /// A layer between a client's configuration and the server's reply, in the order of a check.
             Layer, "layer":
             $($rows)*
         }
@@ -73,73 +73,73 @@ macro_rules! layers {
 include!("layers.in");
 
 vocabulary! {
-    /// Whose fault it is.
+    /// The component at fault.
     Component, "component":
     /// Settings of the client.
     ClientConfig = "client-config",
     /// The client's NSS database.
     ClientDb = "client-db",
-    /// The client's files: certificates and keys that are not in a database.
+    /// The client's files with certificates and keys.
     ClientFiles = "client-files",
-    /// The host the client runs on.
+    /// The client's host.
     ClientHost = "client-host",
-    /// What lies between the hosts.
+    /// The network between the hosts.
     Network = "network",
     /// The TLS peer that we connect to.
     Peer = "peer",
-    /// The peer, where it is a bridge with a server behind it.
+    /// The peer, if it is a bridge with a server behind it.
     Bridge = "bridge",
-    /// The signing server; or this host, where it is looked at as a server.
+    /// The signing server; or this host, if it is checked as a server.
     Server = "server",
     /// nssight itself.
     Tool = "tool",
 }
 
 vocabulary! {
-    /// Whose certificate it is.
+    /// The owner of a certificate.
     CertificateRole, "certificate role":
-    /// A client's: as a rule our own.
+    /// A client, usually this host.
     Client = "client",
-    /// The bridge's, or that of the peer in its place.
+    /// The bridge, or another peer in its place.
     Bridge = "bridge",
-    /// The signing server's.
+    /// The signing server.
     Server = "server",
     /// An issuer in the chain of one of them.
     Authority = "authority",
 }
 
 vocabulary! {
-    /// How one layer came out.
+    /// The result of a layer.
     Status, "status":
-    /// All that the layer asks was answered well.
+    /// Everything in the layer works.
     Pass = "pass",
-    /// The layer works, and something about it deserves attention.
+    /// The layer works, but something needs attention.
     Warn = "warn",
     /// The layer does not work.
     Fail = "fail",
-    /// The layer was not walked.
+    /// The layer was not checked.
     Skip = "skip",
 }
 
 vocabulary! {
-    /// How the whole walk came out.
+    /// The result of the whole check.
     Outcome, "outcome":
-    /// Every layer that was walked works.
+    /// Every layer that was checked passed.
     Pass = "pass",
     /// A layer does not work.
     Fail = "fail",
-    /// A layer did not work, and did when it was tried again.
+    /// A layer failed, and passed on a retry.
     Flaky = "flaky",
     /// nssight itself could not finish.
     Inconclusive = "inconclusive",
 }
 
 vocabulary! {
-    /// How far the evidence carries the verdict.
+    /// The strength of the evidence for the verdict.
     Confidence, "confidence":
-    /// The evidence rules out every other cause that is known.
+    /// The evidence excludes every other known cause.
     Certain = "certain",
-    /// The evidence points here; the alternatives are named.
+    /// The evidence supports this cause; alternatives are listed.
     Likely = "likely",
     /// One explanation among several.
     Possible = "possible",

@@ -29,17 +29,17 @@ pub struct Comparison {
     pub in_both: usize,
     /// Whether both have the same password.
     pub password: PasswordComparison,
-    /// What differs, the gravest first. Nothing here means that the two hold the same.
+    /// The differences, the most serious first. If this list is empty, both databases have the same content.
     pub differences: Vec<Difference>,
-    /// Beside PEM files: what became of each certificate of the database. Empty beside another database.
+    /// If the second side is PEM files: the result for each certificate of the database. Empty for two databases.
     pub moved: Vec<Moved>,
-    /// A part of one of them could not be read, so that more may differ, or less.
+    /// A part of one database was unreadable, so there may be more or fewer differences.
     pub partial: bool,
     /// Damage, each with its side, file and place.
     pub problems: Vec<String>,
 }
 
-/// One of the two.
+/// One of the two databases.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Side {
     /// Path of the directory, or of the files.
@@ -52,15 +52,15 @@ pub struct Side {
     pub private_keys: usize,
 }
 
-/// Whether the two have the same password.
+/// Whether both databases have the same password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PasswordComparison {
-    /// Both open with the same password.
+    /// The same password unlocks both databases.
     Same,
-    /// They do not.
+    /// The passwords differ.
     Different,
-    /// Nobody said the passwords.
+    /// A password is unknown.
     Unknown,
     /// PEM files have none.
     NotCompared,
@@ -102,7 +102,7 @@ impl Comparison {
                 sha256: None,
                 a: Some(state(&a.password)),
                 b: Some(state(&b.password)),
-                consequence: "a client configured with the password of A cannot use the keys of B".to_owned(),
+                consequence: "a client with the password of A cannot use the keys of B".to_owned(),
             });
         }
         differences.extend(salt(databases));
@@ -176,7 +176,7 @@ fn salt(databases: [&Database; 2]) -> Option<Difference> {
         a: shown(a),
         b: shown(b),
         consequence: format!(
-            "NSS before 3.118 takes the right password of {newer} for a wrong one, and uses no key of it"
+            "NSS before 3.118 rejects the right password of {newer}, so its keys cannot be used"
         ),
     })
 }
@@ -194,8 +194,8 @@ fn same_certificate(a: Held<'_>, b: Held<'_>, differences: &mut Vec<Difference>)
     if a.nicknames() != b.nicknames() {
         let (first, second) = (quoted(a.nicknames()), quoted(b.nicknames()));
         let consequence = match a.nicknames().is_empty() {
-            true => format!("A has it without a nickname, which no configuration can name; B calls it {second}"),
-            false => format!("a configuration that names {first} does not find it in B"),
+            true => format!("in A the certificate has no nickname, so no configuration can name it; in B its nickname is {second}"),
+            false => format!("a configuration with the nickname {first} does not find the certificate in B"),
         };
         let gravity = if a.key.is_some() || b.key.is_some() { Gravity::Grave } else { Gravity::Notable };
         add(Kind::NicknameDiffers, gravity, Some(first), Some(second), consequence);
@@ -206,10 +206,10 @@ fn same_certificate(a: Held<'_>, b: Held<'_>, differences: &mut Vec<Difference>)
         add(Kind::TrustDiffers, gravity, Some(here.letters()), Some(there.letters()), consequence);
     } else if (here.source == TrustSource::Pkcs11Trust) != (there.source == TrustSource::Pkcs11Trust) {
         let newer = if here.source == TrustSource::Pkcs11Trust { "A" } else { "B" };
-        let consequence = format!("NSS before 3.114 does not see the trust that {newer} has for it");
+        let consequence = format!("NSS before 3.114 does not see the trust settings in {newer}");
         let shown = |trust: nssight_nssdb::Trust| match trust.source {
             TrustSource::Pkcs11Trust => "object of NSS 3.114 and later".to_owned(),
-            TrustSource::NssTrust => "object of every NSS".to_owned(),
+            TrustSource::NssTrust => "object of all versions of NSS".to_owned(),
             TrustSource::Dbm => "flags of a legacy database".to_owned(),
             TrustSource::None => "none".to_owned(),
         };
@@ -227,7 +227,7 @@ fn same_certificate(a: Held<'_>, b: Held<'_>, differences: &mut Vec<Difference>)
         (Some(first), Some(second)) if first.encryption != second.encryption => {
             let (first, second) = (strength(&first.encryption), strength(&second.encryption));
             let consequence =
-                "the same key is encrypted in different ways; every NSS that opens the database reads both";
+                "the same key is encrypted differently; every NSS that opens the databases can read both";
             add(Kind::KeyEncryptionDiffers, Gravity::Note, Some(first), Some(second), consequence.to_owned());
         }
         _ => {}
@@ -251,14 +251,14 @@ fn only(held: Held<'_>, kind: Kind) -> Difference {
         (Some(_), ..) => (Gravity::Grave, format!("with {lacks} nobody can authenticate as {}", held.name())),
         (None, true, _) => (
             Gravity::Grave,
-            format!("with {lacks} every server certificate that it issued is refused, its issuer is unknown"),
+            format!("with {lacks} every server certificate from this CA is rejected, because its issuer is unknown"),
         ),
         (None, _, true) => {
             (Gravity::Grave, format!("{has} distrusts it; with {lacks} it counts for what its issuer is"))
         }
         (None, false, false) => (
             Gravity::Notable,
-            format!("with {lacks} chains that go through it are incomplete unless the peer sends it"),
+            format!("with {lacks} chains through this CA are incomplete, unless the peer sends it"),
         ),
     };
     let shown =
@@ -291,7 +291,7 @@ fn keys_alone(databases: [&Database; 2], differences: &mut Vec<Difference>) {
                 a,
                 b,
                 consequence:
-                    "if it was requested for and its certificate is still to come, that will work on that side only"
+                    "if a certificate was requested for this key and not imported yet, the import works only on that side"
                         .to_owned(),
             });
         }
@@ -307,7 +307,7 @@ fn revocations(databases: [&Database; 2], differences: &mut Vec<Difference>) {
             let shown = Some(format!("revocation list of {} bytes", list.der.len()));
             let (a, b) = if side == 0 { (shown, None) } else { (None, shown) };
             let (sha256, name) = (Some(hex(&openssl::sha::sha256(&list.der))), "revocation list".to_owned());
-            let consequence = "certificates that it revokes are refused on that side only".to_owned();
+            let consequence = "only that side rejects the certificates in this list".to_owned();
             differences.push(Difference { kind, gravity: Gravity::Notable, name, sha256, a, b, consequence });
         }
     }
@@ -315,7 +315,7 @@ fn revocations(databases: [&Database; 2], differences: &mut Vec<Difference>) {
 
 fn state(password: &PasswordState) -> String {
     match password {
-        PasswordState::NotInitialised => "none was ever set",
+        PasswordState::NotInitialised => "never set",
         PasswordState::Empty => "empty",
         PasswordState::Set { .. } => "set",
         PasswordState::Unreadable(_) => "unreadable",

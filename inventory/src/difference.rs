@@ -8,15 +8,15 @@ use serde::Serialize;
 
 use crate::facts::{Facts, hex};
 
-/// How much follows from a difference.
+/// The seriousness of a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Gravity {
-    /// A connection that works with one fails with the other.
+    /// A connection that works with one database fails with the other.
     Grave,
-    /// It can come to that.
+    /// Some connections may fail.
     Notable,
-    /// Good to know.
+    /// For information only.
     Note,
 }
 
@@ -59,19 +59,19 @@ pub enum Kind {
 /// One difference.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Difference {
-    /// What differs.
+    /// The type of the difference.
     pub kind: Kind,
-    /// How much follows from it.
+    /// The seriousness of the difference.
     pub gravity: Gravity,
     /// Nickname, or the subject where there is none.
     pub name: String,
     /// Fingerprint, where it is about one certificate.
     pub sha256: Option<String>,
-    /// What A has.
+    /// The value in A.
     pub a: Option<String>,
-    /// What B has.
+    /// The value in B.
     pub b: Option<String>,
-    /// What follows from it, for a TLS client and for a CA.
+    /// The consequence for a TLS client and for a CA.
     pub consequence: String,
 }
 

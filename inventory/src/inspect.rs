@@ -220,7 +220,7 @@ fn keys(
         let mut known = key.kind;
         let decrypted = unlocked.map(|unlocked| match Instant::now() < deadline {
             true => decrypt(unlocked, key, owners.first().map(|owner| &database.certificates[*owner]), &mut known),
-            false => "not tried, the time was up".to_owned(),
+            false => "not tried, because the deadline had passed".to_owned(),
         });
         KeyView {
             id: hex(&key.cka_id),
@@ -257,7 +257,7 @@ fn decrypt(
     let public = certificate.and_then(|certificate| X509::from_der(&certificate.der).ok()?.public_key().ok());
     match public.map(|public| is_of(&opened, &public)) {
         Some(true) => "belongs to its certificate",
-        Some(false) => "another key than its certificate's",
+        Some(false) => "does not belong to its certificate",
         None => "readable",
     }
     .to_owned()

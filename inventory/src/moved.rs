@@ -12,32 +12,32 @@ use crate::difference::{Difference, Gravity, Held, Kind};
 use crate::facts::{Facts, hex, stamp};
 use crate::pem::PemFiles;
 
-/// What became of one certificate of the database.
+/// The result for one certificate of the database.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Moved {
     /// Nickname, or the subject where there is none.
     pub name: String,
-    /// Its fingerprint.
+    /// The fingerprint of the certificate.
     pub sha256: String,
-    /// What the files have for it.
+    /// The matching content of the files.
     pub fate: Fate,
-    /// The files that have that certificate.
+    /// The files that contain this certificate.
     pub files: Vec<String>,
-    /// The file that has its private key, where one has.
+    /// The file with the private key of the certificate; absent if no file has it.
     pub key_file: Option<String>,
 }
 
-/// What the files have for a certificate.
+/// The content of the files that matches a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
-    /// The certificate itself.
+    /// The same certificate.
     SameCertificate,
     /// Another certificate for the same key.
     SameKey,
     /// Another certificate of the same subject, for another key.
     SameSubject,
-    /// Nothing.
+    /// No matching certificate.
     Missing,
 }
 
@@ -126,11 +126,11 @@ fn of_certificate(held: &Held<'_>, fate: Fate, found: Option<&Filed<'_>>, now: O
         let (gravity, consequence) = match (certificate.has_private_key, is_trusted) {
             (true, _) => (Gravity::Grave, format!("with B nobody can authenticate as {}", held.name())),
             (_, true) => {
-                (Gravity::Grave, "with B every certificate that it issued is refused, its issuer is unknown".to_owned())
+                (Gravity::Grave, "with B every certificate from this CA is rejected, because its issuer is unknown".to_owned())
             }
             _ => (
                 Gravity::Notable,
-                "with B chains that go through it are incomplete unless the peer sends it".to_owned(),
+                "with B chains through this CA are incomplete, unless the peer sends it".to_owned(),
             ),
         };
         return Some(difference(Kind::OnlyInA, gravity, consequence));
@@ -148,19 +148,19 @@ fn of_certificate(held: &Held<'_>, fate: Fate, found: Option<&Filed<'_>>, now: O
     let is_ca = own_facts.is_ca || other.is_ca;
     let (gravity, what) = match fate {
         Fate::SameKey if own_facts.names.subject != other.names.subject => {
-            (Gravity::Grave, "B has the same key under another subject: peers see somebody else")
+            (Gravity::Grave, "B has the same key with another subject: to peers it is a different identity")
         }
         Fate::SameKey if is_ca => {
-            (Gravity::Notable, "B has another certificate for the same key; what it signed verifies with either")
+            (Gravity::Notable, "B has another certificate for the same key; its signatures verify with both")
         }
         Fate::SameKey => (Gravity::Notable, "B has another certificate for the same key and subject"),
         _ if is_ca => (
             Gravity::Grave,
-            "B has the subject with another key: what the one key signed does not verify with the other",
+            "B has the same subject with another key: signatures by one key do not verify with the other",
         ),
         _ => (
             Gravity::Notable,
-            "B has the subject with another key: whoever knows the old certificate or key does not know it",
+            "B has the same subject with another key: a peer that expects the old certificate or key does not recognize it",
         ),
     };
     let gravity = if expired.is_empty() { gravity } else { Gravity::Grave };
@@ -173,7 +173,7 @@ fn of_key(held: &Held<'_>, found: Option<&Filed<'_>>, key_file: Option<&str>, fi
     let (kind, gravity, consequence) = match (held.certificate.has_private_key, key_file) {
         (true, None) if !files.locked.is_empty() => {
             let locked = files.locked.join(", ");
-            let text = format!("whether B has its private key cannot be told: {locked} is behind a passphrase");
+            let text = format!("unknown whether B has its private key: {locked} has a passphrase");
             (Kind::KeyOnlyInA, Gravity::Notable, text)
         }
         (true, None) => {
@@ -199,6 +199,6 @@ fn only_in_files(filed: &Filed<'_>) -> Difference {
         sha256: Some(hex(&openssl::sha::sha256(filed.der))),
         a: None,
         b: Some(format!("{}, in {}", shown(&filed.facts), filed.files.join(", "))),
-        consequence: "the database has nothing of this subject or key".to_owned(),
+        consequence: "the database contains neither this subject nor this key".to_owned(),
     }
 }

@@ -51,23 +51,23 @@ fn directory(remarks: &mut Remarks, inspection: &Inspection, loaded: &Loaded) {
     if loaded.inventory.half_upgraded {
         remarks.add(
             "half-upgraded",
-            "cert9.db and key4.db were made beside cert8.db and key3.db and nothing was copied yet: NSS goes on reading the \
-             old pair until somebody logs in with write access",
+            "cert9.db and key4.db were created beside cert8.db and key3.db, but are still empty: NSS reads the old pair \
+             until a login with write access",
         );
     } else if loaded.inventory.formats().len() == 2 {
         let read = loaded.choice.reads.map_or_else(|| "neither".to_owned(), |format| format!("the {format}: pair"));
-        remarks.add("both-formats", format!("both formats are in the directory; NSS reads {read}"));
+        remarks.add("both-formats", format!("the directory contains both formats; NSS reads {read}"));
     }
     if let Some(older) = loaded.inventory.older_than_legacy() {
         remarks.add(
             "older-than-legacy",
-            format!("the certificates are in {older}, which is older than cert8.db and is not shown: NSS reads it only to convert it"),
+            format!("the certificates are in {older}, which is older than cert8.db and not shown; NSS reads it only to convert it"),
         );
     }
     if loaded.choice.reads.is_none() {
         remarks.add(
             "not-read-by-nss",
-            format!("NSS would not read this ({}); the {} files are shown", loaded.choice.reason, inspection.format),
+            format!("NSS would not open these files ({}); nssight shows the {} files", loaded.choice.reason, inspection.format),
         );
     }
     let (name, others) = match inspection.format.as_str() {
@@ -86,13 +86,13 @@ fn pairing(remarks: &mut Remarks, inspection: &Inspection, database: &Database) 
     let report = database.pairing();
     let text = match report.pairing {
         Pairing::Pair | Pairing::KeysWait | Pairing::NothingToPair | Pairing::Unknown => None,
-        Pairing::NoKeyMatches => Some("the certificates had keys here once, and the private keys are others"),
-        Pairing::KeyDbEmpty => Some("the certificates had keys here once, and the key database has none"),
+        Pairing::NoKeyMatches => Some("the certificates had keys here in the past, but the private keys are different ones"),
+        Pairing::KeyDbEmpty => Some("the certificates had keys here in the past, but the key database has none"),
         Pairing::SignaturesForeign => Some(
-            "the signatures in the key database are those of another certificate database: after a login all trust is lost",
+            "the signatures in the key database belong to another certificate database: all trust is lost after a login",
         ),
         Pairing::SignaturesMissing => {
-            Some("trust is set and the key database has no signature for it: after a login all trust is lost")
+            Some("trust is set, but the key database has no signature for it: all trust is lost after a login")
         }
     };
     if let Some(text) = text {
@@ -104,17 +104,17 @@ fn pairing(remarks: &mut Remarks, inspection: &Inspection, database: &Database) 
     remarks.about(
         "key-differs",
         &named(&|view| view.private_key == "differs"),
-        "the private key with its identifier is another one: it signs, and the peer refuses the signature",
+        "the private key with its identifier is a different one: it can sign, but the peer rejects the signature",
     );
     remarks.about(
         "user-without-key",
         &named(&|view| view.trust.contains('u') && !view.has_private_key),
-        "certutil -L shows \"u\", which stands for a public key; the private key is not here",
+        "certutil -L shows \"u\" because of a public key; the private key is not in this database",
     );
     remarks.about(
         "key-unseen",
         &named(&|view| view.has_private_key && !view.trust.contains('u')),
-        "the private key is here, yet certutil -L shows no \"u\" without a login, since the public key is not",
+        "the private key is here, but certutil -L shows no \"u\" without a login, because the public key is missing",
     );
     let orphans: Vec<String> = inspection
         .private_keys
@@ -125,12 +125,12 @@ fn pairing(remarks: &mut Remarks, inspection: &Inspection, database: &Database) 
     remarks.about(
         "key-without-certificate",
         &orphans,
-        "a private key without a certificate, as certutil -R leaves it until the signed certificate is imported: it must be kept",
+        "a private key without a certificate, as certutil -R creates it; keep the key until the signed certificate is imported",
     );
     for kind in newer_kinds(inspection) {
         let (major, minor) = kind.since;
         let what = format!(
-            "the key is {}, which NSS knows since {major}.{minor}: this host's NSS {} is too old for it",
+            "the key is {}, which NSS supports since {major}.{minor}: this host's NSS {} is too old",
             kind.name,
             library::nss_version()
         );
@@ -144,7 +144,7 @@ fn pairing(remarks: &mut Remarks, inspection: &Inspection, database: &Database) 
         })
         .map(|key| key.certificates.first().cloned().or(key.nickname.clone()).unwrap_or_else(|| key.id.clone()))
         .collect();
-    remarks.about("key-broken", &broken, "the private key does not decrypt, or is not the certificate's");
+    remarks.about("key-broken", &broken, "the private key does not decrypt, or does not belong to the certificate");
 }
 
 fn is_of(view: &CertificateView, kind: &NewerKind) -> bool {
@@ -187,19 +187,19 @@ fn names(remarks: &mut Remarks, inspection: &Inspection) {
     remarks.about(
         "nickname-shared",
         &shared(false),
-        "the nickname stands for certificates with different subjects; which one NSS takes is not to be relied on",
+        "certificates with different subjects have this nickname; which one NSS uses is unpredictable",
     );
     remarks.about(
         "nickname-renewed",
         &shared(true),
-        "the nickname stands for several certificates of one subject; NSS takes one that is in date, the newest first",
+        "several certificates of one subject have this nickname; NSS uses the newest valid one",
     );
     let several: Vec<String> = groups(&inspection.certificates, subject)
         .into_iter()
         .filter(|views| views.iter().any(|view| view.nickname != views[0].nickname))
         .map(|views| views[0].subject.clone())
         .collect();
-    remarks.about("subject-shared", &several, "the subject has certificates under different nicknames");
+    remarks.about("subject-shared", &several, "certificates with this subject have different nicknames");
 }
 
 /// Certificates that share a key, where there is more than one, in the order of the database.
@@ -225,7 +225,7 @@ fn other_versions(remarks: &mut Remarks, database: &Database) {
     if matches!(database.password, PasswordState::Set { salt_length: 48, .. }) {
         remarks.add(
             "salt-of-3.118",
-            "the password was set by NSS 3.118 or later: an older NSS takes the right password for a wrong one",
+            "NSS 3.118 or later set the password: an older NSS rejects even the right password",
         );
     }
     let newer = |certificate: &&nssight_nssdb::Certificate| certificate.trust.source == TrustSource::Pkcs11Trust;
@@ -234,17 +234,17 @@ fn other_versions(remarks: &mut Remarks, database: &Database) {
         count => remarks.add(
             "trust-of-3.114",
             format!(
-                "the trust of {count} certificates was written by NSS 3.114 or later: an older NSS does not see it"
+                "NSS 3.114 or later wrote the trust of {count} certificates: an older NSS does not see it"
             ),
         ),
     }
     if database.generation.certificate_columns > 120 {
-        remarks.add("columns-of-3.114", "NSS 3.114 or later has opened this for writing; older versions still read it");
+        remarks.add("columns-of-3.114", "NSS 3.114 or later opened this database for writing; older versions can still read it");
     }
     if database.format == Format::Dbm {
         remarks.add(
             "legacy-format",
-            "cert8.db and key3.db need libnssdbm3.so: an NSS built without it (disable_dbm) refuses them",
+            "cert8.db and key3.db need libnssdbm3.so: an NSS built without it (disable_dbm) cannot open them",
         );
         return;
     }

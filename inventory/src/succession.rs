@@ -70,7 +70,7 @@ fn succession(a: Held<'_>, b: Held<'_>, now: OffsetDateTime) -> Difference {
         sha256: None,
         a: Some(shown_a),
         b: Some(shown_b),
-        consequence: "the same nickname stands for another certificate in B: peers see somebody else".to_owned(),
+        consequence: "in B another certificate has the same nickname: to peers it is a different identity".to_owned(),
     };
     let (Some(here), Some(there)) = (here, there) else { return difference };
     if here.names.subject != there.names.subject {
@@ -96,11 +96,11 @@ fn succession(a: Held<'_>, b: Held<'_>, now: OffsetDateTime) -> Difference {
     };
     if (here.is_ca || there.is_ca) && here.public_key != there.public_key {
         difference.gravity = Gravity::Grave;
-        difference.consequence.push_str("; what the one key signed does not verify with the other");
+        difference.consequence.push_str("; signatures by one key do not verify with the other");
     }
     if a.key.is_some() != b.key.is_some() {
         let without = if a.key.is_some() { "B" } else { "A" };
-        difference.consequence.push_str(&format!("; {without} has no private key for its own"));
+        difference.consequence.push_str(&format!("; {without} has no private key for its certificate"));
         difference.gravity = Gravity::Grave;
     }
     let (trust_a, trust_b) = (a.certificate.trust, b.certificate.trust);

@@ -19,22 +19,22 @@ const TLS: [Meaning; 3] = [
     Meaning {
         letter: 'C',
         bits: Flags::TRUSTED_CA,
-        with: "server certificates that it issued are accepted",
-        without: "every server certificate that it issued will be refused",
+        with: "server certificates from this CA are accepted",
+        without: "all server certificates from this CA are rejected",
         gravity: Gravity::Grave,
     },
     Meaning {
         letter: 'T',
         bits: Flags::TRUSTED_CLIENT_CA,
-        with: "client certificates that it issued are accepted",
-        without: "every client certificate that it issued will be refused",
+        with: "client certificates from this CA are accepted",
+        without: "all client certificates from this CA are rejected",
         gravity: Gravity::Grave,
     },
     Meaning {
         letter: 'P',
         bits: Flags::TRUSTED,
-        with: "it is accepted as a peer by itself",
-        without: "it is accepted only if its issuer is trusted",
+        with: "the certificate is accepted as a peer by itself",
+        without: "the certificate is accepted only if its issuer is trusted",
         gravity: Gravity::Grave,
     },
 ];
@@ -53,7 +53,7 @@ pub(crate) fn consequence(a: &Trust, b: &Trust) -> (String, Gravity) {
     }
     if let Some((with, without)) = sides(a.ssl.is_distrusted(), b.ssl.is_distrusted()) {
         parts.push(format!(
-            "p only in {with}: it is refused there whoever issued it, with {without} its issuer decides"
+            "p only in {with}: it is rejected there regardless of its issuer; with {without} its issuer decides"
         ));
         gravity = Gravity::Grave;
     }
@@ -62,7 +62,7 @@ pub(crate) fn consequence(a: &Trust, b: &Trust) -> (String, Gravity) {
         && parts.is_empty()
     {
         parts.push(format!(
-            "c only in {with}: a CA there without being trusted, with {without} its own extensions decide"
+            "c only in {with}: it counts as a CA there, but is not trusted; with {without} its own extensions decide"
         ));
         gravity = Gravity::Notable;
     }

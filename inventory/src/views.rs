@@ -15,15 +15,15 @@ pub struct Inspection {
     pub(crate) schema: &'static str,
     /// Path of the directory.
     pub directory: String,
-    /// What NSS would open here.
+    /// The files that NSS would open in this directory.
     pub choice: ChoiceView,
-    /// The format that was read here: `sql` or `dbm`.
+    /// The format of the inspected files: `sql` or `dbm`.
     pub format: String,
     /// Files of NSS in the directory.
     pub files: Vec<FileView>,
     /// The password of the key database.
     pub password: PasswordView,
-    /// What the contents tell of the NSS versions that wrote them.
+    /// The NSS versions that wrote the files, according to their content.
     pub generation: GenerationView,
     /// Certificates.
     pub certificates: Vec<CertificateView>,
@@ -31,48 +31,48 @@ pub struct Inspection {
     pub private_keys: Vec<KeyView>,
     /// Certificate revocation lists.
     pub crls: Vec<CrlView>,
-    /// What is odd, or would be seen differently by another NSS.
+    /// Oddities, and parts that another NSS version would read differently.
     pub remarks: Vec<Remark>,
-    /// Signatures over trust and key attributes; absent without the password, and in the legacy format, which has none.
+    /// Signatures of trust and key attributes; absent without the password, and in the legacy format, which has none.
     pub signatures: Option<SignaturesView>,
     /// Objects of kinds that are not interpreted, with their number.
     pub not_understood: BTreeMap<String, usize>,
     /// Damage, each with its file and place.
     pub problems: Vec<String>,
-    /// Something is missing here because a part could not be read.
+    /// A part was unreadable, so the lists are incomplete.
     pub partial: bool,
 }
 
-/// Something to know about a database.
+/// A remark about a database.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Remark {
-    /// What kind of remark it is.
+    /// The type of the remark.
     pub id: &'static str,
-    /// In words.
+    /// The remark in one sentence.
     pub text: String,
 }
 
-/// What NSS would open in the directory.
+/// The files that NSS would open in the directory.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ChoiceView {
-    /// The format NSS asks for.
+    /// The format that NSS looks for.
     pub asked: String,
-    /// The format that certificates and keys come from; absent where NSS fails or starts an empty database.
+    /// The format of the certificates and keys that NSS reads; absent if NSS fails or creates an empty database.
     pub reads: Option<String>,
     /// The error code that NSS fails with.
     pub error: Option<i32>,
-    /// Why, in words.
+    /// The reason for this choice.
     pub reason: String,
 }
 
-/// One file of the directory.
+/// A file in the directory.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct FileView {
     /// Name without the directory.
     pub name: String,
-    /// What its first bytes say.
+    /// The type of the content, according to the first bytes.
     pub content: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Permission bits, octal.
     pub mode: String,
@@ -80,11 +80,11 @@ pub struct FileView {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// RFC 3339.
+    /// Time of the last change, RFC 3339.
     pub modified: String,
     /// Target, where it is a symbolic link.
     pub link: Option<String>,
-    /// Why it cannot be read.
+    /// The reason why the file is unreadable.
     pub error: Option<String>,
 }
 
@@ -93,17 +93,17 @@ pub struct FileView {
 pub struct PasswordView {
     /// `none`, `empty`, `set`, or `unreadable`.
     pub state: &'static str,
-    /// How the check value is encrypted.
+    /// Encryption of the check value.
     pub encryption: Option<String>,
     /// Iterations of the key derivation.
     pub iterations: Option<u32>,
-    /// Bytes; 48 where NSS 3.118 or later set the password.
+    /// Length of the salt in bytes; 48 if NSS 3.118 or later set the password.
     pub salt_length: Option<usize>,
     /// `right` or `wrong`; absent where none was given.
     pub given: Option<&'static str>,
 }
 
-/// What the contents tell of the NSS versions that wrote them.
+/// The NSS versions that wrote the files, according to their content.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct GenerationView {
     /// Attribute columns of cert9.db; 0 in the legacy format.
@@ -121,9 +121,9 @@ pub struct GenerationView {
 pub struct CertificateView {
     /// The first nickname; absent for a certificate without one.
     pub nickname: Option<String>,
-    /// All nicknames, where there is more than one; otherwise empty.
+    /// All nicknames, if there are several; otherwise empty.
     pub nicknames: Vec<String>,
-    /// Of the DER, lower-case hexadecimal.
+    /// SHA-256 of the DER, in lower-case hexadecimal.
     pub sha256: String,
     /// Distinguished name of the subject.
     pub subject: String,
@@ -131,25 +131,25 @@ pub struct CertificateView {
     pub issuer: String,
     /// Hexadecimal.
     pub serial: String,
-    /// RFC 3339, UTC.
+    /// Start of the validity, RFC 3339 in UTC.
     pub not_before: Option<String>,
-    /// RFC 3339, UTC.
+    /// End of the validity, RFC 3339 in UTC.
     pub not_after: Option<String>,
-    /// Negative once it has expired.
+    /// Days until expiry; negative after expiry.
     pub days_left: Option<i64>,
     /// Kind and size of the public key.
     pub key: Option<KeyFacts>,
     /// Subject alternative names.
     pub alternative_names: Vec<String>,
-    /// Absent where the certificate does not limit its usage.
+    /// Extended key usage; absent if the certificate does not limit its usage.
     pub extended_key_usage: Option<Vec<String>>,
-    /// The basic constraints say that it is a CA.
+    /// Whether the basic constraints mark the certificate as a CA.
     pub is_ca: bool,
-    /// As `certutil -L` prints it.
+    /// Trust flags, as `certutil -L` prints them.
     pub trust: String,
     /// Kind of the object that holds it: `nss`, `pkcs11`, `dbm`, or `none`.
     pub trust_source: &'static str,
-    /// The private key is really in the key database.
+    /// Whether the private key is in the key database.
     pub has_private_key: bool,
     /// `none`, `matches`, `identifier-only`, or `differs`.
     pub private_key: &'static str,
@@ -170,13 +170,13 @@ pub struct KeyView {
     pub kind: String,
     /// CKA_LABEL, where it has one.
     pub nickname: Option<String>,
-    /// How the private values are encrypted.
+    /// Encryption of the private values.
     pub encryption: String,
     /// Iterations of the key derivation.
     pub iterations: Option<u32>,
     /// Nicknames, or subjects, of the certificates that it belongs to.
     pub certificates: Vec<String>,
-    /// What came of decrypting it; absent without the password.
+    /// The result of decrypting the key; absent without the password.
     pub decrypted: Option<String>,
 }
 
@@ -187,9 +187,9 @@ pub struct CrlView {
     pub issuer: String,
     /// Number of revoked certificates.
     pub revoked: usize,
-    /// RFC 3339, UTC; absent where the list does not say.
+    /// Next update, RFC 3339 in UTC; absent if the list does not state it.
     pub next_update: Option<String>,
-    /// Where the list came from.
+    /// URL of the list.
     pub url: Option<String>,
 }
 
@@ -202,7 +202,7 @@ pub struct SignaturesView {
     pub bad: usize,
     /// Attributes that should have a signature and have none.
     pub missing: usize,
-    /// Signatures that were not verified in the time there was.
+    /// Signatures that were not verified before the deadline.
     pub unchecked: usize,
 }
 

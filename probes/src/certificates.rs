@@ -14,10 +14,10 @@ use crate::expiry::Urgency;
 /// As far as NSS itself follows a chain (seccomon.h, CERT_MAX_CERT_CHAIN); a peer may send any number.
 const CHAIN_AT_MOST: usize = 20;
 
-/// One certificate: our own, a peer's, or one of an authority in the chain of either.
+/// A certificate: our own, a peer's, or one of a CA above them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SeenCertificate {
-    /// Whose it is.
+    /// The owner of the certificate.
     pub role: CertificateRole,
     /// Nickname in our database; `null` for what a peer sent.
     pub nickname: Option<String>,
@@ -31,10 +31,10 @@ pub struct SeenCertificate {
     pub not_after: String,
     /// SHA-256 of the DER, in hexadecimal.
     pub sha256: String,
-    /// How soon it must be renewed; absent where there is time.
+    /// Urgency of the renewal; absent if no renewal is needed yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub urgency: Option<Urgency>,
-    /// The certificate itself, where it was asked for and a peer sent it: PEM.
+    /// The certificate in PEM, if it was requested and a peer sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pem: Option<String>,
 }

@@ -11,9 +11,9 @@ use crate::revocation_lists::SeenRevocationList;
 /// Days that a certificate or a revocation list may have left before a report warns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Thresholds {
-    /// A warning, from this number of days on.
+    /// Warn if a certificate or a revocation list expires within this many days.
     pub warn_days: u16,
-    /// Critical, from this number of days on; at most `warn_days`.
+    /// Report critical in monitoring formats if it expires within this many days; at most `warn_days`.
     pub critical_days: u16,
 }
 
@@ -64,13 +64,13 @@ impl Thresholds {
     }
 }
 
-/// How soon a certificate or a revocation list must be renewed.
+/// Urgency of the renewal of a certificate or a revocation list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Urgency {
-    /// Soon.
+    /// Renew soon.
     Warning,
-    /// At once.
+    /// Renew at once.
     Critical,
 }
 

@@ -68,7 +68,7 @@ enum Trouble {
     Unknown(String),
 }
 
-/// What was read.
+/// The content of OpenSSL's configuration.
 #[derive(Debug)]
 pub(crate) struct Configuration {
     source: Source,

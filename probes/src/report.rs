@@ -17,7 +17,7 @@ use nssight_diagnosis::{Finding, Layer, Status, Verdict};
 /// The schema's name.
 pub const SCHEMA: &str = "nssight/report/2";
 
-/// What nssight and its libraries are.
+/// Versions of nssight and its libraries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tool {
     /// Version of nssight.
@@ -30,33 +30,33 @@ pub struct Tool {
     pub openssl: String,
 }
 
-/// The report.
+/// A report of nssight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// Always [`SCHEMA`].
     pub schema: String,
-    /// What made it.
+    /// Versions of nssight and its libraries.
     pub tool: Tool,
-    /// When the walk began, RFC 3339 in UTC.
+    /// Start of the check, RFC 3339 in UTC.
     pub started: String,
-    /// Name of the host that it was made on; reports of earlier versions have none.
+    /// Name of the host that ran the check; absent in reports of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// What was walked.
+    /// The checked target.
     pub target: TargetSummary,
-    /// The hops of the way, the first one first. Reports of earlier versions have none.
+    /// The sections of the path, the first one first; absent in reports of earlier versions.
     #[serde(default)]
     pub hops: Vec<NamedHop>,
-    /// TCP connections that were opened to the bridge.
+    /// TCP connections opened to the peer.
     pub connections_opened: u32,
     /// The verdict.
     pub verdict: Verdict,
-    /// One finding a layer, in the order of the walk.
+    /// One finding per layer, in the order of the check.
     pub probes: Vec<Finding>,
-    /// What went over the wire.
+    /// The TLS records and other events on the wire.
     pub wire: Vec<WireEvent>,
-    /// Certificates that were met, our own first; it is there also when the network fails. Reports of earlier versions
-    /// have none.
+    /// All certificates of the check, our own first; our own are present even if the network fails. Absent in reports of earlier
+    /// versions.
     #[serde(default)]
     pub certificates: Vec<SeenCertificate>,
     /// Revocation lists of our own database, by the CAs of these certificates.
@@ -120,9 +120,9 @@ pub struct Subject {
     pub name: String,
     /// What else the reader knows it by.
     pub labels: BTreeMap<String, String>,
-    /// What the last try gave, judged together with those before it.
+    /// The report of the last try; its verdict takes earlier tries into account.
     pub report: Report,
-    /// How many times it was walked.
+    /// The number of tries.
     pub tries: u32,
     /// From the first try's begin to the last one's end.
     pub duration: Duration,

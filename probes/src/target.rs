@@ -17,15 +17,15 @@ use nssight_diagnosis::vocabulary::Peer;
 
 pub use self::summary::{CredentialsKind, NamedHop, TargetSummary};
 
-/// Which part this host plays; it follows from the configuration's sections.
+/// The role of this host, according to the sections of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Dials out to the bridge and signs nothing itself.
+    /// Connects to the bridge, and does not sign.
     Client,
-    /// Dials out to the bridge and answers the client through it.
+    /// Connects to the bridge, and answers clients through it.
     Server,
-    /// Listens for both.
+    /// Listens for clients and servers.
     Bridge,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Role {
 pub struct Setting<T> {
     /// The value.
     pub value: T,
-    /// Where it came from.
+    /// The origin of the value.
     pub origin: String,
 }
 
@@ -172,19 +172,19 @@ pub fn check_host(host: &str) -> Result<(), String> {
     }
 }
 
-/// A TLS version that can be asked for, in order.
+/// A TLS version that can be requested, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum TlsVersion {
-    /// RFC 2246.
+    /// TLS 1.0 (RFC 2246).
     #[serde(rename = "tls1.0")]
     Tls10,
-    /// RFC 4346.
+    /// TLS 1.1 (RFC 4346).
     #[serde(rename = "tls1.1")]
     Tls11,
-    /// RFC 5246.
+    /// TLS 1.2 (RFC 5246).
     #[serde(rename = "tls1.2")]
     Tls12,
-    /// RFC 8446.
+    /// TLS 1.3 (RFC 8446).
     #[serde(rename = "tls1.3")]
     Tls13,
 }
@@ -268,7 +268,7 @@ impl fmt::Display for PasswordSource {
 /// Everything a walk needs to know, and nothing secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    /// Which part this host plays.
+    /// The role of this host.
     pub role: Role,
     /// It is looked at as a server: by what clients would meet, and without any connection.
     #[serde(default)]

@@ -8,7 +8,7 @@ use nssight_wire::{AlertLevel, Conversation, Direction, Summary, What};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which TLS session an event belongs to.
+/// The TLS session of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Session {
@@ -18,72 +18,72 @@ pub enum Session {
     Inner,
 }
 
-/// Which way it went, seen from this host.
+/// The direction of an event, seen from this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Way {
-    /// By us.
+    /// Sent by this host.
     Sent,
-    /// By the other end.
+    /// Sent by the other end.
     Received,
 }
 
-/// One thing seen on the wire.
+/// An event on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WireEvent {
     /// Microseconds since the connection came up.
     pub at_us: u64,
-    /// Which TLS session.
+    /// The TLS session.
     pub session: Session,
-    /// Which connection, from 1 on, where a traced program had more than one; an inner session has none of its own.
+    /// The number of the connection, from 1, if a traced program had several; absent for an inner session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<u32>,
-    /// Which way.
+    /// The direction.
     pub direction: Way,
-    /// What kind of thing it was. Reports of version 1 do not say.
+    /// The type of the event; absent in reports of version 1.
     #[serde(default)]
     pub kind: EventKind,
-    /// The alert, where it is one in the clear.
+    /// The alert, if the event is an unencrypted alert.
     #[serde(default)]
     pub alert: Option<WireAlert>,
-    /// How this direction ended, where it did.
+    /// How this direction ended, if it did.
     #[serde(default)]
     pub end: Option<WireEnd>,
-    /// What, in words.
+    /// Description of the event.
     pub what: String,
 }
 
-/// What kind of thing was seen on the wire.
+/// The type of an event on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EventKind {
-    /// Not told.
+    /// Unknown.
     #[default]
     Unknown,
-    /// A handshake message in the clear.
+    /// An unencrypted handshake message.
     Handshake,
     /// ChangeCipherSpec.
     ChangeCipherSpec,
-    /// An alert in the clear.
+    /// An unencrypted alert.
     Alert,
     /// An encrypted record.
     Encrypted,
-    /// What TLS does not allow at that place, or no TLS at all.
+    /// Data that TLS does not allow at this point, or that is not TLS.
     Foreign,
-    /// The end of a direction.
+    /// The end of one direction.
     End,
 }
 
 /// An alert in the clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WireAlert {
-    /// It ends the session.
+    /// Whether the alert ends the session.
     pub fatal: bool,
-    /// Its number.
+    /// The number of the alert.
     pub description: u8,
 }
 
-/// How a direction ended.
+/// How one direction ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WireEnd {
@@ -91,9 +91,9 @@ pub enum WireEnd {
     Fin,
     /// RST.
     Reset,
-    /// The deadline of the watcher passed.
+    /// The deadline of the observer passed.
     TimedOut,
-    /// The watched client closed it.
+    /// The observed client closed the connection.
     LocalClose,
 }
 

@@ -112,8 +112,8 @@ pub(crate) fn also(report: &Report) -> Option<String> {
 
 /// What a reader is told of a verdict below its sentence: where it showed, what else was proven, and what it may be instead.
 pub(crate) fn beside(report: &Report) -> Vec<String> {
-    let seen_at = seen_at(report).map(|layer| format!("it showed at {layer}"));
-    let also = also(report).map(|also| format!("proven as well: {also}"));
+    let seen_at = seen_at(report).map(|layer| format!("the failure appeared at {layer}"));
+    let also = also(report).map(|also| format!("also proven: {also}"));
     let others = alternatives(report).map(|other| format!("or {}", alternative(other)));
     let expiring = expiring(report).map(|(_, text)| text);
     seen_at.into_iter().chain(also).chain(others).chain(expiring).collect()

@@ -113,7 +113,7 @@ fn unpack(
     refuse(head)?;
     if let Some(packing) = Packing::of(head) {
         if depth >= DEEPEST {
-            return Err(io::Error::other("it is packed too many times"));
+            return Err(io::Error::other("it is compressed too many times"));
         }
         let inside = budget.bounded(packing.open(input)?);
         return unpack(&mut BufReader::with_capacity(1 << 16, inside), end, at_most, budget, depth + 1, kept);
@@ -156,7 +156,7 @@ fn refuse(head: &[u8]) -> io::Result<()> {
         // The magic number of a hash file of Berkeley DB, in both orders: key3.db and cert8.db.
         [0x00, 0x06, 0x15, 0x61, ..] | [0x61, 0x15, 0x06, 0x00, ..] => "a database of Berkeley DB",
         [b'P', b'K', 3 | 5, 4 | 6, ..] | [b'7', b'z', 0xbc, 0xaf, ..] | [b'R', b'a', b'r', b'!', ..] => "an archive",
-        [b'B', b'Z', b'h', b'1'..=b'9', ..] | [0x04, 0x22, 0x4d, 0x18, ..] => "packed in a way that is not known here",
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] | [0x04, 0x22, 0x4d, 0x18, ..] => "an unknown compression format",
         [0x7f, b'E', b'L', b'F', ..] => "a program or a core",
         // A sequence with its length in two or more bytes: DER (X.690), a certificate, a key, or PKCS #12.
         [0x30, 0x82..=0x84, ..] => "in DER",
@@ -171,7 +171,7 @@ fn refuse(head: &[u8]) -> io::Result<()> {
         }
         _ => return Ok(()),
     };
-    Err(io::Error::other(format!("it is {what}, and only text goes into a bundle")))
+    Err(io::Error::other(format!("it is {what}, but a bundle contains only text")))
 }
 
 type Text = (Zeroizing<Vec<u8>>, Option<String>);
@@ -193,7 +193,7 @@ fn text(content: &[u8]) -> io::Result<Text> {
     clean.retain(|byte| *byte != 0);
     let controls = |bytes: &[u8]| bytes.iter().filter(|byte| is_control(**byte)).count();
     if controls(&clean) * CONTROLS > clean.len() || memchr::memmem::find(content, b"SQLite format 3\0").is_some() {
-        return Err(io::Error::other("it is no text, and only text goes into a bundle"));
+        return Err(io::Error::other("it is not text, and a bundle contains only text"));
     }
     let mut lines = Zeroizing::new(Vec::with_capacity(clean.len()));
     let mut removed = 0_usize;

@@ -28,7 +28,7 @@ use self::redact::Redactor;
 use crate::cli::BundleOptions;
 use crate::{exit, settings};
 
-/// What a bundle holds, schema `nssight/bundle/1`.
+/// The content of a bundle, schema `nssight/bundle/1`.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Manifest<'a> {
     schema: &'static str,
@@ -37,13 +37,13 @@ pub(crate) struct Manifest<'a> {
     files: Vec<Listed<'a>>,
 }
 
-/// A file of the bundle, in its MANIFEST.
+/// A file in the bundle, as listed in the MANIFEST.
 #[derive(Serialize, JsonSchema)]
 struct Listed<'a> {
     name: &'a str,
     bytes: usize,
     sha256: String,
-    /// Why something was taken out, and how often.
+    /// The reasons for redactions, and the number of redactions for each.
     redacted: &'a redact::Reasons,
     note: Option<&'a str>,
 }
@@ -67,7 +67,7 @@ enum Trouble {
 
 impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
-        Self::Failed(format!("the bundle could not be written: {error}"))
+        Self::Failed(format!("cannot write the bundle: {error}"))
     }
 }
 
@@ -218,11 +218,11 @@ fn write(path: &Path, force: bool, entries: &[Entry], manifest: &[u8], redactor:
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
     archive(&file, entries, manifest)?;
     if redactor.is_in(path.as_os_str().as_encoded_bytes()) {
-        return Err(Trouble::Usage("the bundle's own name holds a secret; choose another".to_owned()));
+        return Err(Trouble::Usage("the name of the bundle contains a secret; choose another name".to_owned()));
     }
     file.rewind()?;
     if holds_a_secret(&file, redactor)? {
-        return Err(Trouble::Failed("a secret was found in the finished bundle, which is deleted again".to_owned()));
+        return Err(Trouble::Failed("the finished bundle contained a secret, so nssight deleted it".to_owned()));
     }
     sink::give_name(file, path, force)?;
     Ok(())

@@ -13,7 +13,7 @@ use super::tally::{CauseCount, Tally};
 
 const SCHEMA: &str = "nssight/check/1";
 
-/// What `nssight check` writes as JSON.
+/// JSON output of `nssight check`.
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum Output<'a> {
@@ -25,16 +25,16 @@ pub(crate) enum Output<'a> {
     Summary(SummaryLine),
 }
 
-/// All targets.
+/// The results of all targets.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Document<'a> {
     schema: &'static str,
-    /// In the order of the file.
+    /// The targets in the order of the file.
     targets: Vec<Entry<'a>>,
     summary: Summary,
 }
 
-/// One target, when it is done.
+/// The result of one target, as it finishes.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct TargetLine<'a> {
     schema: &'static str,
@@ -42,49 +42,49 @@ pub(crate) struct TargetLine<'a> {
     entry: Entry<'a>,
 }
 
-/// When all are done.
+/// The summary after the last target.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct SummaryLine {
     schema: &'static str,
     summary: Summary,
 }
 
-/// One target with its report.
+/// A target with its report.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Entry<'a> {
-    /// The target's name.
+    /// The name of the target.
     target: &'a str,
-    /// Its labels.
+    /// The labels of the target.
     labels: &'a BTreeMap<String, String>,
-    /// How many times it was walked.
+    /// The number of tries.
     tries: u32,
-    /// All tries together, the time between them included.
+    /// Duration of all tries, including the time between them.
     duration_ms: u64,
-    /// What the last try gave, judged together with those before it.
+    /// The report of the last try; its verdict takes earlier tries into account.
     report: &'a Report,
 }
 
-/// How many came out how, and why.
+/// Number of targets per result, and the causes.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Summary {
     /// Targets that were to be walked.
     targets: usize,
-    /// Every layer that was walked works.
+    /// Every layer that was checked passed.
     pass: usize,
-    /// Of those that pass: with a warning.
+    /// Targets that pass with a warning.
     warned: usize,
-    /// Failed, and passed when tried again.
+    /// Targets that failed, and passed on a retry.
     flaky: usize,
-    /// A layer does not work.
+    /// A layer failed.
     fail: usize,
     /// nssight itself could not finish.
     inconclusive: usize,
-    /// Never begun: after `--fail-fast`, or on a signal.
+    /// Targets that were never checked: after `--fail-fast`, or because of a signal.
     not_walked: usize,
-    /// The signal that ended the run, if one did.
+    /// The signal that ended the run, if any.
     interrupted: Option<String>,
     duration_ms: u64,
-    /// What did not pass, by cause; the most frequent first.
+    /// Targets that did not pass, by cause; the most frequent cause first.
     causes: Vec<CauseCount>,
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct CauseCount {
     pub(super) cause: Option<Cause>,
     pub(super) component: Option<Component>,
     pub(super) count: usize,
-    /// Their names, in the order of the file.
+    /// The names of the targets, in the order of the file.
     pub(super) targets: Vec<String>,
 }
 

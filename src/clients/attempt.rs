@@ -40,38 +40,38 @@ pub(super) fn release_of(version: &str) -> String {
     version.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
 }
 
-/// How far a client got.
+/// The result of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
-    /// Handshake done, and nothing against it afterwards.
+    /// The handshake succeeded, and no refusal followed.
     Pass,
-    /// It failed before it connected: database, password, key.
+    /// The client failed before it connected: database, password or key.
     FailedLocally,
-    /// TCP did not come up.
+    /// The TCP connection failed.
     FailedToConnect,
-    /// The handshake failed, or its result was refused right after it.
+    /// The handshake failed, or the peer refused the client right after it.
     FailedInHandshake,
-    /// It is not on this host.
+    /// The client is not installed on this host.
     Absent,
 }
 
-/// One client's row.
+/// The result of one client.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Attempt {
     pub(crate) client: &'static str,
-    /// The TLS library, with its version where it is known.
+    /// The TLS library, with its version if known.
     pub(crate) library: String,
     /// Whether it uses NSS, with its database and its policy.
     pub(crate) uses_nss: bool,
-    /// How it came by certificate and key.
+    /// The source of certificate and key.
     pub(crate) initialised: &'static str,
-    /// How it got the password.
+    /// The source of the password.
     pub(crate) password: &'static str,
     pub(crate) outcome: Outcome,
-    /// TCP came up.
+    /// Whether the TCP connection was established.
     pub(crate) connected: bool,
-    /// The handshake was done.
+    /// Whether the handshake succeeded.
     pub(crate) handshake: bool,
     /// Whether the peer has gone on after our certificate, or goes without one; only nssight looks.
     pub(crate) confirmed: Option<bool>,

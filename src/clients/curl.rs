@@ -21,11 +21,11 @@ const OF_THE_FILES: [i32; 4] = [26, 58, 59, 77];
 const OF_THE_SESSION: [i32; 3] = [35, 55, 56];
 
 pub(super) fn attempt(job: &Job<'_>, files: &Files) -> io::Result<Attempt> {
-    let mut attempt = Attempt::new("curl", false, "its own reading of the files", "a line of its configuration");
+    let mut attempt = Attempt::new("curl", false, "its own parser for the files", "a line in its configuration");
     if !job.came_to_peer {
         attempt.outcome = Outcome::Absent;
         attempt.error =
-            Some("left out: it connects before it reads its files, and no other client came that far".to_owned());
+            Some("skipped: it connects before it reads its files, and no other client got that far".to_owned());
         return Ok(attempt);
     }
     let mut command = Command::new("curl");
@@ -70,7 +70,7 @@ pub(super) fn attempt(job: &Job<'_>, files: &Files) -> io::Result<Attempt> {
         None => !attempt.handshake,
     };
     if counts {
-        attempt.error = Some(said.unwrap_or_else(|| "it was not done in time".to_owned()));
+        attempt.error = Some(said.unwrap_or_else(|| "it did not finish in time".to_owned()));
         // 6 and 7: no name, no connection.
         if matches!(finished.code, Some(6 | 7)) {
             attempt.outcome = Outcome::FailedToConnect;

@@ -89,7 +89,7 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
         return exit::usage(why);
     }
     let Some(bridge) = &target.bridge else {
-        return exit::usage("there is no peer to connect to: name one with --bridge");
+        return exit::usage("no peer to connect to: name one with --bridge");
     };
     let nickname = target.nickname().map(|nickname| nickname.value.as_str());
     let password = password.as_ref().and_then(|password| passwords::bytes_for(password, nickname));
@@ -117,7 +117,7 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
     };
     if opened.as_ref().is_some_and(Opened::is_copy) && options.admin_password_file.is_some() {
         terminal::say(format_args!(
-            "the double-TLS client is left out: it opens the database itself, and only a copy may be opened here"
+            "the double-TLS client is skipped: it opens the database itself, but here only a copy may be opened"
         ));
     } else if let (Some(config), Some(admin)) = (&options.config, &options.admin_password_file) {
         clients.push(Box::new(|job| double_tls::attempt(job, python, config, admin)));
@@ -130,7 +130,7 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
         clients.push(Box::new(|job| tstclnt::attempt(job, Some(file))));
     }
     terminal::say(format_args!(
-        "up to {} connections to {} will be opened, one after another, {} s apart",
+        "opens up to {} connections to {}, one after another, {} s apart",
         clients.len(),
         bridge.value,
         options.pause.as_secs_f64()
@@ -154,7 +154,7 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
                 attempts.push(attempt);
             }
             Err(error) => {
-                terminal::say(format_args!("a client could not be run: {error}"));
+                terminal::say(format_args!("cannot run a client: {error}"));
                 return ExitCode::from(exit::INCONCLUSIVE);
             }
         }

@@ -1,4 +1,4 @@
-//! What it proves that some clients get through and others do not.
+//! The conclusion from the clients that succeed and those that fail.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -6,34 +6,34 @@ use serde::Serialize;
 use super::attempt::{Attempt, Outcome};
 use super::{double_tls, sigul_v1};
 
-/// The pattern, and what it proves.
+/// The pattern of the results, and the conclusion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Pattern {
     pub(crate) kind: Kind,
     pub(crate) text: String,
 }
 
-/// Who failed.
+/// The clients that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
-    /// Nobody.
+    /// No client failed.
     AllPass,
-    /// Everybody, before a connection was opened.
+    /// All clients failed before they connected.
     AllFailLocally,
-    /// Everybody, and at least one on the network.
+    /// All clients failed, at least one of them on the network.
     AllFail,
-    /// Everybody who uses NSS, and nobody else.
+    /// All NSS clients failed, and no others.
     OnlyNssFails,
-    /// Whoever does not use NSS, and nobody else.
+    /// All clients without NSS failed, and no others.
     OnlyOthersFail,
-    /// Just one.
+    /// One client failed.
     OnlyOneFails,
-    /// Just those that go through the bridge to the server.
+    /// Only the clients that continue through the bridge to the server failed.
     OnlyTheWholeWayFails,
-    /// Some, without a pattern.
+    /// Some clients failed, without a pattern.
     SomeFail,
-    /// Too few clients are on this host.
+    /// This host has too few clients for a comparison.
     TooFew,
 }
 
@@ -47,39 +47,37 @@ impl Pattern {
         let failed: Vec<&Attempt> = tried.iter().copied().filter(|attempt| attempt.outcome != Outcome::Pass).collect();
         let (kind, text) = match (tried.len(), failed.len()) {
             (0 | 1, _) if silent.is_empty() => {
-                (Kind::TooFew, "there is nothing to compare: no other client is on this host".to_owned())
+                (Kind::TooFew, "nothing to compare: this host has no other client".to_owned())
             }
-            (0 | 1, _) => (Kind::TooFew, "there is nothing to compare: no other client came to the peer".to_owned()),
+            (0 | 1, _) => (Kind::TooFew, "nothing to compare: no other client reached the peer".to_owned()),
             (_, 0) if tried.iter().any(|attempt| attempt.confirmed == Some(false)) => (
                 Kind::AllPass,
-                "every client completes its side of the handshake, and nobody heard what the peer makes of the certificate: a \
-                 refusal that comes later, or in the application, does not show here. Password, key, network and the peer's own \
-                 certificate are in order"
+                "every client completes its side of the handshake, but no client saw the peer's reaction to the certificate: \
+                 a later refusal, or one by the application, does not show here. Password, key, network and the peer's own certificate work"
                     .to_owned(),
             ),
             (_, 0) => (
                 Kind::AllPass,
-                "every client completes the handshake, and the peer goes on after it: password, key, network and the peer's own \
-                 certificate are in order. What fails for another client is that client's own, or a refusal in the \
-                 application, which does not show here"
+                "every client completes the handshake, and the peer continues after it: password, key, network and the peer's \
+                 own certificate work. If another client fails, that client is at fault, or the application refuses it, which does not show here"
                     .to_owned(),
             ),
             (all, count) if all == count && failed.iter().all(|it| it.outcome == Outcome::FailedLocally) => (
                 Kind::AllFailLocally,
-                "every client fails before it connects, whatever library it reads the certificate and the key with: password, key \
-                 or certificate. Nobody came to a handshake with this certificate, so the peer is not to blame"
+                "every client fails before it connects, with every library: password, key or certificate is at fault. No client \
+                 reached a handshake with this certificate, so the peer is not at fault"
                     .to_owned(),
             ),
             (all, count) if all == count && libraries(true) && libraries(false) => (
                 Kind::AllFail,
-                "every client fails, with two different TLS libraries: it is the peer, the network, or what they all share, \
-                 the certificate. No single application is to blame"
+                "every client fails, with two different TLS libraries: the peer, the network, or the certificate that they \
+                 share is at fault. No single application is at fault"
                     .to_owned(),
             ),
             (all, count) if all == count => (
                 Kind::AllFail,
-                "every client fails that came to the peer, all of them with one TLS library: it is the peer, the network, what \
-                 they all share, the certificate, or that library and its policy"
+                "every client that reached the peer fails, but all use one TLS library: the peer, the network, the certificate \
+                 that they share, or that library with its policy is at fault"
                     .to_owned(),
             ),
             (_, count)
@@ -89,15 +87,15 @@ impl Pattern {
             {
                 (
                     Kind::OnlyTheWholeWayFails,
-                    "every handshake with the bridge succeeds, and whoever goes on through it fails: it is what lies behind the \
-                     bridge, or the request; `nssight diagnose` with the administrator's password says which"
+                    "every handshake with the bridge succeeds, but every client that continues through the bridge fails: the \
+                     part behind the bridge, or the request, is at fault; `nssight diagnose` with the administrator's password shows which"
                         .to_owned(),
                 )
             }
             (_, 1) => {
                 let only = failed[0];
                 let hint = match only.client {
-                    "tstclnt -w FILE" => ": -w takes the password itself, and a file is given with -W",
+                    "tstclnt -w FILE" => ": -w takes the password itself, -W takes a file",
                     _ => "",
                 };
                 (
@@ -107,16 +105,16 @@ impl Pattern {
                         Kind::OnlyOthersFail
                     },
                     format!(
-                        "only {} fails, and the others get through with the same certificate: it is that application, how it \
-                         is called, or its own configuration{hint}",
+                        "only {} fails, and the others succeed with the same certificate: that application, its arguments, \
+                         or its own configuration is at fault{hint}",
                         only.client
                     ),
                 )
             }
             _ if tried.iter().all(|it| it.uses_nss == (it.outcome != Outcome::Pass)) => (
                 Kind::OnlyNssFails,
-                "every client of NSS fails, and OpenSSL gets through with the same certificate and key to the same peer: it \
-                 is the NSS database as NSS sees it, or NSS's own policy"
+                "every NSS client fails, but OpenSSL succeeds with the same certificate, key and peer: the NSS database as \
+                 NSS reads it, or NSS's own policy, is at fault"
                     .to_owned(),
             ),
             _ => {

@@ -60,7 +60,7 @@ pub(super) fn attempt(job: &Job<'_>, program: &Path, admin_password: &Path) -> i
         // What it does not catch itself, Rust says at its end.
         let last = || finished.stderr.lines().rfind(|line| !line.trim().is_empty()).map(str::to_owned);
         let said = if finished.late { None } else { said.or_else(last) };
-        attempt.error = Some(said.unwrap_or_else(|| "it was not done in time".to_owned()));
+        attempt.error = Some(said.unwrap_or_else(|| "it did not finish in time".to_owned()));
         if !attempt.connected && finished.stderr.contains("connection error with Sigul bridge") {
             attempt.outcome = Outcome::FailedToConnect;
         }
@@ -91,8 +91,8 @@ impl Given {
         let value =
             |setting: &Option<nssight_probes::target::Setting<String>>| setting.as_ref().map(|it| it.value.clone());
         let server = value(&target.server).ok_or("the configuration names no server")?;
-        let user = value(&target.user).ok_or("the configuration names no user")?;
-        let nickname = target.nickname().ok_or("no certificate is named")?;
+        let user = value(&target.user).ok_or("the configuration has no user name")?;
+        let nickname = target.nickname().ok_or("no certificate is configured")?;
         let database = Loaded::from(target.argument()).database?;
         let password = job.password.map(|it| it.as_slice()).unwrap_or_default();
         let identity = open_session::identity(&database, &nickname.value, password)?;

@@ -73,6 +73,6 @@ pub(super) fn write(out: &mut dyn Write, comparison: &Comparison) -> io::Result<
         writeln!(out, "\n{}", "Errors".bold())?;
         errors.iter().try_for_each(|error| terminal::item(out, error))?;
     }
-    writeln!(out, "\n{}", "What it proves".bold())?;
+    writeln!(out, "\n{}", "Conclusion".bold())?;
     terminal::item(out, &comparison.conclusion.text)
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{Fact, Report};
 
-/// Which end of the connection refused the other.
+/// The end of the connection that refused the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum End {
@@ -20,16 +20,16 @@ enum End {
     Server,
 }
 
-/// The same connection, seen from both sides.
+/// One connection, seen from both sides.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Joined {
-    /// The random of its ClientHello.
+    /// The random value of the ClientHello.
     random: String,
-    /// Which report is the client's: `a` or `b`.
+    /// The client's report: `a` or `b`.
     client: &'static str,
-    /// Who refused the other's certificate, where one did.
+    /// The end that refused the other's certificate; absent if neither did.
     refused_by: Option<End>,
-    /// Who said what to whom.
+    /// The messages between the two ends, in words.
     words: Vec<String>,
     /// Neither end has anything against it.
     #[serde(skip)]
@@ -56,10 +56,10 @@ pub(super) fn pair(a: Vec<Report>, b: Vec<Report>) -> Result<(Report, Report), S
         (None, ..) => {
             let reports = |count: usize| if count == 1 { "1 report".to_owned() } else { format!("{count} reports") };
             let (a, b) = (reports(count_a), reports(count_b));
-            return Err(format!("A has {a}, B has {b}, and no two of them are of one connection"));
+            return Err(format!("A has {a}, B has {b}, but no two of them describe the same connection"));
         }
     };
-    let of = |reports: Vec<Report>, place: usize| reports.into_iter().nth(place).ok_or("there is no report");
+    let of = |reports: Vec<Report>, place: usize| reports.into_iter().nth(place).ok_or("no report was found");
     Ok((of(a, one)?, of(b, other)?))
 }
 
@@ -112,14 +112,14 @@ impl Joined {
             None => "neither refused the other's certificate".to_owned(),
         }];
         for objection in texts(server, fact::CLIENT_CERTIFICATE_OBJECTION) {
-            words.push(format!("the server objects to the client's certificate: {objection}"));
+            words.push(format!("the server rejects the client's certificate: {objection}"));
         }
         for objection in texts(client, fact::PEER_CHAIN_OBJECTION) {
-            words.push(format!("the client objects to the server's certificate: {objection}"));
+            words.push(format!("the client rejects the server's certificate: {objection}"));
         }
         words.push(format!("the client says: {}", client.verdict.summary));
         words.push(format!("the server says: {}", server.verdict.summary));
-        words.push(format!("the client heard {}; the server heard {}", heard(client), heard(server)));
+        words.push(format!("the client received {}; the server received {}", heard(client), heard(server)));
         let passes = [client, server].iter().all(|it| it.verdict.status == Outcome::Pass);
         Some(Self { random, client: client_name, refused_by, words, passes })
     }

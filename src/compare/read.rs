@@ -69,7 +69,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Report>, (String, String)> {
     let named = |error: String| (path.display().to_string(), error);
     let text = files::whole(path, AT_MOST, files::regular_or_given).map_err(|error| named(error.to_string()))?;
     let Some(text) = text else {
-        return Err(named(format!("it is too large: a report has at most {} MiB", AT_MOST >> 20)));
+        return Err(named(format!("it is too large: the maximum is {} MiB", AT_MOST >> 20)));
     };
     let documents = serde_json::Deserializer::from_slice(&text).into_iter::<serde_json::Value>();
     let documents: Result<Vec<_>, _> = documents.take(REPORTS_AT_MOST).collect();
@@ -86,7 +86,7 @@ pub(super) fn report(document: serde_json::Value) -> Result<Report, String> {
     match document.get("schema").and_then(|schema| schema.as_str()) {
         Some(SCHEMA | BEFORE) => {}
         Some(other) => return Err(format!("its schema is \"{other}\"")),
-        None => return Err("it names no schema".to_owned()),
+        None => return Err("it does not name a schema".to_owned()),
     }
     serde_json::from_value(document).map_err(|error| error.to_string())
 }

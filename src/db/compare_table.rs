@@ -25,7 +25,7 @@ pub(super) fn write(out: &mut dyn Write, comparison: &Comparison, verbose: bool)
         PasswordComparison::NotCompared => return of_files(out, comparison, verbose),
         PasswordComparison::Same => "the same",
         PasswordComparison::Different => "different",
-        PasswordComparison::Unknown => "unknown: give it with --password-file, and B's own with --other-password-file",
+        PasswordComparison::Unknown => "unknown: give it with --password-file, and that of B with --other-password-file",
     };
     let both = format!("{} certificates in both; password {password}", comparison.in_both);
     terminal::pairs(out, &[["both".to_owned(), both]])?;
@@ -67,7 +67,7 @@ fn differences(out: &mut dyn Write, comparison: &Comparison, verbose: bool) -> i
         writeln!(out, "and {} more; -v shows all", comparison.differences.len() - shown)?;
     }
     if !comparison.problems.is_empty() {
-        let title = if comparison.partial { "Damage; more may differ, or less" } else { "Damage" };
+        let title = if comparison.partial { "Damage; there may be more or fewer differences" } else { "Damage" };
         writeln!(out, "\n{}", title.bold())?;
         comparison.problems.iter().try_for_each(|text| terminal::item(out, text))?;
     }
@@ -76,7 +76,7 @@ fn differences(out: &mut dyn Write, comparison: &Comparison, verbose: bool) -> i
 
 fn summary(out: &mut dyn Write, comparison: &Comparison) -> io::Result<()> {
     if comparison.differences.is_empty() {
-        let text = if comparison.partial { "no difference in what could be read" } else { "no difference" };
+        let text = if comparison.partial { "no difference in the readable parts" } else { "no difference" };
         return writeln!(out, "{}", text.bold());
     }
     let of = |gravity: Gravity| comparison.differences.iter().filter(|it| it.gravity == gravity).count();
@@ -99,10 +99,10 @@ fn one(out: &mut dyn Write, difference: &Difference, verbose: bool) -> io::Resul
         Kind::OnlyInB => "only in B",
         Kind::NicknameDiffers => "another nickname",
         Kind::TrustDiffers => "other trust",
-        Kind::TrustObjectDiffers => "trust kept in another way",
+        Kind::TrustObjectDiffers => "trust stored in another form",
         Kind::KeyOnlyInA => "private key only in A",
         Kind::KeyOnlyInB => "private key only in B",
-        Kind::KeyEncryptionDiffers => "key encrypted in another way",
+        Kind::KeyEncryptionDiffers => "key encrypted differently",
         Kind::RenewedInA => "renewed in A",
         Kind::RenewedInB => "renewed in B",
         Kind::CertificateDiffers => "another certificate",

@@ -55,7 +55,7 @@ fn head(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()> {
     let mut rows = vec![["NSS reads".to_owned(), format!("{reads}: {}", inspection.choice.reason)]];
     let password = &inspection.password;
     let mut text = match password.state {
-        "none" => "never set, not even an empty one".to_owned(),
+        "none" => "never set, not even to an empty password".to_owned(),
         other => other.to_owned(),
     };
     if let (Some(encryption), Some(iterations), Some(salt)) =
@@ -75,7 +75,7 @@ fn head(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()> {
     let mut written = match generation.certificate_columns {
         0 => Vec::new(),
         columns @ ..=120 => vec![format!("by NSS before 3.114 ({columns} columns)")],
-        columns => vec![format!("by NSS 3.114 or later, once at least ({columns} columns)")],
+        columns => vec![format!("by NSS 3.114 or later at least once ({columns} columns)")],
     };
     written.extend(generation.merged.iter().map(|id| format!("merged with {id}")));
     if !written.is_empty() {
@@ -208,7 +208,7 @@ fn keys(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()> {
 fn owner(key: &KeyView) -> String {
     match (key.certificates.is_empty(), &key.nickname) {
         (false, _) => cell(&key.certificates.join(", ")),
-        (true, Some(nickname)) => format!("none (the key is called {})", cell(nickname)),
+        (true, Some(nickname)) => format!("none (the key's name is {})", cell(nickname)),
         (true, None) => "none".to_owned(),
     }
 }
@@ -222,7 +222,7 @@ fn remarks(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()> {
         texts.iter().try_for_each(|text| terminal::item(out, text))?;
     }
     if !inspection.problems.is_empty() {
-        heading(out, if inspection.partial { "Damage; what is shown is not all" } else { "Damage" })?;
+        heading(out, if inspection.partial { "Damage; the lists are incomplete" } else { "Damage" })?;
         inspection.problems.iter().try_for_each(|text| terminal::item(out, text))?;
     }
     Ok(())

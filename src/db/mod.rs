@@ -59,7 +59,7 @@ fn inspect(options: &InspectOptions) -> ExitCode {
         None => None,
         Some(nickname) => match inspection.certificates.iter().filter(names).collect::<Vec<_>>() {
             none if none.is_empty() => {
-                return exit::usage(format!("there is no certificate \"{nickname}\" in this database"));
+                return exit::usage(format!("this database has no certificate \"{nickname}\""));
             }
             found => Some(found),
         },

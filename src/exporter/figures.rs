@@ -99,44 +99,44 @@ impl Figures {
         let own = registry.sub_registry_with_prefix("nssight_exporter");
         let tool = tool();
         let versions = [("version", tool.version), ("nss", tool.nss), ("nspr", tool.nspr), ("openssl", tool.openssl)];
-        own.register("build", "What this is, and what it runs with", Info::new(versions.to_vec()));
-        own.register("probes", "Answers to /probe, by how they came about", self.probes.clone());
-        own.register("unknown_targets", "Requests for targets that the file does not name", self.unknown.clone());
-        own.register("walks", "Checks that are over, by how they came out", self.walks.clone());
+        own.register("build", "Version of nssight and of its libraries", Info::new(versions.to_vec()));
+        own.register("probes", "Answers to /probe, by origin", self.probes.clone());
+        own.register("unknown_targets", "Requests for targets that are not in the file", self.unknown.clone());
+        own.register("walks", "Finished checks, by result", self.walks.clone());
         let seconds = || Unit::Seconds;
         own.register_with_unit(
             "walk_duration",
-            "Time that checks took, all tries together",
+            "Duration of checks, including retries",
             seconds(),
             self.walk_duration.clone(),
         );
-        let help = "Time that checks waited for their bridge and for a job";
+        let help = "Time that checks waited for their bridge and for a free job";
         own.register_with_unit("queue_duration", help, seconds(), self.queue_duration.clone());
-        own.register("walks_in_flight", "Walks under way", self.in_flight.clone());
-        own.register("walks_queued", "Walks that wait for their bridge or for a job", self.queued.clone());
+        own.register("walks_in_flight", "Running checks", self.in_flight.clone());
+        own.register("walks_queued", "Checks that wait for their bridge or for a free job", self.queued.clone());
         own.register("targets", "Targets in the file", self.targets.clone());
-        let help = "When the last check of a target was over; 0 if it never was";
+        let help = "End of the last check of a target, Unix time; 0 if it was never checked";
         own.register_with_unit("target_last_walk_timestamp", help, seconds(), self.last_walk.clone());
-        own.register("config_last_reload_successful", "Whether the targets file could be read", self.reload_ok.clone());
-        let help = "When the targets file was last read with success";
+        own.register("config_last_reload_successful", "Whether the last reload of the targets file succeeded", self.reload_ok.clone());
+        let help = "Time of the last successful reload of the targets file, Unix time";
         own.register_with_unit("config_last_reload_success_timestamp", help, seconds(), self.reloaded.clone());
         own.register(
             "state_writable",
-            "Whether the last result could be kept, or need not be",
+            "Whether the last result was saved, or need not be saved",
             self.state_writable.clone(),
         );
-        own.register("state_write_failures", "Results that could not be kept", self.state_failures.clone());
-        own.register("connections", "Connections that are open", self.connections.clone());
-        own.register("connections_accepted", "Connections that were accepted", self.connections_accepted.clone());
+        own.register("state_write_failures", "Results that could not be saved", self.state_failures.clone());
+        own.register("connections", "Open connections", self.connections.clone());
+        own.register("connections_accepted", "Accepted connections", self.connections_accepted.clone());
         own.register(
             "connections_evicted",
-            "Connections that were closed to make room",
+            "Connections closed because too many were open",
             self.connections_evicted.clone(),
         );
         let started = Seconds::default();
         started.set(unix_now());
-        registry.register_with_unit("process_start_time", "When this process started", seconds(), started);
-        let help = "Memory of this process, without its workers";
+        registry.register_with_unit("process_start_time", "Start time of this process, Unix time", seconds(), started);
+        let help = "Resident memory of this process, without its workers";
         registry.register_with_unit("process_resident_memory", help, Unit::Bytes, self.resident.clone());
         registry.register("process_open_fds", "Open descriptors", self.descriptors.clone());
         self.state_writable.set(1);

@@ -132,7 +132,7 @@ pub(super) async fn serve(
             // The peer went away again (accept(2)), or there is nothing left to accept with.
             Err(error) if error.raw_os_error().is_some_and(is_of_the_peer) => {}
             Err(error) => {
-                log::warn(format_args!("a connection could not be accepted: {error}"));
+                log::warn(format_args!("cannot accept a connection: {error}"));
                 tokio::time::sleep(WITHOUT_DESCRIPTORS).await;
             }
         }
@@ -157,8 +157,8 @@ fn attend(stream: TcpStream, app: Router, ticket: Ticket, front: &Front, gracefu
             // It counts as one that asks nothing until then.
             match tokio::time::timeout(HEAD, web::accept(tls, stream)).await {
                 Ok(Ok(stream)) => converse(stream, app, ticket, watcher).await,
-                Ok(Err(error)) => log::debug(format_args!("no TLS session came about: {error}")),
-                Err(_) => log::debug(format_args!("no TLS session came about in time")),
+                Ok(Err(error)) => log::debug(format_args!("TLS handshake failed: {error}")),
+                Err(_) => log::debug(format_args!("TLS handshake timed out")),
             }
         };
         tokio::select! {

@@ -58,7 +58,7 @@ pub(crate) fn run(options: &ExporterOptions) -> ExitCode {
         return health::ask(options.listen, options.web_config.as_deref());
     }
     worker::protect();
-    let Some(file) = options.targets.as_deref() else { return exit::usage("the file with the targets is missing") };
+    let Some(file) = options.targets.as_deref() else { return exit::usage("the targets file is missing") };
     let targets = TargetsFile::load(file);
     let web = options.web_config.as_deref().map_or_else(|| Ok(Web::default()), Web::load);
     let (targets, web) = match (targets, web) {
@@ -167,7 +167,7 @@ async fn listen(address: SocketAddr, web: &Web) -> io::Result<TcpListener> {
     log::info(format_args!("listening on {scheme}://{address}"));
     if !address.ip().is_loopback() && web.is_open() {
         log::warn(format_args!(
-            "anyone who can reach {address} can read reports; --web-config asks for passwords or certificates"
+            "anyone who can reach {address} can read reports; use --web-config to require passwords or certificates"
         ));
     }
     if !address.ip().is_loopback() && web.shows_passwords() {
@@ -188,9 +188,9 @@ async fn reload(file: &Path, walks: &Arc<Walks>, figures: &Figures) {
         Ok(Ok(count)) => log::info(format_args!("{} was read again: {count} targets", file.display())),
         Ok(Err(error)) => {
             figures.not_reloaded();
-            log::warn(format_args!("the targets stay as they were: {error}"));
+            log::warn(format_args!("the targets remain unchanged: {error}"));
         }
-        Err(error) => log::warn(format_args!("the targets stay as they were: {error}")),
+        Err(error) => log::warn(format_args!("the targets remain unchanged: {error}")),
     }
 }
 

@@ -76,17 +76,17 @@ fn body(answer: &Answer, waited: f64) -> String {
         Some(walked) => walked.metrics.clone(),
         // What a prober says that ran out of time.
         None => format!(
-            "# HELP probe_success Whether every layer walked passed\n# TYPE probe_success gauge\nprobe_success 0\n\
-             # HELP probe_duration_seconds Time that this scrape waited for the walk\n# TYPE probe_duration_seconds gauge\n\
+            "# HELP probe_success Whether every layer that was checked passed\n# TYPE probe_success gauge\nprobe_success 0\n\
+             # HELP probe_duration_seconds Time that this scrape waited for the check\n# TYPE probe_duration_seconds gauge\n\
              probe_duration_seconds {waited}\n"
         ),
     };
     if let Some(walked) = &answer.result {
-        text.push_str("# HELP nssight_result_timestamp_seconds When the check that these figures come from was over\n");
+        text.push_str("# HELP nssight_result_timestamp_seconds End of the check that gave these values, Unix time\n");
         text.push_str("# TYPE nssight_result_timestamp_seconds gauge\n");
         text.push_str(&format!("nssight_result_timestamp_seconds {}\n", walked.timestamp()));
     }
-    text.push_str("# HELP nssight_result_stale Whether the check takes longer than the scrape waits, so that these are the figures of the one before\n");
+    text.push_str("# HELP nssight_result_stale Whether the present check was not finished in time, so that these values come from the previous check\n");
     text.push_str("# TYPE nssight_result_stale gauge\n");
     text.push_str(&format!(
         "nssight_result_stale {}\n",
@@ -120,7 +120,7 @@ async fn service_discovery(State(app): State<App>) -> Response {
     });
     match serde_json::to_vec(&groups.collect::<Vec<_>>()) {
         Ok(list) => ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], list).into_response(),
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("the list could not be written: {error}\n")),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("cannot write the list: {error}\n")),
     }
 }
 
@@ -176,7 +176,7 @@ impl App {
         });
         match written.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok(page) => html(policy, page),
-            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("the page could not be written: {error}\n")),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("cannot write the page: {error}\n")),
         }
     }
 

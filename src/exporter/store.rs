@@ -108,10 +108,10 @@ impl Store {
     /// log says it once.
     pub(super) fn write(&self, walked: &Walked) {
         match self.save(walked) {
-            Ok(()) if self.figures.state_kept() => log::info(format_args!("results can be kept again")),
+            Ok(()) if self.figures.state_kept() => log::info(format_args!("results can be saved again")),
             Ok(()) => {}
             Err(error) if self.figures.state_failed() => log::warn(format_args!(
-                "results cannot be kept in {}: {error}; the exporter goes on without, and says when that changes",
+                "cannot save results in {}: {error}; the exporter continues without saving, and logs when saving works again",
                 self.directory.display()
             )),
             Err(_) => {}
@@ -152,10 +152,10 @@ fn load(path: &Path, name: &str) -> io::Result<Walked> {
     }
     let kept: Kept<Report, Vec<SeenCertificate>, History> = serde_json::from_slice(&bytes)?;
     if kept.schema != SCHEMA || kept.name != name {
-        return Err(io::Error::other("it is of another kind"));
+        return Err(io::Error::other("it is not a file of results"));
     }
     let ended = SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(kept.ended_ns));
-    let ended = ended.ok_or_else(|| io::Error::other("its time is none"))?;
+    let ended = ended.ok_or_else(|| io::Error::other("its time is invalid"))?;
     let subject = Subject {
         name: kept.name,
         labels: kept.labels,

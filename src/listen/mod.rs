@@ -52,7 +52,7 @@ pub(crate) fn run(options: &ListenOptions) -> ExitCode {
         terminal::say(format_args!("{}: {}", finding.layer, finding.summary));
     }
     let target = settings.target.as_ref().map(|target| target.summary(Layer::OuterHandshake));
-    let Ok(target) = target else { return exit::usage("there is no identity to listen with") };
+    let Ok(target) = target else { return exit::usage("no identity to listen with") };
     match listen(options, chair, &target) {
         Ok(code) => code,
         Err(error) => exit::failed(&error),
@@ -63,7 +63,7 @@ pub(crate) fn run(options: &ListenOptions) -> ExitCode {
 fn unfit(settings: &Settings, plan: &Plan, findings: &[Finding], options: &ListenOptions) -> ExitCode {
     let target = nssight_runner::walk::summary(Some(settings), plan);
     let report = report(target, Reception { findings: findings.to_vec(), wire: Vec::new(), certificates: Vec::new() });
-    terminal::say("this identity cannot be used, and nothing is listened on");
+    terminal::say("this identity is unusable, so nssight does not listen");
     match write(&report, None, options) {
         Ok(()) => ExitCode::from(exit::FAILED),
         Err(error) => exit::not_written(&error),
@@ -104,7 +104,7 @@ fn listen(
     }
     let cut = hall.close();
     if cut > 0 {
-        terminal::say(format_args!("ended with {cut} connections under way, which were cut off"));
+        terminal::say(format_args!("ended; closed {cut} open connections"));
     }
     Ok(ExitCode::from(match (count, failures) {
         (0, _) => exit::INCONCLUSIVE,

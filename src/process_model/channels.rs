@@ -18,34 +18,34 @@ use zeroize::Zeroizing;
 use super::{Binding, Subject, attempt};
 use crate::models::{Model, Step};
 
-/// One way to give a password.
+/// A source for a password.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Channel {
-    /// Which way.
+    /// The name of the source.
     pub(crate) channel: &'static str,
-    /// What that way takes for the password.
+    /// The part of the content that this source uses as the password.
     pub(crate) takes: &'static str,
-    /// The login with it works.
+    /// Whether the login with this source works.
     pub(crate) ok: bool,
-    /// The error's name, if it does not.
+    /// The name of the error, if the login fails.
     pub(crate) error: Option<String>,
-    /// Why, as far as the content tells.
+    /// The reason for the error, if the content shows it.
     pub(crate) why: Option<String>,
 }
 
 /// What a way takes from the same bytes; none where nothing comes.
 type Take = fn(&[u8], &str) -> Option<Zeroizing<Vec<u8>>>;
 
-const NOTHING: &str = "nothing comes before the end of input";
+const NOTHING: &str = "no data before the end of input";
 const FILE: &str = "file (certutil -f, tstclnt -W, pk12util -k)";
 
 const WAYS: [(&str, &str, Take); 7] = [
-    ("callback", "all of it", |content, _| whole(content)),
-    ("callback that strips", "all of it without white space around", |content, _| whole(content.trim_ascii())),
-    (FILE, "the last line, or the one of the token", last_line),
-    ("environment", "all of it without its last line end", |content, _| whole(without_newline(content))),
-    ("descriptor", "all of it without its last line end", |content, _| whole(without_newline(content))),
-    ("standard input", "all of it without its last line end", |content, _| whole(without_newline(content))),
+    ("callback", "the whole content", |content, _| whole(content)),
+    ("callback that strips white space", "the whole content without surrounding white space", |content, _| whole(content.trim_ascii())),
+    (FILE, "the last line, or the line of the token", last_line),
+    ("environment", "the whole content without its last line end", |content, _| whole(without_newline(content))),
+    ("descriptor", "the whole content without its last line end", |content, _| whole(without_newline(content))),
+    ("standard input", "the whole content without its last line end", |content, _| whole(without_newline(content))),
     ("terminal", "the first line", |content, _| whole(content.split(|byte| *byte == b'\n').next().unwrap_or_default())),
 ];
 
@@ -92,14 +92,14 @@ fn explanation(channel: &str, subject: &Subject, given: &Password, taken: &[u8])
     let database = Loaded::from(&subject.database).database.ok()?;
     let fits = |password: &[u8]| database.check_password(password) == PasswordCheck::Right;
     if taken.last().is_some_and(u8::is_ascii_whitespace) && fits(taken.trim_ascii_end()) {
-        return Some("the line end is taken as a part of the password".to_owned());
+        return Some("the line end becomes part of the password".to_owned());
     }
     let token = "NSS Certificate DB";
     let repairs = password_file::repairs(given.expose(), token);
     let repair = repairs.into_iter().find(|(_, candidate)| fits(candidate)).map(|(repair, _)| repair)?;
     // Only a file is read line by line.
     match repair {
-        Repair::NotTheLastLine if !channel.starts_with(FILE) => Some("other lines are taken with it".to_owned()),
+        Repair::NotTheLastLine if !channel.starts_with(FILE) => Some("other lines become part of the password".to_owned()),
         repair => Some(repair.describe().to_owned()),
     }
 }

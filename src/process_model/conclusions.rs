@@ -12,12 +12,12 @@ use serde::Serialize;
 use super::matrix::{Row, what};
 use crate::models::{Model, Step};
 
-/// What follows from the rows.
+/// A conclusion from the results.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Conclusion {
-    /// The cause; absent where the process model is not to blame.
+    /// The cause; absent if the process model is not at fault.
     pub(crate) cause: Option<Cause>,
-    /// What was compared.
+    /// The compared facts.
     pub(crate) facts: Facts,
     /// Models that show it.
     pub(crate) models: Vec<Model>,
@@ -59,21 +59,21 @@ pub(crate) fn conclusions(rows: &[Row]) -> Vec<Conclusion> {
 fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
     let through = if binding == "python" { " through python-nss" } else { "" };
     let restart = match binding {
-        "python" => ", since python-nss has no way to restart the modules",
+        "python" => ", because python-nss cannot restart the modules",
         _ => ", or call SECMOD_RestartModules(PR_TRUE) in the child first",
     };
     let fresh = rows.iter().find(|row| row.model == Model::FreshProcess);
     let untried = fresh.and_then(|row| row.trouble.as_ref().filter(|_| row.steps.iter().all(|cell| cell.ok == 0)));
     let broken = fresh.and_then(|row| row.steps.iter().find(|cell| !cell.good() && !cell.is_transport()));
     if let Some(trouble) = untried.filter(|_| broken.is_none()) {
-        let text = format!("the models could not be tried{through}: {trouble}");
+        let text = format!("cannot test the models{through}: {trouble}");
         conclusions.push(Conclusion::no_matter_of_processes(text));
         return;
     }
     if let Some(cell) = broken {
         let text = format!(
-            "a fresh process{through} fails at {} already ({}): whatever is wrong is no matter of processes and threads; \
-             `nssight diagnose --until private-key` says what it is",
+            "a fresh process{through} already fails at {} ({}): the fault does not come from processes and threads; \
+             `nssight diagnose --until private-key` finds it",
             cell.step.title(),
             what(cell)
         );
@@ -89,8 +89,8 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
     let open = of(&|row| row.transport_trouble().is_some());
     if let Some(trouble) = rows.iter().find_map(|row| row.transport_trouble()) {
         let text = format!(
-            "the handshakes were not tried to their end{through} ({}): {} ({}). That is the way to the peer or what lies behind \
-             it, and says nothing about processes; `nssight diagnose` says what it is",
+            "the handshakes were not completed{through} ({}): {} ({}). The fault is on the way to the peer or behind it, not in \
+             processes; `nssight diagnose` finds it",
             names(&open),
             trouble.text,
             trouble.name
@@ -100,8 +100,8 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
     let repeating = of(&|row| row.cell(Step::Random).repeated > 0);
     if !repeating.is_empty() {
         let text = format!(
-            "child and parent draw the same random bytes{through} ({}): keys, nonces and key shares repeat. Initialise after \
-             the fork{restart}",
+            "child and parent get the same random bytes{through} ({}): keys, nonces and key shares repeat. Initialise NSS \
+             after the fork{restart}",
             names(&repeating)
         );
         conclusions.push(Conclusion::of(fact::ModelRandomnessRepeats::Yes, repeating, text));
@@ -118,8 +118,8 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
             .collect();
         // Only where there were other threads, their locks can be to blame.
         let why = match hanging.iter().all(|model| matches!(model, Model::ForkWhileBusy | Model::ForkFromThread)) {
-            true => "locks that other threads held at the fork stay held in it. Fork before any thread uses NSS",
-            false => "the token itself does not come back in it. Fork before NSS is initialised",
+            true => "locks that other threads held during the fork stay locked in the child. Fork before any thread uses NSS",
+            false => "a call into the token does not return in the child. Fork before you initialise NSS",
         };
         let text = format!("a child hangs{through} ({}): {why}, or start a new program", counts.join("; "));
         conclusions.push(Conclusion::of(fact::ModelForkHangs::Yes, hanging, text));
@@ -129,7 +129,7 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
     let threads = of(&|row| matches!(row.model, Model::AnotherThread | Model::ForkFromThread) && lost(row));
     if !threads.is_empty() {
         let text = format!(
-            "the login fails{through} where it is not done by the thread that set the password callback ({}), with \
+            "the login fails{through} in a thread that did not set the password callback ({}), with \
              SEC_ERROR_BAD_PASSWORD, although the password is right. Set the callback in every thread that may log in",
             names(&threads)
         );
@@ -144,8 +144,8 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
         let first = rows.iter().find(|row| failing.contains(&row.model));
         let cell = first.and_then(|row| row.steps.iter().find(|cell| !cell.good() && !cell.is_transport()));
         let text = format!(
-            "NSS that was initialised before a fork refuses to work in the child{through} ({}): {}. Fork first and initialise \
-             in each process{restart}",
+            "NSS refuses to work in a child if it was initialised before the fork{through} ({}): {}. Fork first, and \
+             initialise NSS in each process{restart}",
             names(&failing),
             cell.map(|cell| format!("{} gives {}", cell.step.title(), what(cell))).unwrap_or_default()
         );

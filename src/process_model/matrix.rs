@@ -21,13 +21,13 @@ pub(crate) struct Matrix {
     pub(crate) database: String,
     pub(crate) nickname: Option<String>,
     pub(crate) models: Vec<Row>,
-    /// The password through every way of giving one; empty unless asked for.
+    /// The login with each source of the password; empty unless requested.
     pub(crate) password_channels: Vec<Channel>,
-    /// What differs from a fresh process, and what it means for a client that works this way.
+    /// Differences from a fresh process, and their meaning for a client with this process model.
     pub(crate) conclusions: Vec<Conclusion>,
 }
 
-/// One model, tried through one binding.
+/// A process model, tested through one binding.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Row {
     /// `c`, or `python`.
@@ -36,13 +36,13 @@ pub(crate) struct Row {
     /// Processes or threads that tried it; more than one where it races.
     pub(crate) runs: u32,
     pub(crate) steps: Vec<Cell>,
-    /// What surrounds the child and not the parent, or otherwise: name, parent's value, child's value.
+    /// Differences in the environment of parent and child: name, parent's value, child's value.
     pub(crate) context_differences: Vec<[String; 3]>,
-    /// Why the model could not be tried to its end.
+    /// The reason why the test of the model could not be completed.
     pub(crate) trouble: Option<String>,
 }
 
-/// One step of one model. Numbers are of runs; a step that nobody came to has none.
+/// A step of a model. The numbers count runs; a step that no run reached has none.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Cell {
     pub(crate) step: Step,
@@ -50,7 +50,7 @@ pub(crate) struct Cell {
     pub(crate) failed: u32,
     pub(crate) hung: u32,
     pub(crate) crashed: u32,
-    /// Of the first run that failed.
+    /// The error of the first run that failed.
     pub(crate) error: Option<Trouble>,
     /// Signal of the first run that crashed.
     pub(crate) signal: Option<i32>,
@@ -80,7 +80,7 @@ impl Cell {
 }
 
 impl Row {
-    /// Puts together what the trying process told; `hung` where it had to be killed itself.
+    /// Puts together what the trying process told; `hung` where it did not finish and was killed itself.
     pub(crate) fn of(binding: &'static str, model: Model, lines: &[Line], hung: bool, ending: Option<Ending>) -> Self {
         let mut seen: BTreeMap<Who, Vec<(Step, Option<Outcome>)>> = BTreeMap::new();
         let (mut endings, mut contexts) = (HashMap::new(), BTreeMap::new());
@@ -130,7 +130,7 @@ impl Row {
             steps,
             context_differences: context_differences(model, &contexts),
             trouble: own.map(|ending| match ending {
-                Ending::Hung => "it had to be killed".to_owned(),
+                Ending::Hung => "it did not finish and was killed".to_owned(),
                 Ending::Signal(signal) => format!("it was ended by signal {signal}"),
                 Ending::Code(code) => format!("it ended early, with exit code {code}"),
             }),
@@ -255,7 +255,7 @@ impl Matrix {
         let mut conclusions = conclusions(&models);
         if let Some(file) = form.and_then(|form| channels::file_format(&password_channels, form)) {
             let why = file.why.clone().unwrap_or_default();
-            let text = format!("NSS's tools take another password from the file than is meant: {why}");
+            let text = format!("NSS's tools read a different password from the file than intended: {why}");
             conclusions.push(Conclusion::of(fact::PasswordState::Repairable, Vec::new(), text));
         }
         Self { schema: "nssight/process-model/1", nss, database, nickname, models, password_channels, conclusions }
@@ -285,6 +285,6 @@ mod tests {
         let row = Row::of("c", Model::ForkAfterInit, &lines, true, None);
         assert_eq!((row.cell(Step::Sign).crashed, row.cell(Step::Sign).signal), (1, Some(11)));
         assert_eq!(row.cell(Step::ParentAgain).hung, 1);
-        assert_eq!(row.trouble.as_deref(), Some("it had to be killed"));
+        assert_eq!(row.trouble.as_deref(), Some("it did not finish and was killed"));
     }
 }

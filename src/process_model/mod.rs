@@ -104,7 +104,7 @@ pub(crate) fn run(options: &ProcessModelOptions) -> ExitCode {
             if row.transport_trouble().is_some() {
                 bar.suspend(|| {
                     terminal::say(format_args!(
-                        "\"{}\" met trouble on the way and is tried again: one more connection",
+                        "\"{}\" did not reach the peer, so nssight tries it again with one more connection",
                         model.title()
                     ));
                 });
@@ -126,7 +126,7 @@ pub(crate) fn run(options: &ProcessModelOptions) -> ExitCode {
                 Err(error) => return untried(&error),
             }
         }
-        (None, true) => return exit::usage("--password-channels needs a password to try: name its source"),
+        (None, true) => return exit::usage("--password-channels needs a password: name its source"),
         (_, false) => Vec::new(),
     };
     let Given { subject, source, .. } = subject;
@@ -156,7 +156,7 @@ struct Given {
 }
 
 fn untried(error: &io::Error) -> ExitCode {
-    terminal::say(format_args!("the process models could not be tried: {error}"));
+    terminal::say(format_args!("cannot test the process models: {error}"));
     ExitCode::from(exit::INCONCLUSIVE)
 }
 
@@ -167,7 +167,7 @@ fn subject(options: &ProcessModelOptions) -> Result<Given, ExitCode> {
     let (settings, password) = settings::load_or_ask(wanted).map_err(exit::usage)?;
     let target = settings.target.as_ref().map_err(|trouble| exit::usage(&trouble.summary))?;
     if target.files().is_some() {
-        return Err(exit::usage("the process models are those of NSS: give --db"));
+        return Err(exit::usage("the process models need an NSS database: give --db"));
     }
     let subject = Subject {
         database: target.argument().to_owned(),

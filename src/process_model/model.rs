@@ -40,13 +40,13 @@ pub(crate) enum Who {
     Again,
 }
 
-/// An error as JSON has it everywhere.
+/// An error in JSON output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Trouble {
     pub(crate) code: i64,
     pub(crate) name: String,
     pub(crate) text: String,
-    /// The way to the peer failed, or the peer went or said nothing: no word about processes.
+    /// Whether the connection to the peer failed, or the peer closed or did not answer; this says nothing about processes.
     #[serde(default)]
     pub(crate) transport: bool,
 }

@@ -30,7 +30,7 @@ pub(super) fn write(out: &mut dyn Write, matrix: &Matrix, verbose: bool) -> io::
     }
     terminal::write_table(out, &table)?;
     if !matrix.password_channels.is_empty() {
-        writeln!(out, "\n{}", "The password, by every way of giving it".bold())?;
+        writeln!(out, "\n{}", "The password from every source".bold())?;
         let mut table = terminal::table(&["way", "takes", "login", "why"]);
         for channel in &matrix.password_channels {
             let login = channel.error.clone().unwrap_or_else(|| "ok".to_owned());
@@ -39,7 +39,7 @@ pub(super) fn write(out: &mut dyn Write, matrix: &Matrix, verbose: bool) -> io::
         }
         terminal::write_table(out, &table)?;
     }
-    writeln!(out, "\n{}", "What it means".bold())?;
+    writeln!(out, "\n{}", "Conclusions".bold())?;
     if matrix.conclusions.is_empty() {
         terminal::item(out, "no model differs from a fresh process")?;
     }
@@ -51,13 +51,13 @@ pub(super) fn write(out: &mut dyn Write, matrix: &Matrix, verbose: bool) -> io::
         terminal::item(out, &format!("{}: {}", row.model.title(), row.trouble.as_deref().unwrap_or_default()))?;
     }
     if verbose && matrix.models.iter().all(|row| row.context_differences.is_empty()) {
-        let text = "around parent and child nothing differs: ids, groups, capabilities, label, seccomp, limits, namespaces, \
-                    descriptors, signal masks, environment";
+        let text = "parent and child have the same ids, groups, capabilities, label, seccomp mode, limits, namespaces, \
+                    descriptors, signal masks and environment";
         terminal::item(out, text)?;
     }
     if verbose {
         for row in matrix.models.iter().filter(|row| !row.context_differences.is_empty()) {
-            writeln!(out, "\n{}", format!("Differs around it: {} (parent, child)", row.model.title()).bold())?;
+            writeln!(out, "\n{}", format!("Different environment: {} (parent, child)", row.model.title()).bold())?;
             for [name, parent, child] in &row.context_differences {
                 terminal::item(out, &format!("{name}: {parent}, {child}"))?;
             }

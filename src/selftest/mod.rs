@@ -20,39 +20,39 @@ use crate::cli::{SelftestOptions, TableFormat};
 use crate::exit;
 use doors::{Failure, Said};
 
-/// How one fault came out.
+/// The result for one fault.
 #[derive(Serialize, JsonSchema)]
 struct Row {
     id: String,
     title: String,
     #[serde(flatten)]
     walk: DoorRow,
-    /// What the other doors said that could be tried.
+    /// The verdicts of the other commands that could be tested.
     doors: BTreeMap<Door, DoorRow>,
-    /// Every door said what it must.
+    /// Whether every command gave the expected verdict.
     ok: bool,
     duration_ms: u64,
 }
 
-/// What one door said of a fault.
+/// The verdict of one command for a fault.
 #[derive(Serialize, JsonSchema)]
 struct DoorRow {
     expected: Option<Named>,
     given: Option<Named>,
-    /// Why there is no verdict, or one connection too many.
+    /// The reason for a missing verdict, or a report of more than one connection.
     trouble: Option<String>,
-    /// It is what must be said over the libraries of this system, which may tell a program something else than NSS 3.87.
+    /// Whether the verdict is the expected one for the libraries of this system, which may report other errors than NSS 3.87.
     right: bool,
 }
 
-/// How every fault came out, schema `nssight/selftest/1`.
+/// The results for all faults, schema `nssight/selftest/1`.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Outcome {
     schema: &'static str,
     /// Verdicts of each door.
     verdicts: BTreeMap<Door, usize>,
     faults: Vec<Row>,
-    /// Those that are none with this NSS.
+    /// Faults that do not exist with this version of NSS.
     left_out: Vec<String>,
 }
 
@@ -159,10 +159,10 @@ fn table(rows: &[Row], missed: usize, client: bool, left_out: &[String]) -> io::
     let given: Vec<String> = verdicts(rows).iter().map(|(door, count)| format!("{count} of {door}")).collect();
     writeln!(out, "{} faults, {missed} missed; verdicts: {}", rows.len(), given.join(", "))?;
     if !left_out.is_empty() {
-        writeln!(out, "left out, since the libraries here are too new for them: {}", left_out.join(", "))?;
+        writeln!(out, "skipped, because the libraries on this host are too new: {}", left_out.join(", "))?;
     }
     if !client {
-        writeln!(out, "traces and logs were not tried: python3 has no module nss (python-nss)")?;
+        writeln!(out, "traces and logs were not tested: python3 has no module nss (python-nss)")?;
     }
     Ok(())
 }

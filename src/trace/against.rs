@@ -21,7 +21,7 @@ use crate::{exit, settings};
 pub(crate) fn run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
     let output = &options.output;
     if !matches!(output.format, Format::Human | Format::Json) {
-        return exit::usage_in(output.format, "--trace-against is for a reader: --format human or json");
+        return exit::usage_in(output.format, "--trace-against supports only --format human or json");
     }
     let order = Order {
         command: &options.trace_against,
@@ -91,7 +91,7 @@ fn human(out: &mut dyn Write, against: &Against, width: usize) -> io::Result<()>
     writeln!(out, "\n{pairs}\n")?;
     paragraph(out, "", 0, &against.conclusion)?;
     let connections = against.reference.connections_opened;
-    let text = format!("The check opened {connections} connection{}, and the program its own.", plural(connections));
+    let text = format!("The check opened {connections} connection{}; the program opened its own.", plural(connections));
     paragraph(out, "", 0, &text)?;
     writeln!(out, "\n{}", "The program".bold())?;
     table::story(out, &against.trace, width)?;

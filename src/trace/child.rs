@@ -83,8 +83,8 @@ pub(crate) fn run(path: &Path, name: &OsString, arguments: &[OsString], how: How
         if pid != child.id() && is_running(pid) {
             place.stay();
             story.lose(format!(
-                "process {pid} ({program}) still runs, and is not followed further: the tracer's library stays in it, and \
-                 what it executes runs without"
+                "process {pid} ({program}) is still running, and nssight stops following it: the tracer's library stays \
+                 loaded in it, but programs that it executes run without the library"
             ));
         }
     }

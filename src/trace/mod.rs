@@ -84,10 +84,10 @@ struct Prepared<'a> {
 
 impl Order<'_> {
     fn prepare(&self) -> Result<Prepared<'_>, ExitCode> {
-        let (name, arguments) = self.command.split_first().ok_or_else(|| exit::usage("a program to run is missing"))?;
+        let (name, arguments) = self.command.split_first().ok_or_else(|| exit::usage("name a program to run"))?;
         if !Path::new("/proc/self/fd").exists() {
             terminal::say(
-                "/proc is not mounted, and there a traced program finds where its events go; nothing of NSS would be seen",
+                "/proc is not mounted, but a traced program needs it to send its events; the trace would be empty",
             );
             return Err(ExitCode::from(exit::INCONCLUSIVE));
         }
@@ -169,11 +169,11 @@ fn verdict(story: &Story, layers: &[Finding], judged: Verdict, ending: Ending) -
     let summary = match (failed, story.is_empty()) {
         (true, _) => return judged,
         (false, true) if !others.is_empty() => {
-            format!("nothing to see: no call of NSS, and the program uses {}", others.join(" and "))
+            format!("no NSS call was traced; the program uses {}", others.join(" and "))
         }
-        (false, true) => "nothing to see: no call of NSS".to_owned(),
+        (false, true) => "no NSS call was traced".to_owned(),
         (false, false) if story.is_server() => {
-            "a server: its clients' sessions are listed, and none is judged".to_owned()
+            "the program is a server: its clients' sessions are listed, without a verdict".to_owned()
         }
         // A layer that was looked at, and proves nothing, has something to say all the same.
         (false, false) => match layers.iter().find(|finding| finding.facts.has(fact::TraceShows::Nothing)) {
@@ -181,7 +181,7 @@ fn verdict(story: &Story, layers: &[Finding], judged: Verdict, ending: Ending) -
             None if story.of_the_client(ending).is_bad() => {
                 "the program failed, but no observed call explains it".to_owned()
             }
-            None if ending.is_bad() => "every TLS session ended well; the program failed for another reason".to_owned(),
+            None if ending.is_bad() => "every TLS session succeeded; the program failed for another reason".to_owned(),
             None => return judged,
         },
     };

@@ -31,13 +31,13 @@ pub(super) fn story(out: &mut dyn Write, report: &TraceReport, width: usize) -> 
         human.wire(&walk)?;
     }
     if let Some(failed) = &report.first_failure {
-        writeln!(out, "\n{}", "The call that failed".bold())?;
+        writeln!(out, "\n{}", "Failed call".bold())?;
         let error = failed.error.as_ref().map(|error| format!(" with {}", error.name)).unwrap_or_default();
         let place = format!("process {}, thread {}, at {:.1} ms", failed.pid, failed.tid, failed.at_ms);
         item(out, &format!("{}{error}, in {place}; {}", failed.function, failed.then))?;
     }
     if !report.differences.is_empty() {
-        writeln!(out, "\n{}", "What differs from a correct client".bold())?;
+        writeln!(out, "\n{}", "Differences from a correct client".bold())?;
         for difference in &report.differences {
             item(out, &format!("process {}: {}", difference.pid, difference.text))?;
         }
@@ -129,7 +129,7 @@ fn said(entry: &TimelineEntry) -> String {
         ("failed", Some(error)) => format!(" ✗ {}", error.name),
         ("failed", None) => " ✗".to_owned(),
         ("not yet", _) => " not yet".to_owned(),
-        ("open", _) => " … never came back".to_owned(),
+        ("open", _) => " … did not return".to_owned(),
         _ if entry.took_us >= 1000 => format!(" {:.1} ms", entry.took_us as f64 / 1000.0),
         _ => String::new(),
     };

@@ -29,7 +29,7 @@ pub(crate) fn run(options: &TriageOptions) -> ExitCode {
     let budget = Budget::default();
     let stdin = Path::new("-");
     if options.files.is_empty() && io::stdin().is_terminal() {
-        return exit::usage("no log was given: name files, or pipe one in");
+        return exit::usage("no log was given: name files, or use standard input");
     }
     let is_missing = |file: &PathBuf| file != stdin && files::is_missing(file);
     if let Some(missing) = options.files.first().filter(|_| options.files.iter().all(is_missing)) {

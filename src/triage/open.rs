@@ -32,7 +32,7 @@ pub(super) fn path(triage: &mut Triage, path: &Path, budget: &Budget) {
         Err(error) => return triage.note(&name, format!("it cannot be read: {error}")),
     };
     if found.len() >= MOST_FILES {
-        triage.note(&name, format!("only its first {MOST_FILES} files were read"));
+        triage.note(&name, format!("only the first {MOST_FILES} files were read"));
     }
     for file in found.into_iter().take(MOST_FILES) {
         let name = file.display().to_string();
@@ -41,7 +41,7 @@ pub(super) fn path(triage: &mut Triage, path: &Path, budget: &Budget) {
             Err(error) => {
                 triage.note(&name, format!("it cannot be read: {error}"));
                 if error.kind() == io::ErrorKind::TimedOut {
-                    return triage.note(&name, "and nothing after it was read".to_owned());
+                    return triage.note(&name, "and the rest was not read".to_owned());
                 }
             }
         }
@@ -82,7 +82,7 @@ fn unpack(triage: &mut Triage, name: &str, input: &mut dyn BufRead, budget: &Bud
         Err(error) => return triage.note(name, format!("it cannot be read: {error}")),
     };
     if depth >= DEEPEST {
-        return triage.note(name, "archives in archives are not opened so deep".to_owned());
+        return triage.note(name, "archives are nested too deeply".to_owned());
     }
     if let Some(packing) = Packing::of(&head) {
         return match packing.open(input) {
@@ -122,12 +122,12 @@ fn archive(triage: &mut Triage, name: &str, input: &mut dyn BufRead, budget: &Bu
     let mut archive = tar::Archive::new(input);
     let entries = match archive.entries() {
         Ok(entries) => entries.raw(true),
-        Err(error) => return triage.note(name, format!("it is no archive that can be read: {error}")),
+        Err(error) => return triage.note(name, format!("it is not a readable archive: {error}")),
     };
     for (index, entry) in entries.enumerate() {
         let entry = match entry {
             Ok(entry) if index < MOST_FILES => entry,
-            Ok(_) => return triage.note(name, format!("only its first {MOST_FILES} files were read")),
+            Ok(_) => return triage.note(name, format!("only the first {MOST_FILES} files were read")),
             Err(error) => return triage.note(name, format!("reading stopped: {error}")),
         };
         if !entry.header().entry_type().is_file() {

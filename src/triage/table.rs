@@ -39,11 +39,11 @@ pub(super) fn write(out: &mut dyn Write, document: &Document, verbose: bool) -> 
     for fact in told {
         terminal::item(out, &fact.to_string())?;
     }
-    section(out, "What speaks against it", !document.against.is_empty())?;
+    section(out, "Contrary evidence", !document.against.is_empty())?;
     for text in &document.against {
         terminal::item(out, text)?;
     }
-    let others = if verdict.cause.is_some() { "What looks the same" } else { "What it may be" };
+    let others = if verdict.cause.is_some() { "Similar causes" } else { "Possible causes" };
     section(out, others, !verdict.alternatives.is_empty())?;
     let shown = if verbose { verdict.alternatives.len() } else { CANDIDATES };
     for other in verdict.alternatives.iter().take(shown) {
@@ -95,7 +95,7 @@ pub(super) fn write(out: &mut dyn Write, document: &Document, verbose: bool) -> 
             format!("frame {}, {} → {}: {cause}: {}", failed.frame, failed.client, failed.server, failed.summary);
         terminal::item(out, &text)?;
     }
-    section(out, "What was read", true)?;
+    section(out, "Input", true)?;
     for file in &document.files {
         let role = serde_json::to_value(file.role).ok();
         let role = role.as_ref().and_then(|role| role.as_str()).unwrap_or_default();
@@ -120,6 +120,6 @@ fn section(out: &mut dyn Write, title: &str, wanted: bool) -> io::Result<()> {
 
 fn quote(out: &mut dyn Write, line: &Quote, decides: bool) -> io::Result<()> {
     let place = terminal::printable(&format!("{}:{}", line.file, line.line));
-    writeln!(out, "  {}{}", place.dimmed(), if decides { ", which decides" } else { "" })?;
+    writeln!(out, "  {}{}", place.dimmed(), if decides { ", the decisive line" } else { "" })?;
     terminal::paragraph(out, "    ", 4, &line.text)
 }

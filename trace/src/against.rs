@@ -9,42 +9,42 @@ use serde::Serialize;
 
 use crate::TraceReport;
 
-/// Both, and where they part.
+/// The check and the traced program, and their first difference.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Against {
     /// `nssight/trace-against/1`
     pub schema: String,
-    /// The verdict of the walk if it fails, and else of the trace.
+    /// The verdict of the check if it fails, otherwise that of the trace.
     pub verdict: Verdict,
-    /// The first layer that one of them passes and the other does not.
+    /// The first layer that only one of the two passes.
     pub parting: Option<Layer>,
-    /// What that means.
+    /// The conclusion in words.
     pub conclusion: String,
-    /// Both, layer by layer.
+    /// The results of both, layer by layer.
     pub layers: Vec<Pair>,
-    /// The walk.
+    /// The report of the check.
     pub reference: Report,
-    /// The program.
+    /// The report of the traced program.
     pub trace: TraceReport,
 }
 
-/// A layer on both sides.
+/// A layer with both results.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Pair {
     /// Which.
     pub layer: Layer,
-    /// How the walk came through; absent where it had no business.
+    /// The result of the check; absent if the check does not include the layer.
     pub reference: Option<Side>,
-    /// How the program came through; absent where it made no call.
+    /// The result of the program; absent if it made no call of the layer.
     pub program: Option<Side>,
 }
 
-/// How one of them came through a layer.
+/// The result of a layer on one side.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Side {
-    /// As in the report.
+    /// The status, as in a report.
     pub status: Status,
-    /// In a sentence.
+    /// The result in one sentence.
     pub summary: String,
 }
 
@@ -78,46 +78,46 @@ fn conclude(reference: &Report, trace: &TraceReport) -> (Option<Layer>, String) 
     let ended_well = trace.program.exit == Some(0);
     match (failing(walk), failing(&trace.verdict)) {
         _ if walk.status == Outcome::Inconclusive => {
-            (None, format!("The check itself could not be finished: {}.", walk.summary))
+            (None, format!("nssight could not finish the check: {}.", walk.summary))
         }
-        (None, None) if ended_well && trace.verdict.status == Outcome::Pass => (None, "Both get through.".to_owned()),
+        (None, None) if ended_well && trace.verdict.status == Outcome::Pass => (None, "Both succeed.".to_owned()),
         (None, None) if ended_well => {
             let text =
-                "A correct client gets through. The program says that it did well, which its calls do not bear out: ";
+                "A correct client succeeds. The program reports success, but its calls do not confirm it: ";
             (None, format!("{text}{}.", trace.verdict.summary))
         }
         (None, None) => {
-            let text = "A correct client gets through. The program did not end well, and none of its calls that were seen is \
-                        the reason: look at what it does besides TLS.";
+            let text = "A correct client succeeds. The program failed, but no observed call explains it: check what the \
+                        program does besides TLS.";
             (None, text.to_owned())
         }
         (Some(layer), Some(same)) if layer == same && walk.cause == trace.verdict.cause => {
-            (None, format!("Both fail at {layer}, for the same cause: it is not the program."))
+            (None, format!("Both fail at {layer}, for the same cause: the program is not at fault."))
         }
         (Some(layer), Some(same)) if layer == same => {
-            (None, format!("Both fail at {layer}: it is not the program. The check has seen more of the cause."))
+            (None, format!("Both fail at {layer}: the program is not at fault. The check found more about the cause."))
         }
         (None, Some(layer)) => (Some(layer), alone(layer, trace)),
         (Some(layer), None) if ended_well => (
             Some(layer),
             format!(
-                "The program gets through {layer}, where the walk fails: it has other settings than the walk was given, or \
-                 the fault came after it."
+                "The program passes {layer}, where the check fails: the program has different settings from the check, or \
+                 the fault appeared after it ran."
             ),
         ),
         (Some(layer), None) => (
             Some(layer),
-            format!("The check fails at {layer}. The program failed as well, and its calls do not say why."),
+            format!("The check fails at {layer}. The program failed too, but its calls do not show why."),
         ),
         (Some(walk), Some(program)) if program < walk => (
             Some(program),
-            format!("The program fails at {program}, before it comes to {walk}, where the check fails: two faults."),
+            format!("The program fails at {program}, before {walk}, where the check fails: there are two faults."),
         ),
         (Some(walk), Some(program)) => (
             Some(walk),
             format!(
-                "The program gets through {walk}, where the walk fails, and fails at {program}: it has other settings than \
-                 the walk was given, or the fault has changed in between."
+                "The program passes {walk}, where the check fails, and fails at {program}: the program has different \
+                 settings from the check, or the fault changed in between."
             ),
         ),
     }
@@ -128,12 +128,12 @@ fn alone(layer: Layer, trace: &TraceReport) -> String {
     let mut text = format!("The program fails at {layer}; a correct client, run afterwards, passes it.");
     let facts = || trace.layers.iter().flat_map(|finding| &finding.facts).collect();
     if trace.verdict.cause.is_some_and(|cause| may_pass(cause, facts())) {
-        text += " Such a fault may be gone with the first client that meets it: run both again before the program is changed.";
+        text += " The first client that meets such a fault may clear it: run both again before you change the program.";
     }
     if trace.differences.is_empty() {
-        text += " Nothing that it calls differs from what a correct client does.";
+        text += " Its calls do not differ from those of a correct client.";
     } else {
-        text += " What it does otherwise is listed below.";
+        text += " The differences are listed below.";
     }
     text
 }

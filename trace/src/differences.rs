@@ -13,7 +13,7 @@ impl Story {
         let mut all = Vec::new();
         for process in &self.processes {
             if process.nss == (Nss::Inherited { used: true }) {
-                let text = "NSS was started before the fork and used after it".to_owned();
+                let text = "NSS was initialised before the fork and used after it".to_owned();
                 all.push(Difference { id: "nss-used-after-fork", pid: process.pid, text });
             }
         }
@@ -22,7 +22,7 @@ impl Story {
             let elsewhere = set_by.is_some_and(|tid| tid != call.event.tid);
             if call.event.phase == Phase::Failed && call.event.number == 0 && elsewhere {
                 let text =
-                    format!("thread {} has no password callback of its own, and was given nothing", call.event.tid);
+                    format!("thread {} has no password callback, and got no password", call.event.tid);
                 all.push(Difference { id: "no-password-callback-in-thread", pid: call.event.pid, text });
             }
         }
@@ -31,30 +31,30 @@ impl Story {
             let tried = session.handshake != Handshake::NotTried;
             let mut add = |id, text: &str| all.push(Difference { id, pid, text: text.to_owned() });
             if tried && session.host.is_none() {
-                add("hostname-never-set", "SSL_SetURL was never called: nobody compares the peer's name");
+                add("hostname-never-set", "SSL_SetURL was never called, so the peer's name is not compared");
             }
             match session.gave_certificate {
                 Some(false) if session.has_client_auth => {
-                    add("client-auth-hook-gave-nothing", "the peer asked for a certificate, and the hook gave none");
+                    add("client-auth-hook-gave-nothing", "the peer requested a certificate, but the program's callback returned none");
                 }
                 _ if tried
                     && session.gave_certificate != Some(true)
                     && !session.has_client_auth
                     && session.log.summary().certificate_request.is_some() =>
                 {
-                    add("no-client-auth-hook", "the peer asked for a certificate, and no hook was set to give one");
+                    add("no-client-auth-hook", "the peer requested a certificate, but the program set no callback for it");
                 }
                 _ => {}
             }
             if tried && session.peer_was_gone {
-                add("peer-was-gone", "the handshake began on a socket whose peer had already closed it");
+                add("peer-was-gone", "the handshake started on a socket that the peer had already closed");
             }
         }
         if let (Some(outer), Some(inner)) = (self.outer(), self.inner())
             && outer.handshake == Handshake::Done
             && !matches!(inner.handshake, Handshake::Done | Handshake::NotTried)
         {
-            let text = "the outer session is fine, and the inner one is dead".to_owned();
+            let text = "the outer session works, but the inner session is dead".to_owned();
             all.push(Difference { id: "inner-dead", pid: self.pid(inner), text });
         }
         all.dedup();

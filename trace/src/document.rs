@@ -20,46 +20,46 @@ use crate::{Ending, local};
 pub struct TraceReport {
     /// `nssight/trace/1`
     pub schema: String,
-    /// What traced.
+    /// Versions of nssight and its libraries.
     pub tool: Tool,
-    /// What was traced.
+    /// The traced program.
     pub program: Program,
-    /// What its configuration says, where the program failed and that was looked at.
+    /// The configuration of the program, if the program failed and nssight examined the configuration.
     pub target: TargetSummary,
-    /// One finding a layer.
+    /// One finding per layer.
     pub layers: Vec<Finding>,
-    /// The verdict; its status is `inconclusive` when there was nothing to judge.
+    /// The verdict; its status is `inconclusive` if there was nothing to evaluate.
     pub verdict: Verdict,
-    /// The first call that failed and that nothing later made good.
+    /// The first failed call that no later call made up for.
     pub first_failure: Option<FailedCall>,
-    /// What a correct client does not do.
+    /// Differences from a correct client.
     pub differences: Vec<Difference>,
-    /// Its processes, in the order in which they began.
+    /// The processes of the program, in the order of their start.
     pub processes: Vec<ProcessSummary>,
-    /// Its TLS sessions.
+    /// The TLS sessions of the program.
     pub sessions: Vec<SessionSummary>,
-    /// Its calls, with `--timeline`.
+    /// The calls of the program, with `--timeline`.
     pub timeline: Vec<TimelineEntry>,
-    /// What was on the wire, with `--wire`.
+    /// The events on the wire, with `--wire`.
     pub wire: Vec<WireEvent>,
-    /// What could not be followed, in words.
+    /// Processes and programs that could not be traced.
     pub lost: Vec<String>,
-    /// Events that were dropped because the program made them faster than they were read.
+    /// Events that were lost because they arrived faster than nssight could read them.
     pub events_lost: u64,
 }
 
-/// The traced program. Its arguments are not told: people put passwords there.
+/// The traced program. Its arguments are omitted, because they may contain passwords.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Program {
-    /// As it was called.
+    /// The name of the program, as given.
     pub name: String,
-    /// How many arguments it had.
+    /// The number of arguments.
     pub arguments: usize,
-    /// Its exit status, if it ended by itself.
+    /// The exit status, if the program ended by itself.
     pub exit: Option<i32>,
-    /// The signal that ended it.
+    /// The signal that ended the program.
     pub signal: Option<i32>,
-    /// How long it ran, in milliseconds.
+    /// The duration in milliseconds.
     pub duration_ms: u64,
 }
 
@@ -68,7 +68,7 @@ pub struct Program {
 pub struct FailedCall {
     /// The function.
     pub function: &'static str,
-    /// The layer that it belongs to.
+    /// The layer of the call.
     pub layer: Option<Layer>,
     /// Process.
     pub pid: u32,
@@ -78,33 +78,33 @@ pub struct FailedCall {
     pub at_ms: f64,
     /// The library's error.
     pub error: Option<ErrorInfo>,
-    /// What the program made of it.
+    /// The program's next action.
     pub then: String,
 }
 
-/// Something that a correct client does otherwise.
+/// A difference from a correct client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Difference {
-    /// A name for it.
+    /// The id of the difference.
     pub id: &'static str,
-    /// Where.
+    /// The process.
     pub pid: u32,
-    /// In words.
+    /// The difference in one sentence.
     pub text: String,
 }
 
 /// One process.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ProcessSummary {
-    /// Its number.
+    /// The process id.
     pub pid: u32,
-    /// Its parent's.
+    /// The process id of the parent.
     pub parent: Option<u32>,
     /// Milliseconds after the first event.
     pub from_ms: f64,
     /// `started`, `forked` or `unseen`
     pub began: &'static str,
-    /// The programs that it ran, one after the other.
+    /// The programs that the process executed, in order.
     pub programs: Vec<String>,
     /// Threads that called something that is watched.
     pub threads: usize,
@@ -112,7 +112,7 @@ pub struct ProcessSummary {
     pub calls: u64,
     /// `not started`, `its own`, `inherited` or `inherited and used`
     pub nss: &'static str,
-    /// The status that its parent was told, as wait(2) gives it.
+    /// The wait status, as the parent received it (wait(2)).
     pub status: Option<i32>,
 }
 
@@ -133,13 +133,13 @@ pub struct SessionSummary {
     pub handshake: &'static str,
     /// The error of the handshake.
     pub error: Option<ErrorInfo>,
-    /// Bytes on the wire that were sent.
+    /// Bytes sent on the wire.
     pub bytes_sent: u64,
-    /// Bytes on the wire that were received.
+    /// Bytes received on the wire.
     pub bytes_received: u64,
 }
 
-/// One call, or several alike in a row.
+/// A call, or several equal calls in a row.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TimelineEntry {
     /// Microseconds after the first event.
@@ -148,21 +148,21 @@ pub struct TimelineEntry {
     pub pid: u32,
     /// Thread.
     pub tid: u32,
-    /// How many watched calls it was inside of.
+    /// The number of traced calls around this one.
     pub depth: u8,
     /// The function.
     pub function: &'static str,
-    /// The layer that it belongs to.
+    /// The layer of the call.
     pub layer: Option<Layer>,
     /// `done`, `failed`, `not yet`, `open` or `note`; `not yet` is what a call on a socket that does not wait says
     pub phase: &'static str,
-    /// How long it took, or all of them together.
+    /// The total duration of the calls, in microseconds.
     pub took_us: u64,
-    /// How many.
+    /// The number of equal calls.
     pub count: u64,
     /// The error.
     pub error: Option<ErrorInfo>,
-    /// A nickname, a host, a directory, a program.
+    /// A nickname, a host, a directory or a program.
     pub text: Option<String>,
 }
 
@@ -219,9 +219,9 @@ impl Story {
             next.process == call.process && next.event.at_ns > call.event.at_ns && next.event.depth <= call.event.depth
         });
         let then = match next {
-            _ if call.open => "it was still waiting in it at the end".to_owned(),
+            _ if call.open => "the process was still waiting in this call at the end".to_owned(),
             Some(next) => format!("its next call was {}", next.event.function),
-            None => "it called nothing more".to_owned(),
+            None => "no call followed".to_owned(),
         };
         Some(FailedCall {
             function: call.event.function.name(),
@@ -278,9 +278,9 @@ impl Story {
                     Handshake::Begun => "begun",
                     Handshake::Done => "done",
                     Handshake::Failed(..) => "failed",
-                    Handshake::Hangs(_) => "never came back",
+                    Handshake::Hangs(_) => "did not return",
                     Handshake::Abandoned(_) => "abandoned",
-                    Handshake::EndedInHook(_) => "ended in a hook",
+                    Handshake::EndedInHook(_) => "ended in a callback",
                 },
                 error: session.error().as_ref().map(error_info::of),
                 bytes_sent: wire.bytes_sent,

@@ -32,7 +32,7 @@ impl Story {
                 Some(failed) => Finding::skipped(layer, Some(failed), format!("{failed} failed")),
                 None => match self.on(layer, ending, own) {
                     Some(outcome) => outcome.into_finding(layer, self.took(layer).as_micros().try_into().unwrap_or(0)),
-                    None => Finding::skipped(layer, None, "the program made no call that belongs to it".to_owned()),
+                    None => Finding::skipped(layer, None, "the program made no call of this layer".to_owned()),
                 },
             };
             if layer == Layer::Config && self.is_empty() {
@@ -124,13 +124,13 @@ impl Story {
         let waited = self.silence(session).as_millis();
         let says_nothing = |summary: String| Some(proves_nothing(self.facts(session, hop, Facts::default()), summary));
         match (session.handshake, session.error()) {
-            (Handshake::NotTried, _) => says_nothing("the program did not begin the handshake".to_owned()),
+            (Handshake::NotTried, _) => says_nothing("the program did not start the handshake".to_owned()),
             (Handshake::Abandoned(function), _) => says_nothing(format!(
-                "the program itself closed the session ({function}) before its handshake was done, {waited} ms after the last \
-                 byte"
+                "the program itself closed the session ({function}) before the handshake was complete, {waited} ms after the \
+                 last byte"
             )),
             (Handshake::EndedInHook(function), _) => says_nothing(format!(
-                "the program ended inside of its own hook ({function}), in the middle of the handshake"
+                "the program ended inside its own callback ({function}), in the middle of the handshake"
             )),
             (_, None) => {
                 // TLS 1.3 tells the client last that its certificate was refused (RFC 8446, 4.4.2.4).
@@ -142,12 +142,12 @@ impl Story {
                     }
                     None => {
                         let facts = self.facts(session, hop, self.acceptance(session, hop));
-                        Some(with(facts).pass("the handshake was done"))
+                        Some(with(facts).pass("the handshake succeeded"))
                     }
                 }
             }
             (_, Some(error)) if !ending.is_bad() => says_nothing(format!(
-                "the handshake failed with {}, and the program ended well all the same",
+                "the handshake failed with {}, but the program ended successfully",
                 error.name
             )),
             (_, Some(error)) => Some(self.failed(session, hop, &error, ending, own)),
@@ -206,19 +206,19 @@ impl Story {
         let says_nothing = |summary: String| proves_nothing(self.facts(session, hop, Facts::default()), summary);
         if wire.bytes_sent > 0 && wire.client_hello.is_none() {
             return says_nothing(
-                "the program sent something else than a ClientHello, so it began no handshake".to_owned(),
+                "the program sent something other than a ClientHello, so it started no handshake".to_owned(),
             );
         }
         if session.refused_by_program && matches!(session.decision, Some(Err(_))) {
             return says_nothing(
-                "the program's own hook refused the peer's certificate; NSS was not asked, or had accepted it"
+                "the program's own callback rejected the peer's certificate; NSS was not asked, or accepted it"
                     .to_owned(),
             );
         }
         let silence = self.silence(session);
         let is_cut = matches!(error.code, ErrorCode::PR_END_OF_FILE_ERROR | ErrorCode::PR_CONNECT_RESET_ERROR);
         if hop == Hop::Server && is_cut && ending.is_interrupted() && silence < WORTH_WAITING {
-            return says_nothing("somebody ended the program in the middle of the inner handshake".to_owned());
+            return says_nothing("a signal ended the program in the middle of the inner handshake".to_owned());
         }
         let learned = session.facts(error);
         let outer_end = self.outer().filter(|_| hop == Hop::Server).and_then(Session::how_it_ended);
@@ -246,7 +246,7 @@ impl Story {
         let facts = self.facts(session, hop, session.corrected(facts, own));
         if shown == signal::SILENCE && gave_up && silence < WORTH_WAITING {
             let text = format!(
-                "the program gave up {} ms after the last byte, too soon to say that nobody answers",
+                "the program gave up {} ms after the last byte, too soon to show that no answer comes",
                 silence.as_millis()
             );
             return proves_nothing(facts, text);

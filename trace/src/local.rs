@@ -42,12 +42,12 @@ pub(crate) fn process_model(story: &Story) -> Option<Outcome> {
     match users().find(|process| process.nss == (Nss::Inherited { used: true })) {
         Some(process) => {
             notes.put(fact::ModelNssInherited::Used);
-            let summary = format!("process {} uses NSS that was started before the fork", process.pid);
+            let summary = format!("process {} uses NSS that was initialised before the fork", process.pid);
             Some(notes.warn(signal::PROCESS_MODEL, summary))
         }
         None => {
             notes.put(fact::ModelNssInherited::No);
-            Some(notes.pass("every process that uses NSS has started it itself"))
+            Some(notes.pass("every process that uses NSS initialised it itself"))
         }
     }
 }
@@ -68,7 +68,7 @@ pub(crate) fn finding(story: &Story, layer: Layer, is_bad: bool) -> Option<Outco
         notes.put(fact::NameSource::Unseen);
         notes.put(fact::TcpState::NoAnswer);
         let waited = story.waited(last).as_secs_f64();
-        let summary = format!("the connection did not come up within {waited:.1} s, and the program was ended");
+        let summary = format!("the connection was not established within {waited:.1} s, and the program was ended");
         return Some(notes.fail(signal::CONNECT_TIMEOUT, summary));
     }
     let mut notes = Notes::default();
@@ -129,16 +129,16 @@ fn failure(story: &Story, layer: Layer, failed: &Call) -> Outcome {
     }
     let (shown, summary) = match layer {
         _ if inherited && shown == signal::DEVICE_ERROR => {
-            (shown, "NSS was started before the fork, and its token is dead after it")
+            (shown, "NSS was initialised before the fork, and its token does not work after it")
         }
-        Layer::NssDb => (database(shown), "NSS did not start on this database"),
+        Layer::NssDb => (database(shown), "NSS could not open this database"),
         Layer::Password => password(story, failed, shown, &mut notes),
         Layer::Certificate => {
             notes.put(fact::OurCertificateLookedUp::NotFound);
-            (signal::CERTIFICATE_NOT_FOUND, "the program found no certificate under the nickname it asked for")
+            (signal::CERTIFICATE_NOT_FOUND, "the program found no certificate with the requested nickname")
         }
         Layer::PrivateKey if signs(failed.event.function) => {
-            (signal::KEY_CANNOT_SIGN, "the program's private key did not sign")
+            (signal::KEY_CANNOT_SIGN, "the program's private key could not sign")
         }
         Layer::PrivateKey => {
             notes.put(fact::PrivateKeyLookedUp::NotFound);
@@ -196,21 +196,21 @@ fn connection(failed: &Call, notes: &mut Notes) -> (Signal, &'static str) {
         // NSPR polls for the end of a connect, and calls what it finds a reset; a reset that answers a SYN is a refusal
         // (RFC 9293, 3.10.7.3).
         Some(signal::RESET) => {
-            (fact::TcpState::Refused, signal::RESET, "the connection was refused, which NSPR calls a reset")
+            (fact::TcpState::Refused, signal::RESET, "the connection was refused, which NSPR reports as a reset")
         }
         Some(signal::CONNECT_TIMEOUT | signal::SILENCE) => {
-            (fact::TcpState::NoAnswer, signal::CONNECT_TIMEOUT, "the connection did not come up in time")
+            (fact::TcpState::NoAnswer, signal::CONNECT_TIMEOUT, "the connection was not established in time")
         }
         Some(signal::UNREACHABLE) => {
-            (fact::TcpState::Unreachable, signal::UNREACHABLE, "the connection did not come up")
+            (fact::TcpState::Unreachable, signal::UNREACHABLE, "the connection was not established")
         }
         _ if [EPERM, EACCES].contains(&failed.event.os_error) => {
             (fact::TcpState::Forbidden, signal::UNREACHABLE, "the connection was not allowed")
         }
         Some(signal::NO_LOCAL_PORT) => {
-            (fact::TcpState::FailedOtherwise, signal::NO_LOCAL_PORT, "the connection did not come up")
+            (fact::TcpState::FailedOtherwise, signal::NO_LOCAL_PORT, "the connection was not established")
         }
-        _ => (fact::TcpState::FailedOtherwise, signal::UNREACHABLE, "the connection did not come up"),
+        _ => (fact::TcpState::FailedOtherwise, signal::UNREACHABLE, "the connection was not established"),
     };
     notes.put(state);
     (shown, summary)
@@ -223,22 +223,22 @@ fn password(story: &Story, failed: &Call, shown: Signal, notes: &mut Notes) -> (
         _ => signal::LOGIN_FAILED,
     };
     if matches!(failed.event.function, Function::PK11_CheckUserPassword | Function::PK11_InitPin) {
-        return (shown, "NSS did not take the password that the program gave it");
+        return (shown, "NSS rejected the program's password");
     }
     let mine = |call: &&Call| call.process == failed.process && call.event.tid == failed.event.tid;
     let asked = story.calls.iter().filter(mine).filter(|call| call.event.function == Function::password_callback);
     let first = asked.clone().find(|call| call.event.number == 0 && call.event.phase != Phase::Enter);
     let gave = asked.clone().any(|call| call.event.phase == Phase::Done);
-    let said = format!("asked {} times, gave {}", asked.count(), if gave { "something" } else { "nothing" });
+    let said = format!("called {} times, returned {}", asked.count(), if gave { "something" } else { "nothing" });
     notes.put(fact::PASSWORD_CALLBACK_CALLS.text(said));
     let set_by = story.processes.get(failed.process).and_then(|process| process.callback_set_by);
     let (did, summary) = match (first, gave, set_by) {
-        (_, true, _) => (fact::PasswordCallback::AskedAndGave, "the callback gave a password and NSS did not take it"),
+        (_, true, _) => (fact::PasswordCallback::AskedAndGave, "the callback returned a password, but NSS rejected it"),
         (Some(_), false, Some(tid)) if tid != failed.event.tid => {
-            (fact::PasswordCallback::OtherThread, "the callback gave nothing in a thread that had not set it")
+            (fact::PasswordCallback::OtherThread, "the callback returned nothing in a thread that had not set it")
         }
-        (Some(_), ..) => (fact::PasswordCallback::AskedAndGaveNone, "the callback was asked and gave nothing"),
-        (None, ..) => (fact::PasswordCallback::NeverAsked, "a password was needed and no callback was asked for one"),
+        (Some(_), ..) => (fact::PasswordCallback::AskedAndGaveNone, "the callback was called, but returned nothing"),
+        (None, ..) => (fact::PasswordCallback::NeverAsked, "a password was needed, but no callback was called"),
     };
     notes.put(did);
     if let Some(length) = database_of(story, failed).filter(|_| gave).and_then(|argument| salt_too_new(&argument)) {
@@ -263,7 +263,7 @@ pub(crate) fn describe(story: &Story, call: &Call) -> String {
     let event = &call.event;
     let at = event.at_ns.saturating_sub(story.from_ns) as f64 / 1e6;
     let how = match (event.phase, event.error, event.os_error) {
-        _ if call.open => "never came back".to_owned(),
+        _ if call.open => "did not return".to_owned(),
         (Phase::Failed, 0, 0) => "failed".to_owned(),
         (Phase::Failed, 0, os_error) => std::io::Error::from_raw_os_error(os_error).to_string(),
         (Phase::Failed, error, _) => {

@@ -154,8 +154,8 @@ impl Story {
             .map(|(pid, program)| {
                 let program = if program.is_empty() { "another program" } else { program };
                 format!(
-                    "process {pid} became {program}, which did not load the tracer: it is linked statically, has other \
-                     rights, belongs to another architecture, or was ended before it came to that"
+                    "process {pid} became {program}, which did not load the tracer: it is statically linked, has other \
+                     privileges, belongs to another architecture, or ended too early"
                 )
             })
             .collect();

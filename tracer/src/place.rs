@@ -59,7 +59,7 @@ impl Place {
                 Err(error) => why.push(format!("{}: {error}", base.display())),
             }
         }
-        Err(io::Error::other(format!("there is no directory for the tracer's library ({})", why.join("; "))))
+        Err(io::Error::other(format!("found no directory for the tracer's library ({})", why.join("; "))))
     }
 
     /// The same, in one directory.

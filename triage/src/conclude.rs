@@ -190,7 +190,7 @@ fn failed(failure: &Failure<'_>, count: usize, files: &[Scanned], heartbeats: &[
     let verdict = failure.verdict(first, format!("{whose}{title}{times}{beat}"));
     let mut against = Vec::new();
     if failure.group.joined_without_time {
-        against.push("the client's lines have no times: that they belong to these of the others is assumed".to_owned());
+        against.push("the client's lines have no times, so their relation to the other lines is assumed".to_owned());
     }
     if let Some((_, next)) = failure.group.next_success() {
         against.push(format!("a later attempt succeeded: {}:{}", next.file.name, next.event.line));
@@ -201,11 +201,11 @@ fn failed(failure: &Failure<'_>, count: usize, files: &[Scanned], heartbeats: &[
     for (role, name) in silent {
         let mut theirs = files.iter().filter(|file| file.role() == role && !file.events.is_empty()).peekable();
         if theirs.peek().is_some() && !theirs.any(|file| failure.group.is_beside(file)) {
-            against.push(format!("the {name}'s log has nothing at that time"));
+            against.push(format!("the {name}'s log has no lines for that time"));
         }
     }
     if let Some(end) = failure.group.finished_later(files) {
-        against.push(format!("the request was carried out all the same: {}:{}", end.file.name, end.event.line));
+        against.push(format!("the request succeeded anyway: {}:{}", end.file.name, end.event.line));
     }
     let next = fitting::next(failure.group.events.iter().rev().find_map(Placed::format), &failure.names, entry);
     (verdict, quotes(failure.group), against, next)
@@ -224,7 +224,7 @@ fn beating(beat: &Heartbeat) -> Conclusion {
         |title: &str| format!("{title} {}: {} times{port}, every {} s.", beat.file, beat.count, beat.period_s);
     let verdict = match failure.judgement.first() {
         Some(first) => failure.verdict(first, summary(first.cause.entry().title.of(failure.names.peer))),
-        None => Verdict::inconclusive(summary("An end of file comes again and again.")),
+        None => Verdict::inconclusive(summary("An end of file recurs regularly.")),
     };
     let confirm = verdict.cause.and_then(|cause| cause.entry().confirm(failure.names.peer).next());
     let next = confirm.map(|step| failure.names.remedy(step));
@@ -253,11 +253,11 @@ pub(crate) fn of_connection(shown: Option<Shown>, facts: Facts, text: &str, quot
         None => Verdict {
             seen_at: failure.seen_at(),
             alternatives: failure.open(),
-            ..Verdict::inconclusive(format!("cannot tell: a connection failed, and its bytes do not say why: {text}"))
+            ..Verdict::inconclusive(format!("cannot tell: a connection failed, but its bytes do not show why: {text}"))
         },
     };
     let next = verdict.cause.and_then(|cause| fitting::next(None, &failure.names, cause.entry())).or_else(|| {
-        let text = "Collect the server's log of the same second: what is encrypted on the wire is in it.";
+        let text = "Collect the server's log for the same second: it shows what is encrypted on the wire.";
         Some(Remedy { text: text.to_owned(), command: None })
     });
     OfConnection {
@@ -273,10 +273,10 @@ fn unknown(failure: &Failure<'_>, files: &[Scanned]) -> Conclusion {
     let verdict = Verdict {
         seen_at: failure.seen_at(),
         alternatives: failure.open(),
-        ..Verdict::inconclusive(format!("cannot tell: something failed, and {what}"))
+        ..Verdict::inconclusive(format!("cannot tell: something failed, but {what}"))
     };
     let end = failure.group.finished_later(files);
-    let told = end.map(|end| format!("the request was carried out all the same: {}:{}", end.file.name, end.event.line));
+    let told = end.map(|end| format!("the request succeeded anyway: {}:{}", end.file.name, end.event.line));
     (verdict, quotes(failure.group), told.into_iter().collect(), Some(next))
 }
 
@@ -286,21 +286,21 @@ fn missing(failure: &Failure<'_>, files: &[Scanned]) -> (String, Remedy) {
     let of = |text: &str, command: Option<&str>| Remedy { text: text.to_owned(), command: command.map(str::to_owned) };
     let Some(heard) = failure.group.events.iter().rev().find_map(Placed::format) else {
         let next =
-            of("Give the whole log, or check the layers on the client's host.", Some("nssight diagnose <HOST>:<PORT>"));
-        return ("these lines do not tell which program wrote them".to_owned(), next);
+            of("Read the whole log, or check the layers on the client's host.", Some("nssight diagnose <HOST>:<PORT>"));
+        return ("these lines do not show which program wrote them".to_owned(), next);
     };
     let is_there = |format: &Format| files.iter().any(|file| file.role() == format.role && !file.events.is_empty());
     let lacks = |role: &Role| {
         FORMATS.iter().find(|it| it.profile == heard.profile && it.role == *role).filter(|format| !is_there(format))
     };
     match heard.profile {
-        None => (format!("these lines of {} do not say what", heard.title), of(heard.next.text, heard.next.command)),
+        None => (format!("these lines of {} do not show the reason", heard.title), of(heard.next.text, heard.next.command)),
         Some(_) => match HOPS.iter().find_map(lacks) {
             Some(other) => {
-                (format!("it takes the log of {} to tell what", other.title), of(other.next.text, other.next.command))
+                (format!("the log of {} is needed to find the reason", other.title), of(other.next.text, other.next.command))
             }
             None => {
-                let next = of("Walk the layers on the client's host.", Some("nssight diagnose"));
+                let next = of("Check the layers on the client's host.", Some("nssight diagnose"));
                 ("more than one fault looks like this".to_owned(), next)
             }
         },
@@ -310,8 +310,8 @@ fn missing(failure: &Failure<'_>, files: &[Scanned]) -> (String, Remedy) {
 fn nothing(files: &[Scanned], overcome: &[&Group<'_>]) -> Conclusion {
     let events: u64 = files.iter().map(|file| file.count).sum();
     if let Some((group, success)) = overcome.iter().rev().find_map(|group| Some((group, group.overcome()?))) {
-        let summary = "cannot tell: what went wrong in these logs was tried again, and succeeded";
-        let next = Remedy { text: "Nothing needs to be done, unless it comes again.".to_owned(), command: None };
+        let summary = "cannot tell: the failures in these logs were retried, and the retries succeeded";
+        let next = Remedy { text: "Do nothing, unless the failure recurs.".to_owned(), command: None };
         let lines = quotes(group).into_iter().chain([success.quote()]).collect();
         return (Verdict::inconclusive(summary.to_owned()), lines, Vec::new(), Some(next));
     }
@@ -320,7 +320,7 @@ fn nothing(files: &[Scanned], overcome: &[&Group<'_>]) -> Conclusion {
         _ => "cannot tell: no message in the input names a known failure",
     };
     let next = Remedy {
-        text: "Walk the layers on the host where it fails.".to_owned(),
+        text: "Check the layers on the host where the failure occurs.".to_owned(),
         command: Some("nssight diagnose".to_owned()),
     };
     (Verdict::inconclusive(summary.to_owned()), Vec::new(), Vec::new(), Some(next))

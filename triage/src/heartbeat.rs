@@ -16,16 +16,16 @@ const REGULAR: f64 = 0.7;
 /// What is so near to a beat, in microseconds, is one.
 const NEAR: i64 = 1_000_000;
 
-/// A steady series of ends of file.
+/// A series of ends of file at regular intervals.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Heartbeat {
-    /// The log that has it.
+    /// The log with the series.
     pub file: String,
-    /// How many there are.
+    /// The number of ends of file.
     pub count: usize,
-    /// The port that they come to, in words, where the log tells.
+    /// The port of the connections, in words, if the log shows it.
     pub port: Option<&'static str>,
-    /// How far they are apart, in seconds.
+    /// The interval in seconds.
     pub period_s: f64,
     /// Their times in order, in microseconds.
     #[serde(skip)]

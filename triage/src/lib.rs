@@ -36,54 +36,54 @@ pub use sign::Role;
 /// The schema's name.
 pub const SCHEMA: &str = "nssight/triage/1";
 
-/// One line that a conclusion rests on.
+/// A line that is evidence for the verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Quote {
     /// The file, as it was given.
     pub file: String,
     /// The line's number, from 1.
     pub line: u64,
-    /// RFC 3339 with milliseconds where the line has a time; without a zone where the line has none.
+    /// RFC 3339 with milliseconds, if the line has a time; without a time zone if the line has none.
     pub time: Option<String>,
-    /// Who wrote it.
+    /// The program that wrote the line.
     pub role: Role,
-    /// Its beginning.
+    /// The start of the line.
     pub text: String,
 }
 
-/// What belongs to one failure.
+/// The lines of one failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Incident {
-    /// The cause, where the lines tell one.
+    /// The cause, if the lines show one.
     pub cause: Option<Cause>,
-    /// Its layer.
+    /// The layer of the cause.
     pub layer: Option<Layer>,
-    /// How many were like this.
+    /// The number of similar failures.
     pub count: usize,
-    /// What the last of them shows, from the client's view.
+    /// The signal of the last such failure, from the client's point of view.
     pub shown: Option<Shown>,
-    /// What its lines tell beside that.
+    /// Other facts from the lines.
     pub facts: Facts,
-    /// The lines of the last of them.
+    /// The lines of the last such failure.
     pub lines: Vec<Quote>,
-    /// The one of them that decides.
+    /// The decisive line.
     pub decides: Option<Quote>,
 }
 
-/// One thing that was read.
+/// A file that was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FileSummary {
-    /// Its name, as it was given, with the names inside archives behind it.
+    /// The name as given, followed by names inside archives.
     pub name: String,
-    /// Who wrote it, as far as it shows.
+    /// The program that wrote the file, if known.
     pub role: Role,
-    /// The format that it was read by.
+    /// The log format.
     pub program: Option<&'static str>,
-    /// Bytes, unpacked.
+    /// Unpacked size in bytes.
     pub bytes: u64,
     /// Lines that were recognised.
     pub events: u64,
-    /// What was wrong with it.
+    /// Problems with the file.
     pub notes: Vec<String>,
 }
 
@@ -92,13 +92,13 @@ pub struct FileSummary {
 pub struct Document {
     /// Always [`SCHEMA`].
     pub schema: &'static str,
-    /// As in a report; `inconclusive` where the logs do not suffice.
+    /// The verdict, as in a report; `inconclusive` if the logs do not suffice.
     pub verdict: Verdict,
-    /// The lines that it rests on.
+    /// The lines that support the verdict.
     pub evidence: Vec<Quote>,
-    /// What speaks against it.
+    /// Evidence against the verdict.
     pub against: Vec<String>,
-    /// The one thing to collect next.
+    /// The most useful thing to collect next.
     pub next: Option<Remedy>,
     /// Failures by cause, the most frequent first.
     pub incidents: Vec<Incident>,
@@ -106,9 +106,9 @@ pub struct Document {
     pub heartbeats: Vec<Heartbeat>,
     /// Captures, and how their connections went.
     pub captures: Vec<CaptureSummary>,
-    /// The verdict on each connection of them that failed.
+    /// The verdicts on failed connections in captures.
     pub connections: Vec<FailedConnection>,
-    /// What was read.
+    /// The files that were read.
     pub files: Vec<FileSummary>,
 }
 
@@ -173,7 +173,7 @@ impl Triage {
             if let Some(ours) = document.verdict.cause
                 && report.verdict.cause != Some(ours)
             {
-                document.against.push(format!("the logs by themselves would fit {ours}, at another time perhaps"));
+                document.against.push(format!("the logs alone match {ours}, possibly at another time"));
             }
             // Lines of another failure, of another day perhaps, are no evidence of this walk.
             if report.verdict.cause.is_none() || report.verdict.cause != document.verdict.cause {

@@ -11,31 +11,30 @@ use crate::{Document, Quote, Triage};
 /// What is known of a text.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Explained {
-    /// Its lines judged together; nothing for a single line that shows no server as its writer, which its first explanation
-    /// explains as well.
+    /// The verdict on all lines together; absent for a single line, unless its writer is a server.
     pub judged: Option<Judged>,
     /// Everything that it names, what decides first.
     pub explanations: Vec<Explanation>,
 }
 
-/// Several lines, or a line of a server's, which is about its client.
+/// The verdict on several lines, or on a server's line about its client.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Judged {
-    /// The number of the line that decides, from 1.
+    /// The number of the decisive line, from 1.
     pub line: u64,
-    /// Its beginning.
+    /// The start of that line.
     pub text: String,
-    /// Who wrote it.
+    /// The program that wrote that line.
     pub role: Role,
-    /// The program that it is read as.
+    /// The log format.
     pub program: Option<&'static str>,
-    /// What all of it shows, from the client's view.
+    /// The signal of all lines together, from the client's point of view.
     pub signal: Option<Signal>,
-    /// What is made of it, in a sentence.
+    /// The conclusion in one sentence.
     pub summary: String,
-    /// How sure the first cause is.
+    /// The confidence in the first cause.
     pub confidence: Confidence,
-    /// Causes that show it, in the judge's order.
+    /// Possible causes, the most likely first.
     pub causes: Vec<Candidate>,
 }
 

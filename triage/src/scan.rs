@@ -317,7 +317,7 @@ impl Scan {
         one_side_a_connection(&mut self.out.events, file);
         session::of_what_follows(&mut self.out.events, file);
         if self.out.ends.len() == ENDS {
-            self.out.notes.push(format!("only its first {ENDS} ends of file were looked at for a rhythm"));
+            self.out.notes.push(format!("only the first {ENDS} ends of file were checked for a regular interval"));
         }
         let dropped = self.out.count - self.out.events.len() as u64;
         if dropped > 0 {

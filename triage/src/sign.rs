@@ -10,11 +10,11 @@ use serde::Serialize;
 
 use crate::format::STEPS;
 
-/// Who wrote a line.
+/// The program that wrote a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Nobody that is known.
+    /// An unknown program.
     Unknown,
     /// A client of a deployment with a bridge, or its parent process.
     Client,
@@ -121,7 +121,7 @@ pub(crate) fn marks() -> impl Iterator<Item = (&'static str, Mark)> {
     steps.chain(spelling::marks().map(|(word, mark)| (word, Mark::Spelled(mark))))
 }
 
-/// What was read at a mark, and how telling it is.
+/// The number or text that was read at a mark, and how specific it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reading {
     pub(crate) sign: Sign,

@@ -28,7 +28,7 @@ pub(crate) struct Verdict {
     /// What to do.
     #[serde(default)]
     pub remedies: Vec<Step>,
-    /// What it may be as well.
+    /// Other possible causes.
     #[serde(default)]
     pub alternatives: Vec<Alternative>,
 }

@@ -8,23 +8,23 @@ pub fn near_miss(wanted: &str, present: &str, subject: &str) -> Option<&'static 
         return Some("upper and lower case differ");
     }
     if wanted.trim() == present.trim() {
-        return Some("blanks before or after it differ");
+        return Some("blanks before or after the nickname differ");
     }
     if after_token(wanted).as_deref() == Some(present) || after_token(present).as_deref() == Some(wanted) {
-        return Some("the token name before it differs");
+        return Some("the token name before the nickname differs");
     }
     if unspaced(&wanted.to_lowercase()) == unspaced(&present.to_lowercase()) {
         return Some("blanks, dashes or case differ");
     }
     let without_blanks = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_lowercase();
     if without_blanks(wanted) == without_blanks(subject) {
-        return Some("that is its subject");
+        return Some("it is the certificate's subject");
     }
     let common_name = subject.split(',').find_map(|part| part.trim().strip_prefix("CN="));
     if common_name.is_some_and(|name| name.eq_ignore_ascii_case(wanted)) {
-        return Some("its subject has that name");
+        return Some("the certificate's subject contains this name");
     }
-    (wanted.chars().count() > 4 && edits(wanted, present) <= 2).then_some("spelled almost the same")
+    (wanted.chars().count() > 4 && edits(wanted, present) <= 2).then_some("the spelling is similar")
 }
 
 /// Levenshtein distance; names are short, and only the beginning of longer ones is compared.
@@ -51,16 +51,16 @@ mod tests {
     fn near_misses_are_named() {
         let rows = [
             ("sigul-client-cert", "Sigul-Client-Cert", "upper and lower case differ"),
-            ("sigul-client-cert", " sigul-client-cert", "blanks before or after it differ"),
-            ("NSS Certificate DB:client", "client", "the token name before it differs"),
+            ("sigul-client-cert", " sigul-client-cert", "blanks before or after the nickname differ"),
+            ("NSS Certificate DB:client", "client", "the token name before the nickname differs"),
             ("sigul client cert", "sigul-client-cert", "blanks, dashes or case differ"),
-            ("sigul-client-cert", "sigul-cleint-cert", "spelled almost the same"),
+            ("sigul-client-cert", "sigul-cleint-cert", "the spelling is similar"),
         ];
         for (wanted, present, how) in rows {
             assert_eq!(near_miss(wanted, present, "CN=other"), Some(how), "{wanted} / {present}");
         }
-        assert_eq!(near_miss("alice", "x1", "CN=Alice,O=Lab"), Some("its subject has that name"));
-        assert_eq!(near_miss("CN=Alice, O=Lab", "x1", "CN=Alice,O=Lab"), Some("that is its subject"));
+        assert_eq!(near_miss("alice", "x1", "CN=Alice,O=Lab"), Some("the certificate's subject contains this name"));
+        assert_eq!(near_miss("CN=Alice, O=Lab", "x1", "CN=Alice,O=Lab"), Some("it is the certificate's subject"));
         assert_eq!(near_miss("sigul-client-cert", "sigul-bridge-cert", "CN=bridge"), None);
         assert_eq!(near_miss("ca", "cb", "CN=ca2"), None);
     }

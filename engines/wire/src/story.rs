@@ -78,7 +78,7 @@ impl Summary {
             }
             Some(_) if self.handshake_complete.is_none() => String::new(),
             Some(what) => format!("last heard {}", what.name()),
-            None => format!("heard {} bytes, no whole message", self.bytes_received),
+            None => format!("received {} bytes, no complete message", self.bytes_received),
         }
     }
 
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn a_peer_that_is_no_tls_server_is_named() {
         let story = after_hello(|wire| wire.feed(Direction::Received, 2_000, b"SSH-2.0-x\r\n"));
-        assert_eq!(story, r#"sent ClientHello; the peer is no TLS server: "SSH-2.0-x\r\n" (an SSH server)"#);
+        assert_eq!(story, r#"sent ClientHello; the peer is not a TLS server: "SSH-2.0-x\r\n" (an SSH server)"#);
         let story = after_hello(|wire| wire.feed(Direction::Received, 2_000, &hello()));
         assert!(story.ends_with("(another TLS client)"), "{story}");
     }

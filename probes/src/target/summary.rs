@@ -13,7 +13,7 @@ use super::{Role, Setting, Target, TlsVersion};
 use crate::expiry::Thresholds;
 use crate::profile::Profile;
 
-/// What our certificates are in.
+/// The storage of our certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CredentialsKind {
@@ -24,39 +24,39 @@ pub enum CredentialsKind {
     Files,
 }
 
-/// The target as a report shows it.
+/// The target in a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TargetSummary {
-    /// What the peer is. Reports of version 1 do not say.
+    /// The kind of deployment; absent in reports of version 1.
     #[serde(default)]
     pub profile: Profile,
-    /// Which part this host plays.
+    /// The role of this host.
     pub role: Option<Role>,
-    /// It is looked at as a server: by what clients meet.
+    /// Whether this host is checked as a server.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub serves: bool,
     /// Configuration files that were read.
     pub config_files: Vec<String>,
-    /// The database, as NSS is told it.
+    /// The database argument, as NSS gets it.
     pub database: Option<Setting<String>>,
     /// Nickname of the certificate.
     pub nickname: Option<Setting<String>>,
-    /// Where our certificates are.
+    /// The storage of our certificates.
     #[serde(default)]
     pub credentials: CredentialsKind,
-    /// The file with our certificate, where it is in one.
+    /// The file with our certificate, if it is in a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_file: Option<Setting<String>>,
     /// The file with our key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_file: Option<Setting<String>>,
-    /// The file with the CAs that are trusted.
+    /// The file with the trusted CAs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorities_file: Option<Setting<String>>,
-    /// The directory with the CAs that are trusted.
+    /// The directory with the trusted CAs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorities_directory: Option<Setting<String>>,
-    /// The name that the peer's certificate must have, where that is not its host.
+    /// The name that the peer's certificate must contain, if it differs from the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_name: Option<Setting<String>>,
     /// Host and port of the bridge.
@@ -69,9 +69,9 @@ pub struct TargetSummary {
     pub tls_min: Option<TlsVersion>,
     /// Highest TLS version.
     pub tls_max: Option<TlsVersion>,
-    /// Where the password came from.
+    /// The source of the password.
     pub password_source: String,
-    /// The last layer of the walk.
+    /// The last layer of the check.
     pub until: Layer,
     /// Time that one layer may take, in milliseconds.
     pub timeout_ms: u64,
@@ -114,14 +114,14 @@ impl Target {
     }
 }
 
-/// One hop of the way to what is asked for. Facts and events of the wire say which one they are about.
+/// A section of the path to the server. Each fact and wire event belongs to one section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NamedHop {
-    /// The session, as facts name it.
+    /// The session, as named in facts.
     pub hop: Hop,
-    /// What its far end is called: "peer", "bridge", "server".
+    /// The name of the far end: "peer", "bridge" or "server".
     pub name: String,
-    /// Where that is, as far as the target says it: host and port of what is connected to, the host of what is behind it.
+    /// The address of the far end, as configured: host and port of the peer, or the host of the server behind it.
     pub address: Option<String>,
 }
 

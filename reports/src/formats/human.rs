@@ -96,10 +96,10 @@ impl<W: Write> Human<W> {
         self.title(report)?;
         self.paragraph(&verdict.summary, 2)?;
         if let Some(layer) = words::seen_at(report) {
-            self.paragraph(&format!("It showed at {layer}."), 2)?;
+            self.paragraph(&format!("The failure appeared at {layer}."), 2)?;
         }
         if let Some(also) = words::also(report) {
-            self.paragraph(&format!("Proven as well: {also}."), 2)?;
+            self.paragraph(&format!("Also proven: {also}."), 2)?;
         }
         for (urgency, text) in words::expiring(report) {
             let colour = if urgency == Urgency::Critical { Color::Red } else { Color::Yellow };
@@ -205,7 +205,7 @@ impl<W: Write> Human<W> {
     fn alternatives(&mut self, report: &Report) -> io::Result<()> {
         for (index, other) in words::alternatives(report).take(ALTERNATIVES_AT_MOST).enumerate() {
             if index == 0 {
-                self.section("What else it may be")?;
+                self.section("Other possible causes")?;
             }
             self.paragraph(&words::alternative(other), 2)?;
         }

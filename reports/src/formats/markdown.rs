@@ -55,10 +55,10 @@ pub(crate) fn section(subject: &Subject, out: &mut dyn Write) -> io::Result<()> 
     let place: String = words::place(report).iter().map(|word| format!(" · {}", code(word))).collect();
     writeln!(out, "**{}**{place}\n\n> {}\n", Standing::of(report).word(), text(&verdict.summary))?;
     if let Some(layer) = words::seen_at(report) {
-        writeln!(out, "It showed at {}.\n", code(layer.as_str()))?;
+        writeln!(out, "The failure appeared at {}.\n", code(layer.as_str()))?;
     }
     if let Some(also) = words::also(report) {
-        writeln!(out, "Proven as well: {}.\n", text(&also))?;
+        writeln!(out, "Also proven: {}.\n", text(&also))?;
     }
     if !subject.labels.is_empty() {
         let labels = subject.labels.iter().map(|(name, value)| code(&format!("{name}={value}")));
@@ -82,7 +82,7 @@ pub(crate) fn section(subject: &Subject, out: &mut dyn Write) -> io::Result<()> 
 fn alternatives(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     for (index, other) in words::alternatives(report).enumerate() {
         if index == 0 {
-            writeln!(out, "### What else it may be\n")?;
+            writeln!(out, "### Other possible causes\n")?;
         }
         let how = other.tell_apart.first().map(|how| format!(": {}", text(how))).unwrap_or_default();
         writeln!(out, "- {} · {}{how}", code(other.cause.id()), code(other.component.as_str()))?;
@@ -127,7 +127,7 @@ fn facts(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         if facts.is_empty() {
             continue;
         }
-        writeln!(out, "### What was seen at {}\n\n| Fact | Value |\n|---|---|", finding.layer)?;
+        writeln!(out, "### Facts of {}\n\n| Fact | Value |\n|---|---|", finding.layer)?;
         for (key, value) in facts {
             writeln!(out, "| {} | {} |", cell(&text(&key)), cell(&code(&value)))?;
         }

@@ -25,14 +25,14 @@ pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
     metrics.family("probe_success", "Whether every layer that was checked passed: 1, or 0", "", |subject| {
         vec![(vec![], u8::from(matches!(subject.report.verdict.status, Outcome::Pass | Outcome::Flaky)))]
     })?;
-    metrics.family("probe_duration_seconds", "Time that the check took, all tries together", "seconds", |subject| {
+    metrics.family("probe_duration_seconds", "Duration of the check, including retries", "seconds", |subject| {
         vec![(vec![], subject.duration.as_secs_f64())]
     })?;
     let help = "Earliest expiry of all certificates seen, Unix time";
     metrics.family("probe_ssl_earliest_cert_expiry", help, "", |subject| {
         expiries(&subject.report).into_values().min().map(|end| (vec![], end)).into_iter().collect()
     })?;
-    metrics.family("probe_tls_version_info", "TLS version of the session with the bridge", "", |subject| {
+    metrics.family("probe_tls_version_info", "TLS version of the outer session", "", |subject| {
         tls_version(&subject.report).map(|version| (labels([("version", version)]), 1)).into_iter().collect()
     })?;
     metrics.family(
@@ -41,11 +41,11 @@ pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
         "",
         |it| vec![(verdict(&it.report), 1)],
     )?;
-    let help = "What the peer has said about our certificate by the end of the handshake";
+    let help = "The peer's reaction to our certificate by the end of the handshake";
     metrics.family("nssight_client_authentication", help, "", |subject| {
         authentication(&subject.report).map(|state| (labels([("state", state)]), 1)).into_iter().collect()
     })?;
-    let help = "How a layer came out: 1 pass, 2 pass with a warning, 0 fail, -1 not checked";
+    let help = "Result of a layer: 1 pass, 2 pass with a warning, 0 fail, -1 not checked";
     metrics.family("nssight_layer_status", help, "", |subject| {
         let probes = subject.report.probes.iter();
         probes.map(|finding| (of_layer(finding.layer), number(finding.status))).collect()
@@ -54,7 +54,7 @@ pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
         let walked = subject.report.probes.iter().filter(|finding| finding.status != Status::Skip);
         walked.map(|finding| (of_layer(finding.layer), finding.duration_us as f64 / 1e6)).collect()
     })?;
-    let help = "When a certificate expires, Unix time; our own is listed even if the network fails";
+    let help = "Expiry of a certificate, Unix time; includes our own even if the network fails";
     metrics.family("nssight_certificate_not_after_timestamp_seconds", help, "seconds", |subject| {
         let expiries = expiries(&subject.report).into_iter();
         expiries
@@ -63,7 +63,7 @@ pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
             })
             .collect()
     })?;
-    let help = "When a certificate became valid, Unix time";
+    let help = "Start of a certificate's validity, Unix time";
     metrics.family("nssight_certificate_not_before_timestamp_seconds", help, "seconds", |subject| {
         let report = &subject.report;
         let begun = report.certificates.iter().filter_map(|it| Some((it, words::not_before(it)?.unix_timestamp())));
@@ -75,19 +75,19 @@ pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
         // A chain may have two certificates of one name.
         named.collect::<BTreeMap<_, _>>().into_iter().collect()
     })?;
-    let help = "When a revocation list of our database is due to be replaced, Unix time";
+    let help = "Expiry of a revocation list in our database, Unix time";
     metrics.family("nssight_revocation_list_next_update_timestamp_seconds", help, "seconds", |subject| {
         let lists = subject.report.revocation_lists.iter();
         let due = lists.filter_map(|list| Some((list, words::next_update(list)?.unix_timestamp())));
         due.map(|(list, at)| (labels([("issuer", list.issuer.clone())]), at)).collect()
     })?;
-    metrics.family("nssight_tries", "How many times the target was checked", "", |subject| {
+    metrics.family("nssight_tries", "Number of tries in this check", "", |subject| {
         vec![(vec![], subject.tries)]
     })?;
-    metrics.family("nssight_connections_opened", "TCP connections that were opened to the bridge", "", |subject| {
+    metrics.family("nssight_connections_opened", "TCP connections opened to the peer", "", |subject| {
         vec![(vec![], subject.report.connections_opened)]
     })?;
-    metrics.family("nssight_target_info", "Labels that the target was given", "", |subject| {
+    metrics.family("nssight_target_info", "Labels of the target", "", |subject| {
         let given = given_labels(&subject.labels);
         if given.is_empty() { vec![] } else { vec![(given, 1)] }
     })?;

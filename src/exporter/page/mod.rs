@@ -165,14 +165,14 @@ pub(super) fn write(targets: &[Known]) -> Result<String, askama::Error> {
         Section {
             id: "unfinished",
             title: "Not finished",
-            note: "nssight could not finish these checks, which says nothing about the targets.",
+            note: "nssight could not finish these checks. The state of these targets is unknown.",
             mood: "inconclusive",
             rows: unfinished,
         },
         Section {
             id: "flaky",
             title: "Flaky",
-            note: "These pass now and fail now and then. On a bridge that is usually something that connects and goes away.",
+            note: "These targets pass now, but fail intermittently. On a bridge the usual reason is a program that connects and disconnects.",
             mood: "flaky",
             rows: flaky,
         },
@@ -256,7 +256,7 @@ fn rate(history: &History, standing: Standing) -> Option<String> {
         return None;
     }
     let tried_again = history.marks().any(|mark| mark.1 == Standing::Flaky);
-    let how = if tried_again { "failed or needed another try" } else { "failed" };
+    let how = if tried_again { "failed or needed a retry" } else { "failed" };
     Some(format!("{some} of the last {all} checks {how} ({})", percent(some, all)))
 }
 

@@ -81,7 +81,7 @@ fn class(standing: Standing) -> &'static str {
 }
 
 fn words(marks: &[Mark], each: usize, now: SystemTime) -> String {
-    let Some(first) = marks.first() else { return "no check is known".to_owned() };
+    let Some(first) = marks.first() else { return "no checks yet".to_owned() };
     let at = SystemTime::UNIX_EPOCH.checked_add(std::time::Duration::from_secs(first.0)).unwrap_or(now);
     let kinds = ["failed", "not finished", "flaky", "passed"];
     let counted = shares(marks).into_iter().zip(kinds).filter(|(count, _)| *count > 0);

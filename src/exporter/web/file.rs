@@ -83,7 +83,7 @@ fn headers(http: Http) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
                 HEADERS.join(", ")
             ));
         }
-        let wrong = || format!("http_server_config: the value of {name} is none of a header");
+        let wrong = || format!("http_server_config: the value of {name} is not valid in a header");
         Ok((name.parse().map_err(|_| wrong())?, value.parse().map_err(|_| wrong())?))
     });
     read.collect()

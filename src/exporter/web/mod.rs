@@ -119,7 +119,7 @@ impl Front {
             }
             Err(error) if trouble.as_ref() == Some(&error) => {}
             Err(error) => {
-                log::warn(format_args!("the web configuration stays as it was: {error}"));
+                log::warn(format_args!("the web configuration remains unchanged: {error}"));
                 *trouble = Some(error);
             }
         }
@@ -140,12 +140,12 @@ async fn admit(State(front): State<Arc<Front>>, request: Request, next: Next) ->
                 Admission::Granted => next.run(request).await,
                 Admission::Refused => {
                     let wanted = [(WWW_AUTHENTICATE, "Basic realm=\"nssight\", charset=\"UTF-8\"")];
-                    (StatusCode::UNAUTHORIZED, wanted, "a user and a password of the web configuration are needed\n")
+                    (StatusCode::UNAUTHORIZED, wanted, "a user and a password from the web configuration are required\n")
                         .into_response()
                 }
                 Admission::Busy => {
                     let later = [(RETRY_AFTER, "1")];
-                    (StatusCode::SERVICE_UNAVAILABLE, later, "too many passwords are being checked; ask again\n")
+                    (StatusCode::SERVICE_UNAVAILABLE, later, "too many password checks are running; try again\n")
                         .into_response()
                 }
             }

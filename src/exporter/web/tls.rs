@@ -153,7 +153,7 @@ impl TlsFile {
         let pem = zeroize::Zeroizing::new(read(&self.key_file)?);
         // A key with a passphrase is refused; nobody is there to be asked.
         let key = PKey::private_key_from_pem_callback(&pem, |_| Ok(0))
-            .map_err(|_| at("key_file", &self.key_file, "it has no private key in PEM, or one with a passphrase"))?;
+            .map_err(|_| at("key_file", &self.key_file, "it has no PEM private key, or the key has a passphrase"))?;
         if !leaf.public_key().is_ok_and(|public| public.public_eq(&key)) {
             return Err(format!(
                 "the private key in {} does not belong to the first certificate in {}",

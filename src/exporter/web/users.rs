@@ -42,10 +42,10 @@ impl Users {
     pub(super) fn new(hashes: BTreeMap<String, String>) -> Result<Option<Self>, String> {
         for (user, hash) in &hashes {
             let parts: bcrypt::HashParts =
-                hash.parse().map_err(|_| format!("basic_auth_users: the password of {user:?} is no bcrypt hash"))?;
+                hash.parse().map_err(|_| format!("basic_auth_users: the password of {user:?} is not a bcrypt hash"))?;
             if parts.get_cost() > COST_AT_MOST {
                 return Err(format!(
-                    "basic_auth_users: the hash of {user:?} has cost {}, which takes too long; {COST_AT_MOST} is the most",
+                    "basic_auth_users: the hash of {user:?} has cost {}, which takes too long; the maximum is {COST_AT_MOST}",
                     parts.get_cost()
                 ));
             }

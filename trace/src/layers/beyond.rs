@@ -17,7 +17,7 @@ use crate::Ending;
 use crate::session::Handshake;
 use crate::story::Story;
 
-const ENDED_BEFORE_SERVER: &str = "the outer session came up, and the inner one ended before the server said anything";
+const ENDED_BEFORE_SERVER: &str = "the outer session succeeded, but the inner session ended before the server sent anything";
 
 impl Story {
     /// Did anything of the inner session come through the outer one?
@@ -36,7 +36,7 @@ impl Story {
             notes.put(ends);
         }
         if !ending.is_bad() || inner.handshake == Handshake::Done {
-            return Some(notes.pass("the inner session came through"));
+            return Some(notes.pass("data of the inner session arrived"));
         }
         if ends == Some(fact::BridgeInnerEnds::Several) {
             return Some(notes.fail(signal::CHUNKS_GARBLED, "the bridge ended the inner stream more than once"));
@@ -44,10 +44,10 @@ impl Story {
         // A program that waits for a whole frame has passed on nothing of one that was cut; and a bridge that ends the inner
         // stream in order has had something to end.
         if wire.bytes_received > 0 || outer.inner_chunks > 0 || ends.is_some() {
-            return Some(notes.pass("something of the inner session came through"));
+            return Some(notes.pass("something of data of the inner session arrived"));
         }
         if ending.is_interrupted() && self.silence(inner) < WORTH_WAITING {
-            let summary = "somebody ended the program before the server could answer";
+            let summary = "a signal ended the program before the server could answer";
             return Some(proves_nothing(notes.facts().clone(), summary.to_owned()));
         }
         if let Some((function, code)) = outer.later_failure {
@@ -71,7 +71,7 @@ impl Story {
             (None, Some(End::TimedOut | End::Failed(_)) | None) => (
                 fact::BridgeFirstAnswer::Silence,
                 signal::SILENCE,
-                "the outer session came up, and nothing of the server ever came through it",
+                "the outer session succeeded, but no data from the server arrived through it",
             ),
         };
         // How long a packet travels does not show, and is left out: then a close seems dearer, and so does a handshake.
@@ -100,15 +100,15 @@ impl Story {
             notes.put(fact::REPLY_CODE.number(code));
         }
         if !ending.is_bad() {
-            return Some(notes.pass("the program was content with the reply"));
+            return Some(notes.pass("the program accepted the reply"));
         }
         let is_silent = outer.outer_ends == 0 && (outer.log.end.is_none() || outer.gave_up_first());
         let silence = outer.last_received_ns.map_or(0, |last| self.until_ns.saturating_sub(last));
         let hung = is_silent && Duration::from_nanos(silence) >= WORTH_WAITING;
         if is_silent && !hung && !outer.reply_whole && (ending.is_interrupted() || ending.is_its_own_deadline()) {
             let summary = match ending.is_interrupted() {
-                true => "somebody ended the program before the reply was whole",
-                false => "the program's own deadline came before the reply was whole",
+                true => "a signal ended the program before the reply was complete",
+                false => "the program's own deadline passed before the reply was complete",
             };
             return Some(proves_nothing(notes.facts().clone(), summary.to_owned()));
         }
@@ -124,15 +124,15 @@ impl Story {
             None if outer.reply_whole => (
                 Some(fact::ReplyState::WholeAndFailed),
                 signal::REPLY_UNEXPECTED,
-                "the reply came whole, and the program did not end well after it",
+                "the complete reply arrived, but the program failed after it",
             ),
-            None if hung => (Some(fact::ReplyState::Silent), signal::SILENCE, "the reply did not come in time"),
+            None if hung => (Some(fact::ReplyState::Silent), signal::SILENCE, "the reply did not arrive in time"),
             None if outer.outer_chunks == 0 => (
                 Some(fact::ReplyState::None),
                 if outer.log.end == Some(End::Reset) { signal::RESET } else { signal::ENDED },
                 "the session ended before the first byte of a reply",
             ),
-            None => (Some(fact::ReplyState::Cut), signal::REPLY_CUT, "the reply ended before it was whole"),
+            None => (Some(fact::ReplyState::Cut), signal::REPLY_CUT, "the reply ended before it was complete"),
         };
         if let Some(state) = state {
             notes.put(state);

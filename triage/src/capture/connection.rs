@@ -144,7 +144,7 @@ impl Connection {
         if !self.answered {
             let waited = now.saturating_sub(self.began) >= SILENCE;
             let shown = Shown::new(signal::CONNECT_TIMEOUT).at(Layer::Tcp);
-            let text = "nothing answered the attempt to connect".to_owned();
+            let text = "the connection attempt got no answer".to_owned();
             return if waited { self.failed(Some(shown), Facts::default(), text) } else { Outcome::Unfinished };
         }
         let wire = self.conversation.summary();

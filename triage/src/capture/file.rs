@@ -27,7 +27,7 @@ pub(super) fn frames(input: impl Read, on: &mut OnFrame<'_>) -> Vec<String> {
     let mut input = input;
     let mut head = [0; 4];
     if input.read_exact(&mut head).is_err() {
-        return vec!["it ends in its first bytes".to_owned()];
+        return vec!["it ends within its first bytes".to_owned()];
     }
     let whole = head.as_slice().chain(input);
     let ng = head == [0x0a, 0x0d, 0x0d, 0x0a];
@@ -38,7 +38,7 @@ pub(super) fn frames(input: impl Read, on: &mut OnFrame<'_>) -> Vec<String> {
     } else {
         LegacyPcapReader::new(BLOCK, whole).map(|mut reader| read(&mut reader, on))
     };
-    result.unwrap_or_else(|error| vec![format!("it is no capture that can be read: {}", said(&error))])
+    result.unwrap_or_else(|error| vec![format!("it is not a readable capture: {}", said(&error))])
 }
 
 /// Reads until the buffer is full or nothing is left.
@@ -65,7 +65,7 @@ fn said<I>(error: &PcapError<I>) -> &'static str {
         PcapError::Eof | PcapError::UnexpectedEof | PcapError::Incomplete(_) => "it ends in the middle",
         PcapError::BufferTooSmall => "a block is longer than any frame",
         PcapError::ReadError => "reading failed",
-        _ => "a block in it is broken",
+        _ => "a block is damaged",
     }
 }
 
@@ -125,14 +125,14 @@ fn read<R: PcapReaderIterator>(reader: &mut R, on: &mut OnFrame<'_>) -> Vec<Stri
                     return vec![format!("reading stopped after {number} frames")];
                 }
                 if reader.data().len() == before && !reader.reader_exhausted() {
-                    return vec![format!("after {number} frames a block is longer than any frame")];
+                    return vec![format!("after {number} frames, a block is longer than any frame")];
                 }
                 continue;
             }
             Err(error) => return vec![format!("after {number} frames {}", said(&error))],
         };
         if used == 0 || number >= FRAMES {
-            return vec![format!("only its first {number} frames were looked at")];
+            return vec![format!("only its first {number} frames were read")];
         }
         reader.consume(used);
     }

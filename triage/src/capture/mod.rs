@@ -24,45 +24,45 @@ const LIVE: usize = 256;
 /// Failed connections that are listed.
 const LISTED: usize = 200;
 
-/// How the connections of a capture went.
+/// The results for the connections of a capture.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CaptureSummary {
-    /// Its name.
+    /// The name of the capture.
     pub file: String,
-    /// TCP connections in it.
+    /// TCP connections in the capture.
     pub connections: u64,
-    /// Those whose handshake is seen to be complete, or of which nothing speaks against it.
+    /// Connections with a complete handshake, or without any sign of a failure.
     pub completed: u64,
-    /// Those that failed.
+    /// Connections that failed.
     pub failed: u64,
-    /// Those whose end, or whose beginning, is not in the capture.
+    /// Connections whose start or end is not in the capture.
     pub unfinished: u64,
-    /// Those that are not TLS from the client's first byte on.
+    /// Connections whose first byte from the client is not TLS.
     pub other: u64,
 }
 
-/// The verdict on one connection that failed.
+/// The verdict on a failed connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FailedConnection {
-    /// The capture.
+    /// The name of the capture.
     pub file: String,
-    /// The number of its first frame, from 1.
+    /// The number of the connection's first frame, from 1.
     pub frame: u64,
-    /// When it began.
+    /// Start of the connection.
     pub time: Option<String>,
-    /// Who opened it.
+    /// Address of the client.
     pub client: String,
-    /// Whom to.
+    /// Address of the server.
     pub server: String,
-    /// The layer of the cause, or where it showed.
+    /// The layer of the cause, or the layer at which the failure appeared.
     pub layer: Option<Layer>,
-    /// The cause, where the bytes tell one.
+    /// The cause, if the bytes show one.
     pub cause: Option<Cause>,
-    /// Whose fault it is.
+    /// The component at fault.
     pub component: Option<Component>,
-    /// How sure that is.
+    /// The confidence in the cause.
     pub confidence: Confidence,
-    /// What went over the wire.
+    /// The events on the wire, in words.
     pub summary: String,
 }
 
@@ -211,8 +211,8 @@ pub(crate) fn join(document: &mut Document, captures: Vec<Captured>) {
         {
             let CaptureSummary { connections, completed, unfinished, other, .. } = &summary;
             document.verdict.summary = format!(
-                "cannot tell: of {connections} connections none is seen to fail: {completed} complete, {unfinished} not \
-                 seen to their end, {other} not TLS"
+                "cannot tell: none of {connections} connections visibly failed: {completed} complete, {unfinished} \
+                 without a visible end, {other} not TLS"
             );
         }
         document.files.push(FileSummary {

@@ -1,5 +1,5 @@
 //! Turns the data of this crate into static tables: facts, signals, and one file for each cause. Nothing is parsed when
-//! nssight starts. Whatever contradicts itself in the data fails the build, with the file that says it.
+//! nssight starts. Contradictory data fails the build, with the name of the file.
 
 mod build {
     pub(crate) mod causes;

@@ -1,5 +1,4 @@
-//! `nssight checks`, `nssight causes` and `nssight schema`: what can be walked, what a verdict can name, and how a report
-//! is made.
+//! `nssight checks`, `nssight causes` and `nssight schema`: the layers, the causes, and the structure of a report.
 
 use std::process::ExitCode;
 
@@ -26,7 +25,7 @@ use crate::process_model::MatrixDocument;
 use crate::repeat::Document as RepeatDocument;
 use crate::selftest::Outcome as SelftestDocument;
 
-/// A page names so many messages at most.
+/// Maximum number of messages on a page.
 const SPELLINGS: usize = 12;
 
 /// The page that lists the others.
@@ -58,7 +57,7 @@ pub(crate) fn checks(format: TableFormat) -> ExitCode {
     }
 }
 
-/// Causes that live at a layer, or show at it.
+/// Causes that belong to a layer or appear at it.
 fn causes_of(layer: Layer) -> impl Iterator<Item = Cause> {
     let shows = move |cause: &Cause| cause.entry().rules.shows.iter().any(|row| row.layers.contains(&layer));
     Cause::ALL.iter().copied().filter(move |cause| cause.entry().layer == layer || shows(cause))
@@ -110,7 +109,7 @@ pub(crate) fn causes(options: &CausesOptions) -> ExitCode {
     }
 }
 
-/// One line per cause, by the layer at which it is at home, in the order in which layers are checked.
+/// One line per cause, grouped by layer, in the order of a check.
 fn index() -> String {
     let mut text = String::from(
         "# Causes\n\nThis page lists every cause that a verdict can name, by layer. A cause can also make another layer fail. `nssight \
@@ -144,7 +143,7 @@ fn page(cause: Cause) -> String {
     for (title, steps) in [("How to be sure", entry.confirm), ("What to do", entry.fix)] {
         text += &format!("\n## {title}\n\n");
         for step in steps {
-            // A step for a bridge calls it one.
+            // A step for a bridge uses the word bridge.
             let (peer, only) = match step.with {
                 [Peer::Bridge, ..] => (Peer::Bridge, "(Bridge) "),
                 [Peer::BridgeOfFiles, ..] => (Peer::BridgeOfFiles, "(Bridge, and files) "),

@@ -1,4 +1,4 @@
-//! `nssight compare`: the report of the host that works against that of the one that does not.
+//! `nssight compare`: compares the report of a host that works with that of a host that fails.
 
 mod joined;
 mod read;
@@ -23,7 +23,7 @@ use self::read::{BEFORE, Fact, Finding, Report, read, report};
 use crate::cli::{ReportsOptions, TableFormat};
 use crate::exit;
 
-/// A layer that takes so much longer on one side is a difference.
+/// A layer is different if it takes this many times longer on one side.
 const SLOWER: u64 = 10;
 /// If it also takes at least so long, in microseconds.
 const SLOW: u64 = 200_000;
@@ -135,7 +135,7 @@ pub(crate) fn run(options: &ReportsOptions) -> ExitCode {
 }
 
 impl Rank {
-    /// Of what only shows the failure.
+    /// Symptoms of the failure.
     fn shown(self) -> Self {
         if self == Self::Explains { Self::Symptom } else { self }
     }

@@ -1,4 +1,4 @@
-//! `nssight diagnose`: the walk.
+//! `nssight diagnose`: checks one target.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -26,10 +26,7 @@ use crate::{exit, repeat, settings};
 pub(crate) fn plan(options: &DiagnoseOptions) -> Result<Plan, ExitCode> {
     let walk = &options.walked.walk;
     let plan = options.walked.plan().map_err(|error| exit::usage_in(options.output.format, error))?;
-    match walk.dry_run {
-        true => Err(dry_run(&plan, options)),
-        false => Ok(plan),
-    }
+    if walk.dry_run { Err(dry_run(&plan, options)) } else { Ok(plan) }
 }
 
 pub(crate) fn run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
@@ -40,7 +37,7 @@ pub(crate) fn run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
     }
 }
 
-/// Walks, reports, and gives the exit code.
+/// Checks the target, writes the report, and returns the exit code.
 fn report(settings: &Settings, passwords: Passwords, plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
     let config = options.walked.config();
     if let Some(times) = options.repeat {

@@ -1,4 +1,4 @@
-//! Exit codes, the same in every format but that of a monitoring plugin.
+//! Exit codes, the same in every format except that of a monitoring plugin.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -18,7 +18,7 @@ use nssight_reports::terminal::Kind;
 use crate::cli::{self, Format};
 use crate::signals::Interrupted;
 
-/// Every layer walked passed, warnings allowed.
+/// Every layer that was checked passed; warnings are allowed.
 pub(crate) const PASSED: u8 = 0;
 /// A layer failed; with `--strict`, or has a warning.
 pub(crate) const FAILED: u8 = 1;
@@ -60,7 +60,7 @@ fn of_report(report: &Report, strict: bool) -> u8 {
 /// The same as [`usage`], in the format that was asked for: a monitor reads the first line of standard output.
 pub(crate) fn usage_in(format: Format, message: impl std::fmt::Display) -> ExitCode {
     if format == Format::Nagios {
-        // A reader that went away has seen what it wanted.
+        // A closed pipe is not an error: the reader has finished.
         let _ = writeln!(terminal::stdout(Kind::Text), "{}", nagios::unknown(&message.to_string()));
         return ExitCode::from(State::Unknown.code());
     }
@@ -70,7 +70,7 @@ pub(crate) fn usage_in(format: Format, message: impl std::fmt::Display) -> ExitC
 /// Ends the process over a command line that clap does not take, or asks for help in.
 pub(crate) fn refused(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // A reader that went away has seen what it wanted.
+        // A closed pipe is not an error: the reader has finished.
         let _ = write!(terminal::stdout(Kind::Text), "{}", error.render());
         return ExitCode::SUCCESS;
     }

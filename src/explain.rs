@@ -65,7 +65,7 @@ pub(crate) fn run(options: &ExplainOptions) -> ExitCode {
     }
 }
 
-/// What comes on standard input, as one message.
+/// Reads standard input as one message.
 fn standard_input() -> io::Result<String> {
     let mut bytes = Vec::new();
     io::stdin().lock().take(MESSAGE_AT_MOST + 1).read_to_end(&mut bytes)?;
@@ -81,10 +81,7 @@ fn standard_input() -> io::Result<String> {
 /// Several words are several questions if each is known by itself; otherwise they are one message.
 fn questions(words: &[String]) -> Vec<String> {
     let single = |word: &String| !word.contains(char::is_whitespace) && !explain::explain(word).is_empty();
-    match words.len() > 1 && !words.iter().all(single) {
-        true => vec![words.join(" ")],
-        false => words.to_vec(),
-    }
+    if words.len() > 1 && !words.iter().all(single) { vec![words.join(" ")] } else { words.to_vec() }
 }
 
 fn answer(asked: String) -> Answer {
@@ -122,11 +119,10 @@ fn human(out: &mut dyn Write, answers: &[Answer], verbose: bool) -> io::Result<(
         }
         let Explained { judged, explanations } = &answer.explained;
         if explanations.is_empty() {
-            let near = match answer.suggestions.is_empty() {
-                true => {
-                    "`nssight explain --list` shows all names; paste messages as whole lines".to_owned()
-                }
-                false => format!("did you mean {}?", answer.suggestions.join(", ")),
+            let near = if answer.suggestions.is_empty() {
+                "`nssight explain --list` shows all names; paste messages as whole lines".to_owned()
+            } else {
+                format!("did you mean {}?", answer.suggestions.join(", "))
             };
             terminal::paragraph(out, "", 2, &format!("\"{}\" is unknown: {near}", answer.asked))?;
         }
@@ -143,7 +139,7 @@ fn human(out: &mut dyn Write, answers: &[Answer], verbose: bool) -> io::Result<(
     Ok(())
 }
 
-/// What all lines say together, and which of them decides.
+/// The verdict on all lines, and the decisive line.
 fn together(out: &mut dyn Write, judged: &Judged, verbose: bool) -> io::Result<()> {
     writeln!(out, "{}", format!("Line {} decides", judged.line).bold())?;
     terminal::paragraph(out, "  ", 2, &judged.text)?;

@@ -1,5 +1,5 @@
-//! `nssight lab`: a bridge and a server on loopback with PKI, database and configuration of their own, healthy or with a
-//! fault to order.
+//! `nssight lab`: starts a bridge and a server on loopback with their own PKI, databases and configurations, healthy or
+//! with a fault.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -45,7 +45,7 @@ fn inconclusive(error: impl std::fmt::Display) -> ExitCode {
     ExitCode::from(exit::INCONCLUSIVE)
 }
 
-/// What was ordered.
+/// The injected faults.
 struct Order {
     titles: Vec<String>,
     change: Change,

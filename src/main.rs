@@ -1,4 +1,4 @@
-//! nssight checks every layer of a mutual TLS connection and names the one that fails.
+//! nssight checks every layer of a mutual TLS connection and names the layer that fails.
 
 mod bundle;
 mod catalogue;

@@ -58,7 +58,7 @@ pub(crate) fn completion(shell: Shell) -> ExitCode {
     generate(shell, &mut with_values(visible()), "nssight", &mut script);
     match io::stdout().write_all(&script) {
         Ok(()) => ExitCode::SUCCESS,
-        // A reader that went away has seen what it wanted.
+        // A closed pipe is not an error: the reader has finished.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => exit::not_written(&error),
     }

@@ -1,4 +1,4 @@
-//! A database that other programs are let at.
+//! A database for other programs.
 
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;

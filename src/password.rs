@@ -1,4 +1,4 @@
-//! From the options of a command to where its passwords are.
+//! Derives the password sources from the options.
 
 use nssight_probes::secret::Password;
 use nssight_probes::target::PasswordSource;

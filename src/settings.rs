@@ -1,4 +1,4 @@
-//! From the options of a command to the settings of a target, and the password that goes with them.
+//! Derives the settings and the password of a target from the options.
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal};

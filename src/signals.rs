@@ -1,4 +1,4 @@
-//! Ctrl-C and its kin: running checks are ended, and what was found is reported.
+//! Handles Ctrl-C and other signals: ends running checks, and reports the results so far.
 
 use std::io;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Packed files as streams, in bounded memory. What a stranger packed is unpacked only so far.
+//! Unpacks compressed files as streams, with limits on memory and size.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, Read};

@@ -1,4 +1,4 @@
-//! What `nssight --version` says.
+//! The output of `nssight --version`.
 
 use std::sync::LazyLock;
 

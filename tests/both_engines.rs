@@ -65,7 +65,10 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "The bridge's key has 1024 bits, which NSS accepts by default.",
         "OpenSSL's security level requires RSA keys of 2048 bits.",
     ),
-    ("A revocation list in the client's database revokes the bridge's certificate.", "A client with files has no revocation list."),
+    (
+        "A revocation list in the client's database revokes the bridge's certificate.",
+        "A client with files has no revocation list.",
+    ),
     (
         "The CA gave the bridge's certificate the same serial number as the client's.",
         "OpenSSL does not check for duplicate serial numbers.",
@@ -93,10 +96,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "NSS ends a chain at any trusted CA. OpenSSL requires the root, so the verdict names a file that has only an intermediate CA.",
     ),
     ("Revocation", "A database can hold revocation lists, and NSS checks them; nssight gives none to OpenSSL."),
-    (
-        "A trailing dot",
-        "NSS compares the dot too, and finds no such name; OpenSSL clients remove the dot first.",
-    ),
+    ("A trailing dot", "NSS compares the dot too, and finds no such name; OpenSSL clients remove the dot first."),
     (
         "An address instead of a name",
         "NSS does not match an address with an entry of type host name, and reports which name the certificate has; OpenSSL has a \
@@ -160,9 +160,10 @@ fn verdict(change: &Change, target: Target) -> String {
     let report = run(binary().arg("diagnose").args(lab.words()).args(["--format", "json", "--timeout", "3"])).report();
     let verdict = &report["verdict"];
     let word = |key: &str| verdict[key].as_str().unwrap_or("-").replace("client-db", "client-files");
-    match verdict["cause"].is_null() {
-        true => format!("{}, {}", word("status"), word("confidence")),
-        false => ["layer", "cause", "component", "confidence"].map(word).join(", "),
+    if verdict["cause"].is_null() {
+        format!("{}, {}", word("status"), word("confidence"))
+    } else {
+        ["layer", "cause", "component", "confidence"].map(word).join(", ")
     }
 }
 

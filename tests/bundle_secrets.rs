@@ -344,7 +344,7 @@ fn packing_and_encoding_hide_nothing() {
 }
 
 #[test]
-fn what_holds_keys_stays_in_the_house() {
+fn files_with_keys_are_not_bundled() {
     let case = Case::new();
     let sql = case.database(DbFormat::Sql).join("key4.db");
     let other = Case::new();
@@ -401,7 +401,7 @@ fn what_holds_keys_stays_in_the_house() {
                 .iter()
                 .find(|it| each.ends_with(it["name"].as_str().unwrap()))
                 .unwrap();
-            assert!(listed["note"].as_str().unwrap().contains("only text goes into a bundle"), "{listed}");
+            assert!(listed["note"].as_str().unwrap().contains("a bundle contains only text"), "{listed}");
         }
     }
 }
@@ -409,7 +409,7 @@ fn what_holds_keys_stays_in_the_house() {
 #[test]
 fn nobody_else_leads_a_bundle_to_a_file_of_ours() {
     assert!(rustix::process::geteuid().is_root(), "only root can make another user's link");
-    const SOMEBODY: Option<u32> = Some(65534);
+    const UNPRIVILEGED_UID: Option<u32> = Some(65534);
     let case = Case::new();
     let victim = case.file("shadow", "the line of the victim\n");
     let theirs = case.path("theirs");
@@ -421,7 +421,7 @@ fn nobody_else_leads_a_bundle_to_a_file_of_ours() {
     let over = theirs.join("over");
     symlink(case.path(""), &over).unwrap();
     for path in [&theirs, &link, &over] {
-        std::os::unix::fs::lchown(path, SOMEBODY, SOMEBODY).unwrap();
+        std::os::unix::fs::lchown(path, UNPRIVILEGED_UID, UNPRIVILEGED_UID).unwrap();
     }
     let fifo = case.path("fifo");
     rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
@@ -434,10 +434,10 @@ fn nobody_else_leads_a_bundle_to_a_file_of_ours() {
     let mine = case.file("mine", "a line of mine\n");
     symlink(&mine, &own).unwrap();
     let file = case.file("theirs/file", "a line of theirs\n");
-    chown(&file, SOMEBODY, SOMEBODY).unwrap();
+    chown(&file, UNPRIVILEGED_UID, UNPRIVILEGED_UID).unwrap();
     let current = case.path("theirs/current.log");
     symlink("file", &current).unwrap();
-    std::os::unix::fs::lchown(&current, SOMEBODY, SOMEBODY).unwrap();
+    std::os::unix::fs::lchown(&current, UNPRIVILEGED_UID, UNPRIVILEGED_UID).unwrap();
     let all = bundle(&case, &[own, current], &[]);
     assert!(holds(part(&all, "1-own.log"), "a line of mine") && holds(part(&all, "2-current.log"), "a line of theirs"));
 }

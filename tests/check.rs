@@ -287,7 +287,7 @@ fn an_administrators_password_that_cannot_be_read_is_a_fault_of_the_configuratio
 }
 
 #[test]
-fn what_cannot_be_used_is_said_in_one_line_with_an_example() {
+fn unusable_input_is_reported_in_one_line_with_an_example() {
     let case = Case::new();
     let nowhere = case.path("nowhere.toml");
     let rows = [

@@ -139,7 +139,7 @@ fn an_nss_peer_that_names_no_authority_has_none_for_clients() {
 }
 
 #[test]
-fn whose_fault_a_refusal_is_follows_the_chain_and_the_list() {
+fn the_component_of_a_refusal_depends_on_chain_and_ca_list() {
     // Our CA is on the list and our chain is good: it is theirs, or so it looks.
     let case = Case::new();
     let endpoint = Endpoint::start(well().tls12().behaving(Behaviour::RefuseCertificate(42))).unwrap();

@@ -98,7 +98,7 @@ fn lives(number: &Path) -> bool {
 }
 
 #[test]
-fn what_a_client_leaves_behind_ends_with_it_and_is_not_waited_for() {
+fn processes_left_by_a_client_are_ended_without_waiting() {
     for ends in ["", ">/dev/null 2>&1 </dev/null"] {
         let case = Case::new();
         let server = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
@@ -113,7 +113,7 @@ fn what_a_client_leaves_behind_ends_with_it_and_is_not_waited_for() {
 }
 
 #[test]
-fn what_clients_start_ends_with_nssight_whatever_ends_that() {
+fn client_processes_end_with_nssight() {
     let case = Case::new();
     let server = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
     let (database, password) = (case.database(DbFormat::Sql), case.password_file());
@@ -194,7 +194,7 @@ fn a_refusal_that_comes_late_comes_late_for_all_of_them() {
     let report = clients(&database, &password, port, &flags).report();
     assert_eq!(kind(&report), "all-pass", "{report:#}");
     let text = report["conclusion"]["text"].as_str().unwrap();
-    assert!(text.contains("nobody heard what the peer makes of the certificate"), "{text}");
+    assert!(text.contains("no client saw the peer's reaction to the certificate"), "{text}");
     assert!(!text.contains("certificate, key, password"), "{text}");
 }
 
@@ -237,7 +237,7 @@ fn a_file_name_given_to_tstclnt_as_the_password_is_named() {
     let expected = [&ALL_PASS[..], &[("tstclnt -w FILE", "failed-locally")]].concat();
     assert_eq!(outcomes(&report), expected, "{report:#}");
     assert_eq!(kind(&report), "only-one-fails");
-    assert!(report["conclusion"]["text"].as_str().unwrap().contains("a file is given with -W"), "{report:#}");
+    assert!(report["conclusion"]["text"].as_str().unwrap().contains("-W takes a file"), "{report:#}");
 }
 
 #[test]

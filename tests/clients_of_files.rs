@@ -36,7 +36,7 @@ fn all_get_through_to_a_healthy_peer() {
 }
 
 #[test]
-fn what_is_the_certificates_fault_fails_for_all() {
+fn a_certificate_fault_fails_for_all_clients() {
     for change in [
         "client = 'other-ca'",
         "client = 'other-ca'\nbridge-tls = 'tls1.3'",

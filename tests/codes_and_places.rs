@@ -71,7 +71,7 @@ fn under(rules: &str, options: Options, flags: &[&str]) -> Run {
 }
 
 #[test]
-fn what_our_own_policy_took_from_the_offer_is_ours() {
+fn algorithms_removed_by_our_policy_are_our_fault() {
     let only_13 = ["--tls-min", "tls1.3", "--tls-max", "tls1.3"];
     let suites = |list: &str| Options { suites: format!("{list}:@SECLEVEL=0"), ..well().tls12() };
     let groups = |list: &str| Options { groups: Some(list.to_owned()), ..well() };

@@ -118,7 +118,7 @@ fn facts_that_change_alike_are_all_told() {
 }
 
 #[test]
-fn what_is_no_report_is_said_to_be_none() {
+fn a_file_that_is_not_a_report_is_rejected() {
     let case = Case::new();
     let not_json = case.file("x.json", "{");
     let other = case.file("y.json", "{\"schema\": \"something/1\"}");

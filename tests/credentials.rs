@@ -184,9 +184,10 @@ fn objections(case: &Case, base: &Path) -> Vec<String> {
     let report = diagnose("json").report();
     let verdict = &report["verdict"];
     let word = |key: &str| verdict[key].as_str().unwrap_or("-").to_owned();
-    let told = match verdict["cause"].is_null() {
-        true => ["status", "confidence"].map(word).join(" "),
-        false => ["layer", "cause", "component", "confidence"].map(word).join(" "),
+    let told = if verdict["cause"].is_null() {
+        ["status", "confidence"].map(word).join(" ")
+    } else {
+        ["layer", "cause", "component", "confidence"].map(word).join(" ")
     };
     let mut objections = Vec::new();
     let expected = case.expected();

@@ -226,7 +226,7 @@ fn names_of_strangers_do_not_reach_the_terminal_as_they_are() {
 }
 
 #[test]
-fn what_cannot_be_read_ends_with_3_and_what_can_is_shown() {
+fn unreadable_parts_exit_with_3_and_readable_parts_are_shown() {
     let case = Case::new();
     let database = case.database(DbFormat::Dbm);
     for (a, b) in [(&case.path("nowhere"), &database), (&database, &case.path("nowhere"))] {
@@ -282,9 +282,10 @@ fn sorted<T: Ord>(mut all: Vec<T>) -> Vec<T> {
 const OBJECTS_OF_TRUST: (u32, u32) = (3, 114);
 
 fn trust_objects<'a>(names: &[&'a str]) -> Vec<(&'static str, &'a str, &'static str)> {
-    match nss_release() >= OBJECTS_OF_TRUST {
-        true => names.iter().map(|name| ("trust-object-differs", *name, "notable")).collect(),
-        false => Vec::new(),
+    if nss_release() >= OBJECTS_OF_TRUST {
+        names.iter().map(|name| ("trust-object-differs", *name, "notable")).collect()
+    } else {
+        Vec::new()
     }
 }
 
@@ -298,12 +299,7 @@ fn trust_is_compared_letter_by_letter_with_its_consequences() {
             "C only in A: server certificates from this CA are accepted there, with B all server \
             certificates from this CA are rejected; T only in A",
         ),
-        (
-            ",,",
-            "T,,",
-            "grave",
-            "T only in B: client certificates from this CA are accepted there, with A every client",
-        ),
+        (",,", "T,,", "grave", "T only in B: client certificates from this CA are accepted there, with A every client"),
         ("p,,", "C,,", "grave", "p only in A: it is refused there whoever issued it"),
         ("P,,", ",,", "grave", "P only in A: the certificate is accepted as a peer by itself there"),
         ("c,,", ",,", "notable", "c only in A"),
@@ -341,15 +337,15 @@ fn certificates_of_one_side_renewals_and_other_names_are_told_apart() {
             vec![],
             "only-in-a",
             "grave",
-            "every server certificate that it issued is refused",
+            "every server certificate from this CA is rejected",
         ),
-        (vec![], vec![("x", &PKI.bridge, "")], "only-in-b", "notable", "are incomplete unless the peer sends it"),
+        (vec![], vec![("x", &PKI.bridge, "")], "only-in-b", "notable", "are incomplete, unless the peer sends it"),
         (
             vec![("one", &PKI.ca, "")],
             vec![("other", &PKI.ca, "")],
             "nickname-differs",
             "notable",
-            "does not find it in B",
+            "does not find the certificate in B",
         ),
         (
             vec![("c", &PKI.client, "")],
@@ -364,14 +360,14 @@ fn certificates_of_one_side_renewals_and_other_names_are_told_apart() {
             vec![("ca", &new_ca, "CT,,")],
             "renewed-in-b",
             "grave",
-            "does not verify with the other",
+            "do not verify with the other",
         ),
         (
             vec![("x", &PKI.bridge, "")],
             vec![("x", &PKI.stranger, "")],
             "certificate-differs",
             "grave",
-            "peers see somebody else",
+            "to peers it is a different identity",
         ),
     ];
     for (in_a, in_b, kind, gravity, wanted) in rows {

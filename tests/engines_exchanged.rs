@@ -64,7 +64,7 @@ fn files_over_nss() {
 }
 
 #[test]
-fn what_the_other_library_cannot_do_is_said_at_once() {
+fn options_that_the_other_library_lacks_are_rejected_at_once() {
     let cases: [(&[&str], &str); 3] = [
         (&["localhost:1", "--engine", "nss"], "--cacert"),
         (&["--db", "/nowhere", "--bridge", "localhost:1", "--server", "server", "--engine", "openssl"], "--engine"),

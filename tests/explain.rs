@@ -303,7 +303,7 @@ fn pasted_messages_lead_to_their_entry_and_their_causes() {
 }
 
 #[test]
-fn what_is_not_known_is_said_with_what_is_near() {
+fn unknown_words_are_reported_with_suggestions() {
     let typo = run(binary().args(["explain", "SEC_ERROR_LEGACY_DATABSE"]));
     assert_eq!(typo.code, Some(1));
     assert!(typo.stdout.contains("did you mean SEC_ERROR_LEGACY_DATABASE"), "{typo:#?}");

@@ -422,7 +422,7 @@ fn a_supervisor_can_ask_by_a_command() {
 }
 
 #[test]
-fn what_cannot_be_carried_out_is_said_at_the_start() {
+fn impossible_options_are_rejected_at_start() {
     let case = Case::new();
     let targets = case.file("targets.toml", "[[target]]\nname = \"a\"\nconfig = \"a.conf\"\n");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

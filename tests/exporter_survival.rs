@@ -292,7 +292,7 @@ fn a_full_disk_for_its_state_is_said_once_and_survived() {
     fs::write(inside.join("full"), "").unwrap();
     let writable = || exporter.metrics().value("nssight_exporter_state_writable") == Some(1.0);
     until(10, "the disk's recovery", || exporter.probe("t").value("probe_success") == Some(1.0) && writable());
-    assert_eq!(exporter.log().matches("can be kept again").count(), 1, "{}", exporter.log());
+    assert_eq!(exporter.log().matches("can be saved again").count(), 1, "{}", exporter.log());
 }
 
 #[test]

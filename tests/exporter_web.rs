@@ -218,7 +218,7 @@ fn a_renewed_certificate_and_other_users_are_picked_up() {
     };
     // A file that cannot be used changes nothing.
     case.file("web.yml", "tls_server_config: {}\n");
-    until_logged("the web configuration stays as it was");
+    until_logged("the web configuration remains unchanged");
     assert_eq!(status(PASSWORD), "200");
     let renewed = PKI.ca.issue(&Spec::new("renewed", Usage::Server).names(&["127.0.0.1"])).unwrap();
     pem(&case, "server", &renewed);
@@ -289,7 +289,7 @@ fn a_configuration_is_checked_without_a_start() {
         (format!("{TLS}  client_allowed_sans: [a]\n"), "client_allowed_sans"),
         ("http_server_config:\n  headers:\n    Set-Cookie: a\n".to_owned(), "Set-Cookie cannot be set"),
         ("http_server_config:\n  headers:\n    X-Frame-Options: \"a\\nb\"\n".to_owned(), "X-Frame-Options"),
-        ("basic_auth_users:\n  a: plain-text-4Wz\n".to_owned(), "\"a\" is no bcrypt hash"),
+        ("basic_auth_users:\n  a: plain-text-4Wz\n".to_owned(), "\"a\" is not a bcrypt hash"),
         (format!("basic_auth_users:\n  a: \"{}\"\n", hash(4).replacen("$04$", "$31$", 1)), "has cost 31"),
         ("rate_limit:\n  burst: 1\n".to_owned(), "rate_limit"),
     ] {

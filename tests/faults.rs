@@ -94,7 +94,7 @@ fn the_names_in_a_certificate_for_another_host_are_shown() {
 }
 
 #[test]
-fn whether_a_peer_took_our_certificate_is_said() {
+fn the_report_says_whether_the_peer_accepted_our_certificate() {
     for (id, said) in [("plain-tls-1.2", "yes"), ("plain-tls-1.3", "yes"), ("plain-asks-for-nothing", "not-asked")] {
         let report = of(id).report();
         let probes = report["probes"].as_array().unwrap();

@@ -13,7 +13,7 @@ use nssight_fixtures::nssdb::DbFormat;
 use serde_json::Value;
 
 /// Somebody who is not root.
-const SOMEBODY: u32 = 65534;
+const UNPRIVILEGED_UID: u32 = 65534;
 
 /// A database, and a library that leaves a mark when it is loaded.
 struct Trap {
@@ -55,9 +55,9 @@ impl Trap {
     }
 
     fn of_somebody(self) -> Self {
-        chown(&self.database, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+        chown(&self.database, Some(UNPRIVILEGED_UID), Some(UNPRIVILEGED_UID)).unwrap();
         for file in fs::read_dir(&self.database).unwrap().flatten() {
-            chown(file.path(), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+            chown(file.path(), Some(UNPRIVILEGED_UID), Some(UNPRIVILEGED_UID)).unwrap();
         }
         self
     }
@@ -163,7 +163,7 @@ fn every_component_of_the_path_counts() {
     refused(&trap, &run(&mut command));
     // The module's own file.
     let trap = Trap::new(DbFormat::Sql, "trap.so").listed("library=@\nname=Trap");
-    chown(&trap.library, Some(SOMEBODY), None).unwrap();
+    chown(&trap.library, Some(UNPRIVILEGED_UID), None).unwrap();
     refused(&trap, &trap.diagnose(&[]));
 }
 

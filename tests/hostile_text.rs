@@ -14,7 +14,7 @@ use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
 use wait4::Wait4;
 
 /// Green, a title, a cleared screen, one byte for an introducer, and a turned reading direction.
-const STEERING: &str = "\u{1b}[32mverdict: PASS\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{202e}\r\u{8}";
+const CONTROL_SEQUENCES: &str = "\u{1b}[32mverdict: PASS\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{202e}\r\u{8}";
 
 /// What one run says on both streams.
 fn said(command: &mut Command) -> (String, Option<i32>) {
@@ -29,10 +29,10 @@ fn is_harmless(c: char) -> bool {
 }
 
 #[test]
-fn no_stranger_steers_a_terminal() {
+fn untrusted_text_cannot_control_the_terminal() {
     let case = Case::new();
-    let text = |before: &str, after: &str| format!("{before}{STEERING}{after}");
-    let json = serde_json::to_string(STEERING).unwrap();
+    let text = |before: &str, after: &str| format!("{before}{CONTROL_SEQUENCES}{after}");
+    let json = serde_json::to_string(CONTROL_SEQUENCES).unwrap();
     let report = case.file("report.json", format!("{{\"schema\": {json}}}"));
     let raw = case.file("raw.json", text("{\"schema\": \"", "\"}"));
     let targets = case.file("targets.toml", text("[[target]]\nname = \"a\"\nconfig = ", "\n"));
@@ -53,11 +53,11 @@ fn no_stranger_steers_a_terminal() {
     drop(database);
     let named_so = case.path(&text("dir", "").replace(['\u{7}', '\r'], "_"));
     fs::create_dir(&named_so).unwrap();
-    let identity = PKI.ca.issue(&Spec::new(STEERING, Usage::Client)).unwrap();
+    let identity = PKI.ca.issue(&Spec::new(CONTROL_SEQUENCES, Usage::Client)).unwrap();
     let nicknamed = case.path("nicknamed");
     let builder = DbBuilder::new(DbFormat::Sql)
         .password(b"pw")
-        .x509_identity(STEERING, &identity.certificate, &identity.key, "u,u,u")
+        .x509_identity(CONTROL_SEQUENCES, &identity.certificate, &identity.key, "u,u,u")
         .unwrap();
     builder.build(&nicknamed).unwrap();
     let path = |path: &Path| path.as_os_str().to_owned();
@@ -89,7 +89,7 @@ fn no_stranger_steers_a_terminal() {
             "--db".into(),
             path(&nicknamed),
             "--nickname".into(),
-            STEERING.into(),
+            CONTROL_SEQUENCES.into(),
             "--until".into(),
             "private-key".into(),
             "-v".into(),
@@ -99,9 +99,9 @@ fn no_stranger_steers_a_terminal() {
         vec!["db".into(), "inspect".into(), "-v".into(), path(&nicknamed)],
         vec!["db".into(), "inspect".into(), "--format".into(), "json".into(), path(&nicknamed)],
         vec!["db".into(), "compare".into(), path(&nicknamed), path(&broken)],
-        vec!["explain".into(), STEERING.into()],
-        vec![STEERING.into()],
-        vec!["diagnose".into(), format!("--{STEERING}").into()],
+        vec!["explain".into(), CONTROL_SEQUENCES.into()],
+        vec![CONTROL_SEQUENCES.into()],
+        vec!["diagnose".into(), format!("--{CONTROL_SEQUENCES}").into()],
         vec!["trace".into(), "--".into(), path(&named_so.join("program"))],
         vec![
             "bundle".into(),

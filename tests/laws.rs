@@ -192,9 +192,9 @@ fn without(findings: &[Finding], places: &BTreeSet<usize>) -> Vec<Finding> {
 }
 
 /// A small generator of its own, so that a failure can be had again (Knuth, The Art of Computer Programming 2, 3.3.4).
-struct Dice(u64);
+struct SeededRandom(u64);
 
-impl Dice {
+impl SeededRandom {
     fn throw(&mut self) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         self.0 >> 33
@@ -208,7 +208,7 @@ fn taking_facts_away_makes_nothing_certain() {
     for Recorded { fault, door, world } in RECORDED.iter() {
         let sure = world.certainty(&BTreeSet::new());
         let words = world.words();
-        let mut dice = Dice(7);
+        let mut dice = SeededRandom(7);
         let pairs = words.iter().flat_map(|one| words.iter().map(move |other| BTreeSet::from([*one, *other])));
         let halves = (0..200).map(|_| words.iter().copied().filter(|_| dice.throw().is_multiple_of(2)).collect());
         for places in pairs.chain(halves) {
@@ -227,7 +227,7 @@ fn taking_facts_away_makes_nothing_certain() {
 }
 
 #[test]
-fn two_worlds_that_look_alike_are_not_told_apart() {
+fn identical_observations_give_identical_verdicts() {
     let mut worlds: BTreeMap<(Door, String), Vec<&Recorded>> = BTreeMap::new();
     for recorded in RECORDED.iter() {
         worlds.entry((recorded.door, recorded.world.looks())).or_default().push(recorded);
@@ -248,10 +248,10 @@ fn two_worlds_that_look_alike_are_not_told_apart() {
     }
 }
 
-/// That the other side went, that the client sent nothing, and an error of which no more than the name is known have as many causes as
-/// there are. Any other signal names something.
+/// That the other side went, that the client sent nothing, and an error of which no more than the name is known have as many
+/// causes as there are. Any other signal names something.
 #[test]
-fn what_a_door_cannot_tell_names_nothing_or_looks_like_another_fault() {
+fn an_undecidable_fault_has_no_cause_or_looks_like_another_fault() {
     let mut told_apart = Vec::new();
     for Recorded { fault, door, world } in RECORDED.iter() {
         let cannot_tell = fault.must(*door).is_some_and(|must| must.status == "inconclusive");
@@ -277,7 +277,7 @@ fn what_a_door_cannot_tell_names_nothing_or_looks_like_another_fault() {
 const TOLD_BY_LOGS: [&str; 1] = ["bridge.close"];
 
 #[test]
-fn what_is_derived_is_seen_to_differ() {
+fn derived_facts_differ_between_faults() {
     let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for fact in RECORDED.iter().filter(|it| it.door == Door::Diagnose).flat_map(|it| it.world.facts()) {
         if let (true, Some(word)) = (fact.id.row().derived, fact.word()) {

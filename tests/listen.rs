@@ -209,7 +209,7 @@ fn clients_of_every_kind_are_taken() {
 }
 
 #[test]
-fn what_a_client_does_wrong_is_named() {
+fn client_errors_are_reported() {
     every_seat().iter().for_each(what_a_client_does_wrong_is_named_by);
 }
 
@@ -283,7 +283,7 @@ fn every_objection_is_told_with_its_depth() {
 
 /// The CA that issued our own certificate is not among those of the clients.
 #[test]
-fn who_lacks_the_clients_ca_is_the_server() {
+fn the_server_lacks_the_clients_ca() {
     let mut files = Lab::new();
     *files.identity.last_mut().unwrap() = "other-ca.pem".to_owned();
     let database = |trust| {
@@ -308,7 +308,7 @@ fn who_lacks_the_clients_ca_is_the_server() {
 
 /// An identity that is unfit is listened with all the same, and is the reason where a client finds it.
 #[test]
-fn what_is_wrong_with_our_own_certificate_is_why_it_is_refused() {
+fn a_fault_of_our_certificate_explains_its_rejection() {
     let lab = Lab::new();
     let issue = |spec: Spec| PKI.ca.issue(&spec.names(&["localhost"])).unwrap();
     let cases = [

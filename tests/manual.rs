@@ -149,7 +149,7 @@ fn the_version_tells_the_libraries_that_a_report_tells() {
 }
 
 #[test]
-fn what_ships_names_the_version_of_the_program() {
+fn shipped_files_name_the_program_version() {
     for path in ["deploy/kubernetes/cronjob.yaml", "deploy/kubernetes/deployment.yaml"] {
         let text = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
         let image = concat!("image: nssight:", env!("CARGO_PKG_VERSION"), "\n");

@@ -52,7 +52,7 @@ fn files<const N: usize>(case: &Case, name: &str, content: [(&str, Vec<u8>); N])
 }
 
 #[test]
-fn what_moved_whole_is_no_difference_in_a_directory_and_in_given_files() {
+fn a_complete_export_is_no_difference_for_a_directory_or_files() {
     for database in [|case: &Case| case.database_by_tools(DbFormat::Sql), |case: &Case| case.database(DbFormat::Dbm)] {
         let case = Case::new();
         let database = database(&case);
@@ -111,13 +111,13 @@ fn renewals_strangers_and_what_is_missing_are_told_apart() {
             vec![grave("renewed-in-a", NICKNAME)],
         ),
         (
-            "the same key under another subject",
+            "the same key with another subject",
             vec![("ca.pem", ca.clone()), ("c.pem", pem(&renamed)), ("c.key", own_key.clone())],
             vec![authority, [NICKNAME, "same-key", "c.pem", "c.key"]],
             vec![grave("certificate-differs", NICKNAME)],
         ),
         (
-            "the subject with another key",
+            "the same subject with another key",
             vec![("ca.pem", ca.clone()), ("c.pem", pem(&other_key)), ("c.key", key(&other_key))],
             vec![authority, [NICKNAME, "same-subject", "c.pem", "c.key"]],
             vec![notable("renewed-in-b", NICKNAME)],
@@ -171,7 +171,7 @@ fn renewals_strangers_and_what_is_missing_are_told_apart() {
 }
 
 #[test]
-fn what_cannot_be_read_ends_with_3() {
+fn unreadable_input_exits_with_3() {
     let case = Case::new();
     let database = case.database(DbFormat::Sql);
     let whole = [("client.pem", pem(&PKI.client)), ("client.key", key(&PKI.client)), ("ca.pem", pem(&PKI.ca))];

@@ -165,7 +165,7 @@ fn a_directory_of_authorities_needs_nothing() {
 }
 
 /// Types the password when it is asked for one, as somebody at a terminal does.
-const TYPIST: &str = r#"
+const PASSWORD_TYPING_SCRIPT: &str = r#"
 import os, pty, sys, termios, time
 child, terminal = pty.fork()
 if child == 0:
@@ -194,7 +194,7 @@ fn typing(text: &str, config: &Path) -> Run {
     let mut command = std::process::Command::new("/usr/bin/python3");
     command.args([
         "-c",
-        TYPIST,
+        PASSWORD_TYPING_SCRIPT,
         text,
         env!("CARGO_BIN_EXE_nssight"),
         "diagnose",

@@ -1,4 +1,4 @@
-//! Peers that are no TLS servers, in ways that look like TLS.
+//! Peers that are not TLS servers, in ways that look like TLS.
 
 mod common;
 
@@ -27,5 +27,5 @@ fn a_service_that_echoes_is_no_tls_server() {
     let run = run_beside(&mut diagnose(&database, &case.password_file(), port), &database);
     echo.join().unwrap();
     assert_eq!(run.verdict(), ("outer-handshake".to_owned(), "not-tls".to_owned()), "{run:#?}");
-    assert!(run.stdout.contains("no TLS server"), "{run:#?}");
+    assert!(run.stdout.contains("not a TLS server"), "{run:#?}");
 }

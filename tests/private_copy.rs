@@ -137,15 +137,14 @@ fn nothing_is_left_when_parent_or_worker_are_killed_at_any_moment() {
             let child = wal.held(wal.diagnose(), &endpoint);
             // Spread over the start, the copying, the opening and the handshake; later moments are all alike.
             std::thread::sleep(Duration::from_micros(u64::from(round) * 1500));
-            match at_parent {
-                true => send(&child, signal),
-                false => {
-                    if let Some(worker) = worker_of(&child) {
-                        let _ = rustix::process::kill_process(worker, signal);
-                    }
-                    // Without a worker yet there is nobody to kill but the parent.
-                    wait_for_end(&child);
+            if at_parent {
+                send(&child, signal)
+            } else {
+                if let Some(worker) = worker_of(&child) {
+                    let _ = rustix::process::kill_process(worker, signal);
                 }
+                // Without a worker yet there is nobody to kill but the parent.
+                wait_for_end(&child);
             }
             child.wait_with_output().unwrap();
             if signal == Signal::KILL && at_parent {

@@ -232,7 +232,7 @@ fn the_same_password_is_taken_differently_by_every_way_of_giving_it() {
             Some("not on the last line"),
         ),
         (format!("NSS Certificate DB:{password}\n").into(), [bad, bad, good, bad, bad, bad, bad, bad], None),
-        (format!(" {password}\n").into(), [bad, good, bad, bad, bad, bad, bad, bad], Some("blanks stand before")),
+        (format!(" {password}\n").into(), [bad, good, bad, bad, bad, bad, bad, bad], Some("blanks precede")),
         (Vec::new(), [bad; 8], None),
     ];
     for (content, expected, format) in rows {
@@ -262,7 +262,7 @@ fn the_same_password_is_taken_differently_by_every_way_of_giving_it() {
 }
 
 #[test]
-fn what_fails_in_a_fresh_process_is_not_blamed_on_processes() {
+fn a_failure_in_a_fresh_process_is_not_a_process_model_fault() {
     let case = Case::new();
     let database = case.database(DbFormat::Sql);
     let wrong = case.file("wrong", "something else\n");
@@ -273,7 +273,7 @@ fn what_fails_in_a_fresh_process_is_not_blamed_on_processes() {
     let report = run.report();
     assert_eq!(words(row(&report, "fresh-process"))[1], "SEC_ERROR_BAD_PASSWORD");
     assert_eq!(causes(&report), Vec::<&str>::new());
-    assert!(report["conclusions"][0]["text"].as_str().unwrap().contains("no matter of processes and threads"));
+    assert!(report["conclusions"][0]["text"].as_str().unwrap().contains("does not come from processes and threads"));
 }
 
 #[test]

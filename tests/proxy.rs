@@ -95,7 +95,7 @@ fn a_healthy_peer_is_healthy_through_a_proxy() {
 }
 
 #[test]
-fn what_is_wrong_behind_a_proxy_is_told_as_without_one() {
+fn faults_behind_a_proxy_get_the_same_verdict_as_without_one() {
     let directory = tempfile::tempdir().unwrap();
     let proxy = Proxy::start(directory.path(), "");
     let through = format!("127.0.0.1:{}", proxy.port);
@@ -139,7 +139,7 @@ fn a_proxy_that_does_not_connect_is_not_the_peer() {
 }
 
 #[test]
-fn what_is_no_proxy_is_named() {
+fn a_peer_that_is_not_a_proxy_is_reported() {
     // The lab's peer that greets as SSH does stands in the proxy's place, and a second one behind it is never reached.
     let directory = tempfile::tempdir().unwrap();
     let change = Change { target: Target::Files, ..toml::from_str("outer = 'ssh'").unwrap() };

@@ -78,7 +78,7 @@ fn daemons_run_with_an_empty_user_and_not_without_the_line_or_with_one_that_is_n
 }
 
 #[test]
-fn what_sigul_refuses_is_refused() {
+fn configurations_that_sigul_refuses_are_refused() {
     let client = |lines: &str| {
         let case = Case::new();
         let text = format!("[client]\nbridge-hostname: localhost\nserver-hostname: s\n{lines}");
@@ -152,7 +152,7 @@ fn a_server_does_not_dial_a_bridge_that_would_not_answer() {
     assert_eq!((run.code, run.report()["connections_opened"].as_u64()), (Some(0), Some(0)), "{run:#?}");
     let resolve = finding(&run, "resolve");
     assert_eq!(resolve["status"], "skip");
-    assert!(resolve["summary"].as_str().unwrap().contains("only when it has a client's request"), "{run:#?}");
+    assert!(resolve["summary"].as_str().unwrap().contains("only to forward a client's request"), "{run:#?}");
     // Nothing came into the server's place: the next client is served.
     let next = common::run(
         binary().args(["diagnose", "-c"]).arg(lab.config()).arg("--admin-password-file").arg(lab.admin_password_file()),
@@ -164,6 +164,6 @@ fn a_server_does_not_dial_a_bridge_that_would_not_answer() {
 #[test]
 fn a_port_behind_the_servers_name() {
     let run = configured("client", "server-hostname: sign.example:44333\n");
-    refused(&run, "client-config", ":7: key \"server-hostname\": \"sign.example:44333\" is not a bare host name");
+    refused(&run, "client-config", ":7: key \"server-hostname\": \"sign.example:44333\" is not only a host name");
     assert_eq!(run.report()["connections_opened"], 0);
 }

@@ -100,7 +100,7 @@ fn two_attempts_at_one_moment_keep_their_own_lines() {
 }
 
 #[test]
-fn what_a_server_says_of_an_inner_handshake_is_of_the_session_that_it_has_begun() {
+fn server_lines_about_an_inner_handshake_belong_to_its_latest_session() {
     let identities = Identities::new();
     let stack = Stack::start(&identities, Without::default());
     stack.write_client(|text| text.replace("server.example.com", "other.example.com"));

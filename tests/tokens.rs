@@ -165,7 +165,7 @@ fn a_token_or_module_that_is_not_there_is_named() {
     let hsm = Hsm::new();
     let run = hsm.local("other-token:somebody", Some(&hsm.both()));
     assert_eq!(run.judged()[..2], ["certificate", "cert-not-found"], "{run:#?}");
-    assert!(summary(&run).contains("NSS has no token of this name"), "{run:#?}");
+    assert!(summary(&run).contains("NSS has no token with this name"), "{run:#?}");
     let run = hsm.local(&on_token("somebody"), Some(&hsm.both()));
     assert_eq!(run.judged()[..2], ["certificate", "cert-not-found"], "{run:#?}");
     assert!(summary(&run).contains(&format!("the token \"{TOKEN}\" has no certificate")), "{run:#?}");

@@ -1,4 +1,4 @@
-//! What a program does that a correct client does not, and a program beside the walk of a correct client.
+//! Differences of a program from a correct client, and a program compared with the check of a correct client.
 
 mod common;
 
@@ -119,13 +119,13 @@ fn nobody_is_blamed_for_what_the_program_did_itself() {
     let silent = || well().behaving(Behaviour::Answer(Vec::new(), Leave::Stall));
     let expected = [
         ("closes-early", silent(), "the program itself closed the session"),
-        ("gives-up-soon", silent(), "too soon to say that nobody answers"),
+        ("gives-up-soon", silent(), "too soon to show that no answer comes"),
         ("hook-crashes", well(), "ended inside of its own hook"),
-        ("own-check-refuses", well(), "the program's own hook refused the peer's certificate"),
+        ("own-check-refuses", well(), "the program's own callback rejected the peer's certificate"),
         ("fails-afterwards", well(), "no observed call explains it"),
         ("optional-nickname", well(), "no observed call explains it"),
         ("optional-connection", well(), "no observed call explains it"),
-        ("ignores-failure", well().behaving(Behaviour::Answer(Vec::new(), Leave::Close)), "ended well all the same"),
+        ("ignores-failure", well().behaving(Behaviour::Answer(Vec::new(), Leave::Close)), "ended successfully"),
     ];
     for (mistake, peer, summary) in expected {
         let report = careless(mistake, peer);
@@ -222,10 +222,7 @@ fn a_program_beside_a_correct_client() {
 
     let (_directory, healthy) = lab(Change::default());
     let (code, document, aside) = against(&healthy, &double(&healthy));
-    assert_eq!(
-        (code, &document["parting"], &document["conclusion"]),
-        (Some(0), &Value::Null, &"Both succeed.".into())
-    );
+    assert_eq!((code, &document["parting"], &document["conclusion"]), (Some(0), &Value::Null, &"Both succeed.".into()));
     assert_eq!(aside, "admin\nsigner\n");
     assert_eq!((healthy.connections(), &document["reference"]["connections_opened"]), (2, &1.into()));
     documents.push(document);
@@ -248,14 +245,14 @@ fn a_program_beside_a_correct_client() {
     let (_directory, healthy) = lab(Change::default());
     let (code, document, _) = against(&healthy, &["sh", "-c", "exit 5"].map(str::to_owned));
     assert_eq!((code, &document["parting"]), (Some(3), &Value::Null), "{document:#}");
-    assert!(document["conclusion"].as_str().unwrap().starts_with("A correct client gets through."), "{document:#}");
+    assert!(document["conclusion"].as_str().unwrap().starts_with("A correct client succeeds."), "{document:#}");
     documents.push(document);
     hold_to_schema("trace-against", &documents);
 
     let mut asked = binary();
     asked.args(["diagnose", "--dry-run", "--trace-against", "true"]);
     let said = to_its_end(asked);
-    assert!(String::from_utf8_lossy(&said.stdout).contains("before it the program would be run"), "{said:?}");
+    assert!(String::from_utf8_lossy(&said.stdout).contains("would first run the program"), "{said:?}");
     let mut other_format = words(&[env!("CARGO_BIN_EXE_nssight")], &[]);
     other_format.args(["diagnose", "--format", "junit", "--trace-against", "true"]);
     assert_eq!(to_its_end(other_format).status.code(), Some(2));

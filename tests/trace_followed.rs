@@ -1,5 +1,5 @@
-//! Programs that make it hard: they crash, fork a thousand times, close everything, drop their rights, or become a program
-//! that nobody can look into. They are followed as far as possible, and what was lost is said.
+//! Programs that are hard to trace: they crash, fork a thousand times, close everything, drop their privileges, or execute
+//! a program that cannot be traced. The tracer follows them as far as possible, and reports what it lost.
 
 #[path = "trace_followed/becoming.rs"]
 mod becoming;
@@ -232,11 +232,11 @@ os.setsid(); os.closerange(0, 4096); time.sleep(2)
 ",
         &[],
     );
-    assert!(trace.lost().contains("still runs"), "{:#}", trace.report);
+    assert!(trace.lost().contains("is still running"), "{:#}", trace.report);
 }
 
 #[test]
-fn whoever_drops_its_rights_is_followed_until_it_becomes_another_program() {
+fn a_process_that_drops_its_privileges_is_followed_until_exec() {
     let script = "
 os.setgid(65534); os.setuid(65534)
 nss.NSS_NoDB_Init(None)

@@ -1,4 +1,4 @@
-//! Logs of the lab under every fault, of other programs, and hostile ones, told apart or honestly not.
+//! Logs of the lab under every fault, logs of other programs, and hostile logs: each gets the right verdict or none.
 
 mod common;
 

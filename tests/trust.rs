@@ -9,7 +9,7 @@ use common::{Case, NICKNAME, PASSWORD, Run, diagnose, run_beside};
 use nssight_fixtures::authority::{DAY, Identity, KeyKind, Spec, Usage};
 use nssight_fixtures::crl::List;
 use nssight_fixtures::endpoint::{ClientAuth, Endpoint, Options};
-use nssight_fixtures::nssdb::{DbBuilder, DbFormat, write_trust_anew};
+use nssight_fixtures::nssdb::{DbBuilder, DbFormat, rewrite_trust};
 use nssight_nss::library::verifies_by_pkix;
 use openssl::x509::X509;
 
@@ -123,7 +123,7 @@ impl World {
         let database = case.path("db");
         builder.build(&database).unwrap();
         if let Some(newer) = &self.newer {
-            write_trust_anew(&database.join("cert9.db"), &newer.to_der().unwrap()).unwrap();
+            rewrite_trust(&database.join("cert9.db"), &newer.to_der().unwrap()).unwrap();
         }
         let password = case.password_file();
         let mut command = match &self.client {
@@ -396,7 +396,7 @@ fn a_chain_that_is_not_valid() {
 
 /// NSS counts a name that is not permitted against the certificate of that name, and gives the depth of the CA above it.
 #[test]
-fn whose_certificate_nss_objects_to_is_said() {
+fn the_report_names_the_certificate_that_nss_rejects() {
     let home = home();
     let constrained = home.issue(&Spec::new("Constrained CA", Usage::Authority).permitted("other.example")).unwrap();
     let critical = home.issue(&Spec::new("Critical CA", Usage::Authority).critical_extension()).unwrap();
@@ -469,9 +469,10 @@ fn a_serial_number_given_twice() {
         vec![(
             "of a CA that was rebuilt",
             // libpkix has judged the chain before NSS comes to the serial number.
-            match verifies_by_pkix() {
-                true => "fail peer-cert-untrusted peer likely",
-                false => "fail cert-duplicate-serial client-db likely",
+            if verifies_by_pkix() {
+                "fail peer-cert-untrusted peer likely"
+            } else {
+                "fail cert-duplicate-serial client-db likely"
             },
             World::together(&old, rebuilt.clone()),
         )],
@@ -480,9 +481,10 @@ fn a_serial_number_given_twice() {
         &[true],
         vec![(
             "of a CA that was rebuilt",
-            match verifies_by_pkix() {
-                true => "fail peer-cert-untrusted peer possible",
-                false => "fail cert-duplicate-serial peer likely",
+            if verifies_by_pkix() {
+                "fail peer-cert-untrusted peer possible"
+            } else {
+                "fail cert-duplicate-serial peer likely"
             },
             World::together(&old, rebuilt),
         )],
@@ -490,7 +492,7 @@ fn a_serial_number_given_twice() {
 }
 
 #[test]
-fn what_only_looks_odd_passes() {
+fn harmless_oddities_pass() {
     let (home, other) = (home(), authority("Other CA"));
     let leaf = other.issue(&localhost()).unwrap();
     // Younger than the root of the same name and key.

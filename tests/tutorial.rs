@@ -1,4 +1,4 @@
-//! What the tutorial shows is what its commands print.
+//! The tutorial shows the output of its commands.
 
 mod common;
 

@@ -38,7 +38,7 @@ const ROUNDS: usize = 3;
 const BUILT: usize = 20;
 const STACK: usize = 256 * 1024;
 /// A client of TLS 1.3 is done, and may have ended, before the endpoint is.
-const SETTLING: Duration = Duration::from_secs(5);
+const CLIENT_SETTLE_TIME: Duration = Duration::from_secs(5);
 const SAMPLE: Duration = Duration::from_millis(50);
 
 /// Where the targets' database is.
@@ -164,10 +164,7 @@ impl Fleet {
         command.arg("check").arg(&file).args(["--format", "ndjson", "--jobs", &jobs.to_string()]);
         let (figures, status) = watch(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()))?;
         self.all_done(before, count)?;
-        match status.success() {
-            true => Ok(figures),
-            false => Err("a target did not pass".into()),
-        }
+        if status.success() { Ok(figures) } else { Err("a target did not pass".into()) }
     }
 
     fn tstclnt(&self, count: usize, jobs: usize, databases: Databases) -> Result<Figures, Failure> {
@@ -211,13 +208,15 @@ impl Fleet {
     }
 
     fn all_done(&self, before: usize, count: usize) -> Result<(), Failure> {
-        let patience = Instant::now() + SETTLING;
+        let patience = Instant::now() + CLIENT_SETTLE_TIME;
         loop {
             let done = self.handshakes.load(Ordering::SeqCst) - before;
-            match done == count {
-                true => return Ok(()),
-                false if Instant::now() < patience => thread::sleep(SAMPLE),
-                false => return Err(format!("{done} of {count} handshakes were completed").into()),
+            if done == count {
+                return Ok(());
+            } else if Instant::now() < patience {
+                thread::sleep(SAMPLE)
+            } else {
+                return Err(format!("{done} of {count} handshakes were completed").into());
             }
         }
     }

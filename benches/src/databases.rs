@@ -11,7 +11,7 @@ use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
 use openssl::x509::X509;
 use rusqlite::Connection;
 
-use crate::{Contestant, Figures, binary, measure, tool};
+use crate::{Competitor, Figures, binary, measure, tool};
 
 const SMALL: usize = 10_000;
 const LARGE: usize = 100_000;
@@ -61,7 +61,7 @@ fn db(what: &str, format: DbFormat, databases: &[&Path]) -> Command {
 }
 
 fn several(name: &'static str, command: Command) -> Result<Figures, Failure> {
-    let mut contestant = Contestant::new(name, command)?;
+    let mut contestant = Competitor::new(name, command)?;
     for round in 0..=RUNS {
         let figures = measure(&mut contestant)?;
         if round > 0 {
@@ -77,7 +77,7 @@ fn several(name: &'static str, command: Command) -> Result<Figures, Failure> {
 fn once(name: &'static str, command: &mut Command) -> Result<Figures, Failure> {
     let mut command_again = Command::new(command.get_program());
     command_again.args(command.get_args());
-    let figures = measure(&mut Contestant::new(name, command_again)?)?;
+    let figures = measure(&mut Competitor::new(name, command_again)?)?;
     println!("{name:<30} wall {:>8.3} s, one run", figures.wall.as_secs_f64());
     Ok(figures)
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use nssight_fixtures::authority::{Identity, KeyKind, Spec, Usage};
 use nssight_fixtures::endpoint::{Endpoint, Options};
 
-use crate::{Contestant, Failure, RUNS, binary, in_turn};
+use crate::{Competitor, Failure, RUNS, binary, in_turn};
 
 pub(crate) fn run() -> Result<(), Failure> {
     let directory = tempfile::tempdir()?;
@@ -43,13 +43,13 @@ pub(crate) fn run() -> Result<(), Failure> {
             s_client.arg("-cert").arg(place("client.pem")).arg("-key").arg(place("client.key"));
             s_client.arg("-CAfile").arg(place("ca.pem"));
             let mut contestants =
-                [Contestant::new("nssight", nssight)?, Contestant::new("openssl s_client", s_client)?];
+                [Competitor::new("nssight", nssight)?, Competitor::new("openssl s_client", s_client)?];
             in_turn(&mut contestants, RUNS)?;
             let expected = (RUNS + 1) * contestants.len();
             if endpoint.handshakes() != expected {
                 return Err(format!("{} of {expected} handshakes were completed", endpoint.handshakes()).into());
             }
-            let [own, other] = contestants.each_ref().map(Contestant::medians);
+            let [own, other] = contestants.each_ref().map(Competitor::medians);
             let ratio = |one: std::time::Duration, other: std::time::Duration| one.as_secs_f64() / other.as_secs_f64();
             println!(
                 "| {kind} | 1.{version} | {:.1} ms | {:.2} | {:.2} | {:.1} ms |",

@@ -9,7 +9,7 @@ use nssight_fixtures::authority::{Identity, KeyKind, Spec, Usage};
 use nssight_fixtures::endpoint::{Endpoint, Options};
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
 
-use crate::{Contestant, Failure, NICKNAME, PASSWORD, RUNS, binary, in_turn, tool};
+use crate::{Competitor, Failure, NICKNAME, PASSWORD, RUNS, binary, in_turn, tool};
 
 const SOURCE: &str = include_str!("floor.c");
 
@@ -104,16 +104,16 @@ impl Case<'_> {
         ]);
         tstclnt.arg("-d").arg(&self.database).arg("-W").arg(self.password);
         let mut contestants = [
-            Contestant::new("nssight", nssight)?,
-            Contestant::new("floor", floor)?,
-            Contestant::new("tstclnt", tstclnt)?,
+            Competitor::new("nssight", nssight)?,
+            Competitor::new("floor", floor)?,
+            Competitor::new("tstclnt", tstclnt)?,
         ];
         in_turn(&mut contestants, RUNS)?;
         let expected = (RUNS + 1) * contestants.len();
         if endpoint.handshakes() != expected {
             return Err(format!("{} of {expected} handshakes were completed", endpoint.handshakes()).into());
         }
-        let [own, floor, tstclnt] = contestants.each_ref().map(Contestant::medians);
+        let [own, floor, tstclnt] = contestants.each_ref().map(Competitor::medians);
         let ratio = |one: std::time::Duration, other: std::time::Duration| one.as_secs_f64() / other.as_secs_f64();
         Ok(format!(
             "{:.1} ms | {:.2} | {:.2} | {:.2} | {:.2}",

@@ -1,4 +1,4 @@
-//! A relay that adds latency: every byte comes out so much later than it came in, in both directions.
+//! A relay that delays every byte by a fixed time, in both directions.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};

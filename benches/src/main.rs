@@ -106,14 +106,14 @@ fn run() -> Result<(), Failure> {
 fn compare(database: &Path, password: &Path, script: &Path, endpoint: &Endpoint) -> io::Result<()> {
     let port = endpoint.port();
     let mut contestants = [
-        Contestant::new("nssight", nssight(database, password, port))?,
-        Contestant::new("tstclnt", tstclnt(database, password, port))?,
-        Contestant::new("python-nss", python(script, database, password, port))?,
+        Competitor::new("nssight", nssight(database, password, port))?,
+        Competitor::new("tstclnt", tstclnt(database, password, port))?,
+        Competitor::new("python-nss", python(script, database, password, port))?,
     ];
     in_turn(&mut contestants, RUNS)?;
     assert_eq!(endpoint.handshakes(), (RUNS + 1) * contestants.len(), "a contestant did not complete its handshake");
     println!("{:<12} {:>10} {:>10} {:>12}", "", "CPU", "wall", "peak memory");
-    let medians: Vec<Figures> = contestants.iter().map(Contestant::medians).collect();
+    let medians: Vec<Figures> = contestants.iter().map(Competitor::medians).collect();
     for (contestant, figures) in contestants.iter().zip(&medians) {
         let (cpu, wall) = (figures.cpu.as_secs_f64() * 1e3, figures.wall.as_secs_f64() * 1e3);
         println!("{:<12} {cpu:>7.1} ms {wall:>7.1} ms {:>8.1} MiB", contestant.name, figures.peak_kib as f64 / 1024.0);
@@ -167,9 +167,10 @@ fn build_with_tools(database: &Path, password: &Path, ca: &Identity, client: &Id
 
 fn tool(command: &mut Command) -> io::Result<()> {
     let output = command.stdin(Stdio::null()).output()?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned())),
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))
     }
 }
 
@@ -206,14 +207,14 @@ struct Figures {
     peak_kib: u64,
 }
 
-struct Contestant {
+struct Competitor {
     name: &'static str,
     command: Command,
     report: NamedTempFile,
     figures: Vec<Figures>,
 }
 
-impl Contestant {
+impl Competitor {
     fn new(name: &'static str, command: Command) -> io::Result<Self> {
         let report = NamedTempFile::new()?;
         let mut command = measured::started_by_a_small_process(&command, report.path())?;
@@ -235,7 +236,7 @@ impl Contestant {
 }
 
 /// Runs a command to its end, with the kernel's figures for it and for the children that it waited for (getrusage(2)).
-fn measure(contestant: &mut Contestant) -> io::Result<Figures> {
+fn measure(contestant: &mut Competitor) -> io::Result<Figures> {
     // tstclnt ends with 1 when there is nothing on its standard input, the endpoint's count says who got through; what compares or finds a
     // failure says so by 1, too.
     let codes: &[u64] = if MUST_SUCCEED.contains(&contestant.name) { &[0] } else { &[0, 1] };
@@ -244,7 +245,7 @@ fn measure(contestant: &mut Contestant) -> io::Result<Figures> {
 }
 
 /// Once each to warm up, and then in turn, so that a machine whose speed drifts treats all alike.
-fn in_turn(contestants: &mut [Contestant], runs: usize) -> io::Result<()> {
+fn in_turn(contestants: &mut [Competitor], runs: usize) -> io::Result<()> {
     for round in 0..=runs {
         for contestant in contestants.iter_mut() {
             let figures = measure(contestant)?;

@@ -1,4 +1,4 @@
-//! What tracing costs: a request of the double-TLS client with and without it, and a call that does nothing but go through.
+//! The cost of tracing: a request of the double-TLS client with and without tracing, and a call that does nothing.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use nssight_fixtures::fault::Change;
 use nssight_fixtures::nssdb::DbFormat;
 
 use crate::walk::python;
-use crate::{Contestant, Failure, binary, in_turn};
+use crate::{Competitor, Failure, binary, in_turn};
 
 /// The difference is a few milliseconds, which takes more runs to see than a ratio of two programs.
 const RUNS: usize = 61;
@@ -32,7 +32,7 @@ fn request() -> Result<(), Failure> {
     let directory = tempfile::tempdir()?;
     let lab = Deployment::start(directory.path(), &Change::default(), DbFormat::Sql)?;
     let mut contestants =
-        [Contestant::new("traced", traced(&python(&lab)))?, Contestant::new("untraced", python(&lab))?];
+        [Competitor::new("traced", traced(&python(&lab)))?, Competitor::new("untraced", python(&lab))?];
     in_turn(&mut contestants, RUNS)?;
     let [with, without] = contestants.each_ref().map(|contestant| contestant.medians().wall.as_secs_f64());
     println!("a double-TLS request by the python-nss client, medians of {RUNS} runs in turn");
@@ -48,7 +48,7 @@ fn request() -> Result<(), Failure> {
 fn polls() -> Result<(), Failure> {
     let mut plain = Command::new("/usr/bin/python3");
     plain.args(["-c", POLL, &POLLS.to_string()]);
-    let mut contestants = [Contestant::new("traced", traced(&plain))?, Contestant::new("untraced", plain)?];
+    let mut contestants = [Competitor::new("traced", traced(&plain))?, Competitor::new("untraced", plain)?];
     in_turn(&mut contestants, 5)?;
     let [with, without] = contestants.each_ref().map(|contestant| contestant.medians().wall.as_secs_f64());
     println!("{POLLS} calls of PR_Poll, medians of 5 runs in turn");

@@ -7,7 +7,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::Command;
 
-use super::{Contestant, Failure, binary, in_turn};
+use super::{Competitor, Failure, binary, in_turn};
 
 const SIZE: usize = 1 << 30;
 const RUNS: usize = 3;
@@ -24,7 +24,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         grep.arg("-ciE").arg(alternatives.join("|")).arg(&log);
         let mut triage = Command::new(binary("nssight"));
         triage.arg("triage").arg(&log);
-        let mut both = [Contestant::new("grep -ciE", grep)?, Contestant::new("nssight triage", triage)?];
+        let mut both = [Competitor::new("grep -ciE", grep)?, Competitor::new("nssight triage", triage)?];
         // grep that writes to /dev/null stops at the first match.
         both[0].command.stdout(File::create(directory.path().join("count"))?);
         // The first round warms the page cache.

@@ -1,5 +1,5 @@
-//! The whole walk, to an authenticated request, against the python-nss double-TLS client that does the same; and with
-//! latency, against what the protocol itself needs.
+//! A complete check up to an authenticated request, against the python-nss double-TLS client; and with added latency,
+//! against the minimum of the protocol.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use nssight_fixtures::fault::Change;
 use nssight_fixtures::nssdb::DbFormat;
 
 use crate::latency;
-use crate::{Contestant, RUNS, binary, in_turn, measure};
+use crate::{Competitor, RUNS, binary, in_turn, measure};
 
 /// Outer TLS 1.2: two. The request with the inner ClientHello, answered by the server's flight: one. The client's inner
 /// flight, answered by the server's Finished: one. The secrets, answered by the reply: one. The TCP connect, which the
@@ -22,10 +22,10 @@ pub(crate) fn run() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let directory = tempfile::tempdir()?;
     let lab = Deployment::start(directory.path(), &Change::default(), DbFormat::Sql)?;
     let mut contestants =
-        [Contestant::new("nssight", nssight(&lab, None))?, Contestant::new("python-nss", python(&lab))?];
+        [Competitor::new("nssight", nssight(&lab, None))?, Competitor::new("python-nss", python(&lab))?];
     in_turn(&mut contestants, RUNS)?;
     println!("a whole walk to list-users through the lab, TLS 1.2, EC, medians of {RUNS} runs in turn");
-    let [own, other] = contestants.each_ref().map(Contestant::medians);
+    let [own, other] = contestants.each_ref().map(Competitor::medians);
     for (contestant, figures) in contestants.iter().zip([&own, &other]) {
         let (cpu, wall) = (figures.cpu.as_secs_f64() * 1e3, figures.wall.as_secs_f64() * 1e3);
         println!("{:<12} CPU {cpu:>6.1} ms, wall {wall:>6.1} ms", contestant.name);
@@ -36,7 +36,7 @@ pub(crate) fn run() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let config = std::fs::read_to_string(lab.config())?;
     let port = config.lines().find_map(|line| line.strip_prefix("bridge-port: ")).and_then(|port| port.parse().ok());
     let relay = latency::relay(port.ok_or("the lab's configuration has no port")?, ROUND_TRIP)?;
-    let mut slow = Contestant::new("nssight", nssight(&lab, Some(relay)))?;
+    let mut slow = Competitor::new("nssight", nssight(&lab, Some(relay)))?;
     for _ in 0..RUNS {
         let figures = measure(&mut slow)?;
         slow.figures.push(figures);

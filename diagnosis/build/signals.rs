@@ -1,4 +1,4 @@
-//! `signals.toml`: every spelling of everything that a failing step shows.
+//! `signals.toml`: every spelling of every signal.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -212,10 +212,7 @@ pub(crate) fn generate(table: &Table) -> String {
         rows + "];\n" + &names + "}\n/// Every code, by library and number.\npub static CODES: &[Code] = &[\n";
     for (library, number, name, text, signal) in codes {
         let than = newer.iter().find(|newer| newer.numbers.contains(&number)).map(|newer| (&newer.than, &newer.by));
-        let library = match is_profile(&library) {
-            true => format!("Reply({library:?})"),
-            false => camel(&library),
-        };
+        let library = if is_profile(&library) { format!("Reply({library:?})") } else { camel(&library) };
         writeln!(
             out,
             " Code {{ library: Library::{library}, number: {number}, name: {name:?}, text: {text:?}, signal: Signal({signal}), newer_than: {than:?} }},"

@@ -1,4 +1,4 @@
-//! What the three tables have in common: names in Rust, and how a value is written in it.
+//! Shared code for the three tables: names and values in Rust.
 
 /// `our-certificate.sent` as `OurCertificateSent`.
 pub(crate) fn camel(id: &str) -> String {

@@ -1,6 +1,5 @@
-//! The catalogue of causes: what each one means, how to be sure of it, what to do, and by which rules it is named.
-//!
-//! It is made of `causes/*.toml`, one file for each cause.
+//! The catalogue of causes: the meaning of each cause, how to confirm and fix it, and its rules. The data is in
+//!`causes/*.toml`, one file per cause.
 
 use std::fmt;
 use std::str::FromStr;
@@ -43,7 +42,7 @@ macro_rules! causes {
 }
 
 impl Cause {
-    /// What the catalogue knows about this cause.
+    /// The catalogue entry of this cause.
     pub fn entry(self) -> &'static Entry {
         &ENTRIES[self as usize]
     }
@@ -68,27 +67,27 @@ impl FromStr for Cause {
     }
 }
 
-/// Everything the catalogue says about one cause.
+/// A catalogue entry.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
     /// The cause.
     pub id: Cause,
-    /// The layer where it lives. It may show at another one.
+    /// The layer of the cause. The failure may appear at another layer.
     pub layer: Layer,
-    /// Whose fault it may be, the usual one first.
+    /// Components that can be at fault, the usual one first.
     #[serde(rename = "components", serialize_with = "components")]
     pub faults: &'static [Fault],
     /// The cause in one sentence of at most 100 characters, ready to print.
     pub title: Text,
-    /// Why it looks the way it does from a client, and what misleads.
+    /// An explanation of the symptoms for a client, and of misleading messages.
     pub why: Text,
-    /// What to run to be sure. Nothing here changes anything.
+    /// Steps that confirm the cause without changing anything.
     pub confirm: &'static [Step],
-    /// What to do about it, in order.
+    /// Steps that fix the cause, in order.
     pub fix: &'static [Step],
-    /// Causes it is confused with.
+    /// Similar causes.
     pub see_also: &'static [SeeAlso],
-    /// By what it is named.
+    /// The rules that identify the cause.
     #[serde(skip)]
     pub rules: Rules,
 }
@@ -98,31 +97,31 @@ fn components<S: serde::Serializer>(faults: &&'static [Fault], serializer: S) ->
 }
 
 impl Entry {
-    /// How to be sure with such a peer.
+    /// The confirmation steps for such a peer.
     pub fn confirm(&self, peer: Peer) -> impl Iterator<Item = &'static Step> {
         self.confirm.iter().filter(move |step| step.fits(peer))
     }
 
-    /// Whose fault it usually is.
+    /// The component that is usually at fault.
     pub fn component(&self) -> Component {
         self.faults.first().map_or(Component::Tool, |fault| fault.component)
     }
 }
 
-/// A text of the catalogue, which calls the peer what it is.
+/// A text of the catalogue, with one variant per kind of peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Text {
-    /// Of any TLS peer.
+    /// For any TLS peer.
     plain: &'static str,
-    /// Of any TLS peer, to who has files in place of a database.
+    /// For any TLS peer, if the client has files instead of a database.
     files: &'static str,
-    /// Of a bridge.
+    /// For a bridge.
     bridge: &'static str,
-    /// Of a bridge, to who has files.
+    /// For a bridge, if the client has files.
     bridge_of_files: &'static str,
-    /// Of clients, to a server that has a database.
+    /// For a server with a database.
     clients: &'static str,
-    /// Of clients, to a server that has files.
+    /// For a server with files.
     clients_of_files: &'static str,
 }
 
@@ -139,7 +138,7 @@ impl Text {
         }
     }
 
-    /// For any peer: where none is known.
+    /// For an unknown peer.
     pub const fn plain(self) -> &'static str {
         self.plain
     }
@@ -151,66 +150,66 @@ impl Serialize for Text {
     }
 }
 
-/// One thing to do, with the command for it where there is one.
+/// A step, with its command if there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// What to do, or what the command shows.
+    /// The action, or the result of the command.
     pub text: Text,
     /// A shell command; the words in angle brackets are for the reader to replace.
     pub command: Option<Text>,
-    /// Of use to these.
+    /// The kinds of credentials that the step applies to.
     #[serde(skip)]
     pub with: &'static [Peer],
-    /// Only of use where it is this one's fault.
+    /// The step applies only if this component is at fault.
     #[serde(skip)]
     pub component: Option<Component>,
-    /// Only of use where these facts were found, and then the first thing to do.
+    /// The step applies only with these facts, and then comes first.
     #[serde(skip)]
     pub facts: &'static [Condition],
 }
 
 impl Step {
-    /// Whether it is of use with such a peer.
+    /// Whether the step applies to such a peer.
     pub fn fits(&self, peer: Peer) -> bool {
         self.with.contains(&peer)
     }
 }
 
-/// A cause that looks similar, and what tells the two apart.
+/// A similar cause, and the difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct SeeAlso {
     /// The other cause.
     pub cause: Cause,
-    /// How to tell the two apart.
+    /// The difference between the two causes.
     pub how: Text,
 }
 
-/// What a cause does to a walk.
+/// The effect of a cause on a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// The layer does not work.
     Stops,
-    /// It works, and that deserves attention.
+    /// The layer works, but needs attention.
     Warns,
     /// Either of the two.
     Either,
 }
 
-/// Which layer a verdict names.
+/// The layer that a verdict names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
-    /// The one where the cause lives.
+    /// The layer of the cause.
     Home,
-    /// The one that showed it.
+    /// The layer at which the failure appeared.
     Shown,
 }
 
-/// Something that must be so: an observed fact with one of these values, one of these signals, or one at these layers.
+/// A condition: an observed fact with one of these values, one of these signals, or a signal at one of these layers.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Condition {
     /// This fact has one of these words.
     Fact(FactId, &'static [u8]),
-    /// This fact, which is no word, was told.
+    /// This fact, which has no word values, was observed.
     Told(FactId),
     /// The signal is one of these.
     Signal(&'static [Signal]),
@@ -219,35 +218,35 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// Whether it is about this fact.
+    /// Whether the condition refers to this fact.
     pub fn is_about(&self, fact: FactId) -> bool {
         matches!(self, Self::Fact(id, _) | Self::Told(id) if *id == fact)
     }
 }
 
-/// How strongly facts speak for a cause.
+/// The strength of a cause's support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Grade {
-    /// Nothing does.
+    /// No fact supports the cause.
     Nothing,
-    /// What usually goes with it.
+    /// A usual companion of the cause was observed.
     Inference,
-    /// Something was observed that it brings about.
+    /// A consequence of the cause was observed.
     Observation,
-    /// It was compared, parsed or read.
+    /// The cause itself was compared, parsed or read.
     Proof,
 }
 
 /// Conditions that hold together.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Block {
-    /// All of them.
+    /// All conditions.
     pub facts: &'static [Condition],
-    /// What to say when it excludes something; empty where the facts speak for themselves.
+    /// The text for an exclusion; empty if the facts are self-explanatory.
     pub say: &'static str,
-    /// How strong a support it is.
+    /// The strength of this support.
     pub grade: Grade,
-    /// Whose fault it proves.
+    /// The component that the block proves to be at fault.
     pub component: Option<Component>,
     /// What to do first where it supports a cause, more exactly than the catalogue can say it: the text of its fact that is no word
     /// follows.
@@ -257,61 +256,61 @@ pub struct Block {
 /// Signals that a cause shows, and where.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Shows {
-    /// Any of these.
+    /// Any of these signals.
     pub signals: &'static [Signal],
     /// At one of these layers; anywhere if there is none.
     pub layers: &'static [Layer],
-    /// No fact says otherwise.
+    /// No fact contradicts.
     pub facts: &'static [Condition],
     /// Only where these were observed: what one kind of deployment shows is no rival where nobody knows the kind.
     pub only_with: &'static [Condition],
 }
 
-/// Whose fault a cause may be.
+/// A component that can be at fault.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Whose.
+    /// The component.
     pub component: Component,
-    /// What speaks for it.
+    /// Blocks that support the component.
     pub supported_by: &'static [Block],
-    /// What rules it out.
+    /// Blocks that exclude the component.
     pub excluded_by: &'static [Block],
     /// It is one of them only where these were observed: what one kind of credentials has is no rival where nobody knows the kind.
     pub only_with: &'static [Condition],
-    /// Hardly ever.
+    /// The component is rarely at fault.
     pub rare: bool,
-    /// How to see that it is this one's.
+    /// A way to check whether this component is at fault.
     pub tell: Option<Text>,
 }
 
 /// The rules of a cause.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Its place where nothing supports it: smaller first.
+    /// The rank without any support; smaller ranks come first.
     pub prior: u8,
-    /// What it does to a walk.
+    /// The effect on a check.
     pub effect: Effect,
-    /// It may pass by itself.
+    /// The fault may disappear by itself.
     pub transient: bool,
-    /// It may pass by itself where this holds.
+    /// The fault may disappear by itself under these conditions.
     pub transient_if: &'static [Condition],
-    /// It keeps no other cause from being certain.
+    /// This cause does not lower the confidence of other causes.
     pub rare: bool,
-    /// What it brings about has causes of its own. It goes before them where a fact ties it to the place, and is silent elsewhere.
+    /// Its consequences are causes too. This cause ranks before them if a fact links it to the layer, and is omitted otherwise.
     pub underlies: bool,
     /// Which layer a verdict names.
     pub at: At,
-    /// What shows it.
+    /// The signals of the cause.
     pub shows: &'static [Shows],
-    /// An observed fact with another value excludes it.
+    /// Required facts: another observed value excludes the cause.
     pub needs: &'static [Condition],
-    /// Each of these excludes it.
+    /// Each of these blocks excludes the cause.
     pub excluded_by: &'static [Block],
-    /// Each of these supports it.
+    /// Each of these blocks supports the cause.
     pub supported_by: &'static [Block],
-    /// Each of these proves it.
+    /// Each of these blocks proves the cause.
     pub proved_by: &'static [Block],
-    /// How to tell it from others.
+    /// Differences from other causes.
     pub tell_apart: &'static [SeeAlso],
 }
 

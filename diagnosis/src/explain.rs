@@ -1,5 +1,4 @@
-//! What an error code, a name, an alert, or a pasted message means, and which causes show it: the judge with nothing but a
-//! signal.
+//! Explains an error code, a name, an alert or a pasted message, with possible causes: the judge with only a signal.
 
 use std::collections::BTreeSet;
 use std::iter;
@@ -71,7 +70,7 @@ pub struct Explanation {
     pub library: &'static str,
     /// The signal that the error shows; absent for a cause.
     pub signal: Option<Signal>,
-    /// Layers that it can come from.
+    /// Layers where the error can occur.
     pub layers: Vec<Layer>,
     /// Possible causes, the most likely first.
     pub causes: Vec<Candidate>,
@@ -105,12 +104,12 @@ pub fn names() -> Vec<(Kind, String, Option<i64>)> {
     causes.chain(codes).chain(alerts).collect()
 }
 
-/// Everything that a text names or shows, the most telling first; nothing where it is not known.
+/// Explains everything in a text, the most specific item first; empty if nothing is known.
 pub fn explain(text: &str) -> Vec<Explanation> {
     explain_by(text, None)
 }
 
-/// The same for a text of which it is known which line decides.
+/// The same for a text whose decisive line is known.
 pub fn explain_by(text: &str, line: Option<&str>) -> Vec<Explanation> {
     let text = text.trim();
     if let Ok(number) = text.parse::<i64>() {
@@ -156,7 +155,7 @@ fn by_name(text: &str) -> Vec<Explanation> {
     if let Ok(cause) = text.parse::<Cause>() {
         return vec![of_cause(cause)];
     }
-    // A reply's word for success is anybody's.
+    // The name of a reply's success code is an ordinary word.
     let known = |code: &&Code| !matches!(code.library, Library::Reply(_)) || code.signal != signal::NOTHING_WRONG;
     let named = CODES.iter().filter(|code| code.name.eq_ignore_ascii_case(text)).filter(known);
     let mut found: Vec<Explanation> = named.map(of_code).collect();
@@ -339,12 +338,12 @@ fn usual_layers(kind: Kind) -> Vec<Layer> {
     }
 }
 
-/// Causes that show a signal, in the judge's order.
+/// Causes that show a signal, the most likely first.
 pub fn of_signal(signal: Signal) -> Vec<Candidate> {
     candidates(&judge::of_signal(signal).iter().map(|it| it.cause).collect::<Vec<_>>())
 }
 
-/// What is known of causes, and what tells each from the first of them.
+/// Describes causes, and the difference of each from the first.
 pub fn candidates(causes: &[Cause]) -> Vec<Candidate> {
     let first = causes.first().copied();
     causes.iter().map(|cause| candidate(*cause, first.filter(|first| first != cause))).collect()

@@ -1,4 +1,4 @@
-//! Facts: what was observed, as ids of one registry with typed values. The registry is `facts/*.toml`.
+//! Facts: observations with an id from the registry and a typed value. The registry is `facts/*.toml`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,7 +14,7 @@ use time::format_description::well_known::Rfc3339;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FactId(pub(crate) u16);
 
-/// What kind of value a fact has.
+/// The type of a fact's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are those of the registry")]
 pub enum Kind {
@@ -31,49 +31,49 @@ pub enum Kind {
     Flags,
 }
 
-/// What the registry says of a fact.
+/// The registry entry of a fact.
 #[derive(Debug)]
 pub struct FactRow {
-    /// Its id, as reports write it.
+    /// The id, as written in reports.
     pub id: &'static str,
-    /// What people read before its value.
+    /// The label before the value, for readers.
     pub label: &'static str,
-    /// The kind of its value.
+    /// The type of the value.
     pub kind: Kind,
-    /// Of a word, every value and how it is shown.
+    /// For a word: every value and its text.
     pub values: &'static [(&'static str, &'static str)],
-    /// It may be told several times.
+    /// The fact can occur several times.
     pub many: bool,
-    /// It is made from others, by `derive`.
+    /// `derive` computes the fact from others.
     pub derived: bool,
-    /// Values that are for those who want to see everything; `*` for all of them.
+    /// Values that are shown only with `-v`; `*` for all values.
     pub usual: &'static [&'static str],
     /// The meaning, for readers.
     pub doc: &'static str,
 }
 
 impl FactId {
-    /// What the registry says of it.
+    /// The registry entry.
     pub fn row(self) -> &'static FactRow {
         &FACTS[usize::from(self.0)]
     }
 
-    /// The fact of this id.
+    /// The fact with this id.
     pub fn of(id: &str) -> Option<Self> {
         let place = FACTS.binary_search_by_key(&id, |row| row.id).ok()?;
         u16::try_from(place).ok().map(Self)
     }
 }
 
-/// A value of a fact that is a word: one of a few, which rules may rest on.
+/// A word value of a fact, for use in rules.
 pub trait Word: Copy {
-    /// Whose value it is.
+    /// The fact of this value.
     const FACT: FactId;
-    /// Its place among the values.
+    /// The index of the value.
     fn index(self) -> u8;
 }
 
-/// A fact that is no word.
+/// A fact without word values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key(pub FactId);
 
@@ -92,11 +92,11 @@ impl Key {
 /// The value of a fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    /// One of the words of the registry, by its place.
+    /// A word from the registry, by index.
     Word(u8),
     /// A text, also of a version, an address, a path.
     Text(String),
-    /// A number; the registry says of what.
+    /// A number; the registry defines its unit.
     Number(i64),
 }
 
@@ -130,11 +130,11 @@ pub enum Hop {
 pub struct Fact {
     /// The id of the fact.
     pub id: FactId,
-    /// Its value.
+    /// The value.
     pub value: Value,
     /// The source of the fact.
     pub seen_by: SeenBy,
-    /// On which hop, where it belongs to one.
+    /// The hop, if the fact belongs to one.
     pub hop: Option<Hop>,
 }
 
@@ -149,12 +149,12 @@ impl Fact {
         Some(Self::new(W::FACT, Value::Word(u8::try_from(place).ok()?)))
     }
 
-    /// What people read before the value.
+    /// The label before the value.
     pub fn label(&self) -> &'static str {
         self.id.row().label
     }
 
-    /// The value as people read it.
+    /// The value as text for readers.
     pub fn text(&self) -> Cow<'_, str> {
         let row = self.id.row();
         match (&self.value, row.kind) {
@@ -166,7 +166,7 @@ impl Fact {
         }
     }
 
-    /// Whether it is for those only who want to see everything.
+    /// Whether the fact is shown only with `-v`.
     pub fn is_usual(&self) -> bool {
         let usual = self.id.row().usual;
         usual.contains(&"*") || self.word().is_some_and(|word| usual.contains(&word))
@@ -262,7 +262,7 @@ impl Facts {
         self.0.iter()
     }
 
-    /// The first one of this id.
+    /// The first fact with this id.
     pub fn get(&self, id: FactId) -> Option<&Fact> {
         self.0.iter().find(|fact| fact.id == id)
     }
@@ -273,24 +273,24 @@ impl Facts {
         self.0.iter().any(|own| own.id == fact.id && own.value == fact.value)
     }
 
-    /// Whether there is none.
+    /// Whether there are no facts.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// All of them belong to this hop, but for those that belong to another.
+    /// Assigns the hop to all facts without a hop.
     pub fn place(&mut self, hop: Hop) {
         self.0.iter_mut().for_each(|fact| {
             fact.hop.get_or_insert(hop);
         });
     }
 
-    /// All of them were seen by this one.
+    /// Sets the source of all facts.
     pub fn seen_by(&mut self, who: SeenBy) {
         self.0.iter_mut().for_each(|fact| fact.seen_by = who);
     }
 
-    /// Keeps those that `keep` wants.
+    /// Keeps the facts that `keep` selects.
     pub fn retain(&mut self, keep: impl FnMut(&Fact) -> bool) {
         self.0.retain(keep);
     }

@@ -1,4 +1,4 @@
-//! What was found out about one layer.
+//! The finding of a layer.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -59,7 +59,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A layer that was not walked because of another.
+    /// A layer that was skipped because of another one.
     pub fn skipped(layer: Layer, because: Option<Layer>, summary: String) -> Self {
         Self { skipped_because: because, ..Outcome::skip(summary).into_finding(layer, 0) }
     }
@@ -95,7 +95,7 @@ impl Notes {
         self.facts.extend(facts);
     }
 
-    /// What was gathered so far.
+    /// The facts so far.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
@@ -110,31 +110,31 @@ impl Notes {
         self.end(Status::Pass, summary)
     }
 
-    /// It works, and something about it shows this signal.
+    /// The layer works, but shows this signal.
     pub fn warn(mut self, signal: Signal, summary: impl Into<String>) -> Outcome {
         self.signals.push(Shown::new(signal));
         self.end(Status::Warn, summary)
     }
 
-    /// It does not work, and shows this signal.
+    /// The layer fails with this signal.
     pub fn fail(mut self, signal: Signal, summary: impl Into<String>) -> Outcome {
         self.signals.push(Shown::new(signal));
         self.end(Status::Fail, summary)
     }
 
-    /// It does not work, and shows this signal of another layer, which it rests on.
+    /// The layer fails with this signal of a layer that it depends on.
     pub fn fail_of(mut self, layer: Layer, signal: Signal, summary: impl Into<String>) -> Outcome {
         self.signals.push(Shown::new(signal).at(layer));
         self.end(Status::Fail, summary)
     }
 
-    /// Ends without an answer, for a reason that is no failure.
+    /// Skips the layer for a reason that is not a failure.
     pub fn skip(self, summary: impl Into<String>) -> Outcome {
         self.end(Status::Skip, summary)
     }
 }
 
-/// What a probe gives back; the walk adds layer and time, and the judge the cause.
+/// The result of a probe; the caller adds layer and time, and the judge adds the cause.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     status: Status,
@@ -164,19 +164,19 @@ impl Outcome {
         self
     }
 
-    /// With something to do that the catalogue cannot know.
+    /// Adds a remedy that is not in the catalogue.
     #[must_use]
     pub fn remedy(mut self, text: impl Into<String>, command: Option<String>) -> Self {
         self.remedies.push(Remedy { text: text.into(), command });
         self
     }
 
-    /// How it came out.
+    /// The status.
     pub fn status(&self) -> Status {
         self.status
     }
 
-    /// As the finding on a layer, which nobody has judged yet.
+    /// Converts the outcome to a finding without a judgement.
     pub fn into_finding(self, layer: Layer, duration_us: u64) -> Finding {
         let mut signals = self.signals;
         for shown in &mut signals {

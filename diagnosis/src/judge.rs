@@ -1,8 +1,8 @@
-//! The judge: from a signal and facts to the causes that are left, in order, with a confidence that is computed.
+//! The judge: derives the possible causes from a signal and facts, ranks them, and computes the confidence.
 //!
-//! A fact is true, false or not looked at. What was not looked at excludes nothing and supports nothing. A cause is a
-//! candidate when it shows the signal at that place; it is out when an observed fact contradicts it; what is left is
-//! ranked by the strongest support that it has, never by how many.
+//! A fact is true, false or not observed. A fact that was not observed excludes and supports nothing. A cause is a candidate if
+//! it shows the signal at that layer, and is excluded if an observed fact contradicts it. The other candidates are ranked by
+//! their strongest support, never by the number of supporting facts.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,12 +13,12 @@ use crate::fact::{Fact, FactId, Hop, SeenBy, Value};
 use crate::signal::{Shown, Signal};
 use crate::vocabulary::{Component, Confidence, Layer, Peer};
 
-/// What is to be judged: what was shown, in order, and everything that was observed.
+/// A case for the judge: the signals in order, and all facts.
 #[derive(Debug, Clone, Default)]
 pub struct Case<'a> {
-    /// What failing steps showed.
+    /// The signals of failed steps.
     pub shown: Vec<&'a Shown>,
-    /// What was observed.
+    /// The observed facts.
     pub facts: Vec<&'a Fact>,
 }
 
@@ -27,27 +27,27 @@ pub struct Case<'a> {
 pub struct Candidate {
     /// The cause.
     pub cause: Cause,
-    /// Whose fault it is, or would usually be.
+    /// The component that is, or usually is, at fault.
     pub component: Component,
-    /// How strongly facts speak for it.
+    /// The strength of its support.
     pub grade: Grade,
-    /// Whose fault it may be as well, where that is open.
+    /// Other components that may be at fault.
     pub others: Vec<&'static Fault>,
-    /// The conditions that do.
+    /// The supporting conditions.
     support: Vec<&'static Condition>,
-    /// What proves it.
+    /// The proving conditions.
     proof: Option<&'static Block>,
-    /// What to do about it before anything that the catalogue says.
-    pub first_aid: Vec<String>,
+    /// An action that comes before those of the catalogue.
+    pub support_advice: Vec<String>,
 }
 
 impl Candidate {
-    /// Whether it goes before what it may have brought about.
+    /// Whether the cause ranks before its possible consequences.
     fn underlies(&self) -> bool {
         self.cause.entry().rules.underlies
     }
 
-    /// The facts that are no words and speak for it.
+    /// Supporting facts without word values.
     pub fn tells(&self) -> impl Iterator<Item = FactId> + '_ {
         self.support.iter().filter_map(|condition| match condition {
             Condition::Told(id) => Some(*id),
@@ -74,7 +74,7 @@ impl Candidate {
 pub struct Excluded {
     /// The cause.
     pub cause: Cause,
-    /// What excluded it, in words.
+    /// The reason for the exclusion, in words.
     pub because: String,
 }
 
@@ -89,18 +89,18 @@ pub struct Alternative {
     pub tell_apart: Vec<String>,
 }
 
-/// What is left, and how sure the first of it is.
+/// The remaining causes, and the confidence in the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
     /// The signal that was judged.
     pub shown: Option<Shown>,
-    /// Candidates, the first one first.
+    /// Candidates, the most likely first.
     pub candidates: Vec<Candidate>,
     /// Causes that show the signal, and that facts contradict.
     pub excluded: Vec<Excluded>,
-    /// How sure the first one is.
+    /// The confidence in the first candidate.
     pub confidence: Confidence,
-    /// What the catalogue has to do about the first one, what these facts call for first.
+    /// The catalogue's steps for the first cause, those for these facts first.
     pub advice: Vec<&'static Step>,
 }
 
@@ -116,14 +116,14 @@ impl Judgement {
         Self { confidence: self.confidence.max(Confidence::Possible), ..self }
     }
 
-    /// Other causes whose own proof was observed: they are there as well.
+    /// Other causes with their own observed proof.
     pub fn also(&self) -> impl Iterator<Item = &Candidate> {
         let first = self.candidates.first();
         let beside = move |other: &&Candidate| first.is_some_and(|first| other.coexists_with(first));
         self.candidates.iter().skip(1).filter(beside)
     }
 
-    /// What was not excluded beside the first one, with what would tell it apart.
+    /// Other causes that were not excluded, with ways to distinguish them.
     pub fn alternatives(&self, peer: Peer) -> Vec<Alternative> {
         let Some(first) = self.first() else { return Vec::new() };
         let whose = first.others.iter().map(|other| Alternative {
@@ -164,11 +164,11 @@ pub fn tell_apart(one: Cause, other: Cause, peer: Peer) -> Vec<String> {
 
 /// Judges a case.
 pub fn judge(case: &Case<'_>) -> Judgement {
-    judge_those(case, |_| true)
+    judge_with_rules(case, |_| true)
 }
 
 /// Judges a case by the causes whose rules are `wanted`.
-pub fn judge_those(case: &Case<'_>, wanted: impl Fn(&Rules) -> bool) -> Judgement {
+pub fn judge_with_rules(case: &Case<'_>, wanted: impl Fn(&Rules) -> bool) -> Judgement {
     let open: Vec<&Shown> = case.shown.iter().copied().filter(|shown| shown.recovered != Some(true)).collect();
     let Some(first) = open.first() else {
         return Judgement {
@@ -198,7 +198,8 @@ pub fn judge_those(case: &Case<'_>, wanted: impl Fn(&Rules) -> bool) -> Judgemen
     Judgement { shown: Some((*first).clone()), candidates, excluded, confidence, advice }
 }
 
-/// What to do about a cause: first what the facts call for, then what is for the one at fault; nothing for one who cannot be.
+/// The steps for a cause: first those for the observed facts, then those for the component at fault; none for an excluded
+/// component.
 fn advice(first: &Candidate, place: &Place<'_>) -> Vec<&'static Step> {
     let rank = |step: &Step| match step.component {
         _ if !step.facts.iter().all(|it| place.holds(it) == Some(true)) => None,
@@ -290,7 +291,7 @@ impl Place<'_> {
         self.case.facts.iter().rev().find(here).copied()
     }
 
-    /// Whether a condition holds: yes, no, or nobody looked.
+    /// Whether a condition holds; `None` if it was not observed.
     fn holds(&self, condition: &Condition) -> Option<bool> {
         match condition {
             Condition::Signal(signals) => self.shown.map(|shown| signals.contains(&shown.signal)),
@@ -337,19 +338,19 @@ fn weigh(cause: Cause, rules: &'static Rules, place: &Place<'_>) -> Candidate {
     let strongest = supports.iter().map(|block| block.grade).max().unwrap_or(Grade::Nothing);
     let grade = if proofs.is_empty() { strongest } else { Grade::Proof };
     let support = supports.iter().filter(|block| block.grade == strongest).flat_map(|block| block.facts).collect();
-    // The proof that says whose fault it is says more.
+    // A proof that names the component is stronger.
     let proof = proofs.iter().find(|block| block.component.is_some()).or(proofs.first()).copied();
     let proven = proof.and_then(|block| block.component);
     let (component, others) = match proven {
         Some(component) => (component, Vec::new()),
         None => fault(cause.entry().faults, place),
     };
-    let first_aid = supports.iter().filter_map(|block| first_aid(block, place)).collect();
-    Candidate { cause, component, others, grade, support, proof, first_aid }
+    let support_advice = supports.iter().filter_map(|block| support_advice(block, place)).collect();
+    Candidate { cause, component, others, grade, support, proof, support_advice }
 }
 
-/// What a support says is to be done, with what was observed.
-fn first_aid(block: &Block, place: &Place<'_>) -> Option<String> {
+/// The action of a support block, with the observed text.
+fn support_advice(block: &Block, place: &Place<'_>) -> Option<String> {
     let what = block.remedy?;
     let told = block.facts.iter().filter_map(|condition| match condition {
         Condition::Told(id) => place.fact(*id).map(Fact::text),
@@ -358,7 +359,7 @@ fn first_aid(block: &Block, place: &Place<'_>) -> Option<String> {
     Some(format!("{what}: {}", told.collect::<Vec<_>>().join(", ")))
 }
 
-/// Whose fault it is, as far as facts tell, and whose it may be as well.
+/// The component at fault according to the facts, and other possible components.
 fn fault(faults: &'static [Fault], place: &Place<'_>) -> (Component, Vec<&'static Fault>) {
     let is_open = |fault: &&'static Fault| {
         let is_one = fault.only_with.iter().all(|condition| place.holds(condition) == Some(true));
@@ -369,7 +370,7 @@ fn fault(faults: &'static [Fault], place: &Place<'_>) -> (Component, Vec<&'stati
         let held = fault.supported_by.iter().filter(|block| place.all(block)).map(|block| block.grade);
         held.max().unwrap_or(Grade::Nothing)
     };
-    // Among equals the first of the file is the usual one.
+    // Among equal components the first in the file is the usual one.
     left.sort_by_key(|fault| (fault.rare, std::cmp::Reverse(support(fault))));
     let mut left = left.into_iter();
     let first = left.next().or(faults.first());
@@ -391,12 +392,13 @@ fn confidence(candidates: &[Candidate], signal: Signal) -> Confidence {
     // The signal itself is one support, whoever lists it beside which others.
     let is_signal = |condition: &Condition| matches!(condition, Condition::Signal(_));
     let signal_is_shared = shared.iter().any(|condition| is_signal(condition));
-    let own = first.support.iter().any(|condition| match is_signal(condition) {
-        true => !signal_is_shared,
-        false => !shared.contains(condition),
-    });
-    match first.grade == Grade::Proof || first.grade > Grade::Nothing && own {
-        true => Confidence::Likely,
-        false => Confidence::Possible,
+    let own = first
+        .support
+        .iter()
+        .any(|condition| if is_signal(condition) { !signal_is_shared } else { !shared.contains(condition) });
+    if first.grade == Grade::Proof || first.grade > Grade::Nothing && own {
+        Confidence::Likely
+    } else {
+        Confidence::Possible
     }
 }

@@ -1,7 +1,7 @@
 //! What an observation means.
 //!
-//! Whoever observes gives [`fact`]s and, where something failed, a [`signal`]. The [`judge`] is the only place that names a
-//! cause: it lists what could explain the signal, rules out what the facts exclude, and says what is left. All of its rules
+//! Other crates observe [`fact`]s and, after a failure, a [`signal`]. Only the [`judge`] names a cause: it lists the causes
+//! that could explain the signal, and excludes those that the facts contradict. All of its rules
 //! are data, in `causes/`, one file for each cause, and its confidence is computed from them.
 //!
 //! This crate links no TLS library, opens no file, and reads neither clock nor environment.

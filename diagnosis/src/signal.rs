@@ -1,4 +1,4 @@
-//! Signals: what a failing step showed, whoever spells it. The table is `signals.toml`.
+//! Signals: the symptoms of a failing step, independent of the program that reports them. The table is `signals.toml`.
 
 use std::borrow::Cow;
 

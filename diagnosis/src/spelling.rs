@@ -1,5 +1,5 @@
-//! Notations: how programs, libraries and tools write down what went wrong. A line is searched for marks, and what stands at a
-//! mark is read: a phrase of the table, a library's own sentence, a name, or a number in one of its notations.
+//! Notations: the ways in which programs, libraries and tools write errors. A line is searched for marks. The text at a mark
+//! is a phrase of the table, a library's own sentence, a name, or a number in one of its notations.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -127,7 +127,7 @@ pub fn says_no_reason(shown: Signal) -> bool {
 
 /// Whether what was read says no more than that something went wrong. A name or number of NSS is exact, also where nothing
 /// more is known of it.
-fn is_vague(mark: Mark, shown: Signal) -> bool {
+fn is_unspecific(mark: Mark, shown: Signal) -> bool {
     let exact = matches!(mark, Mark::Name | Mark::Number | Mark::Bare);
     let vague = says_no_reason(shown) && shown != signal::ALERT_HANDSHAKE_FAILURE;
     vague || !exact && shown.row().family == Family::Other
@@ -151,7 +151,7 @@ pub fn read(mark: Mark, line: &[u8], place: Range<usize>) -> Option<Spelling> {
     let Range { start, end } = place;
     let signal = match mark {
         Mark::Phrase(signal) => {
-            return Some(Spelling { signal, by_code: false, length: end - start, vague: is_vague(mark, signal) });
+            return Some(Spelling { signal, by_code: false, length: end - start, vague: is_unspecific(mark, signal) });
         }
         Mark::Name => *NAMES.get(name_around(line, start, end)?)?,
         Mark::Reason => *REASONS.get(name_around(line, end, end)?)?,
@@ -167,7 +167,7 @@ pub fn read(mark: Mark, line: &[u8], place: Range<usize>) -> Option<Spelling> {
         }
         Mark::Packed => packed(line.get(start + "error:".len()..)?)?,
     };
-    let vague = is_vague(mark, signal);
+    let vague = is_unspecific(mark, signal);
     Some(Spelling { signal, by_code: true, length: end - start, vague }).filter(|_| signal != signal::NOTHING_WRONG)
 }
 

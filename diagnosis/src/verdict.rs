@@ -1,4 +1,4 @@
-//! From the findings of a walk to its verdict.
+//! Derives the verdict from the findings of a check.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -72,9 +72,9 @@ pub struct Names {
     pub host: Option<String>,
     /// The peer's port.
     pub port: Option<String>,
-    /// What the peer is.
+    /// The kind of peer.
     pub peer: Peer,
-    /// What this host is, where it is no client: the bridge or the server.
+    /// The role of this host if it is not a client: the bridge or the server.
     pub ours: Option<Component>,
 }
 
@@ -98,7 +98,7 @@ impl Verdict {
     }
 }
 
-/// What one finding shows, with all facts of the walk so far; itself included.
+/// The case of one finding, with all facts of the check so far.
 fn case<'a>(findings: &'a [Finding], finding: &'a Finding, more: &'a [Fact]) -> Case<'a> {
     let facts = findings.iter().flat_map(|finding| &finding.facts).chain(more);
     Case { shown: finding.signals.iter().collect(), facts: facts.collect() }
@@ -113,8 +113,9 @@ fn may(effect: Effect, status: Status) -> bool {
 }
 
 fn judged(findings: &[Finding], finding: &Finding, more: &[Fact]) -> Judgement {
-    let mut judgement = judge::judge_those(&case(findings, finding, more), |rules| may(rules.effect, finding.status));
-    // A layer that works with a remark is not doubted for it.
+    let mut judgement =
+        judge::judge_with_rules(&case(findings, finding, more), |rules| may(rules.effect, finding.status));
+    // A remark does not make a working layer fail.
     if finding.status == Status::Warn {
         judgement.candidates.truncate(1);
     }
@@ -132,12 +133,12 @@ pub fn judge_last(findings: &mut [Finding]) {
     }
 }
 
-/// The verdict on a walk.
+/// The verdict on a check.
 pub fn diagnose(findings: &[Finding], names: &Names) -> Verdict {
     diagnose_with(findings, &[], names)
 }
 
-/// The verdict on a walk with more facts than its findings have: what came of another try, say.
+/// The verdict on a check with additional facts, such as the result of another try.
 pub fn diagnose_with(findings: &[Finding], more: &[Fact], names: &Names) -> Verdict {
     match findings.iter().find(|finding| finding.status == Status::Fail) {
         Some(failed) => failure(findings, failed, &judged(findings, failed, more), names),
@@ -145,7 +146,7 @@ pub fn diagnose_with(findings: &[Finding], more: &[Fact], names: &Names) -> Verd
     }
 }
 
-/// What excluded a cause, where something did, and what is left.
+/// The reason that excluded a cause, if any, and the remaining causes.
 pub fn why_not(findings: &[Finding], cause: Cause) -> Option<(Option<Candidate>, Option<Excluded>)> {
     let failed = findings.iter().find(|finding| finding.status == Status::Fail)?;
     let judgement = judged(findings, failed, &[]);
@@ -202,7 +203,7 @@ fn failure(findings: &[Finding], failed: &Finding, judgement: &Judgement, names:
     let lives_there = entry.rules.at == crate::cause::At::Home && !tool;
     let home =
         findings.iter().find(|finding| lives_there && finding.layer == entry.layer && finding.layer != failed.layer);
-    // A layer may show what belongs to another one that it rests on.
+    // A layer may show a signal of a layer that it depends on.
     let shown = judgement.shown.as_ref().and_then(|shown| shown.layer).unwrap_or(failed.layer);
     let layer = home.map_or(shown, |home| home.layer);
     let home = home.filter(|home| matches!(home.status, Status::Warn | Status::Fail));
@@ -213,7 +214,7 @@ fn failure(findings: &[Finding], failed: &Finding, judgement: &Judgement, names:
         Some(home) => format!("{}; {}", failed.summary, home.summary),
         None => failed.summary.clone(),
     };
-    let first_aid = first.first_aid.iter().map(|text| Remedy { text: text.clone(), command: None });
+    let support_advice = first.support_advice.iter().map(|text| Remedy { text: text.clone(), command: None });
     let own = failed.remedies.iter().chain(home.into_iter().flat_map(|home| &home.remedies)).cloned();
     let also = judgement.also().map(|other| Also { cause: other.cause, component: named(other.component, names) });
     Verdict {
@@ -223,7 +224,7 @@ fn failure(findings: &[Finding], failed: &Finding, judgement: &Judgement, names:
         component: Some(named(first.component, names)),
         summary,
         why: Some(entry.why.of(names.peer).to_owned()),
-        remedies: first_aid.chain(own).chain(remedies(&judgement.advice, names)).collect(),
+        remedies: support_advice.chain(own).chain(remedies(&judgement.advice, names)).collect(),
         also: also.collect(),
         docs: Some(page(first.cause)),
         ..unknown
@@ -235,7 +236,7 @@ pub fn page(cause: Cause) -> String {
     format!("docs/causes/{cause}.md")
 }
 
-/// What the catalogue advises, with the target's own names in it.
+/// The catalogue's advice, with the target's own names.
 pub fn remedies(advice: &[&Step], names: &Names) -> Vec<Remedy> {
     let mut remedies: Vec<Remedy> =
         advice.iter().filter(|step| step.fits(names.peer)).map(|step| names.remedy(step)).collect();
@@ -260,7 +261,7 @@ fn pass(findings: &[Finding], more: &[Fact], peer: Peer) -> Verdict {
     let shook_hands = last.is_some_and(|last| last.layer >= Layer::OuterHandshake);
     // A request that was answered went through everything before it; else the peer's own word counts.
     let answered = says(fact::ReplyState::Ok.into()) || says(fact::ApplicationAnswer::Answered.into());
-    let judged_us = findings.iter().filter(|finding| is_handshake_done(finding)).all(has_judged_us);
+    let judged_us = findings.iter().filter(|finding| is_handshake_done(finding)).all(has_checked_us);
     let unconfirmed = says(fact::PeerAcceptedUs::Unconfirmed.into()) && !answered;
     if unconfirmed {
         summary += "; client authentication: unconfirmed";
@@ -287,8 +288,8 @@ fn is_handshake_done(finding: &Finding) -> bool {
         && matches!(finding.status, Status::Pass | Status::Warn)
 }
 
-/// Whether the peer of this handshake has looked at our certificate, or wants none.
-fn has_judged_us(finding: &Finding) -> bool {
+/// Whether the peer of this handshake has verified our certificate, or requests none.
+fn has_checked_us(finding: &Finding) -> bool {
     use fact::PeerAcceptedUs::{GoesWithout, NotAsked, Yes};
     // A server's handshake ends with the client's word, after the client has judged.
     if finding.facts.has(fact::ClientCertificateState::Taken) {
@@ -300,7 +301,7 @@ fn has_judged_us(finding: &Finding) -> bool {
 }
 
 impl Names {
-    /// A step of the catalogue, in words about this target.
+    /// A step of the catalogue, adapted to this target.
     pub fn remedy(&self, step: &Step) -> Remedy {
         Remedy {
             text: self.fill_in(step.text.of(self.peer)),
@@ -323,7 +324,7 @@ impl Names {
     fn fill_in(&self, text: &str) -> String {
         let database = self.database.as_deref();
         let known = [
-            // The catalogue's commands name the kind themselves.
+            // The catalogue's commands already contain the prefix of the format.
             ("sql:<DIR>", database),
             ("<DIR>", database.map(|argument| argument.trim_start_matches("sql:").trim_start_matches("dbm:"))),
             ("<NICKNAME>", self.nickname.as_deref()),
@@ -351,7 +352,7 @@ impl Names {
 /// for what a walk found is inferred where its calls do not show it.
 pub fn doubted(findings: &mut [Finding], verdict: &mut Verdict) {
     let Some(failed) = findings.iter().find(|finding| finding.status == Status::Fail) else { return };
-    // What a call of the program showed, it says itself.
+    // A call of the program is direct evidence.
     let is_of_walk = failed.signals.iter().any(|shown| shown.said_by == SeenBy::Us);
     // As everywhere, what was not looked at makes nothing certain.
     let at_most = if !failed.facts.has(fact::TraceComplete::Yes) {
@@ -361,7 +362,7 @@ pub fn doubted(findings: &mut [Finding], verdict: &mut Verdict) {
     } else {
         return;
     };
-    // The surest comes first in the vocabulary.
+    // The highest confidence comes first in the vocabulary.
     let named = findings.iter_mut().filter_map(|finding| finding.confidence.as_mut());
     named.for_each(|confidence| *confidence = at_most.max(*confidence));
     verdict.confidence = at_most.max(verdict.confidence);

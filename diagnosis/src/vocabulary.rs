@@ -8,15 +8,15 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A word that is not in the vocabulary it was looked up in.
+/// A word that is not in the vocabulary.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{word}\" is not a {what}; known: {known}")]
 pub struct UnknownWord {
-    /// What was looked for: "layer", "component", …
+    /// The kind of word: "layer", "component", …
     pub what: &'static str,
     /// The word that was given.
     pub word: String,
-    /// Every word that would have been understood.
+    /// All known words.
     pub known: String,
 }
 

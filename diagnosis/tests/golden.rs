@@ -1,5 +1,5 @@
-//! Golden tables: facts and signals in, the verdict with everything that it leaves open out. `golden/works.toml` has what a
-//! walk sees where everything works; a row of the other files has what it sees instead.
+//! Golden tables: facts and signals in, the verdict with everything that it leaves open out. `golden/works.toml` has the
+//! observations of a check in which everything works; a row of the other files replaces some of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -14,7 +14,7 @@ fn case<'a>(shown: &'a Shown, facts: &'a [Fact]) -> Case<'a> {
 }
 
 #[test]
-fn what_a_place_shows_is_among_what_the_signal_shows_anywhere() {
+fn causes_at_a_layer_are_a_subset_of_causes_anywhere() {
     for shown in Signal::all() {
         let anywhere: BTreeSet<Cause> = explain::of_signal(shown).into_iter().map(|it| it.cause).collect();
         for layer in Layer::ALL {

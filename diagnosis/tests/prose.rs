@@ -1,4 +1,4 @@
-//! The catalogue's prose: what every entry must have, and what none of its commands may do.
+//! Tests of the catalogue's prose: required parts of every entry, and forbidden commands.
 
 use std::collections::BTreeSet;
 
@@ -16,10 +16,10 @@ const PROGRAMS: &str = "chgrp keytool namei ssh-keygen
 /// Programs that run the rest of their words as a command, after this many words of their own.
 const WRAPPERS: [(&str, usize); 2] = [("runuser", 4), ("timeout", 2)];
 
-/// Whatever the peer is called.
+/// All names of the peer.
 const PEERS: [Peer; 3] = [Peer::Plain, Peer::Files, Peer::Bridge];
 
-/// Whether somebody with files in place of a database can meet it.
+/// Whether a client with files can meet the cause.
 fn is_of_files(cause: Cause) -> bool {
     let layers = ["credentials", "password", "certificate", "private-key", "resolve", "tcp", "outer-handshake"];
     let of_databases = FactId::of("config.credentials").expect("a fact");
@@ -30,7 +30,7 @@ fn is_of_files(cause: Cause) -> bool {
     is_plain && layers.contains(&entry.layer.as_str()) && !entry.rules.needs.iter().any(needs)
 }
 
-/// Who can read of it.
+/// The readers of an entry.
 fn readers(cause: Cause) -> impl Iterator<Item = Peer> {
     PEERS.into_iter().filter(move |peer| *peer != Peer::Files || is_of_files(cause))
 }
@@ -162,7 +162,7 @@ fn commands_use_only_programs_that_an_administrator_has() {
 }
 
 #[test]
-fn no_password_stands_on_a_command_line() {
+fn no_command_line_contains_a_password() {
     for cause in Cause::ALL {
         for words in all_simple_commands(cause.entry()) {
             let words = unwrapped(&words);
@@ -247,9 +247,9 @@ fn placeholders_are_written_in_capitals() {
     }
 }
 
-/// Whoever reads that it may be another's fault has to know how to find out.
+/// An entry with several components must say how to distinguish them.
 #[test]
-fn whose_fault_it_is_can_be_told_apart() {
+fn entries_with_several_components_say_how_to_distinguish_them() {
     for cause in Cause::ALL {
         let components = cause.entry().faults;
         let silent: Vec<_> = components.iter().filter(|it| it.tell.is_none()).map(|it| it.component).collect();
@@ -257,9 +257,9 @@ fn whose_fault_it_is_can_be_told_apart() {
     }
 }
 
-/// Whoever has a peer that is no bridge has no deployment of Sigul either.
+/// Entries for a peer that is not a bridge do not mention a Sigul deployment.
 #[test]
-fn a_plain_peer_is_called_no_bridge() {
+fn entries_for_a_plain_peer_do_not_mention_a_bridge() {
     let mut found = Vec::new();
     let of_sigul: BTreeSet<&str> = ["config", "bridge", "inner-handshake", "request"].into();
     // A peer without a server behind it never waits for one.
@@ -280,9 +280,9 @@ fn a_plain_peer_is_called_no_bridge() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Whoever has files has no database, and no word of NSS helps them. What only a database can have is said to nobody else.
+/// Entries for clients with files do not mention NSS or databases.
 #[test]
-fn who_has_files_hears_nothing_of_databases() {
+fn entries_for_files_do_not_mention_databases() {
     let mut found = Vec::new();
     for cause in Cause::ALL.iter().filter(|cause| is_of_files(**cause)) {
         let entry = cause.entry();
@@ -303,9 +303,9 @@ fn who_has_files_hears_nothing_of_databases() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// A server that is looked at itself reads of its own things as a server's.
+/// Entries for a server describe its own certificate as a server's.
 #[test]
-fn who_is_a_server_is_called_no_client() {
+fn server_entries_do_not_mention_a_client() {
     let own = |cause: &&Cause| {
         let is_own = |name: &str| name.starts_with("client-");
         cause.entry().faults.iter().all(|fault| is_own(fault.component.as_str()))

@@ -1,4 +1,4 @@
-//! Words of a peer that say less than they seem to: what else an alert may mean at its place.
+//! Alerts that prove less than they seem to: other possible causes of an alert at its layer.
 
 use nssight_diagnosis::fact::{Fact, fact};
 use nssight_diagnosis::judge::{Case, judge};
@@ -139,7 +139,7 @@ fn a_nickname_of_a_ca_is_the_mistake_of_the_settings() {
 }
 
 #[test]
-fn what_only_this_policy_refuses_may_be_the_policys_fault() {
+fn a_rejection_only_by_this_policy_may_be_the_policys_fault() {
     let under = |hashes: fact::PolicyHashes| {
         let facts: [Fact; 5] = [
             fact::OurCertificateState::Weak.into(),

@@ -11,7 +11,9 @@ fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> ([Vec<u8>; 2], Vec<Stream
         loop {
             match splitter.next(&mut piece) {
                 Ok(None) => break,
-                Ok(Some(Event::Data(stream, bytes))) => data[usize::from(stream == Stream::Inner)].extend_from_slice(bytes),
+                Ok(Some(Event::Data(stream, bytes))) => {
+                    data[usize::from(stream == Stream::Inner)].extend_from_slice(bytes)
+                }
                 Ok(Some(Event::End(stream))) => ends.push(stream),
                 Err(_) => return (data, ends, true),
             }

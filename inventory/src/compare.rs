@@ -175,9 +175,7 @@ fn salt(databases: [&Database; 2]) -> Option<Difference> {
         sha256: None,
         a: shown(a),
         b: shown(b),
-        consequence: format!(
-            "NSS before 3.118 rejects the right password of {newer}, so its keys cannot be used"
-        ),
+        consequence: format!("NSS before 3.118 rejects the right password of {newer}, so its keys cannot be used"),
     })
 }
 
@@ -187,15 +185,21 @@ fn same_certificate(a: Held<'_>, b: Held<'_>, differences: &mut Vec<Difference>)
         let sha256 = Some(a.sha256());
         differences.push(Difference { kind, gravity, name: a.name(), sha256, a: a_has, b: b_has, consequence });
     };
-    let quoted = |names: BTreeSet<&str>| match names.is_empty() {
-        true => "no nickname".to_owned(),
-        false => names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", "),
+    let quoted = |names: BTreeSet<&str>| {
+        if names.is_empty() {
+            "no nickname".to_owned()
+        } else {
+            names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+        }
     };
     if a.nicknames() != b.nicknames() {
         let (first, second) = (quoted(a.nicknames()), quoted(b.nicknames()));
-        let consequence = match a.nicknames().is_empty() {
-            true => format!("in A the certificate has no nickname, so no configuration can name it; in B its nickname is {second}"),
-            false => format!("a configuration with the nickname {first} does not find the certificate in B"),
+        let consequence = if a.nicknames().is_empty() {
+            format!(
+                "in A the certificate has no nickname, so no configuration can name it; in B its nickname is {second}"
+            )
+        } else {
+            format!("a configuration with the nickname {first} does not find the certificate in B")
         };
         let gravity = if a.key.is_some() || b.key.is_some() { Gravity::Grave } else { Gravity::Notable };
         add(Kind::NicknameDiffers, gravity, Some(first), Some(second), consequence);
@@ -226,8 +230,7 @@ fn same_certificate(a: Held<'_>, b: Held<'_>, differences: &mut Vec<Difference>)
         }
         (Some(first), Some(second)) if first.encryption != second.encryption => {
             let (first, second) = (strength(&first.encryption), strength(&second.encryption));
-            let consequence =
-                "the same key is encrypted differently; every NSS that opens the databases can read both";
+            let consequence = "the same key is encrypted differently; every NSS that opens the databases can read both";
             add(Kind::KeyEncryptionDiffers, Gravity::Note, Some(first), Some(second), consequence.to_owned());
         }
         _ => {}
@@ -256,10 +259,9 @@ fn only(held: Held<'_>, kind: Kind) -> Difference {
         (None, _, true) => {
             (Gravity::Grave, format!("{has} distrusts it; with {lacks} it counts for what its issuer is"))
         }
-        (None, false, false) => (
-            Gravity::Notable,
-            format!("with {lacks} chains through this CA are incomplete, unless the peer sends it"),
-        ),
+        (None, false, false) => {
+            (Gravity::Notable, format!("with {lacks} chains through this CA are incomplete, unless the peer sends it"))
+        }
     };
     let shown =
         format!("trust \"{}\"{}", trust.letters(), if held.key.is_some() { ", with its private key" } else { "" });

@@ -1,5 +1,4 @@
-//! What a certificate says of itself, as far as a release engineer asks.
-
+//! Certificate fields that matter to a release engineer.
 use nssight_nss::kinds;
 use schemars::JsonSchema;
 use serde::Serialize;

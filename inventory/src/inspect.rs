@@ -218,9 +218,12 @@ fn keys(
     let view = |key: &PrivateKey| {
         let owners = owners.get(key.cka_id.as_slice()).map(Vec::as_slice).unwrap_or_default();
         let mut known = key.kind;
-        let decrypted = unlocked.map(|unlocked| match Instant::now() < deadline {
-            true => decrypt(unlocked, key, owners.first().map(|owner| &database.certificates[*owner]), &mut known),
-            false => "not tried, because the deadline had passed".to_owned(),
+        let decrypted = unlocked.map(|unlocked| {
+            if Instant::now() < deadline {
+                decrypt(unlocked, key, owners.first().map(|owner| &database.certificates[*owner]), &mut known)
+            } else {
+                "not tried, because the deadline had passed".to_owned()
+            }
         });
         KeyView {
             id: hex(&key.cka_id),

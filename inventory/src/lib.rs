@@ -1,5 +1,4 @@
-//! What lies in NSS databases, read from their bytes: an inventory of one, what is odd about it, and how two differ.
-
+//! Reads the content of NSS databases from their bytes: an inventory, its oddities, and the differences between two databases.
 pub mod compare;
 pub mod difference;
 pub mod facts;

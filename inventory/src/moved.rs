@@ -125,13 +125,13 @@ fn of_certificate(held: &Held<'_>, fate: Fate, found: Option<&Filed<'_>>, now: O
     let (Some(own_facts), Some(other)) = (&own, found.map(|found| &found.facts)) else {
         let (gravity, consequence) = match (certificate.has_private_key, is_trusted) {
             (true, _) => (Gravity::Grave, format!("with B nobody can authenticate as {}", held.name())),
-            (_, true) => {
-                (Gravity::Grave, "with B every certificate from this CA is rejected, because its issuer is unknown".to_owned())
-            }
-            _ => (
-                Gravity::Notable,
-                "with B chains through this CA are incomplete, unless the peer sends it".to_owned(),
+            (_, true) => (
+                Gravity::Grave,
+                "with B every certificate from this CA is rejected, because its issuer is unknown".to_owned(),
             ),
+            _ => {
+                (Gravity::Notable, "with B chains through this CA are incomplete, unless the peer sends it".to_owned())
+            }
         };
         return Some(difference(Kind::OnlyInA, gravity, consequence));
     };

@@ -15,10 +15,10 @@ const FILE_AT_MOST: u64 = 4 * 1024 * 1024;
 const FILES_AT_MOST: usize = 1000;
 const BEGIN: &[u8] = b"-----BEGIN ";
 
-/// What lies in PEM files.
+/// The content of PEM files.
 #[derive(Debug, Default)]
 pub struct PemFiles {
-    /// What was named.
+    /// The named paths.
     pub named: Vec<PathBuf>,
     /// Each certificate once, by its DER, with the names of the files that have it.
     pub(crate) certificates: BTreeMap<Vec<u8>, Vec<String>>,
@@ -26,7 +26,7 @@ pub struct PemFiles {
     pub(crate) keys: Vec<(String, Vec<u8>)>,
     /// Files with private keys behind a passphrase, which is not asked for.
     pub(crate) locked: Vec<String>,
-    /// What could not be read.
+    /// Unreadable files.
     pub(crate) problems: Vec<String>,
 }
 

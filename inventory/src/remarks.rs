@@ -1,5 +1,4 @@
-//! What is odd about a database, and what another NSS would see in it.
-
+//! Oddities of a database, and parts that another NSS version would read differently.
 use std::collections::HashMap;
 
 use nssight_nss::kinds::{self, NewerKind};
@@ -67,7 +66,10 @@ fn directory(remarks: &mut Remarks, inspection: &Inspection, loaded: &Loaded) {
     if loaded.choice.reads.is_none() {
         remarks.add(
             "not-read-by-nss",
-            format!("NSS would not open these files ({}); nssight shows the {} files", loaded.choice.reason, inspection.format),
+            format!(
+                "NSS would not open these files ({}); nssight shows the {} files",
+                loaded.choice.reason, inspection.format
+            ),
         );
     }
     let (name, others) = match inspection.format.as_str() {
@@ -86,7 +88,9 @@ fn pairing(remarks: &mut Remarks, inspection: &Inspection, database: &Database) 
     let report = database.pairing();
     let text = match report.pairing {
         Pairing::Pair | Pairing::KeysWait | Pairing::NothingToPair | Pairing::Unknown => None,
-        Pairing::NoKeyMatches => Some("the certificates had keys here in the past, but the private keys are different ones"),
+        Pairing::NoKeyMatches => {
+            Some("the certificates had keys here in the past, but the private keys are different ones")
+        }
         Pairing::KeyDbEmpty => Some("the certificates had keys here in the past, but the key database has none"),
         Pairing::SignaturesForeign => Some(
             "the signatures in the key database belong to another certificate database: all trust is lost after a login",
@@ -223,23 +227,22 @@ fn groups(views: &[CertificateView], key: impl Fn(&&CertificateView) -> Option<V
 
 fn other_versions(remarks: &mut Remarks, database: &Database) {
     if matches!(database.password, PasswordState::Set { salt_length: 48, .. }) {
-        remarks.add(
-            "salt-of-3.118",
-            "NSS 3.118 or later set the password: an older NSS rejects even the right password",
-        );
+        remarks
+            .add("salt-of-3.118", "NSS 3.118 or later set the password: an older NSS rejects even the right password");
     }
     let newer = |certificate: &&nssight_nssdb::Certificate| certificate.trust.source == TrustSource::Pkcs11Trust;
     match database.certificates.iter().filter(newer).count() {
         0 => {}
         count => remarks.add(
             "trust-of-3.114",
-            format!(
-                "NSS 3.114 or later wrote the trust of {count} certificates: an older NSS does not see it"
-            ),
+            format!("NSS 3.114 or later wrote the trust of {count} certificates: an older NSS does not see it"),
         ),
     }
     if database.generation.certificate_columns > 120 {
-        remarks.add("columns-of-3.114", "NSS 3.114 or later opened this database for writing; older versions can still read it");
+        remarks.add(
+            "columns-of-3.114",
+            "NSS 3.114 or later opened this database for writing; older versions can still read it",
+        );
     }
     if database.format == Format::Dbm {
         remarks.add(

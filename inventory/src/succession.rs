@@ -22,9 +22,10 @@ pub(crate) fn pair(left: &mut [Vec<Held<'_>>; 2], now: OffsetDateTime, differenc
     let mut taken: [HashSet<usize>; 2] = [HashSet::new(), HashSet::new()];
     for by_nickname in [true, false] {
         let key = |held: &Held<'_>| -> Option<Vec<u8>> {
-            match by_nickname {
-                true => held.certificate.nicknames.first().map(|nickname| nickname.text.clone().into_bytes()),
-                false => facts(held).map(|facts| facts.names.subject.into_vec()),
+            if by_nickname {
+                held.certificate.nicknames.first().map(|nickname| nickname.text.clone().into_bytes())
+            } else {
+                facts(held).map(|facts| facts.names.subject.into_vec())
             }
         };
         let mut there: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
@@ -77,9 +78,10 @@ fn succession(a: Held<'_>, b: Held<'_>, now: OffsetDateTime) -> Difference {
         return difference;
     }
     let key = if here.public_key == there.public_key { "the same key" } else { "a new key" };
-    let (newer, older, kind) = match here.not_after > there.not_after {
-        true => ("A", (&there, "B"), Kind::RenewedInA),
-        false => ("B", (&here, "A"), Kind::RenewedInB),
+    let (newer, older, kind) = if here.not_after > there.not_after {
+        ("A", (&there, "B"), Kind::RenewedInA)
+    } else {
+        ("B", (&here, "A"), Kind::RenewedInB)
     };
     difference.kind = kind;
     let expired = older.0.not_after < now;

@@ -1,16 +1,15 @@
-//! What trust letters mean, and what follows when two databases disagree about them.
-
+//! The meaning of trust flags, and the consequences of a difference between two databases.
 use nssight_nssdb::{Flags, Trust};
 
 use crate::difference::Gravity;
 
-/// What a flag of the TLS field lets happen.
+/// The effect of a trust flag for TLS.
 struct Meaning {
     letter: char,
     bits: u16,
-    /// What happens where the flag is.
+    /// The effect if the flag is set.
     with: &'static str,
-    /// What happens where it is not.
+    /// The effect if the flag is not set.
     without: &'static str,
     gravity: Gravity,
 }
@@ -39,7 +38,7 @@ const TLS: [Meaning; 3] = [
     },
 ];
 
-/// What follows from different trust in A and in B, letter by letter, and how grave it is.
+/// The consequences of different trust in A and B, flag by flag, with their seriousness.
 pub(crate) fn consequence(a: &Trust, b: &Trust) -> (String, Gravity) {
     let mut parts = Vec::new();
     let mut gravity = Gravity::Note;

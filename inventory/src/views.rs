@@ -222,7 +222,7 @@ impl CertificateView {
         self.names = Some(facts.names);
     }
 
-    /// What to call it: the nickname, or the subject.
+    /// The name: the nickname, or the subject.
     pub fn name(&self) -> &str {
         self.nickname.as_deref().unwrap_or(&self.subject)
     }

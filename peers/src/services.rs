@@ -190,15 +190,14 @@ pub(crate) fn dovecot(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Com
         ),
     };
     // Nobody but root becomes another user, or changes its root.
-    let own = match geteuid().is_root() {
-        true => String::new(),
-        false => {
-            let (user, group) = (own_name("-un")?, own_name("-gn")?);
-            format!(
-                "default_internal_user = {user}\ndefault_login_user = {user}\ndefault_internal_group = {group}\nservice anvil {{\n  chroot =\n}}\n\
+    let own = if geteuid().is_root() {
+        String::new()
+    } else {
+        let (user, group) = (own_name("-un")?, own_name("-gn")?);
+        format!(
+            "default_internal_user = {user}\ndefault_login_user = {user}\ndefault_internal_group = {group}\nservice anvil {{\n  chroot =\n}}\n\
                  service imap-login {{\n  chroot =\n}}\n"
-            )
-        }
+        )
     };
     let text = format!(
         "base_dir = {directory}/run\nlog_path = /dev/stderr\nprotocols = imap\nssl = yes\nssl_cert = <{certificate}\nssl_key = <{key}\n\

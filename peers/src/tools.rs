@@ -77,10 +77,7 @@ fn classes() -> Result<PathBuf, Failure> {
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/Jsse.java");
         let output = Command::new("javac").arg("-d").arg(directory.path()).arg(source).output();
         let output = output.map_err(|error| format!("javac: {error}"))?;
-        match output.status.success() {
-            true => Ok(directory),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        }
+        if output.status.success() { Ok(directory) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
     });
     CLASSES.as_ref().map(|directory| directory.path().to_owned()).map_err(|error| error.clone().into())
 }

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use nssight_nss::process::die_with_us;
 
-/// Of what a program says, so much is read.
+/// Maximum number of bytes read from a program.
 const SAID_AT_MOST: u64 = 64 * 1024;
 
-/// What a program said, and whether it was content with itself.
+/// The output of a program, and whether it succeeded.
 pub struct Answer {
     /// Its standard output.
     pub text: String,
-    /// It ended with 0.
+    /// Whether the exit status is 0.
     pub success: bool,
 }
 
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_does_not_answer_is_ended() {
+    fn a_process_that_does_not_answer_is_ended() {
         let number = tempfile::NamedTempFile::new().unwrap();
         let script = format!("echo $$ > {}; exec sleep 600", number.path().display());
         while std::fs::read_to_string(number.path()).unwrap().trim().is_empty() {

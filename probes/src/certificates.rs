@@ -67,7 +67,7 @@ impl SeenCertificate {
         links.filter_map(|(role, (nickname, der))| Self::read(role, nickname, der)).collect()
     }
 
-    /// What a reader calls it: its nickname, or else its subject.
+    /// The name for readers: the nickname, or else the subject.
     pub fn name(&self) -> &str {
         self.nickname.as_deref().unwrap_or(&self.subject)
     }

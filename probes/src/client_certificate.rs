@@ -1,5 +1,4 @@
-//! What a peer asked of our certificate, and what went out: what is on the wire was sent, whatever NSS was given.
-
+//! The peer's certificate request, and our answer as seen on the wire, whatever NSS had.
 use nssight_diagnosis::derive::signatures::{Signer, fits};
 use nssight_diagnosis::fact::{Facts, fact};
 use nssight_session::SessionFacts;
@@ -23,7 +22,7 @@ pub(crate) fn sent(facts: &SessionFacts, wire: &Summary) -> fact::OurCertificate
     }
 }
 
-/// What the peer asked for, and what it got.
+/// The peer's certificate request, and our answer.
 pub(crate) fn request(
     facts: &SessionFacts,
     our_cas: &[Vec<u8>],
@@ -53,12 +52,9 @@ pub(crate) fn request(
     }
 }
 
-/// What TLS 1.2 shows of the request, and TLS 1.3 encrypts.
+/// The parts of the request that TLS 1.2 shows and TLS 1.3 encrypts.
 fn visible(request: &CertificateRequest, signer: Option<Signer>, wire: &Summary, out: &mut Facts) {
-    out.put(match request.certificate_types == NSS_TYPES {
-        true => fact::PeerLibrary::Nss,
-        false => fact::PeerLibrary::Other,
-    });
+    out.put(if request.certificate_types == NSS_TYPES { fact::PeerLibrary::Nss } else { fact::PeerLibrary::Other });
     if request.signature_schemes.is_empty() {
         return;
     }

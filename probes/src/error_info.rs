@@ -31,7 +31,7 @@ pub fn of_session(error: &SessionError) -> ErrorInfo {
     ErrorInfo { library: library.to_owned(), code: code.into(), name, text: error.text.clone() }
 }
 
-/// What the error of a session shows by itself.
+/// The signal of a session error.
 pub fn signal(error: &SessionError) -> Signal {
     match (error.code, error.kind) {
         (Code::Nss(code), _) => Signal::of_nss(code),

@@ -43,8 +43,8 @@ impl Thresholds {
         Ok(thresholds)
     }
 
-    /// Those of a revocation list. CAs make many of them for a week or a day, so a warning comes only in the second half of a
-    /// list's time, and critical in its last quarter. Without a date for the next list there is no limit.
+    /// The thresholds of a revocation list. CAs issue many lists for a week or a day. So a list is a warning only in the second
+    /// half of its lifetime, and critical in the last quarter. A list without a date for the next one never expires.
     pub fn of_list(self, list: &SeenRevocationList) -> Self {
         let next = list.next_update.as_deref();
         let days = next.and_then(|date| days_until(date, &list.this_update)).unwrap_or(0).max(0);
@@ -52,7 +52,7 @@ impl Thresholds {
         Self { warn_days: at_most(self.warn_days, 2), critical_days: at_most(self.critical_days, 4) }
     }
 
-    /// How urgent it is that this number of whole days is left; negative where it has expired.
+    /// The urgency for this number of whole days until expiry; negative after expiry.
     pub fn urgency(self, days_left: i64) -> Option<Urgency> {
         if days_left <= i64::from(self.critical_days) {
             Some(Urgency::Critical)
@@ -74,14 +74,14 @@ pub enum Urgency {
     Critical,
 }
 
-/// Whole days from the beginning of a check to a date, both RFC 3339; negative where the date had passed.
+/// Whole days from the start of a check to a date, both RFC 3339; negative if the date had passed.
 pub fn days_until(date: &str, started: &str) -> Option<i64> {
     let at = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
     Some((at(date)? - at(started)?).as_seconds_f64().div_euclid(86_400.0) as i64)
 }
 
-/// Marks the certificates and revocation lists that expire soon. Of the lists, those stay that are the latest of their CA, and
-/// whose CA issued one of the certificates.
+/// Marks the certificates and revocation lists that expire soon. Keeps only the latest list of each CA that issued one of the
+/// certificates.
 pub fn mark(
     certificates: &mut [SeenCertificate],
     lists: &mut Vec<SeenRevocationList>,

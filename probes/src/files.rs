@@ -1,5 +1,4 @@
-//! Opening what a path leads to, so that nothing waits for anybody and nobody else decides what is read.
-
+//! Opens files without blocking, and without following another user's links.
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, FileType};
 use std::io::{self, Read};
@@ -16,7 +15,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat};
 /// As many links as the kernel follows (path_resolution(7)).
 const LINKS_AT_MOST: usize = 40;
 
-/// A file system that does not answer for so long does not answer.
+/// Time limit for a file system to answer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether nothing is there. A file system that does not answer may have it.
@@ -183,7 +182,7 @@ fn flags(flags: OFlags) -> i32 {
     flags.bits().cast_signed()
 }
 
-/// What a path leads to, and over what.
+/// The target of a path, and the links on the way.
 struct Found {
     directory: OwnedFd,
     name: OsString,

@@ -1,5 +1,4 @@
-//! What the kernel's figures say of a connection that fell silent.
-
+//! Evaluates the kernel's statistics of a silent connection.
 use nssight_diagnosis::derive::flow::{Flow, flow};
 use nssight_diagnosis::fact::fact::TcpFlow;
 use nssight_session::TcpInfo;
@@ -13,7 +12,7 @@ fn progress(figures: &TcpInfo) -> (u64, u64, u64) {
     (sent, acknowledged, outstanding)
 }
 
-/// What became of the packets of a connection that fell silent.
+/// The state of the packets of a silent connection.
 pub(crate) fn of(figures: &TcpInfo) -> TcpFlow {
     let (_, acknowledged, outstanding) = progress(figures);
     flow(Flow {

@@ -74,7 +74,7 @@ pub(crate) fn ask_dns(host: &str, patience: Duration) -> Option<Vec<IpAddr>> {
     Some(addresses)
 }
 
-/// What the resolver answers for a name, as far as it does in time.
+/// The resolver's answer for a name, within the deadline.
 pub(crate) fn addresses_of(host: &str, patience: Duration) -> Vec<IpAddr> {
     let host = host.to_owned();
     let answer = within(patience, move || (host.as_str(), 0).to_socket_addrs().map(Vec::from_iter));

@@ -14,7 +14,7 @@ use socket2::{Domain, Socket};
 /// An ICMP message that ended an attempt to connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Message {
-    /// What it said.
+    /// The reported error.
     pub(crate) says: TcpIcmp,
     /// The address that it came from.
     pub(crate) from: IpAddr,

@@ -18,7 +18,7 @@ use nssight_nssdb::{Error, Format};
 
 /// NSS's own modules; in the system's directories they are as trustworthy as NSS itself.
 const OWN: [&str; 4] = ["libnssckbi.so", "libsoftokn3.so", "libnssdbm3.so", "libnsssysinit.so"];
-/// Where a system has its libraries.
+/// The library directories of a system.
 const SYSTEM: [&str; 4] = ["/usr/lib", "/usr/lib64", "/lib", "/lib64"];
 /// As many links as the kernel follows (path_resolution(7)).
 const LINKS_AT_MOST: usize = 40;
@@ -32,7 +32,7 @@ struct Foreign {
     list: &'static str,
 }
 
-/// What a directory would have NSS load.
+/// The modules that NSS would load for a directory.
 #[derive(Debug)]
 pub struct Modules {
     directory: PathBuf,
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_others_can_change_is_found_through_links() {
+    fn files_writable_by_others_are_found_through_links() {
         assert_eq!(exposed(Path::new("/usr/bin/env")), None);
         assert!(exposed(Path::new("/tmp")).is_some(), "new names can be made in it");
         if !rustix::process::geteuid().is_root() {

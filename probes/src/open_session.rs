@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::credentials::Found;
 use crate::probe::nss_db;
-use crate::settings::UNASKED;
+use crate::settings::DEFAULT_ORIGIN;
 use crate::target::Engine;
 use crate::walk::Walk;
 
@@ -43,7 +43,7 @@ pub(crate) fn open(walk: &Walk<'_>, host: &str, transport: Box<dyn Transport>, n
 const READ_DATABASE: &str = "read the database for OpenSSL";
 const GIVE_TO_NSS: &str = "give the key to NSS";
 
-/// What failed before a byte was sent.
+/// An error before the first byte was sent.
 fn local(step: &'static str, text: String) -> SessionError {
     SessionError { step, code: Code::System(0), kind: Kind::Other, name: text.clone(), text }
 }
@@ -191,7 +191,7 @@ fn of_openssl(
 ) -> Opened {
     let target = walk.target();
     // Nobody's wish leaves it to OpenSSL's own configuration.
-    let is_asked = target.tls.origin != UNASKED;
+    let is_asked = target.tls.origin != DEFAULT_ORIGIN;
     let versions = is_asked.then_some((target.tls.value.0.wire(), target.tls.value.1.wire()));
     // An address is no server name (RFC 6066, 3).
     let server_name = host.parse::<IpAddr>().is_err().then_some(host.trim_end_matches('.'));

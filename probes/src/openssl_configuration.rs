@@ -51,14 +51,14 @@ const COMMANDS: [&str; 30] = [
     "ClientCAStore",
 ];
 
-/// Where the file's name comes from.
+/// The origin of the file's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     BuiltIn,
     Environment,
 }
 
-/// Why OpenSSL goes on without it, or without a part of it.
+/// The reason why OpenSSL ignores the file, or a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Trouble {
     Missing,
@@ -74,7 +74,7 @@ pub(crate) struct Configuration {
     source: Source,
     path: PathBuf,
     trouble: Option<Trouble>,
-    /// What every TLS session of this host begins with, in order.
+    /// The settings of every TLS session on this host, in order.
     settings: Vec<(String, String)>,
     /// The providers that are named; none means the default one.
     providers: Vec<String>,
@@ -152,7 +152,7 @@ impl Configuration {
         }
     }
 
-    /// What OpenSSL passes over without a word, in a sentence.
+    /// A sentence about a part that OpenSSL silently ignores.
     pub(crate) fn remark(&self) -> Option<String> {
         let path = self.path.display();
         let then = "OpenSSL uses its built-in settings, without a message";
@@ -213,7 +213,7 @@ fn sections_of(path: &Path) -> Result<Sections, Trouble> {
             let included = unquoted(included.trim().trim_start_matches('=').trim());
             for path in included_files(Path::new(&included)) {
                 files += 1;
-                // What is not there is passed over, as OpenSSL does.
+                // Missing files are ignored, as OpenSSL does.
                 let text = if files > FILES_AT_MOST { continue } else { text_of(&path).unwrap_or_default() };
                 for line in lines(&text).into_iter().rev() {
                     waiting.push_front(line);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_openssl_passes_over_is_named() {
+    fn settings_that_openssl_ignores_are_reported() {
         assert_eq!(of("openssl_conf = nowhere\n"), Err(Trouble::NoSection("nowhere".to_owned())));
         assert_eq!(of(&format!("{HEAD}Nonsense = 1\n")), Err(Trouble::Unknown("Nonsense".to_owned())));
         assert!(matches!(of("[a\nb = c\n"), Err(Trouble::Malformed(_))));

@@ -12,7 +12,7 @@ pub const READ_AT_MOST: usize = 4096;
 /// A password taken out of a file; wiped when dropped.
 pub type Secret = Zeroizing<Vec<u8>>;
 
-/// What is found in a file.
+/// The content of a password file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reading {
     /// A password; empty when the file holds only line ends.
@@ -74,7 +74,7 @@ pub enum Repair {
 }
 
 impl Repair {
-    /// What is wrong with the file, in words that do not show the password.
+    /// The problem of the file, in words that do not reveal the password.
     pub fn describe(self) -> &'static str {
         match self {
             Self::ByteOrderMark => "a UTF-8 byte order mark precedes the password",
@@ -180,9 +180,8 @@ fn decode_utf16(content: &[u8]) -> Option<Zeroizing<String>> {
         [0xfe, 0xff, rest @ ..] => (false, rest),
         _ => return None,
     };
-    let units = rest.chunks_exact(2).map(|pair| match little {
-        true => u16::from_le_bytes([pair[0], pair[1]]),
-        false => u16::from_be_bytes([pair[0], pair[1]]),
+    let units = rest.chunks_exact(2).map(|pair| {
+        if little { u16::from_le_bytes([pair[0], pair[1]]) } else { u16::from_be_bytes([pair[0], pair[1]]) }
     });
     char::decode_utf16(units).collect::<Result<String, _>>().ok().map(Zeroizing::new)
 }

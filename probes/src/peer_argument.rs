@@ -40,9 +40,9 @@ const SCHEMES: &[(&str, u16, Option<StartTls>)] = &[
 /// A TLS server.
 #[derive(Debug, Clone)]
 pub struct PeerArgument {
-    /// Where it is.
+    /// The address of the peer.
     pub endpoint: Endpoint,
-    /// How TLS begins there, where the scheme of a URL says it.
+    /// The STARTTLS protocol, if the scheme of a URL implies one.
     pub starttls: Option<StartTls>,
 }
 
@@ -60,7 +60,7 @@ impl FromStr for PeerArgument {
             return Err(format!("unknown scheme {scheme}://; known schemes: {}", names.join(", ")));
         };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        // Who logs in, and with what, is of no use here.
+        // User and password of a URL are ignored.
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         Ok(Self { endpoint: Endpoint::parse(host, *port)?, starttls: *starttls })
     }

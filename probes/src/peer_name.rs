@@ -1,5 +1,4 @@
-//! How the name that was asked for stands to those of the peer's certificate, where this host's resolver can tell more.
-
+//! The relation of the requested name to the names in the peer's certificate, with the help of this host's resolver.
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ const LOOKED_UP: usize = 3;
 /// Looking them up may take this long altogether.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// As the certificate alone tells it; nothing where none came.
+/// The relation according to the certificate alone; `None` without a certificate.
 pub(crate) fn by_certificate(host: &str, chain: &[Vec<u8>]) -> Option<Relation> {
     Some(relation(host, &x509::plain_names(chain.first()?), &hosts::search_domains()))
 }

@@ -7,7 +7,7 @@ use crate::profile::Profile;
 use crate::target::Target;
 use crate::walk::Probe;
 
-/// What cannot be walked.
+/// An invalid selection of layers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// A layer without a probe.
@@ -53,9 +53,10 @@ impl Plan {
         {
             return Err(PlanError::NoProbe(*unknown));
         }
-        match plan.walks(Layer::Tcp) && !plan.walks(Layer::OuterHandshake) {
-            true => Err(PlanError::BareConnect),
-            false => Ok(plan),
+        if plan.walks(Layer::Tcp) && !plan.walks(Layer::OuterHandshake) {
+            Err(PlanError::BareConnect)
+        } else {
+            Ok(plan)
         }
     }
 
@@ -89,7 +90,7 @@ impl Plan {
         layer <= self.until && !self.excluded.contains(&layer)
     }
 
-    /// How many TCP connections the walk opens at most.
+    /// The maximum number of TCP connections of the check.
     pub fn connections(&self) -> u32 {
         u32::from(self.walks(Layer::Tcp))
     }

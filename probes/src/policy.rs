@@ -1,5 +1,4 @@
-//! What the crypto policy of a TLS library wants beyond what the library as it comes wants.
-
+//! The restrictions of a crypto policy beyond the TLS library's defaults.
 use nssight_diagnosis::derive::offer::offer;
 use nssight_diagnosis::fact::{Facts, fact};
 use nssight_nss::library;
@@ -8,12 +7,12 @@ use nssight_wire::{ClientHello, Summary, TlsVersion};
 use crate::target::Engine;
 
 /// NSS as it comes accepts RSA keys from this size on (measured on 3.87.1 and 3.123).
-const RSA_MIN_AS_IT_COMES: i32 = 1023;
+const DEFAULT_RSA_MIN: i32 = 1023;
 /// Hashes that NSS as it comes refuses in certificates.
-const REFUSED_AS_IT_COMES: [&str; 1] = ["MD5"];
+const REJECTED_BY_DEFAULT: [&str; 1] = ["MD5"];
 
 /// The security level of OpenSSL as most systems build it (`OPENSSL_TLS_SECURITY_LEVEL`).
-const LEVEL_AS_IT_COMES: u32 = 2;
+const DEFAULT_SECURITY_LEVEL: u32 = 2;
 /// From this level on SHA-256 is too weak for a signature (SSL_CTX_set_security_level(3)): 192 bits are wanted.
 const LEVEL_WITHOUT_128_BITS: u32 = 4;
 /// What servers of today cannot do without, by its number on the wire (RFC 8446, 4.2.3, 4.2.7 and B.4; RFC 9325, 4.2).
@@ -24,7 +23,7 @@ const SUITES_OF_13: [(u16, &str); 1] = [(0x1301, "TLS_AES_128_GCM_SHA256")];
 const SUITES_BEFORE: [(u16, &str); 2] =
     [(0xc02b, "ECDHE-ECDSA with AES-128-GCM"), (0xc02f, "ECDHE-RSA with AES-128-GCM")];
 
-/// That of the library of a session; nothing where no session could be.
+/// The policy of a session's library; `None` without a session.
 pub(crate) fn of_session(engine: Engine, wire: &Summary) -> Option<Policy> {
     Some(match engine {
         Engine::Nss => Policy::of_this_process(),
@@ -32,24 +31,24 @@ pub(crate) fn of_session(engine: Engine, wire: &Summary) -> Option<Policy> {
     })
 }
 
-/// What the policy of the library that makes a session wants beyond what NSS as it comes wants.
+/// The restrictions of the session's library beyond NSS's defaults.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
     /// Least size of an RSA key, where it is stricter.
     pub rsa_min: Option<i32>,
     /// Hashes in certificates that it refuses as well.
     pub hashes: Vec<&'static str>,
-    /// What it keeps out of a ClientHello.
+    /// The algorithms that the policy excludes from a ClientHello.
     pub removed: Vec<&'static str>,
 }
 
 impl Policy {
-    /// That of the NSS in this process.
+    /// The policy of the NSS in this process.
     pub fn of_this_process() -> Self {
         let refused = library::hashes_refused_in_certificates();
         Self {
-            rsa_min: library::policy_limits().rsa_min.filter(|least| *least > RSA_MIN_AS_IT_COMES),
-            hashes: refused.into_iter().filter(|hash| !REFUSED_AS_IT_COMES.contains(hash)).collect(),
+            rsa_min: library::policy_limits().rsa_min.filter(|least| *least > DEFAULT_RSA_MIN),
+            hashes: refused.into_iter().filter(|hash| !REJECTED_BY_DEFAULT.contains(hash)).collect(),
             removed: library::refused_in_tls(),
         }
     }
@@ -58,7 +57,7 @@ impl Policy {
     pub(crate) fn of_openssl(level: u32, hello: Option<&ClientHello>) -> Self {
         // Bits of an RSA key that are as hard to find as those of the level (NIST SP 800-57, table 2).
         let rsa_min = match level {
-            0..=LEVEL_AS_IT_COMES => None,
+            0..=DEFAULT_SECURITY_LEVEL => None,
             3 => Some(3072),
             4 => Some(7680),
             _ => Some(15360),
@@ -94,10 +93,7 @@ impl Policy {
         if let Some(bits) = self.rsa_min {
             out.put(fact::POLICY_RSA_MIN_BITS.number(bits));
         }
-        out.put(match self.hashes.is_empty() {
-            true => fact::PolicyHashes::AsItComes,
-            false => fact::PolicyHashes::Stricter,
-        });
+        out.put(if self.hashes.is_empty() { fact::PolicyHashes::AsItComes } else { fact::PolicyHashes::Stricter });
         out.put(offer(&self.removed));
         self.removed.iter().for_each(|name| out.put(fact::OFFER_REMOVED.text(name)));
     }

@@ -14,23 +14,23 @@ use crate::walk::Probe;
 
 include!(concat!(env!("OUT_DIR"), "/profiles.rs"));
 
-/// What there is to know of a profile.
+/// The details of a profile.
 pub struct Details {
-    /// What verdicts call the first hop.
+    /// The name of the first hop in verdicts.
     pub peer: Peer,
-    /// What is told of the kind of deployment, where causes depend on it.
+    /// The fact about the kind of deployment, if causes depend on it.
     pub kind: Option<DeploymentKind>,
-    /// Its hops in the order of the way, and what the far end of each is called.
+    /// The hops in order, with the name of each far end.
     pub hops: &'static [(Hop, &'static str)],
-    /// What verdicts call the first hop, as a subject in a sentence.
+    /// The name of the first hop, as the subject of a sentence.
     pub subject: &'static str,
     /// The probes after the handshake with it, in the order of the walk.
     pub beyond: &'static [Probe],
     /// Those that are walked only where somebody asked for a question to the peer, behind the others.
     pub on_request: &'static [Probe],
-    /// How it is configured, if it has a configuration of its own.
+    /// The functions that recognize and read its configuration, if it has one.
     pub configuration: Option<Configuration>,
-    /// What the number in a server's refusal of a request is a signal of.
+    /// The signal for the error number in a server's reply.
     pub refusal: Option<fn(u32) -> Signal>,
     /// Whether a target may be walked as it was configured.
     pub allowed: Option<Check>,
@@ -44,7 +44,7 @@ pub struct Configuration {
     pub programs: &'static str,
     /// Whether a file holds one.
     pub is_in: fn(&[u8]) -> bool,
-    /// How its files' names end.
+    /// The file name suffixes of its configurations.
     pub suffix: &'static str,
 }
 

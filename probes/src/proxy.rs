@@ -10,15 +10,15 @@ use crate::target::Endpoint;
 
 /// The head of an answer is a few lines.
 const HEAD_AT_MOST: usize = 16 * 1024;
-/// So many characters of an answer are shown.
+/// Maximum number of characters shown of an answer.
 const SHOWN: usize = 120;
 
 /// Why the proxy does not connect us.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    /// What it made of the request.
+    /// The proxy's reaction to the request.
     pub(crate) answered: ProxyAnswered,
-    /// Its own words, where it said something.
+    /// The first line of the proxy's answer, if any.
     pub(crate) said: String,
 }
 

@@ -118,7 +118,7 @@ pub fn schema() -> serde_json::Value {
 pub struct Subject {
     /// The target's name, by which a reader knows it.
     pub name: String,
-    /// What else the reader knows it by.
+    /// Other names of the target.
     pub labels: BTreeMap<String, String>,
     /// The report of the last try; its verdict takes earlier tries into account.
     pub report: Report,
@@ -126,7 +126,7 @@ pub struct Subject {
     pub tries: u32,
     /// From the first try's begin to the last one's end.
     pub duration: Duration,
-    /// Where the target is written, if that is in a file.
+    /// The location of the target in a file, if any.
     pub written_at: Option<Place>,
 }
 

@@ -1,5 +1,4 @@
-//! What a host may be short of.
-
+//! Resources that a host may lack.
 use std::io;
 
 use nssight_diagnosis::fact::fact::HostShortOf;

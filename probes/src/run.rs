@@ -1,5 +1,4 @@
-//! Walks: the layers of a plan in order, each within its deadline, and somebody is told.
-
+//! Runs the layers of a plan in order, each within its deadline, and notifies an observer.
 use std::time::{Duration, Instant};
 
 use nssight_diagnosis::fact::fact;
@@ -16,7 +15,7 @@ use crate::wire::WireEvent;
 /// Saying goodbye may take this long.
 const CLOSING: Duration = Duration::from_millis(500);
 /// A peer that had less time than this cannot be blamed for silence.
-const WORTH_A_TRY: Duration = Duration::from_millis(500);
+const LEAST_TIME_FOR_BLAME: Duration = Duration::from_millis(500);
 
 /// Is told what happens in a walk while it happens.
 pub trait Observer {
@@ -80,7 +79,7 @@ impl Walk<'_> {
         let started = Instant::now();
         self.deadline = started + self.settings.timeout();
         if let Some(end) = self.end {
-            if end.saturating_duration_since(started) < self.settings.timeout().min(WORTH_A_TRY) {
+            if end.saturating_duration_since(started) < self.settings.timeout().min(LEAST_TIME_FOR_BLAME) {
                 let summary = format!("the deadline of the whole check passed before {}", probe.layer);
                 let notes = Notes::default().with(fact::ToolState::DeadlinePassed);
                 return notes.fail(signal::TOOL_TIMEOUT, summary).into_finding(probe.layer, 0);

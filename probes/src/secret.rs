@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretSlice};
 
-/// How the bytes of a password source are to be read.
+/// How to interpret the bytes of a password source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PasswordForm {
@@ -25,7 +25,7 @@ impl Password {
         Self { form, bytes: SecretSlice::from(bytes.into_boxed_slice()) }
     }
 
-    /// The same password once more, for another try.
+    /// A copy of the password, for another try.
     #[must_use]
     pub fn again(&self) -> Self {
         Self::new(self.form, self.expose().to_vec())

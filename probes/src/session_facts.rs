@@ -39,7 +39,7 @@ pub fn gone(carrier: Option<fact::OuterSessionEnd>) -> &'static str {
 
 /// A session that did not come up, or broke, with everything that can be asked about it.
 pub struct FailedSession<'a> {
-    /// Who the peer is, as a subject: "the bridge".
+    /// The peer, as the subject of a sentence: "the bridge".
     pub peer: &'a str,
     /// Who ended it, where it ended without a word; the peer, or what passed its bytes on.
     pub gone: &'a str,
@@ -47,27 +47,27 @@ pub struct FailedSession<'a> {
     pub host: Option<&'a str>,
     /// The library's error.
     pub error: &'a SessionError,
-    /// What its callbacks learned.
+    /// The results of the callbacks.
     pub facts: &'a SessionFacts,
-    /// What was on the wire.
+    /// The parsed conversation on the wire.
     pub log: &'a SessionLog,
     /// Time between the first byte and the error.
     pub took: Duration,
     /// Issuers of our chain, as DER names.
     pub our_cas: &'a [Vec<u8>],
-    /// What our key is, where it is known.
+    /// Our key, if known.
     pub signer: Option<Signer>,
     /// Certificates in the database that have their key there, where none was named to be shown.
     pub not_named: Option<Vec<String>>,
     /// The policy of the library that made the session, where it is known.
     pub policy: Option<Policy>,
-    /// What our own database says of the peer's chain, where it was looked at.
+    /// The relation of the peer's chain to our own database, if it was checked.
     pub store: Opinion,
-    /// What the kernel said of the connection below it at the end.
+    /// The kernel's statistics of the connection at its end.
     pub figures: Option<TcpInfo>,
 }
 
-/// What a failed session showed.
+/// The signal and the summary of a failed session.
 pub struct Seen {
     /// The signal.
     pub signal: Signal,
@@ -129,7 +129,7 @@ impl FailedSession<'_> {
         Seen { signal, summary, facts: out }
     }
 
-    /// Whose copy it is that has expired, where one has.
+    /// The origin of the expired certificate, if any.
     fn expired(&self) -> Option<fact::PeerChainExpired> {
         let now = OffsetDateTime::now_utc().unix_timestamp();
         let is_past = |der: &&Vec<u8>| x509::validity(der).is_some_and(|validity| validity.until < now);
@@ -160,7 +160,7 @@ impl FailedSession<'_> {
     fn position(&self, wire: &Summary) -> fact::SessionPosition {
         if self.facts.asked_for_certificate.is_some() {
             fact::SessionPosition::AfterOurCertificate
-        } else if wire.bytes_sent == 0 || self.gave_up_alone(wire) {
+        } else if wire.bytes_sent == 0 || self.only_sent_alert(wire) {
             fact::SessionPosition::BeforeHello
         } else if wire.server_hello.is_some() || wire.encrypted_records_received > 0 {
             fact::SessionPosition::AfterServerHello
@@ -172,7 +172,7 @@ impl FailedSession<'_> {
     }
 
     /// Whether an alert is all that went over the wire: OpenSSL 3.5 says so where it finds nothing to offer.
-    fn gave_up_alone(&self, wire: &Summary) -> bool {
+    fn only_sent_alert(&self, wire: &Summary) -> bool {
         let has_said = wire.alerts.iter().any(|seen| seen.direction == Direction::Sent);
         wire.client_hello.is_none() && wire.bytes_received == 0 && has_said
     }

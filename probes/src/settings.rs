@@ -19,8 +19,8 @@ use crate::target::{self, Credentials, Database, Endpoint, Files, PasswordSource
 pub(crate) use self::file::read_file;
 pub use self::overrides::{FileOverrides, Overrides};
 
-/// The origin of a setting that nobody made.
-pub(crate) const UNASKED: &str = "default";
+/// The origin of a default setting.
+pub(crate) const DEFAULT_ORIGIN: &str = "default";
 /// The port of a bridge that none was named for.
 pub const BRIDGE_PORT: u16 = 44334;
 
@@ -28,9 +28,9 @@ pub const BRIDGE_PORT: u16 = 44334;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{summary}")]
 pub struct ConfigTrouble {
-    /// What was seen.
+    /// The observed facts.
     pub state: ConfigState,
-    /// Whose configuration it is, where that is known.
+    /// The profile of the configuration, if known.
     pub role: Option<Role>,
     /// One line, with file, line and key where there are any.
     pub summary: String,
@@ -49,12 +49,12 @@ impl ConfigTrouble {
         Self { by_flags: true, ..Self::invalid(summary) }
     }
 
-    /// It is of the command line alone.
+    /// The error concerns only the command line.
     pub fn or_usage(self, is_usage: bool) -> Self {
         Self { by_flags: is_usage, ..self }
     }
 
-    /// It cannot be used.
+    /// The configuration is unusable.
     pub fn invalid(summary: impl Into<String>) -> Self {
         Self::of(ConfigState::Invalid, summary)
     }
@@ -75,7 +75,7 @@ pub struct Warning {
 pub struct Settings {
     /// The target, or why there is none.
     pub target: Result<Target, ConfigTrouble>,
-    /// What deserves attention although it works.
+    /// A warning about a working configuration.
     pub warnings: Vec<Warning>,
     /// Time that one layer may take.
     timeout: Duration,
@@ -83,7 +83,7 @@ pub struct Settings {
     pub no_network: Option<String>,
 }
 
-/// What is asked of [`Settings::load`].
+/// The arguments of [`Settings::load`].
 pub struct Request<'a> {
     /// `-c`
     pub config: Option<&'a Path>,
@@ -131,13 +131,13 @@ impl Settings {
     }
 }
 
-/// What a configuration says.
+/// The content of a configuration.
 pub struct Configured {
     /// The files, in the order they were read in.
     pub paths: Vec<PathBuf>,
     /// Which part this host plays.
     pub role: Role,
-    /// Who we are, and whom we trust.
+    /// Our identity and the trusted CAs.
     pub credentials: Credentials,
     /// The peer.
     pub peer: Option<Setting<Endpoint>>,
@@ -246,7 +246,7 @@ fn build(
     Ok((target, bytes))
 }
 
-/// What the configuration says, unless the command line contradicts it.
+/// The configuration's values, overridden by the command line.
 fn role(flags: &Overrides, config: Option<&Configured>) -> Result<Role, ConfigTrouble> {
     match (flags.serves, config.map(|config| config.role)) {
         (true, Some(Role::Client)) => Err(ConfigTrouble::usage(
@@ -319,23 +319,22 @@ fn flagged<T: Clone>(flag: &Option<T>, name: &str) -> Option<Setting<T>> {
     flag.clone().map(|value| Setting::new(value, format!("--{name}")))
 }
 
-/// What NSS enables by itself, unless a configuration or a flag says otherwise.
+/// NSS's default, unless a configuration or a flag overrides it.
 fn tls_range(
     flags: &Overrides,
     config: Option<&Setting<(TlsVersion, TlsVersion)>>,
 ) -> Result<Setting<(TlsVersion, TlsVersion)>, ConfigTrouble> {
-    let usual = || Setting::new((TlsVersion::Tls12, TlsVersion::Tls13), UNASKED.to_owned());
+    let usual = || Setting::new((TlsVersion::Tls12, TlsVersion::Tls13), DEFAULT_ORIGIN.to_owned());
     let Setting { value: (mut low, mut high), mut origin } = config.cloned().unwrap_or_else(usual);
     if flags.tls_min.is_some() || flags.tls_max.is_some() {
         low = flags.tls_min.unwrap_or(low.min(flags.tls_max.unwrap_or(low)));
         high = flags.tls_max.unwrap_or(high.max(low));
         "--tls-min, --tls-max".clone_into(&mut origin);
     }
-    match low <= high {
-        true => Ok(Setting::new((low, high), origin)),
-        false => {
-            let trouble = ConfigTrouble::invalid(format!("the lowest TLS version {low} is above the highest {high}"));
-            Err(trouble.or_usage(flags.tls_min.is_some() && flags.tls_max.is_some()))
-        }
+    if low <= high {
+        Ok(Setting::new((low, high), origin))
+    } else {
+        let trouble = ConfigTrouble::invalid(format!("the lowest TLS version {low} is above the highest {high}"));
+        Err(trouble.or_usage(flags.tls_min.is_some() && flags.tls_max.is_some()))
     }
 }

@@ -18,7 +18,7 @@ struct Socket {
     local: SocketAddr,
     remote: SocketAddr,
     state: u8,
-    /// Of a socket that listens: connections that wait to be taken.
+    /// For a listening socket: the number of waiting connections.
     waiting: u32,
 }
 

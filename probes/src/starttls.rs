@@ -1,5 +1,4 @@
-//! What a client says in the clear before TLS begins on a connection that was plain: STARTTLS and its like.
-
+//! The unencrypted dialogue that starts TLS on an existing connection: STARTTLS and similar.
 mod dialogue;
 
 use std::fmt;
@@ -100,7 +99,9 @@ impl FromStr for StartTls {
     fn from_str(text: &str) -> Result<Self, String> {
         let known = || Self::ALL.map(Self::as_str).join(", ");
         let found = Self::ALL.into_iter().find(|protocol| protocol.as_str() == text);
-        found.ok_or_else(|| format!("\"{text}\" is not a protocol that starts TLS on request; known protocols: {}", known()))
+        found.ok_or_else(|| {
+            format!("\"{text}\" is not a protocol that starts TLS on request; known protocols: {}", known())
+        })
     }
 }
 

@@ -51,9 +51,10 @@ pub(crate) fn note(notes: &mut Notes) {
         notes.put(fact::SYSTEM_AUTHORITIES.text(format!("{}: {what}", path.display())));
     }
     notes.put(if has_any { fact::SystemAuthoritiesState::There } else { fact::SystemAuthoritiesState::None });
-    notes.put(match is_named {
-        true => fact::SystemAuthoritiesSource::Environment,
-        false => fact::SystemAuthoritiesSource::BuiltIn,
+    notes.put(if is_named {
+        fact::SystemAuthoritiesSource::Environment
+    } else {
+        fact::SystemAuthoritiesSource::BuiltIn
     });
 }
 

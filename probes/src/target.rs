@@ -1,5 +1,4 @@
-//! What is walked: where things are, and where each value came from. No secret in here.
-
+//! The target of a check, with the origin of each value. It contains no secret.
 mod summary;
 
 use std::ffi::{OsStr, OsString};
@@ -62,13 +61,13 @@ pub struct Database {
     pub argument: OsString,
 }
 
-/// Who we are to a peer, and whom we trust.
+/// Our identity for the peer, and the trusted CAs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Credentials {
     /// An NSS database.
     Database {
-        /// Where it is.
+        /// The location.
         database: Setting<Database>,
         /// Nickname of our certificate; without one the walk goes on without a client certificate.
         nickname: Option<Setting<String>>,
@@ -144,9 +143,10 @@ impl Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
         }
     }
 }
@@ -161,10 +161,7 @@ pub fn check_host(host: &str) -> Result<(), String> {
         return Err("the host name is empty".to_owned());
     }
     if host.len() > HOST_AT_MOST {
-        return Err(format!(
-            "the host name \"{shown}…\" has {} characters; the maximum is {HOST_AT_MOST}",
-            host.len()
-        ));
+        return Err(format!("the host name \"{shown}…\" has {} characters; the maximum is {HOST_AT_MOST}", host.len()));
     }
     match host.chars().find(|c| c.is_whitespace() || c.is_control() || "/@\"'".contains(*c)) {
         Some(bad) => Err(format!("the host name \"{shown}\" contains the character {bad:?}")),
@@ -231,11 +228,11 @@ impl fmt::Display for TlsVersion {
     }
 }
 
-/// Where the password comes from; never the password itself.
+/// The source of the password; never the password itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PasswordSource {
-    /// Nobody gave one.
+    /// No source was given.
     None,
     /// `nss-password` of a configuration file; with file and line.
     Config(String),
@@ -270,24 +267,24 @@ impl fmt::Display for PasswordSource {
 pub struct Target {
     /// The role of this host.
     pub role: Role,
-    /// It is looked at as a server: by what clients would meet, and without any connection.
+    /// Check the target as a server, without any connection.
     #[serde(default)]
     pub serves: bool,
     /// Configuration files that were read, in order.
     pub config_files: Vec<PathBuf>,
-    /// Who we are, and whom we trust.
+    /// Our identity and the trusted CAs.
     pub credentials: Credentials,
     /// The name that is sent to the peer and that its certificate must have, where that is not its host.
     pub server_name: Option<Setting<String>>,
     /// The only family of addresses that is wanted, if one is.
     pub family: Option<Family>,
-    /// How the peer is asked in the clear to begin TLS, if it is.
+    /// The STARTTLS protocol, if any.
     pub starttls: Option<StartTls>,
     /// The HTTP proxy that is asked to connect to the peer, if one is.
     pub proxy: Option<Setting<Endpoint>>,
     /// The application protocols to offer, the one that is liked best first; none: the extension is left out.
     pub alpn: Vec<String>,
-    /// Whose session it is, where that is not the usual one for these credentials.
+    /// The TLS library of the session, if it is not the default for these credentials.
     pub engine: Option<Engine>,
     /// The report has the certificates of the peer.
     pub shows_certificates: bool,
@@ -299,7 +296,7 @@ pub struct Target {
     pub user: Option<Setting<String>>,
     /// Lowest and highest TLS version.
     pub tls: Setting<(TlsVersion, TlsVersion)>,
-    /// Where the password comes from.
+    /// The source of the password.
     pub password: PasswordSource,
     /// Time that one layer may take.
     pub timeout: Duration,
@@ -307,13 +304,13 @@ pub struct Target {
     pub no_network: Option<String>,
     /// Modules are loaded also where another user can say which.
     pub load_modules: bool,
-    /// How long a peer's word on our certificate is waited for, if that was said.
+    /// The configured time to wait for the peer's reaction to our certificate.
     pub patience: Option<Duration>,
-    /// What a plain peer is asked after the handshake, if that was said.
+    /// The configured probe of a plain peer after the handshake.
     pub question: Option<Question>,
-    /// From when on a certificate that expires is told of.
+    /// Thresholds for expiring certificates.
     pub thresholds: Thresholds,
-    /// Whose configuration was read, if one was.
+    /// The profile of the configuration, if one was read.
     #[serde(default)]
     pub configured: Option<Profile>,
 }
@@ -447,7 +444,7 @@ impl Target {
         self.engine.unwrap_or(usual)
     }
 
-    /// What TCP connects to: the proxy where there is one, and the peer otherwise.
+    /// The address for TCP: the proxy if configured, otherwise the peer.
     pub fn connects_to(&self) -> Option<&Endpoint> {
         self.proxy.as_ref().or(self.bridge.as_ref()).map(|endpoint| &endpoint.value)
     }

@@ -5,10 +5,7 @@ use nssight_nss::{Certificate, Nss, Slot};
 /// The word of a nickname by which NSS looks for a token: what stands before the first colon (find_certs_from_nickname in
 /// lib/pk11wrap/pk11cert.c), or the whole of a PKCS #11 URI.
 pub(crate) fn word(nickname: &str) -> Option<&str> {
-    match nickname.starts_with("pkcs11:") {
-        true => Some(nickname),
-        false => nickname.split_once(':').map(|(token, _)| token),
-    }
+    if nickname.starts_with("pkcs11:") { Some(nickname) } else { nickname.split_once(':').map(|(token, _)| token) }
 }
 
 /// The other token that a nickname leads to, if it leads to one that is there.

@@ -24,17 +24,17 @@ use crate::x509;
 const CHAIN_AT_MOST: usize = 20;
 /// A chain that branches more than this was made to cost time.
 const LINKS_AT_MOST: usize = 60;
-/// How many certificates are named for what may be any of them.
+/// Maximum number of certificates named as possible matches.
 const NAMED_AT_MOST: usize = 10;
 /// NSS reads records of class CKO_TRUST from this version on.
 const READS_NEWER_TRUST: (u32, u32) = (3, 114);
 
-/// What our own database says of a peer's chain.
+/// The relation of a peer's chain to our own database.
 #[derive(Default)]
 pub struct Opinion {
     /// The facts.
     pub(crate) facts: Facts,
-    /// What is in the way, in words.
+    /// The obstacle, in words.
     pub(crate) says: Option<String>,
     /// Whether it leads to a CA of our own chain; not known where that CA itself is missing.
     pub(crate) issuer_is_ours: Option<bool>,
@@ -128,7 +128,7 @@ impl Entry {
         if x509::is_by_another_kind_of_key(&other.der, &self.der) { Namesake::OtherKey } else { Namesake::Unknown }
     }
 
-    /// What the authority key identifier says of the issuer's own issuer.
+    /// The issuer's own issuer, according to the authority key identifier.
     fn above(&self) -> Above {
         let names = self.x509.authority_issuer().into_iter().flatten();
         let name = names.filter_map(|name| name.directory_name()?.to_der().ok()).next();
@@ -345,7 +345,7 @@ impl Files<'_> {
         self.database.get_or_init(|| nss_db::open_natively(self.walk)).as_ref()
     }
 
-    /// What holds the certificates that are trusted, as a subject.
+    /// The store of trusted certificates, as the subject of a sentence.
     fn store(&self) -> &'static str {
         if self.walk.files.is_some() { "the file of trusted CAs" } else { "the database" }
     }
@@ -450,8 +450,7 @@ fn same_serial(walk: &Walk<'_>, sent: &[Vec<u8>]) -> Opinion {
 
 fn unseen(mut opinion: Opinion) -> Opinion {
     opinion.facts.put(Twin::Unseen);
-    let says =
-        "another certificate in the database has the same issuer and serial number as one that the peer sent";
+    let says = "another certificate in the database has the same issuer and serial number as one that the peer sent";
     opinion.says = Some(says.to_owned());
     opinion
 }

@@ -1,5 +1,4 @@
-//! What the probes of one walk hand on to each other.
-
+//! The state that the probes of one check share.
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -30,13 +29,13 @@ pub struct OuterSession {
     pub client: Box<dyn TlsSession>,
     /// Its deadline.
     pub control: Rc<Control>,
-    /// What went over it.
+    /// The recorded bytes.
     pub log: Rc<RefCell<SessionLog>>,
     /// The moment that times on the wire count from.
     pub began: Instant,
-    /// What the handshake took.
+    /// The duration of the handshake.
     pub took: Duration,
-    /// What TCP took to come up.
+    /// The duration of the TCP connect.
     pub round_trip: Duration,
 }
 
@@ -46,7 +45,7 @@ pub trait Passage {
     fn set_deadline(&self, deadline: Instant);
     /// The error by which the session with the bridge broke, if it did.
     fn broken(&self) -> Option<SessionError>;
-    /// How the outer session ended, if it has.
+    /// How the outer session ended, if it did.
     fn how_it_ended(&self) -> Option<OuterSessionEnd>;
     /// Asks the server something harmless in the inner session: the layer `request`.
     fn ask(&mut self, walk: &mut Walk<'_>, inner: InnerSession) -> Outcome;
@@ -65,7 +64,7 @@ pub enum Waits {
 
 impl Waits {
     /// Whether a receive waits; what waits once does not do so again.
-    pub(crate) fn takes_a_turn(turn: &Cell<Self>) -> bool {
+    pub(crate) fn waits_this_time(turn: &Cell<Self>) -> bool {
         if turn.get() == Self::Once {
             return turn.replace(Self::Never) == Self::Once;
         }
@@ -125,7 +124,7 @@ pub struct Probe {
 
 /// What the probes have obtained so far. Everything in it stays in this process.
 pub struct Walk<'a> {
-    /// What was asked for.
+    /// The target.
     pub settings: &'a Settings,
     /// The findings so far.
     pub findings: Vec<Finding>,
@@ -135,21 +134,21 @@ pub struct Walk<'a> {
     pub end: Option<Instant>,
     /// The password, until it has been used.
     pub password: Option<Password>,
-    /// What unlocked the key database, where another library than NSS needs the key.
+    /// The password of the key database, if a library other than NSS needs the key.
     pub unlocked_by: Option<Zeroizing<Vec<u8>>>,
-    /// The database of the check before, until `nss-db`.
+    /// The database that the previous check left open, until `nss-db`.
     pub kept: Option<Kept>,
-    /// Our certificate and key in that check, held until the end of this one.
+    /// Our certificate and key of the previous check, held until the end of this one.
     pub own_before: Option<Own>,
-    /// What the files of the database were when NSS opened them.
+    /// The state of the database's files when NSS opened them.
     pub(crate) files_at_opening: Option<Files>,
-    /// How NSS asked for the password when it logged in.
+    /// How often NSS asked for the password at login.
     pub(crate) asked: Option<Asked>,
-    /// What NSS has open, from `nss-db` on.
+    /// The database that NSS opened, from `nss-db` on.
     pub opened: Option<Opened>,
-    /// What the files gave, from `credentials` on.
+    /// The content of the files, from `credentials` on.
     pub files: Option<Found>,
-    /// Who we are, from `certificate` on.
+    /// Our certificate, from `certificate` on.
     pub own: Option<Own>,
     /// Certificates met so far, for the report.
     pub met: Vec<SeenCertificate>,
@@ -161,7 +160,7 @@ pub struct Walk<'a> {
     pub connection: Option<(TcpStream, Duration)>,
     /// The inner session, between `bridge` and `request`; it ends before the passage that it goes through.
     pub inner: Option<InnerSession>,
-    /// What it goes through, from `bridge` on.
+    /// The tunnel through the bridge, from `bridge` on.
     pub passage: Option<Box<dyn Passage>>,
     /// The outer session, between `outer-handshake` and `bridge`.
     pub outer: Option<OuterSession>,
@@ -169,11 +168,11 @@ pub struct Walk<'a> {
     pub admin_password: Option<Password>,
     /// The walk meets the peer.
     pub connects: bool,
-    /// The walk goes on after the outer handshake, over the same session.
+    /// The check continues after the outer handshake, over the same session.
     pub goes_on: bool,
     /// TCP connections opened.
     pub connections: u32,
-    /// What went over the wire, a log a TLS session.
+    /// The events on the wire, one log per TLS session.
     pub sessions: Vec<Rc<RefCell<SessionLog>>>,
     /// A private copy of the database that must live as long as NSS has it open.
     pub private_copy: Option<PrivateCopy>,
@@ -182,7 +181,7 @@ pub struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// A walk that has not begun.
+    /// A new check.
     pub fn new(settings: &'a Settings, password: Option<Password>) -> Self {
         Self {
             settings,
@@ -249,7 +248,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Notes our own certificate and its issuers.
-    pub(crate) fn meet_own(&mut self) {
+    pub(crate) fn record_own_certificates(&mut self) {
         let role = match self.target().role {
             Role::Client => CertificateRole::Client,
             Role::Server => CertificateRole::Server,
@@ -270,7 +269,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Notes the chain that a peer sent.
-    pub(crate) fn meet_peer(&mut self, role: CertificateRole, chain: &[Vec<u8>]) {
+    pub(crate) fn record_peer_chain(&mut self, role: CertificateRole, chain: &[Vec<u8>]) {
         let seen = SeenCertificate::of_chain(role, chain.iter().map(|der| (None, der.as_slice())));
         self.note_new(seen);
         if self.target().shows_certificates {
@@ -303,7 +302,7 @@ impl<'a> Walk<'a> {
         Some(nssight_openssl::Identity { certificate: certificate.clone(), chain, key: key.clone() })
     }
 
-    /// What our key is, by our certificate.
+    /// The type of our key, according to our certificate.
     pub(crate) fn signer(&self) -> Option<Signer> {
         match (&self.own, &self.files) {
             (Some(own), _) => x509::signer(&own.certificate.der()),
@@ -311,7 +310,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Where no certificate was named: those of the database that have their private key there.
+    /// If no certificate is configured: certificates in the database with a private key.
     pub(crate) fn not_named(&self) -> Option<Vec<String>> {
         if self.target().has_certificate() || self.files.is_some() {
             return None;

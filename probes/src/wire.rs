@@ -1,5 +1,4 @@
-//! What went over the wire, as the report shows it.
-
+//! The events on the wire, for the report.
 use std::time::{Duration, Instant};
 
 pub use nssight_diagnosis::derive::silence::Arrivals;
@@ -164,7 +163,7 @@ impl SessionLog {
         self.conversation.foreign_of_client()
     }
 
-    /// How long ago it began.
+    /// The time since the start.
     pub(crate) fn age(&self) -> Duration {
         self.epoch.elapsed()
     }
@@ -179,7 +178,7 @@ impl SessionLog {
         self.conversation.summary()
     }
 
-    /// What the server sent for its chain, where TLS shows it: before version 1.3.
+    /// The server's chain, visible before TLS 1.3.
     pub(crate) fn server_certificates(&self) -> Vec<Vec<u8>> {
         let sent = self.summary().server_certificates;
         sent.iter().flat_map(|sent| &sent.certificates).map(|certificate| certificate.der.clone()).collect()
@@ -198,7 +197,7 @@ impl SessionLog {
         received.any(|event| matches!(event.what, What::Encrypted { length: has, .. } if has > length))
     }
 
-    /// How much has happened.
+    /// The number of events so far.
     pub(crate) fn place(&self) -> usize {
         self.conversation.events().len()
     }

@@ -1,5 +1,4 @@
-//! What a report says of a certificate.
-
+//! Certificate fields for reports.
 use nssight_diagnosis::derive::dates::Validity;
 use nssight_diagnosis::derive::signatures::Signer;
 use nssight_nss::kinds::{self, NewerKind};
@@ -51,7 +50,7 @@ pub fn validity(der: &[u8]) -> Option<Validity> {
     Some(Validity { from: validity.not_before.timestamp(), until: validity.not_after.timestamp() })
 }
 
-/// What the key of a certificate is, as far as its signatures go (RFC 3279, 4055, 5480 and 8410).
+/// The signature type of a certificate's key (RFC 3279, 4055, 5480 and 8410).
 pub fn signer(der: &[u8]) -> Option<Signer> {
     Some(match parse(der)?.public_key().algorithm.algorithm.to_id_string().as_str() {
         "1.2.840.113549.1.1.1" => Signer::Rsa,
@@ -78,7 +77,7 @@ pub enum ClientUsage {
     Unfit(String),
 }
 
-/// What a certificate says of its use by a TLS client (RFC 5280, 4.2.1.3 and 4.2.1.12).
+/// Whether a certificate allows use by a TLS client (RFC 5280, 4.2.1.3 and 4.2.1.12).
 pub fn client_usage(der: &[u8]) -> ClientUsage {
     let Some(certificate) = parse(der) else { return ClientUsage::Unfit("it cannot be read".to_owned()) };
     if let Some(usage) = certificate.key_usage().ok().flatten()
@@ -94,7 +93,7 @@ pub fn client_usage(der: &[u8]) -> ClientUsage {
     }
 }
 
-/// What a certificate says against its use by a TLS server (RFC 5280, 4.2.1.3 and 4.2.1.12).
+/// The reason why a certificate does not allow use by a TLS server, if any (RFC 5280, 4.2.1.3 and 4.2.1.12).
 pub fn server_trouble(der: &[u8]) -> Option<String> {
     let Some(certificate) = parse(der) else { return Some("it cannot be read".to_owned()) };
     let usage = certificate.key_usage().ok().flatten();

@@ -26,7 +26,7 @@ use super::tunnel::{Arrival, Tunnel};
 pub(super) struct Requested {
     /// The streams.
     pub(super) tunnel: Rc<RefCell<Tunnel>>,
-    /// What was sent.
+    /// The request as sent.
     pub(super) request: Request,
 }
 
@@ -71,7 +71,7 @@ impl Passage for Requested {
         drop(password);
         let answer = receive(&self.tunnel, keys);
         let mut notes = notes;
-        if let Some(named) = names_us(walk) {
+        if let Some(named) = is_named_by_certificate(walk) {
             notes.put(named);
         }
         if let Some(end) = self.how_it_ended() {
@@ -82,7 +82,7 @@ impl Passage for Requested {
 }
 
 /// Whether the user of the request is the one that our certificate names.
-fn names_us(walk: &Walk<'_>) -> Option<fact::RequestUser> {
+fn is_named_by_certificate(walk: &Walk<'_>) -> Option<fact::RequestUser> {
     let (user, own) = (walk.target().user.as_ref()?, walk.own.as_ref()?);
     let named = x509::common_name(&own.certificate.der())? == user.value;
     Some(if named { fact::RequestUser::TheCertificates } else { fact::RequestUser::Another })
@@ -112,7 +112,7 @@ fn send_secrets(inner: &mut InnerSession, request: &Request, password: &[u8]) ->
     Ok(keys)
 }
 
-/// What came in reply.
+/// The reply.
 enum Answer {
     Complete { code: reply::ErrorCode, header: Header, payload: Vec<u8> },
     Bad(ReplyError),

@@ -19,7 +19,7 @@ use crate::wire::SessionLog;
 /// What is held of one stream before its reader takes it; a bridge forwards at most 4 KiB at a time.
 const HELD_AT_MOST: usize = 1024 * 1024;
 
-/// What arrived next.
+/// The next arrival.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Arrival {
     /// Bytes, or an end, of one of the streams.
@@ -31,7 +31,7 @@ pub(super) enum Arrival {
     },
     /// The outer session failed.
     Failed(SessionError),
-    /// What came are no chunks.
+    /// The data is not in chunks.
     Garbled(String),
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Tunnel {
     splitter: Splitter,
     combiner: Combiner,
     incoming: [Incoming; 2],
-    /// How the outer session ended, once it has.
+    /// How the outer session ended.
     pub(super) ended: Option<Arrival>,
     /// Bytes of the inner stream that have come.
     pub(super) inner_received: u64,
@@ -137,7 +137,7 @@ impl Tunnel {
         }
     }
 
-    /// How the bridge ended the outer session, if it has.
+    /// How the bridge ended the outer session, if it did.
     pub(super) fn how_it_ended(&self) -> Option<fact::OuterSessionEnd> {
         match self.ended.as_ref()? {
             Arrival::Ended { in_order: true } => Some(fact::OuterSessionEnd::CloseNotify),
@@ -217,7 +217,7 @@ impl Transport for InnerTransport {
                 self.tap.borrow_mut().ended(End::Closed);
                 return Ok(0);
             }
-            if !Waits::takes_a_turn(&self.waits) {
+            if !Waits::waits_this_time(&self.waits) {
                 return Err(ErrorKind::WouldBlock.into());
             }
             let arrival = self.tunnel.borrow_mut().wait();

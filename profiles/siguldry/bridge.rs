@@ -26,10 +26,10 @@ pub(super) const PROBE: Probe = Probe { layer: Layer::Bridge, needs: &[Layer::Co
 /// What the bridge sent before it went is here, or never comes.
 const LAST_WORD: Duration = Duration::from_millis(200);
 
-/// What came for our header.
+/// The answer to our header.
 enum Answer {
     Whole(Box<[u8; ACKNOWLEDGEMENT]>),
-    /// So many bytes, and then this.
+    /// The number of bytes, and the error after them.
     Short(usize, Ended),
 }
 

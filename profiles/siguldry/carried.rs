@@ -108,7 +108,7 @@ impl InnerTransport {
 
 impl Transport for InnerTransport {
     fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !Waits::takes_a_turn(&self.waits) {
+        if !Waits::waits_this_time(&self.waits) {
             return Err(ErrorKind::WouldBlock.into());
         }
         let read = self.outer.borrow_mut().read(buffer);

@@ -70,7 +70,7 @@ impl Passage for Asked {
     }
 }
 
-/// What came of an answer.
+/// The result of reading an answer.
 enum Answer {
     Whole(Vec<u8>),
     TooLong(u64),

@@ -173,9 +173,10 @@ fn ended(walk: &Walk<'_>, error: Option<SessionError>, in_order: bool, mut notes
         return notes.pass("the peer ended the session instead of answering HEAD /: it may not be an HTTP server");
     }
     let is_reset = error.as_ref().is_some_and(|error| error.kind == Kind::Reset);
-    let (shown, end, how) = match is_reset {
-        true => (signal::RESET, fact::SessionEnd::Reset, "reset"),
-        false => (signal::ENDED, fact::SessionEnd::Fin, "closed"),
+    let (shown, end, how) = if is_reset {
+        (signal::RESET, fact::SessionEnd::Reset, "reset")
+    } else {
+        (signal::ENDED, fact::SessionEnd::Fin, "closed")
     };
     notes.put(here(fact::SessionPosition::AfterHandshake));
     notes.put(here(end));

@@ -1,5 +1,4 @@
-//! What several formats say in the same words.
-
+//! Text that several formats share.
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{Alternative, Cause, CertificateRole, Fact, Finding, Layer, Status, verdict};
 use nssight_probes::expiry::{self, Urgency};
@@ -14,18 +13,18 @@ use time::macros::format_description;
 
 use crate::terminal::printable;
 
-/// So many other causes are shown to people; the document has them all.
+/// Maximum number of other causes in text; JSON has all.
 const ALTERNATIVES: usize = 3;
 
-/// How a target came out; unlike the verdict's status it tells a pass with warnings from one without.
+/// The result of a target; unlike the verdict's status, it distinguishes a pass with warnings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
     /// Every layer passed.
     Pass,
-    /// The same, with a warning.
+    /// Every layer passed, with a warning.
     Warning,
-    /// It passed when it was tried again.
+    /// The target passed on a retry.
     Flaky,
     /// A layer failed.
     Fail,
@@ -86,7 +85,7 @@ pub(crate) fn place(report: &Report) -> Vec<&'static str> {
     layer.into_iter().chain(verdict.cause.map(Cause::id)).chain(component).chain(confidence).collect()
 }
 
-/// The layer that showed it, where the cause lives at another one.
+/// The layer at which the failure appeared, if the cause belongs to another layer.
 pub(crate) fn seen_at(report: &Report) -> Option<Layer> {
     let verdict = &report.verdict;
     verdict.seen_at.filter(|layer| verdict.layer != Some(*layer))
@@ -119,7 +118,7 @@ pub(crate) fn beside(report: &Report) -> Vec<String> {
     seen_at.into_iter().chain(also).chain(others).chain(expiring).collect()
 }
 
-/// Why a verdict does not name this cause, in a sentence.
+/// A sentence that explains why the verdict does not name this cause.
 pub(crate) fn why_not(report: &Report, cause: Cause) -> String {
     if report.verdict.cause == Some(cause) {
         return format!("{cause} is the verdict.");
@@ -132,7 +131,7 @@ pub(crate) fn why_not(report: &Report, cause: Cause) -> String {
     }
 }
 
-/// The findings that deserve attention without being failures.
+/// The findings with warnings.
 pub(crate) fn warnings(report: &Report) -> impl Iterator<Item = &Finding> {
     report.probes.iter().filter(|finding| finding.status == Status::Warn)
 }
@@ -145,7 +144,7 @@ pub fn role(certificate: &SeenCertificate, report: &Report) -> &'static str {
     }
 }
 
-/// Which certificates and revocation lists expire soon, one sentence each.
+/// One sentence per certificate or revocation list that expires soon.
 pub(crate) fn expiring(report: &Report) -> impl Iterator<Item = (Urgency, String)> {
     report
         .expiring()
@@ -170,7 +169,7 @@ fn when(expiring: Expiring<'_>, report: &Report) -> String {
     }
 }
 
-/// The findings that a verdict rests on: that of the layer it names, then those that failed.
+/// The findings behind a verdict: that of its layer, then those of failed layers.
 pub(crate) fn grounds(report: &Report) -> Vec<&Finding> {
     let named = report.probes.iter().filter(|finding| Some(finding.layer) == report.verdict.layer);
     let failed = report.probes.iter().filter(|finding| finding.status == Status::Fail);
@@ -184,7 +183,7 @@ pub(crate) fn facts(finding: &Finding) -> Vec<(String, String)> {
     rows(finding, |fact| !fact.is_usual())
 }
 
-/// Everything that is known of a layer.
+/// All facts of a layer.
 pub(crate) fn all_facts(finding: &Finding) -> Vec<(String, String)> {
     rows(finding, |_| true)
 }
@@ -232,7 +231,7 @@ pub(crate) fn sign(status: Status) -> &'static str {
     }
 }
 
-/// How many connections were opened.
+/// The number of connections.
 pub(crate) fn connections(report: &Report) -> String {
     match report.connections_opened {
         0 => "no connection was opened".to_owned(),
@@ -250,7 +249,7 @@ pub(crate) fn library(report: &Report) -> String {
     }
 }
 
-/// What was opened and what did it.
+/// The number of connections, and the library.
 pub(crate) fn colophon(subject: &Subject) -> String {
     let report = &subject.report;
     let tries = if subject.tries > 1 { format!(" in {} tries", subject.tries) } else { String::new() };

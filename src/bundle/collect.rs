@@ -1,4 +1,4 @@
-//! What goes into a bundle, file by file, with everything secret taken out.
+//! Collects the files of a bundle and removes all secrets.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,7 +14,7 @@ use super::intake::Source;
 use super::redact::{Reasons, Redactor};
 use crate::db;
 
-/// Whoever knows the packages answers all questions in this time, or is not asked any more.
+/// Total time limit for the queries to the package manager.
 const PACKAGES_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One file of the bundle.
@@ -25,7 +25,7 @@ pub(super) struct Entry {
     pub(super) note: Option<String>,
 }
 
-/// Takes secrets out of them.
+/// Removes secrets from the files.
 pub(super) struct Collector<'a> {
     pub(super) redactor: &'a Redactor,
     pub(super) entries: Vec<Entry>,
@@ -33,7 +33,7 @@ pub(super) struct Collector<'a> {
 
 impl Collector<'_> {
     fn add(&mut self, name: String, content: Vec<u8>, redacted: Reasons, note: Option<String>) {
-        // A file's name may hold a secret, too.
+        // A file name may also contain a secret.
         let mut reasons = redacted;
         let name = String::from_utf8_lossy(&self.redactor.values(name.as_bytes(), &mut reasons))
             .replace("[redacted]", "redacted");
@@ -114,7 +114,7 @@ impl Collector<'_> {
         paths.dedup();
         let beside = paths.first().and_then(|path| Path::new(path).parent()).map(Path::to_owned);
         let mut all: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
-        // softoken and freebl are loaded when a database is opened, and this process opens none.
+        // NSS loads softoken and freebl when it opens a database, but this process opens none.
         let loaded_later = [
             "libsoftokn3.so",
             "libfreebl3.so",
@@ -132,7 +132,7 @@ impl Collector<'_> {
         self.text("libraries.txt", &lines.concat());
     }
 
-    /// What decides about the names involved.
+    /// The resolver settings for the names involved.
     pub(super) fn resolver(&mut self, target: &TargetSummary) {
         let bridge =
             target.bridge.as_ref().map(|it| it.value.rsplit_once(':').map_or(it.value.as_str(), |(host, _)| host));

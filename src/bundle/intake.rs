@@ -1,5 +1,5 @@
-//! A file as text, before anything is taken out of it: unpacked, in UTF-8, without escape sequences. What is no text, and what
-//! holds keys, does not come in.
+//! Converts a file to text before redaction: unpacked, in UTF-8, without escape sequences. Rejects binary files and files with
+//! keys.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -16,16 +16,16 @@ const LOG_AT_MOST: u64 = 64 << 20;
 const CONFIG_AT_MOST: u64 = 1 << 20;
 /// Packed files in packed files.
 const DEEPEST: usize = 4;
-/// So much of a file shows what it is.
+/// Number of bytes that determine the type of a file.
 const HEAD: usize = 512;
-/// Of text, fewer than one byte in so many is a control character; of keys and databases, one in ten.
+/// Text has fewer than one control character in this many bytes; keys and databases have one in ten.
 const CONTROLS: usize = 50;
 /// In one line, so many.
 const CONTROLS_OF_LINE: usize = 16;
-/// More than one byte in so many that is no UTF-8, and a line is no text.
+/// A line with more than one invalid UTF-8 byte in this many bytes is not text.
 const FOREIGN_OF_LINE: usize = 4;
 
-/// A file as it was read, secrets and all.
+/// A file as read, including secrets.
 pub(super) struct Source {
     pub(super) name: String,
     pub(super) content: Zeroizing<Vec<u8>>,
@@ -133,23 +133,23 @@ fn unpack(
                 kept.cut = true;
                 return Ok(());
             }
-            End::Last if kept.content.len() > at_most.saturating_mul(2) => drop_first(kept, at_most),
+            End::Last if kept.content.len() > at_most.saturating_mul(2) => drop_first_lines(kept, at_most),
             End::First | End::Last => {}
         }
     }
     if kept.content.len() > at_most {
-        drop_first(kept, at_most);
+        drop_first_lines(kept, at_most);
     }
     Ok(())
 }
 
-fn drop_first(kept: &mut Kept, at_most: usize) {
+fn drop_first_lines(kept: &mut Kept, at_most: usize) {
     let more = kept.content.len() - at_most;
     kept.content.drain(..more);
     kept.cut = true;
 }
 
-/// What holds keys or many files, by its first bytes.
+/// File types that contain keys or many files, by their first bytes.
 fn refuse(head: &[u8]) -> io::Result<()> {
     let what = match head {
         [0xfe, 0xed, 0xfe, 0xed, ..] | [0xce, 0xce, 0xce, 0xce, ..] => "a Java key store",

@@ -1,4 +1,4 @@
-//! `nssight bundle`: what support needs to see of a host, without its secrets.
+//! `nssight bundle`: support data about a host, without secrets.
 
 mod collect;
 mod intake;
@@ -190,7 +190,7 @@ fn show(entries: &[Entry], contents: bool) -> io::Result<()> {
 /// What a bundle's name ends in.
 const SUFFIX: &str = ".tar.zst";
 
-/// Where the bundle goes. Nothing is overwritten unasked, and a name says how the file is packed.
+/// The path of the bundle. Existing files are kept unless `--force` is given, and the name must show the compression.
 fn place(options: &BundleOptions) -> Result<PathBuf, String> {
     let path = match &options.output {
         Some(path) => path.clone(),
@@ -210,8 +210,8 @@ fn place(options: &BundleOptions) -> Result<PathBuf, String> {
     }
 }
 
-/// Writes the archive beside its place, under a name that nobody knows, reads it again in search of secrets, and only then gives
-/// it its name. What is at that name is never opened, so no link is followed.
+/// Writes the archive under a random name in the same directory, searches it for secrets, and then renames it. An existing file
+/// of that name is never opened, so no link is followed.
 fn write(path: &Path, force: bool, entries: &[Entry], manifest: &[u8], redactor: &Redactor) -> Result<(), Trouble> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = sink::unnamed(directory, 0o600)?;

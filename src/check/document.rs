@@ -19,7 +19,7 @@ const SCHEMA: &str = "nssight/check/1";
 pub(crate) enum Output<'a> {
     /// With `--format json`: one document.
     Document(Document<'a>),
-    /// With `--format ndjson`: a line a target, as it finishes.
+    /// With `--format ndjson`: one line per target, as it finishes.
     Target(TargetLine<'a>),
     /// With `--format ndjson`: the last line.
     Summary(SummaryLine),
@@ -67,7 +67,7 @@ pub(crate) struct Entry<'a> {
 /// Number of targets per result, and the causes.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Summary {
-    /// Targets that were to be walked.
+    /// Targets selected for the check.
     targets: usize,
     /// Every layer that was checked passed.
     pass: usize,

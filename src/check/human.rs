@@ -1,4 +1,4 @@
-//! For people: a line a finished target, and a summary in which targets with the same cause share one entry.
+//! Text output: one line per finished target, and a summary in which targets with the same cause share one entry.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -10,9 +10,9 @@ use nssight_reports::terminal::{columns_of, cut, padded, printable, wrap};
 
 use super::tally::{CauseCount, Tally, warned};
 
-/// A longer name is cut on a terminal, and elsewhere pushes the rest of its line to the right.
+/// A longer name is truncated on a terminal; otherwise it moves the rest of the line to the right.
 const NAME_AT_MOST: usize = 32;
-/// So many names are shown of those with the same cause.
+/// Maximum number of names per cause.
 const NAMES_AT_MOST: usize = 20;
 /// Sign, name, and time with the blanks between them.
 const BEFORE_TEXT: usize = 14;
@@ -61,7 +61,7 @@ impl Layout {
         format!("{} {head}  {text}", sign.color(colour)).trim_end().to_owned()
     }
 
-    /// What came of all.
+    /// The summary of all results.
     pub(super) fn summary(self, tally: &Tally, names: &[String], out: &mut dyn Write) -> io::Result<()> {
         let width = self.width.unwrap_or(100);
         for cause in tally.causes(names) {

@@ -1,4 +1,4 @@
-//! `nssight check`: many targets from one file, walked in parallel.
+//! `nssight check`: checks many targets of one file in parallel.
 
 mod document;
 mod human;
@@ -30,7 +30,7 @@ use crate::exit;
 use crate::signals::Interrupted;
 use results::Results;
 
-/// Three pipes with two ends while a worker starts, its process, and a file that is read meanwhile.
+/// Descriptors per job: three pipes with two ends while a worker starts, its process, and a file.
 const DESCRIPTORS_A_JOB: usize = 10;
 const DESCRIPTORS_BESIDE: usize = 32;
 
@@ -41,7 +41,7 @@ pub(crate) fn run(options: &CheckOptions) -> ExitCode {
         Err(error) => return exit::usage_in(format(options), error),
     };
     if options.walks.dry_run {
-        // A reader that went away has seen what it wanted.
+        // A closed pipe is not an error: the reader has finished.
         let _ = dry_run(&targets);
         return ExitCode::SUCCESS;
     }
@@ -62,7 +62,7 @@ pub(crate) fn run(options: &CheckOptions) -> ExitCode {
     let walked = walk(&turns, &stop, options, &mut results);
     interrupted.over();
     results.tally.interrupted = interrupted.name();
-    let walked = walked.and_then(|()| results.put_the_rest());
+    let walked = walked.and_then(|()| results.write_remaining());
     let code = results.code(&interrupted, options.output.strict);
     exit::after(walked.and_then(|()| results.finish()), code)
 }
@@ -75,7 +75,7 @@ fn format(options: &CheckOptions) -> Format {
     }
 }
 
-/// Walks all targets and hands the results on as they come.
+/// Checks all targets and passes each result on as it finishes.
 fn walk(
     turns: &Turns<Waiting<usize>>,
     stop: &Stop,
@@ -88,7 +88,7 @@ fn walk(
     room_for(jobs);
     thread::scope(|scope| {
         let spawn = || thread::Builder::new().name("check".to_owned());
-        // A slow reader holds the walks back; results do not pile up.
+        // A slow reader delays the checks, so results do not accumulate.
         let (sender, receiver) = mpsc::sync_channel(jobs);
         let mut missing = Ok(());
         for hand in 0..hands {
@@ -96,7 +96,7 @@ fn walk(
             let work = move || targets::work(turns, stop, Some(Spare::default()), &told);
             match spawn().spawn_scoped(scope, work) {
                 Ok(_) => {}
-                // Fewer walk as well, one after the other.
+                // With fewer threads the checks still run, one after another.
                 Err(_) if hand > 0 => break,
                 Err(error) => {
                     turns.close();
@@ -147,7 +147,7 @@ struct Handed<'a> {
 
 impl Told<usize> for Handed<'_> {
     fn interrupted(&self, index: usize, subject: Subject) {
-        // Nobody may want to know it any more.
+        // The receiver may already be closed.
         let _ = self.sender.send((index, subject));
     }
 
@@ -160,7 +160,7 @@ impl Told<usize> for Handed<'_> {
     }
 }
 
-/// Names, layers and connections, and nothing done.
+/// Lists names, layers and connections, and does nothing.
 fn dry_run(targets: &[CheckTarget]) -> io::Result<()> {
     let mut table = terminal::table(&["target", "bridge", "layers", "connections"]);
     let (mut connections, mut again) = (0, 0);

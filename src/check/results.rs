@@ -1,5 +1,5 @@
-//! Where results go as they come: to a person, line by line, or into a document at the end. No more is kept of them than
-//! the format needs.
+//! Writes results as they arrive, line by line, or as one document at the end. Stores only the parts that the format
+//! needs.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -21,7 +21,7 @@ use crate::cli::{CheckFormat, CheckOutputOptions, Format};
 use crate::exit;
 use crate::signals::Interrupted;
 
-/// The bar with what came so far.
+/// The progress bar with the results so far.
 const BAR: &str = "{bar:30} {pos}/{len}  {elapsed}  {wide_msg}";
 /// How often the bar's clock goes on while nothing else does.
 const TICK: Duration = Duration::from_secs(1);
@@ -33,19 +33,19 @@ pub(super) struct Results<'a> {
     /// Names of all targets, in the order of the file.
     names: &'a [String],
     pub(super) tally: Tally,
-    /// Where results come in the order of the file.
+    /// The state for output in the order of the file.
     order: Option<InOrder>,
     /// For a document at the end.
     kept: Vec<Option<Subject>>,
     layout: Layout,
-    /// Whether a person sees the lines of targets that pass.
+    /// Whether to print the lines of targets that pass.
     shows_all: bool,
     /// Whether anything is shown before the end.
     quiet: bool,
     progress: Progress,
 }
 
-/// Results that came before their turn.
+/// Results that arrived before earlier targets finished.
 #[derive(Default)]
 struct InOrder {
     next: usize,
@@ -78,7 +78,7 @@ impl<'a> Results<'a> {
         let progress = match options.format {
             _ if options.quiet => Progress::None,
             _ if io::stderr().is_terminal() => Progress::Bar(bar(names.len())),
-            // The lines themselves say how far it is, and a plugin says nothing but its line.
+            // Line output needs no progress bar, and a plugin prints only one line.
             CheckFormat::Ndjson | CheckFormat::Document(Format::Nagios) => Progress::None,
             CheckFormat::Human if !to_file => Progress::None,
             CheckFormat::Human | CheckFormat::Document(_) => Progress::Lines,
@@ -118,9 +118,10 @@ impl<'a> Results<'a> {
         match self.format {
             CheckFormat::Human => {
                 let telling = subject.report.verdict.status != Outcome::Pass;
-                match !self.quiet && (telling || self.shows_all) {
-                    true => self.say(self.layout.line(&subject).as_bytes()),
-                    false => Ok(()),
+                if !self.quiet && (telling || self.shows_all) {
+                    self.say(self.layout.line(&subject).as_bytes())
+                } else {
+                    Ok(())
                 }
             }
             CheckFormat::Ndjson => self.say(&serde_json::to_vec(&Output::Target(TargetLine::from(&subject)))?),
@@ -174,8 +175,8 @@ impl<'a> Results<'a> {
         self.out.keep()
     }
 
-    /// Those behind one that was never checked.
-    pub(super) fn put_the_rest(&mut self) -> io::Result<()> {
+    /// Writes the results after a target that was never checked.
+    pub(super) fn write_remaining(&mut self) -> io::Result<()> {
         let rest = self.order.take().map(|order| order.early).unwrap_or_default();
         rest.into_iter().try_for_each(|(index, subject)| self.put(index, subject))
     }

@@ -1,4 +1,4 @@
-//! Which targets a run walks, and what the command line says about all of them.
+//! Selects the targets of a run, and applies command-line overrides.
 
 use std::collections::HashMap;
 
@@ -45,10 +45,7 @@ fn selected(mut targets: Vec<CheckTarget>, options: &SelectionOptions) -> Result
     targets.retain(|target| {
         labels.iter().all(|(key, values)| target.labels.get(*key).is_some_and(|own| values.contains(&own.as_str())))
     });
-    match targets.is_empty() {
-        true => Err("no target has these labels".to_owned()),
-        false => Ok(targets),
-    }
+    if targets.is_empty() { Err("no target has these labels".to_owned()) } else { Ok(targets) }
 }
 
 /// A name, or a pattern of names.
@@ -63,7 +60,7 @@ impl<'a> Wanted<'a> {
         Ok(Self { text, pattern })
     }
 
-    /// A name that looks like a pattern is meant as it stands, too.
+    /// A name that looks like a pattern also matches literally.
     fn takes(&self, name: &str) -> bool {
         self.text == name || self.pattern.is_match(name)
     }

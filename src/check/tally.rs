@@ -1,4 +1,4 @@
-//! What is kept of every target, whatever the format: how it came out, and its place in the file.
+//! Stores for each target the result and its position in the file, for every format.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -26,7 +26,7 @@ type Kind = (Outcome, Option<Layer>, Option<Cause>, Option<Component>);
 
 /// Counts of a run, and the targets behind them.
 pub(super) struct Tally {
-    /// Targets that were to be walked.
+    /// Targets selected for the check.
     pub(super) targets: usize,
     pub(super) began: Instant,
     /// The signal that ended the run.
@@ -66,7 +66,7 @@ impl Tally {
         self.targets.saturating_sub(self.passed + walked)
     }
 
-    /// What did not pass, the gravest and most frequent first, with names in the order of the file.
+    /// Failures, the most serious and most frequent first, with names in the order of the file.
     pub(super) fn causes(&self, names: &[String]) -> Vec<CauseCount> {
         let mut causes: Vec<CauseCount> = self
             .kinds

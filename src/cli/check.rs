@@ -101,7 +101,7 @@ pub(crate) struct CheckOutputOptions {
 /// How the results of many walks are written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CheckFormat {
-    /// For people: a line a target and a summary.
+    /// Text output: one line per target and a summary.
     Human,
     /// One line of JSON for each target as it finishes, and one for the summary.
     Ndjson,

@@ -11,8 +11,8 @@ use super::{PasswordOptions, TableOptions};
 pub(crate) enum DbCommand {
     /// Print the content of a database, and how NSS reads it
     Inspect(InspectOptions),
-    /// Compare two databases, or one with PEM files, and explain each difference. Exit with 0 if they are equal, 1 if they differ, 3 if
-    /// one is unreadable
+    /// Compare two databases, or one with PEM files, and explain each difference. Exit with 0 if they are equal, 1 if they
+    /// differ, 3 if one is unreadable
     Compare(CompareOptions),
 }
 

@@ -52,7 +52,7 @@ fn of_line(line: &str) -> Vec<String> {
 }
 
 /// Where the parser wants a number or a word of its own, and a page has a name for it.
-const STAND_INS: &[(&str, &str)] =
+const PLACEHOLDERS: &[(&str, &str)] =
     &[("HOST:PORT", "host:443"), ("ADDRESS:PORT", "127.0.0.1:443"), ("<PORT>", "443"), ("<PROTOCOL>", "ldap")];
 
 /// `nssight db inspect` in a sentence: no option, and nothing that is written in capitals.
@@ -72,7 +72,7 @@ fn every_command_line_in_the_documents_is_taken() {
     for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
         for line in lines(&text) {
-            let whole = STAND_INS.iter().fold(line.clone(), |line, (name, value)| line.replace(name, value));
+            let whole = PLACEHOLDERS.iter().fold(line.clone(), |line, (name, value)| line.replace(name, value));
             let words = shlex::split(&whole).expect("words of a shell");
             match super::command().try_get_matches_from(words) {
                 Err(error) if error.exit_code() != 0 && !(names_a_command(&line) && wants_more(&error)) => {

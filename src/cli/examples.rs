@@ -1,4 +1,4 @@
-//! Examples of every command: for the long help, the man pages, and a command line that cannot be carried out.
+//! Examples of every command, for the long help, the man pages and usage errors.
 
 use clap::Command;
 

@@ -1,4 +1,4 @@
-//! `nssight checks`, `causes`, `schema` and `manual`: what nssight tells of itself.
+//! `nssight checks`, `causes`, `schema` and `manual`: commands about nssight itself.
 
 use std::path::PathBuf;
 

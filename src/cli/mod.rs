@@ -147,7 +147,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     number_of_seconds(text, 0.05, 3600.0)
 }
 
-/// How long something is waited for.
+/// A time limit.
 fn wait(text: &str) -> Result<Duration, String> {
     number_of_seconds(text, 1.0, 86_400.0)
 }

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 pub(crate) use nssight_reports::{Colour, Format};
 
-/// How a result that is no walk is written.
+/// Output options of a command that does not check a target.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TableFormat {
     /// Text for a terminal
@@ -16,7 +16,7 @@ pub(crate) enum TableFormat {
     Json,
 }
 
-/// How a result that is no walk is written.
+/// Output options of a command that does not check a target.
 #[derive(Clone, Copy, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct TableOptions {

@@ -1,4 +1,4 @@
-//! Options of the commands for whoever gets the ticket: `compare`, `explain`, `triage` and `bundle`.
+//! Options of the support commands: `compare`, `explain`, `triage` and `bundle`.
 
 use std::path::PathBuf;
 

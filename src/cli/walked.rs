@@ -1,4 +1,4 @@
-//! Options of whatever walks one target: where it is, where its password is, and how it is walked.
+//! Options of all commands that check one target: the target, its password, and the checks.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use nssight_probes::target::{Endpoint, Engine, Family, Protocols, Proxy, Questio
 
 use super::{endpoint, seconds};
 
-/// What is walked, and how.
+/// The target and the options of a check.
 #[derive(Args)]
 pub(crate) struct WalkedOptions {
     /// The TLS peer: a server or a bridge. A URL sets port and protocol, for example https://… or postgres://… [default port: 443]
@@ -40,7 +40,7 @@ pub(crate) struct WalkedOptions {
     pub(crate) walk: WalkOptions,
 }
 
-/// Where things are; each wins over the configuration.
+/// The target's settings; each option overrides the configuration.
 #[derive(Args)]
 #[command(next_help_heading = "Target")]
 pub(crate) struct TargetOptions {
@@ -187,7 +187,7 @@ pub(crate) struct WalkOptions {
     pub(crate) expiry: ExpiryOptions,
 }
 
-/// From when on a certificate that expires is told of.
+/// Thresholds for expiring certificates.
 #[derive(Clone, Copy, Args)]
 #[command(next_help_heading = "Certificates")]
 pub(crate) struct ExpiryOptions {
@@ -199,7 +199,7 @@ pub(crate) struct ExpiryOptions {
     pub(crate) critical_days: Option<u16>,
 }
 
-/// What a plain peer is asked.
+/// The probe of a plain peer after the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Word {
     /// Send HEAD / of HTTP/1.1
@@ -208,7 +208,7 @@ pub(crate) enum Word {
     None,
 }
 
-/// The part that this host plays.
+/// The role of this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum RoleOption {
     /// This host connects

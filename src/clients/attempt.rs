@@ -1,4 +1,4 @@
-//! What one client came to.
+//! The result of one client.
 
 use std::ffi::OsStr;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-/// After the handshake a client listens so long: in TLS 1.3 that is when a refusal of its certificate arrives.
+/// Time that a client waits after the handshake: in TLS 1.3 a refusal of its certificate arrives then.
 pub(super) const LISTEN: Duration = Duration::from_millis(400);
-/// The same where the first client has not heard what the peer makes of its certificate: a little longer than that one waits.
-pub(super) const LISTEN_LONG: Duration = Duration::from_millis(2500);
+/// The same if the first client saw no reaction to its certificate: slightly longer than that client waits.
+pub(super) const LONG_REFUSAL_WAIT: Duration = Duration::from_millis(2500);
 
 /// What all clients are given.
 pub(super) struct Job<'a> {
@@ -24,7 +24,7 @@ pub(super) struct Job<'a> {
     pub(super) password: Option<&'a Zeroizing<Vec<u8>>>,
     /// How long a client listens after its handshake.
     pub(super) listen: Duration,
-    /// A client before this one came as far as a connection.
+    /// An earlier client established a connection.
     pub(super) came_to_peer: bool,
 }
 
@@ -100,7 +100,7 @@ impl Attempt {
         }
     }
 
-    /// Settles the outcome by what was reached and whether there was an error.
+    /// Sets the outcome from the progress and the error.
     pub(super) fn settle(&mut self) {
         self.outcome = match (self.error.is_some(), self.connected, self.handshake) {
             (false, true, true) => Outcome::Pass,

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::attempt::{Attempt, Job, Outcome};
 use super::program;
 
-/// Over the time of a layer, for its start.
+/// Additional time for the start of the program, beyond the layer's time limit.
 const GRACE: Duration = Duration::from_secs(2);
 /// What curl says of itself in the end: connections, and the moment at which TLS was up.
 const TOLD: &str = "%{num_connects} %{time_appconnect}";
@@ -18,7 +18,7 @@ const TOLD: &str = "%{num_connects} %{time_appconnect}";
 const OF_THE_FILES: [i32; 4] = [26, 58, 59, 77];
 /// Exit codes behind a handshake that are about the session (curl(1), EXIT CODES): a connection that broke, as a refusal of our
 /// certificate in TLS 1.3 does. Others are about HTTP, which the peer need not speak.
-const OF_THE_SESSION: [i32; 3] = [35, 55, 56];
+const SESSION_EXIT_CODES: [i32; 3] = [35, 55, 56];
 
 pub(super) fn attempt(job: &Job<'_>, files: &Files) -> io::Result<Attempt> {
     let mut attempt = Attempt::new("curl", false, "its own parser for the files", "a line in its configuration");
@@ -66,7 +66,7 @@ pub(super) fn attempt(job: &Job<'_>, files: &Files) -> io::Result<Attempt> {
     let said = finished.stderr.lines().find_map(|line| line.strip_prefix("curl: ")).map(str::to_owned);
     let counts = match finished.code {
         Some(0) => false,
-        Some(code) => !attempt.handshake || OF_THE_SESSION.contains(&code),
+        Some(code) => !attempt.handshake || SESSION_EXIT_CODES.contains(&code),
         None => !attempt.handshake,
     };
     if counts {

@@ -14,7 +14,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The client, as Python reads it.
 pub(crate) const SCRIPT: &str = include_str!("../../tests/peers/double_tls_client.py");
 
-/// Its row.
+/// Runs the client.
 pub(super) const NAME: &str = "double-TLS (python-nss)";
 
 pub(super) fn attempt(job: &Job<'_>, python: &Path, config: &Path, admin_password: &Path) -> io::Result<Attempt> {
@@ -34,7 +34,7 @@ pub(super) fn attempt(job: &Job<'_>, python: &Path, config: &Path, admin_passwor
         Err(error) => return Err(error),
     };
     let done = finished.code == Some(0);
-    // It does not tell how far it got; the errors of NSS's own set-up come before any connection.
+    // The client does not report its progress, but errors of NSS's initialisation occur before any connection.
     let last = finished.stderr.lines().rfind(|line| !line.trim().is_empty()).map(str::to_owned);
     let local = ["SEC_ERROR_BAD_PASSWORD", "SEC_ERROR_BAD_DATABASE", "ModuleNotFoundError"];
     let before = local.iter().any(|name| finished.stderr.contains(name));

@@ -33,7 +33,7 @@ use crate::settings::{self, Wanted};
 pub(crate) use double_tls::SCRIPT as DOUBLE_TLS_CLIENT;
 pub(crate) use keep::keep;
 
-use attempt::{Attempt, Job, LISTEN, LISTEN_LONG, Outcome};
+use attempt::{Attempt, Job, LISTEN, LONG_REFUSAL_WAIT, Outcome};
 use pattern::Pattern;
 
 /// Where Debian and Fedora have it; another one can be named.
@@ -147,7 +147,7 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
             Ok(mut attempt) => {
                 // A refusal that comes late comes late for all.
                 if attempts.is_empty() && attempt.confirmed != Some(true) && attempt.connected {
-                    job.listen = LISTEN_LONG.max(began.elapsed());
+                    job.listen = LONG_REFUSAL_WAIT.max(began.elapsed());
                 }
                 job.came_to_peer |= attempt.connected;
                 attempt.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -53,10 +53,8 @@ fn run(job: &Job<'_>, words: Vec<OsString>, mut attempt: Attempt) -> io::Result<
             String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default()
         ))
     })?;
-    attempt.library = match attempt.uses_nss {
-        true => format!("NSS {}", report.tool.nss),
-        false => release_of(openssl::version::version()),
-    };
+    attempt.library =
+        if attempt.uses_nss { format!("NSS {}", report.tool.nss) } else { release_of(openssl::version::version()) };
     let passed =
         |layer| report.probes.iter().any(|it| it.layer == layer && matches!(it.status, Status::Pass | Status::Warn));
     attempt.connected = passed(Layer::Tcp);

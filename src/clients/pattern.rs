@@ -83,7 +83,7 @@ impl Pattern {
             (_, count)
                 if count > 0
                     && failed.iter().all(|it| failed_beyond_the_bridge(it))
-                    && tried.iter().filter(|it| goes_the_whole_way(it)).count() == count =>
+                    && tried.iter().filter(|it| continues_through_bridge(it)).count() == count =>
             {
                 (
                     Kind::OnlyTheWholeWayFails,
@@ -142,13 +142,13 @@ fn proves_nothing(attempt: &Attempt) -> bool {
     }
 }
 
-fn goes_the_whole_way(attempt: &Attempt) -> bool {
+fn continues_through_bridge(attempt: &Attempt) -> bool {
     [double_tls::NAME, sigul_v1::NAME].contains(&attempt.client)
 }
 
 /// Of the client in python-nss nobody knows how far behind its connection it came.
 fn failed_beyond_the_bridge(attempt: &Attempt) -> bool {
-    goes_the_whole_way(attempt)
+    continues_through_bridge(attempt)
         && if attempt.client == double_tls::NAME { attempt.connected } else { attempt.handshake }
 }
 

@@ -1,5 +1,4 @@
-//! Running another program to its end, to a sign that it is where it was meant to get, or to its deadline; what it says is
-//! kept within bounds.
+//! Runs another program until it ends, prints a sign of success, or reaches its deadline. Its output is limited.
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -17,7 +16,7 @@ const READING: Duration = Duration::from_secs(1);
 /// Of what a program says, so much is kept.
 const SAID_AT_MOST: usize = 64 * 1024;
 
-/// What became of a program.
+/// The result of a program.
 pub(super) struct Finished {
     /// Exit code; none if it was ended by a signal or by us.
     pub(super) code: Option<i32>,

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::attempt::{Attempt, Job, Outcome, release_of};
 use super::program;
 
-/// Its row.
+/// Runs the client.
 pub(super) const NAME: &str = "Sigul v1 (siguldry)";
 /// Where no other one is named.
 pub(super) const PROGRAM: &str = "sigul-v1-client";

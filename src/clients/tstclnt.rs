@@ -15,7 +15,7 @@ use rustix::fs::MemfdFlags;
 use super::attempt::{Attempt, Job, Outcome};
 use super::program;
 
-/// Over the time of a layer, for its start.
+/// Additional time for the start of the program, beyond the layer's time limit.
 const GRACE: Duration = Duration::from_secs(2);
 /// Its handshake callback says this. At the end of its input it spins (measured on 3.87.1), so it is ended from outside.
 const DONE: &str = "Cert Status items";

@@ -1,4 +1,4 @@
-//! Two reports of one connection: one by its client, one by its server. They know each other by the random of the ClientHello.
+//! Compares two reports of one connection, from its client and its server, matched by the random value of the ClientHello.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};

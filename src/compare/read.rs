@@ -1,4 +1,4 @@
-//! What is read of a report, of this version of nssight and of others.
+//! Reads reports of this and other versions of nssight.
 
 use std::path::Path;
 

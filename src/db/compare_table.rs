@@ -25,7 +25,9 @@ pub(super) fn write(out: &mut dyn Write, comparison: &Comparison, verbose: bool)
         PasswordComparison::NotCompared => return of_files(out, comparison, verbose),
         PasswordComparison::Same => "the same",
         PasswordComparison::Different => "different",
-        PasswordComparison::Unknown => "unknown: give it with --password-file, and that of B with --other-password-file",
+        PasswordComparison::Unknown => {
+            "unknown: give it with --password-file, and that of B with --other-password-file"
+        }
     };
     let both = format!("{} certificates in both; password {password}", comparison.in_both);
     terminal::pairs(out, &[["both".to_owned(), both]])?;

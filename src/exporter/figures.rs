@@ -1,4 +1,4 @@
-//! What the exporter says about itself at `/metrics`.
+//! The exporter's own metrics at `/metrics`.
 
 use std::fmt;
 use std::fs;
@@ -17,7 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::walked::Walked;
 
-/// From a walk that ends at a local file to one that ends at its deadline.
+/// Buckets from a check that ends at a local file to one that ends at its deadline.
 const SECONDS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 type Seconds = Gauge<f64, AtomicU64>;
@@ -117,7 +117,11 @@ impl Figures {
         own.register("targets", "Targets in the file", self.targets.clone());
         let help = "End of the last check of a target, Unix time; 0 if it was never checked";
         own.register_with_unit("target_last_walk_timestamp", help, seconds(), self.last_walk.clone());
-        own.register("config_last_reload_successful", "Whether the last reload of the targets file succeeded", self.reload_ok.clone());
+        own.register(
+            "config_last_reload_successful",
+            "Whether the last reload of the targets file succeeded",
+            self.reload_ok.clone(),
+        );
         let help = "Time of the last successful reload of the targets file, Unix time";
         own.register_with_unit("config_last_reload_success_timestamp", help, seconds(), self.reloaded.clone());
         own.register(
@@ -226,16 +230,16 @@ impl Figures {
     }
 }
 
-/// How a scrape came by its result.
+/// The origin of a scrape's result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Origin {
-    /// By a walk that it began.
+    /// The scrape started a check.
     Walked,
-    /// By a walk that another scrape had begun.
+    /// The scrape waited for a running check.
     Shared,
-    /// It was there and young enough.
+    /// The cached result was recent enough.
     Cached,
-    /// The walk takes longer than the scrape waits; this is the result before it, if there is one.
+    /// The check takes longer than the scrape waits, so the scrape gets the previous result, if any.
     Stale,
 }
 

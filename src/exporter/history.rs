@@ -1,4 +1,4 @@
-//! How a target came out before: its last verdicts, and since when it comes out as it does.
+//! The history of a target: its last verdicts, and the start of the present state.
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,4 @@
-//! Whom requests are for. A browser that was led to loopback by a stranger's name (DNS rebinding) still says that name.
+//! Checks the host of a request. After DNS rebinding a browser still sends the attacker's host name.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};

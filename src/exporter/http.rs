@@ -1,4 +1,4 @@
-//! Connections: how many, how long, and what becomes of those that ask nothing.
+//! Limits the number, duration and idle time of connections.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,9 +20,9 @@ use super::log;
 use super::patience::Patient;
 use super::web::{self, Front};
 
-/// A request's head must be there so soon after the connection, or after the answer before it.
+/// Time limit for the head of a request after the connection, or after the previous answer.
 const HEAD: Duration = Duration::from_secs(10);
-/// An answer must be taken within this.
+/// Time limit for reading an answer.
 const ANSWER: Duration = Duration::from_secs(10);
 /// Request line and headers; hyper takes no less than 8 KiB.
 const HEAD_AT_MOST: usize = 16 * 1024;

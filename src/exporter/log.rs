@@ -1,4 +1,4 @@
-//! The log: events for whoever runs the exporter, on standard error, as text or as JSON.
+//! The exporter's log on standard error, as text or as JSON.
 
 use std::fmt;
 
@@ -53,7 +53,7 @@ pub(super) fn start(level: LogLevel, format: LogFormat) {
     }
 }
 
-/// Nothing of a stranger's is more than text, and an event is one line.
+/// Untrusted text cannot contain control characters, and each event is one line.
 fn harmless(text: fmt::Arguments<'_>) -> String {
     printable(&in_words(&text.to_string()))
 }

@@ -1,4 +1,4 @@
-//! `nssight exporter`: walks for Prometheus, and reports for people, over HTTP.
+//! `nssight exporter`: serves metrics and reports of checks over HTTP.
 
 mod classic;
 mod figures;
@@ -44,12 +44,12 @@ use store::Store;
 use walks::Walks;
 use web::{Front, Web};
 
-/// After a signal the walks under way have so long to end by themselves,
+/// After a signal, running checks have this time to end by themselves;
 const GRACE: Duration = Duration::from_millis(2500);
-/// their processes so long to be gone once they are killed,
-const BURIAL: Duration = Duration::from_millis(1500);
-/// and answers so long to be taken.
-const FAREWELL: Duration = Duration::from_millis(500);
+/// killed processes have this time to disappear;
+const KILL_GRACE: Duration = Duration::from_millis(1500);
+/// clients have this time to read their answers.
+const DRAIN_TIME: Duration = Duration::from_millis(500);
 /// More than the runtime, its signals, the listener and a pipe to the walks have open.
 const FILES: usize = 16;
 
@@ -115,7 +115,7 @@ fn serve(options: &ExporterOptions, file: &Path, targets: TargetsFile, web: Web)
     let walks = Walks::new(options.cache, jobs, store, figures.clone(), closing.clone())?;
     walks.set_targets(targets.targets);
     let result = runtime.block_on(async {
-        // Whoever is told where it listens may end it at once.
+        // A caller that learns the address may send a signal at once.
         let mut signals = Signals::new()?;
         let front = Front::new(options.web_config.as_deref(), web);
         let listener = listen(options.listen, &front.current()).await?;
@@ -123,16 +123,16 @@ fn serve(options: &ExporterOptions, file: &Path, targets: TargetsFile, web: Web)
         let app = web::guard(front.clone(), routes::router(walks.clone(), figures.clone()));
         let (app, connections) = (hosts::only(hosts, app), Connections::new(figures.clone()));
         let serving = tokio::spawn(http::serve(listener, app, connections, front.clone(), closing));
-        tokio::spawn(front.clone().keep_up());
+        tokio::spawn(front.clone().watch_files());
         // A file system may not answer; the signals are heard all the same.
         let mut reloading = None;
         loop {
             match (signals.next().await, &reloading) {
-                (Wish::End, _) => break,
-                (Wish::Reload, Some(running)) if !JoinHandle::is_finished(running) => {
+                (SignalRequest::End, _) => break,
+                (SignalRequest::Reload, Some(running)) if !JoinHandle::is_finished(running) => {
                     log::info(format_args!("{} is still being read", file.display()));
                 }
-                (Wish::Reload, _) => {
+                (SignalRequest::Reload, _) => {
                     let (file, walks, figures, front) =
                         (file.to_owned(), walks.clone(), figures.clone(), front.clone());
                     reloading = Some(tokio::spawn(async move {
@@ -144,8 +144,8 @@ fn serve(options: &ExporterOptions, file: &Path, targets: TargetsFile, web: Web)
         }
         log::info(format_args!("ending"));
         let _ = close.send(true);
-        walks.finish(GRACE, BURIAL).await;
-        let _ = tokio::time::timeout(FAREWELL, serving).await;
+        walks.finish(GRACE, KILL_GRACE).await;
+        let _ = tokio::time::timeout(DRAIN_TIME, serving).await;
         Ok(())
     });
     // Whatever is still there has had its time.
@@ -196,7 +196,7 @@ async fn reload(file: &Path, walks: &Arc<Walks>, figures: &Figures) {
 
 /// What a signal asks for.
 #[derive(PartialEq, Eq)]
-enum Wish {
+enum SignalRequest {
     Reload,
     End,
 }
@@ -216,11 +216,11 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Wish {
+    async fn next(&mut self) -> SignalRequest {
         tokio::select! {
-            _ = self.terminate.recv() => Wish::End,
-            _ = self.interrupt.recv() => Wish::End,
-            _ = self.hangup.recv() => Wish::Reload,
+            _ = self.terminate.recv() => SignalRequest::End,
+            _ = self.interrupt.recv() => SignalRequest::End,
+            _ = self.hangup.recv() => SignalRequest::Reload,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a scrape asks for in its headers: the format, and the time to answer in.
+//! Reads the format and the timeout from a scrape's headers.
 
 use std::time::Duration;
 

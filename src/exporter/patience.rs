@@ -1,4 +1,4 @@
-//! A connection whose peer must take what it asked for in time.
+//! A connection with a time limit for reading the answer.
 
 use std::io;
 use std::pin::Pin;

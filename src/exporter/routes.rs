@@ -1,4 +1,4 @@
-//! What is answered: `/probe`, `/report`, `/sd`, `/metrics`, `/healthz` and `/`.
+//! The HTTP routes: `/probe`, `/report`, `/sd`, `/metrics`, `/healthz` and `/`.
 
 use std::collections::BTreeMap;
 use std::io;

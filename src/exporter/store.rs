@@ -1,5 +1,5 @@
-//! The last results on disk, a file a target: after a restart the dates of certificates are known at once, and no bridge is
-//! asked again before its time.
+//! Stores the last results on disk, one file per target. After a restart, certificate dates are known at once, and cached
+//! results avoid new checks.
 
 use std::fs::DirBuilder;
 use std::io::{self, Read, Write};

@@ -1,4 +1,4 @@
-//! The result of a walk, as it is kept.
+//! The stored result of a check.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,7 @@ use nssight_reports::{self as report, Standing};
 use super::history::History;
 use crate::cli::Format;
 
-/// What a walk gave, and when.
+/// The report of a check, and its time.
 pub(super) struct Walked {
     pub(super) subject: Subject,
     /// When the walk was over.

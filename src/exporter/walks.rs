@@ -1,5 +1,5 @@
-//! When a target is walked: at most once in a while, never twice at once, never two on one bridge, and only so many in all.
-//! Whoever asks for the same target at the same time gets the same result.
+//! Schedules checks: at most one per cache period and target, never two at once on one bridge, and a limited number in
+//! total. Simultaneous scrapes of a target share one check.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,14 +19,14 @@ use super::log;
 use super::store::Store;
 use super::walked::Walked;
 
-/// What a scrape gets.
+/// The answer to a scrape.
 pub(super) struct Answer {
     pub(super) origin: Origin,
     pub(super) result: Option<Arc<Walked>>,
 }
 
-/// What there is for a scrape when it comes.
-enum Boarding {
+/// The source of a scrape's result.
+enum ScrapeSource {
     Fresh(Arc<Walked>),
     Flight(watch::Receiver<()>, Origin),
 }
@@ -54,7 +54,7 @@ pub(super) struct Walks {
     turns: Turns<Waiting<Flight>>,
     store: Option<Store>,
     figures: Arc<Figures>,
-    /// Set when the exporter is to end.
+    /// Set when the exporter should end.
     closing: watch::Receiver<bool>,
     /// Ends the walks under way.
     stop: Stop,
@@ -124,8 +124,8 @@ impl Walks {
     /// A result no older than the cache allows, by a walk if need be; `None` for a target that is not in the file.
     pub(super) async fn probe(self: &Arc<Self>, name: &str, patience: Duration) -> Option<Answer> {
         let (mut flight, origin) = match self.board(name)? {
-            Boarding::Fresh(result) => return Some(Answer { origin: Origin::Cached, result: Some(result) }),
-            Boarding::Flight(flight, origin) => (flight, origin),
+            ScrapeSource::Fresh(result) => return Some(Answer { origin: Origin::Cached, result: Some(result) }),
+            ScrapeSource::Flight(flight, origin) => (flight, origin),
         };
         let mut closing = self.closing.clone();
         let arrived = tokio::select! {
@@ -139,14 +139,14 @@ impl Walks {
     }
 
     /// A fresh result, or the walk that will give one.
-    fn board(self: &Arc<Self>, name: &str) -> Option<Boarding> {
+    fn board(self: &Arc<Self>, name: &str) -> Option<ScrapeSource> {
         let mut entries = lock(&self.entries);
         let entry = entries.get_mut(name)?;
         if let Some(flight) = entry.flight.as_ref().filter(|flight| flight.has_changed().is_ok()) {
-            return Some(Boarding::Flight(flight.clone(), Origin::Shared));
+            return Some(ScrapeSource::Flight(flight.clone(), Origin::Shared));
         }
         if let Some(last) = entry.last.as_ref().filter(|last| last.age() < self.cache) {
-            return Some(Boarding::Fresh(last.clone()));
+            return Some(ScrapeSource::Fresh(last.clone()));
         }
         let (over, flight) = watch::channel(());
         entry.flight = Some(flight.clone());
@@ -157,7 +157,7 @@ impl Walks {
             let key = targets::queue_key(&target).map(Arc::from);
             walks.turns.push(Job { key, work: (Tries::of(target), flight_of) });
         });
-        Some(Boarding::Flight(flight, Origin::Walked))
+        Some(ScrapeSource::Flight(flight, Origin::Walked))
     }
 
     fn record(&self, subject: Subject) {

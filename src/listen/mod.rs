@@ -1,6 +1,6 @@
-//! `nssight listen`: the server's chair. Clients connect, and each connection gets a report from the server's side.
+//! `nssight listen`: accepts clients in place of a server, and reports on each connection from the server's side.
 
-mod hall;
+mod acceptor;
 
 use std::io::{self, IsTerminal, Write};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use nssight_diagnosis::verdict::diagnose;
 use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{Finding, Layer, Status};
 use nssight_probes::expiry;
-use nssight_probes::reception::{Chair, Reception};
+use nssight_probes::reception::{ListenServer, Reception};
 use nssight_probes::report::{Report, SCHEMA};
 use nssight_probes::wire::WireEvent;
 use nssight_probes::{Observer, Plan, SeenCertificate, Settings, Walk};
@@ -20,7 +20,7 @@ use nssight_runner::{tool, worker};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use self::hall::{Hall, Visit};
+use self::acceptor::{Acceptor, ServedConnection};
 use crate::cli::{ListenOptions, TableFormat};
 use crate::exit;
 use crate::settings::{self, Wanted};
@@ -47,13 +47,13 @@ pub(crate) fn run(options: &ListenOptions) -> ExitCode {
     // What a host's NSS is like says nothing of a session of OpenSSL's.
     let is_nss = settings.target.as_ref().is_ok_and(|target| target.database().is_some());
     walk.run(&plan, |layer| is_nss || layer != Layer::Environment, &mut Unwatched);
-    let Some(chair) = Chair::of(&walk) else { return unfit(&settings, &plan, &walk.findings, options) };
+    let Some(server) = ListenServer::of(&walk) else { return unfit(&settings, &plan, &walk.findings, options) };
     for finding in walk.findings.iter().filter(|finding| finding.status != Status::Pass) {
         terminal::say(format_args!("{}: {}", finding.layer, finding.summary));
     }
     let target = settings.target.as_ref().map(|target| target.summary(Layer::OuterHandshake));
     let Ok(target) = target else { return exit::usage("no identity to listen with") };
-    match listen(options, chair, &target) {
+    match listen(options, server, &target) {
         Ok(code) => code,
         Err(error) => exit::failed(&error),
     }
@@ -72,21 +72,21 @@ fn unfit(settings: &Settings, plan: &Plan, findings: &[Finding], options: &Liste
 
 fn listen(
     options: &ListenOptions,
-    chair: Chair,
+    server: ListenServer,
     target: &nssight_probes::target::TargetSummary,
 ) -> io::Result<ExitCode> {
     let failed = |error| io::Error::other(format!("{} cannot be listened on: {error}", options.address));
     let listener = TcpListener::bind(options.address).map_err(failed)?;
     let address = listener.local_addr()?;
-    // Whoever is told where it listens may end it at once.
-    let mut hall = Hall::new(listener, chair, usize::from(options.at_once), options.timeout, options.count)?;
+    // A caller that learns the address may send a signal at once.
+    let mut acceptor = Acceptor::new(listener, server, usize::from(options.at_once), options.timeout, options.count)?;
     terminal::say(format_args!("listening on {address}"));
     if !address.ip().is_loopback() {
         terminal::say(format_args!("anyone who can reach {address} can connect"));
     }
     terminal::choose_colours(options.output.color, io::stdout().is_terminal());
     let (mut count, mut failures) = (0u64, 0u64);
-    while let Some(Visit { from, began, reception }) = hall.next()? {
+    while let Some(ServedConnection { from, began, reception }) = acceptor.next()? {
         count += 1;
         let mut report = report(target.clone(), reception);
         report.started = began.format(&Rfc3339).unwrap_or_else(|_| began.to_string());
@@ -97,12 +97,12 @@ fn listen(
         failures += u64::from(report.verdict.status != Outcome::Pass);
         match write(&report, Some((count, from)), options) {
             Ok(()) => {}
-            // A reader that went away has seen what it wanted.
+            // A closed pipe is not an error: the reader has finished.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
             Err(error) => return Ok(exit::not_written(&error)),
         }
     }
-    let cut = hall.close();
+    let cut = acceptor.close();
     if cut > 0 {
         terminal::say(format_args!("ended; closed {cut} open connections"));
     }

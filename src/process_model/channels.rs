@@ -41,7 +41,9 @@ const FILE: &str = "file (certutil -f, tstclnt -W, pk12util -k)";
 
 const WAYS: [(&str, &str, Take); 7] = [
     ("callback", "the whole content", |content, _| whole(content)),
-    ("callback that strips white space", "the whole content without surrounding white space", |content, _| whole(content.trim_ascii())),
+    ("callback that strips white space", "the whole content without surrounding white space", |content, _| {
+        whole(content.trim_ascii())
+    }),
     (FILE, "the last line, or the line of the token", last_line),
     ("environment", "the whole content without its last line end", |content, _| whole(without_newline(content))),
     ("descriptor", "the whole content without its last line end", |content, _| whole(without_newline(content))),
@@ -99,7 +101,9 @@ fn explanation(channel: &str, subject: &Subject, given: &Password, taken: &[u8])
     let repair = repairs.into_iter().find(|(_, candidate)| fits(candidate)).map(|(repair, _)| repair)?;
     // Only a file is read line by line.
     match repair {
-        Repair::NotTheLastLine if !channel.starts_with(FILE) => Some("other lines become part of the password".to_owned()),
+        Repair::NotTheLastLine if !channel.starts_with(FILE) => {
+            Some("other lines become part of the password".to_owned())
+        }
         repair => Some(repair.describe().to_owned()),
     }
 }

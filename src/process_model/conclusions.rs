@@ -1,4 +1,4 @@
-//! What the rows of a process-model document mean.
+//! Conclusions from the rows of a process-model document.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +40,7 @@ impl Conclusion {
     }
 
     /// A fresh process fails, too.
-    fn no_matter_of_processes(text: String) -> Self {
+    fn unrelated_to_processes(text: String) -> Self {
         Self { cause: None, facts: Facts::default(), models: vec![Model::FreshProcess], text }
     }
 }
@@ -67,7 +67,7 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
     let broken = fresh.and_then(|row| row.steps.iter().find(|cell| !cell.good() && !cell.is_transport()));
     if let Some(trouble) = untried.filter(|_| broken.is_none()) {
         let text = format!("cannot test the models{through}: {trouble}");
-        conclusions.push(Conclusion::no_matter_of_processes(text));
+        conclusions.push(Conclusion::unrelated_to_processes(text));
         return;
     }
     if let Some(cell) = broken {
@@ -77,7 +77,7 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
             cell.step.title(),
             what(cell)
         );
-        conclusions.push(Conclusion::no_matter_of_processes(text));
+        conclusions.push(Conclusion::unrelated_to_processes(text));
         return;
     }
     let of = |wanted: &dyn Fn(&Row) -> bool| -> Vec<Model> {
@@ -117,9 +117,10 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
             })
             .collect();
         // Only where there were other threads, their locks can be to blame.
-        let why = match hanging.iter().all(|model| matches!(model, Model::ForkWhileBusy | Model::ForkFromThread)) {
-            true => "locks that other threads held during the fork stay locked in the child. Fork before any thread uses NSS",
-            false => "a call into the token does not return in the child. Fork before you initialise NSS",
+        let why = if hanging.iter().all(|model| matches!(model, Model::ForkWhileBusy | Model::ForkFromThread)) {
+            "locks that other threads held during the fork stay locked in the child. Fork before any thread uses NSS"
+        } else {
+            "a call into the token does not return in the child. Fork before you initialise NSS"
         };
         let text = format!("a child hangs{through} ({}): {why}, or start a new program", counts.join("; "));
         conclusions.push(Conclusion::of(fact::ModelForkHangs::Yes, hanging, text));

@@ -1,4 +1,4 @@
-//! What surrounds a process and may make NSS behave differently in it.
+//! The environment of a process that may change NSS's behaviour.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -81,7 +81,7 @@ fn descriptors() -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn what_surrounds_this_process_is_found() {
+    fn the_context_of_this_process_is_found() {
         let context = super::of_this_process();
         for name in ["Uid", "Gid", "CapEff", "NoNewPrivs", "SigBlk", "Max open files", "namespace mnt", "descriptors"] {
             assert!(context.get(name).is_some_and(|value| !value.is_empty()), "{name}: {context:?}");

@@ -1,4 +1,4 @@
-//! The document of `nssight process-model`: a row a model, a cell a step, and what follows.
+//! The document of `nssight process-model`: one row per model, one cell per step, and the conclusions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -120,7 +120,7 @@ impl Row {
         }
         let mut again = Cell::new(Step::ParentAgain);
         if let Some(steps) = seen.get(&Who::Again) {
-            again.sum_up(steps, own);
+            again.merge_parent_steps(steps, own);
         }
         steps.push(again);
         Self {
@@ -205,7 +205,7 @@ impl Cell {
     }
 
     /// All steps of the parent in one cell.
-    fn sum_up(&mut self, steps: &[(Step, Option<Outcome>)], ending: Option<Ending>) {
+    fn merge_parent_steps(&mut self, steps: &[(Step, Option<Outcome>)], ending: Option<Ending>) {
         let unfinished = steps.iter().any(|(_, outcome)| outcome.is_none());
         let error = steps.iter().find_map(|(_, outcome)| outcome.as_ref()?.error.clone());
         match (unfinished, error) {

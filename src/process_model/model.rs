@@ -1,4 +1,4 @@
-//! What the process that tries a process model is told, and what it tells.
+//! Messages to and from the process that tests a process model.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nssight_diagnosis::signal::Family;
 use nssight_diagnosis::{Finding, Layer, Status};
-use nssight_nss::process::Expendable;
+use nssight_nss::process::TestProcess;
 use nssight_nss::{Certificate, InitOptions, Login, Nss, NssError, PrivateKey, Slot, library};
 use nssight_probes::walk::{Opened, Own};
 use nssight_probes::wire::WireEvent;
@@ -30,7 +30,7 @@ const BUSY_THREADS: usize = 3;
 /// The hidden subcommand.
 pub(crate) fn run() -> ExitCode {
     worker::protect();
-    let process = match Expendable::this_process() {
+    let process = match TestProcess::this_process() {
         Ok(process) => process,
         Err(error) => return exit::usage(format!("a model is tried by nssight itself: {error}")),
     };
@@ -67,7 +67,7 @@ fn say(line: &Line) {
 
 struct Trial {
     /// It may be forked.
-    process: Expendable,
+    process: TestProcess,
     task: Task,
     password: Option<Zeroizing<Vec<u8>>>,
 }
@@ -386,9 +386,10 @@ fn is_transport(finding: &Finding) -> bool {
 }
 
 fn sign(key: &PrivateKey, certificate: &Certificate) -> Result<Option<String>, NssError> {
-    match key.proves(certificate)? {
-        true => Ok(None),
-        false => Err(NssError::of(nssight_nss::Step::VerifySignature, nssight_nss::ErrorCode::SEC_ERROR_BAD_SIGNATURE)),
+    if key.proves(certificate)? {
+        Ok(None)
+    } else {
+        Err(NssError::of(nssight_nss::Step::VerifySignature, nssight_nss::ErrorCode::SEC_ERROR_BAD_SIGNATURE))
     }
 }
 

@@ -1,4 +1,4 @@
-//! One fault at the doors that it has: a walk, a trace of the double-TLS client, and the logs of that run.
+//! Tests one fault with `diagnose`, with a trace of the double-TLS client, and with the logs of that run.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,4 @@
-//! `nssight selftest`: orders every fault of the lab and compares the verdicts with those that it must get.
+//! `nssight selftest`: injects every lab fault and compares the verdicts with the expected ones.
 
 mod doors;
 

@@ -1,4 +1,4 @@
-//! `nssight diagnose --trace-against`: a program, traced, and after it the walk of a correct client.
+//! `nssight diagnose --trace-against`: traces a program, and then runs a check with a correct client.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

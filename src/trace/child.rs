@@ -1,4 +1,4 @@
-//! Runs the program with the tracer in front of it, and reads what the tracer tells.
+//! Runs the program with the preloaded tracer, and reads the tracer's events.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,7 +12,7 @@ use nssight_tracer::place::Place;
 use nssight_tracer::reader::Reader;
 use nssight_tracer::ring::VARIABLE;
 use nssight_tracer::spawn::keep_ignored;
-use nssight_tracer::witness::Witness;
+use nssight_tracer::witness::SignalCollector;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, kill_process, pidfd_open, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -20,14 +20,14 @@ use signal_hook::iterator::Signals;
 
 /// The tracer, as it was built with this binary.
 const LIBRARY: &[u8] = include_bytes!(env!("NSSIGHT_TRACER"));
-/// Between two looks at the ring. It has room for what one thread can do in six times as long.
+/// Interval between two reads of the ring buffer. Its capacity is what one thread can write in six intervals.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
-/// A writer that is in the middle of an event is given so long.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+/// Time for a writer to finish an event.
+const WRITER_GRACE: Duration = Duration::from_millis(200);
 /// Between a signal to nssight and the same one to its group: timeout(1) sends them one after the other.
-const SIGNALS_APART: Duration = Duration::from_millis(20);
+const SIGNAL_PAIR_WINDOW: Duration = Duration::from_millis(20);
 
-/// What came of a run.
+/// The result of a run.
 pub(crate) struct Run {
     pub(crate) ending: Ending,
     pub(crate) story: Story,
@@ -77,7 +77,7 @@ pub(crate) fn run(path: &Path, name: &OsString, arguments: &[OsString], how: How
         std::thread::sleep(Duration::from_millis(5));
         reader.drain(|event| story.take(event));
     }
-    let until = Instant::now() + LAST_WORDS;
+    let until = Instant::now() + WRITER_GRACE;
     while reader.drain(|event| story.take(event)) > 0 || reader.is_waiting() && Instant::now() < until {}
     for (pid, program) in story.unfinished() {
         if pid != child.id() && is_running(pid) {
@@ -98,7 +98,7 @@ pub(crate) fn run(path: &Path, name: &OsString, arguments: &[OsString], how: How
 struct Forwarding {
     come: Signals,
     /// From when the program has begun on, so that it does not wait for it. Without one a signal may come twice.
-    witness: Option<Witness>,
+    witness: Option<SignalCollector>,
     /// Not yet judged, and since when.
     waiting: Vec<i32>,
     since: Instant,
@@ -111,7 +111,7 @@ impl Forwarding {
     }
 
     fn begin(&mut self) {
-        self.witness = Witness::new().ok();
+        self.witness = SignalCollector::new().ok();
     }
 
     fn pass_on(&mut self, program: Pid) -> io::Result<()> {
@@ -123,7 +123,7 @@ impl Forwarding {
                 self.waiting.push(signal);
             }
         }
-        if self.waiting.is_empty() || self.since.elapsed() < SIGNALS_APART {
+        if self.waiting.is_empty() || self.since.elapsed() < SIGNAL_PAIR_WINDOW {
             return Ok(());
         }
         let group = |pid: u32| behind_its_name(pid).get(2).cloned();

@@ -1,4 +1,4 @@
-//! `nssight trace`: a program of the user's, and which of its own calls fails.
+//! `nssight trace`: runs a program and reports which of its calls fails.
 
 pub(crate) mod against;
 mod child;
@@ -30,7 +30,7 @@ use nssight_trace::{Ending, Program, Story, TraceReport, merge};
 use crate::cli::{PasswordOptions, TableFormat, TraceOptions};
 use crate::exit;
 use crate::settings::{self, Wanted};
-use program::Obstacle;
+use program::ProgramError;
 
 /// Time that a layer of the walk without a connection may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -93,8 +93,8 @@ impl Order<'_> {
         }
         match program::find(name) {
             Ok(path) => Ok(Prepared { order: self, name, arguments, path }),
-            Err(Obstacle::NotFound(why)) => Err(exit::usage(why)),
-            Err(Obstacle::Untraceable(why)) => {
+            Err(ProgramError::NotFound(why)) => Err(exit::usage(why)),
+            Err(ProgramError::Untraceable(why)) => {
                 terminal::say(format_args!("{why}"));
                 Err(ExitCode::from(exit::INCONCLUSIVE))
             }

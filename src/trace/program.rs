@@ -1,4 +1,4 @@
-//! What can be known of a program before it runs: where it is, and whether the tracer can be put in front of it.
+//! Checks a program before it runs: its path, and whether the tracer can be preloaded.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -18,7 +18,7 @@ const HEAD: u64 = 64 * 1024;
 
 /// Why a program cannot be run, or cannot be traced.
 #[derive(Debug)]
-pub(crate) enum Obstacle {
+pub(crate) enum ProgramError {
     /// It is not there.
     NotFound(String),
     /// It would run, and the tracer could not watch it.
@@ -26,10 +26,10 @@ pub(crate) enum Obstacle {
 }
 
 /// The program's file, if the tracer can be put in front of it.
-pub(crate) fn find(name: &OsStr) -> Result<PathBuf, Obstacle> {
+pub(crate) fn find(name: &OsStr) -> Result<PathBuf, ProgramError> {
     let shown = name.to_string_lossy();
-    let path = look_up(name).ok_or_else(|| Obstacle::NotFound(format!("{shown}: there is no such program")))?;
-    check(&path, SCRIPTS).map_err(|why| Obstacle::Untraceable(format!("{shown}: {why}")))?;
+    let path = look_up(name).ok_or_else(|| ProgramError::NotFound(format!("{shown}: there is no such program")))?;
+    check(&path, SCRIPTS).map_err(|why| ProgramError::Untraceable(format!("{shown}: {why}")))?;
     Ok(path)
 }
 
@@ -121,6 +121,6 @@ mod tests {
     fn a_script_is_judged_by_its_interpreter() {
         assert_eq!(interpreter(b" /usr/bin/env python3\nx"), Some(PathBuf::from("/usr/bin/env")));
         assert_eq!(interpreter(b"\n"), None);
-        assert!(matches!(find(OsStr::new("no-such-program-here")), Err(Obstacle::NotFound(_))));
+        assert!(matches!(find(OsStr::new("no-such-program-here")), Err(ProgramError::NotFound(_))));
     }
 }

@@ -1,4 +1,4 @@
-//! `nssight triage`: logs and reports in; layer, cause and the lines that prove it out.
+//! `nssight triage`: reads logs and reports, and prints layer, cause and evidence.
 
 mod open;
 mod table;
@@ -38,9 +38,10 @@ pub(crate) fn run(options: &TriageOptions) -> ExitCode {
     let only_stdin = [stdin.to_owned()];
     let files = if options.files.is_empty() { only_stdin.as_slice() } else { options.files.as_slice() };
     for file in files {
-        match file == stdin {
-            true => open::stream(&mut triage, "stdin", io::stdin().lock(), &budget),
-            false => open::path(&mut triage, file, &budget),
+        if file == stdin {
+            open::stream(&mut triage, "stdin", io::stdin().lock(), &budget)
+        } else {
+            open::path(&mut triage, file, &budget)
         }
     }
     let document = triage.finish();

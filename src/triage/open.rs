@@ -1,5 +1,5 @@
-//! Files, directories, archives and compressed files, each as a stream of text in constant memory. What a stranger packed
-//! is unpacked only so far.
+//! Opens files, directories, archives and compressed files as streams of text in constant memory, with limits on
+//! unpacking.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
@@ -21,9 +21,10 @@ pub(super) fn path(triage: &mut Triage, path: &Path, budget: &Budget) {
     let name = path.display().to_string();
     let found = files::within(path, files::PATIENCE, |path| {
         let mut found = Vec::new();
-        match fs::metadata(path)?.is_dir() {
-            true => collect(path, 0, &mut found),
-            false => found.push(path.to_owned()),
+        if fs::metadata(path)?.is_dir() {
+            collect(path, 0, &mut found)
+        } else {
+            found.push(path.to_owned())
         }
         Ok(found)
     });

@@ -156,7 +156,7 @@ fn a_trace_within_a_trace_follows_its_own_program() {
 }
 
 #[test]
-fn what_is_ignored_and_blocked_is_what_it_would_be_without() {
+fn signal_dispositions_are_the_same_as_without_tracing() {
     for ignored in ["PIPE HUP INT QUIT TERM USR1 CHLD", "''"] {
         let case = Case::new();
         let start = |program: &[&str]| {

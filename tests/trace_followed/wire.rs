@@ -49,7 +49,7 @@ fn told(events: &[Event]) -> String {
 }
 
 #[test]
-fn what_is_not_the_sessions_is_not_told() {
+fn bytes_outside_the_session_are_not_recorded() {
     // Who a peer is that speaks no TLS is told.
     let events = events_of("receive(begin(), b'SSH-2.0-x')");
     assert_eq!(told(&events), "SSH-2.0-x");
@@ -85,14 +85,14 @@ receive(peer, b'\\x16\\x03\\x01\\x00\\x05hello')
 
 #[test]
 fn bytes_that_are_thrown_away_or_only_looked_at_are_not_read() {
-    const THROW_AWAY: &str = "
+    const DISCARDING_READER: &str = "
 peer = begin()
 peer.sendall(b'12345678')
 time.sleep(0.1)
 assert nss.recv(number, None, 5, 0x20) == 5
 assert nss.recv(number, ctypes.create_string_buffer(3), 3, 0x20) == 3
 ";
-    assert_eq!(told(&events_of(THROW_AWAY)), "");
+    assert_eq!(told(&events_of(DISCARDING_READER)), "");
     // SSL_SECURITY off: NSPR's functions go through to the socket.
     let look = "
 peer = begin()

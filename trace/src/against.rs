@@ -1,4 +1,4 @@
-//! A traced program beside the walk of a correct client with the same configuration. Schema `nssight/trace-against/1`.
+//! Compares a traced program with the check of a correct client with the same configuration. Schema `nssight/trace-against/1`.
 
 use nssight_diagnosis::judge::may_pass;
 use nssight_diagnosis::vocabulary::Outcome;
@@ -82,8 +82,7 @@ fn conclude(reference: &Report, trace: &TraceReport) -> (Option<Layer>, String) 
         }
         (None, None) if ended_well && trace.verdict.status == Outcome::Pass => (None, "Both succeed.".to_owned()),
         (None, None) if ended_well => {
-            let text =
-                "A correct client succeeds. The program reports success, but its calls do not confirm it: ";
+            let text = "A correct client succeeds. The program reports success, but its calls do not confirm it: ";
             (None, format!("{text}{}.", trace.verdict.summary))
         }
         (None, None) => {
@@ -105,10 +104,9 @@ fn conclude(reference: &Report, trace: &TraceReport) -> (Option<Layer>, String) 
                  the fault appeared after it ran."
             ),
         ),
-        (Some(layer), None) => (
-            Some(layer),
-            format!("The check fails at {layer}. The program failed too, but its calls do not show why."),
-        ),
+        (Some(layer), None) => {
+            (Some(layer), format!("The check fails at {layer}. The program failed too, but its calls do not show why."))
+        }
         (Some(walk), Some(program)) if program < walk => (
             Some(program),
             format!("The program fails at {program}, before {walk}, where the check fails: there are two faults."),

@@ -1,4 +1,4 @@
-//! What the program did that a correct client does not.
+//! Differences between the program and a correct client.
 
 use nssight_tracer::event::{Function, Phase};
 
@@ -21,8 +21,7 @@ impl Story {
             let set_by = self.processes.get(call.process).and_then(|process| process.callback_set_by);
             let elsewhere = set_by.is_some_and(|tid| tid != call.event.tid);
             if call.event.phase == Phase::Failed && call.event.number == 0 && elsewhere {
-                let text =
-                    format!("thread {} has no password callback, and got no password", call.event.tid);
+                let text = format!("thread {} has no password callback, and got no password", call.event.tid);
                 all.push(Difference { id: "no-password-callback-in-thread", pid: call.event.pid, text });
             }
         }
@@ -35,14 +34,20 @@ impl Story {
             }
             match session.gave_certificate {
                 Some(false) if session.has_client_auth => {
-                    add("client-auth-hook-gave-nothing", "the peer requested a certificate, but the program's callback returned none");
+                    add(
+                        "client-auth-hook-gave-nothing",
+                        "the peer requested a certificate, but the program's callback returned none",
+                    );
                 }
                 _ if tried
                     && session.gave_certificate != Some(true)
                     && !session.has_client_auth
                     && session.log.summary().certificate_request.is_some() =>
                 {
-                    add("no-client-auth-hook", "the peer requested a certificate, but the program set no callback for it");
+                    add(
+                        "no-client-auth-hook",
+                        "the peer requested a certificate, but the program set no callback for it",
+                    );
                 }
                 _ => {}
             }

@@ -1,4 +1,4 @@
-//! From a story to a finding a layer.
+//! Derives one finding per layer from the recorded calls.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use crate::{Ending, local};
 
 mod beyond;
 
-/// Who has waited for less cannot say that nobody answers.
-pub(crate) const WORTH_WAITING: Duration = Duration::from_secs(1);
+/// The shortest wait that proves a missing answer.
+pub(crate) const LEAST_WAIT_FOR_SILENCE: Duration = Duration::from_secs(1);
 
 impl Story {
     /// A finding a layer, in the order of a walk. `own` are the certificates of the program's own chain, as far as a walk of
@@ -146,15 +146,14 @@ impl Story {
                     }
                 }
             }
-            (_, Some(error)) if !ending.is_bad() => says_nothing(format!(
-                "the handshake failed with {}, but the program ended successfully",
-                error.name
-            )),
+            (_, Some(error)) if !ending.is_bad() => {
+                says_nothing(format!("the handshake failed with {}, but the program ended successfully", error.name))
+            }
             (_, Some(error)) => Some(self.failed(session, hop, &error, ending, own)),
         }
     }
 
-    /// What is known of every session, before what was seen of it.
+    /// Facts of every session, before its own observations.
     fn facts(&self, session: &Session, hop: Hop, seen: Facts) -> Facts {
         let mut facts = Facts::default();
         facts.put(fact::SESSION_PROCESS.text(format!("{}, thread {}", self.pid(session), session.tid)));
@@ -174,7 +173,7 @@ impl Story {
         facts
     }
 
-    /// What the peer made of the program's certificate in a handshake that was done.
+    /// The peer's reaction to the program's certificate in a completed handshake.
     fn acceptance(&self, session: &Session, hop: Hop) -> Facts {
         let mut facts = Facts::default();
         let wire = session.log.summary();
@@ -217,7 +216,7 @@ impl Story {
         }
         let silence = self.silence(session);
         let is_cut = matches!(error.code, ErrorCode::PR_END_OF_FILE_ERROR | ErrorCode::PR_CONNECT_RESET_ERROR);
-        if hop == Hop::Server && is_cut && ending.is_interrupted() && silence < WORTH_WAITING {
+        if hop == Hop::Server && is_cut && ending.is_interrupted() && silence < LEAST_WAIT_FOR_SILENCE {
             return says_nothing("a signal ended the program in the middle of the inner handshake".to_owned());
         }
         let learned = session.facts(error);
@@ -244,7 +243,7 @@ impl Story {
         let Seen { signal: shown, summary, facts } = seen.seen();
         let gave_up = facts.has(fact::SilenceKind::FromTheStart) || facts.has(fact::SilenceKind::Stalled);
         let facts = self.facts(session, hop, session.corrected(facts, own));
-        if shown == signal::SILENCE && gave_up && silence < WORTH_WAITING {
+        if shown == signal::SILENCE && gave_up && silence < LEAST_WAIT_FOR_SILENCE {
             let text = format!(
                 "the program gave up {} ms after the last byte, too soon to show that no answer comes",
                 silence.as_millis()
@@ -262,7 +261,7 @@ impl Story {
         }
     }
 
-    /// How long a call that never came back was under way.
+    /// The duration of a call that never returned.
     pub(crate) fn waited(&self, call: &Call) -> Duration {
         Duration::from_nanos(self.until_ns.saturating_sub(call.event.at_ns))
     }

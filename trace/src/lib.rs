@@ -1,7 +1,7 @@
-//! What a traced program did, told in the layers of a walk.
+//! Maps the calls of a traced program to the layers of a check.
 //!
-//! Events become a story (processes, sessions, calls), and a story becomes findings with facts and signals. They are united
-//! with what a walk of the program's configuration found, and judged by the same rules.
+//! Events become a story (processes, sessions, calls), and the story becomes findings with facts and signals. These
+//! findings are merged with those of a check of the program's configuration, and judged by the same rules.
 
 mod address;
 mod against;
@@ -23,7 +23,7 @@ pub use story::Story;
 /// How the traced program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ending {
-    /// Its exit status, if it ended by itself.
+    /// The exit status, if the program ended by itself.
     pub exit: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,

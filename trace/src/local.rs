@@ -12,7 +12,7 @@ use nssight_probes::probe::nss_db::salt_too_new;
 use nssight_tracer::event::{Event, Function, Phase, Purpose};
 
 use crate::address;
-use crate::layers::WORTH_WAITING;
+use crate::layers::LEAST_WAIT_FOR_SILENCE;
 use crate::overcome::Later;
 use crate::process::Nss;
 use crate::story::{Call, Story};
@@ -62,7 +62,7 @@ pub(crate) fn finding(story: &Story, layer: Layer, is_bad: bool) -> Option<Outco
     if let (Some(failed), true) = (failed, is_bad) {
         return Some(failure(story, layer, failed));
     }
-    if let (Layer::Tcp, true, true) = (layer, is_bad, last.open && story.waited(last) >= WORTH_WAITING) {
+    if let (Layer::Tcp, true, true) = (layer, is_bad, last.open && story.waited(last) >= LEAST_WAIT_FOR_SILENCE) {
         let mut notes = Notes::default();
         notes.put(fact::TRACE_FAILED_CALL.text(describe(story, last)));
         notes.put(fact::NameSource::Unseen);
@@ -112,7 +112,7 @@ pub(crate) fn counts(event: &Event) -> bool {
     }
 }
 
-/// What a call showed that failed, and that the program did not get over.
+/// The signal of a failed call that the program did not recover from.
 fn failure(story: &Story, layer: Layer, failed: &Call) -> Outcome {
     let mut notes = Notes::default();
     notes.put(fact::TRACE_FAILED_CALL.text(describe(story, failed)));
@@ -186,7 +186,7 @@ fn database(shown: Signal) -> Signal {
 const EPERM: i32 = 1;
 const EACCES: i32 = 13;
 
-/// How the connection failed that the program wanted.
+/// The failure of the program's connection.
 fn connection(failed: &Call, notes: &mut Notes) -> (Signal, &'static str) {
     notes.put(fact::NameSource::Unseen);
     let of_system = Signal::of_code(Library::Errno, i64::from(failed.event.os_error));

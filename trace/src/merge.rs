@@ -1,4 +1,4 @@
-//! What a program's calls show, and what a walk of its configuration found without a connection, united for the judge.
+//! Merges the results of a program's calls with those of a check of its configuration without a connection.
 //!
 //! The calls say which layer fails. A walk may see why: its failure is told in place of theirs where it is one that shows
 //! what the calls show.
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_of_it_by_the_order_of_things_is_inferred() {
+    fn consequences_of_an_earlier_layer_are_inferred() {
         let missing = walked(Layer::PrivateKey, signal::KEY_UNUSABLE, &[fact::PrivateKeyState::Missing.into()]);
         let facts = [fact::CertificateRequest::Seen.into(), fact::OurCertificateSent::No.into()];
         let call = failed(Layer::OuterHandshake, signal::ALERT_HANDSHAKE_FAILURE, &facts);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn who_did_not_come_to_nss_failed_at_a_setting_or_at_nothing() {
+    fn a_program_without_nss_calls_failed_at_a_setting_or_not_at_all() {
         let before = || vec![not_called(Layer::Config), not_called(Layer::Password), not_called(Layer::Certificate)];
         let mut ended = before();
         ended[0].facts.put(fact::TraceEnded::BeforeNss);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_read_may_have_been_the_answer() {
+    fn unread_events_lower_the_confidence() {
         let facts = [fact::OurCertificateLookedUp::NotFound.into(), fact::TraceComplete::No.into()];
         let call = failed(Layer::Certificate, signal::CERTIFICATE_NOT_FOUND, &facts);
         let said = verdict_on(vec![call], &[]);

@@ -1,4 +1,4 @@
-//! A call that failed is the reason of a bad end only if the program did not get over it.
+//! A failed call explains the program's failure only if the program did not recover from it.
 
 use std::collections::HashMap;
 
@@ -70,7 +70,10 @@ impl<'a> Later<'a> {
         let clients = || story.sessions.iter().filter(|session| !session.is_server);
         let a_session_came_up =
             clients().any(|session| session.handshake == Handshake::Done && session.settled_ns > at);
-        a_session_came_up || self.worked(of, failed) || self.went_on(of, failed) || is_beside(story, of, failed)
+        a_session_came_up
+            || self.worked(of, failed)
+            || self.reached_later_layer(of, failed)
+            || is_beside(story, of, failed)
     }
 
     /// The same was tried again and worked: the same name where it matters which, anything where only the layer matters.
@@ -99,8 +102,8 @@ impl<'a> Later<'a> {
             && sessions_of(self.story, failed).any(|session| has_no_certificate(session) && was_refused(session))
     }
 
-    /// Its process came to a later layer.
-    fn went_on(&self, of: Layer, failed: &Call) -> bool {
+    /// Whether the process reached a later layer.
+    fn reached_later_layer(&self, of: Layer, failed: &Call) -> bool {
         let is_after = |layer: &Layer| {
             let last = self.reached.get(&(failed.process, *layer));
             *layer > of && *layer <= Layer::Tcp && last.is_some_and(|last| *last > failed.event.at_ns)
@@ -116,6 +119,6 @@ fn sessions_of<'a>(story: &'a Story, failed: &'a Call) -> impl Iterator<Item = &
 
 /// A name or a connection that comes after the handshake had begun is another one.
 fn is_beside(story: &Story, of: Layer, failed: &Call) -> bool {
-    let had_begun = |session: &Session| session.had_begun_by(failed.event.at_ns);
+    let had_begun = |session: &Session| session.had_started_handshake_by(failed.event.at_ns);
     matches!(of, Layer::Resolve | Layer::Tcp) && sessions_of(story, failed).any(had_begun)
 }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use nssight_tracer::event::Event;
 
-/// How a process began, as far as it was seen.
+/// The observed start of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Birth {
-    /// It loaded the tracer as it started.
+    /// The process loaded the tracer at its start.
     Started,
     /// By a fork of a process that was watched.
     Forked,
@@ -23,7 +23,7 @@ pub(crate) struct Process {
     pub(crate) from_ns: u64,
     /// The programs that it ran, one after the other.
     pub(crate) programs: Vec<String>,
-    /// What the kernel said when its parent waited for it.
+    /// The wait status from the kernel.
     pub(crate) status: Option<i32>,
     /// When its parent was told so.
     pub(crate) reaped_ns: Option<u64>,
@@ -45,7 +45,7 @@ pub(crate) struct Process {
     pub(crate) open: HashMap<u32, Vec<Event>>,
 }
 
-/// Whose NSS a process uses.
+/// The NSS that a process uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Nss {
     /// Not started.
@@ -94,7 +94,7 @@ impl Process {
         self.libraries = parent.libraries;
     }
 
-    /// Its parent was told how it ended.
+    /// The parent received the wait status.
     pub(crate) fn reap(&mut self, event: &Event) {
         /// What wait(2) says of a child that is stopped, and not gone (WIFSTOPPED).
         const STOPPED: i64 = 0x7f;

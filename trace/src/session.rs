@@ -1,4 +1,4 @@
-//! One TLS session of a traced program: how it was set up, what went over it, and how it came out.
+//! One TLS session of a traced program: its setup, its data and its result.
 
 use std::time::{Duration, Instant};
 
@@ -20,16 +20,16 @@ const AS_SERVER: i64 = 6;
 /// Bytes in one event that are not told; a record is shorter.
 const SKIPPED: i64 = 1 << 15;
 
-/// How far the handshake came.
+/// The progress of the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handshake {
     /// Nothing was said.
     NotTried,
-    /// It was begun, and is neither done nor failed.
+    /// The handshake started, but neither succeeded nor failed.
     Begun,
     /// Both sides are done.
     Done,
-    /// It failed in this call, with this error.
+    /// The handshake failed in this call, with this error.
     Failed(Function, ErrorCode),
     /// This call never came back.
     Hangs(Function),
@@ -53,9 +53,9 @@ pub(crate) struct Session {
     pub(crate) log: SessionLog,
     /// The program has a hook that gives certificate and key, or NSS's own.
     pub(crate) has_client_auth: bool,
-    /// It was asked, and gave something.
+    /// The callback was called, and returned a certificate.
     pub(crate) gave_certificate: Option<bool>,
-    /// What the program, or NSS for it, decided about the peer's certificate.
+    /// The decision about the peer's certificate, by the program or by NSS.
     pub(crate) decision: Option<Result<(), ErrorCode>>,
     /// The first call that failed after the handshake.
     pub(crate) later_failure: Option<(Function, ErrorCode)>,
@@ -153,7 +153,7 @@ impl Session {
             Function::SSL_OptionSet if event.number == AS_SERVER => self.is_server = event.extra != 0,
             Function::SSL_ResetHandshake => {
                 self.is_server = event.number != 0;
-                self.begin_anew();
+                self.restart_session();
             }
             Function::SSL_ConfigSecureServer | Function::SSL_ConfigServerCert => self.is_server = true,
             Function::SSL_GetClientAuthDataHook => self.has_client_auth = event.number != 0,
@@ -191,7 +191,7 @@ impl Session {
     }
 
     /// What went before in the clear, to a proxy or before STARTTLS, is not the session's.
-    fn begin_anew(&mut self) {
+    fn restart_session(&mut self) {
         self.handshake = Handshake::NotTried;
         self.log = SessionLog::new(Place::Outer, Instant::now());
         (self.moved, self.cut) = ([0; 2], false);
@@ -255,7 +255,7 @@ impl Session {
     }
 
     /// The program ended while this call was under way.
-    pub(crate) fn never_came_back(&mut self, event: &Event) {
+    pub(crate) fn never_returned(&mut self, event: &Event) {
         let is_open = matches!(self.handshake, Handshake::NotTried | Handshake::Begun | Handshake::Hangs(_));
         if is_open {
             self.handshake = match event.function.library() {
@@ -317,7 +317,7 @@ impl Session {
     /// encrypted is close_notify where no call failed for one, and NSS reads nothing after it; in TLS 1.3 no record shows
     /// whether it is an alert.
     pub(crate) fn how_it_ended(&self) -> Option<(OuterSessionEnd, u64)> {
-        if self.gave_up_first() {
+        if self.closed_before_peer() {
             return None;
         }
         let has_failed = self.later_failure.is_some_and(|(_, code)| code != ErrorCode::PR_END_OF_FILE_ERROR);
@@ -331,7 +331,7 @@ impl Session {
     }
 
     /// Whether the program ended its own direction before the peer did. In TLS 1.3 it does not show.
-    pub(crate) fn gave_up_first(&self) -> bool {
+    pub(crate) fn closed_before_peer(&self) -> bool {
         let peer = self.alert_ns[1].or(self.ended_ns);
         self.alert_ns[0].is_some_and(|own| peer.is_none_or(|peer| own < peer))
     }
@@ -342,7 +342,7 @@ impl Session {
     }
 
     /// Whether its handshake had begun by then.
-    pub(crate) fn had_begun_by(&self, at_ns: u64) -> bool {
+    pub(crate) fn had_started_handshake_by(&self, at_ns: u64) -> bool {
         self.first_wire.is_some_and(|first| first < at_ns)
     }
 

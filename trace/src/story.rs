@@ -1,4 +1,4 @@
-//! From a stream of events to what happened: processes, sessions, and the calls in order.
+//! Builds processes, sessions and ordered calls from the stream of events.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -27,9 +27,9 @@ pub(crate) struct Call {
     pub(crate) event: Event,
     pub(crate) process: usize,
     pub(crate) session: Option<usize>,
-    /// How many alike.
+    /// The number of equal calls.
     pub(crate) count: u64,
-    /// It never came back.
+    /// The call never returned.
     pub(crate) open: bool,
 }
 
@@ -78,7 +78,7 @@ pub struct Story {
     pub(crate) calls: Vec<Call>,
     /// Calls between the first and the last that are kept.
     left_out: u64,
-    /// What the tracer could not follow.
+    /// Processes that the tracer could not follow.
     lost: Vec<String>,
     /// Local addresses of the sockets that the traced processes have.
     pub(crate) own_addresses: HashSet<SocketAddr>,
@@ -127,7 +127,7 @@ impl Story {
             open.extend(process.open.drain().flat_map(|(_, events)| events).map(|event| (index, event)));
         }
         open.sort_by_key(|(_, event)| event.at_ns);
-        self.lose_silent_programs();
+        self.mark_untraced_programs();
         if self.processes_left_out > 0 {
             self.lose(format!("{} processes after the first {PROCESSES}", self.processes_left_out));
         }
@@ -139,14 +139,14 @@ impl Story {
         for (process, event) in open {
             let session = self.session_of(&event, process);
             if let Some(session) = session.and_then(|index| self.sessions.get_mut(index)) {
-                session.never_came_back(&event);
+                session.never_returned(&event);
             }
             self.calls.push(Call { event, process, session, count: 1, open: true });
         }
     }
 
     /// A program that says nothing as it starts has not loaded the tracer.
-    fn lose_silent_programs(&mut self) {
+    fn mark_untraced_programs(&mut self) {
         let silent: Vec<String> = self
             .processes
             .iter()
@@ -404,7 +404,7 @@ impl Story {
 }
 
 impl Story {
-    /// What the tracer could not follow, in words.
+    /// Processes that the tracer could not follow, in words.
     pub fn lost(&self) -> &[String] {
         &self.lost
     }

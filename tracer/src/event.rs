@@ -1,4 +1,4 @@
-//! What is told of one call.
+//! The event of one call.
 
 use core::fmt;
 

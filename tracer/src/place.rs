@@ -1,4 +1,4 @@
-//! Where the library is while anybody may load it: in a directory of its own, which nobody else can make, rename or replace.
+//! The location of the library while a process may load it: a separate directory that no other user can create, rename or replace.
 //!
 //! A traced process may outlive nssight, and its environment names the library for as long as it runs. So the name must never
 //! come to mean another file. A process number and a descriptor would: both are given to others when nssight is gone.
@@ -76,7 +76,7 @@ impl Place {
             let made = builder.prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir_in(&base)?;
             // Whatever the umask takes away.
             fs::set_permissions(made.path(), Permissions::from_mode(0o700))?;
-            let Some(locked) = lock_own(made.path())? else { continue };
+            let Some(locked) = lock_new_directory(made.path())? else { continue };
             let identity = match put(&locked, library) {
                 Ok(identity) => identity,
                 // It was taken for one that was left behind.
@@ -179,7 +179,7 @@ fn open(directory: &Path) -> io::Result<OwnedFd> {
 }
 
 /// The directory that was just made, locked. `None` if somebody has taken it for one that was left behind.
-fn lock_own(directory: &Path) -> io::Result<Option<OwnedFd>> {
+fn lock_new_directory(directory: &Path) -> io::Result<Option<OwnedFd>> {
     let opened = match open(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_behind_is_removed_when_nobody_has_it_in_use() {
+    fn leftover_directories_are_removed_once_unused() {
         let _turn = alone();
         let base = base(0o700);
         let live = Place::within(base.path(), b"library").unwrap();

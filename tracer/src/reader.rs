@@ -1,4 +1,4 @@
-//! nssight's side of the ring.
+//! Reads the ring buffer in nssight.
 
 use std::fs::File;
 use std::io;

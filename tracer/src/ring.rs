@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_stands_in_a_slot_is_an_event_or_garbage() {
+    fn any_slot_content_is_an_event_or_garbage() {
         let ring = empty();
         ring.open();
         for fill in [1, 0x0101_0101_0101_0101, u64::MAX >> 1, u64::MAX] {
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_is_counted() {
+    fn events_without_room_are_counted() {
         let ring = empty();
         ring.open();
         (0..SLOTS as u64 + 3).for_each(|number| ring.write(&event(1, number)));

@@ -1,4 +1,4 @@
-//! Lets a program begin with the signals that it would have without nssight.
+//! Starts a program with the signal state that it would have without nssight.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;

@@ -8,11 +8,11 @@ use std::io;
 use std::ptr;
 
 /// A process that only collects signals. It ends with this value, and with nssight.
-pub struct Witness {
+pub struct SignalCollector {
     pid: libc::pid_t,
 }
 
-impl Witness {
+impl SignalCollector {
     /// Puts one into nssight's process group.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ impl Witness {
     }
 }
 
-impl Drop for Witness {
+impl Drop for SignalCollector {
     fn drop(&mut self) {
         // SAFETY: a child of our own that nobody else waits for.
         unsafe {

@@ -1,4 +1,4 @@
-//! From the judgements on single failures to the verdict on all of them, with its evidence and with what speaks against it.
+//! Combines the judgements on single failures into one verdict, with evidence for and against it.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -79,10 +79,12 @@ impl<'a> Failure<'a> {
         // What a client brings is the client's own, whatever bridge and server keep theirs in.
         let formats = || group.events.iter().filter_map(Placed::format).filter(|format| format.profile.is_some());
         let clients = formats().find(|format| format.role == Role::Client);
-        let peer = match has_bridge {
-            true if clients.or_else(|| formats().next()).is_some_and(|format| !format.nss) => Peer::BridgeOfFiles,
-            true => Peer::Bridge,
-            false => Peer::Plain,
+        let peer = if has_bridge && clients.or_else(|| formats().next()).is_some_and(|format| !format.nss) {
+            Peer::BridgeOfFiles
+        } else if has_bridge {
+            Peer::Bridge
+        } else {
+            Peer::Plain
         };
         Self { group, view, judgement, names: Names { peer, ..Names::default() } }
     }
@@ -231,7 +233,7 @@ fn beating(beat: &Heartbeat) -> Conclusion {
     (verdict, Vec::new(), Vec::new(), next)
 }
 
-/// What is made of one connection of a capture.
+/// The verdict on one connection of a capture.
 pub(crate) struct OfConnection {
     pub(crate) verdict: Verdict,
     pub(crate) incident: Incident,
@@ -294,11 +296,14 @@ fn missing(failure: &Failure<'_>, files: &[Scanned]) -> (String, Remedy) {
         FORMATS.iter().find(|it| it.profile == heard.profile && it.role == *role).filter(|format| !is_there(format))
     };
     match heard.profile {
-        None => (format!("these lines of {} do not show the reason", heard.title), of(heard.next.text, heard.next.command)),
+        None => {
+            (format!("these lines of {} do not show the reason", heard.title), of(heard.next.text, heard.next.command))
+        }
         Some(_) => match HOPS.iter().find_map(lacks) {
-            Some(other) => {
-                (format!("the log of {} is needed to find the reason", other.title), of(other.next.text, other.next.command))
-            }
+            Some(other) => (
+                format!("the log of {} is needed to find the reason", other.title),
+                of(other.next.text, other.next.command),
+            ),
             None => {
                 let next = of("Check the layers on the client's host.", Some("nssight diagnose"));
                 ("more than one fault looks like this".to_owned(), next)

@@ -1,4 +1,4 @@
-//! What the catalogue advises, as far as it fits the program at hand: its commands are those of NSS.
+//! Selects advice from the catalogue that fits the program: the catalogue's commands are for NSS.
 
 use nssight_diagnosis::Remedy;
 use nssight_diagnosis::cause::Entry;
@@ -16,7 +16,7 @@ fn is_foreign(command: &str, format: Option<&Format>) -> bool {
     !nss && has(&of_nss) || !deployment && has(&of_deployment)
 }
 
-/// What to do, without the commands of other programs.
+/// The remedies, without the commands of other programs.
 pub(crate) fn remedies(format: Option<&Format>, all: Vec<Remedy>) -> Vec<Remedy> {
     let fit = |remedy: Remedy| Remedy { command: remedy.command.filter(|it| !is_foreign(it, format)), ..remedy };
     all.into_iter().map(fit).collect()

@@ -1,4 +1,4 @@
-//! The formats of logs: who wrote a line or a file, as `formats/` and the profiles have it in data.
+//! Log formats: identifies the program that wrote a line or a file, from the data in `formats/` and the profiles.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -7,18 +7,18 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use crate::sign::{Role, Step};
 
-/// How one program's log is read.
+/// The log format of one program.
 #[derive(Debug)]
 pub struct Format {
     /// The name of its file.
     pub name: &'static str,
     /// The kind of deployment that it belongs to.
     pub profile: Option<&'static str>,
-    /// Whose log it is.
+    /// The program of the log.
     pub title: &'static str,
     /// Where its writer stands.
     pub role: Role,
-    /// What to collect next of it.
+    /// The next thing to collect from the program.
     pub next: Next,
     pub(crate) names: &'static [&'static str],
     pub(crate) heads: &'static [&'static str],
@@ -43,9 +43,9 @@ pub struct Format {
     pub(crate) session: Option<&'static str>,
     pub(crate) succeeds: &'static [&'static str],
     reaches: &'static [&'static str],
-    /// What it says of certificates is about its own.
+    /// Messages about certificates concern the program's own certificates.
     pub(crate) own_certificate: bool,
-    /// What it writes is about errors, and none of them happened.
+    /// The text describes errors that did not happen.
     pub(crate) nobodys: bool,
 }
 
@@ -58,7 +58,7 @@ pub(crate) enum About {
     Server,
 }
 
-/// What to collect next.
+/// The next thing to collect.
 #[derive(Debug)]
 pub struct Next {
     /// In a sentence.
@@ -67,7 +67,7 @@ pub struct Next {
     pub command: Option<&'static str>,
 }
 
-/// How a word tells who wrote a line, the surest last.
+/// The ways in which a word identifies the program, the most reliable last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Tells {
     /// Anywhere in it.
@@ -115,7 +115,7 @@ impl Format {
         behind.filter_map(uuid).next()
     }
 
-    /// Who wrote a line, by its own words.
+    /// The program that wrote a line, according to its words.
     pub(crate) fn of_line(line: &[u8]) -> Option<&'static Self> {
         let prefix = prefix(line);
         let holds = |tells: Tells, place: Range<usize>| match tells {

@@ -1,4 +1,4 @@
-//! Ends of file that come as regularly as a clock: something connects and says nothing, a health probe on a TLS port.
+//! Ends of file at regular intervals: a health probe that connects to a TLS port and sends nothing.
 
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! Events of all files in the order of their times, and what belongs to one failure.
+//! Sorts events of all files by time, and groups the events of each failure.
 
 use std::collections::HashSet;
 
@@ -76,7 +76,7 @@ impl Placed<'_> {
     pub(crate) fn trouble(&self) -> Option<Signal> {
         let format = self.format();
         let known = self.role != Role::Unknown || format.is_some() || self.file.asked;
-        let counts = known || self.event.by_code || !self.event.sign.is_anybodys();
+        let counts = known || self.event.by_code || !self.event.sign.is_generic();
         self.event.sign.shown().filter(|_| counts && !format.is_some_and(|format| format.nobodys))
     }
 
@@ -99,9 +99,10 @@ impl Placed<'_> {
         let of_one_deployment = one.profile.is_some() && one.profile == two.profile;
         let connections = (self.event.connection, other.event.connection);
         let one_connection = !matches!(connections, (Some(one), Some(two)) if one != two);
-        match std::ptr::eq(self.file, other.file) {
-            true => of_one_deployment || same && one_connection,
-            false => same || self.role != other.role || one.profile.is_some(),
+        if std::ptr::eq(self.file, other.file) {
+            of_one_deployment || same && one_connection
+        } else {
+            same || self.role != other.role || one.profile.is_some()
         }
     }
 
@@ -265,7 +266,7 @@ fn by_time<'a>(timed: &[Placed<'a>], heartbeats: &[Heartbeat], sessions: &mut [S
     let skipped = spans.len().saturating_sub(MOST);
     let within = |Span { start, end, last }: Span<'a, '_>| {
         let past = timed.partition_point(|placed| placed.at() <= end);
-        let begun: Vec<(&Scanned, i64)> = begun_before(&timed[..past], start);
+        let begun: Vec<(&Scanned, i64)> = request_start_before(&timed[..past], start);
         let earliest = begun.iter().map(|(_, at)| *at).fold(start - BEFORE, i64::min);
         let first = timed.partition_point(|placed| placed.at() < earliest);
         let is_near = |placed: &Placed<'_>| {
@@ -281,7 +282,7 @@ fn by_time<'a>(timed: &[Placed<'a>], heartbeats: &[Heartbeat], sessions: &mut [S
 }
 
 /// For the logs with trouble from `start` on: when the request began that they were at. It may have waited long for somebody.
-fn begun_before<'a>(timed: &[Placed<'a>], start: i64) -> Vec<(&'a Scanned, i64)> {
+fn request_start_before<'a>(timed: &[Placed<'a>], start: i64) -> Vec<(&'a Scanned, i64)> {
     let mut begun: Vec<(&Scanned, i64)> = Vec::new();
     let from = timed.partition_point(|placed| placed.at() < start);
     for (index, placed) in timed.iter().enumerate().skip(from).filter(|(_, placed)| placed.trouble().is_some()) {

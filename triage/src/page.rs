@@ -1,4 +1,4 @@
-//! The page about formats and signals, from the data.
+//! Generates the page about formats and signals from the data.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! What somebody pasted: everything in it explained, and its lines judged together, as those of a log are.
+//! Explains pasted text, and judges its lines together, like those of a log.
 
 use nssight_diagnosis::explain::{self, Candidate, Explanation};
 use nssight_diagnosis::{Cause, Confidence, Signal};
@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::sign::Role;
 use crate::{Document, Quote, Triage};
 
-/// What is known of a text.
+/// The explanation of a text.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Explained {
     /// The verdict on all lines together; absent for a single line, unless its writer is a server.

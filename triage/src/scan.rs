@@ -29,7 +29,7 @@ pub(crate) const TRACEBACK: u64 = 60;
 pub(crate) struct Event {
     pub(crate) line: u64,
     pub(crate) when: Option<When>,
-    /// Who wrote it, by its own words.
+    /// The program that wrote the line, according to its words.
     pub(crate) format: Option<&'static Format>,
     /// Where its writer stands in the session that it is about, where the line tells.
     pub(crate) role: Option<Role>,
@@ -42,7 +42,7 @@ pub(crate) struct Event {
     /// The session that the traceback above it is about.
     pub(crate) about: Option<About>,
     pub(crate) sign: Sign,
-    /// It was said by a library's name or number.
+    /// Whether a library's name or number identified the signal.
     pub(crate) by_code: bool,
     pub(crate) text: Text,
 }
@@ -73,12 +73,12 @@ impl std::fmt::Debug for Text {
     }
 }
 
-/// What one log gave.
+/// The events of one log.
 #[derive(Debug)]
 pub(crate) struct Scanned {
     pub(crate) name: String,
     pub(crate) format: Option<&'static Format>,
-    /// It is known by the file's name.
+    /// Whether the file's name identified the program.
     pub(crate) by_name: bool,
     pub(crate) bytes: u64,
     pub(crate) count: u64,
@@ -364,7 +364,7 @@ pub(crate) fn starts_level(line: &[u8]) -> bool {
     [&b"ERROR: "[..], b"WARNING: ", b"INFO: ", b"DEBUG: ", b"CRITICAL: "].iter().any(|level| line.starts_with(level))
 }
 
-/// What a line says: the most telling of its words.
+/// The meaning of a line: its most specific words.
 fn reading(line: &[u8], first: Range<usize>, pattern: usize) -> Option<Reading> {
     let read = |place: Range<usize>, pattern: usize| {
         let (word, mark) = SEARCH.marks[pattern];

@@ -37,39 +37,39 @@ impl Role {
     }
 }
 
-/// What happens in every attempt, and what says whose lines follow.
+/// Events of every attempt, and lines that identify the writer of the next lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Its writer begins to serve somebody.
+    /// The program starts to serve a connection.
     Begins,
-    /// It waits for the client.
+    /// The bridge waits for the client.
     Waits,
-    /// It accepted the client.
+    /// The bridge accepted the client.
     Accepts,
-    /// It read the request.
+    /// The bridge read the request.
     Reads,
-    /// It works on the request.
+    /// The server processes the request.
     Starts,
     /// A certificate was looked for by its nickname.
     LooksUp,
-    /// It has done with the request.
+    /// The program finished the request.
     Ends,
-    /// What was wanted was had.
+    /// The operation succeeded.
     Succeeds,
-    /// It names whom it connects to.
+    /// The line names the address of a connection.
     Reaches,
-    /// What follows is the child's.
+    /// The next lines come from the child process.
     ChildFollows,
-    /// What follows is the process's own.
+    /// The next lines come from the process itself.
     OwnFollows,
 }
 
-/// What a line says.
+/// The meaning of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sign {
     /// Nothing that went wrong.
     Step(Step),
-    /// What went wrong, in its writer's view.
+    /// The error, from the writer's point of view.
     Shown(Signal),
 }
 
@@ -79,7 +79,7 @@ impl Sign {
         self == Self::Step(step)
     }
 
-    /// What went wrong.
+    /// The error.
     pub(crate) fn shown(self) -> Option<Signal> {
         match self {
             Self::Shown(signal) => Some(signal),
@@ -99,7 +99,7 @@ impl Sign {
 
     /// Words that any program of a host may write: they count in the log of a known writer only. A library's own name or
     /// number for an error is nobody else's word.
-    pub(crate) fn is_anybodys(self) -> bool {
+    pub(crate) fn is_generic(self) -> bool {
         self.shown().is_some_and(|signal| {
             matches!(signal.row().family, Family::Local | Family::Network | Family::Request | Family::Silence)
         })
@@ -111,7 +111,7 @@ impl Sign {
 pub(crate) enum Mark {
     /// A word of a format, spelled like this.
     Step(Step),
-    /// What went wrong, in one of its notations.
+    /// The error, in one of its notations.
     Spelled(spelling::Mark),
 }
 
@@ -151,12 +151,13 @@ pub(crate) fn read(mark: Mark, word: &str, line: &[u8], place: Range<usize>) -> 
     }
 }
 
-/// What a line says beside its other words.
+/// The meaning of a line together with its other words.
 pub(crate) fn beside(reading: Reading, line: &[u8]) -> Reading {
     let Sign::Shown(found) = reading.sign else { return reading };
-    let means = match TOGETHER.iter().any(|it| it.signal == found) {
-        true => spelling::beside(found, &String::from_utf8_lossy(line).to_ascii_lowercase()),
-        false => found,
+    let means = if TOGETHER.iter().any(|it| it.signal == found) {
+        spelling::beside(found, &String::from_utf8_lossy(line).to_ascii_lowercase())
+    } else {
+        found
     };
     Reading { sign: Sign::Shown(means), ..reading }
 }

@@ -1,23 +1,23 @@
-//! What a TLS server writes, told from its client's view.
+//! Converts a TLS server's messages to its client's point of view.
 
 use nssight_diagnosis::Facts;
 use nssight_diagnosis::fact::fact;
 use nssight_diagnosis::signal::{Family, Signal, signal};
 
-/// What a server's log says of a client's session.
+/// The meaning of a server's log for a client's session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Said {
-    /// It refuses the client's certificate, and so the client is told.
+    /// The server rejects the client's certificate, and sends an alert.
     Refuses {
-        /// What the client sees of it.
+        /// The client's observation.
         signal: Signal,
         reason: fact::PeerLogReason,
         /// The reason is one that an alert has.
         knows_why: bool,
     },
-    /// It heard that the client refuses its own.
+    /// The server received an alert that rejects its own certificate.
     Heard {
-        /// What the client found, where the alert tells.
+        /// The client's reason, if the alert shows it.
         signal: Option<Signal>,
         alert: fact::PeerLogAlertHeard,
     },
@@ -26,7 +26,7 @@ pub(crate) enum Said {
 }
 
 impl Said {
-    /// What the client would see.
+    /// The signal that the client would see.
     pub(crate) fn signal(self) -> Option<Signal> {
         match self {
             Self::Refuses { signal, .. } | Self::Alike(signal) => Some(signal),

@@ -16,9 +16,9 @@ use crate::incident::{Group, Placed};
 use crate::sign::{Role, Step};
 use crate::turned::{Said, turned};
 
-/// What the lines of one failure show.
+/// The signal and facts of one failure.
 pub(crate) struct View {
-    /// What counts of what went wrong.
+    /// The error that counts.
     pub(crate) shown: Option<Shown>,
     pub(crate) facts: Facts,
     /// It is the server's own: what that one has to bring is missing or broken.
@@ -62,9 +62,10 @@ fn whose(group: &Group<'_>) -> Option<fact::LogsOf> {
     let mut roles = group.events.iter().filter(|placed| placed.trouble().is_some()).map(|placed| placed.role);
     let first = roles.next().filter(|role| *role != Role::Unknown)?;
     let is_client = first.is_client();
-    roles.all(|role| role != Role::Unknown && role.is_client() == is_client).then_some(match is_client {
-        true => fact::LogsOf::Client,
-        false => fact::LogsOf::Peer,
+    roles.all(|role| role != Role::Unknown && role.is_client() == is_client).then_some(if is_client {
+        fact::LogsOf::Client
+    } else {
+        fact::LogsOf::Peer
     })
 }
 
@@ -117,7 +118,7 @@ struct Lines<'a> {
     of_bridge: Option<Said>,
     /// What the server says of its client.
     of_server: Option<Said>,
-    /// What the bridge finds wrong with the server's certificate.
+    /// The bridge's objection to the server's certificate.
     of_link: Option<Signal>,
 }
 
@@ -147,7 +148,7 @@ impl<'a> Lines<'a> {
         Self { group, counting, accepted, read, begun, looked_up, of_bridge, of_server, of_link }
     }
 
-    /// What this client, or a tool in its place, says went wrong.
+    /// The error that this client, or a tool in its place, reports.
     fn own(&self) -> impl Iterator<Item = (Signal, &Placed<'a>)> {
         let own = self.group.events.iter().filter(|placed| placed.role.is_client());
         own.filter_map(move |placed| Some((self.counting.trouble(placed)?, placed)))
@@ -173,7 +174,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// What fails before anything is connected.
+    /// Errors before any connection.
     fn local(&self) -> Option<Shown> {
         let counts = |signal: &Signal| match signal.row().family {
             // It is what a successful start of NSS leaves behind (measured), so it says something after a look-up only.
@@ -211,7 +212,7 @@ impl<'a> Lines<'a> {
         let ours = if vague { own.find(|(signal, _)| !spelling::says_no_reason(*signal)).or(first) } else { first };
         let at = Layer::OuterHandshake;
         match (ours, self.of_bridge) {
-            // Whoever refuses knows best why.
+            // The refusing side knows the reason best.
             (_, Some(Said::Refuses { signal, knows_why: true, .. })) => Some(Shown::new(signal).at(at)),
             // A client that only says that it refused the certificate has told the bridge why, in its alert.
             (Some((signal::CHAIN_REFUSED, _)), Some(Said::Heard { signal: Some(signal), .. })) => {
@@ -271,7 +272,7 @@ impl<'a> Lines<'a> {
         Some(Shown { layer, ..Shown::new(signal) })
     }
 
-    /// What else the client says.
+    /// Other facts from the client's log.
     fn rest(&self) -> Option<Shown> {
         self.own().last().map(|(signal, _)| Shown::new(signal))
     }
@@ -340,7 +341,7 @@ impl<'a> Lines<'a> {
         self.group.session.is_some() && names(true) && names(false)
     }
 
-    /// What the bridge's log has.
+    /// Facts from the bridge's log.
     fn of_outer_session(&self) -> Facts {
         let mut facts = self.of_bridge.map(Said::facts).unwrap_or_default();
         if self.accepted {
@@ -365,7 +366,7 @@ impl<'a> Lines<'a> {
         facts
     }
 
-    /// What the server's log has.
+    /// Facts from the server's log.
     fn of_inner_session(&self) -> Facts {
         let mut facts = self.of_server.map(Said::facts).unwrap_or_default();
         if self.begun && self.of_server.is_none() {

@@ -24,7 +24,7 @@ const REQUEST: &str = "INFO: Request: op='list-users', user='a'";
 const ENDED: &str = "INFO: NSPR I/O error: (PR_END_OF_FILE_ERROR) Encountered end of file.";
 
 #[test]
-fn what_a_bridge_finds_is_a_refusal_for_its_client() {
+fn an_error_in_the_bridges_log_is_a_refusal_for_its_client() {
     for (line, expected, reason) in [
         ("(SEC_ERROR_UNKNOWN_ISSUER) x", signal::ALERT_UNKNOWN_CA, fact::PeerLogReason::UnknownIssuer),
         ("(SEC_ERROR_INADEQUATE_CERT_TYPE) x", signal::ALERT_UNSUPPORTED_CERTIFICATE, fact::PeerLogReason::Usage),
@@ -149,7 +149,7 @@ fn programs_and_connections_of_one_journal_are_told_apart() {
 }
 
 #[test]
-fn what_was_tried_again_and_succeeded_is_no_failure() {
+fn a_failure_with_a_successful_retry_does_not_count() {
     let failed = "curl: (35) OpenSSL/3.0.19: error:0A00042E:SSL routines::tlsv1 alert protocol version\n";
     assert!(of_text(failed).verdict.cause.is_some());
     let document = of_text(&(failed.to_owned() + "* Connected to a (10.0.0.1)\n< HTTP/1.1 200 OK\n"));

@@ -1,4 +1,4 @@
-//! A case: one peer, one fault, one TLS version; and what nssight may say of it.
+//! A case: one peer, one fault, one TLS version, and the allowed verdicts.
 
 use serde::Deserialize;
 
@@ -348,9 +348,10 @@ impl Fault {
     /// Whether it is tried with this peer over this version by this engine.
     pub(crate) fn is_tried(&self, peer: &Peer, version: Tls, engine: Engine) -> bool {
         let named = self.peers.iter().any(|name| name == peer.name);
-        let by_engine = match self.engines.is_empty() {
-            true => engine == Engine::Nss || self.is_without_database(),
-            false => self.engines.contains(&engine),
+        let by_engine = if self.engines.is_empty() {
+            engine == Engine::Nss || self.is_without_database()
+        } else {
+            self.engines.contains(&engine)
         };
         (named || self.peers.is_empty() && peer.is_usual())
             && (self.over.is_empty() || self.over.contains(&version))

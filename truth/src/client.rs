@@ -1,4 +1,4 @@
-//! The client's side: a database or files for each fault, and what the command line says of them.
+//! The client's side: a database or files for each fault, and the command-line options.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -116,9 +116,10 @@ fn builder(fault: &Fault, pki: &Pki, format: DbFormat) -> Result<DbBuilder, Fail
     if fault.client != "none" && !fault.is(Odd::OnToken) && fault.client != "requested" {
         let identity = pki.certificate(&format!("client:{}", fault.client))?;
         let (certificate, key) = (&identity.certificate, &identity.key);
-        builder = match fault.is(Odd::NoKey) || fault.is(Odd::OtherKey) {
-            true => builder.x509(nickname, certificate, ",,")?,
-            false => builder.x509_identity(nickname, certificate, key, "")?,
+        builder = if fault.is(Odd::NoKey) || fault.is(Odd::OtherKey) {
+            builder.x509(nickname, certificate, ",,")?
+        } else {
+            builder.x509_identity(nickname, certificate, key, "")?
         };
         for (place, link) in identity.chain.iter().enumerate() {
             builder = builder.x509(&format!("own-intermediate-{place}"), link, "")?;

@@ -1,5 +1,5 @@
-//! A server of OpenSSL's library that takes its time to judge, says something before, or gives no ticket: what no server's
-//! configuration offers.
+//! A server with OpenSSL that delays its decision, sends data before it, or sends no ticket; no real server offers these
+//! options.
 
 use std::io;
 use std::thread;

@@ -1,4 +1,4 @@
-//! Sets real TLS servers up with real faults, lets nssight diagnose each, and holds its verdicts to what was written down before.
+//! Sets up real TLS servers with real faults, runs nssight on each, and compares the verdicts with the expected ones.
 //!
 //! `nssight-truth PROGRAM [--write FILE] [--reports DIR] [WORD…]`: with words, only the cases whose name or kind has all of them.
 //! `--write` puts the table of results into a page, `--reports DIR` the reports of wrong verdicts into a directory. It exits with 1 if a verdict is wrong, surer than it can be, or less sure than it must be.
@@ -187,10 +187,8 @@ fn case_of(
     let setup = Setup { directory: &place, identity, client_ca, asks: fault.asks, version };
     let running = peer.start(&setup, &fault.judge)?;
     let mut command = Command::new(program);
-    let target = match peer.is_elsewhere() {
-        true => network::target(&fault.host),
-        false => format!("{}:{}", fault.host, running.port),
-    };
+    let target =
+        if peer.is_elsewhere() { network::target(&fault.host) } else { format!("{}:{}", fault.host, running.port) };
     command.args(["diagnose", "--format", "json", &target]).args(&fault.flags);
     if let Some(protocol) = peer.starttls() {
         command.args(["--starttls", protocol]);

@@ -1,4 +1,4 @@
-//! What a client is pointed at: real servers, and what stands where one should.
+//! The peers: real servers, and other programs in their place.
 
 use std::process::Command;
 use std::sync::LazyLock;

@@ -49,9 +49,10 @@ pub(crate) fn fill(
     let tool = |program: &str, arguments: &[&OsStr]| -> Result<(), Failure> {
         let mut command = Command::new(program);
         let output = command.args(arguments).env("SOFTHSM2_CONF", &config).stdin(Stdio::null()).output()?;
-        match output.status.success() {
-            true => Ok(()),
-            false => Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr)).into()),
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr)).into())
         }
     };
     let word = |text: &'static str| OsStr::new(text);

@@ -1,4 +1,4 @@
-//! What nssight said of a case, against what it may say.
+//! Compares nssight's verdict with the allowed verdicts.
 
 use std::fmt;
 

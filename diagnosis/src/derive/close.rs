@@ -1,4 +1,4 @@
-//! How soon after a request its connection was found closed.
+//! The time between a request and the close of its connection.
 
 use std::time::Duration;
 
@@ -9,10 +9,7 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// When the end came, so long after the request was read.
 pub fn close(since_request: Duration) -> BridgeClose {
-    match since_request <= AT_ONCE {
-        true => BridgeClose::AtOnce,
-        false => BridgeClose::Later,
-    }
+    if since_request <= AT_ONCE { BridgeClose::AtOnce } else { BridgeClose::Later }
 }
 
 /// Below this a close is at once, however quick the handshake was.

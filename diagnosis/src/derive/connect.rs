@@ -1,4 +1,4 @@
-//! Addresses that did not take a connection: what the kernel said of each, and what that says together.
+//! Addresses that did not accept a connection: the kernel's result for each, and the combined result.
 
 use crate::fact::fact::{TcpAddresses, TcpState};
 

@@ -1,4 +1,4 @@
-//! A certificate and its issuers against a clock, and the clock against what was there before.
+//! Compares certificates with the clock, and the clock with the dates of installed files.
 
 use crate::fact::fact::{ClockState, OurCertificateState, PeerChainDates};
 
@@ -36,9 +36,10 @@ pub fn dates(
         return Some(OurCertificateState::BeginsSoon);
     }
     let chain_is_early = !issuers.is_empty() && issuers.iter().all(|issuer| issuer.is_some_and(|it| now < it.from));
-    Some(match chain_is_early || clock == ClockState::BeforeInstallation {
-        true => OurCertificateState::NotYetValidByClock,
-        false => OurCertificateState::NotYetValid,
+    Some(if chain_is_early || clock == ClockState::BeforeInstallation {
+        OurCertificateState::NotYetValidByClock
+    } else {
+        OurCertificateState::NotYetValid
     })
 }
 
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_within_a_day_is_taken_by_peers_of_nss() {
+    fn nss_peers_accept_certificates_one_day_early() {
         let at = |from, clock| dates(of(from, 3 * DAY), &[Some(of(from, 3 * DAY))], 0, clock);
         let plausible = |from| at(from, ClockState::Plausible);
         assert_eq!(plausible(300), Some(OurCertificateState::BeginsSoon));

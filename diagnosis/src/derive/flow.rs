@@ -1,4 +1,4 @@
-//! Packets of a connection that is up: whether those that vanish are the large ones.
+//! Packets of an established connection: whether only large packets are lost.
 
 use crate::fact::fact::TcpFlow;
 
@@ -29,15 +29,18 @@ pub fn flow(seen: Flow) -> TcpFlow {
     if seen.outstanding > 0 && seen.timeouts >= SURELY_LOST {
         let oldest = seen.outstanding.min(seen.send_mss);
         // Whatever was acknowledged was in smaller packets than the one that is lost, or smaller ones behind it arrived.
-        return match seen.arrived_behind > 0 || seen.acknowledged > 0 && oldest > seen.acknowledged {
-            true => TcpFlow::OurLargeLost,
-            false => TcpFlow::OursLost,
+        return if seen.arrived_behind > 0 || seen.acknowledged > 0 && oldest > seen.acknowledged {
+            TcpFlow::OurLargeLost
+        } else {
+            TcpFlow::OursLost
         };
     }
-    match seen.received == 0 && seen.out_of_order > 0 {
-        true => TcpFlow::PeersFirstLost,
-        false if seen.outstanding == 0 => TcpFlow::Acknowledged,
-        false => TcpFlow::UnderWay,
+    if seen.received == 0 && seen.out_of_order > 0 {
+        TcpFlow::PeersFirstLost
+    } else if seen.outstanding == 0 {
+        TcpFlow::Acknowledged
+    } else {
+        TcpFlow::UnderWay
     }
 }
 

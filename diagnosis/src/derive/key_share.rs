@@ -1,4 +1,4 @@
-//! A peer's half of a key exchange: of the right form, or of no use to anybody.
+//! Checks the form of a peer's key share.
 
 use crate::fact::fact::KeyShareState;
 

@@ -1,5 +1,5 @@
-//! Pure functions from what was seen to facts that rules may rest on: order, arithmetic, joins and distances. Every rule
-//! that is no plain comparison is here, and none of these names a cause.
+//! Pure functions that derive facts from observations: order, arithmetic, joins and distances. Every rule that is not a
+//! plain comparison is here, and none of these functions names a cause.
 
 pub mod close;
 pub mod connect;

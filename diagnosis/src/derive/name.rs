@@ -1,4 +1,4 @@
-//! How the name that was asked for stands to the names of a certificate.
+//! The relation of the requested name to the names in a certificate.
 
 use std::net::IpAddr;
 
@@ -54,9 +54,10 @@ pub fn relation(host: &str, names: &[String], search: &[String]) -> Relation {
     if !host.contains('.') && names.iter().any(|name| name.to_lowercase().starts_with(&short)) {
         return Relation::Short;
     }
-    match names.iter().any(|name| is_misspelt(&host.to_lowercase(), &name.to_lowercase())) {
-        true => Relation::Misspelt,
-        false => Relation::Far,
+    if names.iter().any(|name| is_misspelt(&host.to_lowercase(), &name.to_lowercase())) {
+        Relation::Misspelt
+    } else {
+        Relation::Far
     }
 }
 

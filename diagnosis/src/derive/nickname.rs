@@ -1,4 +1,4 @@
-//! How near one nickname is to another.
+//! The similarity of two nicknames.
 
 /// How a nickname differs from the one wanted, if it is close.
 pub fn near_miss(wanted: &str, present: &str, subject: &str) -> Option<&'static str> {

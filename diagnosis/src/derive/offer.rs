@@ -1,4 +1,4 @@
-//! What a crypto policy takes away from a ClientHello.
+//! The algorithms that a crypto policy removes from a ClientHello.
 
 use crate::fact::fact::OfferByPolicy;
 
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_on_its_way_out_is_told_from_what_is_in_use() {
+    fn deprecated_algorithms_are_distinguished_from_current_ones() {
         assert_eq!(offer(&[]), OfferByPolicy::AsItComes);
         assert_eq!(offer(&["AES-128-CBC", "HMAC-SHA1"]), OfferByPolicy::WithoutOldOnes);
         assert_eq!(offer(&["AES-128-CBC", "RSA-PSS signatures"]), OfferByPolicy::Cut);

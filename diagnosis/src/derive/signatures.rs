@@ -36,10 +36,7 @@ pub fn fits(key: Signer, taken: &[u16], offered: &[u16]) -> OurKeyFits {
     if taken.peek().is_none() {
         return OurKeyFits::NotTaken;
     }
-    match taken.any(|scheme| offered.contains(scheme)) {
-        true => OurKeyFits::Yes,
-        false => OurKeyFits::NotOffered,
-    }
+    if taken.any(|scheme| offered.contains(scheme)) { OurKeyFits::Yes } else { OurKeyFits::NotOffered }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A wait that ended at a deadline: nothing came, it stopped, or it went on too slowly.
+//! A wait that ended at a deadline: no data arrived, the data stopped, or it arrived too slowly.
 
 use std::time::Duration;
 
@@ -27,9 +27,10 @@ pub fn silence(arrivals: Arrivals, took: Duration, announced: Option<u32>) -> Si
     let quiet = took.saturating_sub(last);
     // Bytes that are spread over the time are a trickle; a long silence after the last one is a stall.
     let spread = last.saturating_sub(arrivals.first.unwrap_or_default());
-    match arrivals.count >= 3 && quiet < took / 2 && spread >= took / 4 {
-        true => SilenceKind::Trickle,
-        false => SilenceKind::Stalled,
+    if arrivals.count >= 3 && quiet < took / 2 && spread >= took / 4 {
+        SilenceKind::Trickle
+    } else {
+        SilenceKind::Stalled
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whose answer an address was: of the hosts file, or of another source of the name service switch.
+//! The source of an address: the hosts file, or another source of the name service switch.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! A peer's chain, joined by keys with what our own database has: where it leads, and what is in the way.
+//! Joins a peer's chain with our own database by keys: the end of the chain, and the obstacle to trust.
 
 use crate::fact::fact::{PeerChainState as State, TrustStoreIssuer as Issuer};
 
@@ -103,10 +103,7 @@ pub fn issuer(chain: &Chain) -> Issuer {
         return Issuer::OtherKey;
     }
     // The peer's own certificate leads nowhere.
-    match chain.links.iter().skip(1).any(|link| link.stored.is_some()) {
-        true => Issuer::RootMissing,
-        false => Issuer::Absent,
-    }
+    if chain.links.iter().skip(1).any(|link| link.stored.is_some()) { Issuer::RootMissing } else { Issuer::Absent }
 }
 
 /// How the peer's chain fits together.

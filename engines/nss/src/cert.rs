@@ -1,4 +1,4 @@
-//! Certificates in NSS's hands: nickname, trust, chain, and NSS's own judgement.
+//! Certificates in NSS: nickname, trust, chain, and NSS's own verification.
 
 use std::ptr::{self, NonNull};
 
@@ -222,13 +222,12 @@ impl Certificate {
             while !node.is_null() {
                 let entry = &*node;
                 let code = ErrorCode(entry.error as i32);
-                let (mut subject, mut place) = match entry.cert.is_null() {
-                    true => (String::new(), None),
-                    false => {
-                        let der = copy_item(&raw const (*entry.cert).derCert);
-                        let place = chain.iter().position(|certificate| certificate.der() == der);
-                        (copy_string((*entry.cert).subjectName).unwrap_or_default(), place)
-                    }
+                let (mut subject, mut place) = if entry.cert.is_null() {
+                    (String::new(), None)
+                } else {
+                    let der = copy_item(&raw const (*entry.cert).derCert);
+                    let place = chain.iter().position(|certificate| certificate.der() == der);
+                    (copy_string((*entry.cert).subjectName).unwrap_or_default(), place)
                 };
                 // libpkix looks at a chain's extensions once it has come to its anchor, and logs the anchor (pkix_build.c).
                 let has_one = |place: usize| chain[place].has_unknown_critical_extension();

@@ -1,4 +1,4 @@
-//! Errors of NSPR and NSS: a number, its symbolic name, its text, and the step that met it.
+//! Errors of NSPR and NSS: number, symbolic name, text, and the failed step.
 
 use std::ffi::CStr;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What `nss-sys` leaves out: declarations named exactly as in NSS's headers.
+//! Declarations that `nss-sys` lacks, named exactly as in NSS's headers.
 //!
 //! Statuses are plain integers here, since a Rust enum with an unknown value is undefined behaviour. Layouts and
 //! signatures are compared with the installed headers by a C compiler in `tests/layout.rs`.

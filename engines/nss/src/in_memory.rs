@@ -1,4 +1,4 @@
-//! Certificates, a key and trust that NSS has in memory only, for whoever has them in files.
+//! Certificates, a key and trust that NSS keeps only in memory, for clients with files.
 
 use crate::cert::Certificate;
 use crate::create::set_trust;

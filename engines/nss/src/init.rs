@@ -89,10 +89,8 @@ impl Nss {
             Access::ReadOnly => ffi::NSS_INIT_READONLY,
             Access::ReadWrite => 0,
         };
-        let flags = match options.own_module_only {
-            true => flags | ffi::NSS_INIT_NOMODDB | ffi::NSS_INIT_NOROOTINIT,
-            false => flags,
-        };
+        let flags =
+            if options.own_module_only { flags | ffi::NSS_INIT_NOMODDB | ffi::NSS_INIT_NOROOTINIT } else { flags };
         Self::initialise(options.context, [database, prefix, c"secmod.db".to_owned()], flags)
     }
 

@@ -1,4 +1,4 @@
-//! What only the system's own calls give of a connection.
+//! Facts of a connection that only system calls provide.
 
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;

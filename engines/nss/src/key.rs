@@ -1,4 +1,4 @@
-//! Private keys: found by their certificate, and proven by a signature.
+//! Private keys: looked up by certificate, and tested with a signature.
 
 use std::ptr::{self, NonNull};
 

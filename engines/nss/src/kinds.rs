@@ -1,4 +1,4 @@
-//! Kinds of keys that NSS did not always know.
+//! Types of keys that older versions of NSS do not support.
 
 /// A kind of key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Safe Rust over NSS and NSPR.
 //!
-//! Every C object has an owner whose `Drop` gives it back, every call turns its status into a [`Result`] whose error was
-//! read at once, and an initialised NSS is a value ([`Nss`]) that the owners borrow.
+//! Every C object has an owner whose `Drop` frees it. Every call turns its status into a [`Result`], and reads the error
+//! at once. An initialised NSS is a value ([`Nss`]) that the owners borrow.
 
 pub mod cert;
 pub mod create;

@@ -1,4 +1,4 @@
-//! Memory that NSS hands out, and items that it is given.
+//! Memory that NSS allocates, and items passed to NSS.
 
 use std::ffi::{CStr, CString, c_char, c_uint};
 use std::marker::PhantomData;

@@ -1,4 +1,4 @@
-//! The password callback: what NSS is given when it asks, and how often it asked.
+//! The password callback: the answer to NSS, and the number of calls.
 
 use std::ffi::{c_char, c_void};
 use std::ptr;

@@ -34,9 +34,9 @@ const PANICKED: i32 = 101;
 
 /// A process that was begun in order to be broken: nothing but the trial of a model is lost with it.
 #[derive(Debug)]
-pub struct Expendable(());
+pub struct TestProcess(());
 
-impl Expendable {
+impl TestProcess {
     /// This process, before it has begun anything.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! NSS's session as any library's.
+//! Implements the session trait for NSS.
 
 use nssight_session::{Channel, Code, Kind, Objection, SessionError, SessionFacts, TlsSession};
 

@@ -1,4 +1,4 @@
-//! Slots: does the token need a password, and does this one fit?
+//! Slots: whether the token needs a password, and whether a password is right.
 
 use std::ptr::{self, NonNull};
 

@@ -1,4 +1,4 @@
-//! A TLS session of libssl over a [`Transport`], with everything that its callbacks learn.
+//! A TLS session of libssl over a [`Transport`], with all results of its callbacks.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_uint, c_void};
@@ -268,9 +268,10 @@ impl Session {
             let mut suite: ffi::SSLCipherSuiteInfo = std::mem::zeroed();
             let room = size_of::<ffi::SSLCipherSuiteInfo>() as u32;
             let known = ffi::SSL_GetCipherSuiteInfo(info.cipherSuite, &mut suite, room) == ffi::SUCCESS;
-            let suite_name = match known && !suite.cipherSuiteName.is_null() {
-                true => CStr::from_ptr(suite.cipherSuiteName).to_string_lossy().into_owned(),
-                false => format!("0x{:04x}", info.cipherSuite),
+            let suite_name = if known && !suite.cipherSuiteName.is_null() {
+                CStr::from_ptr(suite.cipherSuiteName).to_string_lossy().into_owned()
+            } else {
+                format!("0x{:04x}", info.cipherSuite)
             };
             Some(Channel {
                 version: info.protocolVersion,

@@ -126,7 +126,11 @@ pub unsafe extern "C" fn NSC_GetFunctionList(list: *mut *const FunctionList) -> 
 /// # Safety
 /// As NSS calls it: a number, a string, and an argument.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn NSC_ModuleDBFunc(function: c_ulong, parameters: *mut c_char, arguments: *mut c_void) -> *mut *mut c_char {
+pub unsafe extern "C" fn NSC_ModuleDBFunc(
+    function: c_ulong,
+    parameters: *mut c_char,
+    arguments: *mut c_void,
+) -> *mut *mut c_char {
     type Func = unsafe extern "C" fn(c_ulong, *mut c_char, *mut c_void) -> *mut *mut c_char;
     // SAFETY: the real function, with the arguments that it was meant to get.
     unsafe { std::mem::transmute::<usize, Func>(symbol("NSC_ModuleDBFunc"))(function, parameters, arguments) }

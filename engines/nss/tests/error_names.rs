@@ -10,13 +10,13 @@ use nssight_fixtures::authority::{Identity, Spec, Usage};
 use nssight_fixtures::endpoint::{ClientAuth, Endpoint, Options};
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
 use nssight_nss::kernel::tcp_info;
-use nssight_nss::process::Expendable;
+use nssight_nss::process::TestProcess;
 use nssight_nss::{ErrorCode, InitOptions, Nss, Session, Slot, TlsOptions, library};
 use nssight_session::{Control, End, Tap, TcpTransport};
 
-struct Deaf;
+struct SilentListener;
 
-impl Tap for Deaf {
+impl Tap for SilentListener {
     fn sent(&mut self, _: &[u8]) {}
     fn received(&mut self, _: &[u8]) {}
     fn ended(&mut self, _: End) {}
@@ -51,7 +51,8 @@ fn names_are_known_before_nss_is_opened_and_sessions_work_after_that() {
     let nss = Nss::open(&InitOptions::read_only(&name)).expect("the database opens");
     let stream = TcpStream::connect(("127.0.0.1", endpoint.port())).expect("a connection");
     let control = Control::until(Instant::now() + Duration::from_secs(10));
-    let transport = TcpTransport::new(stream, control, Rc::new(RefCell::new(Deaf)), tcp_info).expect("a transport");
+    let transport =
+        TcpTransport::new(stream, control, Rc::new(RefCell::new(SilentListener)), tcp_info).expect("a transport");
     let options = TlsOptions {
         host: "localhost",
         versions: (0x0303, 0x0304),
@@ -63,7 +64,7 @@ fn names_are_known_before_nss_is_opened_and_sessions_work_after_that() {
     client.handshake().expect("a handshake");
 
     // Nobody forks a process that is at work.
-    assert!(Expendable::this_process().is_err(), "it has threads, and NSS");
+    assert!(TestProcess::this_process().is_err(), "it has threads, and NSS");
     // Whoever goes on with an NSS keeps it, whatever becomes of the one who opened it.
     let inherited = Nss::inherited().expect("NSS is there");
     drop((client, nss));

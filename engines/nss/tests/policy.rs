@@ -18,9 +18,9 @@ const TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256: u16 = 0xc02f;
 const TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384: u16 = 0xc030;
 
 /// A peer that hears everything and closes.
-struct Ear(Rc<RefCell<Vec<u8>>>);
+struct RecordingPeer(Rc<RefCell<Vec<u8>>>);
 
-impl Transport for Ear {
+impl Transport for RecordingPeer {
     fn recv(&mut self, _: &mut [u8]) -> io::Result<usize> {
         Ok(0)
     }
@@ -65,7 +65,8 @@ fn a_session_offers_only_what_the_policy_allows() {
         alpn: &[],
         authorities: Vec::new(),
     };
-    let mut client = Session::client(&nss, Box::new(Ear(heard.clone())), options).expect("a session is set up");
+    let mut client =
+        Session::client(&nss, Box::new(RecordingPeer(heard.clone())), options).expect("a session is set up");
     let error = client.handshake().expect_err("the peer closes");
     assert_eq!(error.name, "PR_END_OF_FILE_ERROR");
     let offered = suites(&heard.borrow());

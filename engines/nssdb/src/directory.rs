@@ -98,7 +98,7 @@ impl Inventory {
         inventory.look_at_directory();
         let names = inventory.listed_names();
         inventory.look_at_files(names);
-        inventory.look_into_key4();
+        inventory.inspect_key4();
         inventory
     }
 
@@ -171,7 +171,7 @@ impl Inventory {
             .collect();
     }
 
-    fn look_into_key4(&mut self) {
+    fn inspect_key4(&mut self) {
         let key4 = self.name_of("key4.db");
         if self.is_sqlite(&key4) {
             self.key4_initialised = crate::sql::has_metadata(&self.path.join(&key4)).ok();

@@ -67,9 +67,9 @@ fn counts(row: &TrustRow, der: &[u8]) -> Result<(), &'static str> {
         TrustHash::Is(digest, stored) if !hash(*digest, der).is_ok_and(|computed| *computed == **stored) => {
             Err("the trust object has the hash of another certificate, so it has no effect")
         }
-        TrustHash::Absent if !row.trust.only_distrusts() => Err(
-            "the trust object has no hash of its certificate and does more than distrust, so it has no effect",
-        ),
+        TrustHash::Absent if !row.trust.only_distrusts() => {
+            Err("the trust object has no hash of its certificate and does more than distrust, so it has no effect")
+        }
         _ => Ok(()),
     }
 }

@@ -53,7 +53,7 @@ fn according_to_sqlite(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn what_stands_only_in_the_write_ahead_log_is_read() {
+fn content_only_in_the_write_ahead_log_is_read() {
     let home = tempfile::tempdir().expect("directory");
     let connection = create(home.path(), "wal");
     connection.pragma_update(None, "wal_autocheckpoint", 0).expect("pragma");

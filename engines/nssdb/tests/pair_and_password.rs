@@ -143,10 +143,8 @@ fn keys_taken_over_from_the_legacy_format_are_read_however_they_are_encrypted() 
     let new = Database::open(&nss.dir(), Format::Sql).expect("read");
     assert_eq!(old.certificates.len(), 2);
     let legacy = Algorithm::NssPbe3Des { iterations: 1 };
-    let taken_over = match common::is_by_newer_nss(&new) {
-        true => Algorithm::Pbes2Aes256 { iterations: 10_000 },
-        false => legacy.clone(),
-    };
+    let taken_over =
+        if common::is_by_newer_nss(&new) { Algorithm::Pbes2Aes256 { iterations: 10_000 } } else { legacy.clone() };
     for (database, encryption) in [(&old, legacy), (&new, taken_over)] {
         let unlocked = database.unlock(b"sekrit1").expect("unlocked");
         for key in &database.private_keys {

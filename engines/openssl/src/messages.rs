@@ -78,22 +78,19 @@ impl Message {
         let Self::Handshake(CERTIFICATE_REQUEST, body) = self else { return None };
         let mut bytes = Bytes(body);
         bytes.vector8()?;
-        let names = match is_13 {
-            true => {
-                let mut extensions = Bytes(bytes.vector16().unwrap_or_default());
-                let mut names = None;
-                while let (Some(kind), Some(body)) = (extensions.u16(), extensions.vector16()) {
-                    if kind == CERTIFICATE_AUTHORITIES {
-                        names = Bytes(body).vector16();
-                    }
+        let names = if is_13 {
+            let mut extensions = Bytes(bytes.vector16().unwrap_or_default());
+            let mut names = None;
+            while let (Some(kind), Some(body)) = (extensions.u16(), extensions.vector16()) {
+                if kind == CERTIFICATE_AUTHORITIES {
+                    names = Bytes(body).vector16();
                 }
-                names.unwrap_or_default()
             }
-            false => {
-                // The signature algorithms, which TLS 1.1 does not have; who speaks that names few CAs, and they are not read then.
-                bytes.vector16()?;
-                bytes.vector16().unwrap_or_default()
-            }
+            names.unwrap_or_default()
+        } else {
+            // The signature algorithms, which TLS 1.1 does not have; who speaks that names few CAs, and they are not read then.
+            bytes.vector16()?;
+            bytes.vector16().unwrap_or_default()
         };
         let mut list = Bytes(names);
         let mut all = Vec::new();

@@ -358,9 +358,8 @@ impl TlsSession for Session {
             }
         };
         // In TLS 1.3 every alert but close_notify and user_canceled is fatal, whatever its level says (RFC 8446, 6).
-        let level = |alert: SeenAlert| match is_13 && !matches!(alert.description, 0 | 90) {
-            true => SeenAlert { level: 2, ..alert },
-            false => alert,
+        let level = |alert: SeenAlert| {
+            if is_13 && !matches!(alert.description, 0 | 90) { SeenAlert { level: 2, ..alert } } else { alert }
         };
         out.alerts =
             theirs.iter().filter_map(alert(false)).chain(ours.iter().filter_map(alert(true))).map(level).collect();

@@ -10,9 +10,9 @@ use nssight_fixtures::endpoint::{Behaviour, Endpoint, Leave, Options as Peer, fa
 use nssight_openssl::{Identity, Options, Session, Trust};
 use nssight_session::{Code, Control, End, Kind, SessionFacts, Tap, TcpTransport, TlsSession};
 
-struct Deaf;
+struct SilentListener;
 
-impl Tap for Deaf {
+impl Tap for SilentListener {
     fn sent(&mut self, _bytes: &[u8]) {}
     fn received(&mut self, _bytes: &[u8]) {}
     fn ended(&mut self, _end: End) {}
@@ -45,7 +45,8 @@ impl Lab {
     fn session(&self, endpoint: &Endpoint, host: &str, identity: Option<&Identity>, trust: Trust) -> Session {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, endpoint.port())).expect("a connection");
         let control = Control::until(Instant::now() + Duration::from_secs(20));
-        let transport = TcpTransport::new(stream, control, Rc::new(RefCell::new(Deaf)), |_| None).expect("a transport");
+        let transport =
+            TcpTransport::new(stream, control, Rc::new(RefCell::new(SilentListener)), |_| None).expect("a transport");
         let options = Options { host, server_name: Some(host), versions: None, identity, trust, alpn: &[] };
         Session::new(Box::new(transport), options).expect("a session")
     }
@@ -125,7 +126,7 @@ fn a_name_is_compared() {
 }
 
 #[test]
-fn what_a_peer_does_is_told_from_what_it_says() {
+fn peer_actions_are_distinguished_from_peer_messages() {
     let lab = Lab::new();
     let answers: [(Behaviour, Kind, Option<u8>); 3] = [
         (Behaviour::Answer(Vec::new(), Leave::Close), Kind::Ended, None),

@@ -43,7 +43,7 @@ fn pieces<'a>(wire: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
 
 proptest! {
     #[test]
-    fn what_is_combined_is_split_again_in_any_pieces(
+    fn combined_streams_are_split_again_at_any_boundaries(
         parts in vec((any::<bool>(), vec(any::<u8>(), 0..9_000)), 0..6),
         cuts in vec(any::<usize>(), 0..40),
     ) {

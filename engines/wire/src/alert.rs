@@ -43,7 +43,11 @@ const ALERTS: &[(u8, &str, &str)] = &[
         "The sender could not decrypt a record from its peer: bytes changed on the way, or the two sides have \
          different keys (RFC 8446 6.2).",
     ),
-    (21, "decryption_failed", "The sender could not decrypt a record; only old TLS 1.0 peers send this alert (RFC 5246 7.2.2)."),
+    (
+        21,
+        "decryption_failed",
+        "The sender could not decrypt a record; only old TLS 1.0 peers send this alert (RFC 5246 7.2.2).",
+    ),
     (
         22,
         "record_overflow",
@@ -64,17 +68,17 @@ const ALERTS: &[(u8, &str, &str)] = &[
          reason such as a wrong name (RFC 8446 6.2).",
     ),
     (43, "unsupported_certificate", "The sender cannot use this type of peer certificate (RFC 8446 6.2)."),
-    (44, "certificate_revoked", "The issuer revoked the certificate of the sender's peer, according to the sender (RFC 8446 6.2)."),
+    (
+        44,
+        "certificate_revoked",
+        "The issuer revoked the certificate of the sender's peer, according to the sender (RFC 8446 6.2).",
+    ),
     (
         45,
         "certificate_expired",
         "The certificate of the sender's peer is not valid at the time of the sender's clock (RFC 8446 6.2).",
     ),
-    (
-        46,
-        "certificate_unknown",
-        "The sender rejects its peer's certificate without naming the reason (RFC 8446 6.2).",
-    ),
+    (46, "certificate_unknown", "The sender rejects its peer's certificate without naming the reason (RFC 8446 6.2)."),
     (
         47,
         "illegal_parameter",
@@ -91,15 +95,27 @@ const ALERTS: &[(u8, &str, &str)] = &[
         "access_denied",
         "The sender accepts its peer's certificate as valid but still refuses the peer (RFC 8446 6.2).",
     ),
-    (50, "decode_error", "The sender could not read a message: a field is out of range, or a length is wrong (RFC 8446 6.2)."),
+    (
+        50,
+        "decode_error",
+        "The sender could not read a message: a field is out of range, or a length is wrong (RFC 8446 6.2).",
+    ),
     (
         51,
         "decrypt_error",
         "The sender could not verify a signature or a Finished message: its peer's key may not belong to its \
          certificate (RFC 8446 6.2).",
     ),
-    (52, "too_many_cids_requested", "The peer requested too many connection ids from the sender; DTLS only (RFC 9147 9)."),
-    (60, "export_restriction", "The sender detected a violation of export restrictions; TLS 1.0 only (RFC 2246 7.2.2)."),
+    (
+        52,
+        "too_many_cids_requested",
+        "The peer requested too many connection ids from the sender; DTLS only (RFC 9147 9).",
+    ),
+    (
+        60,
+        "export_restriction",
+        "The sender detected a violation of export restrictions; TLS 1.0 only (RFC 2246 7.2.2).",
+    ),
     (
         70,
         "protocol_version",
@@ -130,11 +146,7 @@ const ALERTS: &[(u8, &str, &str)] = &[
         "certificate_unobtainable",
         "The sender, a server, could not fetch the certificate from the client's URL (RFC 6066 9).",
     ),
-    (
-        112,
-        "unrecognized_name",
-        "The sender, a server, does not serve the name that the client requested (RFC 6066 3).",
-    ),
+    (112, "unrecognized_name", "The sender, a server, does not serve the name that the client requested (RFC 6066 3)."),
     (
         113,
         "bad_certificate_status_response",
@@ -157,7 +169,11 @@ const ALERTS: &[(u8, &str, &str)] = &[
         "no_application_protocol",
         "The sender, a server, supports none of the application protocols that the client offers (RFC 7301 3.2).",
     ),
-    (121, "ech_required", "The sender, a client, requires Encrypted ClientHello, but the server did not support it (RFC 9849)."),
+    (
+        121,
+        "ech_required",
+        "The sender, a client, requires Encrypted ClientHello, but the server did not support it (RFC 9849).",
+    ),
 ];
 
 impl AlertDescription {

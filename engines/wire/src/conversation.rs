@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_tls_is_shown_as_far_as_it_came() {
+    fn data_that_is_not_tls_is_shown() {
         let mut conversation = Conversation::new();
         conversation.feed(Direction::Received, 1, b"H");
         assert_eq!(conversation.events()[0].what.to_string(), r#"not TLS: "H" (an unknown protocol)"#);

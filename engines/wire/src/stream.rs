@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_is_told() {
+    fn truncation_is_reported() {
         let mut stream = Stream::default();
         assert!(read(&mut stream, &[&[22, 3]]).is_empty());
         let cut = stream.incomplete_record(Direction::Sent).expect("a head of two bytes");

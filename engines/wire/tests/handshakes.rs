@@ -243,7 +243,7 @@ fn the_same_messages_are_seen_however_they_are_cut_into_records() {
 }
 
 #[test]
-fn what_a_server_sees_of_its_client_is_told_as_well() {
+fn server_observations_of_the_client_are_reported() {
     for (version, expected) in [(TLS12, 2), (TLS13, 0)] {
         let log = Setup::new(version).run();
         let turned = |direction| if direction == Direction::Sent { Direction::Received } else { Direction::Sent };

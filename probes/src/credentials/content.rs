@@ -1,5 +1,4 @@
-//! What a file is, by its content: its name says nothing.
-
+//! Determines the type of a file by its content, not by its name.
 use openssl::base64::decode_block;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
@@ -48,7 +47,7 @@ pub enum Fault {
     NotRecognised,
 }
 
-/// What a file is.
+/// The content of a file.
 pub enum Content {
     /// PEM with its blocks, in order, or DER with one.
     Blocks(Vec<Block>),
@@ -99,7 +98,10 @@ fn pem(text: &str) -> Result<Content, Fault> {
         };
         let inner = &body[..length];
         if inner.contains(BEGIN) {
-            return Err(damaged(number, &format!("it begins with \"{label}\", but another block begins before its end line")));
+            return Err(damaged(
+                number,
+                &format!("it begins with \"{label}\", but another block begins before its end line"),
+            ));
         }
         match block(label, inner) {
             Ok(block) => blocks.push(block),
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_is_told() {
+    fn data_that_is_not_a_certificate_is_reported() {
         assert_eq!(fault(b" \n"), Some(Fault::Empty));
         assert_eq!(fault(b"\xfe\xed\xfe\xed\0\0\0\x02"), Some(Fault::JavaKeystore));
         assert_eq!(fault(b"PuTTY-User-Key-File-3: ssh-rsa"), Some(Fault::SshKey));
@@ -171,6 +173,6 @@ mod tests {
         }
         let twice =
             b"-----BEGIN CERTIFICATE-----\nMIIB\n-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
-        assert!(matches!(fault(twice), Some(Fault::Damaged(why)) if why.contains("another begins")));
+        assert!(matches!(fault(twice), Some(Fault::Damaged(why)) if why.contains("another block begins")));
     }
 }

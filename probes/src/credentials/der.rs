@@ -1,5 +1,4 @@
-//! What a DER value is.
-
+//! Determines the type of a DER value.
 use openssl::pkcs12::Pkcs12;
 use openssl::pkey::PKey;
 use openssl::x509::{X509, X509Req};

@@ -35,7 +35,7 @@ impl Found {
     }
 }
 
-/// What the files gave.
+/// The content of all files.
 #[derive(Default)]
 pub struct Found {
     /// Our certificate, and those after it in its file.

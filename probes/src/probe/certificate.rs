@@ -47,7 +47,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             let chain = certificate.chain();
             let outcome = judge(walk, nickname, &certificate, &chain, notes);
             walk.own = Some(Own { certificate, chain, key: None });
-            walk.meet_own();
+            walk.record_own_certificates();
             outcome
         }
         Err(error) => not_found(walk, nickname, notes).error(error_info::of(&error)),
@@ -65,9 +65,10 @@ fn judge(
     notes.put(fact::OUR_CERTIFICATE_ISSUER.text(certificate.issuer_name()));
     notes.put(fact::OUR_CERTIFICATE_TRUST.text(certificate.trust()));
     notes.put(fact::OUR_CERTIFICATE_CHAIN.text(chain.iter().map(link).collect::<Vec<_>>().join(" <- ")));
-    notes.put(match trust_store::is_ca(&certificate.der()) {
-        true => fact::OurCertificateKind::Authority,
-        false => fact::OurCertificateKind::EndEntity,
+    notes.put(if trust_store::is_ca(&certificate.der()) {
+        fact::OurCertificateKind::Authority
+    } else {
+        fact::OurCertificateKind::EndEntity
     });
     let now = OffsetDateTime::now_utc();
     let issuers: Vec<Option<Validity>> = chain.iter().skip(1).map(|ca| dates(ca).map(validity)).collect();
@@ -81,7 +82,9 @@ fn judge(
         bad => bad,
     };
     if walk.target().serves {
-        let own = own.unwrap_or_else(|| (State::Good, format!("\"{nickname}\" is valid at this time and allows use as a server")));
+        let own = own.unwrap_or_else(|| {
+            (State::Good, format!("\"{nickname}\" is valid at this time and allows use as a server"))
+        });
         let expired = derive::first_expired(&issuers, now.unix_timestamp()).and_then(|place| chain.get(place + 1));
         let trouble = match expired {
             Some(ca) => {
@@ -121,12 +124,12 @@ fn judge(
     }
 }
 
-/// What is odd, and may well work: the peer decides.
+/// Oddities that may still work, because the peer decides.
 fn is_a_remark(state: State) -> bool {
     matches!(state, State::BeginsSoon | State::ForServersOnly)
 }
 
-/// What the dates of the certificate say against it.
+/// The problem with the certificate's dates, if any.
 fn by_dates(
     walk: &Walk<'_>,
     nickname: &str,
@@ -147,9 +150,7 @@ fn by_dates(
     let summary = match state {
         State::Expired => format!("\"{nickname}\" expired on {}", stamp(end)),
         State::NotYetValidByClock if is_early => {
-            format!(
-                "\"{nickname}\" becomes valid at {start}; the clock says {now}, a time before NSS was installed"
-            )
+            format!("\"{nickname}\" becomes valid at {start}; the clock says {now}, a time before NSS was installed")
         }
         State::NotYetValidByClock => {
             format!("\"{nickname}\" and its CA both become valid at {start}; the clock says {now}")
@@ -163,7 +164,7 @@ fn by_dates(
     Some((state, summary))
 }
 
-/// What NSS has against our chain for what this role does.
+/// NSS's objections to our chain for this role.
 fn objections(target: &Target, certificate: &Certificate, notes: &mut Notes) -> Vec<ChainError> {
     let objections: Vec<_> = usages(target).iter().flat_map(|usage| certificate.verify(*usage)).collect();
     for objection in &objections {
@@ -217,7 +218,7 @@ fn does_not_hold(nickname: &str, chain: &[Certificate], objections: &[ChainError
     })
 }
 
-/// What the certificate itself, whoever issued it, may not be used for.
+/// The uses that the certificate itself does not allow.
 fn by_use(
     target: &Target,
     nickname: &str,
@@ -231,7 +232,8 @@ fn by_use(
     let wrong = matches!(trouble, Some((State::WrongUsage, _)));
     let as_a_server = || usage_trouble(nickname, certificate, chain, &certificate.verify(Usage::SslServer));
     if assumed && wrong && as_a_server().is_none() {
-        let summary = format!("\"{nickname}\" allows use only as a server: a peer that requests a client certificate rejects it");
+        let summary =
+            format!("\"{nickname}\" allows use only as a server: a peer that requests a client certificate rejects it");
         return Some((State::ForServersOnly, summary));
     }
     trouble
@@ -247,7 +249,7 @@ fn usages(target: &Target) -> &'static [Usage] {
     }
 }
 
-/// Of what NSS objects to, that which concerns the certificate itself.
+/// NSS's objections that concern the certificate itself.
 fn usage_trouble(
     nickname: &str,
     certificate: &Certificate,

@@ -38,9 +38,10 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     notes.put(
         fact::OUR_CERTIFICATE_CHAIN.text(ders.iter().map(|der| x509::subject(der)).collect::<Vec<_>>().join(" <- ")),
     );
-    notes.put(match trust_store::is_ca(&der) {
-        true => fact::OurCertificateKind::Authority,
-        false => fact::OurCertificateKind::EndEntity,
+    notes.put(if trust_store::is_ca(&der) {
+        fact::OurCertificateKind::Authority
+    } else {
+        fact::OurCertificateKind::EndEntity
     });
     let seen = SeenCertificate::of_chain(CertificateRole::Client, ders.iter().map(|der| (None, der.as_slice())));
     if leads_to_trusted(&ders, found.authorities.as_deref().unwrap_or_default()) {
@@ -121,16 +122,17 @@ fn judge(role: Role, der: &[u8], issuers: &[Option<Validity>], notes: &mut Notes
     match x509::client_usage(der) {
         _ if role == Role::Bridge => (State::Good, format!("{} is in date", x509::subject(der))),
         x509::ClientUsage::Fit => (State::Good, format!("{} is in date", x509::subject(der))),
-        x509::ClientUsage::ServersOnly => {
-            (State::ForServersOnly, "our certificate allows use only as a server: a peer may reject it for a client".to_owned())
-        }
+        x509::ClientUsage::ServersOnly => (
+            State::ForServersOnly,
+            "our certificate allows use only as a server: a peer may reject it for a client".to_owned(),
+        ),
         x509::ClientUsage::Unfit(what) => {
             (State::WrongUsage, format!("our certificate does not allow use as a TLS client: {what}"))
         }
     }
 }
 
-/// What the dates say against it.
+/// The problem with the dates, if any.
 fn by_dates(der: &[u8], issuers: &[Option<Validity>], notes: &mut Notes) -> Option<(State, String)> {
     let now = OffsetDateTime::now_utc();
     let day =

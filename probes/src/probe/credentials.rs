@@ -276,9 +276,10 @@ fn bundle(path: &Path, all: &mut Vec<X509>, notes: &mut Notes) -> Result<(), (Au
     notes.put(fact::CREDENTIALS_FILE.text(format!("{shown}: {}", in_words(&blocks))));
     let before = all.len();
     all.extend(certificates(blocks));
-    match all.len() > before {
-        true => Ok(()),
-        false => Err((Authorities::WithoutCertificate, format!("{shown} has no certificate"))),
+    if all.len() > before {
+        Ok(())
+    } else {
+        Err((Authorities::WithoutCertificate, format!("{shown} has no certificate")))
     }
 }
 
@@ -311,12 +312,13 @@ fn directory(path: &Path, all: &mut Vec<X509>) -> Result<(), (Authorities, Strin
         let Ok(Content::Blocks(blocks)) = read(path, &OF_AUTHORITIES) else { continue };
         all.extend(certificates(blocks));
     }
-    match all.is_empty() {
-        false => Ok(()),
-        true => Err((
+    if all.is_empty() {
+        Err((
             Authorities::WithoutCertificate,
             format!("{shown} has no certificate under a name that OpenSSL looks for (openssl rehash makes them)"),
-        )),
+        ))
+    } else {
+        Ok(())
     }
 }
 

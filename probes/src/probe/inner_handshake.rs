@@ -36,17 +36,16 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     inner.waits.set(Waits::Always);
     let result = inner.client.handshake().and_then(|()| {
         let is_13 = inner.client.channel().is_some_and(|channel| channel.version >= TlsVersion::Tls13.wire());
-        match is_13 && walk.admin_password.is_none() {
-            true => {
-                passage.set_deadline(Instant::now() + PATIENCE);
-                wait_for_a_word(&mut inner)
-            }
-            false => Ok(false),
+        if is_13 && walk.admin_password.is_none() {
+            passage.set_deadline(Instant::now() + PATIENCE);
+            wait_for_peer_reaction(&mut inner)
+        } else {
+            Ok(false)
         }
     });
     inner.waits.set(Waits::Always);
     let facts = inner.client.facts();
-    walk.meet_peer(CertificateRole::Server, &facts.peer_chain);
+    walk.record_peer_chain(CertificateRole::Server, &facts.peer_chain);
     match (result, inner.client.channel()) {
         (Ok(has_ticket), Some(channel)) => {
             let version = TlsVersion::name_of(channel.version);
@@ -84,7 +83,7 @@ fn accepted(channel: &Channel, facts: &SessionFacts, has_ticket: bool) -> fact::
 }
 
 /// A refusal shows as an error of a read, an acceptance as a ticket, whatever comes behind it; silence says nothing.
-fn wait_for_a_word(inner: &mut InnerSession) -> Result<bool, SessionError> {
+fn wait_for_peer_reaction(inner: &mut InnerSession) -> Result<bool, SessionError> {
     let done = inner.log.borrow().place();
     loop {
         inner.waits.set(Waits::Once);

@@ -51,9 +51,10 @@ const PEM: &[u8] = b"-----BEGIN ";
 
 fn open(bytes: &[u8], secret: &[u8]) -> Result<PKey<Private>, ErrorStack> {
     // The error of the form that it has not would say nothing.
-    match bytes.windows(PEM.len()).any(|window| window == PEM) {
-        true => PKey::private_key_from_pem_passphrase(bytes, secret),
-        false => PKey::private_key_from_pkcs8_passphrase(bytes, secret),
+    if bytes.windows(PEM.len()).any(|window| window == PEM) {
+        PKey::private_key_from_pem_passphrase(bytes, secret)
+    } else {
+        PKey::private_key_from_pkcs8_passphrase(bytes, secret)
     }
 }
 
@@ -90,7 +91,10 @@ fn unlock(
         Err(_) => {
             notes.put(State::Wrong);
             found.key = Some(Key::Locked(bytes));
-            notes.fail(signal::CREDENTIALS_LOCKED, format!("the password from {source} does not decrypt the private key"))
+            notes.fail(
+                signal::CREDENTIALS_LOCKED,
+                format!("the password from {source} does not decrypt the private key"),
+            )
         }
     }
 }

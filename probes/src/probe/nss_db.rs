@@ -193,7 +193,7 @@ fn legacy_refused(look: &Look, error: &NssError, format: Format) -> bool {
     }
 }
 
-/// What the files themselves say, where nothing around them explains why NSS refuses them.
+/// Evaluates the files, if nothing else explains why NSS rejects them.
 fn unread(look: &Look, format: Format, error: &NssError, mut notes: Notes) -> Outcome {
     let path = look.directory.display();
     match Database::open(&look.directory, format) {
@@ -238,8 +238,9 @@ fn uncopied(error: &Trouble) -> DbState {
 
 fn legacy_unsupported(look: &Look, mut notes: Notes) -> Outcome {
     notes.put(
-        fact::DB_LEGACY_LIBRARY
-            .text(legacy_library().map_or("libnssdbm3.so is not installed".to_owned(), |path| path.display().to_string())),
+        fact::DB_LEGACY_LIBRARY.text(
+            legacy_library().map_or("libnssdbm3.so is not installed".to_owned(), |path| path.display().to_string()),
+        ),
     );
     let summary = format!("{} holds cert8.db and key3.db, which this NSS cannot open", look.directory.display());
     unusable(notes, DbState::LegacyUnsupported, summary)
@@ -247,10 +248,7 @@ fn legacy_unsupported(look: &Look, mut notes: Notes) -> Outcome {
 
 fn type_mismatch(look: &Look, notes: Notes, summary: String) -> Outcome {
     let from_environment = look.prefix == TypePrefix::None && std::env::var_os("NSS_DEFAULT_DB_TYPE").is_some();
-    let state = match from_environment {
-        true => DbState::EnvironmentAsksOtherFormat,
-        false => DbState::OtherFormatAsked,
-    };
+    let state = if from_environment { DbState::EnvironmentAsksOtherFormat } else { DbState::OtherFormatAsked };
     let outcome = unusable(notes, state, summary);
     if from_environment {
         return outcome.remedy(

@@ -28,13 +28,13 @@ pub const PROBE: Probe =
     Probe { layer: Layer::OuterHandshake, needs: &[Layer::Certificate, Layer::PrivateKey, Layer::Tcp], run };
 
 /// A walk that goes on has its answer from the bridge; so long a refusal is waited for before.
-const BEFORE_GOING_ON: Duration = Duration::from_millis(150);
+const REFUSAL_WAIT_BEFORE_BRIDGE: Duration = Duration::from_millis(150);
 /// A refusal that takes its peer longer than this is rare: a look into a directory, or at a list of revoked certificates.
 const LEAST_PATIENCE: Duration = Duration::from_secs(2);
 /// The handshake shows how slow this peer is.
 const HANDSHAKES: u32 = 10;
 /// In TLS 1.2 the peer's Finished has come: who judges behind it does so at once, and says it in the next packet.
-const BEHIND_FINISHED: Duration = Duration::from_millis(250);
+const REFUSAL_WAIT_TLS12: Duration = Duration::from_millis(250);
 /// The handshake shows how slow such a peer is too.
 const BEHIND_HANDSHAKES: u32 = 3;
 /// After our own end a peer that had not read our flight yet may still refuse it.
@@ -113,9 +113,9 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     note_versions(&*client, target.tls.value, &mut notes);
     let result = client.handshake();
     let took = started.elapsed();
-    let result = result.and_then(|()| attempt.wait_for_a_word(&mut *client, &mut notes));
+    let result = result.and_then(|()| attempt.wait_for_peer_reaction(&mut *client, &mut notes));
     let facts = client.facts();
-    walk.meet_peer(CertificateRole::Bridge, &facts.peer_chain);
+    walk.record_peer_chain(CertificateRole::Bridge, &facts.peer_chain);
     let outcome = match (result, client.channel()) {
         (Ok(word), Some(channel)) => {
             if !walk.target().alpn.is_empty() {
@@ -186,9 +186,10 @@ fn undoubted_addresses(walk: &Walk<'_>) -> Vec<IpAddr> {
         return Vec::new();
     }
     let doubted = [NameSource::HostsDiffers, NameSource::HostsLoopbackOfAnother];
-    match facts.is_some_and(|facts| doubted.into_iter().any(|source| facts.has(source))) {
-        true => Vec::new(),
-        false => walk.addresses.iter().map(SocketAddr::ip).collect(),
+    if facts.is_some_and(|facts| doubted.into_iter().any(|source| facts.has(source))) {
+        Vec::new()
+    } else {
+        walk.addresses.iter().map(SocketAddr::ip).collect()
     }
 }
 
@@ -211,16 +212,16 @@ fn note_versions(client: &dyn TlsSession, asked: (TlsVersion, TlsVersion), notes
     }
 }
 
-/// What the peer has said about our certificate.
+/// The peer's reaction to our certificate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Word {
     /// The handshake cannot end without it (TLS 1.2), or the peer sent a session ticket after it had asked for a certificate.
     Accepted,
-    /// It did not ask for one.
+    /// The peer requested no certificate.
     NotAsked,
-    /// It asked for one, got none, and goes on.
+    /// The peer requested a certificate, received none, and continues.
     GoesWithout,
-    /// It has said nothing that it could not have said before it judged.
+    /// The peer sent nothing that proves that it verified our certificate.
     Unconfirmed,
 }
 
@@ -229,11 +230,11 @@ struct Attempt {
     goes_on: bool,
     /// The peer is a bridge, which is a program of the library that its clients use.
     is_bridge: bool,
-    /// How long a word on our certificate is waited for, if that was said.
+    /// The configured time to wait for a reaction to our certificate.
     patience: Option<Duration>,
-    /// Who the peer is, as a subject.
+    /// The peer, as the subject of a sentence.
     peer: &'static str,
-    /// Whose session it is.
+    /// The TLS library of the session.
     engine: Engine,
     host: String,
     started: Instant,
@@ -252,7 +253,7 @@ impl Attempt {
     /// acceptance: OpenSSL, NSS, GnuTLS and Go make it from a handshake that is complete on their side. Data and close_notify
     /// prove nothing, since a server may send both before it reads our flight (RFC 8446, 2). In TLS 1.2 the handshake cannot end
     /// before the peer has read our certificate; but some servers over GnuTLS judge it only then, as slapd and Exim do.
-    fn wait_for_a_word(&mut self, client: &mut dyn TlsSession, notes: &mut Notes) -> Result<Word, SessionError> {
+    fn wait_for_peer_reaction(&mut self, client: &mut dyn TlsSession, notes: &mut Notes) -> Result<Word, SessionError> {
         let facts = client.facts();
         if facts.asked_for_certificate.is_none() {
             return Ok(Word::NotAsked);
@@ -267,9 +268,9 @@ impl Attempt {
         }
         let took = self.started.elapsed();
         let usual = match (self.goes_on, is_13) {
-            (true, _) => BEFORE_GOING_ON,
+            (true, _) => REFUSAL_WAIT_BEFORE_BRIDGE,
             (false, true) => LEAST_PATIENCE.max(took * HANDSHAKES),
-            (false, false) => (took * BEHIND_HANDSHAKES).clamp(BEHIND_FINISHED, LEAST_PATIENCE),
+            (false, false) => (took * BEHIND_HANDSHAKES).clamp(REFUSAL_WAIT_TLS12, LEAST_PATIENCE),
         };
         // What is left of the layer's time is also for the end.
         let left = self.control.left().saturating_sub(AFTERWARDS);

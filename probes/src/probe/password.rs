@@ -37,7 +37,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     outcome
 }
 
-/// What a password opens, as a subject.
+/// The database or token of a password, as the subject of a sentence.
 fn opened(walk: &Walk<'_>, token: &str) -> String {
     match walk.token() {
         Some(_) => format!("the token \"{token}\""),
@@ -60,7 +60,9 @@ fn unlock(
     }
     if !slot.needs_login() {
         if given.is_some_and(|given| !given.expose().is_empty()) {
-            notes.put(fact::PASSWORD_GIVEN_FOR_NOTHING.text("not needed, because the key database has the empty password"));
+            notes.put(
+                fact::PASSWORD_GIVEN_FOR_NOTHING.text("not needed, because the key database has the empty password"),
+            );
         }
         notes.put(State::NotNeeded);
         return notes.pass(match walk.token() {
@@ -130,7 +132,7 @@ fn times(count: u64) -> String {
     }
 }
 
-/// What NSS would be given.
+/// The password that NSS would get.
 fn taken(given: &Password, token: &str) -> Reading {
     match given.form {
         PasswordForm::Literal => {
@@ -143,7 +145,9 @@ fn taken(given: &Password, token: &str) -> Reading {
 
 /// Another token compared the PIN, and nothing else can: every further try may be the one that locks it.
 fn wrong_pin(given: &Password, token: &str, source: &PasswordSource, mut notes: Notes) -> Outcome {
-    notes.put(fact::PASSWORD_NSS_SAYS.text("tried the password, but the token rejected it (PK11_Authenticate returned -2)"));
+    notes.put(
+        fact::PASSWORD_NSS_SAYS.text("tried the password, but the token rejected it (PK11_Authenticate returned -2)"),
+    );
     let summary = format!("the password from {source} does not unlock the token \"{token}\"");
     let has_line = given.form != PasswordForm::File || password_file::names(given.expose(), token);
     if has_line {
@@ -210,8 +214,7 @@ fn wrong(walk: &Walk<'_>, given: &Password, token: &str, source: &PasswordSource
             if !compared {
                 return refused(notes, State::WrongUnchecked, summary);
             }
-            let tried =
-                "tried byte order mark, blanks, quotation marks, other lines, token names and character sets: none gives the right password";
+            let tried = "tried byte order mark, blanks, quotation marks, other lines, token names and character sets: none gives the right password";
             notes.put(fact::PASSWORD_REPAIRS_TRIED.text(tried));
             refused(notes, State::Wrong, summary)
         }

@@ -100,7 +100,8 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             notes.pass(format!("the {kind} key of \"{nickname}\" can sign"))
         }
         Ok(false) => {
-            let summary = format!("the private key that NSS finds for \"{nickname}\" does not belong to the certificate");
+            let summary =
+                format!("the private key that NSS finds for \"{nickname}\" does not belong to the certificate");
             let challenge = "signed with the private key, but the signature does not verify with the certificate";
             notes.put(fact::PRIVATE_KEY_CHALLENGE.text(challenge));
             notes.put(PrivateKeyState::Mismatch);

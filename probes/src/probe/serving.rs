@@ -132,7 +132,7 @@ fn name(target: &Target, own: Option<&Vec<u8>>, notes: &mut Notes) -> Option<Tro
     Some((signal::SERVER_CERTIFICATE_UNFIT, summary))
 }
 
-/// How far the chain leads that a client is sent.
+/// The end of the chain that a client receives.
 fn sent(ders: &[Vec<u8>], known: &[Vec<u8>], notes: &mut Notes) -> Option<Trouble> {
     let top = top(ders)?;
     let is_root = |der: &Vec<u8>| x509::is_signed_by(der, der);

@@ -133,7 +133,7 @@ fn refused(refusal: &Refusal, proxy: &Endpoint, peer: &Endpoint, mut notes: Note
 }
 
 impl Failed {
-    /// What was seen around it.
+    /// Related facts.
     fn note(&self, notes: &mut Notes) {
         if let Some(told_by) = self.told_by() {
             notes.put(told_by);
@@ -165,7 +165,7 @@ impl Failed {
         }
     }
 
-    /// What it shows: its error number, where the system gave one.
+    /// The signal of the error number, if the system set one.
     fn shown(&self) -> Signal {
         let number = self.error.raw_os_error().map(i64::from);
         match self.what {
@@ -186,7 +186,9 @@ impl Failed {
             }
             (Attempt::Refused, Some(TcpToldBy::Reset)) => return "connection refused, by a reset".to_owned(),
             (Attempt::Refused, _) => "connection refused".to_owned(),
-            (Attempt::Forbidden, Some(TcpToldBy::Kernel)) => format!("this host does not allow the connection: {error}"),
+            (Attempt::Forbidden, Some(TcpToldBy::Kernel)) => {
+                format!("this host does not allow the connection: {error}")
+            }
             (Attempt::Forbidden, _) => format!("not allowed: {error}"),
             (Attempt::Unreachable, Some(TcpToldBy::Kernel)) => format!("this host has no route there: {error}"),
             (Attempt::Unreachable, _) => format!("no route there: {error}"),

@@ -8,11 +8,11 @@ use nssight_nss::ErrorCode;
 use nssight_session::{Code, SessionError, SessionFacts};
 use time::OffsetDateTime;
 
-use super::Chair;
+use super::ListenServer;
 use crate::x509;
 
 /// Facts about the chain that the client sent, and about each objection.
-pub(super) fn note(chair: &Chair, facts: &SessionFacts, notes: &mut Notes) {
+pub(super) fn note(chair: &ListenServer, facts: &SessionFacts, notes: &mut Notes) {
     notes.put(ClientAuthoritiesAsked::Always);
     for der in &facts.peer_chain {
         notes.put(fact::PEER_CERTIFICATE.text(x509::one_line(der)));
@@ -95,8 +95,8 @@ fn state_by_openssl(code: i32, depth: u32) -> State {
     }
 }
 
-/// What is known here of the CA above the last certificate of the chain.
-fn issuer(chair: &Chair, chain: &[Vec<u8>]) -> Option<Issuer> {
+/// Facts about the CA above the last certificate of the chain.
+fn issuer(chair: &ListenServer, chain: &[Vec<u8>]) -> Option<Issuer> {
     let top = chain.iter().rev().find(|der| !x509::is_signed_by(der, der))?;
     let wanted = x509::issuer(top)?;
     let is_named = |der: &&Vec<u8>| x509::subject_name(der).as_ref() == Some(&wanted);

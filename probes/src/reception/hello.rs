@@ -1,5 +1,4 @@
-//! What a client's hello offers, as facts.
-
+//! Derives facts from a client's ClientHello.
 use std::fmt::Display;
 
 use nssight_diagnosis::Notes;

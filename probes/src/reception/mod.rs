@@ -34,23 +34,23 @@ const LINGER: Duration = Duration::from_millis(500);
 const LINGER_AT_MOST: usize = 256 * 1024;
 /// A report with more events than this helps nobody.
 const EVENTS_AT_MOST: usize = 2000;
-/// What a client of HTTP is told.
+/// The answer to an HTTP client.
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 31\r\nConnection: close\r\n\r\n\
                       nssight: the handshake is done\n";
 
-/// Who sits in the chair, and whom it takes. It is shared by all connections.
-pub struct Chair {
-    seat: Seat,
+/// The server's identity and its trusted CAs, shared by all connections.
+pub struct ListenServer {
+    seat: ListenEngine,
     /// Our certificate and what clients are sent of its issuers, as DER, leaf first.
     chain: Ders,
     /// The CAs of the clients as DER; none where the system's are taken.
     authorities: Ders,
-    /// What was found of the identity, for the judge.
+    /// The findings about the identity, for the judge.
     findings: Vec<Finding>,
 }
 
 /// The library that makes the sessions, with what it needs.
-enum Seat {
+enum ListenEngine {
     /// OpenSSL with the identity of files. The CAs of the clients are those of the system where none are named; the versions are those
     /// of OpenSSL's configuration where nobody wants others.
     Files { identity: Identity, clients: Option<Vec<X509>>, versions: Option<(TlsVersion, TlsVersion)> },
@@ -61,7 +61,7 @@ enum Seat {
 /// Certificates as DER.
 type Ders = Vec<Vec<u8>>;
 
-impl Chair {
+impl ListenServer {
     /// With the identity of a walk that has looked at it; none where certificate or key cannot be used. The walk must live for as long
     /// as somebody sits there: it keeps the database open.
     pub fn of(walk: &Walk<'_>) -> Option<Self> {
@@ -72,7 +72,7 @@ impl Chair {
                 let chain = own.chain.iter().map(Certificate::der).collect();
                 let all = opened.slot.certificates();
                 let clients = all.iter().filter(|it| it.trust().trusts_clients()).map(Certificate::der).collect();
-                (Seat::Database { versions: target.tls.value }, chain, clients)
+                (ListenEngine::Database { versions: target.tls.value }, chain, clients)
             }
             None => Self::of_files(walk, target)?,
         };
@@ -84,29 +84,33 @@ impl Chair {
         Some(Self { seat, chain, authorities, findings: walk.findings.iter().map(as_remark).collect() })
     }
 
-    fn of_files(walk: &Walk<'_>, target: &Target) -> Option<(Seat, Ders, Ders)> {
+    fn of_files(walk: &Walk<'_>, target: &Target) -> Option<(ListenEngine, Ders, Ders)> {
         // Where the certificate is unfit for another reason nobody has looked at the key.
         let fits =
             |identity: &Identity| identity.certificate.public_key().is_ok_and(|public| public.public_eq(&identity.key));
         let identity = walk.identity().filter(fits)?;
-        let is_asked = target.tls.origin != crate::settings::UNASKED;
+        let is_asked = target.tls.origin != crate::settings::DEFAULT_ORIGIN;
         let clients = walk.files.as_ref().and_then(|files| files.authorities.clone());
         let chain = [&identity.certificate].into_iter().chain(&identity.chain).filter_map(|it| it.to_der().ok());
         let chain = chain.collect();
         let authorities = clients.iter().flatten().filter_map(|it| it.to_der().ok()).collect();
-        Some((Seat::Files { identity, clients, versions: is_asked.then_some(target.tls.value) }, chain, authorities))
+        Some((
+            ListenEngine::Files { identity, clients, versions: is_asked.then_some(target.tls.value) },
+            chain,
+            authorities,
+        ))
     }
 
     /// A session that waits for a client over this transport.
     fn session(&self, transport: Box<dyn Transport>) -> Result<Box<dyn TlsSession>, SessionError> {
         let wire = |(low, high): (TlsVersion, TlsVersion)| (low.wire(), high.wire());
         match &self.seat {
-            Seat::Files { identity, clients, versions } => {
+            ListenEngine::Files { identity, clients, versions } => {
                 let clients = clients.clone().map_or(Trust::System, Trust::These);
                 let options = ServerOptions { identity, clients, versions: versions.map(wire) };
                 Ok(Box::new(OpenSslSession::server(transport, options)?))
             }
-            Seat::Database { versions } => {
+            ListenEngine::Database { versions } => {
                 let nss = Nss::inherited()?;
                 let certificate = Certificate::from_der(self.chain.first().map_or(&[][..], Vec::as_slice), &nss)?;
                 let identity = nssight_nss::Identity { key: PrivateKey::find(&certificate)?, certificate };
@@ -117,9 +121,9 @@ impl Chair {
     }
 }
 
-/// What came of a connection.
+/// The result of a connection.
 pub struct Reception {
-    /// What was found of our identity, then of the connection and the handshake.
+    /// The findings about our identity, the connection and the handshake.
     pub findings: Vec<Finding>,
     /// What went over the wire.
     pub wire: Vec<WireEvent>,
@@ -128,7 +132,7 @@ pub struct Reception {
 }
 
 /// Receives a client that has connected. Every wait ends with `time`.
-pub fn receive(chair: &Chair, stream: TcpStream, from: SocketAddr, time: Duration) -> Reception {
+pub fn receive(chair: &ListenServer, stream: TcpStream, from: SocketAddr, time: Duration) -> Reception {
     let began = Instant::now();
     let mut findings = chair.findings.clone();
     let arrived = Notes::default().with(fact::CLIENT_ADDRESS.text(from));
@@ -149,7 +153,7 @@ pub fn receive(chair: &Chair, stream: TcpStream, from: SocketAddr, time: Duratio
 }
 
 fn attend(
-    chair: &Chair,
+    chair: &ListenServer,
     stream: TcpStream,
     end: Instant,
     log: &Rc<RefCell<SessionLog>>,
@@ -220,9 +224,10 @@ fn farewell(session: &mut dyn TlsSession) -> String {
             // What it asks for may have a secret in it.
             let method = first.split(|byte| *byte == b' ').next().unwrap_or_default();
             let method = nssight_wire::escape_bytes(method, 8);
-            match is_http(first) && session.write(ANSWER.as_bytes()).is_ok() {
-                true => format!("the client sent an HTTP request ({method}), and got an answer"),
-                false => format!("the client sent {count} bytes"),
+            if is_http(first) && session.write(ANSWER.as_bytes()).is_ok() {
+                format!("the client sent an HTTP request ({method}), and got an answer")
+            } else {
+                format!("the client sent {count} bytes")
             }
         }
         Err(error) => match error.kind {

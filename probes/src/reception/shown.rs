@@ -1,5 +1,4 @@
-//! What a handshake with a client showed that did not come to its end.
-
+//! Derives the signal of an incomplete handshake with a client.
 use nssight_diagnosis::derive::silence::silence;
 use nssight_diagnosis::fact::fact::{
     self, ClientCertificateState, ClientPosition as Position, ClientRefusal as Refusal,
@@ -70,10 +69,7 @@ fn foreign(log: &SessionLog, notes: &mut Notes) -> Option<(Signal, String)> {
         return Some((signal::CLIENT_GARBLED, format!("the client sent data that TLS does not allow: {foreign}")));
     }
     notes.put(fact::PeerProtocol::Other);
-    let what = match is_http(&foreign.head) {
-        true => "unencrypted HTTP",
-        false => "bytes that are not a TLS record",
-    };
+    let what = if is_http(&foreign.head) { "unencrypted HTTP" } else { "bytes that are not a TLS record" };
     Some((signal::CLIENT_NOT_TLS, format!("the client sent {what}: \"{}\"", foreign.first_bytes)))
 }
 

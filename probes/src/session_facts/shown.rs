@@ -147,9 +147,10 @@ impl FailedSession<'_> {
             signal::CHAIN_NAME_MISMATCH => self.wrong_name(),
             signal::CHAIN_WRONG_USAGE => format!("{whose} is not for a TLS server ({})", error.name),
             signal::CHAIN_WEAK_SIGNATURE if self.store.says.is_none() => {
-                match self.policy.as_ref().is_some_and(Policy::is_stricter) {
-                    true => format!("{whose} is signed in a way that this host's crypto policy forbids"),
-                    false => format!("{whose} is signed with an algorithm that {} refuses", self.library()),
+                if self.policy.as_ref().is_some_and(Policy::is_stricter) {
+                    format!("{whose} is signed in a way that this host's crypto policy forbids")
+                } else {
+                    format!("{whose} is signed with an algorithm that {} refuses", self.library())
                 }
             }
             signal::CHAIN_REVOKED => format!("{whose} is revoked by a revocation list of this host ({})", error.name),

@@ -26,11 +26,10 @@ pub(crate) fn read_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), Config
         // Somebody who has only a database meant that.
         let has = |name: &&str| !files::is_missing(&path.join(name));
         let is_database = meta.is_dir() && ["cert9.db", "cert8.db"].iter().any(has);
-        return Err(match is_database {
-            true => {
-                ConfigTrouble::usage(format!("{shown} is a directory with an NSS database: give it as --db {shown}"))
-            }
-            false => ConfigTrouble::invalid(format!("{shown} is {kind}: name a configuration file")),
+        return Err(if is_database {
+            ConfigTrouble::usage(format!("{shown} is a directory with an NSS database: give it as --db {shown}"))
+        } else {
+            ConfigTrouble::invalid(format!("{shown} is {kind}: name a configuration file"))
         });
     }
     if meta.size() > CONFIG_AT_MOST {

@@ -1,5 +1,4 @@
-//! What the command line, or a targets file, says of a target.
-
+//! Settings of a target from the command line or a targets file.
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +7,7 @@ use crate::expiry::Thresholds;
 use crate::starttls::StartTls;
 use crate::target::{Endpoint, Engine, Family, Question, TlsVersion};
 
-/// What the command line says; each wins over the configuration.
+/// Settings from the command line; each overrides the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// `--db`

@@ -32,13 +32,13 @@ impl From<io::Error> for Trouble {
 }
 
 /// Both directions, with one deadline.
-struct Talk<'a> {
+struct DeadlineStream<'a> {
     stream: &'a TcpStream,
     deadline: Instant,
     held: Vec<u8>,
 }
 
-impl Talk<'_> {
+impl DeadlineStream<'_> {
     fn left(&self) -> io::Result<Duration> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
@@ -127,7 +127,7 @@ fn shown(bytes: &[u8]) -> String {
 /// Has the peer begin TLS on a connection. `host` is named where the protocol wants a name.
 pub(crate) fn begin(protocol: StartTls, stream: &TcpStream, host: &str, deadline: Instant) -> Result<(), Trouble> {
     stream.set_nonblocking(false)?;
-    let mut talk = Talk { stream, deadline, held: Vec::new() };
+    let mut talk = DeadlineStream { stream, deadline, held: Vec::new() };
     match protocol {
         StartTls::Smtp | StartTls::Lmtp => smtp(&mut talk, protocol)?,
         StartTls::Imap => imap(&mut talk)?,
@@ -149,14 +149,11 @@ pub(crate) fn begin(protocol: StartTls, stream: &TcpStream, host: &str, deadline
         StartTls::Sieve => sieve(&mut talk)?,
     }
     // A server that goes on in the clear after its consent does not speak TLS next (RFC 3207, 6, and CVE-2011-0411).
-    match talk.held.is_empty() {
-        true => Ok(()),
-        false => Err(Trouble::Unexpected(shown(&talk.held))),
-    }
+    if talk.held.is_empty() { Ok(()) } else { Err(Trouble::Unexpected(shown(&talk.held))) }
 }
 
 /// RFC 3207, and RFC 2033 for LMTP.
-fn smtp(talk: &mut Talk<'_>, protocol: StartTls) -> Result<(), Trouble> {
+fn smtp(talk: &mut DeadlineStream<'_>, protocol: StartTls) -> Result<(), Trouble> {
     talk.expect(&[220])?;
     let hello: &[u8] = if protocol == StartTls::Lmtp { b"LHLO nssight\r\n" } else { b"EHLO nssight\r\n" };
     talk.say(hello)?;
@@ -166,7 +163,7 @@ fn smtp(talk: &mut Talk<'_>, protocol: StartTls) -> Result<(), Trouble> {
 }
 
 /// RFC 9051, 6.2.1.
-fn imap(talk: &mut Talk<'_>) -> Result<(), Trouble> {
+fn imap(talk: &mut DeadlineStream<'_>) -> Result<(), Trouble> {
     let greeting = talk.line()?;
     if !greeting.starts_with("* OK") && !greeting.starts_with("* PREAUTH") {
         return Err(Trouble::Unexpected(shown(greeting.as_bytes())));
@@ -183,7 +180,7 @@ fn imap(talk: &mut Talk<'_>) -> Result<(), Trouble> {
 }
 
 /// RFC 2595, 4.
-fn pop3(talk: &mut Talk<'_>) -> Result<(), Trouble> {
+fn pop3(talk: &mut DeadlineStream<'_>) -> Result<(), Trouble> {
     let greeting = talk.line()?;
     if !greeting.starts_with("+OK") {
         return Err(Trouble::Unexpected(shown(greeting.as_bytes())));
@@ -194,7 +191,7 @@ fn pop3(talk: &mut Talk<'_>) -> Result<(), Trouble> {
 }
 
 /// The extended operation StartTLS (RFC 4511, 4.14), as DER.
-fn ldap(talk: &mut Talk<'_>) -> Result<(), Trouble> {
+fn ldap(talk: &mut DeadlineStream<'_>) -> Result<(), Trouble> {
     const OID: &[u8] = b"1.3.6.1.4.1.1466.20037";
     const EXTENDED_RESPONSE: u8 = 0x78;
     let request = [&[0x30, 29, 2, 1, 1, 0x77, 24, 0x80, 22][..], OID].concat();
@@ -223,7 +220,7 @@ fn ldap(talk: &mut Talk<'_>) -> Result<(), Trouble> {
 }
 
 /// SSLRequest (PostgreSQL's manual, 54.7).
-fn postgres(talk: &mut Talk<'_>) -> Result<(), Trouble> {
+fn postgres(talk: &mut DeadlineStream<'_>) -> Result<(), Trouble> {
     const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
     talk.say(&SSL_REQUEST)?;
     match talk.exactly(1)?.as_slice() {
@@ -237,7 +234,7 @@ fn postgres(talk: &mut Talk<'_>) -> Result<(), Trouble> {
 }
 
 /// The handshake of MySQL: its first packet says whether there is TLS, and SSLRequest begins it.
-fn mysql(talk: &mut Talk<'_>) -> Result<(), Trouble> {
+fn mysql(talk: &mut DeadlineStream<'_>) -> Result<(), Trouble> {
     const TLS: u32 = 0x0800;
     const PROTOCOL_41: u32 = 0x0200;
     const SECURE_CONNECTION: u32 = 0x8000;
@@ -264,7 +261,7 @@ fn mysql(talk: &mut Talk<'_>) -> Result<(), Trouble> {
 }
 
 /// RFC 6120, 5.
-fn xmpp(talk: &mut Talk<'_>, host: &str) -> Result<(), Trouble> {
+fn xmpp(talk: &mut DeadlineStream<'_>, host: &str) -> Result<(), Trouble> {
     let host: String = host.chars().filter(|it| !"<>&'\"".contains(*it)).collect();
     let open = format!(
         "<?xml version='1.0'?><stream:stream to='{host}' xmlns='jabber:client' \
@@ -278,7 +275,7 @@ fn xmpp(talk: &mut Talk<'_>, host: &str) -> Result<(), Trouble> {
 }
 
 /// RFC 5804, 2.2.
-fn sieve(talk: &mut Talk<'_>) -> Result<(), Trouble> {
+fn sieve(talk: &mut DeadlineStream<'_>) -> Result<(), Trouble> {
     let ends = |line: &str| ["OK", "NO", "BYE"].into_iter().find(|word| line.to_uppercase().starts_with(word));
     loop {
         let line = talk.line()?;

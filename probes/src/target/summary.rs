@@ -75,7 +75,7 @@ pub struct TargetSummary {
     pub until: Layer,
     /// Time that one layer may take, in milliseconds.
     pub timeout_ms: u64,
-    /// From when on a certificate that expires is told of.
+    /// Thresholds for expiring certificates.
     #[serde(default)]
     pub thresholds: Thresholds,
 }

@@ -15,10 +15,10 @@ use nssight_probes::wire::{Session, Way};
 use crate::terminal::{self, columns_of, printable, wrap};
 use crate::words::{self, Standing};
 
-/// What the command line says of it.
+/// The help text of the format.
 pub const HELP: &str = "Text for a terminal";
 
-/// How much is shown.
+/// The level of detail.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
     /// One line.
@@ -27,11 +27,11 @@ pub enum Detail {
     Quiet,
     /// The layers, the verdict, its remedies and its evidence.
     Normal,
-    /// What was seen in every layer, too.
+    /// Also all facts of every layer.
     Verbose,
 }
 
-/// More of them help nobody at a terminal.
+/// Maximum number of lines on a terminal.
 const ALTERNATIVES_AT_MOST: usize = 3;
 const LAYER_COLUMN: usize = 17;
 const TIME_COLUMN: usize = 9;
@@ -51,7 +51,7 @@ impl<W: Write> Human<W> {
 
     /// A layer has completed.
     pub fn layer(&mut self, finding: &Finding) -> io::Result<()> {
-        // What a failure leaves out stands in one line above the verdict.
+        // Skipped layers are listed in one line above the verdict.
         let is_left_out = finding.status == Status::Skip && finding.skipped_because.is_some();
         if is_left_out || !matches!(self.detail, Detail::Normal | Detail::Verbose) {
             return Ok(());
@@ -59,7 +59,7 @@ impl<W: Write> Human<W> {
         let (sign, colour) = sign(finding.status);
         let time = match finding.status {
             Status::Skip => String::new(),
-            // Nobody took the time.
+            // The duration is unknown.
             _ if finding.duration_us == 0 => String::new(),
             _ => duration(finding.duration_us),
         };
@@ -190,7 +190,7 @@ impl<W: Write> Human<W> {
         self.heading(text)
     }
 
-    /// What has walked, and how many connections that took.
+    /// The version of nssight, and the number of connections.
     pub fn colophon(&mut self, report: &Report) -> io::Result<()> {
         if matches!(self.detail, Detail::Normal | Detail::Verbose) {
             writeln!(self.out)?;
@@ -201,7 +201,7 @@ impl<W: Write> Human<W> {
         self.out.flush()
     }
 
-    /// What is not excluded either.
+    /// Other causes that are not excluded.
     fn alternatives(&mut self, report: &Report) -> io::Result<()> {
         for (index, other) in words::alternatives(report).take(ALTERNATIVES_AT_MOST).enumerate() {
             if index == 0 {
@@ -215,7 +215,7 @@ impl<W: Write> Human<W> {
         }
     }
 
-    /// What was seen at the layer of the verdict, and at those that failed.
+    /// Facts of the layer of the verdict, and of the failed layers.
     fn evidence(&mut self, report: &Report) -> io::Result<()> {
         let mut findings = words::grounds(report);
         findings.retain(|finding| !words::facts(finding).is_empty());
@@ -226,7 +226,7 @@ impl<W: Write> Human<W> {
         findings.into_iter().try_for_each(|finding| self.facts(finding))
     }
 
-    /// Why another cause is not named.
+    /// The reason why another cause is not the verdict.
     pub fn why_not(&mut self, report: &Report, cause: Cause) -> io::Result<()> {
         self.section("Why not")?;
         self.paragraph(&words::why_not(report, cause), 2)
@@ -234,9 +234,10 @@ impl<W: Write> Human<W> {
 
     fn facts(&mut self, finding: &Finding) -> io::Result<()> {
         let rows = if self.detail == Detail::Verbose { words::all_facts(finding) } else { words::facts(finding) };
-        match rows.is_empty() {
-            true => Ok(()),
-            false => self.table(rows.iter().map(|(key, value)| [printable(key), self.short(value)]).collect()),
+        if rows.is_empty() {
+            Ok(())
+        } else {
+            self.table(rows.iter().map(|(key, value)| [printable(key), self.short(value)]).collect())
         }
     }
 
@@ -246,13 +247,13 @@ impl<W: Write> Human<W> {
             let Some(pem) = &certificate.pem else { continue };
             writeln!(self.out)?;
             self.heading(&self.short(&format!("{}: {}", words::role(certificate, report), certificate.subject)))?;
-            // Never wrapped: it is there to be copied.
+            // Not wrapped, so that it can be copied.
             pem.lines().try_for_each(|line| writeln!(self.out, "{}", printable(line)))?;
         }
         Ok(())
     }
 
-    /// What went over the wire.
+    /// The events on the wire.
     pub fn wire(&mut self, report: &Report) -> io::Result<()> {
         self.section("On the wire")?;
         let rows = report.wire.iter().map(|event| {
@@ -299,7 +300,7 @@ impl<W: Write> Human<W> {
         writeln!(self.out, "{}", text.bold())
     }
 
-    /// What a stranger sent may have any length; people read its beginning.
+    /// Untrusted text may have any length, so only its start is shown.
     fn short(&self, text: &str) -> String {
         terminal::shortened(text, if self.detail == Detail::Verbose { terminal::LONG } else { terminal::SHORT })
     }
@@ -328,12 +329,12 @@ pub fn one_line(report: &Report) -> String {
     printable(&format!("{status}{place}{confidence}: {}{expiring}", verdict.summary))
 }
 
-/// A layer is being walked; shown on a terminal only, and taken back when it completes.
+/// Shows the running layer, only on a terminal, until the layer completes.
 pub fn progress(layer: Layer) -> String {
     format!("  {:<LAYER_COLUMN$}…\r", layer.as_str())
 }
 
-/// It takes a while: so many seconds are over, of those that it may take.
+/// Shows the elapsed time and the time limit of a slow layer.
 pub fn still(layer: Layer, elapsed: Duration, at_most: Duration) -> String {
     let (elapsed, at_most) = (elapsed.as_secs(), at_most.as_secs_f64());
     format!("  {:<LAYER_COLUMN$}… {elapsed} s of {at_most} s\r", layer.as_str())

@@ -1,6 +1,5 @@
-//! JUnit XML: a suite a target, a case a layer. A layer that fails is a failure, a fault of the tool an error, and a layer
-//! that was not walked is skipped.
-
+//! JUnit XML: one suite per target, one test case per layer. A failed layer is a failure, a fault of nssight is an error, and an
+//! unchecked layer is skipped.
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestRerun, TestSuite
 use crate::terminal::printable;
 use crate::words::{self, Standing};
 
-/// What the command line says of it.
+/// The help text of the format.
 pub const HELP: &str = "JUnit XML: one suite per target, one case per layer";
 
 pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
@@ -65,9 +64,10 @@ fn status(report: &Report, finding: &Finding, decisive: bool) -> TestCaseStatus 
             status
         }
         Status::Fail => {
-            let (cause, summary) = match decisive {
-                true => (verdict.cause.or(finding.cause), &verdict.summary),
-                false => (finding.cause, &finding.summary),
+            let (cause, summary) = if decisive {
+                (verdict.cause.or(finding.cause), &verdict.summary)
+            } else {
+                (finding.cause, &finding.summary)
             };
             let of_the_tool = decisive && verdict.component == Some(Component::Tool);
             let kind = if of_the_tool { NonSuccessKind::Error } else { NonSuccessKind::Failure };
@@ -83,7 +83,7 @@ fn status(report: &Report, finding: &Finding, decisive: bool) -> TestCaseStatus 
             if let (Outcome::Flaky, true, Some(cause)) =
                 (verdict.status, verdict.layer == Some(finding.layer), verdict.cause)
             {
-                // What the tool itself is to blame for is not tried again.
+                // A fault of nssight itself is not retried.
                 let mut earlier = TestRerun::new(NonSuccessKind::Failure);
                 earlier.set_message(printable(&verdict.summary)).set_type(cause.id());
                 status.add_rerun(earlier);
@@ -93,7 +93,7 @@ fn status(report: &Report, finding: &Finding, decisive: bool) -> TestCaseStatus 
     }
 }
 
-/// What a reader of the build sees below the message.
+/// The text below the message.
 fn description(report: &Report, finding: &Finding, decisive: bool) -> String {
     if !decisive {
         return seen(finding);

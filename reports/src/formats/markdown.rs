@@ -10,7 +10,7 @@ use nssight_probes::wire::{Session, Way};
 use crate::terminal::printable;
 use crate::words::{self, Standing};
 
-/// What the command line says of it.
+/// The help text of the format.
 pub const HELP: &str = "Markdown, for a ticket";
 
 pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
@@ -18,7 +18,7 @@ pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
     detailed(subjects).try_for_each(|subject| section(subject, out))
 }
 
-/// Of many, those that do not pass.
+/// For many targets, only those that do not pass.
 pub(crate) fn detailed(subjects: &[Subject]) -> impl Iterator<Item = &Subject> {
     let all = subjects.len() == 1;
     subjects.iter().filter(move |subject| all || Standing::of(&subject.report) != Standing::Pass)
@@ -87,10 +87,7 @@ fn alternatives(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         let how = other.tell_apart.first().map(|how| format!(": {}", text(how))).unwrap_or_default();
         writeln!(out, "- {} · {}{how}", code(other.cause.id()), code(other.component.as_str()))?;
     }
-    match report.verdict.alternatives.is_empty() {
-        true => Ok(()),
-        false => writeln!(out),
-    }
+    if report.verdict.alternatives.is_empty() { Ok(()) } else { writeln!(out) }
 }
 
 fn remedies(report: &Report, out: &mut dyn Write) -> io::Result<()> {

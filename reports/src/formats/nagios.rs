@@ -13,14 +13,14 @@ use nssight_probes::report::Subject;
 use crate::terminal::printable;
 use crate::words::{self, Standing};
 
-/// What the command line says of it.
+/// The help text of the format.
 pub const HELP: &str = "One line for a monitoring plugin, with its exit codes";
 
 /// NRPE takes a kilobyte of output, performance data included.
 const TEXT_AT_MOST: usize = 320;
 /// A name in that text, in characters.
 const NAME_AT_MOST: usize = 64;
-/// So many targets are named in the line; the rest only below it.
+/// Maximum number of targets in the first line; the others follow below.
 const NAMED_AT_MOST: usize = 3;
 /// Nagios keeps eight kilobytes of a plugin's output (nagios.h, MAX_PLUGIN_OUTPUT_LENGTH).
 const LISTED_AT_MOST: usize = 30;
@@ -34,7 +34,7 @@ pub enum State {
     Warning = 1,
     /// A layer failed.
     Critical = 2,
-    /// No verdict.
+    /// The check gave no verdict.
     Unknown = 3,
 }
 
@@ -45,8 +45,7 @@ impl State {
         states.max_by_key(|state| state.weight()).unwrap_or(Self::Unknown)
     }
 
-    /// What did not come back in time is critical even where it is the tool that gave up; only a fault of the tool leaves
-    /// the state unknown.
+    /// A timeout is critical, even if nssight gave up; only a fault of nssight gives UNKNOWN.
     fn of_report(report: &Report) -> Self {
         match Standing::of(report) {
             _ if report.verdict.status == Outcome::Pass && is_critical(report) => Self::Critical,
@@ -207,7 +206,7 @@ fn data_of_several(subjects: &[Subject]) -> String {
     data.join(" ")
 }
 
-/// What stands below the line, for the page of the service.
+/// The lines below the first one, for the page of the service.
 fn details(subject: &Subject, out: &mut dyn Write) -> io::Result<()> {
     for finding in &subject.report.probes {
         let line = format!("{} {}: {}", words::sign(finding.status), finding.layer, words::outcome(finding));

@@ -81,9 +81,7 @@ pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
         let due = lists.filter_map(|list| Some((list, words::next_update(list)?.unix_timestamp())));
         due.map(|(list, at)| (labels([("issuer", list.issuer.clone())]), at)).collect()
     })?;
-    metrics.family("nssight_tries", "Number of tries in this check", "", |subject| {
-        vec![(vec![], subject.tries)]
-    })?;
+    metrics.family("nssight_tries", "Number of tries in this check", "", |subject| vec![(vec![], subject.tries)])?;
     metrics.family("nssight_connections_opened", "TCP connections opened to the peer", "", |subject| {
         vec![(vec![], subject.report.connections_opened)]
     })?;
@@ -123,9 +121,10 @@ impl Metrics<'_> {
                 let target = many.then(|| ("target".to_owned(), subject.name.clone()));
                 let pairs = target.into_iter().chain(own).map(|(name, value)| format!("{name}=\"{}\"", escape(&value)));
                 let pairs: Vec<String> = pairs.collect();
-                match pairs.is_empty() {
-                    true => writeln!(self.out, "{name} {value}")?,
-                    false => writeln!(self.out, "{name}{{{}}} {value}", pairs.join(","))?,
+                if pairs.is_empty() {
+                    writeln!(self.out, "{name} {value}")?
+                } else {
+                    writeln!(self.out, "{name}{{{}}} {value}", pairs.join(","))?
                 }
             }
         }

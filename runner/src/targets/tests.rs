@@ -95,7 +95,7 @@ fn errors_name_line_and_key() {
         ("[[target]]\ndb = 'd'\nzzzz = 1", &["t.toml:3:", "known are"]),
         ("[[target]]\ndb = 'd'\nbridge = 'h:0'", &["t.toml:3:", "is not a port"]),
         ("[[target]]\ndb = 'd'\nuntil = 'nowhere'", &["t.toml:3:", "not a layer"]),
-        ("[[target]]\ndb = 'd'\nuntil = 'tcp'", &["t.toml:3:", "bare connect"]),
+        ("[[target]]\ndb = 'd'\nuntil = 'tcp'", &["t.toml:3:", "without TLS"]),
         ("[[target]]\ndb = 'd'\ntimeout = 'ten'", &["t.toml:3:", "a number of seconds", "string"]),
         ("[[target]]\ndb = 'd'\ntimeout = -1", &["t.toml:3:", "between 0.05 and 3600"]),
         ("[[target]]\ndb = 'd'\ntimeout = nan", &["t.toml:3:", "between 0.05 and 3600"]),

@@ -1,4 +1,4 @@
-//! Secrets that nothing names: words that nobody would write, and that are no digest of something.
+//! Finds secrets without a name: words that look random and are not digests.
 
 use regex::bytes::Regex;
 

@@ -16,9 +16,12 @@ pub(super) fn forms(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
         // Some writers keep to ASCII (RFC 8259, 7).
         for upper in [false, true] {
             let unit = |unit: u16| if upper { format!("\\u{unit:04X}") } else { format!("\\u{unit:04x}") };
-            let one = |c: char| match c.is_ascii() {
-                true => c.to_string(),
-                false => c.encode_utf16(&mut [0; 2]).iter().map(|code| unit(*code)).collect(),
+            let one = |c: char| {
+                if c.is_ascii() {
+                    c.to_string()
+                } else {
+                    c.encode_utf16(&mut [0; 2]).iter().map(|code| unit(*code)).collect()
+                }
             };
             forms.push(json.chars().map(one).collect::<String>().into_bytes());
         }

@@ -1,5 +1,5 @@
-//! Secrets out: by structure, where a name says that a secret follows; by form, where a secret says so itself; by chance, where
-//! a word looks random; and by value, for every secret that is known, in every form that a log or a report may have it.
+//! Removes secrets: by structure, after the name of a secret; by form, if the secret has a known form; by randomness of a word;
+//! and by value, for every known secret in every form that a log or a report may contain.
 
 mod assignment;
 mod entropy;

@@ -1,4 +1,4 @@
-//! Which names say that a secret follows, and which values are none whatever their name says.
+//! The names of secrets, and values that are never secret.
 
 /// How much a name says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_a_secret_is_none() {
+    fn metadata_about_a_secret_is_not_redacted() {
         for value in [
             "",
             "wrong",

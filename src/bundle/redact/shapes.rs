@@ -1,4 +1,4 @@
-//! Secrets that show by their own form: keys in their armour, tokens with their issuer's prefix, passwords in addresses.
+//! Finds secrets with a known form: armoured keys, tokens with their issuer's prefix, passwords in addresses.
 
 use regex::bytes::{Captures, Regex};
 

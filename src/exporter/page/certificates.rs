@@ -1,4 +1,4 @@
-//! The certificates and revocation lists of all targets, by the time that they have left.
+//! The certificates and revocation lists of all targets, sorted by expiry.
 
 use std::collections::BTreeMap;
 

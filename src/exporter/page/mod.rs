@@ -1,4 +1,4 @@
-//! `/`: which targets fail, by which cause and since when; which certificates end next; and how every target came out before.
+//! The page `/`: failing targets with cause and duration, certificates that expire next, and the history of every target.
 
 mod certificates;
 mod strip;
@@ -117,10 +117,8 @@ impl Moment {
         let date = OffsetDateTime::from(at);
         let short = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
         let today = format_description!("[hour]:[minute] UTC");
-        let text = match date.date() == OffsetDateTime::from(now).date() {
-            true => date.format(today),
-            false => date.format(short),
-        };
+        let text =
+            if date.date() == OffsetDateTime::from(now).date() { date.format(today) } else { date.format(short) };
         Self {
             exact: date.format(&Rfc3339).unwrap_or_default(),
             text: text.unwrap_or_default(),
@@ -134,7 +132,7 @@ pub(super) fn write(targets: &[Known]) -> Result<String, askama::Error> {
     let now = SystemTime::now();
     let certificates = Certificates::of(targets, now.into());
     let mut rows: Vec<Row> = targets.iter().map(|(target, last)| Row::of(target, last.as_deref(), now)).collect();
-    // The newest trouble first: it is what is new this morning.
+    // The newest failures first.
     rows.sort_by_key(|row| std::cmp::Reverse(row.last.as_ref().map(|last| last.since.exact.clone())));
     let (count, mut take) = (rows.len(), |is: fn(&Last) -> bool| {
         let (taken, rest) = std::mem::take(&mut rows).into_iter().partition(|row| row.last.as_ref().is_some_and(is));

@@ -1,4 +1,4 @@
-//! The last verdicts of a target as a strip of bars, the newest at the right.
+//! Draws the last verdicts of a target as bars, the newest at the right.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! The file: `tls_server_config`, `http_server_config` and `basic_auth_users`.
+//! Reads the web configuration file: `tls_server_config`, `http_server_config` and `basic_auth_users`.
 
 use std::collections::BTreeMap;
 use std::path::Path;

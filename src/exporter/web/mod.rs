@@ -87,7 +87,7 @@ impl Front {
     }
 
     /// Reads the files now and then, for as long as it is polled. One that cannot be read changes nothing, and is said once.
-    pub(super) async fn keep_up(self: Arc<Self>) {
+    pub(super) async fn watch_files(self: Arc<Self>) {
         let Some(file) = self.file.clone() else { return };
         let mut trouble = None;
         loop {
@@ -140,7 +140,11 @@ async fn admit(State(front): State<Arc<Front>>, request: Request, next: Next) ->
                 Admission::Granted => next.run(request).await,
                 Admission::Refused => {
                     let wanted = [(WWW_AUTHENTICATE, "Basic realm=\"nssight\", charset=\"UTF-8\"")];
-                    (StatusCode::UNAUTHORIZED, wanted, "a user and a password from the web configuration are required\n")
+                    (
+                        StatusCode::UNAUTHORIZED,
+                        wanted,
+                        "a user and a password from the web configuration are required\n",
+                    )
                         .into_response()
                 }
                 Admission::Busy => {

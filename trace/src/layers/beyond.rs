@@ -1,4 +1,4 @@
-//! What is behind the handshake with a bridge: whether a server answers through it, and whether the request is answered.
+//! The layers after the handshake with a bridge: whether a server answers through it, and whether a reply arrives.
 
 use std::time::Duration;
 
@@ -12,12 +12,13 @@ use nssight_probes::profile::Profile;
 use nssight_probes::session_facts::damaged_carrier;
 use nssight_session::End;
 
-use super::{WORTH_WAITING, proves_nothing, with_end};
+use super::{LEAST_WAIT_FOR_SILENCE, proves_nothing, with_end};
 use crate::Ending;
 use crate::session::Handshake;
 use crate::story::Story;
 
-const ENDED_BEFORE_SERVER: &str = "the outer session succeeded, but the inner session ended before the server sent anything";
+const ENDED_BEFORE_SERVER: &str =
+    "the outer session succeeded, but the inner session ended before the server sent anything";
 
 impl Story {
     /// Did anything of the inner session come through the outer one?
@@ -46,7 +47,7 @@ impl Story {
         if wire.bytes_received > 0 || outer.inner_chunks > 0 || ends.is_some() {
             return Some(notes.pass("something of data of the inner session arrived"));
         }
-        if ending.is_interrupted() && self.silence(inner) < WORTH_WAITING {
+        if ending.is_interrupted() && self.silence(inner) < LEAST_WAIT_FOR_SILENCE {
             let summary = "a signal ended the program before the server could answer";
             return Some(proves_nothing(notes.facts().clone(), summary.to_owned()));
         }
@@ -88,7 +89,7 @@ impl Story {
         Some(notes.fail(shown, summary))
     }
 
-    /// What became of the reply, which comes outside of the inner session.
+    /// The state of the reply, which arrives outside the inner session.
     pub(super) fn request(&self, ending: Ending) -> Option<Outcome> {
         let (outer, inner) = (self.outer()?, self.inner()?);
         if inner.handshake != Handshake::Done {
@@ -102,13 +103,14 @@ impl Story {
         if !ending.is_bad() {
             return Some(notes.pass("the program accepted the reply"));
         }
-        let is_silent = outer.outer_ends == 0 && (outer.log.end.is_none() || outer.gave_up_first());
+        let is_silent = outer.outer_ends == 0 && (outer.log.end.is_none() || outer.closed_before_peer());
         let silence = outer.last_received_ns.map_or(0, |last| self.until_ns.saturating_sub(last));
-        let hung = is_silent && Duration::from_nanos(silence) >= WORTH_WAITING;
+        let hung = is_silent && Duration::from_nanos(silence) >= LEAST_WAIT_FOR_SILENCE;
         if is_silent && !hung && !outer.reply_whole && (ending.is_interrupted() || ending.is_its_own_deadline()) {
-            let summary = match ending.is_interrupted() {
-                true => "a signal ended the program before the reply was complete",
-                false => "the program's own deadline passed before the reply was complete",
+            let summary = if ending.is_interrupted() {
+                "a signal ended the program before the reply was complete"
+            } else {
+                "the program's own deadline passed before the reply was complete"
             };
             return Some(proves_nothing(notes.facts().clone(), summary.to_owned()));
         }

@@ -1,4 +1,4 @@
-//! How a session failed, as a walk would have seen it.
+//! Describes a session's failure as a check would.
 
 use nssight_diagnosis::Signal;
 use nssight_nss::{ErrorCode, NssError, Step};
@@ -27,7 +27,7 @@ impl Session {
         }
     }
 
-    /// What the program's callbacks and the wire say, as a walk would have collected it.
+    /// The results of the program's callbacks and of the wire, as a check would collect them.
     pub(crate) fn facts(&self, error: &NssError) -> SessionFacts {
         let wire = self.log.summary();
         let mut facts = SessionFacts::default();

@@ -186,7 +186,7 @@ pub(crate) fn emit(mut event: Event) {
 }
 
 /// Writes an event of whoever this really is: between vfork and exec a child runs in its parent's memory.
-pub(crate) fn emit_truly(mut event: Event) {
+pub(crate) fn emit_as_real_process(mut event: Event) {
     let Some(ring) = ring() else { return };
     event.pid = getpid() as u32;
     event.tid = gettid();

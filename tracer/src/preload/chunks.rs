@@ -1,4 +1,4 @@
-//! Cuts what a program moves through a session into the chunks of a double TLS stream, and reads the frame of the reply.
+//! Splits a program's session data into the chunks of a double-TLS stream, and reads the frame of the reply.
 
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};

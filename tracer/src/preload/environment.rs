@@ -3,7 +3,7 @@
 use core::ffi::{CStr, c_char};
 use core::ptr;
 
-use super::attach::emit_truly;
+use super::attach::emit_as_real_process;
 use super::place::{self, Own, is_place};
 use super::scratch;
 use super::system::{environ, errno, set_errno, setenv, unsetenv};
@@ -280,9 +280,10 @@ unsafe fn replace_preload(mut text: Bytes, own: &Own) -> Option<()> {
     text.add(b"\0")?;
     // SAFETY: the C library's own way of changing the environment, with a constant name and a text with a NUL at its end.
     unsafe {
-        match any {
-            false => unsetenv(PRELOAD_NAME.as_ptr()),
-            true => setenv(PRELOAD_NAME.as_ptr(), text.at.cast_const().cast(), 1),
+        if any {
+            setenv(PRELOAD_NAME.as_ptr(), text.at.cast_const().cast(), 1)
+        } else {
+            unsetenv(PRELOAD_NAME.as_ptr())
         };
     }
     Some(())
@@ -294,5 +295,5 @@ fn lost(what: &[u8]) {
         room.copy_from_slice(what);
         event.length = what.len() as u16;
     }
-    emit_truly(event);
+    emit_as_real_process(event);
 }

@@ -1,5 +1,5 @@
-//! The library that is put in front: every function here has the name of another library's, forwards to it, and writes down
-//! what it saw. Arguments, results, `errno` and NSPR's error are the real function's.
+//! The preloaded library: every function has the name of another library's function, forwards the call, and records it.
+//! Arguments, results, `errno` and NSPR's error are the real function's.
 
 // Each machine has numbers of its own for calls of the kernel and for flags, and functions that leave their caller's stack alone are
 // written for each. A hook that one lacked would be a call that a trace does not show, so there is no library for another one.

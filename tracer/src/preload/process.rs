@@ -4,7 +4,7 @@ use core::arch::naked_asm;
 use core::ffi::{c_char, c_int, c_void};
 use core::mem::transmute;
 
-use super::attach::emit_truly;
+use super::attach::emit_as_real_process;
 use super::call::{Call, forward};
 use super::environment::{drop_if_unloadable, environment as own_environment, with_ours};
 use super::real::Real;
@@ -101,7 +101,7 @@ unsafe fn about_to_execute(function: Function, path: *const c_char) -> Event {
             event.length = length as u16;
         }
     }
-    emit_truly(event);
+    emit_as_real_process(event);
     set_errno(before);
     event
 }
@@ -109,7 +109,7 @@ unsafe fn about_to_execute(function: Function, path: *const c_char) -> Event {
 /// It was not executed.
 fn failed(event: Event, result: c_int) -> c_int {
     let after = errno();
-    emit_truly(Event { phase: Phase::Failed, at_ns: 0, result: i64::from(result), os_error: after, ..event });
+    emit_as_real_process(Event { phase: Phase::Failed, at_ns: 0, result: i64::from(result), os_error: after, ..event });
     set_errno(after);
     result
 }

@@ -1,4 +1,4 @@
-//! Finds the function that is stood in front of.
+//! Finds the original function.
 
 use core::ffi::{CStr, c_void};
 use core::ptr;

@@ -63,9 +63,10 @@ impl Records {
             if left > 0 {
                 let (now, later) = rest.split_at(rest.len().min(left as usize));
                 self.left.store(left.wrapping_sub(now.len() as u32), RELAXED);
-                match TOLD.contains(&((self.header.load(RELAXED) >> 32) as u8)) {
-                    true => self.tell(descriptor, way, now),
-                    false => skip(descriptor, way, now.len(), false),
+                if TOLD.contains(&((self.header.load(RELAXED) >> 32) as u8)) {
+                    self.tell(descriptor, way, now)
+                } else {
+                    skip(descriptor, way, now.len(), false)
                 }
                 rest = later;
                 continue;
@@ -84,12 +85,11 @@ impl Records {
             self.have.store(have % 5, RELAXED);
             if have == 5 {
                 let (major, length) = ((header >> 24) as u8, header as u32 & 0xffff);
-                match major == 3 && length <= RECORD {
-                    true => {
-                        self.left.store(length, RELAXED);
-                        self.spoke.store(true, RELAXED);
-                    }
-                    false => self.lost.store(true, RELAXED),
+                if major == 3 && length <= RECORD {
+                    self.left.store(length, RELAXED);
+                    self.spoke.store(true, RELAXED);
+                } else {
+                    self.lost.store(true, RELAXED)
                 }
             }
         }
@@ -104,7 +104,7 @@ impl Records {
     }
 
     /// Bytes went that nobody could look at: where the next record begins is not known any more.
-    pub(super) fn lose_track(&self, descriptor: c_int, way: Way, count: usize) {
+    pub(super) fn lose_record_boundary(&self, descriptor: c_int, way: Way, count: usize) {
         self.spoke.store(true, RELAXED);
         self.lost.store(true, RELAXED);
         skip(descriptor, way, count, true);

@@ -1,4 +1,4 @@
-//! What the tracer itself needs of the C library.
+//! The C library functions that the tracer uses.
 
 use core::ffi::{c_char, c_int, c_long, c_short, c_uint, c_ulong, c_void};
 use core::ptr;

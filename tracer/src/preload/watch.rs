@@ -1,4 +1,4 @@
-//! The sockets with TLS on them: what of their bytes is told, and what is not.
+//! The sockets with TLS: which of their bytes are recorded.
 //!
 //! Of the bytes on the wire, handshake, alert and ChangeCipherSpec records are told as they are. Of a record of application
 //! data only its header is: what is in it is the program's. Bytes that are no TLS are told when they are the first that a
@@ -170,7 +170,7 @@ pub(crate) fn bytes(descriptor: c_int, way: Way, bytes: &[u8]) {
 pub(crate) fn unseen(descriptor: c_int, way: Way, count: usize) {
     if let Some(records) = socket(descriptor).and_then(|socket| socket.records.get(way as usize)) {
         records.began.store(true, RELAXED);
-        records.lose_track(descriptor, way, count);
+        records.lose_record_boundary(descriptor, way, count);
     }
 }
 

@@ -16,7 +16,7 @@ const READ: u64 = 192 * 1024;
 /// Without an answer for so long, in microseconds, nobody answers: a client has tried three times by then.
 const SILENCE: i64 = 5_000_000;
 
-/// How a connection went.
+/// The state of a connection.
 pub(super) enum Outcome {
     Completed,
     Unfinished,
@@ -24,7 +24,7 @@ pub(super) enum Outcome {
     Failed(Box<Told>),
 }
 
-/// What a failed connection shows, from its client's view.
+/// The signal and facts of a failed connection, from its client's point of view.
 pub(super) struct Told {
     pub(super) frame: u64,
     pub(super) at_us: i64,
@@ -132,7 +132,7 @@ impl Connection {
         }
     }
 
-    /// How it went, where the capture ends at `now`.
+    /// The state of the connection at the end of the capture, `now`.
     pub(super) fn outcome(self, now: i64) -> Outcome {
         if self.refused {
             return self.failed(
@@ -232,7 +232,7 @@ fn outside(list: &CertificateMessage, at_us: i64) -> Option<Signal> {
     }
 }
 
-/// What the bytes show beside what failed.
+/// Other facts from the bytes.
 fn facts(wire: &Summary, at_us: i64) -> Facts {
     let mut out = Facts::default();
     out.put(fact::SESSION_WIRE.text(wire.one_line()));

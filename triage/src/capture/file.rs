@@ -1,4 +1,4 @@
-//! The container: frames with their times and link types, out of pcap and pcapng.
+//! Reads frames with times and link types from pcap and pcapng.
 
 use std::io::Read;
 

@@ -1,4 +1,4 @@
-//! Captures: each TLS connection in one is told by what an observer of the wire sees, without any key.
+//! Captures: evaluates each TLS connection without any key.
 
 mod connection;
 mod file;
@@ -66,7 +66,7 @@ pub struct FailedConnection {
     pub summary: String,
 }
 
-/// What one capture gave.
+/// The results of one capture.
 pub(crate) struct Captured {
     name: String,
     frames: u64,

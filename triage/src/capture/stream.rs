@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded() {
+    fn waiting_data_is_bounded() {
         let segments: Vec<(u32, &[u8])> = (0..1000).map(|index| (1000 + index * 2, &b"x"[..])).collect();
         assert_eq!(read(&segments), (Vec::new(), true));
     }

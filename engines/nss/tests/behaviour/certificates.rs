@@ -185,7 +185,7 @@ fn names_are_compared_as_nss_compares_them() {
 }
 
 #[test]
-fn what_is_no_certificate_is_refused() {
+fn data_that_is_not_a_certificate_is_refused() {
     let database = Database::built(DbFormat::Sql, usual);
     let nss = database.open();
     let der = PKI.server.certificate.to_der().expect("DER");

@@ -1,4 +1,4 @@
-//! The states of a key database, and what becomes of a password.
+//! The states of a key database, and the handling of a password.
 
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
 use nssight_nss::{Login, Slot};

@@ -79,9 +79,10 @@ impl Database {
     pub(crate) fn by_certutil(format: DbFormat, empty_password: bool) -> Self {
         let database = Self::place(format);
         fs::create_dir(database.path()).expect("a directory");
-        match empty_password {
-            true => tool("certutil", &[&"-N", &"-d", &database.name(), &"--empty-password"]),
-            false => tool("certutil", &[&"-N", &"-d", &database.name(), &"-f", &database.file("password")]),
+        if empty_password {
+            tool("certutil", &[&"-N", &"-d", &database.name(), &"--empty-password"])
+        } else {
+            tool("certutil", &[&"-N", &"-d", &database.name(), &"-f", &database.file("password")])
         };
         database
     }
@@ -140,10 +141,7 @@ impl Database {
             .arg("-f")
             .arg(self.file("password"));
         let output = command.stdin(Stdio::null()).output().expect("certutil (Debian: libnss3-tools)");
-        match output.status.success() {
-            true => Ok(()),
-            false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        }
+        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
     }
 
     /// Nicknames and trust letters, as certutil prints them after it has logged in.

@@ -1,4 +1,4 @@
-//! A TLS client on a database of the tests, with everything that it saw.
+//! A TLS client on a test database, with all its observations.
 
 use std::cell::RefCell;
 use std::net::TcpStream;

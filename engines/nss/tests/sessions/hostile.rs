@@ -1,4 +1,4 @@
-//! Peers and transports that mean harm: an error at worst, and always before the deadline.
+//! Hostile peers and transports: the worst result is an error, always before the deadline.
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -103,7 +103,7 @@ fn a_peer_that_does_not_ask_gets_no_certificate() {
 }
 
 #[test]
-fn what_is_wrong_with_the_peer_is_told() {
+fn peer_faults_are_reported() {
     let server = Spec::new("server", CertificateUsage::Server).names(&["localhost"]);
     let foreign = PKI.other_ca.issue(&server).expect("a certificate");
     let namesake = Identity::authority("Test CA").expect("a CA with the same name and another key");

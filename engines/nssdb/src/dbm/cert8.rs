@@ -195,7 +195,11 @@ impl Blobs {
         let (bytes, _) = file::read(&path, limit).map_err(|error| error.to_string())?;
         self.left = self.left.saturating_sub(bytes.len() as u64);
         if bytes.len() != stated as usize {
-            return Err(format!("blob file {} has {} bytes, but the record says {stated}", file::name(&path), bytes.len()));
+            return Err(format!(
+                "blob file {} has {} bytes, but the record says {stated}",
+                file::name(&path),
+                bytes.len()
+            ));
         }
         Ok(bytes)
     }

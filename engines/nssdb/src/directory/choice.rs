@@ -116,7 +116,9 @@ pub fn choose(present: Present, question: &Question<'_>) -> Choice {
 fn asked(question: &Question<'_>) -> Result<(Format, String), String> {
     Ok(match question.prefix {
         TypePrefix::Sql => (Format::Sql, "the prefix the prefix sql: was given".into()),
-        TypePrefix::Extern => (Format::Sql, "the prefix the prefix extern: was given, which means the same as sql:".into()),
+        TypePrefix::Extern => {
+            (Format::Sql, "the prefix the prefix extern: was given, which means the same as sql:".into())
+        }
         TypePrefix::Dbm => (Format::Dbm, "the prefix the prefix dbm: was given".into()),
         TypePrefix::MultiAccess => {
             return Err("the prefix multiaccess: was given, which needs a separate database library".into());
@@ -166,7 +168,9 @@ fn sql(present: Present, access: Access) -> (Option<Format>, Option<i32>, &'stat
             None,
             "only cert8.db and key3.db exist; when NSS opens them for writing, it creates cert9.db and key4.db, and copies the content at the first login",
         ),
-        Access::ReadWrite => (None, None, "no database exists; when NSS opens the directory for writing, it creates an empty one"),
+        Access::ReadWrite => {
+            (None, None, "no database exists; when NSS opens the directory for writing, it creates an empty one")
+        }
     }
 }
 
@@ -174,8 +178,10 @@ fn dbm(present: Present, access: Access) -> (Option<Format>, Option<i32>, &'stat
     match access {
         _ if present.legacy_usable => (Some(Format::Dbm), None, "cert8.db and key3.db exist"),
         Access::ReadOnly => (None, Some(LEGACY_DATABASE), "cert8.db and key3.db are not both usable"),
-        Access::ReadWrite => {
-            (None, None, "cert8.db and key3.db are not both usable; when NSS opens them for writing, it creates a missing file")
-        }
+        Access::ReadWrite => (
+            None,
+            None,
+            "cert8.db and key3.db are not both usable; when NSS opens them for writing, it creates a missing file",
+        ),
     }
 }

@@ -18,7 +18,9 @@ pub(super) fn roll_back(bytes: &mut Vec<u8>, journal: &[u8]) -> Result<(), Strin
         return Ok(());
     }
     if journal.ends_with(&MAGIC) {
-        return Err("the journal belongs to a transaction over several databases, which only SQLite can roll back".into());
+        return Err(
+            "the journal belongs to a transaction over several databases, which only SQLite can roll back".into()
+        );
     }
     let mut at = 0;
     let mut size_before = None;

@@ -117,9 +117,7 @@ impl fmt::Display for Problem {
             Self::HostHasPort => f.write_str("is not only a host name; set the port with its own key"),
             Self::NotPrintable => f.write_str("has characters other than printable ASCII"),
             Self::TooLong(bytes) => write!(f, "is {bytes} bytes long; a request has room for 255"),
-            Self::HomeUnknown => {
-                f.write_str("begins with ~, but the home directory is unknown; write the full path")
-            }
+            Self::HomeUnknown => f.write_str("begins with ~, but the home directory is unknown; write the full path"),
             Self::DirectoryHasPrefix => {
                 f.write_str("is not a plain directory, so Sigul refuses it; write the path without the prefix")
             }

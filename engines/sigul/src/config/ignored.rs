@@ -64,7 +64,9 @@ impl fmt::Display for IgnoredKey {
         write!(f, "{}:{}: key \"{key}\" in section [{section}] is ignored: ", name(&self.file), self.line)?;
         match self.meant {
             Some((right, meant)) if meant == self.key => write!(f, "it belongs in section [{right}]"),
-            Some((right, meant)) if right == self.section => write!(f, "Sigul does not know it; did you mean \"{meant}\"?"),
+            Some((right, meant)) if right == self.section => {
+                write!(f, "Sigul does not know it; did you mean \"{meant}\"?")
+            }
             Some((right, meant)) => write!(f, "Sigul does not know it; did you mean \"{meant}\" in section [{right}]?"),
             None => {
                 let keys = KNOWN.iter().find(|(known, _)| *known == self.section).map_or(&[][..], |(_, keys)| keys);

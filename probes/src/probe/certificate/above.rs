@@ -22,7 +22,7 @@ fn anchors(role: Role, trust: Trust) -> bool {
     }
 }
 
-/// What is above our certificate in its chain, in a sentence.
+/// A sentence about the chain above our certificate.
 pub(super) struct Above {
     pub(super) state: Chain,
     pub(super) summary: String,
@@ -71,9 +71,10 @@ pub(super) fn look_above(
         let (subject, issuer) = (top.subject(), top.issuer_name());
         // A CA that was set up again keeps its name; NSS passes over it where the certificate names the key of its issuer.
         let stored = walk.slot().map(|slot| slot.certificates()).unwrap_or_default();
-        let why = match stored.iter().any(|stored| stored.subject() == issuer) {
-            true => format!("the {issuer} in the database has a different key from the issuer of the certificate"),
-            false => format!("its issuer {issuer} is not in the database"),
+        let why = if stored.iter().any(|stored| stored.subject() == issuer) {
+            format!("the {issuer} in the database has a different key from the issuer of the certificate")
+        } else {
+            format!("its issuer {issuer} is not in the database")
         };
         let summary = format!("the chain of \"{nickname}\" ends at {subject}: {why}");
         return Above { state: Chain::IssuerMissing, summary, ca: None };
@@ -146,9 +147,10 @@ pub(super) fn without_trust(
         // Any peer may come from another CA than ours. Which one this database lacks, the peer's chain shows.
         None if role == Role::Client && walk.target().profile() == Profile::Tls => {
             let summary = format!("{}, and no other CA is trusted there", above.summary);
-            match walk.connects {
-                true => notes.warn(signal::CERTIFICATE_REMARK, summary),
-                false => notes.fail(signal::NOTHING_TRUSTED, summary),
+            if walk.connects {
+                notes.warn(signal::CERTIFICATE_REMARK, summary)
+            } else {
+                notes.fail(signal::NOTHING_TRUSTED, summary)
             }
         }
         None => notes.fail(signal::CERTIFICATE_UNUSABLE, above.summary),
@@ -179,7 +181,10 @@ fn remedy(walk: &Walk<'_>, above: &Above, top: &Certificate) -> (String, Option<
         return ("Back up the database, then trust the CA for TLS".to_owned(), Some(command));
     }
     let command = format!("certutil -A -d {database} -n <CA-NICKNAME> -t CT,C,C -i <CA.pem>");
-    (format!("Get the certificate of {} from the people who run that CA, and import it", top.issuer_name()), Some(command))
+    (
+        format!("Get the certificate of {} from the people who run that CA, and import it", top.issuer_name()),
+        Some(command),
+    )
 }
 
 /// Trust that newer NSS wrote as PKCS#11 trust objects, which older NSS cannot see.

@@ -1,5 +1,4 @@
-//! There is no certificate of the nickname that was asked for: what is there instead.
-
+//! No certificate has the requested nickname: reports similar certificates, keys and tokens.
 use nssight_diagnosis::derive::nickname::near_miss;
 use nssight_diagnosis::fact::fact::{self, OurCertificateState as State, OwnChainState as Chain};
 use nssight_diagnosis::signal::signal;
@@ -11,7 +10,7 @@ use crate::probe::nss_db;
 use crate::token;
 use crate::walk::Walk;
 
-/// What is there instead of a certificate of this nickname.
+/// Reports the alternatives to a certificate with this nickname.
 pub(super) fn not_found(walk: &Walk<'_>, wanted: &str, mut notes: Notes) -> Outcome {
     let own = walk.slot();
     let present = token::certificates([own, walk.token()]);

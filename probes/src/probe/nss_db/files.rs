@@ -1,5 +1,4 @@
-//! What the files of a database show without NSS.
-
+//! Reads the files of a database without NSS.
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +9,7 @@ use nssight_nss::library;
 use nssight_nssdb::directory::{Access, Choice, FileEntry, FileKind, Magic, Question, TypePrefix, parse_argument};
 use nssight_nssdb::{Format, Inventory};
 
-/// What the files show, and what NSS is expected to make of them.
+/// The state of the files, and NSS's expected reaction.
 pub(super) struct Look {
     pub(super) argument: OsString,
     pub(super) directory: PathBuf,
@@ -72,7 +71,7 @@ pub(super) fn describe(look: &Look, notes: &mut Notes) {
     }
 }
 
-/// What is wrong with one of the two files, as far as its first bytes and its mode tell.
+/// The problem of one of the two files, according to its first bytes and mode.
 pub(super) fn file_trouble(look: &Look, file: &FileEntry) -> Option<(DbState, String)> {
     let path = look.directory.join(&file.name);
     let path = path.display();
@@ -107,7 +106,7 @@ pub(super) fn file_trouble(look: &Look, file: &FileEntry) -> Option<(DbState, St
     }
 }
 
-/// What a file is instead of a database.
+/// The type of a file that is not a database.
 fn shown(magic: &Magic) -> &'static str {
     match magic {
         Magic::Text => "it is text",

@@ -14,20 +14,20 @@ use crate::private_copy::PrivateCopy;
 
 /// Why other programs of NSS must not be let at a database.
 pub struct Forbidden {
-    /// What was seen of it.
+    /// The facts of the database.
     pub state: DbState,
     /// In a sentence.
     pub summary: String,
 }
 
 impl Forbidden {
-    /// As the finding of this layer.
+    /// Converts it to a finding of this layer.
     pub fn into_finding(self) -> Finding {
         unusable(Notes::default(), self.state, self.summary).into_finding(Layer::NssDb, 0)
     }
 }
 
-/// What other programs of NSS are to open instead of a database.
+/// The database, or its copy, for other NSS programs.
 pub enum Instead {
     /// Nothing: the database itself will do.
     Itself,

@@ -1,4 +1,5 @@
-//! Where clients come in: so many at a time, each in a thread of its own with a deadline, until enough have come or a signal says so.
+//! Accepts a limited number of clients at a time, each in a separate thread with a deadline, until enough clients connected or a
+//! signal arrives.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -9,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nssight_probes::reception::{Chair, Reception, receive};
+use nssight_probes::reception::{ListenServer, Reception, receive};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -17,47 +18,47 @@ use signal_hook::low_level::pipe;
 use time::OffsetDateTime;
 
 /// A host that is short of something is asked again after this.
-const BREATHER: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+const ACCEPT_BACKOFF: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// A connection that was served.
-pub(super) struct Visit {
-    /// Where it came from.
+pub(super) struct ServedConnection {
+    /// The client's address.
     pub(super) from: SocketAddr,
     /// When.
     pub(super) began: OffsetDateTime,
-    /// What came of it.
+    /// The result of the session.
     pub(super) reception: Reception,
 }
 
 /// One that is being served.
-struct Guest {
+struct OpenConnection {
     thread: JoinHandle<()>,
     /// By it the connection is cut off.
     stream: Option<TcpStream>,
 }
 
-/// The listener, and who is there.
-pub(super) struct Hall {
+/// The listener, and the open connections.
+pub(super) struct Acceptor {
     listener: TcpListener,
-    chair: Arc<Chair>,
+    chair: Arc<ListenServer>,
     at_once: usize,
     time: Duration,
     /// How many more are let in.
     left: Option<u64>,
-    guests: BTreeMap<u64, Guest>,
+    guests: BTreeMap<u64, OpenConnection>,
     next: u64,
     signals: UnixStream,
     /// Written to by whoever is done.
     done: (UnixStream, UnixStream),
-    leaving: Sender<(u64, Visit)>,
-    left_behind: Receiver<(u64, Visit)>,
+    leaving: Sender<(u64, ServedConnection)>,
+    left_behind: Receiver<(u64, ServedConnection)>,
 }
 
-impl Hall {
-    /// Nobody is let in before [`Hall::next`].
+impl Acceptor {
+    /// No client is accepted before [`Acceptor::next`].
     pub(super) fn new(
         listener: TcpListener,
-        chair: Chair,
+        chair: ListenServer,
         at_once: usize,
         time: Duration,
         count: Option<u64>,
@@ -86,7 +87,7 @@ impl Hall {
     }
 
     /// The next connection that was served to its end; none after a signal, or when all have come that were to come.
-    pub(super) fn next(&mut self) -> io::Result<Option<Visit>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<ServedConnection>> {
         let mut is_short = false;
         loop {
             if let Ok((number, visit)) = self.left_behind.try_recv() {
@@ -106,7 +107,7 @@ impl Hall {
                 PollFd::new(&self.listener, PollFlags::IN),
             ];
             waiting.truncate(if has_room { 3 } else { 2 });
-            match poll(&mut waiting, is_short.then_some(&BREATHER)) {
+            match poll(&mut waiting, is_short.then_some(&ACCEPT_BACKOFF)) {
                 Ok(_) => {}
                 Err(Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
@@ -151,14 +152,14 @@ impl Hall {
         let serve = move || {
             let began = OffsetDateTime::now_utc();
             let reception = receive(&chair, stream, from, time);
-            let _ = sender.send((number, Visit { from, began, reception }));
+            let _ = sender.send((number, ServedConnection { from, began, reception }));
             let _ = done.write(&[0]);
         };
         let thread = std::thread::Builder::new().name("client".to_owned()).spawn(serve);
         match thread {
             Ok(thread) => {
                 self.left = self.left.map(|left| left - 1);
-                self.guests.insert(number, Guest { thread, stream: cut });
+                self.guests.insert(number, OpenConnection { thread, stream: cut });
                 Ok(true)
             }
             // The connection went with what was to serve it.
@@ -167,7 +168,7 @@ impl Hall {
         }
     }
 
-    /// Cuts off whoever is still there, and waits for them; how many that were.
+    /// Closes all open connections, waits for their threads, and returns the number of connections.
     pub(super) fn close(self) -> usize {
         drop(self.listener);
         let count = self.guests.len();

@@ -131,8 +131,9 @@ fn a_password_of_a_newer_nss_is_told_in_both_formats() {
             (DbFormat::Sql, false) => ["password", "password-salt-too-new", "client-db", "likely"],
             // The check value is still that of the salt before: no password fits it.
             (DbFormat::Sql, true) => ["password", "password-wrong", "client-config", "certain"],
-            // The keys are.
-            (DbFormat::Dbm, true) => ["private-key", "key-unusable", "client-db", "likely"],
+            // The check value fits, but the keys are still those of the salt before: NSS passes over what it cannot decrypt, and the file is
+            // damaged.
+            (DbFormat::Dbm, true) => ["private-key", "db-corrupt", "client-db", "likely"],
         };
         assert_eq!(run.judged(), expected, "{format:?} {run:#?}");
     }

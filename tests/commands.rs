@@ -192,16 +192,18 @@ impl Field {
     }
 }
 
-#[test]
-fn every_command_in_the_documents_runs() {
+/// Whether a command starts a client of Sigul, which a field has as a script of python-nss.
+fn starts_a_client(command: &str) -> bool {
+    ["-- sigul ", "--trace-against sigul "].iter().any(|words| command.contains(words))
+}
+
+/// Runs those of the commands that are wanted, and says how many there are.
+fn all_run(wanted: fn(&str) -> bool) -> usize {
     let field = Field::new();
     let (mut count, mut wrong) = (0, Vec::new());
     for (page, text) in pages() {
-        for typed in typed(&text) {
-            // A line that leaves words out is no command.
-            if typed.contains('…') {
-                continue;
-            }
+        // A line that leaves words out is no command.
+        for typed in typed(&text).into_iter().filter(|typed| !typed.contains('…') && wanted(typed)) {
             let line = here(&typed, &field);
             let serves = ["nssight listen", "nssight exporter", "nssight lab up"].iter().any(|it| line.starts_with(it));
             let (code, said) = if serves { field.serve(&line) } else { field.run(&line) };
@@ -218,5 +220,17 @@ fn every_command_in_the_documents_runs() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    count
+}
+
+#[test]
+fn every_command_in_the_documents_runs() {
+    let count = all_run(|command| !starts_a_client(command));
     assert!(count > 50, "only {count} commands were found");
+}
+
+#[test]
+fn those_that_start_a_client_of_sigul_run() {
+    let count = all_run(starts_a_client);
+    assert!(count >= 2, "only {count} commands were found");
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Case, NICKNAME, PASSWORD, PKI, binary, diagnose};
+use common::{Case, NICKNAME, PASSWORD, PKI, binary, diagnose, fresh};
 use nssight_fixtures::endpoint::{Behaviour, Endpoint, Leave, Options};
 use nssight_fixtures::nssdb::DbFormat;
 use rustix::process::{Pid, Signal};
@@ -53,7 +53,8 @@ fn start_with(more: &[&str]) -> Started {
     let (case, endpoint) = (Case::new(), silent());
     let database = case.database(DbFormat::Sql);
     let password = case.password_file();
-    let mut command = diagnose(&database, &password, endpoint.port());
+    let mut command = fresh();
+    command.args(diagnose(&database, &password, endpoint.port()).get_args());
     let child = command.args(more).stdout(Stdio::piped()).spawn().unwrap();
     Started { child, endpoint, case }
 }

@@ -219,7 +219,7 @@ fn no_password_in_arguments_environment_memory_or_core() {
     for arguments in [by_config.to_vec(), by_file.to_vec()] {
         let endpoint_before = endpoint.connections();
         let mut command = binary();
-        command.args(["diagnose", "--timeout", "20"]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(["diagnose", "--timeout", "300"]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.current_dir(case.dir.path()).spawn().unwrap();
         wait_for(|| endpoint.connections() > endpoint_before);
         let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();

@@ -299,7 +299,7 @@ fn trust_is_compared_letter_by_letter_with_its_consequences() {
             "C only in A: server certificates from this CA are accepted there, with B all server \
             certificates from this CA are rejected; T only in A",
         ),
-        (",,", "T,,", "grave", "T only in B: client certificates from this CA are accepted there, with A every client"),
+        (",,", "T,,", "grave", "T only in B: client certificates from this CA are accepted there, with A all client"),
         ("p,,", "C,,", "grave", "p only in A: it is refused there whoever issued it"),
         ("P,,", ",,", "grave", "P only in A: the certificate is accepted as a peer by itself there"),
         ("c,,", ",,", "notable", "c only in A"),

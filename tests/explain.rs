@@ -309,7 +309,7 @@ fn unknown_words_are_reported_with_suggestions() {
     assert!(typo.stdout.contains("did you mean SEC_ERROR_LEGACY_DATABASE"), "{typo:#?}");
     let nothing = run(binary().args(["explain", "the cat sat on the mat"]));
     assert_eq!(nothing.code, Some(1));
-    assert!(nothing.stdout.contains("is not known"), "{nothing:#?}");
+    assert!(nothing.stdout.contains("is unknown"), "{nothing:#?}");
     // Words of a message need no quotes; several names are several questions.
     assert_eq!(explain(&["Unexpected", "EOF", "in", "NSPR"]).report()["answers"].as_array().unwrap().len(), 1);
     assert_eq!(explain(&["unknown_ca", "-5938", "48"]).report()["answers"].as_array().unwrap().len(), 3);

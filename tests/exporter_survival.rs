@@ -266,7 +266,7 @@ fn outlives_a_full_disk(exporter: &Exporter) {
     let metrics = exporter.metrics();
     assert_eq!(metrics.value("nssight_exporter_state_writable"), Some(0.0));
     assert!(metrics.value("nssight_exporter_state_write_failures_total").unwrap() >= 3.0);
-    assert_eq!(exporter.log().matches("cannot be kept").count(), 1, "{}", exporter.log());
+    assert_eq!(exporter.log().matches("cannot save results").count(), 1, "{}", exporter.log());
 }
 
 #[test]

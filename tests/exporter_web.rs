@@ -274,7 +274,7 @@ fn a_configuration_is_checked_without_a_start() {
             "tls_server_config:\n  cert_file: empty.pem\n  key_file: server.key\n".to_owned(),
             "empty.pem: it has no certificate",
         ),
-        ("tls_server_config:\n  cert_file: server.pem\n  key_file: server.pem\n".to_owned(), "no private key"),
+        ("tls_server_config:\n  cert_file: server.pem\n  key_file: server.pem\n".to_owned(), "no PEM private key"),
         (other, "does not belong to"),
         (format!("{TLS}  client_auth_type: Maybe\n"), "Maybe"),
         (format!("{TLS}  client_auth_type: VerifyClientCertIfGiven\n"), "needs a client_ca_file"),

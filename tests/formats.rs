@@ -161,7 +161,7 @@ fn annotations_and_the_step_summary_say_what_the_report_says() {
     let mut command = binary();
     command.args(["lab", "run", "--format", "github"]).env("GITHUB_STEP_SUMMARY", "/nonexistent/summary.md");
     let run = run(&mut command);
-    assert!(run.code == Some(3) && run.stderr.contains("could not be written"), "{run:#?}");
+    assert!(run.code == Some(3) && run.stderr.contains("cannot write"), "{run:#?}");
 }
 
 #[test]
@@ -187,10 +187,11 @@ fn people_are_told_what_it_may_be_instead() {
         let text = shown.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(text.contains("bridge-rejected-request") && text.contains(how), "{format}: {shown}");
     }
-    // A fault that shows at another layer than its own has both.
+    // A failure that appears at another layer than its own names both.
     let shown = lab("db-both-formats", "human").stdout;
     assert!(
-        shown.contains("FAIL  layer: nss-db  cause: db-mixed-formats") && shown.contains("It showed at certificate."),
+        shown.contains("FAIL  layer: nss-db  cause: db-mixed-formats")
+            && shown.contains("The failure appeared at certificate."),
         "{shown}"
     );
     assert!(shown.contains("More: docs/causes/db-mixed-formats.md"), "{shown}");

@@ -120,7 +120,7 @@ fn nobody_is_blamed_for_what_the_program_did_itself() {
     let expected = [
         ("closes-early", silent(), "the program itself closed the session"),
         ("gives-up-soon", silent(), "too soon to show that no answer comes"),
-        ("hook-crashes", well(), "ended inside of its own hook"),
+        ("hook-crashes", well(), "ended inside its own callback"),
         ("own-check-refuses", well(), "the program's own callback rejected the peer's certificate"),
         ("fails-afterwards", well(), "no observed call explains it"),
         ("optional-nickname", well(), "no observed call explains it"),
@@ -238,7 +238,10 @@ fn a_program_beside_a_correct_client() {
     let (_directory, other) = lab(Change { server_host: Some("other.example".to_owned()), ..Change::default() });
     let (code, document, _) = against(&other, &double(&other));
     assert_eq!((code, &document["parting"]), (Some(1), &Value::Null), "{document:#}");
-    assert_eq!(document["conclusion"], "Both fail at inner-handshake, for the same cause: it is not the program.");
+    assert_eq!(
+        document["conclusion"],
+        "Both fail at inner-handshake, for the same cause: the program is not at fault."
+    );
     documents.push(document);
 
     // Nothing is wrong but the program.

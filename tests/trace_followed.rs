@@ -257,8 +257,7 @@ os.waitpid(child, 0)
 #[test]
 fn programs_that_nobody_can_look_into_are_named_before_and_in_the_middle() {
     let case = Case::new();
-    for (program, why) in
-        [(static_program(&case), "linked statically"), (setuid_program(&case), "runs with somebody else's rights")]
+    for (program, why) in [(static_program(&case), "statically linked"), (setuid_program(&case), "is setuid or setgid")]
     {
         let name = program.to_str().unwrap();
         let (code, said) = refused(&[name]);

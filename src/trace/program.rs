@@ -25,7 +25,7 @@ pub(crate) enum ProgramError {
     Untraceable(String),
 }
 
-/// The program's file, if the tracer can be put in front of it.
+/// The program's file, if the tracer can be preloaded.
 pub(crate) fn find(name: &OsStr) -> Result<PathBuf, ProgramError> {
     let shown = name.to_string_lossy();
     let path = look_up(name).ok_or_else(|| ProgramError::NotFound(format!("{shown}: there is no such program")))?;
@@ -52,15 +52,14 @@ fn check(path: &Path, scripts: usize) -> Result<(), String> {
     let changes_group = status.mode() & 0o2010 == 0o2010 && status.gid() != group;
     if changes_user || changes_group {
         return Err(format!(
-            "{} runs with somebody else's rights (setuid or setgid), and the loader lets nobody look into such a program; \
-             trace it as that user",
+            "{} is setuid or setgid, so the loader does not preload a library into it; trace it as its owner",
             path.display()
         ));
     }
     let mut capabilities = [0; 64];
     if rustix::fs::getxattr(path, "security.capability", &mut capabilities).is_ok() && user != 0 {
         return Err(format!(
-            "{} has file capabilities, and the loader lets nobody look into such a program; trace a copy without them",
+            "{} has file capabilities, so the loader does not preload a library into it; trace a copy without them",
             path.display()
         ));
     }
@@ -72,7 +71,7 @@ fn check(path: &Path, scripts: usize) -> Result<(), String> {
             _ => Ok(()),
         },
         elf if has_loader(elf) == Some(false) => Err(format!(
-            "{} is linked statically: no library can be put in front of it, and nothing of NSS is seen",
+            "{} is statically linked: no library can be preloaded, so no NSS call can be traced",
             path.display()
         )),
         _ => Ok(()),

@@ -85,7 +85,7 @@ fn faults_are_named_with_their_place() {
     assert_eq!(fault(b"\x01\x03a\nb\x00"), HeaderError { offset: 3, fault: HeaderFault::KeyNotPrintable(b'\n') });
     let twice = fault(b"\x02\x02op\x01x\x02op\x01y");
     assert_eq!(twice, HeaderError { offset: 7, fault: HeaderFault::KeyTwice("op".to_owned()) });
-    assert_eq!(twice.to_string(), "at byte 7 of the header: key \"op\" for the second time");
+    assert_eq!(twice.to_string(), "at byte 7 of the header: duplicate key \"op\"");
     let mut decoder = Decoder::new();
     let first = decoder.next(&mut b"\x01\x00".as_slice());
     assert_eq!(decoder.next(&mut b"".as_slice()), first);

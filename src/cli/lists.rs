@@ -34,7 +34,7 @@ pub(crate) struct ManualOptions {
 
 #[derive(Args)]
 pub(crate) struct CompletionOptions {
-    /// Shell to complete in
+    /// Shell for which to print the completion script
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
 }

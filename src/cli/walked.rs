@@ -168,7 +168,7 @@ pub(crate) struct WalkOptions {
     /// Time limit for each layer, for example 10 or 1m30s
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) timeout: Duration,
-    /// Time to wait for a TLS 1.3 peer to accept our certificate, within --timeout [default: 2, or ten times the handshake]
+    /// Time to wait for a TLS 1.3 peer to accept our certificate, within --timeout [default: ten times the handshake, at least 2 s]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, hide_short_help = true)]
     pub(crate) patience: Option<Duration>,
     /// After the handshake send HEAD / and read the status line; this finds servers that refuse the certificate in the application
@@ -180,7 +180,7 @@ pub(crate) struct WalkOptions {
     /// Connect even from a server or bridge host, or to a port meant for servers; this can disturb a running bridge
     #[arg(long, alias = "connect", hide_short_help = true)]
     pub(crate) allow_disruption: bool,
-    /// List the layers and the number of connections, and do nothing
+    /// List the layers and the number of connections that a check would open, and exit
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]

@@ -26,7 +26,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         return refused(notes, State::NoSlot, "NSS gave no key slot");
     };
     let token = slot.token_name();
-    let mut asked = walk.asked.clone();
+    let mut asked = walk.asked;
     let outcome = unlock(walk, slot, given.as_ref(), source, &mut asked, notes);
     if walk.target().engine() == Engine::Openssl
         && let Some(Reading::Password(password)) = given.as_ref().map(|given| taken(given, &token))

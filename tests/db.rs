@@ -300,7 +300,7 @@ fn trust_is_compared_letter_by_letter_with_its_consequences() {
             certificates from this CA are rejected; T only in A",
         ),
         (",,", "T,,", "grave", "T only in B: client certificates from this CA are accepted there, with A all client"),
-        ("p,,", "C,,", "grave", "p only in A: it is refused there whoever issued it"),
+        ("p,,", "C,,", "grave", "p only in A: it is rejected there regardless of its issuer"),
         ("P,,", ",,", "grave", "P only in A: the certificate is accepted as a peer by itself there"),
         ("c,,", ",,", "notable", "c only in A"),
         ("C,C,", "C,,C", "note", "e-mail: \"C\" in A, \"\" in B (does not matter for TLS); code signing"),

@@ -269,7 +269,7 @@ pub(crate) fn describe(story: &Story, call: &Call) -> String {
         (Phase::Failed, error, _) => {
             NssError::of(Step::Function(event.function.name()), ErrorCode(error)).name.to_string()
         }
-        _ => "well".to_owned(),
+        _ => "succeeded".to_owned(),
     };
     format!("{} in process {}, thread {}, at {at:.1} ms: {how}", event.function, event.pid, event.tid)
 }

@@ -169,9 +169,9 @@ fn verdict(change: &Change, target: Target) -> String {
 
 fn page(rows: &[Row], told: &[(String, String)]) -> String {
     let mut text = format!(
-        "# Two engines, one verdict\n\nA client with a database makes its session with NSS, one with files with OpenSSL. Here is each \
-         fault of the lab that needs no NSS, and what a diagnosis says of it over each: layer, cause, component and confidence. \
-         \"client-files\" stands for the client's database too. `tests/both_engines.rs` generates this page, and fails if it is out of date.\n\n\
+        "# Two engines, one verdict\n\nA client with a database uses NSS for its session, a client with files uses OpenSSL. This page lists \
+         each lab fault that does not need NSS, with the verdict of each library: layer, cause, component and confidence. \
+         \"client-files\" includes the client's database. `tests/both_engines.rs` generates this page, and fails if it is out of date.\n\n\
          {} faults; {} differ.\n\n| fault | verdict with either library |\n|---|---|\n",
         rows.len(),
         DIFFERENCES.len()

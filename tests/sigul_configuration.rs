@@ -85,7 +85,7 @@ fn configurations_that_sigul_refuses_are_refused() {
         run(binary().args(["diagnose", "--format", "json", "-c"]).arg(private(&case, "client.conf", &text)))
     };
     refused(&client("[nss]\nnss-dir: sql:/var/lib/sigul\n"), "client-config", ":5: key \"nss-dir\"");
-    refused(&client("user-name: ${USER}\n"), "client-config", ":4: key \"user-name\": \"${USER}\" has a ${…}");
+    refused(&client("user-name: ${USER}\n"), "client-config", ":4: key \"user-name\": \"${USER}\" contains ${…}");
     let case = Case::new();
     let misplaced = private(&case, "client.conf", "[client]\nserver-hostname: s\n[nss]\nbridge-hostname: localhost\n");
     let run = run(binary().args(["diagnose", "--format", "json", "-c"]).arg(misplaced));

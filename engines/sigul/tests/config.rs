@@ -176,7 +176,7 @@ fn a_tilde_is_the_given_home() {
     assert_eq!(dir("~/db", around()).unwrap(), Path::new("/home/ann/db"));
     assert_eq!(dir("/db~", around()).unwrap(), Path::new("/db~"));
     assert!(dir("~bob/db", around()).unwrap_err().contains("another user's ~"));
-    assert!(dir("~/db", Surroundings::default()).unwrap_err().contains("home directory is not known"));
+    assert!(dir("~/db", Surroundings::default()).unwrap_err().contains("home directory is unknown"));
     let unset = SigulConfig::read(&layers(&[("x.conf", CLIENT)]), &Surroundings::default()).unwrap_err();
     assert!(unset[0].to_string().starts_with("default (Sigul's own): key \"nss-dir\": \"~/.sigul\" begins with ~"));
 }
@@ -226,7 +226,7 @@ fn a_password_swallowed_by_the_value_above_it_is_not_shown_either() {
     }
     let password = faults(&format!("{CLIENT}[nss]\nnss-password: hunter2\n  nss-dir: /db\n"));
     assert_eq!(password.len(), 1);
-    assert!(password[0].contains("\"(not shown)\" goes on") && !password[0].contains("hunter2"), "{password:?}");
+    assert!(password[0].contains("\"(not shown)\" continues") && !password[0].contains("hunter2"), "{password:?}");
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn a_daemon_wants_the_line_of_its_user_and_takes_an_empty_one() {
         assert!(config.unix_user.is_none() && config.unix_group.is_none());
         let found = faults(&format!("{role}[daemon]\nunix-user:\n"));
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].contains("key \"unix-group\": not in section [daemon], and there is no default"), "{found:?}");
+        assert!(found[0].contains("key \"unix-group\": not in section [daemon], and has no default"), "{found:?}");
         let without = faults(role);
         assert!(without.len() == 2 && without[0].contains("\"unix-user\""), "{without:?}");
     }
@@ -306,21 +306,21 @@ fn keys_without_an_effect_are_told_with_the_place_that_was_meant() {
         ),
         (
             "[nss]\nnss-password-file: /x\n",
-            "x.conf:5: key \"nss-password-file\" in section [nss] is ignored: Sigul does not know it; \"nss-password\" is near",
+            "x.conf:5: key \"nss-password-file\" in section [nss] is ignored: Sigul does not know it; did you mean \"nss-password\"?",
         ),
         (
             "[nss]\nnss-pasword: x\n",
-            "x.conf:5: key \"nss-pasword\" in section [nss] is ignored: Sigul does not know it; \"nss-password\" is near",
+            "x.conf:5: key \"nss-pasword\" in section [nss] is ignored: Sigul does not know it; did you mean \"nss-password\"?",
         ),
         ("[NSS]\nnss-dir: /x\n", "x.conf:5: key \"nss-dir\" in section [NSS] is ignored: it belongs in section [nss]"),
         ("nss-dir: /x\n", "x.conf:4: key \"nss-dir\" in section [client] is ignored: it belongs in section [nss]"),
         (
             "[nss]\nnickname: x\n",
-            "x.conf:5: key \"nickname\" in section [nss] is ignored: Sigul does not know it; the keys there are nss-dir, nss-password, nss-min-tls, nss-max-tls",
+            "x.conf:5: key \"nickname\" in section [nss] is ignored: Sigul does not know it; the keys in this section are nss-dir, nss-password, nss-min-tls, nss-max-tls",
         ),
         (
             "user_name: ann\n",
-            "x.conf:4: key \"user_name\" in section [client] is ignored: Sigul does not know it; \"user-name\" is near",
+            "x.conf:4: key \"user_name\" in section [client] is ignored: Sigul does not know it; did you mean \"user-name\"?",
         ),
     ] {
         assert_eq!(ignored(&format!("{CLIENT}{lines}")), [expected], "{lines}");

@@ -80,11 +80,9 @@ fn a_check_that_is_repeated_gives_a_rate_and_what_differs() {
     let mut command = binary();
     command.args(["diagnose", "--timeout", "10", "--repeat", "2"]).args(lab.words());
     let shown = run(&mut command).stdout;
-    for part in [
-        "1 of 2 checks passed (50 %)",
-        "Differences between check 2 (A, passed) and check 1 (B)",
-        "Verdict of check 1",
-    ] {
+    for part in
+        ["1 of 2 checks passed (50 %)", "Differences between check 2 (A, passed) and check 1 (B)", "Verdict of check 1"]
+    {
         assert!(shown.contains(part), "{part}: {shown}");
     }
 }

@@ -67,7 +67,8 @@ fn every_alert_has_a_test_and_its_metrics_are_served() {
     for (file, text) in [("rules", &rules), ("dashboard", &dashboard)] {
         let found: Vec<&str> = names.find_iter(text).map(|name| name.as_str()).collect();
         assert!(found.len() > 10, "{found:?}");
-        for name in found {
+        // The lab's database has no revocation list; tests/expiry.rs has one.
+        for name in found.into_iter().filter(|name| !name.starts_with("nssight_revocation_list_")) {
             let is_served =
                 served.lines().any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
             assert!(is_served, "{name} of the {file} is not served: {served}");

@@ -197,7 +197,7 @@ fn a_request_that_ended_later_was_not_lost() {
                   2026-11-28 10:02:31,200 DEBUG: Request handling finished\n";
     let client = "2026-11-28 10:00:30,000 ERROR: I/O error: Unexpected EOF in NSPR\n";
     let document = of_logs(&[("client.log", client), ("server.log", server)]);
-    assert_eq!(document.against, ["the request was carried out all the same: server.log:3"]);
+    assert_eq!(document.against, ["the request succeeded anyway: server.log:3"]);
     let before = server.replace("10:02:31", "10:00:02");
     assert!(of_logs(&[("client.log", client), ("server.log", &before)]).against.is_empty());
 }
@@ -208,7 +208,7 @@ fn a_log_with_a_line_beside_a_failure_is_not_called_silent() {
                   2026-11-28 10:00:01,000 INFO: Client with CN 'a' connected\n\
                   2026-11-28 10:00:01,001 INFO: Request: op='list-users', user='a'\n\
                   2026-11-28 10:00:01,003 INFO: NSPR I/O error: (PR_END_OF_FILE_ERROR) Encountered end of file.\n";
-    let silent = "the server's log has nothing at that time".to_owned();
+    let silent = "the server's log has no lines for that time".to_owned();
     for (time, expected) in [("10:00:01,018", false), ("09:10:00,000", true)] {
         let server = format!("2026-11-28 {time} DEBUG: Waiting for a request\n");
         let document = of_logs(&[("bridge.log", bridge), ("server.log", &server)]);

@@ -165,7 +165,7 @@ pub const SEC_CRL_TYPE: c_int = 1;
 pub const CRL_IMPORT_BYPASS_CHECKS: PRInt32 = 1;
 pub const CRL_DECODE_DEFAULT_OPTIONS: PRInt32 = 0;
 /// The objects of revocation lists and their DER, as the raw functions take them (pkcs11n.h, pkcs11t.h, secmodt.h).
-pub const CKO_NSS_CRL: c_ulong = 0xce53_4351;
+pub const CKO_NSS_CRL: c_ulong = 0xce534351;
 pub const CKA_VALUE: c_ulong = 0x11;
 pub const PK11_TypeGeneric: c_int = 0;
 

@@ -68,11 +68,7 @@ const ALERTS: &[(u8, &str, &str)] = &[
          reason such as a wrong name (RFC 8446 6.2).",
     ),
     (43, "unsupported_certificate", "The sender cannot use this type of peer certificate (RFC 8446 6.2)."),
-    (
-        44,
-        "certificate_revoked",
-        "The issuer revoked the certificate of the sender's peer, according to the sender (RFC 8446 6.2).",
-    ),
+    (44, "certificate_revoked", "The sender found that the issuer has revoked its peer's certificate (RFC 8446 6.2)."),
     (
         45,
         "certificate_expired",

@@ -100,6 +100,10 @@ functions! {
     PK11_ListCertsInSlot(*mut PK11SlotInfo) -> *mut CERTCertList;
     PK11_ImportCRL(*mut PK11SlotInfo, *mut SECItem, *mut c_char, c_int, *mut c_void, PRInt32, *mut PLArenaPool, PRInt32) -> *mut CERTSignedCrl;
     SEC_DestroyCrl(*mut CERTSignedCrl) -> Status;
+    PK11_FindGenericObjects(*mut PK11SlotInfo, c_ulong) -> *mut PK11GenericObject;
+    PK11_GetNextGenericObject(*mut PK11GenericObject) -> *mut PK11GenericObject;
+    PK11_ReadRawAttribute(c_int, *mut c_void, c_ulong, *mut SECItem) -> Status;
+    PK11_DestroyGenericObjects(*mut PK11GenericObject) -> Status;
     PK11_ImportCert(*mut PK11SlotInfo, *mut CERTCertificate, CK_OBJECT_HANDLE, *const c_char, PRBool) -> Status;
     CERT_GetUsePKIXForValidation() -> PRBool;
     CERT_GetDefaultCertDB() -> *mut CERTCertDBHandle;

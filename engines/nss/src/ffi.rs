@@ -167,7 +167,7 @@ pub const CRL_DECODE_DEFAULT_OPTIONS: PRInt32 = 0;
 /// The objects of revocation lists and their DER, as the raw functions take them (pkcs11n.h, pkcs11t.h, secmodt.h).
 pub const CKO_NSS_CRL: c_ulong = 0xce534351;
 pub const CKA_VALUE: c_ulong = 0x11;
-pub const PK11_TypeGeneric: c_int = 0;
+pub const PK11_TypeGeneric: c_uint = 0;
 
 /// No object of a token (pkcs11t.h).
 pub const CK_INVALID_HANDLE: c_ulong = 0;
@@ -312,7 +312,7 @@ unsafe extern "C" {
     pub fn SEC_DestroyCrl(crl: *mut CERTSignedCrl) -> Status;
     pub fn PK11_FindGenericObjects(slot: *mut PK11SlotInfo, objClass: c_ulong) -> *mut PK11GenericObject;
     pub fn PK11_GetNextGenericObject(object: *mut PK11GenericObject) -> *mut PK11GenericObject;
-    pub fn PK11_ReadRawAttribute(kind: c_int, object: *mut c_void, attribute: c_ulong, item: *mut SECItem) -> Status;
+    pub fn PK11_ReadRawAttribute(kind: c_uint, object: *mut c_void, attribute: c_ulong, item: *mut SECItem) -> Status;
     pub fn PK11_DestroyGenericObjects(objects: *mut PK11GenericObject) -> Status;
     pub fn CERT_GetUsePKIXForValidation() -> PRBool;
     pub fn CERT_GetDefaultCertDB() -> *mut CERTCertDBHandle;

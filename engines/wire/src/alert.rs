@@ -72,13 +72,13 @@ const ALERTS: &[(u8, &str, &str)] = &[
     (
         45,
         "certificate_expired",
-        "The certificate of the sender's peer is not valid at the time of the sender's clock (RFC 8446 6.2).",
+        "The sender found that its peer's certificate is not valid at the time of the sender's clock (RFC 8446 6.2).",
     ),
     (46, "certificate_unknown", "The sender rejects its peer's certificate without naming the reason (RFC 8446 6.2)."),
     (
         47,
         "illegal_parameter",
-        "According to the sender, a field of the handshake is wrong or contradicts another field (RFC 8446 6.2).",
+        "The sender found a field of the handshake that is wrong or contradicts another field (RFC 8446 6.2).",
     ),
     (
         48,
@@ -102,11 +102,7 @@ const ALERTS: &[(u8, &str, &str)] = &[
         "The sender could not verify a signature or a Finished message: its peer's key may not belong to its \
          certificate (RFC 8446 6.2).",
     ),
-    (
-        52,
-        "too_many_cids_requested",
-        "The peer requested too many connection ids from the sender; DTLS only (RFC 9147 9).",
-    ),
+    (52, "too_many_cids_requested", "The sender was asked for too many connection ids; DTLS only (RFC 9147 9)."),
     (
         60,
         "export_restriction",

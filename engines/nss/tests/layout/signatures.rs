@@ -102,7 +102,7 @@ functions! {
     SEC_DestroyCrl(*mut CERTSignedCrl) -> Status;
     PK11_FindGenericObjects(*mut PK11SlotInfo, c_ulong) -> *mut PK11GenericObject;
     PK11_GetNextGenericObject(*mut PK11GenericObject) -> *mut PK11GenericObject;
-    PK11_ReadRawAttribute(c_int, *mut c_void, c_ulong, *mut SECItem) -> Status;
+    PK11_ReadRawAttribute(c_uint, *mut c_void, c_ulong, *mut SECItem) -> Status;
     PK11_DestroyGenericObjects(*mut PK11GenericObject) -> Status;
     PK11_ImportCert(*mut PK11SlotInfo, *mut CERTCertificate, CK_OBJECT_HANDLE, *const c_char, PRBool) -> Status;
     CERT_GetUsePKIXForValidation() -> PRBool;

@@ -86,7 +86,7 @@ impl SeenCertificate {
     }
 }
 
-fn fingerprint(der: &[u8]) -> String {
+pub(crate) fn fingerprint(der: &[u8]) -> String {
     // By the functions that need nothing else of OpenSSL: its start costs a tenth of a walk over NSS.
     let mut hash = Sha256::new();
     hash.update(der);

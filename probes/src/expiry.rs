@@ -77,7 +77,12 @@ pub enum Urgency {
 /// Whole days from the start of a check to a date, both RFC 3339; negative if the date had passed.
 pub fn days_until(date: &str, started: &str) -> Option<i64> {
     let at = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
-    Some((at(date)? - at(started)?).as_seconds_f64().div_euclid(86_400.0) as i64)
+    Some(whole_days(at(date)? - at(started)?))
+}
+
+/// Whole days of a time; negative if it is over.
+pub fn whole_days(time: time::Duration) -> i64 {
+    time.as_seconds_f64().div_euclid(86_400.0) as i64
 }
 
 /// Marks the certificates and revocation lists that expire soon. Keeps only the latest list of each CA that issued one of the

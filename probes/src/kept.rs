@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use nssight_diagnosis::Status;
-use nssight_nss::{Asked, library};
+use nssight_nss::library;
 use nssight_nssdb::directory::parse_argument;
 
 use crate::secret::Password;
@@ -23,46 +23,51 @@ const ENTRIES_AT_MOST: usize = 64;
 /// File systems count time in steps: a file that changed a moment ago may change again without a new time.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// The database of the check before.
-pub struct Kept {
+/// What NSS opens and logs in with. Two checks of equal keys get the same from it.
+#[derive(PartialEq)]
+pub struct Key {
     argument: OsString,
-    pub(crate) files: Files,
+    files: Files,
     password: Option<Password>,
-    pub(crate) opened: Opened,
-    /// Our certificate, if that check had one.
-    pub(crate) own: Option<Own>,
-    /// How NSS asked for the password when it logged in.
-    pub(crate) asked: Option<Asked>,
 }
 
-impl Kept {
-    /// Whether a target would get the same from NSS, opened anew.
-    pub fn fits(&self, target: &Target, password: Option<&Password>) -> bool {
-        is_simple(target)
-            && self.argument == target.argument()
-            && is_same(self.password.as_ref(), password)
-            && Files::of(&self.argument).as_ref() == Some(&self.files)
-    }
-}
-
-impl Walk<'_> {
-    /// Takes what the next target with this database and password can go on with. Whoever keeps it has seen that NSS has no other
-    /// module in this process.
-    pub fn keep(&mut self, password: Option<Password>) -> Option<Kept> {
-        let target = self.settings.target.as_ref().ok()?;
-        let is_well = self.findings.iter().all(|finding| finding.status != Status::Fail);
-        if !is_well || !is_simple(target) || self.private_copy.is_some() || library::verifies_by_pkix() {
+impl Key {
+    /// The key of a target; `None` if its database cannot be kept.
+    pub fn of(target: &Target, password: Option<&Password>) -> Option<Self> {
+        if !is_simple(target) {
             return None;
         }
         let argument = target.argument().to_owned();
-        let files = self.files_at_opening.take().filter(|files| Files::of(&argument).as_ref() == Some(files))?;
+        Some(Self { files: Files::of(&argument)?, argument, password: password.map(Password::again) })
+    }
+}
+
+/// The database of the previous check.
+pub struct Kept {
+    /// What NSS has opened.
+    pub key: Key,
+    pub(crate) opened: Opened,
+    /// Our certificate, if that check had one.
+    pub(crate) own: Option<Own>,
+}
+
+impl Walk<'_> {
+    /// Takes the database for the next check with this key, which is older than the walk. The caller has seen that NSS has no other
+    /// module in this process.
+    pub fn keep(&mut self, key: Key) -> Option<Kept> {
+        let is_well = self.findings.iter().all(|finding| finding.status != Status::Fail);
+        if !is_well || self.private_copy.is_some() || library::verifies_by_pkix() {
+            return None;
+        }
+        if Files::of(&key.argument).as_ref() != Some(&key.files) {
+            return None;
+        }
         let opened = self.opened.take().filter(|opened| opened.token.is_none() && !opened.slot.is_fips())?;
-        (self.own_before, self.kept) = (None, None);
+        self.own_before = None;
         let own = self.own.take();
         // NSS itself and its slot hold one each.
         let expected = 2 + own.as_ref().map_or(0, |own| 1 + own.chain.len() + usize::from(own.key.is_some()));
-        let is_alone = opened.nss.holders() == expected;
-        is_alone.then(|| Kept { argument, files, password, opened, own, asked: self.asked.take() })
+        (opened.nss.holders() == expected).then_some(Kept { key, opened, own })
     }
 }
 
@@ -71,25 +76,17 @@ fn is_simple(target: &Target) -> bool {
     target.database().is_some() && !target.load_modules && target.engine() == Engine::Nss
 }
 
-fn is_same(one: Option<&Password>, other: Option<&Password>) -> bool {
-    match (one, other) {
-        (None, None) => true,
-        (Some(one), Some(other)) => one.form == other.form && one.expose() == other.expose(),
-        _ => false,
-    }
-}
-
 /// What the files of a database are, without a look into them.
 #[derive(PartialEq, Eq)]
-pub(crate) struct Files(Vec<(OsString, [i64; 7])>);
+struct Files(Vec<(OsString, [i64; 7])>);
 
 impl Files {
     /// Of the directory that NSS is told. `None` while something in it has just changed, or where it cannot be looked at.
-    pub(crate) fn of(argument: &OsStr) -> Option<Self> {
+    fn of(argument: &OsStr) -> Option<Self> {
         let (_, directory) = parse_argument(argument);
         let directory = fs::canonicalize(Path::new(&directory)).ok()?;
         let now = SystemTime::now();
-        let mut files = vec![(directory.clone().into_os_string(), of_one(&directory, now)?)];
+        let mut files = vec![(directory.as_os_str().to_owned(), of_one(&directory, now)?)];
         for entry in fs::read_dir(&directory).ok()? {
             let entry = entry.ok()?;
             if files.len() > ENTRIES_AT_MOST {

@@ -1,11 +1,11 @@
 //! Revocation lists of our own database, for reports that watch their dates.
 
-use openssl::sha::sha256;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
+use crate::certificates::fingerprint;
 use crate::expiry::Urgency;
 
 /// A database has one list per CA (RFC 5280, 5); somebody may have filled it with any number.
@@ -42,7 +42,7 @@ impl SeenRevocationList {
             issuer: nssight_wire::name_from_der(list.issuer().as_raw()),
             this_update: list.last_update().to_datetime().format(&Rfc3339).ok()?,
             next_update: next_update.transpose().ok()?,
-            sha256: sha256(der).iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256: fingerprint(der),
             urgency: None,
         })
     }

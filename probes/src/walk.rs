@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use nssight_diagnosis::derive::signatures::Signer;
 use nssight_diagnosis::fact::fact::{self, OuterSessionEnd};
 use nssight_diagnosis::{CertificateRole, Finding, Layer, Outcome};
-use nssight_nss::{Asked, Certificate, Nss, PrivateKey, Slot};
+use nssight_nss::{Asked, Certificate, Login, Nss, PrivateKey, Slot};
 use nssight_session::{Control, SessionError, TlsSession};
 use zeroize::Zeroizing;
 
 use crate::certificates::SeenCertificate;
 use crate::credentials::{self, Found};
-use crate::kept::{Files, Kept};
+use crate::kept::Kept;
 use crate::private_copy::{self, PrivateCopy};
 use crate::revocation_lists::{LISTS_AT_MOST, SeenRevocationList};
 use crate::secret::Password;
@@ -92,9 +92,27 @@ pub struct Opened {
     pub slot: Slot,
     /// The slot of another token, where the nickname leads to one.
     pub token: Option<Slot>,
+    /// How NSS asked for the password, once it has.
+    asked: Cell<Option<Asked>>,
 }
 
 impl Opened {
+    /// An initialised NSS with the slot of its database.
+    ///
+    /// # Errors
+    /// As [`Slot::internal_key`].
+    pub fn of(nss: Nss) -> nssight_nss::Result<Self> {
+        Ok(Self { slot: Slot::internal_key(&nss)?, nss, token: None, asked: Cell::default() })
+    }
+
+    /// Logs in to the slot that our key is in. A slot that is logged in to asks nobody; then it counts how NSS asked at that login.
+    pub(crate) fn log_in(&self, password: &[u8]) -> (Login, Asked) {
+        let (login, asked) = self.keys().authenticate(Some(password));
+        let asked = self.asked.take().filter(|_| asked.times == 0).unwrap_or(asked);
+        self.asked.set(Some(asked));
+        (login, asked)
+    }
+
     /// The slot that our key is in.
     pub fn keys(&self) -> &Slot {
         self.token.as_ref().unwrap_or(&self.slot)
@@ -140,10 +158,6 @@ pub struct Walk<'a> {
     pub kept: Option<Kept>,
     /// Our certificate and key of the previous check, held until the end of this one.
     pub own_before: Option<Own>,
-    /// The state of the database's files when NSS opened them.
-    pub(crate) files_at_opening: Option<Files>,
-    /// How often NSS asked for the password at login.
-    pub(crate) asked: Option<Asked>,
     /// The database that NSS opened, from `nss-db` on.
     pub opened: Option<Opened>,
     /// The content of the files, from `credentials` on.
@@ -192,8 +206,6 @@ impl<'a> Walk<'a> {
             unlocked_by: None,
             kept: None,
             own_before: None,
-            files_at_opening: None,
-            asked: None,
             opened: None,
             files: None,
             own: None,

@@ -14,7 +14,7 @@ use nssight_nss::{Nss, library};
 use nssight_nssdb::Format;
 use nssight_nssdb::directory::parse_argument;
 use nssight_nssdb::modules::listed;
-use nssight_probes::kept::Kept;
+use nssight_probes::kept::{Kept, Key};
 use nssight_probes::password_file::READ_AT_MOST;
 use nssight_probes::secret::{Password, PasswordForm};
 use nssight_probes::wire::WireEvent;
@@ -94,13 +94,13 @@ pub fn run() -> Result<(), String> {
 /// One walk, with what the one before has kept for it; gives what it keeps for the next.
 fn walk(task: Task, passwords: Passwords, kept: Option<Kept>) -> Result<Option<Kept>, String> {
     let plan = Plan::new(Some(task.until), task.excluded).map_err(|error| error.to_string())?;
-    let password = passwords.database.as_ref();
-    let kept = kept.filter(|kept| kept.fits(&task.target, password));
+    // Before NSS opens it: a database that changes in the meantime has another key in the end.
+    let key = if task.is_kept { Key::of(&task.target, passwords.database.as_ref()) } else { None };
+    let kept = kept.filter(|kept| Some(&kept.key) == key.as_ref());
     // Initialised once more, NSS would stay with the database that it has. Another worker does a task that this one says nothing of.
     if kept.is_none() && library::is_initialised() {
         return Err("NSS did not let go of the database of the check before".to_owned());
     }
-    let again = password.filter(|_| task.is_kept).map(Password::again);
     let settings = Settings::of(task.target);
     let mut walk = Walk::new(&settings, passwords.database);
     walk.kept = kept;
@@ -109,7 +109,7 @@ fn walk(task: Task, passwords: Passwords, kept: Option<Kept>) -> Result<Option<K
     walk.end = task.time.map(|time| Instant::now() + time);
     walk.run(&plan, |layer| layer != Layer::Config, &mut Pipe);
     let alone = settings.target.as_ref().is_ok_and(only_own_module);
-    let kept = if task.is_kept && alone { walk.keep(again) } else { None };
+    let kept = key.filter(|_| alone).and_then(|key| walk.keep(key));
     drop(walk);
     let is_given_back = kept.is_some() || !library::is_initialised();
     Pipe.say(&Message::Done { reusable: alone && is_given_back && !Nss::is_worn_out() });

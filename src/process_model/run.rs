@@ -335,7 +335,7 @@ impl Trial {
 fn network(nss: &Nss, who: &Who, target: &Target, certificate: Certificate, key: PrivateKey) {
     let settings = Settings::of(target.clone());
     let mut walk = Walk::new(&settings, None);
-    walk.opened = Slot::internal_key(nss).ok().map(|slot| Opened { nss: nss.clone(), slot, token: None });
+    walk.opened = Opened::of(nss.clone()).ok();
     walk.own = Some(Own { chain: certificate.chain(), certificate, key: Some(key) });
     let until = if target.server.is_some() { Layer::InnerHandshake } else { Layer::OuterHandshake };
     let Ok(plan) = Plan::new(Some(until), Vec::new()) else { return };

@@ -69,10 +69,12 @@ impl Ring {
         let slot = loop {
             let used = turn.wrapping_sub(self.tail.0.load(Ordering::Acquire));
             // The reader is ahead of a writer that was stopped between the two loads. Only a new head is worth another look.
-            let now = self.head.0.load(Ordering::Relaxed);
-            if used.cast_signed() < 0 && now != turn {
-                turn = now;
-                continue;
+            if used.cast_signed() < 0 {
+                let now = self.head.0.load(Ordering::Relaxed);
+                if now != turn {
+                    turn = now;
+                    continue;
+                }
             }
             let free = (used as usize) < SLOTS;
             let (Some(slot), true) = (self.slots.get(turn as usize % SLOTS), free) else {

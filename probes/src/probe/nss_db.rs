@@ -22,7 +22,6 @@ pub(crate) use self::files::nss_is_at_least;
 use self::files::{Look, describe, file_trouble, hot_journal, legacy_library, process, who};
 pub use self::others::{Forbidden, Instead, before_others};
 use crate::error_info;
-use crate::kept::Files;
 use crate::modules::Modules;
 use crate::private_copy::{PrivateCopy, Trouble};
 use crate::token;
@@ -78,25 +77,25 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             };
         }
     };
-    let nickname = walk.target().nickname().map(|nickname| nickname.value.as_str());
-    if let Some(kept) = walk.kept.take().filter(|_| walk.private_copy.is_none()) {
+    let result = if let Some(kept) = walk.kept.take() {
         notes.put(fact::DB_OPENED_FROM.text("the check before, which had the same database open"));
-        let outcome = opened(&look, &kept.opened.slot, notes);
-        let Opened { nss, slot, .. } = kept.opened;
-        let token = token::other(nickname, &slot, &nss);
-        (walk.opened, walk.own_before, walk.asked) = (Some(Opened { nss, slot, token }), kept.own, kept.asked);
-        walk.files_at_opening = Some(kept.files);
-        return outcome;
-    }
-    walk.files_at_opening = Files::of(&argument);
-    let started = Instant::now();
-    let options = InitOptions { own_module_only, ..InitOptions::read_only(&argument) };
-    match Nss::open(&options).and_then(|nss| Ok((Slot::internal_key(&nss)?, nss))) {
-        Ok((slot, nss)) => {
+        walk.own_before = kept.own;
+        Ok(kept.opened)
+    } else {
+        let started = Instant::now();
+        let options = InitOptions { own_module_only, ..InitOptions::read_only(&argument) };
+        let result = Nss::open(&options).and_then(Opened::of);
+        if result.is_ok() {
             notes.put(fact::DB_OPENED_IN.number(started.elapsed().as_micros()));
-            let outcome = opened(&look, &slot, notes);
-            let token = token::other(nickname, &slot, &nss);
-            walk.opened = Some(Opened { nss, slot, token });
+        }
+        result
+    };
+    match result {
+        Ok(mut database) => {
+            let outcome = opened(&look, &database.slot, notes);
+            let nickname = walk.target().nickname().map(|nickname| nickname.value.as_str());
+            database.token = token::other(nickname, &database.slot, &database.nss);
+            walk.opened = Some(database);
             outcome
         }
         Err(error) => refused(&look, &error, notes).error(error_info::of(&error)),

@@ -3,7 +3,7 @@
 use nssight_diagnosis::fact::fact::{self, PasswordState as State};
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{Layer, Notes, Outcome, shell};
-use nssight_nss::{Asked, Login, Slot};
+use nssight_nss::Login;
 use nssight_nssdb::{Database, PasswordCheck, PasswordState};
 use zeroize::Zeroizing;
 
@@ -22,18 +22,16 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let given = walk.password.take();
     let source = &walk.target().password;
     notes.put(fact::PASSWORD_SOURCE.text(source));
-    let Some(slot) = walk.opened.as_ref().map(Opened::keys) else {
+    let Some(opened) = &walk.opened else {
         return refused(notes, State::NoSlot, "NSS gave no key slot");
     };
-    let token = slot.token_name();
-    let mut asked = walk.asked;
-    let outcome = unlock(walk, slot, given.as_ref(), source, &mut asked, notes);
+    let token = opened.keys().token_name();
+    let outcome = unlock(walk, opened, given.as_ref(), source, notes);
     if walk.target().engine() == Engine::Openssl
         && let Some(Reading::Password(password)) = given.as_ref().map(|given| taken(given, &token))
     {
         walk.unlocked_by = Some(Zeroizing::new(password.to_vec()));
     }
-    walk.asked = asked;
     outcome
 }
 
@@ -47,12 +45,12 @@ fn opened(walk: &Walk<'_>, token: &str) -> String {
 
 fn unlock(
     walk: &Walk<'_>,
-    slot: &Slot,
+    database: &Opened,
     given: Option<&Password>,
     source: &PasswordSource,
-    asked_before: &mut Option<Asked>,
     mut notes: Notes,
 ) -> Outcome {
+    let slot = database.keys();
     let token = slot.token_name();
     notes.put(fact::PASSWORD_TOKEN.text(&token));
     if slot.is_fips() {
@@ -90,15 +88,12 @@ fn unlock(
             return refused(notes, State::SourceEmpty, summary);
         }
     };
-    let (login, asked) = slot.authenticate(Some(&password));
-    // A slot that is logged in to already asks nobody: the password is the one that it was logged in with.
-    let asked = asked_before.take().filter(|_| asked.times == 0).unwrap_or(asked);
+    let (login, asked) = database.log_in(&password);
     notes.put(fact::PASSWORD_CALLBACK_CALLS.text(format!(
         "called {}, {} of these after a wrong password",
         times(asked.times.into()),
         asked.retries
     )));
-    *asked_before = Some(asked);
     match login {
         Login::Done => {
             notes.put(State::Right);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nssight_probes::expiry::{Thresholds, Urgency};
+use nssight_probes::expiry::{Thresholds, Urgency, whole_days};
 use nssight_probes::{SeenCertificate, SeenRevocationList};
 use nssight_reports::terminal::printable;
 use nssight_reports::{days_in_words, next_update, not_after, not_before, role};
@@ -95,7 +95,7 @@ impl Card {
 
     /// The strictest of its targets' thresholds counts.
     fn judge(&mut self, is_early: bool, thresholds: Thresholds, now: OffsetDateTime) {
-        let days = (self.end - now).as_seconds_f64().div_euclid(86_400.0) as i64;
+        let days = whole_days(self.end - now);
         self.left = if is_early { "not valid yet".to_owned() } else { days_in_words(days) };
         self.mood = match thresholds.urgency(days) {
             _ if is_early => "fail",

@@ -96,7 +96,7 @@ fn an_interrupted_check_tells_what_it_found() {
         let mut command = diagnose(&database, &password, endpoint.port());
         let command = command.args(["--timeout", "600"]).stdout(std::process::Stdio::piped());
         let child = command.spawn().unwrap();
-        wait_for(|| endpoint.connections() == 1);
+        wait_for(|| endpoint.hellos() == 1);
         kill_process(Pid::from_child(&child), signal).unwrap();
         let output = child.wait_with_output().unwrap();
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -39,7 +39,7 @@ fn a_worker_that_hangs_is_killed_at_the_deadline_and_what_it_said_is_kept() {
     let hanging = silent();
     let fleet = Fleet::new().target("hangs", hanging.port(), "timeout = 60\ndeadline = 3");
     let mut running = Running::start(fleet.command().args(["--format", "ndjson"]));
-    wait_for(|| hanging.connections() == 1);
+    wait_for(|| hanging.hellos() == 1);
     let worker = workers(running.id())[0];
     signal(worker, Signal::STOP);
     let line = running.lines().next().unwrap();
@@ -63,7 +63,7 @@ fn a_worker_that_dies_takes_no_other_target_with_it() {
         fleet = fleet.target(&format!("good {number}"), good.port(), "");
     }
     let mut running = Running::start(fleet.command().args(["--format", "ndjson", "--jobs", "1"]));
-    wait_for(|| hanging.connections() == 1);
+    wait_for(|| hanging.hellos() == 1);
     signal(workers(running.id())[0], Signal::ABORT);
     let lines: Vec<Value> = running.lines().collect();
     let verdicts: Vec<_> = lines
@@ -191,7 +191,7 @@ fn a_signal_ends_the_walks_and_what_is_done_is_reported() {
         let mut running = Running::start(fleet.command().args(["--format", "ndjson", "--jobs", "3"]));
         let mut lines = running.lines();
         assert_eq!(lines.next().unwrap()["target"], "good");
-        wait_for(|| hanging.connections() == 1 && other.connections() == 1);
+        wait_for(|| hanging.hellos() == 1 && other.hellos() == 1);
         let all = workers(running.id());
         assert!(all.len() >= 2, "{all:?}");
         let before = Instant::now();
@@ -244,7 +244,7 @@ fn no_worker_has_a_password_in_its_environment() {
         command.env(name, PASSWORD);
     }
     let mut running = Running::start(command.args(["--jobs", "2", "--format", "ndjson"]));
-    wait_for(|| one.connections() == 1 && two.connections() == 1);
+    wait_for(|| one.hellos() == 1 && two.hellos() == 1);
     let all = workers(running.id());
     assert_eq!(all.len(), 2);
     for pid in all {

@@ -148,7 +148,8 @@ fn refused(look: &Look, error: &NssError, mut notes: Notes) -> Outcome {
             (Format::Sql, true) if legacy_refused(look, error, Format::Dbm) => legacy_unsupported(look, notes),
             (Format::Sql, true) => unread(look, Format::Dbm, error, notes),
             _ => {
-                let summary = format!("NSS should open {asked}: files, but {path} contains {}: files", look.other());
+                let summary =
+                    format!("NSS was told to open {asked}: files, but {path} contains {}: files", look.other());
                 type_mismatch(look, notes, summary)
             }
         };

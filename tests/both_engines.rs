@@ -54,12 +54,12 @@ const MORE: &[&str] = &[
 const DIFFERENCES: &[(&str, &str)] = &[
     (
         "The bridge speaks TLS 1.1.",
-        "OpenSSL offers TLS 1.1, but its default security level forbids the signatures of that version, so the handshake fails at the \
-         signature. NSS offers the requested versions.",
+        "OpenSSL offers TLS 1.1, but its default security level forbids the signatures of that version, so the handshake fails at \
+         the signature. NSS offers the TLS versions that the client requests.",
     ),
     (
         "The bridge's certificate has a signature with SHA-1, which NSS accepts by default.",
-        "OpenSSL's security level requires 112 bits.",
+        "OpenSSL's security level requires 112 bits of security.",
     ),
     (
         "The bridge's key has 1024 bits, which NSS accepts by default.",
@@ -75,7 +75,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ),
     (
         "The client's certificate has an unknown critical extension.",
-        "NSS also verifies our own certificate, and rejects it as the peer does; an OpenSSL client does not verify its own certificate.",
+        "NSS, like the peer, rejects our own certificate; an OpenSSL client does not verify its own certificate.",
     ),
 ];
 
@@ -88,28 +88,36 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     (
         "Trust",
-        "In a database a CA has trust flags, and may have none; in a file every CA is trusted. Only a database can have \
-         `ca-untrusted` and `peer-cert-distrusted`.",
+        "In a database, the trust flags of a CA may be empty; in a file, every CA is trusted. The causes `ca-untrusted` and \
+         `peer-cert-distrusted` can occur only with a database.",
     ),
     (
         "An intermediate CA as trust anchor",
-        "NSS ends a chain at any trusted CA. OpenSSL requires the root, so the verdict names a file that has only an intermediate CA.",
+        "NSS ends a chain at any trusted CA. OpenSSL requires the root, so the verdict names a file that contains only an \
+         intermediate CA.",
     ),
-    ("Revocation", "A database can hold revocation lists, and NSS checks them; nssight gives none to OpenSSL."),
-    ("A trailing dot", "NSS compares the dot too, and finds no such name; OpenSSL clients remove the dot first."),
+    (
+        "Revocation",
+        "A database can contain revocation lists, and NSS checks them; nssight passes no revocation lists to OpenSSL.",
+    ),
+    (
+        "A trailing dot",
+        "NSS includes the dot in the comparison, so no name matches; OpenSSL clients remove the dot first.",
+    ),
     (
         "An address instead of a name",
-        "NSS does not match an address with an entry of type host name, and reports which name the certificate has; OpenSSL has a \
-         separate error number for an address that does not match.",
+        "NSS does not match an address against a host name, and reports the certificate's name. OpenSSL has a separate error \
+         number for an address that does not match.",
     ),
     (
         "Strength",
-        "OpenSSL rejects keys and hashes below its security level, including our own, before it sends anything. NSS by default accepts \
-         RSA from 1023 bits and SHA-1, unless a policy forbids them.",
+        "OpenSSL rejects keys and hashes below its security level, also in our own certificate, before it sends anything. By \
+         default, NSS accepts SHA-1, and RSA keys of at least 1023 bits, unless a policy forbids them.",
     ),
     (
         "The serial number",
-        "NSS rejects a second certificate with the issuer and serial number of a known one; OpenSSL does not compare serial numbers.",
+        "NSS rejects a second certificate with the issuer and serial number of a known certificate; OpenSSL does not compare \
+         serial numbers.",
     ),
 ];
 
@@ -169,10 +177,11 @@ fn verdict(change: &Change, target: Target) -> String {
 
 fn page(rows: &[Row], told: &[(String, String)]) -> String {
     let mut text = format!(
-        "# Two engines, one verdict\n\nA client with a database uses NSS for its session, a client with files uses OpenSSL. This page lists \
-         each lab fault that does not need NSS, with the verdict of each library: layer, cause, component and confidence. \
-         \"client-files\" includes the client's database. `tests/both_engines.rs` generates this page, and fails if it is out of date.\n\n\
-         {} faults; {} differ.\n\n| fault | verdict with either library |\n|---|---|\n",
+        "# Two engines, one verdict\n\nA client with a database uses NSS for its session; a client with files uses OpenSSL. This \
+         page lists each lab fault that does not need NSS, with the verdict for each library: layer, cause, component and \
+         confidence. In this table, \"client-files\" includes the client's database. `tests/both_engines.rs` generates this page, \
+         and fails if the page is out of date.\n\nThe table has {} faults; the verdicts differ for {} of them.\n\n| fault | \
+         verdict with either library |\n|---|---|\n",
         rows.len(),
         DIFFERENCES.len()
     );

@@ -54,7 +54,7 @@ const MORE: &[&str] = &[
 const DIFFERENCES: &[(&str, &str)] = &[
     (
         "The bridge speaks TLS 1.1.",
-        "OpenSSL offers TLS 1.1, but its default security level forbids the signatures of that version, so the handshake fails at \
+        "OpenSSL offers TLS 1.1, but its default security level forbids TLS 1.1 signatures, so the handshake fails at \
          the signature. NSS offers the TLS versions that the client requests.",
     ),
     (

@@ -23,7 +23,7 @@ pub fn page() -> String {
         let _ = writeln!(out, "| {profile}{} | {} | {side} | {known} | {success} |", format.name, format.title);
     }
     out += "\n## Captures\n\nnssight recognizes a pcap or pcapng file by its first bytes, whatever its name. Without any key, a capture shows versions, TLS 1.2 certificates, unencrypted alerts, and which side ended the connection, and when. Each failed \
-            connection gets its own verdict, with a confidence of at most likely; nssight counts the other connections. In TLS 1.3, the certificates and most alerts are encrypted, so nssight may be unable to determine the cause.\n";
+            connection gets its own verdict, with a confidence of at most `likely`; nssight counts the other connections. In TLS 1.3, the certificates and most alerts are encrypted, so nssight may be unable to determine the cause.\n";
     out += "\n## Signals\n\nA signal is the meaning of an error message. The table shows how many numbers and phrases nssight recognizes for each signal.\n\n| signal | meaning | spellings |\n|---|---|---|\n";
     for signal in Signal::all() {
         let codes = CODES.iter().filter(|code| code.signal == signal).count();

@@ -58,7 +58,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
          the signature. NSS offers the TLS versions that the client requests.",
     ),
     (
-        "The bridge's certificate has a signature with SHA-1, which NSS accepts by default.",
+        "The bridge's certificate is signed with SHA-1, which NSS accepts by default.",
         "OpenSSL's security level requires 112 bits of security.",
     ),
     (
@@ -70,7 +70,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "A client with files has no revocation list.",
     ),
     (
-        "The CA gave the bridge's certificate the same serial number as the client's.",
+        "The CA gave the bridge's certificate the same serial number as the client's certificate.",
         "OpenSSL does not check for duplicate serial numbers.",
     ),
     (

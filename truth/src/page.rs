@@ -32,9 +32,9 @@ pub(crate) fn counts(all: &[Tried<'_>]) -> String {
 pub(crate) fn page(all: &[Tried<'_>]) -> String {
     let mut text = String::from(
         "# Trust in the verdict\n\nnssight checked real TLS servers, services, databases, files, tokens and networks, with real faults and with \
-         harmless oddities, over TLS 1.2 and 1.3. One client uses NSS with a database; a second one, for faults that need no \
-         database, uses OpenSSL with files. The expected result was written down before each run: status, layer, cause, \
-         component, and the lowest and highest allowed confidence. `make truth` makes this page.\n\n",
+         harmless oddities, over TLS 1.2 and 1.3. One client uses NSS with a database; a second client, for faults that \
+         need no database, uses OpenSSL with files. The expected result was written down before each run: status, layer, cause, \
+         component, and the lowest and highest allowed confidence. `make truth` generates this page.\n\n",
     );
     let _ = writeln!(text, "{}.\n", counts(all));
     let mut kinds: Vec<(&str, Vec<&Tried<'_>>)> = Vec::new();

@@ -28,16 +28,16 @@ named! {
     /// The order of processes, threads and NSS calls in a client.
     Model {
         FreshProcess = "a fresh process";
-        SameThread = "once more in the same thread";
+        SameThread = "a second time in the same thread";
         AnotherThread = "another thread";
-        ForkBeforeInit = "fork, then initialise in each";
+        ForkBeforeInit = "fork, then initialise in each process";
         ForkAfterInit = "initialise, then fork";
         ForkAfterLogin = "initialise and log in, then fork";
-        ForkShutdownInit = "fork, shut down and initialise in the child";
-        ForkRestartModules = "fork, restart the modules in the child";
+        ForkShutdownInit = "fork, then shut down and initialise in the child";
+        ForkRestartModules = "fork, then restart the modules in the child";
         ForkFromThread = "fork from a second thread";
         ForkWhileBusy = "fork while other threads use NSS";
-        DoubleTls = "a child for the outer session, the parent for the inner one";
+        DoubleTls = "a child for the outer session, the parent for the inner session";
     }
 }
 

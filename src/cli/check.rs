@@ -33,7 +33,7 @@ pub(crate) struct SelectionOptions {
     /// Check only targets whose name matches this pattern with * and ?; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
-    /// Check only targets with this label; may be repeated: any value of one key matches, and every key must match
+    /// Check only targets with this label; if repeated, a target must match one of the given values of each key
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     pub(crate) label: Vec<(String, String)>,
 }
@@ -57,16 +57,16 @@ pub(crate) struct CheckWalkOptions {
     /// Retry up to N times after a transport failure, but never after a refusal [default: the value in the file, or 0]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(crate) retries: Option<u32>,
-    /// Time between two tries [default: the value in the file, or 5]
+    /// Time between two attempts [default: the value in the file, or 5]
     #[arg(long, value_name = "SECONDS", value_parser = spacing)]
     pub(crate) retry_spacing: Option<Duration>,
     /// Check each target again until it passes, for at most this long
     #[arg(long, value_name = "SECONDS", value_parser = super::wait, conflicts_with = "retries")]
     pub(crate) wait: Option<Duration>,
-    /// As root, load the PKCS#11 modules that a database names even if another user can change that list
+    /// As root, load the PKCS#11 modules listed in a database even if another user can change the list
     #[arg(long)]
     pub(crate) load_modules: bool,
-    /// List the targets and the number of connections, and do nothing
+    /// List the targets and the number of connections, without checking anything
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
@@ -90,7 +90,7 @@ pub(crate) struct CheckOutputOptions {
     /// When to use colors
     #[arg(long, value_enum, default_value_t = Colour::Auto)]
     pub(crate) color: Colour,
-    /// Print results in the order of the file, not as they finish
+    /// Print results in the order of the targets in the file, not in the order in which checks finish
     #[arg(long)]
     pub(crate) in_order: bool,
     /// Exit with 1 for warnings and flaky targets too
@@ -127,7 +127,7 @@ impl ValueEnum for CheckFormat {
                 Format::Human.to_possible_value().map(|value| value.help("One line per target and a summary"))
             }
             Self::Ndjson => {
-                let help = "One line of JSON per target as it finishes, and one for the summary";
+                let help = "One line of JSON per target when its check finishes, and one line for the summary";
                 Some(clap::builder::PossibleValue::new("ndjson").help(help))
             }
             Self::Document(format) => format.to_possible_value(),

@@ -27,14 +27,14 @@ pub(crate) struct ClientsOptions {
     /// Python interpreter that has python-nss
     #[arg(long, value_name = "PYTHON")]
     pub(crate) python: Option<PathBuf>,
-    /// With -c, also run two clients up to the server's reply: a forking one in python-nss, and siguldry's client for Sigul. The
-    /// file holds the password of a Sigul administrator
+    /// With -c, also run two clients up to the server's reply: a forking python-nss client and siguldry's Sigul client.
+    /// This file contains the password of a Sigul administrator
     #[arg(long, value_name = "FILE", requires = "config")]
     pub(crate) admin_password_file: Option<PathBuf>,
-    /// Program that runs siguldry's client for Sigul, with --admin-password-file [default: sigul-v1-client]
+    /// Program that runs siguldry's Sigul client, used with --admin-password-file [default: sigul-v1-client]
     #[arg(long, value_name = "PROGRAM", requires = "admin_password_file")]
     pub(crate) sigul_v1_client: Option<PathBuf>,
-    /// Run tstclnt once more with `-w FILE`, a usual mistake for -W
+    /// Run tstclnt once more with `-w FILE`, which users often confuse with `-W FILE`
     #[arg(long, value_name = "FILE")]
     pub(crate) tstclnt_w: Option<PathBuf>,
     /// Connect even to a port meant for servers
@@ -68,7 +68,7 @@ pub(crate) struct ProcessModelOptions {
     /// Test only this model; may be repeated
     #[arg(long, value_name = "MODEL", value_enum)]
     pub(crate) only: Vec<Model>,
-    /// Also test every way to supply the same password
+    /// Also test every method to supply the same password
     #[arg(long)]
     pub(crate) password_channels: bool,
     /// Also test the models through python-nss, in this Python interpreter

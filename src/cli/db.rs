@@ -11,17 +11,17 @@ use super::{PasswordOptions, TableOptions};
 pub(crate) enum DbCommand {
     /// Print the content of a database, and how NSS reads it
     Inspect(InspectOptions),
-    /// Compare two databases, or one with PEM files, and explain each difference. Exit with 0 if they are equal, 1 if they
-    /// differ, 3 if one is unreadable
+    /// Compare two databases, or a database with PEM files, and explain each difference. Exit with 0 if both sides are
+    /// equal, 1 if they differ, 3 if one side is unreadable
     Compare(CompareOptions),
 }
 
 #[derive(Args)]
 pub(crate) struct InspectOptions {
-    /// Database directory; sql: or dbm: before it selects the format
+    /// Database directory; the prefix sql: or dbm: selects the format
     #[arg(value_name = "DIR")]
     pub(crate) directory: OsString,
-    /// Print the certificates of this nickname in detail, with their chain
+    /// Print the details and the chain of the certificates with this nickname
     #[arg(short, long, value_name = "NAME")]
     pub(crate) nickname: Option<String>,
     #[command(flatten)]
@@ -35,12 +35,12 @@ pub(crate) struct CompareOptions {
     /// Database directory
     #[arg(value_name = "A")]
     pub(crate) a: OsString,
-    /// The other database directory; or PEM files, or a directory of PEM files, to check which certificates were copied there
+    /// Second database directory; or PEM files, or a directory of PEM files, to check which certificates were copied there
     #[arg(value_name = "B", required = true)]
     pub(crate) b: Vec<OsString>,
     #[command(flatten)]
     pub(crate) password: PasswordOptions,
-    /// Read the password of B from this file, if it differs
+    /// Read the password of B from this file, if it differs from the password of A
     #[arg(long, value_name = "FILE", help_heading = "Password")]
     pub(crate) other_password_file: Option<PathBuf>,
     #[command(flatten)]

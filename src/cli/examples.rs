@@ -25,7 +25,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("nssight diagnose -c /etc/sigul/client.conf", "Check a Sigul client, its bridge and its server"),
             (
                 "nssight diagnose -c /etc/sigul/client.conf --until private-key",
-                "Check only what is on this host, without a connection",
+                "Check only the settings and files on this host, without a connection",
             ),
             (
                 "nssight diagnose --role server -c /etc/sigul/bridge.conf",
@@ -50,7 +50,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("nssight clients -c /etc/sigul/client.conf", "Compare several clients against a Sigul bridge"),
             (
                 "nssight clients --db sql:/etc/pki/nssdb --nickname web --bridge host.example:443",
-                "Compare them against any TLS server",
+                "Compare several clients against any TLS server",
             ),
         ],
     ),
@@ -77,11 +77,11 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             (
                 "nssight listen --cert server.pem --key server.key --cacert clients-ca.pem",
-                "Accept clients on loopback, with an identity in files",
+                "Accept clients on loopback, with the server's certificate and key in files",
             ),
             (
                 "nssight listen --db /etc/pki/server --nickname server-cert --password-prompt",
-                "The same with an NSS database, over NSS",
+                "Accept clients on loopback, with the server's certificate in an NSS database",
             ),
             (
                 "nssight listen 0.0.0.0:8443 --cert server.pem --key server.key --count 1 --format json",
@@ -126,15 +126,18 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "bundle",
         &[
-            ("nssight bundle -c /etc/sigul/client.conf --log client.log", "Collect what support needs"),
+            ("nssight bundle -c /etc/sigul/client.conf --log client.log", "Collect the data that support needs"),
             ("nssight bundle -c /etc/sigul/client.conf --dry-run", "Print what the bundle would contain"),
         ],
     ),
     (
         "lab run",
         &[
-            ("nssight lab run --fault client-other-ca", "See the verdict for a fault"),
-            ("nssight lab run --profile tls --fault files-other-ca", "The same for a TLS server without Sigul"),
+            ("nssight lab run --fault client-other-ca", "Show the verdict for a fault"),
+            (
+                "nssight lab run --profile tls --fault files-other-ca",
+                "Show the verdict for a fault of a TLS server without Sigul",
+            ),
         ],
     ),
     (

@@ -14,10 +14,11 @@ pub(crate) struct ExporterOptions {
     /// Targets file; only its targets are checked. SIGHUP reloads it
     #[arg(value_name = "FILE.toml", required_unless_present = "healthcheck")]
     pub(crate) targets: Option<PathBuf>,
-    /// Address to listen on. Without --web-config the exporter serves plain HTTP to everybody, so keep it on loopback
+    /// Address to listen on. Without --web-config the exporter serves plain HTTP to everybody, so listen only on loopback
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9744")]
     pub(crate) listen: SocketAddr,
-    /// Also answer requests for this host name; may be repeated [default: the listening address, localhost and the names of this host]
+    /// Also answer requests for this host name; may be repeated [default: the listening address, localhost and the
+    /// names of this host]
     #[arg(long, value_name = "NAME")]
     pub(crate) allow_host: Vec<String>,
     /// Serve a cached result for this long before checking a target again
@@ -33,7 +34,7 @@ pub(crate) struct ExporterOptions {
     /// this file, or of a file that it names, takes effect within a minute
     #[arg(long, value_name = "FILE.yml")]
     pub(crate) web_config: Option<PathBuf>,
-    /// Least important events to log
+    /// Lowest severity of the events to log
     #[arg(long, value_enum, value_name = "LEVEL", default_value = "info")]
     pub(crate) log_level: LogLevel,
     /// Format of the log on standard error
@@ -42,7 +43,7 @@ pub(crate) struct ExporterOptions {
     /// Check the targets file and the web configuration, and exit with 0 if both are valid or 2 if not
     #[arg(long, conflicts_with = "healthcheck")]
     pub(crate) check_config: bool,
-    /// Ask a running exporter for its health, and exit with 0 if it is healthy or 1 if not
+    /// Query the health of a running exporter, and exit with 0 if it is healthy or 1 if not
     #[arg(long, conflicts_with_all = ["targets", "cache", "jobs", "state"])]
     pub(crate) healthcheck: bool,
 }

@@ -13,7 +13,7 @@ pub(crate) enum LabCommand {
         /// Inject this fault; may be repeated
         #[arg(long = "fault", value_name = "ID")]
         faults: Vec<String>,
-        /// What to set up
+        /// Deployment to set up
         #[arg(long, value_enum, default_value_t = LabProfile::Sigul)]
         profile: LabProfile,
         #[command(flatten)]
@@ -24,10 +24,10 @@ pub(crate) enum LabCommand {
         /// Inject this fault; may be repeated
         #[arg(long = "fault", value_name = "ID")]
         faults: Vec<String>,
-        /// What to set up
+        /// Deployment to set up
         #[arg(long, value_enum, default_value_t = LabProfile::Sigul)]
         profile: LabProfile,
-        /// Put all files into this directory, and keep it
+        /// Put all files into this directory, and keep the directory
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
         /// Keep the temporary directory

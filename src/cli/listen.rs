@@ -33,13 +33,13 @@ pub(crate) struct ListenOptions {
     /// Private key of the certificate: a PEM or DER file
     #[arg(long, value_name = "FILE", help_heading = "Identity", requires = "cert")]
     key: Option<PathBuf>,
-    /// File of CAs trusted for clients, used instead of those that this system trusts
+    /// File of CAs trusted for clients, used instead of the system's trusted CAs
     #[arg(long, value_name = "FILE", help_heading = "Identity")]
     cacert: Option<PathBuf>,
     /// Directory of CAs trusted for clients, with hashed names (see openssl-rehash(1))
     #[arg(long, value_name = "DIR", help_heading = "Identity")]
     capath: Option<PathBuf>,
-    /// Name that clients connect to, which the certificate must have
+    /// Host name that clients connect to; the certificate must contain this name
     #[arg(long, value_name = "NAME", help_heading = "Identity")]
     servername: Option<String>,
     /// Lowest TLS version to accept: tls1.0, tls1.1, tls1.2 or tls1.3
@@ -53,7 +53,7 @@ pub(crate) struct ListenOptions {
     /// Exit after N connections [default: listen until SIGINT or SIGTERM]
     #[arg(long, value_name = "N", help_heading = "Connections", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
-    /// Maximum number of parallel connections; further ones wait
+    /// Maximum number of parallel connections; further connections wait
     #[arg(long, value_name = "N", help_heading = "Connections", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) at_once: u16,
     /// Time limit for each connection

@@ -63,26 +63,26 @@ impl Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Check every layer from the configuration to the reply, and name the one that fails
+    /// Check every layer from the configuration to the reply, and name the layer that fails
     Diagnose(Box<DiagnoseOptions>),
-    /// Check many targets in parallel, and say which fail and why
+    /// Check many targets in parallel, and report which targets fail and why
     Check(Box<CheckOptions>),
-    /// Run the same handshake with other TLS clients of this host, and draw a conclusion from all results
+    /// Run the same handshake with other TLS clients on this host, and draw a conclusion from all results
     Clients(Box<ClientsOptions>),
     /// Test how NSS behaves on this host in threads, after forks and in fresh processes
     ProcessModel(Box<ProcessModelOptions>),
     /// Read NSS databases without NSS
     #[command(subcommand)]
     Db(DbCommand),
-    /// Accept TLS connections as a server would, and report on each of them
+    /// Accept TLS connections as a server, and report on each connection
     Listen(Box<ListenOptions>),
-    /// Compare two reports: of a host that works and one that does not, or of both ends of one connection
+    /// Compare two reports: from a working host and a failing host, or from both ends of one connection
     Compare(ReportsOptions),
     /// Explain an error code, an error name, an alert, a cause or a pasted message
     Explain(ExplainOptions),
     /// Run a program and report which of its NSS calls fails
     Trace(TraceOptions),
-    /// Read logs and reports, and say which layer fails, why, and which lines show it
+    /// Read logs and reports, and show which layer fails, why, and which lines are the evidence
     Triage(TriageOptions),
     /// Check targets for Prometheus, and serve their metrics and reports over HTTP
     Exporter(ExporterOptions),
@@ -128,7 +128,7 @@ pub(crate) struct DiagnoseOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=200), help_heading = "Checks",
         conflicts_with_all = ["wait", "retries", "why_not"], hide_short_help = true)]
     pub(crate) repeat: Option<u32>,
-    /// Also say why this cause is not the verdict
+    /// Also explain why this cause is not the verdict
     #[arg(long, value_name = "CAUSE", hide_short_help = true)]
     pub(crate) why_not: Option<Cause>,
     /// First run this program under trace, with all arguments that follow, and report the first difference from the check. The

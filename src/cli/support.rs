@@ -8,10 +8,10 @@ use super::{TableOptions, WalkedOptions};
 
 #[derive(Args)]
 pub(crate) struct ReportsOptions {
-    /// A report of `nssight diagnose --format json`, or the reports of `nssight listen --format json`
+    /// A report from `nssight diagnose --format json`, or the reports from `nssight listen --format json`
     #[arg(value_name = "A.json")]
     pub(crate) a: PathBuf,
-    /// The other report
+    /// Second report
     #[arg(value_name = "B.json")]
     pub(crate) b: PathBuf,
     #[command(flatten)]
@@ -64,7 +64,7 @@ pub(crate) struct BundleOptions {
     /// Log to include; may be repeated
     #[arg(long, value_name = "FILE", help_heading = "Bundle")]
     pub(crate) log: Vec<PathBuf>,
-    /// Further configuration file to include; may be repeated
+    /// Additional configuration file to include; may be repeated
     #[arg(long, value_name = "FILE", help_heading = "Bundle")]
     pub(crate) add_config: Vec<PathBuf>,
     /// Print the contents too

@@ -9,7 +9,7 @@ use super::{Colour, TableFormat};
 
 #[derive(Args)]
 pub(crate) struct TraceOptions {
-    /// Output format; JSON goes to standard output after the program's own output, or to the file of --output
+    /// Output format; JSON goes to standard output after the program's own output, or to the --output file
     #[arg(long, value_enum, default_value_t = TableFormat::Human)]
     pub(crate) format: TableFormat,
     /// The same as --format json

@@ -18,7 +18,8 @@ use super::{endpoint, seconds};
 /// The target and the options of a check.
 #[derive(Args)]
 pub(crate) struct WalkedOptions {
-    /// The TLS peer: a server or a bridge. A URL sets port and protocol, for example https://… or postgres://… [default port: 443]
+    /// The TLS peer: a server or a bridge. A URL sets the port and the protocol, for example https://… or postgres://…
+    /// [default port: 443]
     #[arg(value_name = "HOST[:PORT]", conflicts_with = "bridge")]
     peer: Option<PeerArgument>,
     /// Sigul configuration: client.conf, server.conf or bridge.conf [default: /etc/sigul/client.conf, then ~/.sigul/client.conf]
@@ -53,13 +54,13 @@ pub(crate) struct TargetOptions {
     /// Private key of the certificate: a PEM or DER file
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// File of trusted CAs, used instead of those that this system trusts
+    /// File of trusted CAs, used instead of the system's trusted CAs
     #[arg(long, value_name = "FILE", conflicts_with = "db")]
     cacert: Option<PathBuf>,
     /// Directory of trusted CAs with hashed names (see openssl-rehash(1))
     #[arg(long, value_name = "DIR", conflicts_with = "db", hide_short_help = true)]
     capath: Option<PathBuf>,
-    /// Name to send (SNI) and to expect in the certificate of the peer [default: the host]
+    /// Name to send (SNI) and to expect in the peer's certificate [default: the host]
     #[arg(long, value_name = "NAME")]
     servername: Option<String>,
     /// Start TLS in this plaintext protocol: smtp, lmtp, imap, pop3, ldap, postgres, mysql, ftp, xmpp, nntp or sieve
@@ -92,7 +93,7 @@ pub(crate) struct TargetOptions {
     /// Highest TLS version to offer
     #[arg(long, value_name = "VERSION", hide_short_help = true)]
     tls_max: Option<TlsVersion>,
-    /// As root, load the PKCS#11 modules that the database names even if another user can change that list
+    /// As root, load the PKCS#11 modules listed in the database even if another user can change the list
     #[arg(long, hide_short_help = true)]
     load_modules: bool,
 }
@@ -120,7 +121,7 @@ pub(crate) struct WayOptions {
 #[group(multiple = false)]
 #[command(next_help_heading = "Password")]
 pub(crate) struct PasswordOptions {
-    /// Read the password from this file, as NSS tools do: its last line, or the line of the token
+    /// Read the password from this file, as NSS tools do: its last line, or the line for the token
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
     /// Read the password from this environment variable
@@ -132,7 +133,7 @@ pub(crate) struct PasswordOptions {
     /// Read the password from standard input
     #[arg(long, hide_short_help = true)]
     pub(crate) password_stdin: bool,
-    /// Ask for the password on the terminal
+    /// Prompt for the password on the terminal
     #[arg(long)]
     pub(crate) password_prompt: bool,
 }
@@ -171,7 +172,7 @@ pub(crate) struct WalkOptions {
     /// Time to wait for a TLS 1.3 peer to accept our certificate, within --timeout [default: ten times the handshake, at least 2 s]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, hide_short_help = true)]
     pub(crate) patience: Option<Duration>,
-    /// After the handshake send HEAD / and read the status line; this finds servers that refuse the certificate in the application
+    /// After the handshake, send HEAD / and read the status line, to detect a certificate that only the application refuses
     #[arg(long, value_enum, default_value = "none", hide_short_help = true)]
     pub(crate) probe: Word,
     /// Retry up to N times, 2 s apart, after a transport failure; never after a refusal

@@ -15,7 +15,7 @@ pub(crate) enum LogLevel {
     Error,
     /// Also events that need attention
     Warn,
-    /// Also changed verdicts, reloads, start and end
+    /// Also changed verdicts, reloads, start and stop
     Info,
     /// Also every request, connection and check
     Debug,

@@ -13,7 +13,7 @@ use crate::terminal::printable;
 use crate::words::{self, Standing};
 
 /// The help text of the format.
-pub const HELP: &str = "JUnit XML: one suite per target, one case per layer";
+pub const HELP: &str = "JUnit XML: one suite per target, one test case per layer";
 
 pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
     let mut document = quick_junit::Report::new("nssight");

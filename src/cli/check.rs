@@ -81,7 +81,7 @@ pub(crate) struct CheckOutputOptions {
     /// Write the results to this file
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Print every target and every name
+    /// Print every target, and every target name in the summary
     #[arg(short, long)]
     pub(crate) verbose: bool,
     /// Print only the summary, without progress

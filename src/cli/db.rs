@@ -9,7 +9,7 @@ use super::{PasswordOptions, TableOptions};
 
 #[derive(Subcommand)]
 pub(crate) enum DbCommand {
-    /// Print the content of a database, and how NSS reads it
+    /// Print the contents of a database, and show how NSS reads it
     Inspect(InspectOptions),
     /// Compare two databases, or a database with PEM files, and explain each difference. Exit with 0 if both sides are
     /// equal, 1 if they differ, 3 if one side is unreadable

@@ -64,7 +64,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "db inspect",
         &[
-            ("nssight db inspect sql:/etc/pki/nssdb", "Print the content of a database"),
+            ("nssight db inspect sql:/etc/pki/nssdb", "Print the contents of a database"),
             ("nssight db inspect ~/.sigul --password-prompt", "Also check the password and the integrity of the keys"),
         ],
     ),

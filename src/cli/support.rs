@@ -67,7 +67,7 @@ pub(crate) struct BundleOptions {
     /// Additional configuration file to include; may be repeated
     #[arg(long, value_name = "FILE", help_heading = "Bundle")]
     pub(crate) add_config: Vec<PathBuf>,
-    /// Print the contents too
+    /// Also print the contents of every file in the bundle
     #[arg(short, long, help_heading = "Bundle")]
     pub(crate) verbose: bool,
 }

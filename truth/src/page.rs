@@ -11,9 +11,9 @@ use crate::verdict::Wrong;
 const WRONG: [(Wrong, &str); 6] = [
     (Wrong::Status, "wrong status"),
     (Wrong::Cause, "wrong cause"),
-    (Wrong::OverCertain, "too sure"),
-    (Wrong::UnderCertain, "not sure enough"),
-    (Wrong::Words, "wrong words"),
+    (Wrong::OverCertain, "confidence too high"),
+    (Wrong::UnderCertain, "confidence too low"),
+    (Wrong::Words, "wrong wording"),
     (Wrong::Connections, "more than one connection"),
 ];
 

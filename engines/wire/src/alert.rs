@@ -40,7 +40,7 @@ const ALERTS: &[(u8, &str, &str)] = &[
     (
         20,
         "bad_record_mac",
-        "The sender could not decrypt a record from its peer: bytes changed on the way, or the two sides have \
+        "The sender could not decrypt a record from its peer: bytes changed in transit, or the two sides have \
          different keys (RFC 8446 6.2).",
     ),
     (

@@ -2,7 +2,7 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    // Without pkg-config's word the linker looks in its own directories, as `nss-sys` lets it do.
+    // Without an answer from pkg-config, the linker searches its default directories, as `nss-sys` lets it do.
     if pkg_config::Config::new().atleast_version("3.80").probe("nss").is_err() {
         println!("cargo:warning=pkg-config does not know nss (>= 3.80): run `make deps`");
     }

@@ -28,7 +28,7 @@ pub enum Usage {
 pub struct ChainError {
     /// 0 is the certificate itself, 1 its issuer, …
     pub depth: u32,
-    /// Why.
+    /// The error.
     pub error: NssError,
     /// Subject of the certificate objected to.
     pub subject: String,
@@ -43,10 +43,10 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Takes over a reference.
+    /// Takes ownership of a reference.
     ///
     /// # Safety
-    /// `cert` is NULL or a reference that nobody else gives back.
+    /// `cert` is NULL or a reference that nothing else releases.
     pub(crate) unsafe fn from_raw(cert: *mut CERTCertificate, nss: &Nss) -> Option<Self> {
         NonNull::new(cert).map(|cert| Self { cert, nss: nss.clone() })
     }
@@ -63,7 +63,7 @@ impl Certificate {
     pub fn find(nickname: &str, nss: &Nss) -> Result<Self> {
         const STEP: Step = Step::FindCertificate;
         let text = c_string(nickname, STEP)?;
-        // A nickname that is not there sets no error at all: without this, one of an earlier call would be taken for it.
+        // NSS sets no error for an absent nickname: without this reset, the error of an earlier call would be reported.
         // SAFETY: writes thread-local numbers.
         unsafe { nss_sys::nspr::PR_SetError(0, 0) };
         // SAFETY: NSS is initialised, the string outlives the call, the reference returned is ours.
@@ -71,7 +71,7 @@ impl Certificate {
             .ok_or_else(|| NssError::last(STEP))
     }
 
-    /// A certificate from its DER, not stored anywhere.
+    /// A certificate parsed from DER, not stored anywhere.
     pub fn from_der(der: &[u8], nss: &Nss) -> Result<Self> {
         let mut item = BorrowedItem::new(der);
         // SAFETY: NSS copies the DER (copyDER); the reference returned is ours.
@@ -88,7 +88,7 @@ impl Certificate {
         unsafe { copy_item(&raw const (*self.as_ptr()).derCert) }
     }
 
-    /// The nickname, with the token's name before it when it lives on another token.
+    /// The nickname, prefixed with the token's name if the certificate is on another token.
     pub fn nickname(&self) -> Option<String> {
         // SAFETY: the string belongs to the certificate.
         unsafe { copy_string((*self.as_ptr()).nickname) }
@@ -106,7 +106,7 @@ impl Certificate {
         unsafe { copy_string((*self.as_ptr()).issuerName) }.unwrap_or_default()
     }
 
-    /// Issuer and subject are the same name.
+    /// Whether issuer and subject are the same name.
     pub fn is_self_issued(&self) -> bool {
         // SAFETY: the items belong to the certificate.
         unsafe {
@@ -115,14 +115,14 @@ impl Certificate {
         }
     }
 
-    /// One of its extensions is critical, and none that NSS knows (certxutl.c, `cert_HasUnknownCriticalExten`).
+    /// Whether it has a critical extension that NSS does not support (certxutl.c, `cert_HasUnknownCriticalExten`).
     fn has_unknown_critical_extension(&self) -> bool {
         // SAFETY: the list ends with a null pointer, and belongs to the certificate with all that it leads to.
         unsafe {
             let mut next = (*self.as_ptr()).extensions;
             while !next.is_null() && !(*next).is_null() {
                 let extension = *next;
-                // A BOOLEAN that is not there is false.
+                // An absent BOOLEAN is false.
                 let is_critical = copy_item(&raw const (*extension).critical).first().is_some_and(|byte| *byte != 0);
                 if is_critical && ffi::SECOID_KnownCertExtenOID(&raw mut (*extension).id) == 0 {
                     return true;
@@ -136,17 +136,17 @@ impl Certificate {
     /// First and last second of validity, in microseconds since 1970.
     pub fn validity(&self) -> Result<(i64, i64)> {
         let (mut not_before, mut not_after): (PRTime, PRTime) = (0, 0);
-        // SAFETY: the certificate is alive; both answers have room.
+        // SAFETY: the certificate is alive; both outputs are writable.
         match unsafe { ffi::CERT_GetCertTimes(self.as_ptr(), &mut not_before, &mut not_after) } {
             ffi::SUCCESS => Ok((not_before, not_after)),
             _ => Err(NssError::last(Step::ReadValidity)),
         }
     }
 
-    /// The trust flags; none at all counts as `,,`.
+    /// The trust flags; a certificate without a trust record has `,,`.
     pub fn trust(&self) -> Trust {
         let mut trust = CERTCertTrust { sslFlags: 0, emailFlags: 0, objectSigningFlags: 0 };
-        // SAFETY: the certificate is alive; the answer has room. A failure means that there is no trust record.
+        // SAFETY: the certificate is alive; the output is writable. A failure means that there is no trust record.
         unsafe { ffi::CERT_GetCertTrust(self.as_ptr(), &mut trust) };
         Trust { ssl: trust.sslFlags, email: trust.emailFlags, object_signing: trust.objectSigningFlags }
     }
@@ -159,13 +159,13 @@ impl Certificate {
         }
     }
 
-    /// From this certificate upwards, as far as NSS finds issuers. At most 100: of NSS's two ways to verify, the older ends at 20, and
-    /// the other has no bound.
+    /// The chain from this certificate upwards, as far as NSS finds issuers. At most 100 certificates: of NSS's two verifiers, the older
+    /// one stops at 20, and libpkix has no limit.
     pub fn chain(&self) -> Vec<Certificate> {
         let mut chain: Vec<Certificate> = vec![self.share()];
         while let Some(last) = chain.last().filter(|last| !last.is_self_issued() && chain.len() < 100) {
             match last.issuer() {
-                // Two CAs may vouch for each other.
+                // Two CAs may have certified each other.
                 Some(issuer) if chain.iter().all(|known| known.as_ptr() != issuer.as_ptr()) => chain.push(issuer),
                 _ => break,
             }
@@ -178,13 +178,13 @@ impl Certificate {
     pub fn share(&self) -> Certificate {
         // SAFETY: the certificate is alive; the new reference is ours.
         unsafe { ffi::CERT_DupCertificate(self.as_ptr()) };
-        // It is the same object with one reference more (stanpcertdb.c).
+        // CERT_DupCertificate returns the same object with one more reference (stanpcertdb.c).
         Certificate { cert: self.cert, nss: self.nss.clone() }
     }
 
     /// Size of the public key in bits; 0 if NSS cannot read the key.
     pub fn key_bits(&self) -> u32 {
-        // SAFETY: the certificate is alive; the key returned is ours and given back.
+        // SAFETY: the certificate is alive; the key returned is ours and is freed.
         unsafe {
             let key = ffi::CERT_ExtractPublicKey(self.as_ptr());
             if key.is_null() {
@@ -196,14 +196,14 @@ impl Certificate {
         }
     }
 
-    /// NSS's judgement for a usage, now, with everything it objects to. Empty means that it is content.
+    /// Verifies the certificate for a usage at the current time, and returns everything that NSS objects to; empty if NSS accepts it.
     pub fn verify(&self, usage: Usage) -> Vec<ChainError> {
         let usages = match usage {
             Usage::SslClient => ffi::certificateUsageSSLClient,
             Usage::SslServer => ffi::certificateUsageSSLServer,
         };
-        // SAFETY: the log lives on an arena of ours that outlives the call, and each node holds a reference to a
-        // certificate which is given back here (CERT_AddToVerifyLog, certvfy.c).
+        // SAFETY: the log is on an arena of ours that outlives the call, and each node holds a reference to a
+        // certificate which is released here (CERT_AddToVerifyLog, certvfy.c).
         unsafe {
             let arena = ffi::PORT_NewArena(512);
             if arena.is_null() {
@@ -229,7 +229,7 @@ impl Certificate {
                     let place = chain.iter().position(|certificate| certificate.der() == der);
                     (copy_string((*entry.cert).subjectName).unwrap_or_default(), place)
                 };
-                // libpkix looks at a chain's extensions once it has come to its anchor, and logs the anchor (pkix_build.c).
+                // libpkix checks the extensions of a chain only when it has reached the anchor, and logs the anchor (pkix_build.c).
                 let has_one = |place: usize| chain[place].has_unknown_critical_extension();
                 if code == ErrorCode::SEC_ERROR_UNKNOWN_CRITICAL_EXTENSION
                     && !place.is_some_and(has_one)
@@ -237,12 +237,12 @@ impl Certificate {
                 {
                     (subject, place) = (chain[other].subject(), Some(other));
                 }
-                // The number logged is not always that of the certificate logged: the older of NSS's two ways to verify has a CA's
-                // number for a name that the CA does not permit (certvfy.c, cert_VerifyCertChainOld), and the other, which later
-                // versions take unless told otherwise, one more for an issuer without trust (certvfypkix.c).
+                // The logged depth is not always that of the logged certificate. For a name that a CA does not permit, the older of
+                // NSS's two verifiers logs the CA's depth (certvfy.c, cert_VerifyCertChainOld). For an issuer without trust, libpkix,
+                // the default of later versions, logs a depth that is one too high (certvfypkix.c).
                 let is_by_name = code == ErrorCode::SEC_ERROR_CERT_NOT_IN_NAME_SPACE;
                 let depth = match place.and_then(|place| u32::try_from(place).ok()) {
-                    // A certificate that issued itself is objected to as its own issuer.
+                    // NSS reports the errors of a self-issued certificate against its issuer, which is the same certificate.
                     Some(0) if self.is_self_issued() && !is_by_name => entry.depth.min(1),
                     Some(place) => place,
                     None => entry.depth,
@@ -284,10 +284,10 @@ impl Drop for Certificate {
     }
 }
 
-/// Takes a list over, and each certificate of it.
+/// Takes ownership of a list and of each certificate in it.
 ///
 /// # Safety
-/// `list` is NULL or a list that nobody else destroys.
+/// `list` is NULL or a list that nothing else destroys.
 pub(crate) unsafe fn from_list(list: *mut CERTCertList, nss: &Nss) -> Vec<Certificate> {
     let mut certificates = Vec::new();
     if list.is_null() {

@@ -14,28 +14,28 @@ use crate::key::PrivateKey;
 use crate::memory::{BorrowedItem, c_string};
 use crate::slot::Slot;
 
-/// Sets the first password of a database that has none; the empty one is possible.
+/// Sets the first password of a database that has none; an empty password is allowed.
 pub fn set_password(slot: &Slot, password: &[u8]) -> Result<()> {
     const STEP: Step = Step::SetPassword;
     let password = zeroize::Zeroizing::new(c_string(password, STEP)?.into_bytes_with_nul());
-    // SAFETY: the slot is alive; a NULL security-officer password is what a softoken without one wants.
+    // SAFETY: the slot is alive; a softoken without a security-officer password requires NULL for it.
     match unsafe { ffi::PK11_InitPin(slot.as_ptr(), ptr::null(), password.as_ptr().cast()) } {
         ffi::SUCCESS => Ok(()),
         _ => Err(NssError::last(STEP)),
     }
 }
 
-/// Stores a private key (PKCS#8 DER). `public_value` is the RSA modulus or the raw EC point, from which NSS makes the
+/// Stores a private key (PKCS#8 DER). `public_value` is the RSA modulus or the raw EC point, from which NSS derives the
 /// CKA_ID that later links key and certificate. The slot must be logged in.
 pub fn import_key(slot: &Slot, nss: &Nss, pkcs8: &[u8], public_value: &[u8], nickname: &str) -> Result<PrivateKey> {
     PrivateKey::import(slot, nss, pkcs8, public_value, Some(nickname))
 }
 
-/// Makes the secret key that saved logins are encrypted with, as Firefox does with the first one. The slot must be logged in.
+/// Creates the secret key that encrypts saved logins, as Firefox does for the first saved login. The slot must be logged in.
 pub fn saved_logins_key(_: &Nss) -> Result<()> {
     let (mut text, mut id) = (BorrowedItem::new(b"a saved login"), BorrowedItem::new(&[]));
     let mut sealed = SECItem { type_: SECItemType::siBuffer, data: ptr::null_mut(), len: 0 };
-    // SAFETY: NSS is initialised, the items outlive the call; what it returns is ours and given back.
+    // SAFETY: NSS is initialised, the items outlive the call; the key returned is ours and is freed.
     unsafe {
         let status = ffi::PK11SDR_Encrypt(id.as_ptr(), text.as_ptr(), &mut sealed, ptr::null_mut());
         let outcome = match status {
@@ -47,11 +47,11 @@ pub fn saved_logins_key(_: &Nss) -> Result<()> {
     }
 }
 
-/// Stores the public key of a certificate, as `pk12util` and `certutil -S` do. NSS goes by it before the login: without
-/// it a certificate in cert9.db is a user certificate only after the login.
+/// Stores the public key of a certificate, as `pk12util` and `certutil -S` do. NSS relies on it before the login: without
+/// it, a certificate in cert9.db is a user certificate only after the login.
 pub fn import_public_key(slot: &Slot, certificate: &Certificate) -> Result<()> {
     const STEP: Step = Step::ImportPublicKey;
-    // SAFETY: slot and certificate are alive; the key returned is ours and given back. What the token keeps stays there.
+    // SAFETY: slot and certificate are alive; the key returned is ours and is freed. The object on the token remains.
     unsafe {
         let key = ffi::CERT_ExtractPublicKey(certificate.as_ptr());
         if key.is_null() {
@@ -67,7 +67,7 @@ pub fn import_public_key(slot: &Slot, certificate: &Certificate) -> Result<()> {
 }
 
 /// Stores a certificate under a nickname, with trust letters as certutil takes them (`CT,C,C`). `None` leaves trust
-/// as it is; a certificate whose key is stored becomes a user certificate by itself.
+/// as it is; a certificate whose key is stored becomes a user certificate automatically.
 pub fn import_certificate(
     slot: &Slot,
     nss: &Nss,
@@ -78,7 +78,7 @@ pub fn import_certificate(
     const STEP: Step = Step::ImportCertificate;
     let certificate = Certificate::from_der(der, nss)?;
     let nickname: CString = c_string(nickname, STEP)?;
-    // SAFETY: slot, certificate and string are alive; CK_INVALID_HANDLE means that NSS looks for the key itself.
+    // SAFETY: slot, certificate and string are alive; with CK_INVALID_HANDLE, NSS looks up the key itself.
     if unsafe {
         ffi::PK11_ImportCert(slot.as_ptr(), certificate.as_ptr(), ffi::CK_INVALID_HANDLE, nickname.as_ptr(), 0)
     } != ffi::SUCCESS
@@ -107,11 +107,11 @@ pub fn set_trust(certificate: &Certificate, letters: &str) -> Result<()> {
     Ok(())
 }
 
-/// Stores a revocation list (DER) as it is, as `crlutil -I -B` does: NSS does not look at its signature before it uses it.
+/// Stores a revocation list (DER) unverified, as `crlutil -I -B` does: NSS verifies its signature only when it uses the list.
 pub fn import_revocation_list(slot: &Slot, der: &[u8]) -> Result<()> {
     const STEP: Step = Step::ImportCrl;
     let mut item = BorrowedItem::new(der);
-    // SAFETY: slot and item outlive the call; without an arena NSS makes one of its own, which goes with the list
+    // SAFETY: slot and item outlive the call; without an arena, NSS creates one, which is freed with the list
     // returned.
     unsafe {
         let list = ffi::PK11_ImportCRL(

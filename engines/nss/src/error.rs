@@ -7,14 +7,14 @@ use nss_sys::nspr::{PR_ErrorToName, PR_ErrorToString, PR_GetError, PR_GetOSError
 
 use crate::ffi;
 
-/// What a call into NSS gives.
+/// The result of a call into NSS.
 pub type Result<T> = std::result::Result<T, NssError>;
 
 /// An NSPR or NSS error number (`prerr.h`, `secerr.h`, `sslerr.h`); 0 means that none was set.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ErrorCode(pub i32);
 
-/// Declares the error numbers that decisions rest on, under their own names.
+/// Declares the error numbers that nssight's decisions depend on, under the names that NSS gives them.
 macro_rules! codes {
     ($($name:ident = $code:literal,)+) => {
         #[allow(missing_docs)] // Names and meanings are those of prerr.h, secerr.h and sslerr.h.
@@ -106,22 +106,22 @@ codes! {
 }
 
 impl ErrorCode {
-    /// The symbolic name, from the linked library; `None` for a number that it does not know.
+    /// The symbolic name, from the linked library; `None` for a number that the library does not define.
     ///
-    /// The first look at an `SSL_*` error starts older versions of libssl, which must not be before NSS is opened where the crypto
-    /// policy counts: a process that only explains errors may ask, one that goes on to connect opens NSS first.
+    /// The first lookup of an `SSL_*` error starts older versions of libssl. Where the crypto policy matters, that must not happen
+    /// before NSS is opened. A process that only explains errors may call this at any time; one that connects later opens NSS first.
     pub fn name(self) -> Option<String> {
         self.load_table();
-        // SAFETY: PR_ErrorToName takes any number and gives NULL or a static string.
+        // SAFETY: PR_ErrorToName accepts any number and returns NULL or a static string.
         let name = unsafe { PR_ErrorToName(self.0) };
         // SAFETY: checked for NULL; the string is static and NUL-terminated.
         (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
     }
 
-    /// The library's own sentence on this error.
+    /// The library's own text for this error.
     pub fn text(self) -> String {
         self.load_table();
-        // SAFETY: PR_ErrorToString takes any number and never gives NULL (prerror.c falls back to a fixed text).
+        // SAFETY: PR_ErrorToString accepts any number and never returns NULL (prerror.c falls back to a fixed text).
         let text = unsafe { PR_ErrorToString(self.0, 0) };
         if text.is_null() {
             return String::new();
@@ -134,7 +134,7 @@ impl ErrorCode {
         /// `SSL_ERROR_BASE` and `SSL_ERROR_LIMIT` of sslerr.h.
         const SSL_ERRORS: std::ops::Range<i32> = -0x3000..-0x3000 + 1000;
         ffi::load_error_table();
-        // SAFETY: PR_ErrorToName takes any number.
+        // SAFETY: PR_ErrorToName accepts any number.
         if SSL_ERRORS.contains(&self.0) && unsafe { PR_ErrorToName(self.0) }.is_null() {
             ffi::load_ssl_error_table();
         }
@@ -147,19 +147,19 @@ impl fmt::Debug for ErrorCode {
     }
 }
 
-/// Declares the steps, each with its words.
+/// Declares the steps, each with its text.
 macro_rules! steps {
     ($($name:ident = $words:literal,)+) => {
         /// What was being done when a call failed.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Step {
             $(#[doc = $words] $name,)+
-            /// A function, of whichever program called it.
+            /// A C function, called by this or another program.
             Function(&'static str),
         }
 
         impl Step {
-            /// In words.
+            /// The step as text.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $words,)+
@@ -226,16 +226,16 @@ impl fmt::Display for Step {
     }
 }
 
-/// A failed call: what was being done, and what NSS said.
+/// A failed call: what was being done, and the error that NSS reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NssError {
     /// What was being done.
     pub step: Step,
-    /// The number that `PR_GetError` gave right after the call.
+    /// The number that `PR_GetError` returned right after the call.
     pub code: ErrorCode,
-    /// The symbolic name, or the number in words when the library has none.
+    /// The symbolic name, or a text with the number if the library has no name for it.
     pub name: String,
-    /// The library's own sentence.
+    /// The library's own text.
     pub text: String,
     /// `errno` of the operating system, where NSPR kept one; 0 otherwise.
     pub os_error: i32,
@@ -250,7 +250,7 @@ impl NssError {
         Self { os_error, ..Self::of(step, ErrorCode(code)) }
     }
 
-    /// An error with this number, met at `step`.
+    /// An error with this number, at `step`.
     pub fn of(step: Step, code: ErrorCode) -> Self {
         let name = match code.name() {
             Some(name) => name,

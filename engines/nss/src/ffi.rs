@@ -27,7 +27,7 @@ macro_rules! opaque {
 
 opaque! { SECKEYPrivateKey SECKEYPublicKey NSSInitContext NSSInitParameters PK11SlotList CERTSignedCrl PK11GenericObject }
 
-/// The first fields of `PK11SlotListElement`; what follows is a list's own.
+/// The first fields of `PK11SlotListElement`; the fields after them are internal to the list.
 #[repr(C)]
 pub struct PK11SlotListElement {
     pub next: *mut PK11SlotListElement,
@@ -61,7 +61,7 @@ pub struct CERTVerifyLog {
     pub tail: *mut CERTVerifyLogNode,
 }
 
-/// The first fields of `SSLChannelInfo`; NSS fills in as many bytes as it is told there are.
+/// The first fields of `SSLChannelInfo`; NSS fills in no more bytes than the size that it is given.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct SSLChannelInfo {
@@ -112,14 +112,14 @@ pub struct NetAddrInet {
     pub pad: [c_char; 8],
 }
 
-/// `PRSocketOptionData`, in `nss-sys` a type without values. Its union holds addresses, so it begins at eight bytes.
+/// `PRSocketOptionData`, in `nss-sys` a type without values. Its union contains addresses, so it starts at offset 8.
 #[repr(C)]
 pub struct SocketOption {
     pub option: c_int,
     pub value: SocketOptionValue,
 }
 
-/// The union of `PRSocketOptionData`, as far as it is answered here.
+/// The members of the union of `PRSocketOptionData` that this crate fills in.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub union SocketOptionValue {
@@ -169,7 +169,7 @@ pub const CKO_NSS_CRL: c_ulong = 0xce534351;
 pub const CKA_VALUE: c_ulong = 0x11;
 pub const PK11_TypeGeneric: c_uint = 0;
 
-/// No object of a token (pkcs11t.h).
+/// The handle that stands for no object (pkcs11t.h).
 pub const CK_INVALID_HANDLE: c_ulong = 0;
 
 /// `KeyType` of keyhi.h/keythi.h.
@@ -178,7 +178,7 @@ pub const dsaKey: c_int = 2;
 pub const ecKey: c_int = 6;
 pub const rsaPssKey: c_int = 7;
 
-/// Mechanisms of pkcs11t.h; for a list of tokens the last one stands for any.
+/// Mechanisms of pkcs11t.h; in a request for a list of tokens, the last one stands for any.
 pub const CKM_RSA_PKCS: c_ulong = 0x0001;
 pub const CKM_INVALID_MECHANISM: c_ulong = 0xffffffff;
 
@@ -418,7 +418,7 @@ unsafe extern "C" {
     pub fn SSL_GetCipherSuiteInfo(suite: PRUint16, info: *mut SSLCipherSuiteInfo, len: PRUintn) -> Status;
 }
 
-/// Puts the SEC_* table behind `PR_ErrorToName`, once: an error is explained without a database too.
+/// Loads the SEC_* error table for `PR_ErrorToName`, once, so that errors can be explained without a database.
 pub(crate) fn load_error_table() {
     static LOADED: Once = Once::new();
     LOADED.call_once(|| {
@@ -427,17 +427,17 @@ pub(crate) fn load_error_table() {
     });
 }
 
-/// Puts the SSL_* table behind `PR_ErrorToName`, once.
+/// Loads the SSL_* error table for `PR_ErrorToName`, once.
 ///
-/// Starting libssl does that. It takes the crypto policy over then, and never again until NSS is shut down: started before NSS is
-/// initialised, 3.87.1 offers suites that the policy forbids, and from 3.110 on no session can be made for as long as the process
-/// lives (both measured). So until then this goes the way that those versions have for a server's cache, which loads the table and
-/// does not start libssl.
+/// Starting libssl loads this table. At that moment libssl also takes over the crypto policy, which it does not read again until NSS
+/// is shut down. If libssl is started before NSS is initialised, 3.87.1 offers suites that the policy forbids, and from 3.110 on no
+/// session can be created for the rest of the process (both measured). Until NSS is initialised, this therefore takes the path that
+/// those versions have for a server's session cache, which loads the table and does not start libssl.
 pub(crate) fn load_ssl_error_table() {
     static LOADED: Once = Once::new();
-    // SAFETY: all three are guarded by a PR_CallOnce inside. Setting an option to the value it has changes nothing, and is the
-    // shortest exported way into ssl_Init (sslsock.c, SSL_OptionSetDefault). The cache is looked for in the environment unless there
-    // is a text, and an empty one names none; the table is there by then (sslsnce.c, SSL_InheritMPServerSIDCacheInstance).
+    // SAFETY: all three are guarded by a PR_CallOnce inside. Setting an option to its current value changes nothing, and is the
+    // shortest exported path into ssl_Init (sslsock.c, SSL_OptionSetDefault). The cache is looked up in the environment unless a
+    // text is given; an empty text names no cache, and the table is loaded by then (sslsnce.c, SSL_InheritMPServerSIDCacheInstance).
     LOADED.call_once(|| unsafe {
         if NSS_IsInitialized() != 0 {
             nss_sys::SSL_OptionSetDefault(nss_sys::SSL_V2_COMPATIBLE_HELLO, 0);

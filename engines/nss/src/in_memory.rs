@@ -7,20 +7,20 @@ use crate::init::Nss;
 use crate::key::PrivateKey;
 use crate::slot::Slot;
 
-/// A CA that servers' certificates may come from, for as long as it is held.
+/// A CA that is trusted to issue server certificates for as long as the returned value is held.
 ///
 /// # Errors
-/// What NSS says.
+/// The error that NSS reports.
 pub fn trusted_authority(der: &[u8], nss: &Nss) -> Result<Certificate> {
     let certificate = Certificate::from_der(der, nss)?;
     set_trust(&certificate, "CT,,")?;
     Ok(certificate)
 }
 
-/// A private key (PKCS#8 DER) that is gone with the session of the token. `public_value` is the RSA modulus or the raw EC point.
+/// A private key (PKCS#8 DER) that exists until the token's session ends. `public_value` is the RSA modulus or the raw EC point.
 ///
 /// # Errors
-/// What NSS says: SEC_ERROR_BAD_KEY for a kind of key that it does not have.
+/// The error that NSS reports: SEC_ERROR_BAD_KEY for an unsupported kind of key.
 pub fn private_key(pkcs8: &[u8], public_value: &[u8], nss: &Nss) -> Result<PrivateKey> {
     PrivateKey::import(&Slot::internal_key(nss)?, nss, pkcs8, public_value, None)
 }

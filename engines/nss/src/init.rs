@@ -14,50 +14,50 @@ use crate::error::{ErrorCode, NssError, Result, Step};
 use crate::memory::c_string;
 use crate::{ffi, library, password};
 
-/// NSS keeps its state in globals: one initialisation at a time in a process, whoever asks.
+/// NSS keeps its state in globals, so only one initialisation at a time is possible in a process.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// How many go on with an NSS that is not theirs. No lock, since a lock may be held for ever in a forked child.
+/// How many values use an NSS that they did not initialise. Not a lock, since a lock may be held for ever in a forked child.
 static INHERITED: AtomicUsize = AtomicUsize::new(0);
 /// How often NSS was initialised in this process.
 static ROUNDS: AtomicUsize = AtomicUsize::new(0);
-/// Of NSPR's 128 indices for data of threads, NSS takes one in each round in which it sets an error, and gives none back (measured on
-/// 3.87.1, 3.110 and 3.132). Without one, what fails leaves PR_CALL_ONCE_ERROR behind, whatever the reason was.
+/// NSPR has 128 indices for thread-private data. NSS takes one in each round in which it sets an error and releases none (measured on
+/// 3.87.1, 3.110 and 3.132). Once they are used up, every failure leaves PR_CALL_ONCE_ERROR behind, whatever its cause.
 const ROUNDS_AT_MOST: usize = 100;
-/// NSS is being shut down, and nobody may go on with it.
+/// NSS is being shut down, and must not be used any more.
 const CLOSING: usize = usize::MAX;
 
 thread_local! {
-    /// An [`Nss`] lives on the thread that opened it: that thread would wait for itself.
+    /// Whether this thread holds an [`Nss`], which stays on the thread that opened it: a second `open` would wait for itself.
     static HELD_HERE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// How the database is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Nothing is created and nothing is upgraded, also where a legacy database stands alone (measured on 3.87.1).
+    /// Nothing is created or upgraded, even if there is only a legacy database (measured on 3.87.1).
     ReadOnly,
     /// Missing databases are created. Only for building databases, never for a diagnosis.
     ReadWrite,
 }
 
-/// What to open, and by which of NSS's two ways.
+/// What to open, and with which of NSS's two functions.
 #[derive(Debug, Clone)]
 pub struct InitOptions<'a> {
-    /// The directory as NSS is told it: `sql:DIR`, `dbm:DIR`, or a bare `DIR`, whose kind NSS chooses itself.
+    /// The directory as passed to NSS: `sql:DIR`, `dbm:DIR`, or a bare `DIR`, for which NSS chooses the format itself.
     pub database: &'a OsStr,
-    /// Glued before `cert9.db` and `key4.db`; empty as a rule.
+    /// Prepended to `cert9.db` and `key4.db` without a separator; usually empty.
     pub prefix: &'a str,
     /// Read-only for every diagnosis.
     pub access: Access,
     /// `NSS_InitContext` instead of `NSS_Initialize`.
     pub context: bool,
-    /// Load NSS's own module and nothing else: neither the list of modules in the directory nor root certificates in it.
+    /// Load only NSS's own module: neither the modules that the directory lists nor the root certificates in it.
     pub own_module_only: bool,
 }
 
 impl<'a> InitOptions<'a> {
-    /// Read-only, without prefix, by `NSS_Initialize`, as most clients do.
+    /// Read-only, without a prefix, with `NSS_Initialize`, as most clients do.
     pub fn read_only(database: &'a OsStr) -> Self {
         Self { database, prefix: "", access: Access::ReadOnly, context: false, own_module_only: false }
     }
@@ -72,7 +72,7 @@ pub struct Nss(#[allow(dead_code)] Rc<Initialised>);
 
 struct Initialised {
     context: Option<NonNull<ffi::NSSInitContext>>,
-    /// None where somebody else in this process has initialised NSS.
+    /// `None` if NSS was initialised elsewhere in this process.
     one: Option<MutexGuard<'static, ()>>,
 }
 
@@ -80,7 +80,8 @@ impl Nss {
     /// Initialises NSS on a database. Waits while another thread of this process holds an `Nss`.
     ///
     /// # Errors
-    /// SEC_ERROR_BUSY while this very thread holds one. Otherwise what NSS said: SEC_ERROR_BAD_DATABASE for most troubles, SEC_ERROR_LEGACY_DATABASE for `dbm:` without support.
+    /// SEC_ERROR_BUSY while the calling thread holds an `Nss`. Otherwise the error that NSS reports: SEC_ERROR_BAD_DATABASE for most
+    /// failures, SEC_ERROR_LEGACY_DATABASE for `dbm:` without support.
     pub fn open(options: &InitOptions<'_>) -> Result<Self> {
         const STEP: Step = Step::Initialise;
         let database = c_string(options.database.as_bytes(), STEP)?;
@@ -94,11 +95,11 @@ impl Nss {
         Self::initialise(options.context, [database, prefix, c"secmod.db".to_owned()], flags)
     }
 
-    /// Initialises NSS without a database: certificates, keys and trust that it is given live in memory
-    /// (nssinit.c, `NSS_NoDB_Init`, and without its module of roots).
+    /// Initialises NSS without a database: imported certificates, keys and trust are kept in memory
+    /// (nssinit.c, `NSS_NoDB_Init`, but without its module of root certificates).
     ///
     /// # Errors
-    /// As [`Nss::open`].
+    /// As for [`Nss::open`].
     pub fn without_database() -> Result<Self> {
         let flags = ffi::NSS_INIT_READONLY
             | ffi::NSS_INIT_NOCERTDB
@@ -133,23 +134,23 @@ impl Nss {
         Ok(Self(Rc::new(Initialised { context, one: Some(one) })))
     }
 
-    /// NSS was initialised in this process so often that its errors can soon no longer be believed: whoever has another database to
-    /// open does that in a new process.
+    /// Whether NSS was initialised so often in this process that its errors will soon be unreliable: the next database must be
+    /// opened in a new process.
     pub fn is_worn_out() -> bool {
         ROUNDS.load(Ordering::Relaxed) >= ROUNDS_AT_MOST
     }
 
-    /// How many values share it: whoever finds more than it knows of has left something of NSS behind.
+    /// How many values share this NSS. A higher number than expected means that an NSS object was not dropped.
     pub fn holders(&self) -> usize {
         Rc::strong_count(&self.0)
     }
 
-    /// For a thread, or a forked child, that goes on with the NSS which another thread, or the parent, has initialised:
-    /// nothing is initialised here, and nothing shut down in the end.
+    /// For a thread or a forked child that uses the NSS which another thread or the parent has initialised:
+    /// nothing is initialised here, and dropping the value shuts nothing down.
     ///
     /// # Errors
-    /// SEC_ERROR_NOT_INITIALIZED where nobody has, or where it is being shut down: some of NSS's functions end the process
-    /// then. While somebody goes on with it, whoever initialised it does not shut it down.
+    /// SEC_ERROR_NOT_INITIALIZED if NSS is not initialised or is being shut down: some of NSS's functions end the process
+    /// in that state. While such a value exists, the owner of the initialisation does not shut NSS down.
     pub fn inherited() -> Result<Self> {
         let one_more = |count: usize| count.checked_add(1).filter(|more| *more != CLOSING);
         if INHERITED.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok() {
@@ -171,11 +172,11 @@ impl Drop for Initialised {
         password::forget();
         HELD_HERE.set(false);
         if INHERITED.compare_exchange(0, CLOSING, Ordering::SeqCst, Ordering::SeqCst).is_err() {
-            // Somebody is still at work with it.
+            // NSS is still in use elsewhere.
             return;
         }
         // SAFETY: the counterpart of the initialisation in `open`, once. A failure leaves NSS initialised, which only
-        // a later `open` in this process could notice; there is nobody to tell here.
+        // a later `open` in this process could notice; a destructor cannot report it.
         unsafe {
             match self.context {
                 Some(context) => ffi::NSS_ShutdownContext(context.as_ptr()),

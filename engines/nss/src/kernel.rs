@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 
 use nssight_session::TcpInfo;
 
-/// What the kernel knows of a TCP connection: TCP_INFO (tcp(7)); nothing where the kernel does not tell.
+/// The kernel's figures for a TCP connection: TCP_INFO (tcp(7)); `None` if the kernel does not provide them.
 pub fn tcp_info(stream: &TcpStream) -> Option<TcpInfo> {
     let mut raw = [0_u8; TcpInfo::ROOM];
     let mut length = libc::socklen_t::try_from(TcpInfo::ROOM).ok()?;
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_is_told_by_its_figures() {
+    fn a_connection_has_the_expected_tcp_info() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut other, _) = listener.accept().unwrap();

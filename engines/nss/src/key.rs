@@ -32,7 +32,7 @@ pub struct PrivateKey {
 }
 
 impl PrivateKey {
-    /// The key that belongs to a certificate. NSS links the two by CKA_ID, and logs in by itself where it must.
+    /// The key that belongs to a certificate. NSS links the two by CKA_ID, and logs in on its own if it must.
     pub fn find(certificate: &Certificate) -> Result<Self> {
         // SAFETY: the certificate is alive; the key returned is ours.
         let key = unsafe { ffi::PK11_FindKeyByAnyCert(certificate.as_ptr(), ptr::null_mut()) };
@@ -47,7 +47,7 @@ impl PrivateKey {
             .ok_or_else(|| NssError::last(Step::SharePrivateKey))
     }
 
-    /// Gives a key (PKCS#8 DER) to a token: under a nickname for good, or without one until the session of the token ends.
+    /// Imports a key (PKCS#8 DER) into a token: permanently under a nickname, or without one until the token's session ends.
     pub(crate) fn import(
         slot: &Slot,
         nss: &Nss,
@@ -57,7 +57,7 @@ impl PrivateKey {
     ) -> Result<Self> {
         let (mut key, mut public) = (BorrowedItem::new(pkcs8), BorrowedItem::new(public_value));
         let mut name = nickname.map(|nickname| BorrowedItem::new(nickname.as_bytes()));
-        // Who may see it matters to a token with a password only: one without a database has none to log in with.
+        // The private attribute matters only on a token with a password, and a token without a database has none.
         let is_kept = PRBool::from(nickname.is_some());
         let mut handle = ptr::null_mut();
         // SAFETY: the items outlive the call; the key returned is ours.
@@ -86,8 +86,8 @@ impl PrivateKey {
 
     /// The same key, unwrapped once and kept in the token's memory for this session.
     ///
-    /// The softoken unwraps a stored key anew for every signature, at a dozen PBKDF2 runs a time (measured on 3.87.1:
-    /// 30 ms for RSA); whoever signs twice saves one of them.
+    /// The softoken unwraps a stored key anew for every signature, which takes a dozen PBKDF2 runs (measured on 3.87.1:
+    /// 30 ms for RSA); a caller that signs twice saves one unwrapping.
     pub fn in_session(&self, slot: &Slot) -> Result<Self> {
         // SAFETY: slot and key are alive; the key returned is ours.
         let key = unsafe { ffi::PK11_CopyTokenPrivKeyToSessionPrivKey(slot.as_ptr(), self.as_ptr()) };
@@ -120,7 +120,7 @@ impl PrivateKey {
         }
         let signature = self.sign(&challenge)?;
         let (mut challenge, mut signature) = (BorrowedItem::new(&challenge), BorrowedItem::new(&signature));
-        // SAFETY: certificate and items outlive the calls; the public key is ours and given back.
+        // SAFETY: certificate and items outlive the calls; the public key is ours and is freed.
         unsafe {
             let public = ffi::CERT_ExtractPublicKey(certificate.as_ptr());
             if public.is_null() {
@@ -128,8 +128,8 @@ impl PrivateKey {
             }
             let (signature, challenge) = (signature.as_ptr(), challenge.as_ptr());
             let none = ptr::null_mut();
-            // A key that its certificate allows PSS only (id-RSASSA-PSS, RFC 4055) is an RSA key to the token, and PK11_Sign
-            // signs with it as with any other; PK11_Verify would go by the certificate.
+            // To the token, a key whose certificate allows only PSS (id-RSASSA-PSS, RFC 4055) is an RSA key, and PK11_Sign
+            // signs with it as with any other; PK11_Verify would follow the certificate.
             let verified = match ffi::SECKEY_GetPublicKeyType(public) {
                 ffi::rsaPssKey => {
                     ffi::PK11_VerifyWithMechanism(public, ffi::CKM_RSA_PKCS, ptr::null(), signature, challenge, none)
@@ -156,7 +156,7 @@ impl PrivateKey {
             len: u32::try_from(length).unwrap_or(0),
         };
         let mut challenge = BorrowedItem::new(challenge);
-        // SAFETY: `out` has as much room as PK11_SignatureLen asked for; the items outlive the call.
+        // SAFETY: `out` has the size that PK11_SignatureLen returned; the items outlive the call.
         if unsafe { ffi::PK11_Sign(self.as_ptr(), &mut out, challenge.as_ptr()) } != ffi::SUCCESS {
             return Err(NssError::last(STEP));
         }
@@ -167,7 +167,7 @@ impl PrivateKey {
 
 impl Drop for PrivateKey {
     fn drop(&mut self) {
-        // SAFETY: our reference, given back once.
+        // SAFETY: our reference, released once.
         unsafe { ffi::SECKEY_DestroyPrivateKey(self.key.as_ptr()) };
     }
 }

@@ -3,7 +3,7 @@
 /// A kind of key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewerKind {
-    /// What people call it.
+    /// Its common name.
     pub name: &'static str,
     /// Its algorithm in a certificate (RFC 8410, 3; RFC 9881, 2).
     pub algorithm: &'static str,
@@ -42,7 +42,7 @@ const SLH_DSA_NAMES: [&str; 12] = [
     "SLH-DSA-SHAKE-256f",
 ];
 
-/// What people call the algorithm of a key, written with dots, as far as it is none of RSA, DSA and EC.
+/// The common name of a key algorithm (a dotted object identifier); `None` for RSA, DSA and EC, and for unknown algorithms.
 pub fn name_of_algorithm(algorithm: &str) -> Option<&'static str> {
     match algorithm {
         // RFC 8410, 3.
@@ -54,7 +54,7 @@ pub fn name_of_algorithm(algorithm: &str) -> Option<&'static str> {
     of_algorithm(algorithm).map(|kind| kind.name).or_else(|| SLH_DSA_NAMES.get(slh_dsa()?).copied())
 }
 
-/// The kind of this algorithm, written with dots, if it is one of these.
+/// The kind with this algorithm (a dotted object identifier), if it is in [`KINDS`].
 pub fn of_algorithm(algorithm: &str) -> Option<&'static NewerKind> {
     KINDS.iter().find(|kind| kind.algorithm == algorithm)
 }

@@ -34,7 +34,7 @@ pub fn ssl_version() -> String {
     first_word(unsafe { copy_string(ffi::NSSSSL_GetVersion()) })
 }
 
-/// Whether NSS is initialised in this process, by whomever; after a shutdown that found something still held it is.
+/// Whether any code has initialised NSS in this process. After a shutdown that found references still held, NSS stays initialised.
 pub fn is_initialised() -> bool {
     // SAFETY: reads a flag.
     unsafe { ffi::NSS_IsInitialized() != 0 }
@@ -57,7 +57,7 @@ pub fn paths() -> Vec<(&'static str, PathBuf)> {
 }
 
 fn path_of(symbol: *const c_void) -> Option<PathBuf> {
-    // SAFETY: dladdr fills the struct or reports 0; its file name is a string of the loaded object.
+    // SAFETY: dladdr fills the struct or returns 0; its file name is a string of the loaded object.
     unsafe {
         let mut info: libc::Dl_info = std::mem::zeroed();
         if libc::dladdr(symbol, &mut info) == 0 || info.dli_fname.is_null() {
@@ -86,7 +86,7 @@ pub struct PolicyLimits {
 pub fn policy_limits() -> PolicyLimits {
     let option = |which| {
         let mut value = 0;
-        // SAFETY: the answer has room.
+        // SAFETY: the output is writable.
         (unsafe { ffi::NSS_OptionGet(which, &mut value) } == ffi::SUCCESS).then_some(value)
     };
     PolicyLimits {
@@ -97,8 +97,8 @@ pub fn policy_limits() -> PolicyLimits {
     }
 }
 
-/// What the policy in force keeps out of a ClientHello, of what NSS as it comes would offer. Each is looked up for the use that
-/// libssl looks it up for (ssl3con.c, ssl3_ApplyNSSPolicy; sslgrp.c; ssl_SchemePolicyOK).
+/// What the policy in force removes from the ClientHello that NSS would send by default. Each algorithm is looked up for the use
+/// for which libssl looks it up (ssl3con.c, ssl3_ApplyNSSPolicy; sslgrp.c; ssl_SchemePolicyOK).
 pub fn refused_in_tls() -> Vec<&'static str> {
     let kx = ffi::NSS_USE_ALG_IN_SSL_KX;
     let record = ffi::NSS_USE_ALG_IN_SSL;
@@ -127,10 +127,10 @@ pub fn refused_in_tls() -> Vec<&'static str> {
     algorithms.into_iter().filter(|(_, tag, usage)| refuses(*tag, *usage)).map(|(name, ..)| name).collect()
 }
 
-/// Whether the policy in force keeps an algorithm from a use.
+/// Whether the policy in force forbids an algorithm for a use.
 fn refuses(tag: c_int, usage: PRUint32) -> bool {
     let mut policy = 0;
-    // SAFETY: the answer has room.
+    // SAFETY: the output is writable.
     unsafe { ffi::NSS_GetAlgorithmPolicy(tag, &mut policy) == ffi::SUCCESS && policy & usage == 0 }
 }
 
@@ -147,13 +147,13 @@ pub fn hashes_refused_in_certificates() -> Vec<&'static str> {
     hashes.into_iter().filter(|(_, tag)| refused(*tag)).map(|(name, _)| name).collect()
 }
 
-/// Whether NSS verifies chains by libpkix, which later versions do unless told otherwise: that way has no bound for their length.
+/// Whether NSS verifies chains with libpkix, the default of later versions, which has no limit for their length.
 pub fn verifies_by_pkix() -> bool {
     // SAFETY: reads a flag.
     unsafe { ffi::CERT_GetUsePKIXForValidation() != 0 }
 }
 
-/// A module with public root certificates (libnssckbi or its replacement) is loaded.
+/// Whether a module with public root certificates (libnssckbi or its replacement) is loaded.
 pub fn has_root_certs() -> bool {
     // SAFETY: reads the module list of an initialised NSS under its own lock.
     unsafe { ffi::SECMOD_HasRootCerts() != 0 }
@@ -163,16 +163,16 @@ pub fn has_root_certs() -> bool {
 pub fn random(buffer: &mut [u8]) -> crate::Result<()> {
     const STEP: crate::Step = crate::Step::DrawRandom;
     let length = i32::try_from(buffer.len()).map_err(|_| crate::NssError::of(STEP, crate::ErrorCode(0)))?;
-    // SAFETY: as many writable bytes as are named.
+    // SAFETY: `length` bytes are writable.
     match unsafe { ffi::PK11_GenerateRandom(buffer.as_mut_ptr(), length) } {
         ffi::SUCCESS => Ok(()),
         _ => Err(crate::NssError::last(STEP)),
     }
 }
 
-/// Initialises the modules anew, as a forked child may. Without `force` only those that do not answer.
+/// Initialises the modules again, as a forked child may. Without `force`, only those that do not respond.
 pub fn restart_modules(force: bool) -> crate::Result<()> {
-    // SAFETY: NSS keeps its own lock; what was found before stays valid as far as NSS says so.
+    // SAFETY: NSS takes its own lock; objects found before stay valid as far as NSS guarantees it.
     match unsafe { ffi::SECMOD_RestartModules(i32::from(force)) } {
         ffi::SUCCESS => Ok(()),
         _ => Err(crate::NssError::last(crate::Step::RestartModules)),

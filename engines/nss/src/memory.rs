@@ -8,7 +8,7 @@ use nss_sys::{SECItem, SECItemType};
 use crate::error::{ErrorCode, NssError, Result, Step};
 use crate::ffi;
 
-/// Copies a string that NSS allocated and gives the original back to it.
+/// Copies a string that NSS allocated and frees the original.
 ///
 /// # Safety
 /// `text` is NULL or a NUL-terminated string from the `PORT_Alloc` family that nobody else frees.
@@ -18,12 +18,12 @@ pub(crate) unsafe fn take_string(text: *mut c_char) -> Option<String> {
     }
     // SAFETY: promised by the caller.
     let copy = unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned();
-    // SAFETY: promised by the caller; it is not used again.
+    // SAFETY: promised by the caller; the string is not used again.
     unsafe { ffi::PORT_Free(text.cast()) };
     Some(copy)
 }
 
-/// Copies a string that NSS keeps.
+/// Copies a string that NSS owns.
 ///
 /// # Safety
 /// `text` is NULL or NUL-terminated and valid during the call.
@@ -32,8 +32,8 @@ pub(crate) unsafe fn copy_string(text: *const c_char) -> Option<String> {
     (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
 }
 
-/// Copies the bytes of an item. It takes a pointer, since the item's type is a Rust enum in `nss-sys` and NSS may have
-/// left another number there.
+/// Copies the bytes of an item. Takes a pointer, since the item's type is a Rust enum in `nss-sys` and NSS may have
+/// stored another number there.
 ///
 /// # Safety
 /// `item` is an item whose `data` is NULL or points at `len` readable bytes.
@@ -45,14 +45,14 @@ pub(crate) unsafe fn copy_item(item: *const SECItem) -> Vec<u8> {
     }
 }
 
-/// An item that borrows Rust's bytes for the length of a call.
+/// An item that borrows Rust's bytes for the duration of a call.
 pub(crate) struct BorrowedItem<'a> {
     item: SECItem,
     bytes: PhantomData<&'a [u8]>,
 }
 
 impl<'a> BorrowedItem<'a> {
-    /// NSS reads these items and does not write to them, whatever the missing `const` in its headers says.
+    /// NSS reads these items and does not write to them, although its headers lack the `const`.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         let item = SECItem {
             type_: SECItemType::siBuffer,
@@ -67,7 +67,7 @@ impl<'a> BorrowedItem<'a> {
     }
 }
 
-/// A C string for NSS; text with a NUL inside cannot be handed on and is an invalid argument.
+/// A C string for NSS; text with a NUL inside cannot be passed and is an invalid argument.
 pub(crate) fn c_string(text: impl Into<Vec<u8>>, step: Step) -> Result<CString> {
     CString::new(text).map_err(|_| NssError::of(step, ErrorCode(nss_sys::nspr::PR_INVALID_ARGUMENT_ERROR)))
 }

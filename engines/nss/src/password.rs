@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::ffi;
 
-/// What the callback gives, and the count of its calls. Global, as `PK11_SetPasswordFunc` is.
+/// What the callback returns, and the count of its calls. Global, as `PK11_SetPasswordFunc` is.
 static OFFER: Mutex<Offer> = Mutex::new(Offer { password: None, asked: 0, asked_again: 0 });
 
 struct Offer {
@@ -19,12 +19,12 @@ struct Offer {
     asked_again: u32,
 }
 
-/// How often NSS asked for a password.
+/// How often NSS requested a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
     /// Calls of the callback in all.
     pub times: u32,
-    /// Calls with `retry`, after a password that did not fit.
+    /// Calls with `retry`, after a wrong password.
     pub retries: u32,
 }
 
@@ -50,7 +50,7 @@ fn offer() -> std::sync::MutexGuard<'static, Offer> {
     OFFER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Gives the password once. A retry means that it did not fit: giving it again would loop for ever (pk11auth.c asks
+/// Returns the password once. A retry means that it was wrong: returning it again would loop for ever (pk11auth.c calls
 /// until it gets NULL).
 unsafe extern "C" fn answer(_slot: *mut PK11SlotInfo, retry: PRBool, _arg: *mut c_void) -> *mut c_char {
     let mut offer = offer();

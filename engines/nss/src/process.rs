@@ -1,8 +1,8 @@
-//! What only the system's own calls give: the word of the kernel on its clock, programs that end with us, and a fork of a process
-//! that has NSS in it, to see what becomes of NSS.
+//! What only system calls provide: whether the kernel's clock is synchronised, child programs that end with this process, and a
+//! fork of a process that uses NSS, to observe what happens to NSS.
 //!
-//! Nothing but the process models forks: a fork of a process with threads leaves in the child whatever locks the
-//! others held (fork(2)), and NSS's own locks are among them.
+//! Only the process models fork: the child of a process with threads keeps every lock that another thread
+//! held (fork(2)), including NSS's own.
 
 use std::fs;
 use std::io;
@@ -15,9 +15,9 @@ use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 
 use crate::library;
 
-/// Whether the kernel takes its clock for synchronised (adjtimex(2)); nothing where it does not say.
+/// Whether the kernel considers its clock synchronised (adjtimex(2)); `None` if it does not report that.
 pub fn clock_is_synchronised() -> Option<bool> {
-    // SAFETY: plain numbers, for which zero is a value; with no mode set the call reads, and fills them in.
+    // SAFETY: plain numbers, for which zero is a value; with no mode set, the call only reads and fills them in.
     let state = unsafe {
         let mut state: libc::timex = zeroed();
         libc::adjtimex(&mut state)
@@ -29,18 +29,18 @@ pub fn clock_is_synchronised() -> Option<bool> {
     }
 }
 
-/// Exit code of a child whose work panicked, as the standard library has it.
+/// Exit code of a child whose work panicked, as in the standard library.
 const PANICKED: i32 = 101;
 
-/// A process that was begun in order to be broken: nothing but the trial of a model is lost with it.
+/// A process that may crash: it was started to try one model, and nothing else is lost with it.
 #[derive(Debug)]
 pub struct TestProcess(());
 
 impl TestProcess {
-    /// This process, before it has begun anything.
+    /// This process, if it has neither started threads nor initialised NSS.
     ///
     /// # Errors
-    /// Where it has: it has other threads, or NSS is initialised in it.
+    /// If it has other threads, or NSS is initialised in it.
     pub fn this_process() -> io::Result<Self> {
         if fs::read_dir("/proc/self/task")?.count() != 1 {
             return Err(io::Error::other("this process has other threads"));
@@ -51,23 +51,23 @@ impl TestProcess {
         Ok(Self(()))
     }
 
-    /// Forks. The child does `work` and ends with the code that it gives, without running anything that the parent had
-    /// registered for its end; the parent gets the child's process id.
+    /// Forks. The child runs `work` and ends with the returned code, without running the exit handlers of the parent; the parent
+    /// gets the child's process id.
     ///
-    /// What NSS is at in other threads stays half done in the child, which may crash or hang: that is what such a process is
-    /// there to show.
+    /// Whatever NSS was doing in other threads stays half done in the child, which may crash or hang: showing that is the
+    /// purpose of such a process.
     ///
     /// # Errors
-    /// What fork(2) said.
+    /// The error of fork(2).
     pub fn in_child(&self, work: impl FnOnce() -> i32) -> io::Result<rustix::process::Pid> {
-        // SAFETY: the child goes on in this very function, on a copy of this thread; it returns to no caller, and its end is
-        // _exit. That locks of other threads may stay held there is what callers want to see.
+        // SAFETY: the child continues in this function, on a copy of this thread; it returns to no caller and ends with
+        // _exit. Locks of other threads may stay held in the child; callers test exactly that.
         let pid = unsafe { libc::fork() };
         match pid {
             -1 => Err(io::Error::last_os_error()),
             0 => {
                 let code = catch_unwind(AssertUnwindSafe(work)).unwrap_or(PANICKED);
-                // SAFETY: ends the process, atexit handlers and buffers of the parent's copy left alone.
+                // SAFETY: ends the process without running atexit handlers or flushing the buffers copied from the parent.
                 unsafe { libc::_exit(code) }
             }
             pid => rustix::process::Pid::from_raw(pid).ok_or_else(|| io::Error::other("fork gave no process id")),
@@ -75,14 +75,14 @@ impl TestProcess {
     }
 }
 
-/// Has a program end with the thread that starts it, and so with this process, whatever ends that.
+/// Makes a program end together with the thread that starts it, and so with this process, however that ends.
 pub fn die_with_us(command: &mut Command) {
     let us = getpid();
     let bind = move || {
         set_parent_process_death_signal(Some(Signal::KILL))?;
         match getppid() {
             Some(parent) if parent == us => Ok(()),
-            // It has ended before it could be heard of.
+            // The parent ended before the signal was requested.
             _ => Err(io::ErrorKind::BrokenPipe.into()),
         }
     };

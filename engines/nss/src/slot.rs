@@ -11,14 +11,14 @@ use crate::init::Nss;
 use crate::memory::{c_string, copy_item, copy_string};
 use crate::password::{self, Asked};
 
-/// How an attempt to log in came out. `PK11_Authenticate` has two different failures, which must not be mixed up.
+/// The result of an attempt to log in. `PK11_Authenticate` has two different failures, which must not be confused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Login {
-    /// The key database is open; so it is, without asking, when its password is empty.
+    /// The key database is unlocked. With an empty password, that needs no call of the callback.
     Done,
-    /// A password was tried and does not fit (`SECWouldBlock`, -2).
+    /// A password was tried and is wrong (`SECWouldBlock`, -2).
     Wrong,
-    /// NSS asked and was given nothing (-1 with SEC_ERROR_BAD_PASSWORD).
+    /// NSS requested a password and got none (-1 with SEC_ERROR_BAD_PASSWORD).
     NotGiven,
     /// Anything else.
     Failed(NssError),
@@ -39,7 +39,7 @@ impl Slot {
         Ok(Self { slot, nss: nss.clone() })
     }
 
-    /// The slot with the token of this name, or that a PKCS #11 URI (RFC 7512) leads to.
+    /// The slot whose token has this name or matches this PKCS #11 URI (RFC 7512).
     pub fn of_token(name: &str, nss: &Nss) -> Result<Self> {
         const STEP: Step = Step::FindToken;
         let name = c_string(name, STEP)?;
@@ -52,8 +52,8 @@ impl Slot {
     /// Every slot that has a token in it.
     pub fn all(nss: &Nss) -> Vec<Self> {
         let mut slots = Vec::new();
-        // SAFETY: NSS is initialised. The list is ours and given back; the walk holds a reference to the element it is at and
-        // gives up the one before (pk11list.c), and each slot is referenced before it is kept.
+        // SAFETY: NSS is initialised. The list is ours and is freed; the loop holds a reference to the current element and
+        // releases the previous one (pk11list.c), and each slot is referenced before it is kept.
         unsafe {
             let list = ffi::PK11_GetAllTokens(ffi::CKM_INVALID_MECHANISM, 0, 0, ptr::null_mut());
             if list.is_null() {
@@ -71,12 +71,12 @@ impl Slot {
         slots
     }
 
-    /// The same token.
+    /// Whether both are the same slot.
     pub fn is(&self, other: &Self) -> bool {
         self.slot == other.slot
     }
 
-    /// Whether the token carries out a mechanism (pkcs11t.h).
+    /// Whether the token supports a mechanism (pkcs11t.h).
     pub fn does(&self, mechanism: u32) -> bool {
         // SAFETY: the slot is alive.
         unsafe { ffi::PK11_DoesMechanism(self.as_ptr(), mechanism.into()) != 0 }
@@ -92,25 +92,25 @@ impl Slot {
         unsafe { copy_string(ffi::PK11_GetTokenName(self.as_ptr())) }.unwrap_or_default()
     }
 
-    /// A password is set, and it is not the empty one.
+    /// Whether a password is set that is not empty.
     pub fn needs_login(&self) -> bool {
         // SAFETY: the slot is alive.
         unsafe { ffi::PK11_NeedLogin(self.as_ptr()) != 0 }
     }
 
-    /// No password was ever set: there is no password row in the key database.
+    /// Whether no password was ever set: there is no password row in the key database.
     pub fn needs_user_init(&self) -> bool {
         // SAFETY: the slot is alive.
         unsafe { ffi::PK11_NeedUserInit(self.as_ptr()) != 0 }
     }
 
-    /// The token is logged in. For an empty password this stays false: ask [`Slot::needs_login`] first.
+    /// Whether the token is logged in. For an empty password this stays false: call [`Slot::needs_login`] first.
     pub fn is_logged_in(&self) -> bool {
         // SAFETY: the slot is alive.
         unsafe { ffi::PK11_IsLoggedIn(self.as_ptr(), ptr::null_mut()) != 0 }
     }
 
-    /// The softoken runs in FIPS mode.
+    /// Whether the softoken runs in FIPS mode.
     pub fn is_fips(&self) -> bool {
         // SAFETY: reads a flag of the initialised library.
         unsafe { ffi::PK11_IsFIPS() != 0 }
@@ -132,7 +132,7 @@ impl Slot {
         })
     }
 
-    /// Checks a password without the callback. In FIPS mode a wrong one costs a second.
+    /// Checks a password without the callback. In FIPS mode a wrong password takes a second.
     pub fn check_password(&self, password: &str) -> Result<bool> {
         const STEP: Step = Step::CheckPassword;
         let password = zeroize::Zeroizing::new(c_string(password, STEP)?.into_bytes_with_nul());
@@ -144,7 +144,7 @@ impl Slot {
         }
     }
 
-    /// Forgets the login.
+    /// Ends the login.
     pub fn logout(&self) -> Result<()> {
         // SAFETY: the slot is alive.
         match unsafe { ffi::PK11_Logout(self.as_ptr()) } {
@@ -153,17 +153,17 @@ impl Slot {
         }
     }
 
-    /// Every certificate of this slot, in the order NSS gives them.
+    /// Every certificate of this slot, in the order in which NSS lists them.
     pub fn certificates(&self) -> Vec<Certificate> {
         // SAFETY: the slot is alive; the list returned is ours, and `from_list` takes it over.
         unsafe { cert::from_list(ffi::PK11_ListCertsInSlot(self.as_ptr()), &self.nss) }
     }
 
-    /// Looks at the revocation lists of this slot in DER, one after the other, up to a number of them: each may be long.
+    /// Passes the revocation lists of this slot (DER) to `look`, at most `at_most` of them, and one at a time: each may be long.
     pub fn each_revocation_list(&self, at_most: usize, mut look: impl FnMut(&[u8])) {
         let mut seen = 0;
-        // SAFETY: the slot is alive. The list of objects is ours and given back whole; the walk only follows its links. Each
-        // item is filled in by NSS, copied, and its bytes given back.
+        // SAFETY: the slot is alive. The list of objects is ours and is freed as a whole; the loop only follows its links. Each
+        // item is filled in by NSS, copied, and its bytes freed.
         unsafe {
             let objects = ffi::PK11_FindGenericObjects(self.as_ptr(), ffi::CKO_NSS_CRL);
             let mut object = objects;
@@ -187,7 +187,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // SAFETY: our reference, given back once.
+        // SAFETY: our reference, released once.
         unsafe { ffi::PK11_FreeSlot(self.slot.as_ptr()) };
     }
 }

@@ -25,23 +25,23 @@ use crate::transport::descriptor;
 /// A protocol's name has one byte for its length (RFC 7301, 3.1).
 const PROTOCOL_AT_MOST: usize = 255;
 
-/// What a client's session is set up with.
+/// The settings of a client session.
 pub struct TlsOptions<'a> {
     /// Sent as SNI, and the name that the peer's certificate must have.
     pub host: &'a str,
     /// Lowest and highest version, as on the wire (0x0303 is TLS 1.2).
     pub versions: (u16, u16),
-    /// What to answer when the peer asks for a certificate.
+    /// The certificate to send if the peer requests one.
     pub client_auth: Option<Identity>,
-    /// The application protocols to offer, the one that is liked best first.
+    /// The application protocols to offer, most preferred first.
     pub alpn: &'a [String],
-    /// Certificates that NSS knows only for as long as somebody holds them: authorities, and issuers of ours.
+    /// Certificates that NSS finds only while they are held: trusted authorities, and issuers of our certificate.
     pub authorities: Vec<Certificate>,
 }
 
-/// What a server's session is set up with.
+/// The settings of a server session.
 pub struct ServerOptions<'a> {
-    /// Our certificate and its key. Clients are sent its issuers as NSS finds them.
+    /// Our certificate and its key. Clients also receive its issuers, as far as NSS finds them.
     pub identity: &'a Identity,
     /// Lowest and highest version, as on the wire.
     pub versions: (u16, u16),
@@ -55,26 +55,26 @@ pub struct Identity {
     pub key: PrivateKey,
 }
 
-/// What libssl's callbacks learned in the course of a session.
+/// What libssl's callbacks recorded during a session.
 #[derive(Debug, Clone, Default)]
 pub struct HandshakeFacts {
     /// The peer's certificates as it sent them, leaf first.
     pub peer_chain: Vec<Vec<u8>>,
-    /// The peer's certificate with its issuers, as NSS finds them in what came and in the database.
+    /// The peer's certificate with its issuers, as NSS finds them among the received certificates and in the database.
     pub built_chain: Vec<Vec<u8>>,
-    /// Everything NSS objects to in the peer's chain, whatever was decided.
+    /// Everything that NSS objects to in the peer's chain, whatever the decision.
     pub objections: Vec<ChainError>,
-    /// The peer's certificate does not have the name.
+    /// Set if the peer's certificate is not valid for the host name.
     pub name_error: Option<NssError>,
-    /// NSS's decision on the peer's certificate, once it was asked.
+    /// NSS's decision on the peer's certificate, once there is one.
     pub decision: Option<std::result::Result<(), NssError>>,
-    /// The peer asked for a certificate; with the CAs that it says it accepts (none: any).
+    /// Set if the peer requested a certificate: the CAs that it accepts (empty: any).
     pub asked_for_certificate: Option<Vec<CaName>>,
-    /// The peer asked and was given our certificate.
+    /// Whether the peer requested a certificate and libssl was given ours.
     pub gave_certificate: bool,
-    /// Whether it went out, where the session itself says so.
+    /// Whether our certificate was sent, if the session itself reports that.
     pub sent_certificate: Option<bool>,
-    /// In order.
+    /// All alerts, in order.
     pub alerts: Vec<SeenAlert>,
 }
 
@@ -89,17 +89,17 @@ struct Shared {
 /// A TLS session.
 pub struct Session {
     fd: *mut PRFileDesc,
-    // A box that was taken apart, since libssl's callbacks keep its address and a box may not be moved under them; dropped after
+    // A box as a raw pointer, since libssl's callbacks keep its address and a `Box` must not be moved meanwhile; dropped after
     // `fd` is closed.
     shared: NonNull<Shared>,
 }
 
 impl Session {
-    /// Sets a client's session up. Nothing is sent before [`Session::handshake`].
+    /// Sets up a client session. Nothing is sent before [`Session::handshake`].
     ///
     /// # Errors
-    /// With the step; "set the range of TLS versions" fails without a useful number when the crypto policy forbids
-    /// the whole range (measured on 3.87.1).
+    /// The error names the failed step; "set the range of TLS versions" fails without a useful number when the crypto policy
+    /// forbids the whole range (measured on 3.87.1).
     pub fn client(nss: &Nss, transport: Box<dyn Transport>, options: TlsOptions<'_>) -> Result<Self> {
         let host = c_string(options.host, Step::SetHostName)?;
         let session = Self::over(nss, transport, options.client_auth, options.authorities)?;
@@ -110,7 +110,7 @@ impl Session {
             ok(SSL_SetURL(fd, host.as_ptr()), Step::SetHostName)?;
             status(ffi::SSL_GetClientAuthDataHook(fd, Some(answer_request), session.arg()), Step::SetClientAuthHook)?;
             if let Some((last, others)) = options.alpn.split_last() {
-                // NSS sends its first one last (sslsock.c and ssl3exthandle.c: in NPN the first was the fallback).
+                // NSS sends the first protocol last (sslsock.c and ssl3exthandle.c: in NPN the first was the fallback).
                 let list = protocol_list(&[std::slice::from_ref(last), others].concat());
                 let length = c_uint::try_from(list.len()).unwrap_or(0);
                 status(ffi::SSL_SetNextProtoNego(fd, list.as_ptr(), length), Step::SetProtocols)?;
@@ -120,17 +120,17 @@ impl Session {
         Ok(session)
     }
 
-    /// Sets a server's session up, which asks for a certificate and refuses whoever has none. It waits for a client in
-    /// [`Session::handshake`]. The CAs that clients are told of are those that the database trusts for clients.
+    /// Sets up a server session that requests a certificate and refuses a client without one. [`Session::handshake`] waits
+    /// for the client. The request lists the CAs that the database trusts for clients.
     ///
     /// # Errors
-    /// As [`Session::client`].
+    /// As for [`Session::client`].
     pub fn server(nss: &Nss, transport: Box<dyn Transport>, options: ServerOptions<'_>) -> Result<Self> {
         let session = Self::over(nss, transport, None, Vec::new())?;
         session.set_versions(options.versions)?;
         let (fd, identity) = (session.fd, options.identity);
-        // SAFETY: an open TLS descriptor; libssl takes references of its own to certificate and key, and the NULL is the documented
-        // want of further data.
+        // SAFETY: an open TLS descriptor; libssl takes references of its own to certificate and key, and NULL is documented as no
+        // further data.
         unsafe {
             for (option, value) in [
                 (ffi::SSL_REQUEST_CERTIFICATE, 1),
@@ -146,7 +146,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Puts TLS on the transport, with the callbacks that both parts have.
+    /// Puts TLS on the transport, with the callbacks that clients and servers share.
     fn over(
         nss: &Nss,
         transport: Box<dyn Transport>,
@@ -168,7 +168,7 @@ impl Session {
         let arg = session.arg();
         // SAFETY: an open TLS descriptor; the argument of the callbacks lives in `session`, which outlives it.
         unsafe {
-            // One connection a diagnosis: nothing to resume, now or later.
+            // A diagnosis makes one connection, so there is nothing to resume.
             ok(SSL_OptionSet(fd, SSL_NO_CACHE, 1), Step::DisableCache)?;
             ok(SSL_AuthCertificateHook(fd, Some(judge_peer), arg), Step::SetCertificateHook)?;
             status(ffi::SSL_AlertReceivedCallback(fd, Some(alert_received), arg), Step::SetAlertCallback)?;
@@ -186,17 +186,17 @@ impl Session {
         self.shared.as_ptr().cast()
     }
 
-    /// The range of versions that will be offered, after the crypto policy had its say.
+    /// The range of versions that will be offered, within the limits of the crypto policy.
     pub fn versions(&self) -> (u16, u16) {
         let mut range = SSLVersionRange { min: 0, max: 0 };
-        // SAFETY: an open TLS descriptor; the answer has room.
+        // SAFETY: an open TLS descriptor; the output is writable.
         unsafe { SSL_VersionRangeGet(self.fd, &mut range) };
         (range.min, range.max)
     }
 
     /// Completes our side of the handshake.
     ///
-    /// In TLS 1.3 that is before the peer has judged our certificate (RFC 8446, 4.4.2): read once before believing it.
+    /// In TLS 1.3 that is before the peer has verified our certificate (RFC 8446, 4.4.2): only a read shows that the peer accepted it.
     pub fn handshake(&mut self) -> Result<()> {
         // SAFETY: an open TLS descriptor.
         status(unsafe { ffi::SSL_ForceHandshake(self.fd) }, Step::Handshake)
@@ -227,15 +227,15 @@ impl Session {
         }
     }
 
-    /// What is known so far.
+    /// The facts recorded so far.
     pub fn facts(&self) -> HandshakeFacts {
         let sent_certificate = self.sent_certificate();
         // SAFETY: alive until `drop`; only shared references to it exist.
         HandshakeFacts { sent_certificate, ..unsafe { self.shared.as_ref() }.facts.borrow().clone() }
     }
 
-    /// Whether a certificate of ours went out, once the handshake is complete on our side: in TLS 1.3 the wire does not show it.
-    /// NSS leaves out one that it was given where no signature of its key is among those that the peer takes.
+    /// Whether our certificate was sent, known once the handshake is complete on our side: in TLS 1.3 the wire does not show it.
+    /// NSS does not send a certificate for whose key the peer accepts no signature scheme.
     fn sent_certificate(&self) -> Option<bool> {
         self.channel()?;
         // SAFETY: alive until `drop`; only shared references to it exist.
@@ -248,7 +248,7 @@ impl Session {
     /// The application protocol that the peer chose.
     fn protocol(&self) -> Option<String> {
         let (mut state, mut length, mut name) = (ffi::SSL_NEXT_PROTO_NO_SUPPORT, 0, [0u8; PROTOCOL_AT_MOST]);
-        // SAFETY: an open TLS descriptor; the answers have the room named.
+        // SAFETY: an open TLS descriptor; the outputs have the sizes named.
         let result =
             unsafe { ffi::SSL_GetNextProto(self.fd, &mut state, name.as_mut_ptr(), &mut length, name.len() as c_uint) };
         let is_chosen = result == ffi::SUCCESS && state == ffi::SSL_NEXT_PROTO_SELECTED;
@@ -256,7 +256,7 @@ impl Session {
         Some(String::from_utf8_lossy(name).into_owned())
     }
 
-    /// What was agreed; `None` before the handshake is complete.
+    /// The negotiated parameters; `None` before the handshake is complete.
     pub fn channel(&self) -> Option<Channel> {
         // SAFETY: plain integers and pointers, for which zero is a value; NSS fills in at most the size it is told.
         unsafe {
@@ -288,7 +288,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         // SAFETY: closes the session and the transport below it, once; the callbacks' argument is still alive.
         unsafe { PR_Close(self.fd) };
-        // SAFETY: the box of `new`, once; nothing calls back any more.
+        // SAFETY: the box of `new`, once; no callback runs any more.
         drop(unsafe { Box::from_raw(self.shared.as_ptr()) });
     }
 }
@@ -302,7 +302,7 @@ fn status(result: Status, step: Step) -> Result<()> {
 }
 
 /// # Safety
-/// `arg` is what [`Session::arg`] gave, and the session is alive.
+/// `arg` is what [`Session::arg`] returned, and the session is alive.
 unsafe fn shared<'a>(arg: *mut c_void) -> &'a Shared {
     // SAFETY: promised by the caller; only shared references to it exist.
     unsafe { &*arg.cast::<Shared>() }
@@ -310,7 +310,7 @@ unsafe fn shared<'a>(arg: *mut c_void) -> &'a Shared {
 
 /// Records the chain and every objection to it, then decides exactly as NSS's default hook does.
 unsafe extern "C" fn judge_peer(arg: *mut c_void, fd: *mut PRFileDesc, check: PRBool, server: PRBool) -> SECStatus {
-    // SAFETY: libssl hands back the argument it was given, during a call on a live session.
+    // SAFETY: libssl passes the argument that it was given, during a call on a live session.
     let shared = unsafe { shared(arg) };
     // SAFETY: as above.
     let decision = unsafe { decide(shared, fd, check, server) };
@@ -319,7 +319,7 @@ unsafe extern "C" fn judge_peer(arg: *mut c_void, fd: *mut PRFileDesc, check: PR
     match failed {
         None => SECStatus::SECSuccess,
         Some(code) => {
-            // What libssl reads next must be the hook's own error, and giving certificates back may set another (measured on 3.132).
+            // libssl reads the error next, which must be the hook's own; releasing certificates may set another (measured on 3.132).
             // SAFETY: sets thread-local numbers.
             unsafe { nss_sys::nspr::PR_SetError(code.0, 0) };
             SECStatus::SECFailure
@@ -328,17 +328,17 @@ unsafe extern "C" fn judge_peer(arg: *mut c_void, fd: *mut PRFileDesc, check: PR
 }
 
 /// # Safety
-/// `fd` is the live session of `shared`, during libssl's question what to think of the peer's certificate.
+/// `fd` is the live session of `shared`, during libssl's callback that verifies the peer's certificate.
 unsafe fn decide(shared: &Shared, fd: *mut PRFileDesc, check: PRBool, server: PRBool) -> Result<()> {
     // SAFETY: both results of the session's getters are references that are ours.
     let (leaf, chain) = unsafe {
         let leaf = Certificate::from_raw(SSL_PeerCertificate(fd), &shared.nss);
         (leaf, cert::from_list(SSL_PeerCertificateChain(fd), &shared.nss))
     };
-    // Held over both judgements: NSS forgets the trust of an issuer that nobody holds, and reading it means PBKDF2.
+    // Held during both verifications: NSS drops the trust of an issuer without references, and reading it again takes PBKDF2.
     let built = leaf.as_ref().map(Certificate::chain).unwrap_or_default();
     if let Some(leaf) = &leaf {
-        // Whoever serves judges a client.
+        // A server verifies a client certificate.
         let objections = leaf.verify(if server == 0 { Usage::SslServer } else { Usage::SslClient });
         let mut facts = shared.facts.borrow_mut();
         facts.peer_chain = chain.iter().map(Certificate::der).collect();
@@ -355,7 +355,7 @@ unsafe fn decide(shared: &Shared, fd: *mut PRFileDesc, check: PRBool, server: PR
     decision
 }
 
-/// Records what the peer asks for and gives our certificate, whatever list of CAs came, as NSS_GetClientAuthData does
+/// Records the peer's request and returns our certificate, whatever CAs the request lists, as NSS_GetClientAuthData does
 /// for a nickname.
 unsafe extern "C" fn answer_request(
     arg: *mut c_void,
@@ -364,7 +364,7 @@ unsafe extern "C" fn answer_request(
     certificate: *mut *mut CERTCertificate,
     key: *mut *mut SECKEYPrivateKey,
 ) -> Status {
-    // SAFETY: libssl hands back the argument it was given, during a call on a live session.
+    // SAFETY: libssl passes the argument that it was given, during a call on a live session.
     let shared = unsafe { shared(arg) };
     let mut facts = shared.facts.borrow_mut();
     // SAFETY: `ca_names` and its items are valid during the callback.
@@ -404,7 +404,7 @@ unsafe fn copy_names(names: *mut CERTDistNames) -> Vec<CaName> {
 }
 
 unsafe extern "C" fn alert_received(_fd: *const PRFileDesc, arg: *mut c_void, alert: *const SSLAlert) {
-    // SAFETY: libssl hands back the argument it was given, and an alert, during a call on a live session.
+    // SAFETY: libssl passes the argument that it was given, and an alert, during a call on a live session.
     unsafe { record_alert(arg, alert, false) };
 }
 
@@ -419,7 +419,7 @@ unsafe fn record_alert(arg: *mut c_void, alert: *const SSLAlert, sent: bool) {
     // SAFETY: promised by the caller.
     let (shared, alert) = unsafe { (shared(arg), *alert) };
     let seen = SeenAlert { sent, level: alert.level, description: alert.description };
-    // A peer may send alerts without end; the first hundred tell the story.
+    // A peer may send alerts without end; the first hundred are enough.
     let mut facts = shared.facts.borrow_mut();
     if facts.alerts.len() < 100 {
         facts.alerts.push(seen);

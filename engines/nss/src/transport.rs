@@ -1,6 +1,6 @@
 //! The NSPR layer that puts a [`Transport`] below libssl.
 //!
-//! libssl talks to the file descriptor below it through NSPR's method table. The table here ends in Rust.
+//! libssl calls the file descriptor below it through NSPR's method table. The methods in this table are Rust functions.
 
 use std::ffi::c_void;
 use std::io::{self, ErrorKind};
@@ -37,7 +37,7 @@ pub(crate) fn descriptor(transport: Box<dyn Transport>) -> Result<*mut PRFileDes
     Ok(fd)
 }
 
-/// A method table that is never written to after it was made.
+/// A method table that is never written to after its creation.
 struct Methods(PRIOMethods);
 // SAFETY: function pointers and an integer, read only.
 unsafe impl Send for Methods {}
@@ -45,8 +45,8 @@ unsafe impl Send for Methods {}
 unsafe impl Sync for Methods {}
 
 fn methods() -> PRIOMethods {
-    // SAFETY: the default table is static. Its entries hand a call down to the next layer (prlayer.c), of which there is
-    // none here: those that libssl makes for `Session` are all replaced below.
+    // SAFETY: the default table is static. Its entries pass a call down to the next layer (prlayer.c), which does not exist
+    // here; all entries that libssl calls for a `Session` are replaced below.
     let mut methods = unsafe { *ffi::PR_GetDefaultIOMethods() };
     methods.close = Some(close);
     methods.read = Some(read);
@@ -62,7 +62,7 @@ fn methods() -> PRIOMethods {
 }
 
 /// Runs `work` on the transport of a descriptor; a failure, a panic, or a count of more than `most` bytes, which libssl
-/// would believe, becomes an NSPR error and -1.
+/// would trust, becomes an NSPR error and -1.
 ///
 /// # Safety
 /// `fd` is a descriptor of this layer that is not closed.
@@ -155,13 +155,13 @@ unsafe extern "C" fn close(fd: *mut PRFileDesc) -> PRStatus {
 
 unsafe extern "C" fn poll(_fd: *mut PRFileDesc, in_flags: PRInt16, out_flags: *mut PRInt16) -> PRInt16 {
     if !out_flags.is_null() {
-        // SAFETY: checked for NULL; NSPR gives a place for the answer.
+        // SAFETY: checked for NULL; NSPR gives a writable output.
         unsafe { *out_flags = in_flags };
     }
     in_flags
 }
 
-/// libssl takes a descriptor that has a peer for connected (SSL_ImportFD), and asks for nothing more.
+/// libssl treats a descriptor that has a peer as connected (SSL_ImportFD), and needs nothing more.
 unsafe extern "C" fn getpeername(_fd: *mut PRFileDesc, address: *mut PRNetAddr) -> PRStatus {
     let SocketAddr::V4(peer) = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) else { return PRStatus::PR_FAILURE };
     let inet = ffi::NetAddrInet {
@@ -175,7 +175,7 @@ unsafe extern "C" fn getpeername(_fd: *mut PRFileDesc, address: *mut PRNetAddr) 
     PRStatus::PR_SUCCESS
 }
 
-/// The descriptor blocks; that is all that libssl wants to know (ssl_FdIsBlocking).
+/// Reports that the descriptor blocks, which is the only option that libssl reads (ssl_FdIsBlocking).
 unsafe extern "C" fn getsocketoption(_fd: *mut PRFileDesc, data: *mut PRSocketOptionData) -> PRStatus {
     let data = data.cast::<ffi::SocketOption>();
     // SAFETY: NSPR's caller gives a PRSocketOptionData.
@@ -192,7 +192,7 @@ unsafe extern "C" fn setsocketoption(_fd: *mut PRFileDesc, _data: *const PRSocke
     PRStatus::PR_SUCCESS
 }
 
-/// The error of a transport that reported a passed deadline.
+/// Whether the error is that of a transport whose deadline has passed.
 pub fn timed_out(error: &NssError) -> bool {
     error.code == ErrorCode::PR_IO_TIMEOUT_ERROR
 }

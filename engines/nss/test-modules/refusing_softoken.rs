@@ -1,10 +1,10 @@
-//! A softoken for tests that does not put up with forks, as builds of NSS with DO_FORK_CHECK do not: it stands in front of
-//! the system's own, forwards every call, and in a process that is not the one which initialised it does what
-//! `REFUSING_SOFTOKEN` says: `refuse` (CKR_DEVICE_ERROR), `hang`, or `abort`. C_Initialize and C_Finalize work everywhere,
-//! as in those builds (lib/softoken/pkcs11.c, CHECK_FORK).
+//! A softoken for tests that does not tolerate forks, like builds of NSS with DO_FORK_CHECK. It wraps the system's softoken
+//! and forwards every call. In a process other than the one that initialised it, it follows `REFUSING_SOFTOKEN`: `refuse`
+//! (CKR_DEVICE_ERROR), `hang`, or `abort`. C_Initialize and C_Finalize work everywhere, as in those builds
+//! (lib/softoken/pkcs11.c, CHECK_FORK).
 //!
-//! Built by the tests with rustc alone, under the name libsoftokn3.so, beside links to NSS's other libraries; the real one
-//! is found as `REAL_SOFTOKEN`.
+//! The tests build it with rustc alone, as libsoftokn3.so in a directory with links to NSS's other libraries;
+//! `REAL_SOFTOKEN` names the real one.
 
 use std::ffi::{CString, c_char, c_int, c_ulong, c_void};
 use std::sync::OnceLock;
@@ -32,7 +32,7 @@ pub struct FunctionList {
 
 static REAL: OnceLock<FunctionList> = OnceLock::new();
 static OURS: OnceLock<FunctionList> = OnceLock::new();
-/// The process that initialised it; 0 before.
+/// The process that initialised this softoken; 0 before.
 static OWNER: AtomicI32 = AtomicI32::new(0);
 
 fn symbol(name: &str) -> usize {
@@ -49,11 +49,11 @@ fn symbol(name: &str) -> usize {
     unsafe { dlsym(library as *mut c_void, name.as_ptr()) as usize }
 }
 
-/// Up to nine arguments, none wider than a register: C_DeriveKey and its like have the most. What a function does not take
-/// it does not read (System V ABI, 3.2.3).
+/// Up to nine arguments, none wider than a register: C_DeriveKey and its like have the most. A function does not read
+/// arguments that it does not take (System V ABI, 3.2.3).
 type Any = unsafe extern "C" fn(usize, usize, usize, usize, usize, usize, usize, usize, usize) -> c_ulong;
 
-/// What a call in the wrong process comes to.
+/// The outcome of a call in the wrong process.
 fn refuse() -> c_ulong {
     match std::env::var("REFUSING_SOFTOKEN").as_deref() {
         Ok("hang") => loop {
@@ -65,7 +65,7 @@ fn refuse() -> c_ulong {
     }
 }
 
-/// The wrapper of the function at a place of the list.
+/// The wrapper of the function at position `AT` of the list.
 unsafe extern "C" fn forward<const AT: usize>(
     a: usize,
     b: usize,
@@ -104,7 +104,7 @@ macro_rules! forwards {
 pub unsafe extern "C" fn NSC_GetFunctionList(list: *mut *const FunctionList) -> c_ulong {
     let real = REAL.get_or_init(|| {
         let mut real: *const FunctionList = std::ptr::null();
-        // SAFETY: the real function fills in a pointer to a static list of at least so many functions, which is copied.
+        // SAFETY: the real function fills in a pointer to a static list of at least `FUNCTIONS` functions, which is copied.
         unsafe {
             let get = std::mem::transmute::<usize, unsafe extern "C" fn(*mut *const FunctionList) -> c_ulong>(symbol(
                 "NSC_GetFunctionList",

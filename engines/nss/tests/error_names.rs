@@ -1,5 +1,5 @@
-//! Asking for the name of an error must not disturb the sessions that come later. In a process of its own, since what
-//! libssl does once it does once in a process.
+//! Looking up the name of an error must not disturb later sessions. Runs in a process of its own, since libssl does its
+//! one-time initialisation once per process.
 
 use std::cell::RefCell;
 use std::net::TcpStream;
@@ -29,7 +29,7 @@ fn names_are_known_before_nss_is_opened_and_sessions_work_after_that() {
     assert_eq!(ErrorCode::PR_IO_TIMEOUT_ERROR.name().as_deref(), Some("PR_IO_TIMEOUT_ERROR"));
     assert_eq!(ErrorCode(-1).name(), None);
 
-    // With nothing initialised, looking for a certificate ends the process.
+    // With nothing initialised, looking up a certificate ends the process.
     let nothing = Nss::inherited().map(|_| ()).expect_err("nobody has initialised NSS");
     assert_eq!(nothing.code, ErrorCode::SEC_ERROR_NOT_INITIALIZED);
 
@@ -63,9 +63,9 @@ fn names_are_known_before_nss_is_opened_and_sessions_work_after_that() {
     let mut client = Session::client(&nss, Box::new(transport), options).expect("a session is set up");
     client.handshake().expect("a handshake");
 
-    // Nobody forks a process that is at work.
+    // A process that has threads or NSS must not be forked.
     assert!(TestProcess::this_process().is_err(), "it has threads, and NSS");
-    // Whoever goes on with an NSS keeps it, whatever becomes of the one who opened it.
+    // An inherited NSS stays initialised even after the value that opened it is dropped.
     let inherited = Nss::inherited().expect("NSS is there");
     drop((client, nss));
     assert!(library::is_initialised() && Slot::internal_key(&inherited).is_ok());

@@ -1,5 +1,5 @@
-//! The crypto policy of a database holds for its sessions, also where an error was explained before it was opened. In a
-//! process of its own, since libssl takes the policy over once in a process.
+//! The crypto policy of a database applies to its sessions, even if an error was explained before the database was opened. Runs in
+//! a process of its own, since libssl takes over the policy once per process.
 
 use std::cell::RefCell;
 use std::fs::OpenOptions;
@@ -17,7 +17,7 @@ const POLICY: &str = "library=\nname=Policy\nNSS=flags=policyOnly,moduleDB\nconf
 const TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256: u16 = 0xc02f;
 const TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384: u16 = 0xc030;
 
-/// A peer that hears everything and closes.
+/// A peer that records everything it receives and closes.
 struct RecordingPeer(Rc<RefCell<Vec<u8>>>);
 
 impl Transport for RecordingPeer {

@@ -9,16 +9,16 @@ pub(crate) use kdf::{password_key, sha1};
 
 use crate::Error;
 
-/// Most rounds of key derivation done for one value. NSS writes 1 or 10,000 and the number comes from the file;
-/// this many take a third of a second.
+/// Maximum number of key-derivation rounds for one value. NSS writes 1 or 10,000, but the number comes from the file;
+/// this many rounds take a third of a second.
 pub(crate) const MAX_ITERATIONS: u32 = 600_000;
 
-/// Why a value stays closed.
+/// Why a value cannot be decrypted or verified.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// Algorithm or cost outside what is handled.
+    /// Unsupported algorithm or cost.
     Unsupported(String),
-    /// Not the structure it should be.
+    /// Not the expected structure.
     Malformed(&'static str),
     /// The padding is wrong: the usual sign of a wrong key.
     Padding,

@@ -89,7 +89,7 @@ pub(crate) fn load(dir: &Path, prefix: &str) -> Result<Database, Error> {
 /// The libraries in a list of modules, `secmod.db` (`lg_DecodeSecMod` in lib/softoken/legacydb/pk11db.c).
 ///
 /// # Errors
-/// Also for a list that can be read in part only: what is missing may be a library.
+/// Also for a list that can be read only in part: the missing part may name a library.
 pub(crate) fn libraries(path: &Path) -> Result<Vec<String>, Error> {
     let mut problems = Problems::of(file::name(path));
     read(path, &mut problems, |contents, _| {
@@ -103,8 +103,8 @@ pub(crate) fn libraries(path: &Path) -> Result<Vec<String>, Error> {
     })
 }
 
-/// The library of a record: its third field says where the name stands, and the library stands behind that. The own module
-/// has none.
+/// The library in a record: the third field is the offset of the module's name, and the library follows the name. NSS's own
+/// module has none.
 fn library(record: &[u8]) -> Option<String> {
     let mut head = bytes::Fields::new(record);
     head.take(2)?;
@@ -119,7 +119,7 @@ fn state(complete: bool) -> FileState {
     if complete { FileState::Read } else { FileState::Partial }
 }
 
-/// Reads a file whose pairs are interpreted while its bytes are at hand: most pairs are pieces of them.
+/// Reads a file whose pairs are interpreted while its bytes are in memory: most pairs are slices of them.
 fn read<T>(
     path: &Path,
     problems: &mut Problems,
@@ -132,7 +132,7 @@ fn read<T>(
 }
 
 /// The bytes of a file that stayed the same while it was read. The format has no change counter and no journal;
-/// size and times are all there is to see a writer by.
+/// only size and times reveal a writer.
 fn bytes(path: &Path) -> Result<Vec<u8>, Error> {
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {

@@ -1,4 +1,4 @@
-//! What lies in a database directory, without asking NSS and without touching anything.
+//! The contents of a database directory, read without NSS and without changing anything.
 
 mod choice;
 mod entry;
@@ -28,7 +28,7 @@ const OLDER_THAN_LEGACY: [&str; 2] = ["cert7.db", "cert5.db"];
 /// Suffixes SQLite gives the files it keeps beside a database.
 pub const SIDE_SUFFIXES: [&str; 3] = ["-journal", "-wal", "-shm"];
 
-/// A directory is listed up to this many names; a database directory holds a dozen.
+/// Maximum number of names listed from a directory; a database directory holds a dozen.
 const MAX_NAMES: usize = 100_000;
 
 /// The state of the directory itself.
@@ -67,23 +67,23 @@ pub struct Inventory {
     /// The six known names under the prefix (also when absent), then side files and files with other
     /// prefixes, each group in order of name.
     pub files: Vec<FileEntry>,
-    /// Whether `key4.db` has a `metaData` table; `None` when that cannot be read. Without the table it never
-    /// had a password, and an upgrade from the legacy format has not ended.
+    /// Whether `key4.db` has a `metaData` table; `None` when that cannot be read. Without the table, the database never
+    /// had a password, and an upgrade from the legacy format is not finished.
     pub key4_initialised: Option<bool>,
-    /// `cert9.db` and `key4.db` were created beside a legacy database, but nothing was copied yet: NSS goes
-    /// on reading the legacy files until somebody logs in with write access.
+    /// `cert9.db` and `key4.db` were created beside a legacy database, but nothing was copied yet: NSS continues
+    /// to read the legacy files until a program logs in with write access.
     pub half_upgraded: bool,
 }
 
 impl Inventory {
-    /// Looks at a directory. Never fails: what cannot be seen is described.
+    /// Examines a directory. Never fails: the result records what could not be read.
     pub fn of(dir: &Path) -> Inventory {
         Inventory::with_prefix(dir, "")
     }
 
     /// As [`Inventory::of`] for databases whose file names carry a prefix.
     ///
-    /// The prefix is glued to the names without separator; `pkcs11.txt` never carries it.
+    /// The prefix is prepended to the names without a separator; `pkcs11.txt` never carries it.
     pub fn with_prefix(dir: &Path, prefix: &str) -> Inventory {
         let mut inventory = Inventory {
             path: dir.to_owned(),
@@ -127,7 +127,7 @@ impl Inventory {
         self.writable = may(rustix::fs::Access::WRITE_OK).is_ok();
     }
 
-    /// Names in the directory that have to do with a database, sorted.
+    /// Names in the directory that belong to a database, sorted.
     fn listed_names(&mut self) -> Vec<String> {
         if self.directory != DirectoryState::Usable {
             return Vec::new();
@@ -195,8 +195,8 @@ impl Inventory {
         self.files.iter().find(|file| file.name == name)
     }
 
-    /// Who holds SQLite's locks on which of the files at this moment; files without locks are left out. It is asked for
-    /// apart because the kernel stops every processor to answer (reading `/proc/locks` took 11 to 24 ms, measured).
+    /// The holders of SQLite's locks on the files at this moment; files without locks are left out. Queried separately,
+    /// because the kernel stops every processor to answer (reading `/proc/locks` took 11 to 24 ms, measured).
     pub fn locks(&self) -> Vec<(&FileEntry, Vec<Lock>)> {
         let table = LockTable::read();
         let locks_on = |file: &FileEntry| match std::fs::metadata(self.path.join(&file.name)) {
@@ -207,14 +207,14 @@ impl Inventory {
         all.filter(|(_, locks)| !locks.is_empty()).collect()
     }
 
-    /// Whether any of the two files of a format is there, whole or not.
+    /// Whether either of the two files of a format exists, intact or not.
     pub fn has_any(&self, format: Format) -> bool {
         [format.certificate_file(), format.key_file()]
             .iter()
             .any(|base| self.file(&self.name_of(base)).is_some_and(FileEntry::exists))
     }
 
-    /// Whether both files of a format are there, can be opened and look like that format.
+    /// Whether both files of a format exist, can be opened and look like that format.
     pub fn has_usable(&self, format: Format) -> bool {
         [format.certificate_file(), format.key_file()].iter().all(|base| {
             self.file(&self.name_of(base)).is_some_and(|file| {
@@ -227,15 +227,15 @@ impl Inventory {
         })
     }
 
-    /// The file with the certificates, where they are in a format from before `cert8.db` and in no later one. NSS reads it only to make
-    /// a `cert8.db` of it.
+    /// The certificate file, if it is in a format older than `cert8.db` and there is none in a later format. NSS reads it only to
+    /// convert it to a `cert8.db`.
     pub fn older_than_legacy(&self) -> Option<&'static str> {
         let later = ["cert9.db", "key4.db", "cert8.db"].map(|base| self.name_of(base));
         let has_later = later.iter().any(|name| self.file(name).is_some_and(FileEntry::exists));
         OLDER_THAN_LEGACY.into_iter().find(|base| !has_later && self.path.join(self.name_of(base)).is_file())
     }
 
-    /// The formats of which at least one file is there.
+    /// The formats of which at least one file exists.
     pub fn formats(&self) -> Vec<Format> {
         [Format::Sql, Format::Dbm].into_iter().filter(|format| self.has_any(*format)).collect()
     }

@@ -12,7 +12,7 @@ fn objections(errors: &[ChainError]) -> Vec<(u32, ErrorCode)> {
 }
 
 #[test]
-fn nicknames_are_found_as_they_are() {
+fn nicknames_are_found_without_any_change() {
     let names = [
         "plain",
         "with blanks in it",
@@ -73,7 +73,7 @@ fn trust_letters_are_those_of_certutil() {
 }
 
 #[test]
-fn a_good_client_certificate_is_good() {
+fn a_good_client_certificate_verifies() {
     for format in BOTH {
         let made = Database::by_certutil(format, false);
         made.add("ca", &PKI.ca, "CT,C,C");
@@ -92,7 +92,7 @@ fn a_good_client_certificate_is_good() {
     }
 }
 
-/// What it is, the certificate, its usage, and the objections to it.
+/// A label, the certificate, its usage, and the expected objections.
 type Case<'a> = (&'a str, &'a Identity, Usage, &'a [(u32, ErrorCode)]);
 
 #[test]
@@ -138,7 +138,7 @@ fn an_issuer_without_trust_is_named_at_its_depth() {
     }
 }
 
-/// It stands above itself, and what NSS has against it as an issuer is not against it as a certificate.
+/// NSS reports errors about the certificate as an issuer, at depth 1, and not about the certificate itself.
 #[test]
 fn a_certificate_that_issued_itself_is_its_own_issuer() {
     let own = Identity::self_signed(&Spec::new("own", CertificateUsage::Client)).expect("a certificate");

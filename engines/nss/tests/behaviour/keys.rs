@@ -1,4 +1,4 @@
-//! Private keys: linked with their certificates, and proven.
+//! Private keys: linked with their certificates, and proven to match.
 
 use nssight_fixtures::authority::Identity;
 use nssight_fixtures::nssdb::DbBuilder;
@@ -59,7 +59,7 @@ fn a_certificate_alone_has_no_key() {
 }
 
 #[test]
-fn a_key_alone_waits_for_its_certificate() {
+fn a_key_is_found_once_its_certificate_is_stored() {
     for format in BOTH {
         let database = Database::built(format, |builder| {
             builder.pkey("key alone", &PKI.client.key).expect("OpenSSL encodes what it made")
@@ -91,7 +91,7 @@ fn a_locked_key_is_not_found() {
 }
 
 #[test]
-fn an_empty_password_gives_its_keys_at_once() {
+fn keys_under_an_empty_password_need_no_login() {
     for format in BOTH {
         let database = Database::built_with(DbBuilder::new(format).password(b""), format, two_identities);
         let nss = database.open();

@@ -1,4 +1,4 @@
-//! Opening databases: the formats, the two ways, one after another, at the same time, and what must not change.
+//! Opening databases: both formats, both functions of NSS, in sequence, from several threads, and what must not change.
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Barrier;
@@ -33,7 +33,7 @@ fn databases_of_certutil_and_of_the_builder_open() {
 }
 
 #[test]
-fn a_built_directory_is_for_its_owner_only() {
+fn a_built_directory_is_private_to_its_owner() {
     let database = Database::built(DbFormat::Sql, usual);
     let mode = fs::metadata(database.path()).expect("the directory").permissions().mode();
     assert_eq!(mode & 0o7777, 0o700);
@@ -71,7 +71,7 @@ fn a_missing_directory_is_a_bad_database() {
 }
 
 #[test]
-fn a_refused_opening_does_not_spoil_the_next() {
+fn a_failed_open_does_not_affect_the_next() {
     let database = Database::built(DbFormat::Sql, usual);
     let nowhere = DbFormat::Sql.directory(&database.path().join("nowhere"));
     for context in [false, true, false, true] {
@@ -97,7 +97,7 @@ fn a_context_opens_the_same_database() {
 }
 
 #[test]
-fn one_after_another_in_either_format() {
+fn databases_of_either_format_open_in_sequence() {
     let sql = Database::built(DbFormat::Sql, |builder| {
         builder.x509("only in sql", &PKI.ca.certificate, "C,,").expect("OpenSSL encodes what it made")
     });
@@ -111,7 +111,7 @@ fn one_after_another_in_either_format() {
     assert_eq!(nicknames(&sql.open()), ["only in sql"]);
 }
 
-/// Each object keeps NSS open, in whatever order they go.
+/// Each object keeps NSS open, in whatever order the objects are dropped.
 #[test]
 fn the_last_object_shuts_nss_down() {
     let database = Database::built(DbFormat::Sql, usual);
@@ -123,12 +123,12 @@ fn the_last_object_shuts_nss_down() {
     drop(certificate);
     assert_eq!(key.kind(), nssight_nss::key::KeyKind::Rsa);
     drop(key);
-    // With a reference left NSS would refuse to shut down, and then to start.
+    // With a reference left, NSS would refuse to shut down and then to start again.
     assert_eq!(nicknames(&database.open()), ["ca", NICKNAME]);
 }
 
 #[test]
-fn a_thread_does_not_wait_for_itself() {
+fn a_second_open_on_the_same_thread_is_refused() {
     let database = Database::built(DbFormat::Sql, usual);
     let nss = database.open();
     let again = Nss::open(&InitOptions::read_only(&database.name())).map(|_| ()).expect_err("this thread holds one");
@@ -192,13 +192,13 @@ fn keys_and_trust_need_a_password() {
     }
 }
 
-/// certutil is another program on the same library: what it can still do, our writing has not broken.
+/// certutil is another program on the same library: if certutil can still change a database, our writing has not broken it.
 #[test]
 fn certutil_can_change_what_the_builder_wrote() {
     for format in BOTH {
         let database = Database::built(format, usual);
-        // The letters of a database that certutil itself has filled are the measure: later versions (3.132, not yet 3.110) change no
-        // trust in the legacy format, whoever wrote it.
+        // A database that certutil itself has filled is the reference: later versions (3.132, not yet 3.110) change no
+        // trust in the legacy format, whichever program wrote it.
         let measure = Database::by_certutil(format, false);
         measure.add("ca", &PKI.ca, "CT,C,C");
         let changed = [&measure, &database].map(|database| {

@@ -90,7 +90,7 @@ fn an_empty_password_needs_no_login() {
 }
 
 #[test]
-fn a_database_that_was_never_initialised_says_so() {
+fn an_uninitialised_database_is_recognised() {
     for format in BOTH {
         let database = Database::built_with(DbBuilder::new(format), format, |builder| builder);
         with_slot(&database, |slot| {
@@ -102,7 +102,7 @@ fn a_database_that_was_never_initialised_says_so() {
 }
 
 #[test]
-fn a_password_is_bytes() {
+fn a_password_may_contain_any_bytes() {
     let passwords: [&[u8]; 4] =
         ["Schlüssel für später".as_bytes(), b"latin-1: \xfc", b" blanks at both ends ", &[b'x'; 400]];
     for format in BOTH {

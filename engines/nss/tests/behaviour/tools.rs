@@ -95,7 +95,7 @@ impl Database {
         self.root.path().join(name)
     }
 
-    /// As NSS is told it.
+    /// The database as NSS is given it.
     pub(crate) fn name(&self) -> OsString {
         self.format.directory(&self.path())
     }
@@ -131,7 +131,7 @@ impl Database {
         tool("pk12util", &arguments);
     }
 
-    /// Has certutil change the trust of a certificate; what it says where it does not, without the names of its files.
+    /// Changes the trust of a certificate with certutil; on failure, certutil's output without the names of its files.
     pub(crate) fn changed_by_certutil(&self, nickname: &str, trust: &str) -> Result<(), String> {
         let mut command = Command::new("certutil");
         command
@@ -144,7 +144,7 @@ impl Database {
         if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
     }
 
-    /// Nicknames and trust letters, as certutil prints them after it has logged in.
+    /// Nicknames and trust letters, as certutil prints them after logging in.
     pub(crate) fn listed_by_certutil(&self) -> BTreeMap<String, String> {
         let listed = tool("certutil", &[&"-L", &"-d", &self.name(), &"-f", &self.file("password")]);
         let line = |line: &str| {
@@ -159,7 +159,7 @@ impl Database {
         tool("certutil", &[&"-K", &"-d", &self.name(), &"-f", &self.file("password")])
     }
 
-    /// Every file with its content and the time of its last change, and the directory with its own.
+    /// Every file with its content and modification time, and the directory with its own time.
     pub(crate) fn snapshot(&self) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
         let time = |path: &PathBuf| fs::metadata(path).and_then(|metadata| metadata.modified()).expect("a time");
         let directory = self.path();
@@ -188,7 +188,7 @@ pub(crate) fn certificates(builder: DbBuilder, certificates: &[(&str, &Identity,
     })
 }
 
-/// Runs one of NSS's tools, which must be installed and must succeed, and gives what it prints.
+/// Runs one of NSS's tools, which must be installed and must succeed, and returns its output.
 pub(crate) fn tool(name: &str, arguments: &[&dyn AsRef<OsStr>]) -> String {
     let mut command = Command::new(name);
     let output = command.args(arguments).stdin(Stdio::null()).output();

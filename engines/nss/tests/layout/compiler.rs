@@ -28,7 +28,7 @@ const HEADERS: &[&str] = &[
     "sslt.h",
 ];
 
-/// Fails the test with the compiler's words, if it has any.
+/// Fails the test with the compiler's messages, if there are any.
 pub(crate) fn check(source: &str) {
     if let Some(complaint) = complaint(source) {
         panic!("the installed headers of NSS say otherwise:\n{complaint}");

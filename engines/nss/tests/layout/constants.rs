@@ -1,4 +1,4 @@
-//! Every number that is named in Rust, with the name that C has for it.
+//! Every number that has a name in Rust, with its name in C.
 
 use nss_sys::nspr::{
     PR_CONNECT_RESET_ERROR, PR_INVALID_ARGUMENT_ERROR, PR_IO_ERROR, PR_IO_TIMEOUT_ERROR, PR_WOULD_BLOCK_ERROR,

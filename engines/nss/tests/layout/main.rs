@@ -1,7 +1,7 @@
 //! Compares every declaration of the crate with the installed headers, by a C compiler, and with the installed libraries.
 //!
 //! The tables in `structs`, `constants` and `signatures` are checked by rustc against the Rust declarations and by cc
-//! against the C ones; what a table forgets is found by reading the sources.
+//! against the C ones; what a table omits is found by reading the sources.
 
 mod compiler;
 mod constants;
@@ -61,7 +61,7 @@ fn the_sources_are_read_as_they_are() {
     assert_eq!(sources::not_in(vec!["PK11_Sing".to_owned()], signatures::names()), ["PK11_Sing"]);
 }
 
-/// The tables hold only what cc would refuse if it were wrong.
+/// The checks prove something only if cc refuses wrong declarations.
 #[test]
 fn the_compiler_refuses_wrong_declarations() {
     let wrong = [

@@ -202,11 +202,11 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     functions().into_iter().map(|function| function.name)
 }
 
-/// Arguments that later headers promise not to change, and earlier ones do not (3.110 and 3.132): the function, and which argument. As
-/// a type that is another one; to a caller who does not rest on it, it is the same.
+/// Arguments that are `const` in later headers and not in earlier ones (3.110 and 3.132): the function, and the index of the argument.
+/// That makes another type in C, but no difference to a caller that does not rely on it.
 const LATER_CONST: &[(&str, usize)] = &[("PK11_ImportDERPrivateKeyInfoAndReturnKey", 3)];
 
-/// Each function assigned to a pointer of the type that Rust believes it to have, and each callback likewise.
+/// Assigns each function to a pointer of the type that Rust declares for it, and each callback likewise.
 pub(crate) fn assignments() -> String {
     let mut source = String::from(ALERT_CALLBACK);
     for Signature { name, arguments, result } in functions() {
@@ -230,7 +230,7 @@ pub(crate) fn assignments() -> String {
     source
 }
 
-/// What stands between the parentheses; what the argument at one place points to may be constant beyond what Rust says.
+/// The text between the parentheses; the argument at the index `constant` points to const data even if Rust's does not.
 fn c_arguments(arguments: &[&str], constant: Option<usize>) -> String {
     let written = |(place, argument): (usize, &&str)| match argument.strip_prefix("*mut ") {
         Some(pointee) if constant == Some(place) => c_type(&format!("*const {pointee}")),
@@ -266,7 +266,7 @@ fn c_type(rust: &str) -> String {
     c.to_owned()
 }
 
-/// The dynamic linker finds it in what this test is linked with.
+/// Whether the dynamic linker finds the name in the libraries that this test is linked with.
 pub(crate) fn is_exported(name: &str) -> bool {
     let name = CString::new(name).expect("names hold no NUL");
     // SAFETY: looks a name up in the objects that are loaded already.

@@ -15,7 +15,7 @@ struct Layout {
     rust: &'static str,
     /// The type in C; an expression for the types that C gives no name.
     c: &'static str,
-    /// Rust declares all of it. Otherwise only the first fields: NSS allocates it, or is told how much of it there is.
+    /// Whether Rust declares all of it. Otherwise only the first fields: NSS allocates the struct, or is given its size.
     whole: bool,
     size: usize,
     fields: Vec<(&'static str, usize, usize)>,
@@ -93,7 +93,7 @@ pub(crate) fn assertions() -> String {
         let relation = if whole { "==" } else { ">=" };
         source += &format!("_Static_assert(sizeof({c}) {relation} {size}, \"size of {rust}\");\n");
         for (field, offset, size) in fields {
-            // `type` is a word of Rust.
+            // `type` is a keyword of Rust.
             let field = field.trim_end_matches('_');
             source += &format!("_Static_assert(offsetof({c}, {field}) == {offset}, \"offset of {rust}.{field}\");\n");
             source += &format!("_Static_assert(sizeof((({c} *)0)->{field}) == {size}, \"size of {rust}.{field}\");\n");

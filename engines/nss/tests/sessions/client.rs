@@ -44,7 +44,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects to `localhost` and sets a session up.
+    /// Connects to `localhost` and sets up a session.
     pub(crate) fn connect(nss: &Nss, port: u16, versions: (u16, u16), identity: Option<&str>) -> Self {
         Self::connect_as("localhost", nss, port, versions, identity)
     }

@@ -56,16 +56,16 @@ fn thousands_of_acceptable_authorities_are_listed() {
 
 #[test]
 fn an_enormous_chain_is_judged_in_time() {
-    // Each issues the next: 25 deep, where the older way to verify stops at 20.
+    // Each issues the next: 25 deep, where the older verifier stops at 20.
     let mut issuer = PKI.ca.clone();
     for index in 0..25 {
         issuer = issuer.issue(&Spec::new(&format!("level {index}"), Usage::Authority)).expect("a CA");
     }
     let deep = issuer.issue(&Spec::new("deep", Usage::Server).names(&["localhost"])).expect("a certificate");
-    // Many that have nothing to do with the chain.
+    // Many certificates that do not belong to the chain.
     let crowd: Vec<X509> = (0..150).map(|_| PKI.stranger.certificate.clone()).collect();
     let crowded = Identity { chain: crowd, ..PKI.server.clone() };
-    // Two CAs that vouch for each other.
+    // Two CAs that have certified each other.
     let (left, right) = (Identity::authority("left"), Identity::authority("right"));
     let (left, right) = (left.expect("a CA"), right.expect("a CA"));
     let cross = |name: &str, issuer: &Identity, key: &Identity| {
@@ -172,7 +172,7 @@ fn handshake(
 }
 
 #[test]
-fn a_transport_that_fails_is_an_error_and_never_more() {
+fn a_failing_transport_causes_an_error_and_nothing_worse() {
     let database = Database::built(DbFormat::Sql, usual);
     let nss = database.open();
     let kinds = [
@@ -186,7 +186,7 @@ fn a_transport_that_fails_is_an_error_and_never_more() {
         assert_eq!(handshake(&nss, move |_| Err(kind.into())).code, code, "{kind:?}");
     }
     assert_eq!(handshake(&nss, |_| panic!("on purpose")).code, ErrorCode::PR_IO_ERROR);
-    // More than there is room for.
+    // More bytes than the buffer holds.
     assert_eq!(handshake(&nss, |buffer| Ok(buffer.len() + 1)).code, ErrorCode::PR_IO_ERROR);
     let unset = handshake(&nss, |_| Err(io::Error::from_raw_os_error(110)));
     assert_eq!((unset.code, unset.os_error), (ErrorCode::PR_IO_TIMEOUT_ERROR, 110));

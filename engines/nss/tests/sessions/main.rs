@@ -1,5 +1,5 @@
-//! Sessions with real TLS peers. In another process than the other tests on databases, since NSS wears out a process in which it is opened
-//! too often ([`Nss::is_worn_out`](nssight_nss::Nss::is_worn_out)).
+//! Sessions with real TLS peers, in a separate process from the other tests on databases: errors become unreliable in a process that
+//! opens NSS too often ([`Nss::is_worn_out`](nssight_nss::Nss::is_worn_out)).
 
 mod client;
 mod hostile;

@@ -138,7 +138,7 @@ fn a_silent_peer_ends_at_the_deadline() {
     let silent = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     let port = silent.local_addr().expect("it is bound").port();
     let nss = database.open();
-    // The kernel completes the connection; nobody ever accepts it.
+    // The kernel completes the connection; no program ever accepts it.
     let mut client = Client::connect(&nss, port, TLS_1_2, None);
     ends_at_the_deadline(&mut client);
     assert_eq!(client.traffic.borrow().received, 0);
@@ -157,7 +157,7 @@ fn a_peer_that_drips_ends_at_the_deadline() {
     }
 }
 
-/// Without a deadline it would be for ever; how long a busy machine needs to come back to a test is not this test's matter.
+/// Without a deadline the test would wait for ever; the limit leaves time for a busy machine to resume the test.
 const BUSY: Duration = Duration::from_secs(15);
 
 fn ends_at_the_deadline(client: &mut Client) {
@@ -169,14 +169,14 @@ fn ends_at_the_deadline(client: &mut Client) {
     assert!(nssight_nss::transport::timed_out(&error), "{error}");
     assert!((patience..patience + BUSY).contains(&took), "{took:?}");
     assert_eq!(client.traffic.borrow().ends, [End::TimedOut]);
-    // What comes after the deadline does not wait either.
+    // Calls after the deadline do not wait either.
     let start = Instant::now();
     client.tls.read(&mut [0; 10]).expect_err("the session is over");
     assert!(start.elapsed() < BUSY);
 }
 
 #[test]
-fn tickets_alone_are_an_answer() {
+fn session_tickets_alone_count_as_an_answer() {
     let database = Database::built(DbFormat::Sql, usual);
     let peer = endpoint(|_| ());
     let (nss, _slot) = database.unlocked();
@@ -190,7 +190,7 @@ fn tickets_alone_are_an_answer() {
     assert!(start.elapsed() < Duration::from_secs(5), "it did not wait for the deadline");
     assert_eq!(client.traffic.borrow().ends, [], "nothing has ended");
 
-    // The session goes on as if nothing had been.
+    // The session continues normally.
     client.control.stop_when_idle(false);
     assert_eq!(client.control.received_since(), 0);
     client.tls.write(b"ping").expect("it writes");
@@ -199,7 +199,7 @@ fn tickets_alone_are_an_answer() {
 }
 
 #[test]
-fn ways_to_leave_are_told_apart() {
+fn close_and_reset_are_distinguished() {
     let database = Database::built(DbFormat::Sql, usual);
     let (nss, _slot) = database.unlocked();
     let leave = |leave| endpoint(|options| options.behaviour = Behaviour::LeaveAfterHandshake(leave));
@@ -234,7 +234,7 @@ impl Selfserv {
             certificates(builder.expect("OpenSSL encodes what it made"), &[("ca", &PKI.ca, "CT,,")])
         });
         let password = database.path().with_file_name("password");
-        // Another program may take the port before selfserv does: it ends then, and another port is tried.
+        // Another program may take the port before selfserv does: selfserv ends then, and another port is tried.
         for _ in 0..10 {
             let port =
                 TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a port").port();
@@ -271,7 +271,7 @@ impl Drop for Selfserv {
 }
 
 #[test]
-fn nss_own_server_takes_our_certificate() {
+fn the_server_of_nss_accepts_our_certificate() {
     let database = Database::built(DbFormat::Sql, usual);
     for (versions, name) in [(TLS_1_2, "tls1.2:tls1.2"), (TLS_1_3, "tls1.3:tls1.3")] {
         let server = Selfserv::start(name);

@@ -1,4 +1,4 @@
-//! The little of DER (X.690) that databases need: definite lengths, one-byte tags, no recursion.
+//! The part of DER (X.690) that databases need: definite lengths, one-byte tags, no recursion.
 
 pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const BIT_STRING: u8 = 0x03;
@@ -98,7 +98,7 @@ pub(crate) fn dotted(body: &[u8]) -> Option<String> {
     Some(text)
 }
 
-/// The fields of a certificate that tie rows and records to each other.
+/// The fields of a certificate that link rows and records to each other.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CertificateFields<'a> {
     /// Serial number: body of the INTEGER.
@@ -107,7 +107,7 @@ pub(crate) struct CertificateFields<'a> {
     pub(crate) issuer: &'a [u8],
     /// Subject: the whole Name.
     pub(crate) subject: &'a [u8],
-    /// What NSS takes as public value: RSA modulus without leading zeros, EC point, DSA or DH value.
+    /// What NSS uses as public value: RSA modulus without leading zeros, EC point, DSA or DH value.
     pub(crate) public_value: Option<&'a [u8]>,
     /// Kind of the key.
     pub(crate) key_algorithm: &'a [u8],

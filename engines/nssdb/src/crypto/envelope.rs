@@ -24,7 +24,7 @@ pub(crate) struct Envelope<'a> {
 #[derive(Debug)]
 enum Scheme<'a> {
     /// PBES2 or PBMAC1 (RFC 8018, sections 6.2 and 7.1): the derivation, then the object identifier and parameter
-    /// of what uses its key.
+    /// of the scheme that uses the derived key.
     Derived {
         derivation: Derivation<'a>,
         mac: bool,
@@ -52,12 +52,12 @@ impl<'a> Envelope<'a> {
         parse(blob).ok_or(Failure::Malformed("the encryption header is not valid DER"))
     }
 
-    /// An envelope with the Netscape algorithm whose parts stand in a record of their own (key3.db).
+    /// An envelope with the Netscape algorithm whose parts are in a separate record (key3.db).
     pub(crate) fn netscape(salt: &'a [u8], rounds: u32, content: &'a [u8]) -> Envelope<'a> {
         Envelope { scheme: Scheme::Netscape { salt, rounds }, content }
     }
 
-    /// The algorithm for a reader.
+    /// The algorithm, for display.
     pub(crate) fn algorithm(&self) -> Algorithm {
         match &self.scheme {
             Scheme::Derived { derivation, mac: false, algorithm, .. } => {
@@ -79,7 +79,7 @@ impl<'a> Envelope<'a> {
                 let cipher = cipher(algorithm)
                     .ok_or_else(|| Failure::Unsupported(format!("encryption algorithm {algorithm}")))?;
                 let parameter = parameter.ok_or(Failure::Malformed("the cipher has no IV"))?;
-                // NSS hands the whole encoded parameter to the cipher: 04 0E and 14 bytes make its 16 (measured
+                // NSS passes the whole encoded parameter to the cipher: 04 0E and 14 bytes make its 16 (measured
                 // on NSS 3.87.1). The standard form has 16 bytes inside.
                 let iv = [parameter.raw, parameter.body]
                     .into_iter()

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 /// Length of the global salt NSS 3.118 and later write together with SHA-384.
 pub(crate) const LONG_SALT: usize = 48;
 
-/// SHA-1, which names public values (CKA_ID) and keys the older encryption.
+/// SHA-1, for the name of a public value (CKA_ID) and the keys of the older encryption.
 pub(crate) fn sha1(parts: &[&[u8]]) -> [u8; 20] {
     let mut hash = Sha1::new();
     for part in parts {
@@ -18,7 +18,7 @@ pub(crate) fn sha1(parts: &[&[u8]]) -> [u8; 20] {
     hash.finish()
 }
 
-/// The hash of salt and password that stands for the password everywhere else
+/// The hash of salt and password that replaces the password everywhere else
 /// (`sftkdb_passwordToKey` in lib/softoken/sftkpwd.c).
 ///
 /// NSS takes the password as a C string, so it ends at the first NUL.

@@ -1,6 +1,6 @@
 //! Reads the big-endian fields of legacy records.
 
-/// What is left of a record.
+/// The unread rest of a record.
 #[derive(Clone, Copy)]
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
@@ -39,12 +39,12 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A C string: what stands before the first NUL.
+/// A C string: the bytes before the first NUL.
 pub(super) fn c_string(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or(&[])
 }
 
-/// Lengths in old records are 16 bits wide and wrap: what is missing to the total belongs to the first item and
+/// Lengths in old records are 16 bits wide and wrap around: the difference to the total belongs to the first item and
 /// is a multiple of 65,536 (`DecodeDBCertEntry` in lib/softoken/legacydb/pcertdb.c).
 pub(super) fn unwrap_length(first: usize, others: usize, total: usize) -> Option<usize> {
     let missing = total.checked_sub(first + others)?;

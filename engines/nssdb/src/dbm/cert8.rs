@@ -57,7 +57,7 @@ pub(super) fn read(pairs: &[Pair<'_>], blob_dir: PathBuf, problems: &mut Problem
     found
 }
 
-/// Place of a record, for a problem.
+/// The place of a record, to report a problem.
 pub(super) fn place(key: &[u8]) -> Place {
     Place::Record { key: key.iter().take(16).map(|byte| format!("{byte:02x}")).collect() }
 }
@@ -86,7 +86,7 @@ impl Certificates {
                 nickname_of_subject(fields).map(drop).ok_or_else(|| "the subject record is truncated".to_owned())
             }
             CRL | KEY_REVOCATION => self.crl(fields, kind == KEY_REVOCATION),
-            // A nickname record repeats what the subject record says.
+            // A nickname record repeats the content of the subject record.
             VERSION | NICKNAME | CONTENT_VERSION => Ok(()),
             other => {
                 let name = if other == SMIME { "S/MIME profile".to_owned() } else { format!("record type {other}") };
@@ -125,7 +125,7 @@ impl Certificates {
         Ok(())
     }
 
-    /// Gives certificates without a nickname that of their subject's record; NSS keeps nicknames there too.
+    /// Gives each certificate without a nickname the one in its subject's record; NSS keeps nicknames there too.
     fn name_by_subject(&mut self, pairs: &[Pair<'_>]) {
         let mut nicknames: HashMap<&[u8], Nickname> = HashMap::new();
         for pair in pairs {
@@ -161,7 +161,7 @@ impl Certificates {
     }
 }
 
-/// The nickname in a subject record, without its end; none if the record is cut short.
+/// The nickname in a subject record, without its NUL; `None` if the record is truncated.
 fn nickname_of_subject(mut fields: Fields<'_>) -> Option<&[u8]> {
     let _certificates = fields.length()?;
     let nickname = fields.length()?;
@@ -182,7 +182,7 @@ impl Blobs {
         }
         let stated = record.get(4..8).and_then(|four| four.try_into().ok()).map(u32::from_le_bytes).unwrap_or(0);
         let name = c_string(record.get(8..).unwrap_or(&[]));
-        // The name must be the one NSS computes from the key. That also keeps a hostile one from leading elsewhere.
+        // The name must be the one that NSS computes from the key. That also keeps a hostile name from leaving the directory.
         let expected = blob_name(key);
         if name != expected.as_bytes() {
             return Err(format!(

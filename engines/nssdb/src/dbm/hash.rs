@@ -9,7 +9,7 @@ use crate::error::Place;
 use crate::problems::Problems;
 use std::borrow::Cow;
 
-/// Value lengths in an offset slot below which it is a mark and not an offset (`hash/page.h`).
+/// Values in an offset slot that are marks and not offsets; from `REAL_KEY` on they are offsets (`hash/page.h`).
 const OVERFLOW_LINK: u16 = 0;
 const PARTIAL_KEY: u16 = 1;
 const FULL_KEY: u16 = 2;
@@ -19,7 +19,7 @@ const REAL_KEY: u16 = 4;
 /// Number of split points for which a header has room.
 const SPLIT_POINTS: usize = 32;
 
-/// Most records read. A record takes more memory than it may take in a hostile file.
+/// Maximum number of records read. A record takes more memory here than it may take up in a hostile file.
 const MAX_PAIRS: usize = 1_000_000;
 
 /// Fields of the header.
@@ -28,7 +28,7 @@ pub(super) struct Header {
     page_size: usize,
     shift: u32,
     max_bucket: u32,
-    /// Pairs the file says it has.
+    /// The number of pairs that the header declares.
     pub(super) pairs: u32,
     header_pages: u32,
     spares: [u32; SPLIT_POINTS],
@@ -76,8 +76,8 @@ impl Header {
         })
     }
 
-    /// Page of a bucket: buckets stand in groups of a power of two, with the overflow pages allocated before each
-    /// group in between.
+    /// The page of a bucket. Buckets are in groups whose size is a power of two; the overflow pages allocated before a group
+    /// lie in front of that group.
     fn bucket_page(&self, bucket: u32) -> u64 {
         let spares = match bucket {
             0 => 0,
@@ -90,7 +90,7 @@ impl Header {
         u64::from(bucket) + u64::from(self.header_pages) + u64::from(spares)
     }
 
-    /// Page of an overflow address: five bits of split point and eleven of page number.
+    /// The page of an overflow address: five bits of split point and eleven of page number.
     fn overflow_page(&self, address: u16) -> u64 {
         let before = (1u32 << (address >> 11)) - 1;
         self.bucket_page(before) + u64::from(address & 0x7ff)
@@ -107,7 +107,7 @@ pub(super) struct Pair<'a> {
 /// Everything in the file.
 pub(super) struct Contents<'a> {
     pub(super) pairs: Vec<Pair<'a>>,
-    /// Every chain was followed to its end.
+    /// Whether every chain was followed to its end.
     pub(super) complete: bool,
 }
 

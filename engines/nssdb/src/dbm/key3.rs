@@ -20,7 +20,7 @@ pub(super) struct Keys {
     pub(super) private_keys: Vec<PrivateKey>,
     pub(super) store: KeyStore,
     pub(super) version: Option<u8>,
-    /// Records that are no private keys.
+    /// The number of records that are not private keys.
     pub(super) secret_keys: usize,
     pub(super) complete: bool,
 }
@@ -95,8 +95,8 @@ impl Keys {
     fn private_key(&mut self, pair: &Pair<'_>) -> Result<(), &'static str> {
         let record = record(&pair.value)?;
         // A secret key, such as the one of saved logins, is stored as an RSA key whose modulus is the key's CKA_ID
-        // (lg_mkSecretKeyRep in lib/softoken/legacydb/lgcreate.c): 16 bytes for saved logins (pk11sdr.c), 20 that are drawn
-        // at random where the caller gave none.
+        // (lg_mkSecretKeyRep in lib/softoken/legacydb/lgcreate.c): 16 bytes for saved logins (pk11sdr.c), 20 random bytes if
+        // the caller gave none.
         if der::unsigned(&pair.key).len() < SHORTEST_PUBLIC_VALUE {
             self.secret_keys += 1;
             return Ok(());

@@ -63,14 +63,14 @@ impl fmt::Display for Place {
     }
 }
 
-/// One thing in a database that could not be read or does not fit; reading went on after it.
+/// One item of a database that could not be read or is inconsistent; reading continued after it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// File name without directory.
     pub file: String,
     /// Where in the file.
     pub place: Place,
-    /// What was seen.
+    /// What was found.
     pub what: String,
 }
 

@@ -26,13 +26,13 @@ pub(crate) fn kind_name(kind: FileType) -> &'static str {
     }
 }
 
-/// Opens for reading only. `O_NONBLOCK` because the name may have become a FIFO since it was looked at.
+/// Opens for reading only. `O_NONBLOCK` because the name may have become a FIFO since it was examined.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
 }
 
-/// What must stay the same between two looks at a file for its bytes to be one consistent state.
+/// What must be equal before and after reading a file for its bytes to be one consistent state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     device: u64,
@@ -54,7 +54,7 @@ impl From<&Metadata> for Stamp {
     }
 }
 
-/// The stamp of the file now under this name, or `None` when there is none.
+/// The stamp of the file that has this name now, or `None` when there is none.
 pub(crate) fn stamp(path: &Path) -> Result<Option<Stamp>, Error> {
     match std::fs::metadata(path) {
         Ok(meta) => Ok(Some(Stamp::from(&meta))),

@@ -1,4 +1,4 @@
-//! Ties together what the files keep apart: certificates, trust, keys.
+//! Links what the files store separately: certificates, trust, keys.
 
 use crate::Format;
 use crate::crypto::der::{self, CertificateFields};
@@ -22,7 +22,7 @@ pub(crate) struct TrustRow {
 /// The hash of its certificate in a trust object.
 pub(crate) enum TrustHash {
     Absent,
-    /// Of an algorithm this reader does not know.
+    /// Of an algorithm that this reader does not support.
     Unknown,
     Is(MessageDigest, Vec<u8>),
 }
@@ -61,7 +61,7 @@ pub(crate) fn trust(certificates: &mut [Certificate], rows: Vec<TrustRow>, probl
     by_name.values().map(Vec::len).sum()
 }
 
-/// Whether NSS would take this trust for the certificate (`nssTrust_Create` in lib/pki/certificate.c).
+/// Whether NSS would apply this trust to the certificate (`nssTrust_Create` in lib/pki/certificate.c).
 fn counts(row: &TrustRow, der: &[u8]) -> Result<(), &'static str> {
     match &row.hash {
         TrustHash::Is(digest, stored) if !hash(*digest, der).is_ok_and(|computed| *computed == **stored) => {
@@ -98,7 +98,7 @@ pub(crate) fn keys(database: &mut Database) {
             };
             let found = match value {
                 Some(value) if key.public_value == value => KeyMatch::Matches,
-                // How NSS stores the public values of younger kinds was not measured.
+                // How NSS stores the public values of newer kinds was not measured.
                 Some(_) if !key.public_value.is_empty() && !matches!(key.kind, KeyKind::Other(_)) => KeyMatch::Differs,
                 _ => KeyMatch::IdentifierOnly,
             };

@@ -14,7 +14,7 @@ use openssl::rsa::Rsa;
 use std::collections::HashMap;
 use zeroize::Zeroizing;
 
-/// Longest number taken from an attribute, in bytes: an RSA modulus of 16,384 bits. OpenSSL's work grows with the cube.
+/// Longest number accepted from an attribute, in bytes: an RSA modulus of 16,384 bits. OpenSSL's work grows with the cube of it.
 const MAX_NUMBER: usize = 2048;
 
 /// CKK_EC_EDWARDS (pkcs11t.h): in NSS a key of Ed25519, whose value is the 32 bytes of RFC 8032, 5.1.5.
@@ -31,7 +31,7 @@ fn number(bytes: &[u8]) -> Result<BigNum, Error> {
     BigNum::from_slice(bytes).map_err(openssl)
 }
 
-/// From the attributes of a row in `key4.db`; `decrypt` opens the private ones.
+/// From the attributes of a row in `key4.db`; `decrypt` decrypts the private ones.
 pub(crate) fn from_attributes(
     kind: KeyKind,
     plain: &HashMap<u32, Vec<u8>>,

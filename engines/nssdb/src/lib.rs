@@ -1,15 +1,15 @@
 //! Reads the certificate and key databases of NSS without NSS.
 //!
 //! Two formats are understood: `cert9.db`/`key4.db` (SQLite, [`Format::Sql`]) and `cert8.db`/`key3.db`
-//! (Berkeley DB 1.85 hash, [`Format::Dbm`]). [`Inventory`] says what lies in a directory and which of it NSS
+//! (Berkeley DB 1.85 hash, [`Format::Dbm`]). [`Inventory`] describes what is in a directory and which of it NSS
 //! would use; [`Database`] reads one of the formats into one model.
 //!
 //! Nothing is ever opened for writing: files are read into memory and parsed there, so that no lock, journal,
 //! `-wal` or `-shm` file appears and no modification time changes.
-//! One thing remains: when a process closes a file, the kernel drops the POSIX locks that this process holds on it.
+//! One side effect remains: when a process closes a file, the kernel drops the POSIX locks that this process holds on it.
 //! So do not use this crate in a process that has the same database open through NSS or SQLite.
 //!
-//! Every byte read is taken as hostile: sizes, counts, chains and iteration counts are bounded.
+//! Every byte read is treated as hostile: sizes, counts, chains and iteration counts are bounded.
 
 mod crypto;
 mod dbm;

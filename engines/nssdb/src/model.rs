@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
-/// What [`Database::not_understood`] calls a secret key, such as the one of saved logins.
+/// The name of a secret key, such as the one of saved logins, in [`Database::not_understood`].
 pub(crate) const SECRET_KEY: &str = "secret key";
 
 /// Everything read from a certificate and a key database.
@@ -34,13 +34,13 @@ pub struct Database {
     pub stray_trust: usize,
     /// State of the password.
     pub password: PasswordState,
-    /// What the contents tell of the NSS versions that wrote them.
+    /// What the contents reveal about the NSS versions that wrote them.
     pub generation: Generation,
     /// Objects of kinds this reader does not interpret, with their number.
     pub not_understood: BTreeMap<String, usize>,
-    /// What could not be read or does not fit.
+    /// What could not be read or is inconsistent.
     pub problems: Vec<Problem>,
-    /// Something is missing from this model because a file or a part of it could not be read.
+    /// Whether something is missing from this model because a file or a part of it could not be read.
     pub partial: bool,
     pub(crate) key_store: KeyStore,
 }
@@ -82,9 +82,9 @@ pub enum KeyMatch {
     NoKey,
     /// A private key has its identifier and its public value.
     Matches,
-    /// A private key has its identifier; its public value is not stored, so that only the identifier speaks.
+    /// A private key has its identifier; its public value is not stored and cannot be compared.
     IdentifierOnly,
-    /// A private key has its identifier but another public value: it will sign, and the peer will refuse it.
+    /// A private key has its identifier but another public value: it will sign, but the peer will refuse the signature.
     Differs,
 }
 
@@ -99,9 +99,9 @@ pub struct Certificate {
     pub cka_id: Vec<u8>,
     /// Trust.
     pub trust: Trust,
-    /// A private key with this identifier is really in the key database.
+    /// Whether a private key with this identifier is in the key database.
     pub has_private_key: bool,
-    /// How well that key fits.
+    /// How well that key matches.
     pub key_match: KeyMatch,
     /// What certutil's `u` means before login: a public key row with this identifier in `cert9.db`; in the
     /// legacy format a record in `key3.db`.
@@ -144,7 +144,7 @@ pub enum KeyKind {
     Ec,
     /// Another CKK_ value.
     Other(u32),
-    /// A legacy record without a certificate: its kind shows only when it is decrypted.
+    /// A legacy record without a certificate: its kind is known only after decryption.
     Undisclosed,
 }
 
@@ -157,7 +157,7 @@ pub enum Algorithm {
         /// Rounds of PBKDF2.
         iterations: u32,
     },
-    /// Netscape's PBE with SHA-1 and 3DES: `key3.db`, older `key4.db`, and keys taken over from `key3.db`.
+    /// Netscape's PBE with SHA-1 and 3DES: `key3.db`, older `key4.db`, and keys copied from `key3.db`.
     NssPbe3Des {
         /// Rounds of SHA-1.
         iterations: u32,
@@ -205,7 +205,7 @@ pub struct PublicKey {
 pub struct Crl {
     /// DER.
     pub der: Vec<u8>,
-    /// Whether it is a key revocation list, a kind nothing has issued for decades.
+    /// Whether it is a key revocation list, a kind that has not been issued for decades.
     pub is_krl: bool,
     /// Where it came from, if stored.
     pub url: Option<String>,
@@ -215,9 +215,9 @@ pub struct Crl {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PasswordState {
-    /// No password record: nobody ever set one, not even an empty one.
+    /// No password record: a password was never set, not even an empty one.
     NotInitialised,
-    /// The password is empty: NSS logs in by itself.
+    /// The password is empty: NSS logs in on its own.
     Empty,
     /// A password is set.
     Set {
@@ -233,7 +233,7 @@ pub enum PasswordState {
     Unreadable(String),
 }
 
-/// What the contents tell of the versions of NSS that wrote them.
+/// What the contents reveal about the versions of NSS that wrote them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Generation {
     /// Columns of the table in `cert9.db`: 120 for NSS 3.87, more once NSS 3.114 or later opened it.
@@ -253,7 +253,7 @@ pub struct Generation {
 /// What is needed to check the password and the signatures.
 #[derive(Debug, Default)]
 pub(crate) struct KeyStore {
-    /// The key file could not be read, so that nothing can be said of the password.
+    /// Why the key file could not be read, so that the state of the password is unknown.
     pub(crate) unreadable: Option<String>,
     pub(crate) global_salt: Vec<u8>,
     pub(crate) check: Option<CheckValue>,
@@ -266,7 +266,7 @@ pub(crate) struct KeyStore {
 /// The encrypted text "password-check".
 #[derive(Debug)]
 pub(crate) enum CheckValue {
-    /// A blob as everywhere in `key4.db`.
+    /// A blob in the usual format of `key4.db`.
     Blob(Vec<u8>),
     /// The parts of the record in `key3.db`, which is always Netscape's 3DES.
     Netscape { salt: Vec<u8>, rounds: u32, content: Vec<u8> },
@@ -281,12 +281,12 @@ pub(crate) enum Table {
     Keys,
 }
 
-/// Older password changes filed signatures of encrypted values under the object with these bits set
-/// (`SFTK_KEYDB_TYPE` and `SFTK_TOKEN_TYPE` in lib/softoken); NSS looks there when the first place fails.
+/// Older password changes stored signatures of encrypted values under the object with these bits set
+/// (`SFTK_KEYDB_TYPE` and `SFTK_TOKEN_TYPE` in lib/softoken); NSS looks there when the regular place has none.
 const MISFILED: u32 = 0xc000_0000;
 
 impl SignatureId {
-    /// Where the signature is when it is not where it should be.
+    /// Where the signature is if it is not in the regular place.
     pub(crate) fn misfiled(self) -> SignatureId {
         SignatureId { object: self.object | MISFILED, ..self }
     }
@@ -302,7 +302,7 @@ pub(crate) struct SignatureId {
 #[derive(Clone, Debug)]
 pub(crate) struct SignedValue {
     pub(crate) id: SignatureId,
-    /// The value is a ciphertext: the signature is over the plaintext and object 0.
+    /// Whether the value is a ciphertext: then the signature is over the plaintext and object 0.
     pub(crate) encrypted: bool,
     pub(crate) value: Vec<u8>,
 }

@@ -1,8 +1,8 @@
-//! Which libraries a database directory asks NSS to load, read without loading any.
+//! Which libraries a database directory makes NSS load, read without loading any.
 //!
-//! For a judgement before NSS is let at the directory, so nothing that NSS may see as a library is left out, whatever
-//! quoting or splitting of lines hides it (`lib/util/utilmod.c` and `utilpars.c` of NSS). What is listed too much is only
-//! named too much.
+//! Used before NSS opens the directory, so nothing that NSS may treat as a library is left out, whatever
+//! quoting or splitting of lines hides it (`lib/util/utilmod.c` and `utilpars.c` of NSS). A superfluous entry does no
+//! harm, since it is only named.
 
 use std::path::Path;
 
@@ -10,33 +10,33 @@ use crate::{Error, Format, dbm, file};
 
 /// The module list beside `cert9.db`.
 const TEXT_LIST: &str = "pkcs11.txt";
-/// A list is a page at most; nothing larger is read.
+/// A list is one page long at most; a file larger than this is not read.
 const LIST_AT_MOST: u64 = 1024 * 1024;
-/// NSS reads a list in pieces of 2047 bytes, and what follows in a longer line is no longer part of a comment.
+/// NSS reads a list in pieces of 2047 bytes, so the rest of a longer line is no longer part of a comment.
 const COMMENT_AT_MOST: usize = 1024;
-/// A section that is read for its policy and loads nothing, as crypto-policies writes it. Only word for word: a flag like these
+/// A section that only sets the policy and loads nothing, as crypto-policies writes it. Matched as a whole: flags like these
 /// elsewhere may be part of a name.
 const POLICY_ONLY: &[u8] = b"nss=flags=policyonly,moduledb";
-/// Where NSS looks for root certificates without being told.
+/// Where NSS looks for root certificates even without a list.
 const ROOTS: &str = "libnssckbi.so";
 
 /// A library that the directory names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// As it is named: a path, or a name for the loader to look up.
+    /// Its name as found: a path, or a name for the loader to look up.
     pub library: String,
-    /// File name of the list, or of the library itself where NSS takes it without a list.
+    /// File name of the list, or of the library itself where NSS loads it without a list.
     pub list: &'static str,
 }
 
-/// Every library but NSS's own module that NSS would load for a directory when it is asked for a format.
+/// Every library except NSS's own module that NSS would load for a directory that it opens in the format `asked`.
 ///
 /// # Errors
-/// When the list is there and cannot be read: not permitted, no regular file, too large, or damaged.
+/// When the list exists but cannot be read: not permitted, not a regular file, too large, or damaged.
 pub fn listed(directory: &Path, asked: Format) -> Result<Vec<Listed>, Error> {
     let mut all = match asked {
         Format::Sql => match text_list(directory) {
-            // A new database beside an old list: NSS looks for that, and may take over what is in it.
+            // A new database beside an old list: NSS looks for such a list, and may import its content.
             Err(Error::Missing { .. }) => legacy_list(directory),
             list => list,
         },
@@ -71,7 +71,7 @@ fn legacy_list(directory: &Path) -> Result<Vec<Listed>, Error> {
     }
 }
 
-/// What stands behind every `library=`, wherever in a line, and every request for a list in another place.
+/// The value of every `library=`, anywhere in a line, and every reference to a list in another place.
 fn libraries(list: &[u8]) -> Vec<String> {
     let mut all = Vec::new();
     let lines = list.split(|byte| *byte == b'\n');
@@ -94,7 +94,7 @@ fn found<'a>(line: &'a [u8], wanted: &'a [u8]) -> impl Iterator<Item = usize> + 
     line.windows(wanted.len()).enumerate().filter(move |(_, window)| *window == wanted).map(|(at, _)| at)
 }
 
-/// A value with its quotes taken off: one that has a line to itself may hold blanks.
+/// A value without its quotes; one that has a line to itself may contain blanks.
 fn value(rest: &[u8], whole_line: bool) -> &[u8] {
     let until = |end: u8, rest: &'_ [u8]| rest.iter().position(|byte| *byte == end).unwrap_or(rest.len());
     let end = match rest.first() {

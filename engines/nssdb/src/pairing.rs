@@ -8,17 +8,17 @@ use std::collections::HashSet;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pairing {
-    /// At least one certificate has its private key, and nothing speaks against it.
+    /// At least one certificate has its private key, and nothing contradicts that.
     Pair,
     /// There are no private keys and no sign that there should be: a database of CA certificates.
     NothingToPair,
     /// The certificate database had keys of its own, or trust that must be signed; the key database has other keys, and none
     /// that belongs to one of the certificates.
     NoKeyMatches,
-    /// No key belongs to a certificate, and nothing shows that one should: keys wait for their certificates, as between
-    /// `certutil -R` and the import of what the CA issues.
+    /// No key belongs to a certificate, and nothing shows that one should: the keys are waiting for certificates, as between
+    /// `certutil -R` and the import of the certificate that the CA issues.
     KeysWait,
-    /// The certificate database knows keys of its own (public keys, or user flags), the key database has none.
+    /// The certificate database refers to keys of its own (public keys, or user flags), but the key database has none.
     KeyDbEmpty,
     /// The signatures in the key database are for objects that the certificate database does not have, and the
     /// trust that it has is not signed: after the first login all trust will be lost.
@@ -26,11 +26,11 @@ pub enum Pairing {
     /// The certificate database has trust that must be signed, and the key database, although initialised,
     /// holds no signature for any of it.
     SignaturesMissing,
-    /// One of the files could not be read from end to end, so that nothing can be said.
+    /// One of the files could not be read completely, so there is no verdict.
     Unknown,
 }
 
-/// What [`Database::pairing`] rests on.
+/// The verdict of [`Database::pairing`] and its evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PairingReport {
     /// The verdict.
@@ -50,7 +50,7 @@ pub struct PairingReport {
 }
 
 impl Database {
-    /// Judges without password whether certificate and key database belong together. The proof is
+    /// Judges without the password whether certificate and key database belong together. The proof is
     /// [`crate::Unlocked::verify_signatures`].
     pub fn pairing(&self) -> PairingReport {
         let used: HashSet<&[u8]> = self
@@ -93,8 +93,8 @@ impl Database {
         let keys: HashSet<&[u8]> = self.private_keys.iter().map(|key| key.cka_id.as_slice()).collect();
         let lacks_keys = self.public_keys.iter().any(|public| !keys.contains(public.cka_id.as_slice()))
             || self.certificates.iter().any(|certificate| certificate.stored_user_flag && !certificate.has_private_key);
-        // A key that waits for its certificate has its public half in cert9.db, and trust that was set with this key database
-        // is signed in it: either shows that the two belong together, whatever else is missing.
+        // A key whose certificate is still missing has its public half in cert9.db, and trust that was set with this key database
+        // has a signature in it: either shows that the two files belong together, whatever else is missing.
         let related = self.public_keys.iter().any(|public| keys.contains(public.cka_id.as_slice()))
             || report.objects_with_signature > 0;
         let initialised = self.password != PasswordState::NotInitialised;

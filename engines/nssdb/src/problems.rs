@@ -2,7 +2,7 @@
 
 use crate::error::{Place, Problem};
 
-/// Most problems kept for one file.
+/// Maximum number of problems kept for one file.
 const MAX_PROBLEMS: usize = 100;
 
 /// The problems of one file.

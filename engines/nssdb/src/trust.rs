@@ -74,7 +74,7 @@ impl Flags {
     pub const VALID_CA: u16 = 0x0008;
     /// `C`: a CA trusted to issue server certificates.
     pub const TRUSTED_CA: u16 = 0x0010;
-    /// `u`: its private key is at hand.
+    /// `u`: its private key is available.
     pub const USER: u16 = 0x0040;
     /// `T`: a CA trusted to issue client certificates.
     pub const TRUSTED_CLIENT_CA: u16 = 0x0080;
@@ -178,7 +178,7 @@ impl Trust {
         }
     }
 
-    /// Whether a trust object says nothing but "unknown" and "not trusted".
+    /// Whether a trust object contains nothing but "unknown" and "not trusted".
     pub(crate) fn only_distrusts(&self) -> bool {
         let RawTrust::Object { server, client, email, code, step_up } = self.raw else {
             return false;
@@ -190,7 +190,7 @@ impl Trust {
         !step_up && [server, client, email, code].into_iter().all(harmless)
     }
 
-    /// The three fields as `certutil -L` prints them, but without `u`, which is not stored: it says that a key
+    /// The three fields as `certutil -L` prints them, but without `u`, which is not stored: `u` means that a key
     /// was found, and certutil looks for it in different places before and after login.
     pub fn letters(&self) -> String {
         self.letters_with(false)
@@ -206,7 +206,7 @@ impl Trust {
 const NSS_UNKNOWN: u32 = 0xce53_4355;
 const NSS_NOT_TRUSTED: u32 = 0xce53_435a;
 
-/// One trust attribute, whatever it was stored as.
+/// One trust attribute, in whatever form it was stored.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
     Trusted,

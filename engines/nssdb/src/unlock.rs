@@ -1,4 +1,4 @@
-//! The password: its state, checking it, and what opens with it.
+//! The password: its state, its check, and what it decrypts.
 
 use crate::Error;
 use crate::crypto::{Envelope, Failure, password_key, verify_mac};
@@ -18,13 +18,13 @@ const CHECK_TEXT: &[u8] = b"password-check";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PasswordCheck {
-    /// It is the password.
+    /// The password is right.
     Right,
-    /// It is not.
+    /// The password is wrong.
     Wrong,
     /// There is no password record to check against.
     NotInitialised,
-    /// The record uses an algorithm or a cost that is not handled.
+    /// The record uses an unsupported algorithm or too high a cost.
     Unsupported(String),
     /// The record cannot be read.
     Unreadable(String),
@@ -34,13 +34,13 @@ impl Database {
     /// Checks a password, given as the bytes NSS would get; like NSS it stops at the first NUL.
     ///
     /// Costs one key derivation: milliseconds for databases of NSS, about a second at the limit for a file that
-    /// asks for more. Needs no NSS and counts as no login attempt anywhere.
+    /// demands more. Needs no NSS and counts as no login attempt anywhere.
     pub fn check_password(&self, password: &[u8]) -> PasswordCheck {
         check(&self.key_store, password).map_or_else(|not| not, |_| PasswordCheck::Right)
     }
 
-    /// Whether the two have one and the same password record, byte for byte: then one was copied from the other, and the
-    /// password is the same, whatever it is.
+    /// Whether both databases have the same password record, byte for byte: then one was copied from the other, and both have
+    /// the same password, whatever it is.
     pub fn has_password_record_of(&self, other: &Database) -> bool {
         let record = |database: &Database| match &database.key_store.check {
             Some(CheckValue::Blob(blob)) => Some((database.key_store.global_salt.clone(), blob.clone())),
@@ -68,7 +68,7 @@ impl Database {
     }
 }
 
-/// State of the password without knowing it.
+/// The state of the password, found without the password itself.
 pub(crate) fn state(store: &KeyStore) -> PasswordState {
     if let Some(why) = &store.unreadable {
         return PasswordState::Unreadable(why.clone());
@@ -87,7 +87,7 @@ pub(crate) fn state(store: &KeyStore) -> PasswordState {
         Algorithm::Pbes2Aes256 { iterations } | Algorithm::NssPbe3Des { iterations } => iterations,
         Algorithm::Other(_) => 0,
     };
-    // NSS tries the empty password by itself only at one iteration, and writes one for it.
+    // NSS tries the empty password on its own only if the iteration count is 1, and writes 1 for it.
     if iterations == 1 && check(store, b"").is_ok() {
         return PasswordState::Empty;
     }
@@ -134,14 +134,14 @@ impl std::fmt::Debug for Unlocked<'_> {
 /// Outcome of [`Unlocked::verify_signatures`]: numbers of attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SignatureReport {
-    /// Signatures that hold.
+    /// Valid signatures.
     pub good: usize,
-    /// Signatures that do not: made with another key database, or the value was changed since. NSS takes the
-    /// attribute for absent after login.
+    /// Invalid signatures: made with another key database, or over a value that was changed since. After login, NSS
+    /// treats the attribute as absent.
     pub bad: usize,
-    /// Values NSS would have signed but that have no signature; after login they count for nothing either.
+    /// Values that NSS would have signed but that have no signature; after login, NSS treats them as absent too.
     pub missing: usize,
-    /// Values left when the time was up.
+    /// Values not yet checked when the time was up.
     pub unchecked: usize,
     /// At most 20 of the bad and missing ones: table, object and attribute.
     pub examples: Vec<String>,
@@ -207,7 +207,7 @@ impl Unlocked<'_> {
 
     fn verify(&self, value: &SignedValue) -> Verdict {
         let envelope = value.encrypted.then(|| Envelope::parse(&value.value));
-        // Attributes encrypted with 3DES come from before signatures of encrypted values.
+        // Attributes encrypted with 3DES are older than signatures of encrypted values.
         if let Some(Ok(envelope)) = &envelope
             && matches!(envelope.algorithm(), Algorithm::NssPbe3Des { .. })
         {

@@ -64,7 +64,7 @@ fn agree(nss: &Nss) -> Database {
     database
 }
 
-/// Of the password, as SQLite says; 20 bytes, and 48 since 3.118.
+/// The length of the password's salt in bytes, read with SQLite: 20, or 48 since 3.118.
 fn length_of_salt(nss: &Nss) -> usize {
     let reader = rusqlite::Connection::open(nss.dir().join("key4.db")).expect("opened");
     let length = "SELECT length(item1) FROM metaData WHERE id = 'password'";

@@ -155,7 +155,7 @@ fn a_transaction_that_died_half_written_is_undone() {
     assert_eq!(labels(crashed.path()), vec!["before"; 119]);
 }
 
-/// Every transaction gives all rows one label, so a reader that sees two has seen half of one.
+/// Every transaction gives all rows one label, so a reader that sees two labels has seen an unfinished transaction.
 fn never_half(journal: &str) {
     let home = tempfile::tempdir().expect("directory");
     let connection = create(home.path(), journal);
@@ -196,11 +196,11 @@ fn never_half(journal: &str) {
 }
 
 #[test]
-fn a_writer_at_work_is_never_seen_half_way_with_a_journal() {
+fn no_unfinished_transaction_is_read_with_a_journal() {
     never_half("delete");
 }
 
 #[test]
-fn a_writer_at_work_is_never_seen_half_way_with_a_log() {
+fn no_unfinished_transaction_is_read_with_a_log() {
     never_half("wal");
 }

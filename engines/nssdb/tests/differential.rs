@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
 
 const DATABASES: u64 = 200;
-/// Few rounds make most of the databases fast to write and to read; every tenth has those of NSS itself.
+/// With few rounds, most of the databases are fast to write and to read; every tenth has NSS's own number of rounds.
 const FEW_ROUNDS: &[(&str, &str)] = &[("NSS_MAX_MP_PBE_ITERATION_COUNT", "2")];
 /// Letters that certutil accepts; some of them it does not keep.
 const LETTERS: [char; 9] = ['p', 'P', 'c', 'C', 'T', 'u', 'w', 'i', 'g'];
@@ -36,7 +36,7 @@ static KEYS: LazyLock<Vec<PKey<Private>>> = LazyLock::new(|| {
     curves.into_iter().map(ec).chain([rsa(), rsa(), dsa(), dsa()]).collect()
 });
 
-/// A generated database, with what went in.
+/// A generated database, with what was put into it.
 struct Generated {
     nss: Nss,
     /// Keys by the SHA-256 of the certificate that they were imported with.
@@ -127,7 +127,7 @@ fn fill(generated: &mut Generated, random: &mut Random, count: usize) {
         let key = &KEYS[random.below(KEYS.len())];
         let subject = format!("subject {number}");
         let serial = u32::try_from(random.below(1 << 30)).expect("serial");
-        // Now and then one too large for a page of the legacy format.
+        // Occasionally a certificate that is too large for a page of the legacy format.
         let extra = if random.percent(4) { 20_000 } else { 0 };
         let certificate = certificate_for(key, &subject, serial, extra, random.below(3));
         if number < 4 && random.percent(60) {
@@ -167,7 +167,7 @@ fn fill(generated: &mut Generated, random: &mut Random, count: usize) {
         nss.batch(&lines);
     }
     for change in changes {
-        // Some combinations are refused for a certificate that has others; what counts is what is there in the end.
+        // Some combinations are refused for a certificate that has others; only the final content matters.
         nss.try_batch(&[change]);
     }
     let keys = generated.keys.len();
@@ -221,7 +221,7 @@ fn upgrade(generated: &mut Generated, random: &mut Random) {
     generated.what.push_str(", upgraded");
 }
 
-/// What one of the three sees: a line a fact.
+/// What one of the three readers reports, one line per fact.
 type View = BTreeSet<String>;
 
 fn native(database: &Database, generated: &Generated) -> [View; 3] {
@@ -281,7 +281,7 @@ fn python(database: &Database, generated: &Generated) -> View {
     for (fingerprint, facts) in seen["certificates"].as_object().expect("certificates") {
         let words = facts["trust"].as_array().expect("trust").iter().map(|word| {
             let word = u16::try_from(word.as_u64().expect("a number")).expect("16 bits");
-            // Later versions (3.132) say twice that a CA is trusted: NS_TRUSTED_CA beside TRUSTED_CA (certdb.h).
+            // Later versions (3.132) mark a trusted CA twice: with NS_TRUSTED_CA beside TRUSTED_CA (certdb.h).
             let said_twice = if word & Flags::TRUSTED_CA != 0 { NS_TRUSTED_CA } else { 0 };
             format!("{:04x}", word & !Flags::USER & !said_twice)
         });
@@ -308,7 +308,7 @@ fn diff(title: &str, native: &View, other: &View) -> String {
     text
 }
 
-/// What was generated, so that nobody takes an empty run for agreement.
+/// What was generated, so that an empty run is not mistaken for agreement.
 #[derive(Default)]
 struct Covered {
     certificates: usize,
@@ -379,8 +379,8 @@ fn generated_databases_are_read_as_nss_reads_them() {
     let covered = covered.into_inner().expect("no panic elsewhere");
     if only.is_none() {
         println!("{} certificates, {} kinds of trust, {:?}", covered.certificates, covered.trust.len(), covered.keys);
-        // PKCS #11's own trust objects, which later versions write (3.132), have no value for a CA that is valid and no more ("c"). Three
-        // fields without it can be set in fewer ways.
+        // PKCS #11's own trust objects, which later versions write (3.132), have no value for a CA that is only valid ("c"). Without
+        // this value, there are fewer combinations of the three fields.
         let kinds = if keeps_valid_ca() { 150 } else { 100 };
         assert!(covered.certificates > 2500 && covered.trust.len() > kinds && covered.passwords.len() > 4);
         for kind in ["Rsa", "Ec", "Dsa"] {

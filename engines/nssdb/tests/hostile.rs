@@ -47,7 +47,7 @@ fn mutate(original: &[u8], interesting: &[usize], random: &mut Random) -> Vec<u8
         }
         changes => {
             for _ in 0..(changes / 4).max(1) {
-                // Most of a database file is empty space; aim at bytes that say something.
+                // Most of a database file is empty space; aim at bytes with content.
                 let at = interesting[random.below(interesting.len())];
                 bytes[at] = match random.below(4) {
                     0 => 0xff,

@@ -1,4 +1,4 @@
-//! What is in a directory, and what NSS would make of it.
+//! The content of a directory, and how NSS would treat it.
 
 mod common;
 
@@ -83,7 +83,7 @@ fn opening_a_legacy_directory_for_writing_without_login_leaves_it_half_upgraded(
 }
 
 #[test]
-fn anything_can_lie_in_the_directory_without_hanging() {
+fn no_kind_of_file_in_the_directory_causes_a_hang() {
     let home = tempfile::tempdir().expect("directory");
     let dir = home.path();
     let fifo = Command::new("mkfifo").arg(dir.join("cert9.db")).status();
@@ -128,7 +128,7 @@ fn anything_can_lie_in_the_directory_without_hanging() {
 }
 
 #[test]
-fn missing_and_mistaken_directories_are_told_apart() {
+fn missing_and_mistaken_directories_are_distinguished() {
     let home = tempfile::tempdir().expect("directory");
     let missing = Inventory::of(&home.path().join("missing"));
     assert_eq!(missing.directory, DirectoryState::Missing);
@@ -146,7 +146,7 @@ fn missing_and_mistaken_directories_are_told_apart() {
 }
 
 #[test]
-fn a_truncated_database_is_told_from_a_whole_one() {
+fn a_truncated_database_is_distinguished_from_a_whole_one() {
     let nss = Nss::new(Format::Sql, "sekrit1");
     let path = nss.dir().join("key4.db");
     let bytes = fs::read(&path).expect("file");
@@ -167,7 +167,7 @@ fn permissions_are_tried_and_not_guessed() {
     let inventory = Inventory::of(&nss.dir());
     let file = inventory.file("key4.db").expect("listed");
     assert_eq!(file.mode, 0);
-    // The superuser reads it all the same; that is the point of trying.
+    // The superuser can read the file anyway, which only an attempt shows.
     match fs::File::open(&path) {
         Ok(_) => assert!(file.is_readable()),
         Err(error) => assert_eq!(file.open_error.as_ref().map(|error| error.code), error.raw_os_error()),
@@ -175,13 +175,13 @@ fn permissions_are_tried_and_not_guessed() {
 }
 
 #[test]
-fn directories_that_cannot_be_listed_or_searched_are_told_apart() {
+fn directories_that_cannot_be_listed_or_searched_are_distinguished() {
     let nss = Nss::new(Format::Sql, "sekrit1");
     let set = |mode| {
         let mode = fs::Permissions::from_mode(mode);
         fs::set_permissions(nss.dir(), mode).expect("chmod");
     };
-    // Modes do not bind the superuser, so what is right is what the system calls say.
+    // Modes do not restrict the superuser, so the expected result is what the system calls return.
     set(0o100);
     let inventory = Inventory::of(&nss.dir());
     assert_eq!(matches!(inventory.directory, DirectoryState::NotListable(_)), fs::read_dir(nss.dir()).is_err());
@@ -202,7 +202,7 @@ fn directories_that_cannot_be_listed_or_searched_are_told_apart() {
 fn a_lock_on_a_database_is_seen_with_its_holder() {
     let nss = Nss::new(Format::Sql, "sekrit1");
     let path = nss.dir().join("key4.db");
-    // By another process: a lock of this one would end when the inventory closes the file that it looked into.
+    // Locked by another process: a lock of this process would end when the inventory closes the file after reading it.
     let script = "import sqlite3, sys; connection = sqlite3.connect(sys.argv[1], isolation_level=None); \
                   connection.execute('BEGIN EXCLUSIVE'); print('locked', flush=True); sys.stdin.read()";
     let mut holder = Command::new("/usr/bin/python3");

@@ -19,7 +19,7 @@ fn expected(certificates: &[X509]) -> BTreeSet<Vec<u8>> {
 #[test]
 fn overflow_pages_large_records_and_blobs_are_read() {
     let nss = Nss::new(Format::Dbm, "sekrit1");
-    // Pages have 16,384 bytes and values over 14,336 bytes become files; a name stands three times in a record
+    // Pages have 16,384 bytes and values over 14,336 bytes become files; a name occurs three times in a record
     // and once more in its key, so that records of all three kinds appear.
     let mut certificates = vec![certificate("over 64 KiB", 1, 77_000)];
     for (serial, (extra, units)) in (2..).zip([
@@ -72,7 +72,7 @@ fn overflow_pages_large_records_and_blobs_are_read() {
     assert_eq!(database.problems, []);
     assert_eq!(ders(&database), expected(&certificates));
 
-    // A blob that is gone takes its certificate with it and nothing else.
+    // A missing blob loses its certificate and nothing else.
     let blob = fs::read_dir(nss.dir().join("cert8.dir")).expect("listing").flatten().next().expect("a blob");
     fs::remove_file(blob.path()).expect("removed");
     let database = nss.open();
@@ -112,7 +112,7 @@ fn swapped(mut file: Vec<u8>) -> Vec<u8> {
     for page in file.chunks_mut(page_size).skip(header_pages) {
         let count = [page[0], page[1]];
         let entries = usize::from(if order == 1234 { u16::from_le_bytes(count) } else { u16::from_be_bytes(count) });
-        // Bitmap pages have no array; nobody reads them for iterating.
+        // Bitmap pages have no array, and are not read when iterating.
         if entries + 3 <= page_size / 2 {
             for slot in page[..2 * (entries + 3)].chunks_mut(2) {
                 slot.swap(0, 1);

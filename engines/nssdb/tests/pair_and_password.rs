@@ -15,7 +15,7 @@ fn fast(password: &str) -> Nss {
 }
 
 #[test]
-fn a_key_database_of_another_certificate_database_is_told() {
+fn a_key_database_of_another_certificate_database_is_reported() {
     let (mine, other) = (fast("mine"), fast("other"));
     mine.self_sign("mine", "CTu,Cu,u", EC);
     other.self_sign("other", "CTu,Cu,u", EC);
@@ -25,7 +25,7 @@ fn a_key_database_of_another_certificate_database_is_told() {
     assert_eq!(report.pairing, Pairing::NoKeyMatches, "{report:?}");
     assert_eq!((report.certificates_with_key, report.orphan_keys), (0, 1));
     let certificate = database.certificates.first().expect("certificate");
-    // certutil goes on showing the user flag, from the public key in cert9.db.
+    // certutil still shows the user flag, from the public key in cert9.db.
     assert_eq!(mine.listed().get("mine").map(String::as_str), Some("CTu,Cu,u"));
     assert_eq!(certificate.certutil_letters(), "CTu,Cu,u");
     assert_eq!(certificate.trust.letters(), "CT,C,");
@@ -34,13 +34,13 @@ fn a_key_database_of_another_certificate_database_is_told() {
     let unlocked = database.unlock(b"other").expect("unlocked");
     let signatures = unlocked.verify_signatures(BUDGET);
     assert!(signatures.missing + signatures.bad > 0, "{signatures:?}");
-    // The key itself is whole.
+    // The key itself is intact.
     let key = database.private_keys.first().expect("key");
     assert!(unlocked.private_key(key).is_ok());
 }
 
 #[test]
-fn an_empty_key_database_beside_user_certificates_is_told() {
+fn an_empty_key_database_beside_user_certificates_is_reported() {
     let (mine, other) = (fast("mine"), fast("mine"));
     mine.self_sign("mine", "u,u,u", EC);
     fs::copy(other.dir().join("key4.db"), mine.dir().join("key4.db")).expect("copied");
@@ -48,7 +48,7 @@ fn an_empty_key_database_beside_user_certificates_is_told() {
 }
 
 #[test]
-fn signatures_of_another_database_are_told_where_there_are_no_keys() {
+fn signatures_of_another_database_are_reported_if_there_are_no_keys() {
     let (mine, other) = (fast("pw"), fast("pw"));
     mine.add("a CA", "CT,C,C", &common::certificate("one", 1, 0));
     other.add("another CA", "CT,C,C", &common::certificate("two", 2, 0));
@@ -62,7 +62,7 @@ fn signatures_of_another_database_are_told_where_there_are_no_keys() {
     assert_eq!(report.pairing, Pairing::SignaturesMissing, "{report:?}");
 }
 
-/// Rows of trust as NSS wrote it: in its own class, or in that of PKCS #11, which it does since 3.114.
+/// Trust rows as NSS wrote them: in its own class, or, since 3.114, in that of PKCS #11.
 fn trust_rows(writer: &rusqlite::Connection, class: &str) -> i64 {
     let count = format!("SELECT count(*) FROM nssPublic WHERE a0 = x'{class}'");
     writer.query_row(&count, [], |row| row.get(0)).expect("a count")
@@ -131,7 +131,7 @@ fn one_missing_file_leaves_the_other_readable() {
     }
 }
 
-/// Until 3.117 at the latest NSS took them over as they were; 3.132 encrypts them anew.
+/// Until 3.117 at the latest, NSS copied the encrypted keys unchanged; 3.132 encrypts them again.
 #[test]
 fn keys_taken_over_from_the_legacy_format_are_read_however_they_are_encrypted() {
     let nss = Nss::new(Format::Dbm, "sekrit1");
@@ -272,7 +272,7 @@ fn columns(writer: &rusqlite::Connection) -> Vec<String> {
     listed.query_map([], |row| row.get(0)).expect("columns").map(|name| name.expect("a name")).collect()
 }
 
-/// Trust as NSS wrote it before 3.114, where the one that wrote this is later: `old` for each of its values.
+/// Rewrites trust as NSS stored it before 3.114, if a later version wrote this database; `old` converts each value.
 fn as_before(writer: &rusqlite::Connection) {
     if trust_rows(writer, NSS_TRUST) > 0 {
         return;
@@ -323,7 +323,7 @@ fn trust_objects_of_newer_versions_are_preferred() {
     let database = nss.open();
     assert_eq!(database.certificates[0].trust.letters(), "CT,P,");
     assert_eq!(database.generation.pkcs11_trust, 2);
-    // The key is none of the attributes.
+    // The key column is not an attribute.
     assert_eq!(database.generation.certificate_columns, before.len() + missing.len());
 }
 

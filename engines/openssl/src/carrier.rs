@@ -1,4 +1,4 @@
-//! The stream below OpenSSL: a transport, whose bytes are read on the way.
+//! The stream below OpenSSL: a transport, whose bytes are also recorded.
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};

@@ -1,4 +1,4 @@
-//! OpenSSL's errors as those of any library.
+//! Converts OpenSSL's errors to session errors.
 
 use std::io::ErrorKind;
 
@@ -24,7 +24,7 @@ pub(crate) fn of_session(step: &'static str, error: &ssl::Error) -> SessionError
     let Some(io) = error.io_error() else {
         return match error.code() {
             ssl::ErrorCode::WANT_READ | ssl::ErrorCode::WANT_WRITE => plain(step, Kind::WouldBlock, 0, "would block"),
-            // An end of file below TLS, as OpenSSL before version 3 tells it.
+            // An end of file below TLS, as OpenSSL before version 3 reports it.
             _ => SessionError::ended(step),
         };
     };
@@ -59,7 +59,7 @@ pub(crate) fn of_stack(step: &'static str, stack: &ErrorStack) -> SessionError {
     SessionError { step, code, kind, name: text.clone(), text }
 }
 
-/// Why a chain is not taken.
+/// Why a chain is rejected.
 pub(crate) fn of_verification(result: X509VerifyResult) -> SessionError {
     let (code, text) = (Code::Verify(result.as_raw()), result.error_string().to_owned());
     SessionError { step: "judge the peer's certificate", code, kind: Kind::Other, name: text.clone(), text }

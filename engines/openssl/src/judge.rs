@@ -1,4 +1,4 @@
-//! OpenSSL's judgement of a peer's chain, with everything that it has against it.
+//! OpenSSL's verification of a peer's chain, with every error that it reports.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,29 +8,29 @@ use openssl::x509::{X509StoreContextRef, X509VerifyResult};
 use crate::error::of_verification;
 use crate::messages::words;
 
-/// A chain that is made to be long has more objections than anybody reads.
+/// A chain made long on purpose has more errors than anyone reads.
 const OBJECTIONS_AT_MOST: usize = 50;
-/// `X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE`: nothing is judged after it.
+/// `X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE`: nothing is verified after it.
 const LEAF_ALONE: i32 = 21;
 
-/// What the callback saw.
+/// What the callback recorded.
 #[derive(Debug, Default)]
 pub(crate) struct Judgement {
     /// Each error, once.
     pub(crate) objections: Vec<(X509VerifyResult, Objection)>,
     /// The certificates from the peer's upwards, as OpenSSL found them.
     pub(crate) chain: Vec<Vec<u8>>,
-    /// The first thing that OpenSSL has against it, once it has judged.
+    /// Success or the first error, once OpenSSL has verified the chain.
     pub(crate) decision: Option<Result<(), X509VerifyResult>>,
-    /// All signatures and dates were looked at.
+    /// Whether all signatures and dates were checked.
     is_through: bool,
 }
 
 pub(crate) type Shared = Arc<Mutex<Judgement>>;
 
-/// Is asked at each error, and for each certificate that is in order, the peer's own last (`internal_verify` in x509_vfy.c of
-/// OpenSSL). A client that gives up at the first error learns of no other; this one goes on to the last certificate, and then refuses
-/// for the first.
+/// Called at each error, and for each valid certificate, the peer's own last (`internal_verify` in x509_vfy.c of
+/// OpenSSL). A client that stops at the first error learns of no other. This callback continues to the last certificate, and then
+/// refuses the chain for the first error.
 pub(crate) fn callback(shared: &Shared) -> impl Fn(bool, &mut X509StoreContextRef) -> bool + Send + Sync + use<> {
     let shared = Arc::clone(shared);
     move |is_good, context| {

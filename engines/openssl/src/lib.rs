@@ -1,6 +1,7 @@
-//! A TLS session of OpenSSL, as client or as server, over a [`Transport`](nssight_session::Transport), and the identities and trust that it uses.
+//! A TLS session of OpenSSL, as client or as server, over a [`Transport`](nssight_session::Transport), and the identities and trust
+//! that it uses.
 //!
-//! OpenSSL tells little of what goes on inside TLS 1.3, so the records are read here as well, with the session's own secrets, which
+//! OpenSSL reports little of what happens inside TLS 1.3, so the records are read here as well, with the session's own secrets, which
 //! never leave the process.
 
 mod carrier;

@@ -1,4 +1,4 @@
-//! Handshake messages and alerts, as far as a client's session is told by them (RFC 8446, 4; RFC 5246, 7.4).
+//! Handshake messages and alerts, as far as they describe a client's session (RFC 8446, 4; RFC 5246, 7.4).
 
 use nssight_session::CaName;
 use openssl::x509::X509NameRef;
@@ -11,17 +11,17 @@ const CERTIFICATE_REQUEST: u8 = 13;
 pub(crate) const FINISHED: u8 = 20;
 pub(crate) const KEY_UPDATE: u8 = 24;
 
-/// Longer messages are passed over: no chain of certificates that anybody uses is so long.
+/// Longer messages are skipped: no certificate chain in use is that long.
 const MESSAGE_AT_MOST: usize = 256 * 1024;
-/// So many are told of one direction.
+/// Maximum number of messages reported for one direction.
 const MESSAGES_AT_MOST: usize = 1000;
-/// Names of CAs that are kept of a request.
+/// Maximum number of CA names kept from a request.
 const NAMES_AT_MOST: usize = 1000;
 /// Extensions (RFC 8446, 4.2).
 const SUPPORTED_VERSIONS: u16 = 43;
 const CERTIFICATE_AUTHORITIES: u16 = 47;
 
-/// One of them.
+/// A handshake message or an alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Message {
     /// Its type and body.
@@ -30,7 +30,7 @@ pub(crate) enum Message {
     Alert(u8, u8),
 }
 
-/// What a ServerHello agrees to.
+/// The parameters that a ServerHello selects.
 pub(crate) struct Hello {
     pub(crate) version: u16,
     pub(crate) suite: u16,
@@ -88,7 +88,7 @@ impl Message {
             }
             names.unwrap_or_default()
         } else {
-            // The signature algorithms, which TLS 1.1 does not have; who speaks that names few CAs, and they are not read then.
+            // Skips the signature algorithms. TLS 1.1 has none, so its CA names are not read; peers that use it list few CAs.
             bytes.vector16()?;
             bytes.vector16().unwrap_or_default()
         };
@@ -107,7 +107,7 @@ fn in_words(der: &[u8]) -> String {
     words(&name)
 }
 
-/// The most special part first, as NSS writes it.
+/// The most specific part first, as NSS writes it.
 pub(crate) fn words(name: &X509NameRef) -> String {
     let entry = |entry: &openssl::x509::X509NameEntryRef| {
         let kind = entry.object().nid().short_name().unwrap_or("OID");
@@ -123,7 +123,7 @@ pub(crate) fn words(name: &X509NameRef) -> String {
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Reader {
     partial: Vec<u8>,
-    /// A message was too long; what follows cannot be told from it.
+    /// Set after a message that is too long, since the messages after it cannot be found.
     is_lost: bool,
 }
 

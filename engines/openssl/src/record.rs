@@ -1,12 +1,12 @@
-//! Records of both directions, kept until somebody asks what was in them: the secrets of TLS 1.3 are known only after the records
-//! came that need them.
+//! Records of both directions, kept until their content is requested: the secrets of TLS 1.3 are known only after the records
+//! that need them have arrived.
 
 use crate::messages::{Message, Reader};
 use crate::sealed::{Secrets, Suite, open};
 
-/// Bytes of encrypted records that are kept of each direction; a handshake and what follows it at once have less.
+/// Maximum number of bytes of encrypted records kept per direction; a handshake and what directly follows it take less.
 const KEPT_AT_MOST: usize = 512 * 1024;
-/// A record is no longer (RFC 5246, 6.2.3).
+/// Maximum length of a record's fragment (RFC 5246, 6.2.3).
 const FRAGMENT_AT_MOST: usize = (1 << 14) + 2048;
 const HEADER: usize = 5;
 
@@ -31,9 +31,9 @@ struct Side {
     messages: Vec<Message>,
     sealed: Vec<Sealed>,
     kept: usize,
-    /// ChangeCipherSpec of TLS 1.2: what follows is encrypted.
+    /// Set by ChangeCipherSpec in TLS 1.2: what follows is encrypted.
     is_encrypted: bool,
-    /// These are no TLS records.
+    /// Set if the bytes are not TLS records.
     is_lost: bool,
 }
 
@@ -53,7 +53,7 @@ impl Side {
             let from = at + HEADER;
             let Some(fragment) = self.partial.get(from..from + length).map(<[u8]>::to_vec) else { break };
             at = from + length;
-            // A server sends its hello and what is sealed after it at once.
+            // A server sends its ServerHello and the encrypted records after it at once.
             let is_13 = is_13 || self.suite_of_13().is_some();
             self.record(header, fragment, is_13);
         }
@@ -68,7 +68,7 @@ impl Side {
 
     fn record(&mut self, header: [u8; HEADER], fragment: Vec<u8>, is_13: bool) {
         match header[0] {
-            // In TLS 1.3 it is for middleboxes only (RFC 8446, D.4).
+            // In TLS 1.3 this record is only for middleboxes (RFC 8446, D.4).
             CHANGE_CIPHER_SPEC => self.is_encrypted |= !is_13,
             HANDSHAKE | ALERT if !self.is_encrypted => {
                 self.plain.feed(header[0], &fragment, &mut self.messages);
@@ -82,7 +82,7 @@ impl Side {
     }
 }
 
-/// Which part of the session is ours.
+/// Which side of the session is ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     Client,
@@ -111,18 +111,18 @@ impl Records {
         self.received.feed(bytes, is_13);
     }
 
-    /// The suite that was agreed, if the version is TLS 1.3.
+    /// The negotiated suite, if the version is TLS 1.3.
     fn suite(&self) -> Option<Suite> {
         let of_server = if self.ours == Part::Client { &self.received } else { &self.sent };
         of_server.suite_of_13()
     }
 
-    /// What the peer sent, in order: what was in the clear, and what the secrets open.
+    /// The messages that the peer sent, in order: those in the clear, and those that the secrets decrypt.
     pub(crate) fn of_peer(&self, secrets: &Secrets) -> Vec<Message> {
         self.all(&self.received, if self.ours == Part::Client { &secrets.server } else { &secrets.client })
     }
 
-    /// What we sent.
+    /// The messages that we sent.
     pub(crate) fn of_us(&self, secrets: &Secrets) -> Vec<Message> {
         self.all(&self.sent, if self.ours == Part::Client { &secrets.client } else { &secrets.server })
     }

@@ -1,5 +1,5 @@
-//! Opens the records of TLS 1.3 with the secrets of the session (RFC 8446, 5.2 and 7.3). They come from OpenSSL's key log and stay in
-//! memory.
+//! Decrypts the records of TLS 1.3 with the secrets of the session (RFC 8446, 5.2 and 7.3). The secrets come from OpenSSL's key log
+//! and stay in memory.
 
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
@@ -13,7 +13,7 @@ use crate::record::Sealed;
 const TAG: usize = 16;
 const NONCE: usize = 12;
 
-/// Secrets of both directions: that of the handshake, then that of what follows. Empty where not known.
+/// Secrets of both directions: for each, that of the handshake, then that of the data after it. Empty where not known.
 #[derive(Default)]
 pub(crate) struct Secrets {
     pub(crate) client: [Vec<u8>; 2],
@@ -21,7 +21,7 @@ pub(crate) struct Secrets {
 }
 
 impl Secrets {
-    /// Takes a line of the key log (the format of `SSLKEYLOGFILE`).
+    /// Reads a line of the key log (the format of `SSLKEYLOGFILE`).
     pub(crate) fn learn(&mut self, line: &str) {
         let mut words = line.split(' ');
         let (Some(label), Some(_random), Some(secret)) = (words.next(), words.next(), words.next()) else { return };
@@ -52,7 +52,7 @@ impl Suite {
     }
 }
 
-/// HKDF-Expand-Label without context; what is wanted is never longer than the hash (RFC 8446, 7.1).
+/// HKDF-Expand-Label without context; the output is never longer than the hash (RFC 8446, 7.1).
 fn expand(secret: &[u8], label: &str, length: usize, hash: MessageDigest) -> Result<Vec<u8>, ErrorStack> {
     let label = format!("tls13 {label}");
     let (wanted, label_length) = (u16::try_from(length).unwrap_or(0), u8::try_from(label.len()).unwrap_or(0));
@@ -80,7 +80,7 @@ impl Keys {
         Some(Self { secret: secret.to_vec(), key, iv, sequence: 0 })
     }
 
-    /// The content type and the content of a record; nothing where these keys do not open it.
+    /// The content type and the content of a record; `None` if these keys do not decrypt it.
     fn open(&mut self, record: &Sealed, cipher: Cipher) -> Option<(u8, Vec<u8>)> {
         let (sealed, tag) = record.fragment.split_at_checked(record.fragment.len().checked_sub(TAG)?)?;
         let mut nonce = self.iv.clone();
@@ -89,7 +89,7 @@ impl Keys {
         }
         let mut plain = decrypt_aead(cipher, &self.key, Some(&nonce), &record.header, sealed, tag).ok()?;
         self.sequence += 1;
-        // Padding of zeros stands behind the content type.
+        // Zero padding follows the content type.
         while plain.last() == Some(&0) {
             plain.pop();
         }
@@ -98,7 +98,7 @@ impl Keys {
     }
 }
 
-/// What is in the records of one direction.
+/// Decrypts the records of one direction and appends their messages to `out`.
 pub(crate) fn open(records: &[Sealed], suite: Suite, [handshake, after]: &[Vec<u8>; 2], out: &mut Vec<Message>) {
     let Some(parts) = suite.parts() else { return };
     let Some(mut keys) = Keys::of(handshake, parts) else { return };

@@ -1,4 +1,4 @@
-//! The server's part of a session.
+//! The server side of a session.
 
 use nssight_session::{SessionError, Transport};
 use openssl::error::ErrorStack;
@@ -9,23 +9,23 @@ use crate::error::of_stack;
 use crate::record::Part;
 use crate::session::{Identity, Made, Session, Trust, version_of};
 
-/// What a server's session is set up with.
+/// The settings of a server session.
 pub struct ServerOptions<'a> {
     /// Our certificate, its chain and its key.
     pub identity: &'a Identity,
-    /// The CAs that clients may come from; a client without a certificate is refused. What the system trusts is not named to
-    /// clients.
+    /// The CAs whose clients are accepted; a client without a certificate is refused. The CAs that the system trusts are not
+    /// listed for clients.
     pub clients: Trust,
-    /// Lowest and highest version, as on the wire, where somebody wants others than OpenSSL's configuration.
+    /// Lowest and highest version, as on the wire, if they differ from those of OpenSSL's configuration.
     pub versions: Option<(u16, u16)>,
 }
 
 impl Session {
-    /// Sets a server's session up, which asks for a certificate. It waits for a client in
+    /// Sets up a server session that requests a certificate. It waits for a client in
     /// [`handshake`](nssight_session::TlsSession::handshake).
     ///
     /// # Errors
-    /// What OpenSSL says.
+    /// The error that OpenSSL reports.
     pub fn server(transport: Box<dyn Transport>, options: ServerOptions<'_>) -> Result<Self, SessionError> {
         const STEP: &str = "set up the session";
         build(transport, options).map_err(|stack| of_stack(STEP, &stack))
@@ -38,7 +38,7 @@ fn build(transport: Box<dyn Transport>, options: ServerOptions<'_>) -> Result<Se
         context.set_min_proto_version(version_of(low))?;
         context.set_max_proto_version(version_of(high))?;
     }
-    // Whoever comes again shows its certificate again.
+    // A client that returns must present its certificate again.
     context.set_options(SslOptions::NO_TICKET | SslOptions::NO_RENEGOTIATION);
     context.set_session_id_context(b"nssight")?;
     if let Trust::These(authorities) = &options.clients {

@@ -28,10 +28,11 @@ const TLS_10: u16 = 0x0301;
 const TLS_11: u16 = 0x0302;
 const TLS_12: u16 = 0x0303;
 const TLS_13: u16 = 0x0304;
-/// From these security levels on OpenSSL 3.0 offers no TLS 1.0 and no TLS 1.1 (ssl_security_default_callback in ssl_cert.c).
+/// From this security level on, OpenSSL 3.0 does not offer TLS 1.0, and from the next on no TLS 1.1 (ssl_security_default_callback
+/// in ssl_cert.c).
 const WITHOUT_TLS_10: u32 = 3;
 const WITHOUT_TLS_11: u32 = 4;
-/// Since this release both are offered at level 0 alone.
+/// From this release on, both versions are offered only at level 0.
 const BOTH_AT_LEVEL_0: i64 = 0x3010_0000;
 /// `X509_V_ERR_HOSTNAME_MISMATCH` and `X509_V_ERR_IP_ADDRESS_MISMATCH`.
 const WRONG_NAME: [i32; 2] = [62, 64];
@@ -41,37 +42,37 @@ pub fn version() -> &'static str {
     openssl::version::version()
 }
 
-/// Our certificate, what it was issued by, and its key.
+/// Our certificate, its issuers, and its key.
 pub struct Identity {
     /// The certificate.
     pub certificate: X509,
-    /// What is sent with it.
+    /// The certificates sent with it.
     pub chain: Vec<X509>,
     /// The key.
     pub key: PKey<Private>,
 }
 
-/// Whom a peer's certificate may come from.
+/// The CAs that may have issued a peer's certificate.
 pub enum Trust {
-    /// What OpenSSL finds by itself: `SSL_CERT_FILE`, `SSL_CERT_DIR`, or the places that it was built with.
+    /// The CAs that OpenSSL finds on its own: `SSL_CERT_FILE`, `SSL_CERT_DIR`, or the paths that it was built with.
     System,
-    /// These.
+    /// These CAs.
     These(Vec<X509>),
 }
 
-/// What a session is set up with.
+/// The settings of a client session.
 pub struct Options<'a> {
     /// The name, or address, that the peer's certificate must have.
     pub host: &'a str,
     /// Sent as SNI; an address never is (RFC 6066, 3).
     pub server_name: Option<&'a str>,
-    /// Lowest and highest version, as on the wire, where somebody wants others than OpenSSL's configuration.
+    /// Lowest and highest version, as on the wire, if they differ from those of OpenSSL's configuration.
     pub versions: Option<(u16, u16)>,
-    /// What to answer when the peer asks for a certificate.
+    /// The certificate to send if the peer requests one.
     pub identity: Option<&'a Identity>,
-    /// Whom to trust.
+    /// The trusted CAs.
     pub trust: Trust,
-    /// The application protocols to offer, the one that is liked best first.
+    /// The application protocols to offer, most preferred first.
     pub alpn: &'a [String],
 }
 
@@ -84,9 +85,9 @@ pub struct Session {
     judgement: judge::Shared,
     secrets: Arc<Mutex<Secrets>>,
     has_identity: bool,
-    /// The handshake came to its end. Whatever comes behind it, a ticket in pieces, puts OpenSSL into a handshake again.
+    /// Whether the handshake was completed. A later message, such as a ticket in pieces, puts OpenSSL into a handshake again.
     is_up: bool,
-    /// Alerts that OpenSSL told as errors.
+    /// Alerts that OpenSSL reported as errors.
     told: RefCell<Vec<SeenAlert>>,
 }
 
@@ -114,7 +115,7 @@ pub(crate) fn store(trust: Trust) -> Result<X509Store, ErrorStack> {
     Ok(builder.build())
 }
 
-/// A context, and what looks into its sessions.
+/// A context, and the records that its callbacks make.
 pub(crate) struct Made {
     pub(crate) context: SslContext,
     versions: (u16, u16),
@@ -123,8 +124,8 @@ pub(crate) struct Made {
     has_identity: bool,
 }
 
-/// SSL_OP_NO_TX_CERTIFICATE_COMPRESSION and SSL_OP_NO_RX_CERTIFICATE_COMPRESSION of OpenSSL 3.2 (ssl.h): otherwise certificates go in a
-/// message that nobody else has to be able to read (RFC 8879). Earlier versions have no such bits, and do not compress.
+/// SSL_OP_NO_TX_CERTIFICATE_COMPRESSION and SSL_OP_NO_RX_CERTIFICATE_COMPRESSION of OpenSSL 3.2 (ssl.h): otherwise certificates are
+/// sent in a message that other programs need not support (RFC 8879). Earlier versions lack these bits, and do not compress.
 const CERTIFICATES_AS_THEY_ARE: u64 = 1 << 32 | 1 << 33;
 
 /// The lowest version that OpenSSL offers at a security level.
@@ -138,7 +139,7 @@ fn lowest_at(level: u32) -> u16 {
 }
 
 impl Made {
-    /// With our certificate, and whom to trust.
+    /// A context with our certificate and the trusted CAs.
     pub(crate) fn of(
         mut context: SslContextBuilder,
         identity: Option<&Identity>,
@@ -147,7 +148,7 @@ impl Made {
     ) -> Result<Self, ErrorStack> {
         let judgement = judge::Shared::default();
         let secrets = Arc::new(Mutex::new(Secrets::default()));
-        // One connection a diagnosis: nothing to resume, now or later.
+        // A diagnosis makes one connection, so there is nothing to resume.
         context.set_session_cache_mode(SslSessionCacheMode::OFF);
         context.set_options(SslOptions::from_bits_retain(CERTIFICATES_AS_THEY_ARE));
         context.set_verify_cert_store(store(trust)?)?;
@@ -190,10 +191,10 @@ impl Made {
 }
 
 impl Session {
-    /// Sets a client's session up. Nothing is sent before [`TlsSession::handshake`].
+    /// Sets up a client session. Nothing is sent before [`TlsSession::handshake`].
     ///
     /// # Errors
-    /// What OpenSSL says.
+    /// The error that OpenSSL reports.
     pub fn new(transport: Box<dyn Transport>, options: Options<'_>) -> Result<Self, SessionError> {
         const STEP: &str = "set up the session";
         Self::build(transport, options).map_err(|stack| of_stack(STEP, &stack))
@@ -212,7 +213,7 @@ impl Session {
             Ok(address) => parameters.set_ip(address)?,
             Err(_) => {
                 parameters.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS);
-                // A name ends with the root, which a certificate leaves out (RFC 6125, 6.4).
+                // A host name may end with the dot of the DNS root, which a certificate leaves out (RFC 6125, 6.4).
                 parameters.set_host(options.host.trim_end_matches('.'))?;
             }
         }
@@ -231,7 +232,7 @@ impl Session {
         if let Some(description) = told.code.openssl_alert() {
             self.told.borrow_mut().push(SeenAlert { sent: false, level: 2, description });
         }
-        // "certificate verify failed" is the least that it can say.
+        // OpenSSL's own reason is only "certificate verify failed"; the callback recorded the actual error.
         if let (Some(Err(why)), true) = (judged, matches!(told.code, Code::OpenSsl(_))) {
             let is_ours = self.told.borrow().is_empty();
             if is_ours {
@@ -255,10 +256,10 @@ impl Session {
     }
 }
 
-/// Whether OpenSSL takes our certificate and those that issued it, for their keys and signatures; its security level decides.
+/// Whether OpenSSL accepts the keys and signatures of our certificate and its issuers, which depends on its security level.
 ///
 /// # Errors
-/// What OpenSSL says against them.
+/// The error for which OpenSSL rejects them.
 pub fn takes(certificate: &X509, chain: &[X509]) -> Result<(), SessionError> {
     let try_them = || -> Result<(), ErrorStack> {
         let mut context = SslContext::builder(SslMethod::tls_client())?;
@@ -268,7 +269,7 @@ pub fn takes(certificate: &X509, chain: &[X509]) -> Result<(), SessionError> {
     try_them().map_err(|stack| of_stack("take our certificate", &stack))
 }
 
-/// The security level that every session begins with; none where OpenSSL makes no session at all.
+/// The security level that every session begins with; `None` if OpenSSL cannot create a session.
 pub fn security_level() -> Option<u32> {
     SslContext::builder(SslMethod::tls_client()).ok().map(|context| context.build().security_level())
 }
@@ -286,7 +287,7 @@ impl TlsSession for Session {
         };
         match (result, self.judged()) {
             (Err(error), _) => Err(self.failed(STEP, &error)),
-            // OpenSSL asks once more than it was told: nobody goes on with a peer that was refused.
+            // OpenSSL may report success after our callback has refused the peer; the session must not continue then.
             (Ok(()), Some(Err(why))) => Err(SessionError { step: STEP, ..of_verification(why) }),
             (Ok(()), _) => {
                 self.is_up = true;
@@ -299,12 +300,12 @@ impl TlsSession for Session {
         match self.stream.ssl_read(buffer) {
             Ok(count) => Ok(count),
             Err(error) if error.code() == ErrorCode::ZERO_RETURN => {
-                // In TLS 1.2 nothing but this shows an end in order: its record is sealed with a key that is not told.
+                // In TLS 1.2 only this shows a close_notify: the record is encrypted with a key that OpenSSL does not reveal.
                 self.told.borrow_mut().push(SeenAlert { sent: false, level: 1, description: 0 });
                 Ok(0)
             }
             Err(error) => match self.failed("read from the TLS session", &error) {
-                // As NSS gives it: an end without close_notify is an end.
+                // As with NSS: an end without close_notify is an end.
                 SessionError { kind: nssight_session::Kind::Ended, .. } => Ok(0),
                 error => Err(error),
             },
@@ -319,7 +320,7 @@ impl TlsSession for Session {
         const STEP: &str = "end the TLS session";
         match self.stream.shutdown() {
             Ok(_) => {}
-            // The peer is gone, or has refused us: why shows when it is read.
+            // The peer is gone, or has refused us: the next read shows the reason.
             Err(error) if error.ssl_error().is_some() => {}
             Err(error) => return Err(of_session(STEP, &error)),
         }
@@ -391,7 +392,7 @@ impl TlsSession for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // The orderly end of a session that came up; a peer that is gone cannot be told.
+        // Ends an established session with close_notify; an error is ignored, since the peer may be gone.
         if self.is_up && !self.stream.get_shutdown().contains(ShutdownState::SENT) {
             let _ = self.stream.shutdown();
         }

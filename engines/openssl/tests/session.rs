@@ -1,4 +1,4 @@
-//! What a session of OpenSSL tells of a real peer, in TLS 1.2 and 1.3.
+//! What a session of OpenSSL reports about a real peer, in TLS 1.2 and 1.3.
 
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, TcpStream};
@@ -61,7 +61,7 @@ fn chain(facts: &SessionFacts) -> usize {
 }
 
 #[test]
-fn both_versions_tell_the_same() {
+fn both_versions_report_the_same_facts() {
     let lab = Lab::new();
     let identity = lab.identity();
     for options in [lab.peer().tls12(), lab.peer().tls13()] {
@@ -80,7 +80,7 @@ fn both_versions_tell_the_same() {
 }
 
 #[test]
-fn without_a_certificate_an_empty_one_goes_out() {
+fn a_client_without_a_certificate_sends_an_empty_one() {
     let lab = Lab::new();
     for (options, is_13) in [(lab.peer().tls12(), false), (lab.peer().tls13(), true)] {
         let endpoint = Endpoint::start(options).expect("a server");
@@ -97,7 +97,7 @@ fn without_a_certificate_an_empty_one_goes_out() {
 }
 
 #[test]
-fn every_objection_is_told_and_the_first_one_decides() {
+fn every_objection_is_reported_and_the_first_one_decides() {
     let lab = Lab::new();
     let other = Issued::self_signed(&Spec::new("other", Usage::Authority).key(KeyKind::Ec)).expect("a CA");
     for options in [lab.peer().tls12(), lab.peer().tls13()] {
@@ -115,7 +115,7 @@ fn every_objection_is_told_and_the_first_one_decides() {
 }
 
 #[test]
-fn a_name_is_compared() {
+fn the_host_name_is_verified() {
     let lab = Lab::new();
     let endpoint = Endpoint::start(lab.peer()).expect("a server");
     let mut session = lab.session(&endpoint, "elsewhere.example", None, lab.trust());

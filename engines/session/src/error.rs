@@ -1,24 +1,24 @@
-//! An error of the library that made a session.
+//! An error of the library that runs a session.
 
 use std::{fmt, io};
 
 use crate::transport::End;
 
-/// Whose number it is, and which.
+/// An error number, with the library that defines it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
-    /// Of NSS, NSPR or libssl (`secerr.h`, `prerr.h`, `sslerr.h`); their numbers meet nowhere.
+    /// Of NSS, NSPR or libssl (`secerr.h`, `prerr.h`, `sslerr.h`); their ranges do not overlap.
     Nss(i32),
     /// A reason of OpenSSL's libssl (`sslerr.h` of OpenSSL).
     OpenSsl(i32),
-    /// Why OpenSSL does not take a chain (`x509_vfy.h`).
+    /// Why OpenSSL rejects a chain (`x509_vfy.h`).
     Verify(i32),
-    /// The operating system's, and 0 where nobody had one.
+    /// The operating system's; 0 if there is none.
     System(i32),
 }
 
 impl Code {
-    /// The number of the alert that was received, where this is OpenSSL's reason for one (`SSL_AD_REASON_OFFSET` of ssl.h).
+    /// The number of the alert that was received, if this is OpenSSL's reason for one (`SSL_AD_REASON_OFFSET` of ssl.h).
     pub fn openssl_alert(self) -> Option<u8> {
         const ALERTS: i32 = 1000;
         match self {
@@ -28,12 +28,12 @@ impl Code {
     }
 }
 
-/// What decisions rest on, whichever library said it.
+/// The kind of error that decisions depend on, whichever library reported it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The deadline passed.
     TimedOut,
-    /// Nothing is at hand just now.
+    /// No data is available at the moment.
     WouldBlock,
     /// The connection was reset.
     Reset,
@@ -41,33 +41,33 @@ pub enum Kind {
     Ended,
     /// This host's policy leaves no version of TLS to offer.
     NoVersions,
-    /// Another.
+    /// Any other error.
     Other,
 }
 
-/// A call that failed: what was being done, and what the library said.
+/// A call that failed: what was being done, and the error that the library reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionError {
-    /// What was being done, in words.
+    /// What was being done, as text.
     pub step: &'static str,
     /// The number.
     pub code: Code,
-    /// What it is, for decisions.
+    /// The kind of error, for decisions.
     pub kind: Kind,
-    /// The library's name for it, or the number in words where it has none.
+    /// The library's name for it, or a text with the number if there is no name.
     pub name: String,
-    /// The library's own sentence.
+    /// The library's own text.
     pub text: String,
 }
 
 impl SessionError {
-    /// The connection ended where something was to come.
+    /// The connection ended where more data was expected.
     pub fn ended(step: &'static str) -> Self {
         let (name, text) = ("end of file".to_owned(), "the peer closed the connection".to_owned());
         Self { step, code: Code::System(0), kind: Kind::Ended, name, text }
     }
 
-    /// A deadline passed without anything.
+    /// A deadline passed without any data.
     pub fn timed_out(step: &'static str) -> Self {
         let (name, text) = ("deadline passed".to_owned(), "no data arrived before the deadline".to_owned());
         Self { step, code: Code::System(0), kind: Kind::TimedOut, name, text }
@@ -75,7 +75,7 @@ impl SessionError {
 }
 
 impl Kind {
-    /// What a transport that goes through a session says when that session failed: how it ended, and the error.
+    /// How a transport that runs over a session reports a failure of that session: the end, and the error.
     pub fn carried(self) -> (End, io::ErrorKind) {
         match self {
             Self::TimedOut => (End::TimedOut, io::ErrorKind::TimedOut),
@@ -84,7 +84,7 @@ impl Kind {
         }
     }
 
-    /// The same where nothing more could be sent.
+    /// The error that such a transport returns if nothing more could be sent.
     pub fn unsent(self) -> io::ErrorKind {
         match self {
             Self::TimedOut => io::ErrorKind::TimedOut,

@@ -14,7 +14,7 @@ pub struct CaName {
 /// An alert that was sent or received, decrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SeenAlert {
-    /// Sent by us; otherwise received.
+    /// Whether we sent it; otherwise we received it.
     pub sent: bool,
     /// 1 warning, 2 fatal.
     pub level: u8,
@@ -22,18 +22,18 @@ pub struct SeenAlert {
     pub description: u8,
 }
 
-/// Something that the library has against a certificate of the peer's chain.
+/// An error that the library reports for a certificate of the peer's chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Objection {
     /// 0 is the peer's own certificate.
     pub depth: u32,
-    /// What it says.
+    /// The error.
     pub error: SessionError,
     /// The certificate's subject.
     pub subject: String,
 }
 
-/// What was agreed.
+/// The negotiated parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Channel {
     /// As on the wire.
@@ -44,12 +44,12 @@ pub struct Channel {
     pub suite_name: String,
     /// Size of the key that authenticated the peer, in bits.
     pub peer_key_bits: u32,
-    /// The application protocol that the peer chose, where it chose one (RFC 7301).
+    /// The application protocol that the peer chose, if any (RFC 7301).
     pub alpn: Option<String>,
 }
 
-/// Application protocols as they are offered: each behind a byte with its length (RFC 7301, 3.1). One that is too long for that
-/// is left out.
+/// Application protocols in the form in which they are offered: each after a byte with its length (RFC 7301, 3.1). A name that is too
+/// long for that is left out.
 pub fn protocol_list(names: &[String]) -> Vec<u8> {
     let entry = |name: &String| {
         let length = u8::try_from(name.len()).ok().filter(|length| *length > 0)?;
@@ -58,25 +58,25 @@ pub fn protocol_list(names: &[String]) -> Vec<u8> {
     names.iter().filter_map(entry).flatten().collect()
 }
 
-/// What was learned in the course of a session.
+/// What was recorded during a session.
 #[derive(Debug, Clone, Default)]
 pub struct SessionFacts {
     /// The peer's certificates as it sent them, leaf first.
     pub peer_chain: Vec<Vec<u8>>,
-    /// The peer's certificate with its issuers, as the library finds them in what came and in what is trusted here.
+    /// The peer's certificate with its issuers, as the library finds them among the received and the trusted certificates.
     pub built_chain: Vec<Vec<u8>>,
-    /// Everything that the library has against the peer's chain, whatever was decided.
+    /// Every error that the library reports for the peer's chain, whatever the decision.
     pub objections: Vec<Objection>,
-    /// The peer's certificate does not have the name.
+    /// Set if the peer's certificate is not valid for the host name.
     pub name_error: Option<SessionError>,
-    /// The library's decision on the peer's certificate, once it was asked.
+    /// The library's decision on the peer's certificate, once there is one.
     pub decision: Option<Result<(), SessionError>>,
-    /// The peer asked for a certificate; with the CAs that it says it accepts (none: any).
+    /// Set if the peer requested a certificate: the CAs that it accepts (empty: any).
     pub asked_for_certificate: Option<Vec<CaName>>,
-    /// The peer asked, and the library was given our certificate.
+    /// Whether the peer requested a certificate and the library was given ours.
     pub gave_certificate: bool,
-    /// Whether it went out, where the session itself says so.
+    /// Whether our certificate was sent, if the session itself reports that.
     pub sent_certificate: Option<bool>,
-    /// In order.
+    /// All alerts, in order.
     pub alerts: Vec<SeenAlert>,
 }

@@ -1,36 +1,36 @@
-//! What the kernel knows of a TCP connection: TCP_INFO (tcp(7)).
+//! The kernel's figures for a TCP connection: TCP_INFO (tcp(7)).
 
 use std::mem::size_of;
 
-/// Figures of one connection. A kernel that does not know one leaves it 0.
+/// Figures of one connection. A kernel that does not provide one leaves it 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TcpInfo {
-    /// How often in a row the timer of the oldest unacknowledged packet ran out.
+    /// How many times in a row the timer of the oldest unacknowledged packet expired.
     pub timeouts: u8,
     /// Payload of the largest packet that is sent.
     pub send_mss: u32,
     /// Packets that were sent and not acknowledged.
     pub unacknowledged: u32,
-    /// Of these, packets that arrived behind one that did not.
+    /// Of these, packets that arrived after a missing one.
     pub selectively_acknowledged: u32,
-    /// Size of the largest packet that the path is thought to take.
+    /// Size of the largest packet that the path is believed to carry.
     pub path_mtu: u32,
     /// Packets that were sent again, since the connection began.
     pub retransmitted: u32,
     /// Bytes that were acknowledged.
     pub bytes_acknowledged: u64,
-    /// Bytes that came in order.
+    /// Bytes that were received in order.
     pub bytes_received: u64,
-    /// Bytes that were sent, each time counted.
+    /// Bytes that were sent, retransmissions included.
     pub bytes_sent: u64,
     /// Bytes that were sent again.
     pub bytes_retransmitted: u64,
-    /// Packets that came out of order.
+    /// Packets that arrived out of order.
     pub out_of_order: u32,
 }
 
 impl TcpInfo {
-    /// Bytes of the structure that are asked for. It grows with the kernel; this is more than the part that is read.
+    /// Bytes of the structure that are requested. It grows with the kernel; this is more than the part that is read.
     pub const ROOM: usize = 256;
 
     /// Reads the kernel's `struct tcp_info` (include/uapi/linux/tcp.h), whose fields never move.

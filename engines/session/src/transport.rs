@@ -1,4 +1,4 @@
-//! Where the bytes of a TLS session travel: a TCP connection with one absolute deadline, or whatever else carries a session.
+//! Where the bytes of a TLS session travel: a TCP connection with one absolute deadline, or another session.
 //! Every byte passes a [`Tap`].
 
 use std::cell::{Cell, RefCell};
@@ -32,9 +32,9 @@ pub enum End {
     Failed(i32),
 }
 
-/// Sees every byte of a transport, in both directions.
+/// Observes every byte of a transport, in both directions.
 pub trait Tap {
-    /// Bytes that were handed to the network.
+    /// Bytes that were passed to the network.
     fn sent(&mut self, bytes: &[u8]);
     /// Bytes that came from the network.
     fn received(&mut self, bytes: &[u8]);
@@ -42,7 +42,7 @@ pub trait Tap {
     fn ended(&mut self, end: End);
 }
 
-/// What steers a [`TcpTransport`] from outside while a TLS session owns it.
+/// Controls a [`TcpTransport`] from outside while a TLS session owns it.
 #[derive(Debug)]
 pub struct Control {
     deadline: Cell<Instant>,
@@ -52,7 +52,7 @@ pub struct Control {
     last_figures: Cell<Option<TcpInfo>>,
 }
 
-/// Asks the kernel about a connection.
+/// Queries the kernel about a connection.
 pub type Figures = fn(&TcpStream) -> Option<TcpInfo>;
 
 impl Control {
@@ -73,14 +73,14 @@ impl Control {
         self.deadline.get().saturating_duration_since(Instant::now())
     }
 
-    /// From now on a receive gives `WouldBlock` as soon as whole records have come and nothing more is at hand:
-    /// that is how an answer that carries no application data (TLS 1.3 session tickets) is noticed.
+    /// From now on, a receive returns `WouldBlock` as soon as whole records have arrived and no more data is available:
+    /// that reveals an answer that carries no application data (TLS 1.3 session tickets).
     pub fn stop_when_idle(&self, on: bool) {
         self.stop_when_idle.set(on);
         self.received_before.set(self.received.get());
     }
 
-    /// What the kernel said of the connection when a wait failed or its deadline passed.
+    /// The kernel's figures for the connection when a wait failed or its deadline passed.
     pub fn last_figures(&self) -> Option<TcpInfo> {
         self.last_figures.get()
     }
@@ -91,7 +91,7 @@ impl Control {
     }
 }
 
-/// Where the received stream stands in its records (RFC 8446, 5.1: five bytes of header, then the length they name).
+/// The position of the received stream in its records (RFC 8446, 5.1: five bytes of header, then the length they name).
 #[derive(Debug, Default)]
 struct RecordCursor {
     header: [u8; 5],
@@ -133,7 +133,7 @@ pub struct TcpTransport {
 }
 
 impl TcpTransport {
-    /// Takes over a connected socket. `figures` is asked when a wait fails or its deadline passes.
+    /// Takes over a connected socket. `figures` is called when a wait fails or its deadline passes.
     pub fn new(
         stream: TcpStream,
         control: Rc<Control>,
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cursor_knows_where_records_end() {
+    fn the_cursor_finds_the_end_of_each_record() {
         let mut cursor = RecordCursor::default();
         for (index, byte) in [22, 3, 3, 0, 2, 9, 9, 21, 3, 3, 0, 0].into_iter().enumerate() {
             cursor.advance(&[byte]);

@@ -62,17 +62,17 @@ impl fmt::Display for Stream {
 /// What arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// Bytes of a stream: a chunk's data, or as much of it as is there.
+    /// Bytes of a stream: a chunk's data, or as much of it as has arrived.
     Data(Stream, &'a [u8]),
     /// The peer has ended this stream.
     End(Stream),
 }
 
-/// A chunk that must not be. `offset` is the place of its head, in bytes from the start of the TLS session's data.
+/// An invalid chunk. `offset` is the place of its head, in bytes from the start of the TLS session's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the fields are explained above and by their names")]
 pub enum ChunkError {
-    /// More data on a stream that was ended.
+    /// More data on a stream that has ended.
     #[error("at byte {offset}: {length} bytes of the {stream} stream after its end")]
     DataAfterEnd { stream: Stream, length: u32, offset: u64 },
     /// A stream ended for the second time.
@@ -83,7 +83,7 @@ pub enum ChunkError {
     TooLong { stream: Stream, length: u32, limit: u32, offset: u64 },
 }
 
-/// Where a [`Splitter`] stands.
+/// The position of a [`Splitter`] within the chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Position {
     /// Between chunks: a TLS session may end here.
@@ -94,7 +94,7 @@ pub enum Position {
     InData(Stream, u32),
 }
 
-/// Takes the bytes of a TLS session apart, in whatever pieces they come. It holds four bytes at most.
+/// Splits the bytes of a TLS session into chunks, in whatever pieces they arrive. It holds four bytes at most.
 #[derive(Debug, Clone)]
 pub struct Splitter {
     head: Fixed<HEAD>,
@@ -113,7 +113,7 @@ impl Default for Splitter {
 }
 
 impl Splitter {
-    /// Takes chunks of any length that a head can announce.
+    /// Accepts chunks of any length that a head can announce.
     pub fn new() -> Self {
         Self::with_limit(LONGEST_POSSIBLE)
     }
@@ -127,7 +127,7 @@ impl Splitter {
     /// The next event; `None` when all of `input` is consumed and more is needed.
     ///
     /// # Errors
-    /// A chunk that must not be; what it carries is not consumed, and every later call gives the same error.
+    /// An invalid chunk; its data is not consumed, and every later call returns the same error.
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, ChunkError> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -149,7 +149,7 @@ impl Splitter {
         }
     }
 
-    /// Where it stands: whether the session may end here.
+    /// The current position, which shows whether the session may end here.
     pub fn position(&self) -> Position {
         match (self.missing, self.head.have()) {
             (0, 0) => Position::Between,
@@ -196,7 +196,7 @@ impl Splitter {
     }
 }
 
-/// Something was to be sent on a stream that this side has ended already.
+/// An attempt to send on a stream that this side has already ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the {0} stream is already ended in this direction")]
 pub struct StreamEnded(pub Stream);
@@ -213,14 +213,14 @@ impl Combiner {
         Self::default()
     }
 
-    /// Appends `bytes` to `out` as chunks of `stream`. No bytes make no chunk: an empty one would end the stream.
+    /// Appends `bytes` to `out` as chunks of `stream`. Empty `bytes` make no chunk, since an empty chunk would end the stream.
     ///
     /// # Errors
-    /// The stream is already ended; `out` is as it was.
+    /// The stream is already ended; `out` is unchanged.
     pub fn data(&mut self, stream: Stream, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), StreamEnded> {
         self.open(stream)?;
         for data in bytes.chunks(LONGEST_SENT - HEAD) {
-            // At most 4092, so the cast keeps the number.
+            // At most 4092, so the cast is lossless.
             out.extend_from_slice(&head(stream, data.len() as u32));
             out.extend_from_slice(data);
         }
@@ -230,7 +230,7 @@ impl Combiner {
     /// Appends the end of `stream` to `out`.
     ///
     /// # Errors
-    /// The stream is already ended; `out` is as it was.
+    /// The stream is already ended; `out` is unchanged.
     pub fn end(&mut self, stream: Stream, out: &mut Vec<u8>) -> Result<(), StreamEnded> {
         self.open(stream)?;
         self.ended[stream.index()] = true;

@@ -5,8 +5,8 @@
 //! file and line or the default that it comes from.
 //!
 //! The syntax is that of Python's `configparser.RawConfigParser`, because Sigul reads its files with it. This is our
-//! own code because a message must name file, line and key for every complaint, and the published INI crates keep
-//! neither the line of a value nor Python's rules for continuation lines and duplicates. A test holds it to the real
+//! own code because a message must name file, line and key for every fault, and the published INI crates keep
+//! neither the line of a value nor Python's rules for continuation lines and duplicates. A test compares it with the real
 //! `configparser`. Three things are stricter than Python: a NUL byte, a line above [`MAX_LINE`] bytes and more than
 //! [`MAX_ENTRIES`] entries are refused.
 //!

@@ -43,13 +43,13 @@ pub fn parse_argument(argument: &OsStr) -> (TypePrefix, OsString) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Access {
-    /// With `NSS_INIT_READONLY`, as most tools do for looking.
+    /// With `NSS_INIT_READONLY`, as most tools do for reading.
     ReadOnly,
     /// Without it.
     ReadWrite,
 }
 
-/// What is asked of [`choose`].
+/// The input of [`choose`] that does not come from the directory.
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
     /// Type given in front of the directory.
@@ -80,13 +80,13 @@ pub struct Present {
 /// What NSS would do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Choice {
-    /// The format NSS asks for.
+    /// The format that NSS tries to open.
     pub asked: Format,
-    /// The format certificates and keys really come from; `None` when NSS fails or starts an empty database.
+    /// The format that certificates and keys really come from; `None` when NSS fails or starts an empty database.
     pub reads: Option<Format>,
     /// The code NSS_Initialize fails with, if it fails.
     pub error: Option<i32>,
-    /// Why, in words.
+    /// The reason, as text.
     pub reason: String,
 }
 
@@ -97,7 +97,7 @@ const LEGACY_DATABASE: i32 = -8015;
 
 /// What NSS would open. A pure function of its arguments.
 ///
-/// Reading a legacy database at all needs `libnssdbm3`, which this function takes to be installed.
+/// Reading a legacy database requires `libnssdbm3`, which this function assumes is installed.
 pub fn choose(present: Present, question: &Question<'_>) -> Choice {
     let (asked, because) = match asked(question) {
         Ok(asked) => asked,

@@ -24,11 +24,11 @@ pub enum FileKind {
     BrokenLink,
     /// Nothing has this name.
     Absent,
-    /// The name exists or not: the directory does not let this process find out.
+    /// The directory does not let this process find out whether the name exists.
     Unknown,
 }
 
-/// One file, with what the kernel says of it and what its first bytes are.
+/// One file, with its metadata and the format of its first bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileEntry {
     /// File name in the directory.
@@ -50,12 +50,12 @@ pub struct FileEntry {
     /// Why this process cannot open the file for reading. `None` when it can, or when opening was not tried
     /// because the file is absent or not regular.
     pub open_error: Option<Errno>,
-    /// What the first bytes say; `None` when they could not be read.
+    /// The format, by the first bytes; `None` when they could not be read.
     pub magic: Option<Magic>,
 }
 
 impl FileEntry {
-    /// An entry for a name that nothing has.
+    /// An entry for a name that does not exist.
     pub(super) fn absent(name: String) -> FileEntry {
         FileEntry {
             name,
@@ -71,7 +71,7 @@ impl FileEntry {
         }
     }
 
-    /// Looks at a file; opens it only if it is regular, so that no FIFO or device is disturbed.
+    /// Examines a file; opens it only if it is regular, so that no FIFO or device is disturbed.
     pub(super) fn look(dir: &Path, name: String) -> FileEntry {
         let path = dir.join(&name);
         let mut entry = FileEntry::absent(name);

@@ -1,4 +1,4 @@
-//! Who holds SQLite's locks on a file, from `/proc/locks`. Looking takes no lock.
+//! The holders of SQLite's locks on a file, from `/proc/locks`. Reading them takes no lock.
 
 use rustix::fs::{major, minor};
 use serde::Serialize;
@@ -6,7 +6,7 @@ use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 
-/// Most of `/proc/locks` read, in bytes.
+/// Maximum number of bytes read from `/proc/locks`.
 const MAX_TABLE: u64 = 4 << 20;
 
 /// Lock bytes of SQLite (`PENDING_BYTE` and its neighbours in os.h of SQLite).
@@ -18,13 +18,13 @@ const SHARED_FIRST: u64 = PENDING + 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LockKind {
-    /// Somebody is reading; everybody may read, nobody may finish writing.
+    /// A process is reading; every process may read, none may finish writing.
     Shared,
-    /// Somebody is preparing to write; reading goes on.
+    /// A process is preparing to write; reading continues.
     Reserved,
-    /// Somebody waits for the readers to leave; no new reader gets in.
+    /// A process waits for the readers to finish; no new reader is admitted.
     Pending,
-    /// Somebody is writing: NSS cannot read and gives up after about a second.
+    /// A process is writing: NSS cannot read and gives up after about a second.
     Exclusive,
 }
 
@@ -62,8 +62,8 @@ impl LockTable {
     }
 }
 
-/// Reads `1: POSIX  ADVISORY  WRITE 3568 fd:01:131329 1073741826 1073742335`. Lines of waiters have an arrow after
-/// the number and do not fit.
+/// Reads `1: POSIX  ADVISORY  WRITE 3568 fd:01:131329 1073741826 1073742335`. Lines of waiting processes have an arrow after
+/// the number and do not match.
 fn parse(line: &str, file: &str) -> Option<Lock> {
     let mut words = line.split_whitespace().skip(1);
     let style = words.next()?;

@@ -5,13 +5,13 @@ use serde::Serialize;
 use std::fs::File;
 use std::io::{self, Read};
 
-/// What the first bytes of a file say.
+/// The format of a file, by its first bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Magic {
     /// An SQLite 3 database.
     SqliteDb {
-        /// Whether the header asks for write-ahead logging.
+        /// Whether the header selects write-ahead logging.
         wal: bool,
     },
     /// A Berkeley DB 1.85 hash file.
@@ -23,9 +23,9 @@ pub enum Magic {
     },
     /// Zero bytes long.
     Empty,
-    /// The right magic, but the file ends before its header says.
+    /// The right magic, but the file is shorter than its header declares.
     Truncated {
-        /// Bytes the header promises, or the size of the header itself.
+        /// Bytes that the header declares, or the size of the header itself.
         expected: u64,
     },
     /// Printable text; what `pkcs11.txt` should be.
@@ -77,7 +77,7 @@ fn sqlite(head: &[u8], size: u64) -> Magic {
         other => other,
     };
     let wal = byte(18) == 2 || byte(19) == 2;
-    // The page count at 28 counts only when it was written by the same change (SQLite file format, 1.3.7);
+    // The page count at 28 is valid only if it was written by the same change (SQLite file format, 1.3.7);
     // in WAL mode the newest pages may be in the log.
     let pages = be32(head, 28).unwrap_or(0);
     let expected = page_size * u64::from(pages);

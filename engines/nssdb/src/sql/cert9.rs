@@ -27,7 +27,7 @@ pub(super) struct Certificates {
     pub(super) merged: Vec<String>,
     pub(super) columns: usize,
     pub(super) complete: bool,
-    /// Place of a certificate in the list, by SHA-256.
+    /// Index of a certificate in the list, by SHA-256.
     by_hash: HashMap<[u8; 32], usize>,
 }
 

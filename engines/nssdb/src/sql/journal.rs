@@ -1,7 +1,7 @@
 //! Applies a rollback journal to a copy of the database (SQLite file format, section 3).
 //!
-//! A journal that is there holds the pages as they were before a transaction that has not ended: either its
-//! writer died, or it is still at work. In both cases the state before the transaction is the right one.
+//! An existing journal holds the pages as they were before a transaction that has not ended: either its
+//! writer died, or it is still writing. In both cases the state before the transaction is the right one.
 
 use super::page::{be32, page_size, put_page};
 
@@ -76,7 +76,7 @@ impl Header {
     }
 }
 
-/// Puts one journalled page back; false at the first record that is cut or fails its checksum, where SQLite
+/// Puts one journalled page back; false at the first record that is truncated or fails its checksum, where SQLite
 /// stops too.
 fn play(bytes: &mut Vec<u8>, journal: &[u8], at: usize, header: &Header) -> bool {
     let (Some(number), Some(page), Some(sum)) =

@@ -1,6 +1,6 @@
 //! A consistent copy of an SQLite database in memory, taken without a lock and without writing.
 //!
-//! SQLite itself must not be let near the file: opened normally it takes locks and may create `-shm` or delete a
+//! SQLite itself must not open the file: opened normally it takes locks and may create `-shm` or delete a
 //! journal; opened as immutable it ignores journal and log. So the bytes of database, rollback journal and
 //! write-ahead log are read, the two are applied in memory, and the copy counts only if none of the files changed
 //! in between.
@@ -15,7 +15,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Largest row SQLite may hand out, so that one hostile row cannot fill the memory.
+/// Largest row that SQLite may return, so that one hostile row cannot fill the memory.
 const MAX_ROW: i32 = 32 << 20;
 /// How often a changing database is read again.
 const ATTEMPTS: u32 = 25;
@@ -91,7 +91,7 @@ fn stamps(db: &Path, journal: &Path, wal: &Path) -> Result<[Option<Stamp>; 3], E
     Ok([file::stamp(db)?, file::stamp(journal)?, file::stamp(wal)?])
 }
 
-/// The bytes of a side file that was there a moment ago; `None` when it has gone.
+/// The bytes of a side file that existed a moment ago; `None` when it is gone.
 fn read_side(path: &Path, seen: Option<Stamp>) -> Result<Option<Vec<u8>>, Error> {
     match seen {
         Some(stamp) if stamp.size > 0 => match file::read(path, MAX_FILE) {

@@ -6,10 +6,10 @@ use crate::problems::Problems;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-/// Most rows read from one table.
+/// Maximum number of rows read from one table.
 const MAX_ROWS: usize = 2_000_000;
 
-/// Most bytes read from one table. Damaged links between pages can show SQLite the same page many times, so that
+/// Maximum number of bytes read from one table. With damaged links between pages, SQLite may read the same page many times, so
 /// the size of the file is no limit.
 const MAX_BYTES: usize = 256 << 20;
 
@@ -47,7 +47,7 @@ impl Object<'_> {
         self.get(attribute).and_then(attribute::ulong)
     }
 
-    /// Place of this row in a table, for a problem.
+    /// Place of this row in a table, to report a problem.
     pub(super) fn place(&self, table: &str) -> Place {
         Place::Row { table: table.to_owned(), id: self.id.to_string() }
     }
@@ -61,7 +61,7 @@ pub(super) fn exists(connection: &Connection, name: &str) -> Result<bool, rusqli
     Ok(sql.is_some_and(|sql| sql.is_none_or(|sql| !sql.to_ascii_uppercase().starts_with("CREATE VIRTUAL"))))
 }
 
-/// What came of reading a table.
+/// The result of reading a table.
 pub(super) struct Scan {
     /// Number of columns the table has, the identifier included.
     pub(super) columns: usize,

@@ -92,7 +92,7 @@ impl Nss {
 
     /// A self-signed certificate with its key in the database.
     pub fn self_sign(&self, nickname: &str, trust: &str, key: &[&str]) {
-        // certutil takes serial numbers from the clock, which two calls in a moment share.
+        // certutil derives serial numbers from the clock, so two calls in quick succession share one.
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let subject = format!("CN=subject {serial}");
         let serial = serial.to_string();
@@ -115,7 +115,7 @@ impl Nss {
         self.certutil(&["-A", "-n", nickname, "-t", trust, "-i", &file, "-f", &password]);
     }
 
-    /// Runs several certutil commands in one process, which is faster by far; blanks need quotes, quotes are not possible.
+    /// Runs several certutil commands in one process, which is much faster; blanks need quotes, and quotes are not possible.
     pub fn batch(&self, lines: &[String]) {
         let output = self.try_batch(lines);
         assert!(output.status.success(), "certutil -B: {}", String::from_utf8_lossy(&output.stderr));
@@ -195,7 +195,7 @@ impl Nss {
     }
 }
 
-/// Whether the NSS that wrote this is 3.118 or later, by the salt that it took for the password.
+/// Whether the NSS that wrote this is 3.118 or later, by the length of the password's salt.
 pub fn is_by_newer_nss(database: &Database) -> bool {
     match &database.password {
         PasswordState::Set { salt_length: 20, .. } => false,
@@ -215,7 +215,7 @@ pub fn ec_key() -> PKey<Private> {
     PKey::from_ec_key(EcKey::generate(&group).expect("key")).expect("key")
 }
 
-/// A small CA certificate, made without NSS; `extra` bytes go into an extension nobody knows.
+/// A small CA certificate, made without NSS; `extra` bytes go into an unknown extension.
 pub fn certificate(name: &str, serial: u32, extra: usize) -> X509 {
     certificate_for(&ec_key(), name, serial, extra, 0)
 }
@@ -249,7 +249,7 @@ pub fn certificate_for(key: &PKeyRef<Private>, name: &str, serial: u32, extra: u
     builder.build()
 }
 
-/// A small generator, so that what failed can be had again (Marsaglia's xorshift).
+/// A small random generator, so that a failure can be reproduced (Marsaglia's xorshift).
 pub struct Random(pub u64);
 
 impl Random {
@@ -260,7 +260,7 @@ impl Random {
         usize::try_from(self.0 % limit as u64).expect("below the limit")
     }
 
-    /// True in so many of a hundred cases.
+    /// True in `chance` of a hundred cases.
     pub fn percent(&mut self, chance: usize) -> bool {
         self.below(100) < chance
     }

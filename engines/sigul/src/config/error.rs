@@ -18,7 +18,7 @@ pub enum ConfigError {
     NotUtf8 { file: PathBuf, line: usize, offset: usize },
     /// A NUL byte.
     NulByte { file: PathBuf, line: usize, offset: usize },
-    /// The file begins with a byte order mark, which Python takes for text before the first section.
+    /// The file begins with a byte order mark, which Python treats as text before the first section.
     ByteOrderMark { file: PathBuf },
     /// A line above [`MAX_LINE`] bytes.
     LineTooLong { file: PathBuf, line: usize, bytes: usize },
@@ -34,13 +34,13 @@ pub enum ConfigError {
     DuplicateSection { file: PathBuf, line: usize, section: String, first: usize },
     /// A key that its section already has at line `first`.
     DuplicateKey { file: PathBuf, line: usize, section: String, key: String, first: usize },
-    /// No section says whether this is a client's, a server's or a bridge's configuration; `found` are the sections
+    /// No section shows whether this is a client's, a server's or a bridge's configuration; `found` are the sections
     /// that are there, ten at most.
     NoRole { files: Vec<PathBuf>, found: Vec<String> },
     /// More than one of the sections that name a role.
     SeveralRoles { found: Vec<(Role, PathBuf, usize)> },
-    /// A key without which this role cannot work; the section stands at `line`, or in no file. `instead` is what was meant for
-    /// it, where something was.
+    /// A missing key that this role requires. Its section is at `line`, or in no file. `instead` is the key that was probably
+    /// meant for it, if there is one.
     Missing {
         file: PathBuf,
         line: Option<usize>,
@@ -48,8 +48,8 @@ pub enum ConfigError {
         key: &'static str,
         instead: Option<Box<IgnoredKey>>,
     },
-    /// A value that cannot be used. `value` is what [`super::Value::shown`] gives, `continued` the line that the value
-    /// goes on in.
+    /// A value that cannot be used. `value` is what [`super::Value::shown`] returns, `continued` the line on which the value
+    /// continues.
     BadValue { origin: Origin, key: &'static str, value: String, continued: Option<usize>, problem: Problem },
 }
 
@@ -58,7 +58,7 @@ pub enum ConfigError {
 pub enum Problem {
     /// It is empty.
     Empty,
-    /// It goes on in another line.
+    /// It continues on another line.
     SeveralLines,
     /// Not a whole number from 1 to 65535.
     NotAPort,
@@ -76,21 +76,21 @@ pub enum Problem {
     HostTooLong(usize),
     /// A host name with white space or a control character in it.
     HostHasBlank,
-    /// The same, and it looks like a comment: Python takes none after a value.
+    /// White space before what looks like a comment in a host name: Python allows no comment after a value.
     HostHasComment,
     /// A URL, or a host name with a port after it.
     HostHasPort,
-    /// Something else than printable ASCII.
+    /// It contains characters other than printable ASCII.
     NotPrintable,
-    /// More than 255 bytes, which a request has no room for.
+    /// More than 255 bytes, which do not fit into a request.
     TooLong(usize),
     /// It begins with `~`, and the home directory is not known.
     HomeUnknown,
     /// It begins with `~NAME`.
     OtherHome,
-    /// A directory with the prefix that NSS takes for a kind of database, such as `sql:`.
+    /// A directory with the prefix that NSS treats as a type of database, such as `sql:`.
     DirectoryHasPrefix,
-    /// `${…}` stands in it, which Sigul takes as it is.
+    /// It contains `${…}`, which Sigul uses literally.
     Placeholder,
 }
 

@@ -67,7 +67,7 @@ pub enum PasswordComparison {
 }
 
 impl Comparison {
-    /// Compares; with passwords, those too.
+    /// Compares two databases; with passwords, those too.
     pub fn of(databases: [&Database; 2], passwords: [Option<&[u8]>; 2], now: OffsetDateTime) -> Self {
         let [a, b] = databases;
         let (mut differences, mut in_both) = (Vec::new(), 0);
@@ -153,8 +153,8 @@ fn held<'a>(keys: &Keys<'a>, certificate: &'a Certificate) -> Held<'a> {
     Held { certificate, key }
 }
 
-/// NSS since 3.118 hashes the password with SHA-384 under 48 bytes of salt, which an older one takes for a wrong password, whatever is
-/// typed.
+/// NSS since 3.118 hashes the password with SHA-384 under 48 bytes of salt, which an older NSS reports as a wrong password, whatever
+/// is typed.
 fn salt(databases: [&Database; 2]) -> Option<Difference> {
     const SALT_OF_3_118: usize = 48;
     let length = |database: &Database| match database.password {
@@ -246,7 +246,7 @@ fn strength(algorithm: &Algorithm) -> String {
     }
 }
 
-/// A certificate that the other side has nothing for.
+/// A certificate that has no counterpart on the other side.
 fn only(held: Held<'_>, kind: Kind) -> Difference {
     let (has, lacks) = if kind == Kind::OnlyInA { ("A", "B") } else { ("B", "A") };
     let trust = held.certificate.trust;
@@ -343,7 +343,7 @@ fn password(databases: [&Database; 2], given: [Option<&[u8]>; 2]) -> PasswordCom
     match (opens(a, given[0]), opens(b, given[1])) {
         (true, true) if given[0] == given[1] => Same,
         (true, true) => Different,
-        // What opens one was tried on the other too.
+        // The password that unlocks one database was tried on the other too.
         (true, false) if given[0] == given[1] => Different,
         (false, true) if given[0] == given[1] => Different,
         (true, false) if !opens(b, given[0]) => Different,

@@ -8,7 +8,7 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::{PublicKey, RSAPublicKey};
 
-/// What ties a certificate to its issuer, as DER: it tells names apart, however they are shown.
+/// The fields that link a certificate to its issuer, as DER: names are compared as such and not as they are displayed.
 #[derive(Debug, Clone)]
 pub struct Names {
     /// Subject (RFC 5280, 4.1.2.6).
@@ -49,9 +49,9 @@ pub struct Facts {
     pub public_key: Vec<u8>,
     /// Subject alternative names, for people.
     pub alternative_names: Vec<String>,
-    /// None where the extension is missing, which means every usage.
+    /// `None` if the extension is missing, which means every usage.
     pub extended_key_usage: Option<Vec<String>>,
-    /// Its basic constraints say that it is a CA.
+    /// Whether its basic constraints mark it as a CA.
     pub is_ca: bool,
 }
 
@@ -75,7 +75,7 @@ impl std::fmt::Display for KeyFacts {
 }
 
 impl Facts {
-    /// None where the bytes are no certificate.
+    /// `None` if the bytes are not a certificate.
     pub fn of(der: &[u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let mut facts = Self {

@@ -1,4 +1,4 @@
-//! The document of `nssight db inspect`: what lies in a directory, what NSS makes of it, and what is odd about it.
+//! The document of `nssight db inspect`: what is in a directory, how NSS treats it, and its oddities.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -20,11 +20,11 @@ use crate::views::{
     key_kind, scheme,
 };
 
-/// Decrypting keys and verifying signatures takes some key derivations each; in this time thousands are done.
+/// Limit for decrypting keys and verifying signatures: each takes some key derivations, of which thousands fit into this time.
 const BUDGET: Duration = Duration::from_secs(20);
 
 impl Inspection {
-    /// Describes a database; with a password, what it opens too.
+    /// Describes a database; with a password, also what it decrypts.
     pub fn of(loaded: &Loaded, database: &Database, password: Option<&[u8]>, now: OffsetDateTime) -> Self {
         let certificates = certificates(database, now);
         let unlocked = unlock(database, password);
@@ -238,7 +238,7 @@ fn keys(
     database.private_keys.iter().map(view).collect()
 }
 
-/// What comes of decrypting a key, whose kind may only show then.
+/// The result of decrypting a key, whose kind may be known only then.
 fn decrypt(
     unlocked: &Unlocked<'_>,
     key: &PrivateKey,
@@ -247,7 +247,7 @@ fn decrypt(
 ) -> String {
     let opened: PKey<Private> = match unlocked.private_key(key) {
         Ok(opened) => opened,
-        // What this reader does not know is not broken.
+        // What this reader does not support is not damaged.
         Err(error @ Error::Unsupported(_)) => return format!("not tried: {error}"),
         Err(error) => return format!("failed: {error}"),
     };
@@ -266,8 +266,8 @@ fn decrypt(
     .to_owned()
 }
 
-/// Whether it is the private half of a public key. A key that a certificate allows PSS only is stored as any RSA key, and OpenSSL
-/// takes the two for different kinds.
+/// Whether `private` is the private half of `public`. A key whose certificate allows only PSS is stored like any RSA key, and OpenSSL
+/// treats the two as different kinds.
 fn is_of(private: &PKeyRef<Private>, public: &PKeyRef<Public>) -> bool {
     match (private.rsa(), public.rsa()) {
         (Ok(private), Ok(public)) => private.n() == public.n() && private.e() == public.e(),

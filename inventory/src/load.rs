@@ -1,4 +1,4 @@
-//! Finding the database that an argument means, and reading it without NSS.
+//! Finds the database that an argument names, and reads it without NSS.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use nssight_nss::library;
 use nssight_nssdb::directory::{Access, Choice, Question, TypePrefix, parse_argument};
 use nssight_nssdb::{Database, Error, Format, Inventory, PasswordCheck, PasswordState};
 
-/// A directory, what NSS would make of it, and the database in it.
+/// A directory, what NSS would open in it, and the database.
 pub struct Loaded {
     /// Path without the prefix.
     pub directory: PathBuf,
@@ -45,7 +45,7 @@ impl Loaded {
     }
 }
 
-/// Whether the password opens the database, the empty one included.
+/// Whether the password, which may be empty, unlocks the database.
 pub fn opens(database: &Database, password: &[u8]) -> bool {
     match database.password {
         PasswordState::Empty => password.is_empty(),

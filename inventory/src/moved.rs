@@ -49,7 +49,7 @@ struct Filed<'a> {
 }
 
 impl Comparison {
-    /// Compares a database, A, with PEM files, B. They have no nicknames, no trust and no password of their own.
+    /// Compares a database, A, with PEM files, B. The files have no nicknames, no trust and no password of their own.
     pub fn with_files(database: &Database, files: &PemFiles, now: OffsetDateTime) -> Self {
         let all: Vec<Filed<'_>> = (files.certificates.iter())
             .filter_map(|(der, names)| Some(Filed { der, facts: Facts::of(der)?, files: names }))

@@ -1,4 +1,4 @@
-//! Certificates and keys in PEM files (RFC 7468), as programs over OpenSSL are configured with: a directory of them, or given files.
+//! Certificates and keys in PEM files (RFC 7468), which programs over OpenSSL are configured with: a directory of them, or given files.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -9,9 +9,9 @@ use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
 use openssl::x509::X509;
 
-/// Larger files are none that a program is configured with.
+/// No program is configured with a larger file.
 const FILE_AT_MOST: u64 = 4 * 1024 * 1024;
-/// Of one directory so many files are read.
+/// Maximum number of files read from one directory.
 const FILES_AT_MOST: usize = 1000;
 const BEGIN: &[u8] = b"-----BEGIN ";
 
@@ -24,7 +24,7 @@ pub struct PemFiles {
     pub(crate) certificates: BTreeMap<Vec<u8>, Vec<String>>,
     /// Files with private keys, and the public key that belongs to each (SubjectPublicKeyInfo, DER).
     pub(crate) keys: Vec<(String, Vec<u8>)>,
-    /// Files with private keys behind a passphrase, which is not asked for.
+    /// Files with private keys behind a passphrase, which nssight does not request.
     pub(crate) locked: Vec<String>,
     /// Unreadable files.
     pub(crate) problems: Vec<String>,
@@ -39,7 +39,7 @@ impl PemFiles {
         }
     }
 
-    /// Reads them. Directories are not descended into, and what is no PEM file in one is passed over.
+    /// Reads the named files and directories. Subdirectories are skipped, and so are files in a directory that are not PEM.
     pub fn read(named: &[PathBuf]) -> Self {
         let mut files = Self { named: named.to_vec(), ..Self::default() };
         for path in named {
@@ -60,7 +60,7 @@ impl PemFiles {
         paths.iter().take(FILES_AT_MOST).for_each(|path| self.file(path, true));
     }
 
-    /// One file. Of a directory's those that are none of PEM are others' business.
+    /// Reads one file. A file found in a directory is skipped if it is not PEM.
     fn file(&mut self, path: &Path, found: bool) {
         match content(path) {
             Ok(Some(content)) => self.content(path, &content),
@@ -140,7 +140,7 @@ fn blocks(content: &[u8]) -> Vec<Block<'_>> {
     blocks
 }
 
-/// A regular file's beginning; nothing where it is none. To open another kind may hang, or do something.
+/// A regular file, opened; `None` for any other kind, since opening it may hang or have effects.
 fn opened(path: &Path) -> io::Result<Option<File>> {
     if !fs::metadata(path)?.is_file() {
         return Ok(None);
@@ -162,7 +162,7 @@ fn content(path: &Path) -> io::Result<Option<zeroize::Zeroizing<Vec<u8>>>> {
     if length > FILE_AT_MOST {
         return Ok(None);
     }
-    // As large as it is from the start, so that no piece of a key is left behind by a move.
+    // Allocated at full size, so that no reallocation leaves a piece of a key behind.
     let mut content = zeroize::Zeroizing::new(Vec::with_capacity(length as usize + 1));
     file.take(FILE_AT_MOST).read_to_end(&mut content)?;
     Ok(memchr::memmem::find(&content, BEGIN).is_some().then_some(content))
@@ -173,7 +173,7 @@ mod tests {
     use super::blocks;
 
     #[test]
-    fn blocks_end_where_their_own_end_is() {
+    fn a_block_ends_at_its_own_end_line() {
         let text = b"x\n-----BEGIN A-----\n1\n-----END A-----\n-----BEGIN B-----\n-----END A-----\n-----END B-----\n-----BEGIN C-----";
         let found: Vec<&[u8]> = blocks(text).iter().map(|block| block.label).collect();
         assert_eq!(found, [&b"A"[..], b"B"]);

@@ -29,7 +29,7 @@ impl Remarks {
         self.0.push(Remark { id, text: text.into() });
     }
 
-    /// Only if something is affected.
+    /// Adds a remark, but only if something is affected.
     fn about(&mut self, id: &'static str, affected: &[String], what: &str) {
         if !affected.is_empty() {
             self.add(id, format!("{}: {what}", list(affected)));
@@ -155,7 +155,7 @@ fn is_of(view: &CertificateView, kind: &NewerKind) -> bool {
     view.key.as_ref().is_some_and(|key| key.kind == kind.name)
 }
 
-/// Kinds of the certificates' keys that the NSS of this host does not know.
+/// Kinds of the certificates' keys that the NSS of this host does not support.
 fn newer_kinds(inspection: &Inspection) -> impl Iterator<Item = &'static NewerKind> {
     let is_there = |kind: &NewerKind| inspection.certificates.iter().any(|view| is_of(view, kind));
     kinds::KINDS.iter().filter(move |kind| library::nss_release() < kind.since && is_there(kind))
@@ -212,7 +212,7 @@ fn groups(views: &[CertificateView], key: impl Fn(&&CertificateView) -> Option<V
     let mut found: Vec<Vec<&CertificateView>> = Vec::new();
     for (number, view) in views.iter().enumerate() {
         let Some(key) = key(&view) else { continue };
-        // Below the number of certificates it is the one seen first; from there on, a group.
+        // A place below the number of certificates is that of the first one seen; from there on, it is that of a group.
         match places.get(&key).copied() {
             None => drop(places.insert(key, number)),
             Some(place) if place < views.len() => {

@@ -1,4 +1,4 @@
-//! Certificates that stand in each other's place: renewals, and strangers under the same nickname.
+//! Certificates that take each other's place: renewals, and unrelated certificates under the same nickname.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -8,8 +8,8 @@ use crate::difference::{Difference, Gravity, Held, Kind};
 use crate::facts::{Facts, stamp};
 use crate::trust;
 
-/// Pairs certificates that are not the same but stand in each other's place: by nickname, then by subject. What is paired
-/// is taken out.
+/// Pairs certificates that are not the same but take each other's place: by nickname, then by subject. Paired certificates
+/// are removed from `left`.
 pub(crate) fn pair(left: &mut [Vec<Held<'_>>; 2], now: OffsetDateTime, differences: &mut Vec<Difference>) {
     let facts = |held: &Held<'_>| Facts::of(&held.certificate.der);
     // The newest first: of several under one name, those that are in use are compared.

@@ -1,7 +1,7 @@
 //! Headers: the key-value pairs that requests and replies begin with.
 //!
 //! A header is one byte, the number of pairs, and for each pair `keylen, key, vallen, value`, both lengths one byte.
-//! Keys are printable ASCII of 1 to 255 bytes, each there once; values are 0 to 255 bytes of any kind.
+//! Keys are printable ASCII of 1 to 255 bytes, and each occurs once; values are 0 to 255 bytes of any kind.
 
 use std::fmt;
 
@@ -11,22 +11,22 @@ mod decode;
 
 pub use decode::{Decoder, HeaderError, HeaderFault};
 
-/// Most pairs that a header has room for.
+/// Maximum number of pairs in a header.
 pub const MOST_PAIRS: usize = 255;
 
 /// The longest header, in bytes: 255 pairs of 255-byte keys and values.
 pub const LONGEST: usize = 1 + MOST_PAIRS * (2 + 255 + 255);
 
-/// Key-value pairs in the order in which they stand on the wire.
+/// Key-value pairs in the order of the wire.
 ///
 /// Values may be secrets: they are wiped when dropped, and `Debug` shows keys and lengths only. The same pairs in the
-/// same order have one encoding, so what is hashed or signed can be had from [`Header::encode`] at any time.
+/// same order have one encoding, so [`Header::encode`] returns the bytes that are hashed or signed at any time.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Header {
     pairs: Vec<(String, Zeroizing<Vec<u8>>)>,
 }
 
-/// A pair that a header has no room for.
+/// Why a header cannot hold a pair.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PairError {
     /// The key is empty.
@@ -38,15 +38,15 @@ pub enum PairError {
     /// The key has characters other than printable ASCII.
     #[error("a key that is not printable ASCII")]
     KeyNotPrintable,
-    /// The key is there already.
+    /// The key is already present.
     #[error("duplicate key \"{0}\"")]
     KeyTwice(String),
     /// The value has more than 255 bytes.
     #[error("the value of \"{key}\" has {length} bytes; the maximum is 255")]
     ValueTooLong {
-        /// Whose value.
+        /// The key of the value.
         key: String,
-        /// Its bytes.
+        /// The length of the value, in bytes.
         length: usize,
     },
     /// There are 255 pairs already.
@@ -54,7 +54,7 @@ pub enum PairError {
     Full,
 }
 
-/// A value that is not there or not of the kind asked for.
+/// A value that is missing or not of the requested kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
     /// There is no such key.
@@ -66,7 +66,7 @@ pub enum FieldError {
     /// Not four bytes.
     #[error("field \"{0}\" is not a number (four bytes)")]
     NotNumber(String),
-    /// Something else than printable ASCII.
+    /// Not printable ASCII.
     #[error("field \"{0}\" is not printable ASCII")]
     NotText(String),
 }
@@ -80,7 +80,7 @@ impl Header {
     /// Adds a pair at the end.
     ///
     /// # Errors
-    /// A pair that a header cannot hold; the header is as it was.
+    /// A pair that a header cannot hold; the header is unchanged.
     pub fn insert(&mut self, key: &str, value: &[u8]) -> Result<(), PairError> {
         if key.is_empty() {
             return Err(PairError::KeyEmpty);
@@ -112,7 +112,7 @@ impl Header {
     /// The value of `key` as a truth value: one byte, 0 or 1.
     ///
     /// # Errors
-    /// It is not there, or something else.
+    /// The value is missing, or something else.
     pub fn bool(&self, key: &str) -> Result<bool, FieldError> {
         match self.required(key)? {
             [0] => Ok(false),
@@ -124,7 +124,7 @@ impl Header {
     /// The value of `key` as a number: four bytes, big-endian.
     ///
     /// # Errors
-    /// It is not there, or has another length.
+    /// The value is missing, or has another length.
     pub fn u32(&self, key: &str) -> Result<u32, FieldError> {
         let bytes = self.required(key)?.try_into().map_err(|_| FieldError::NotNumber(key.to_owned()))?;
         Ok(u32::from_be_bytes(bytes))
@@ -133,7 +133,7 @@ impl Header {
     /// The value of `key` as text: printable ASCII.
     ///
     /// # Errors
-    /// It is not there, or has other bytes in it.
+    /// The value is missing, or contains other bytes.
     pub fn str(&self, key: &str) -> Result<&str, FieldError> {
         let value = self.required(key)?;
         let text = std::str::from_utf8(value).ok().filter(|text| is_printable(text.as_bytes()));
@@ -155,9 +155,9 @@ impl Header {
         self.pairs.is_empty()
     }
 
-    /// The header as it stands on the wire, wiped when dropped.
+    /// The header as on the wire, wiped when dropped.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        // Room for everything at once: a vector that grows leaves copies of secrets behind.
+        // Allocated at full size: a vector that grows leaves copies of secrets behind.
         let length = 1 + self.iter().map(|(key, value)| 2 + key.len() + value.len()).sum::<usize>();
         let mut out = Zeroizing::new(Vec::with_capacity(length));
         // `insert` keeps the number of pairs and both lengths within one byte.
@@ -183,7 +183,7 @@ impl fmt::Debug for Header {
     }
 }
 
-/// Whether all bytes are printable ASCII, the blank among them.
+/// Whether all bytes are printable ASCII, including the blank.
 pub(crate) fn is_printable(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| matches!(byte, 0x20..=0x7e))
 }

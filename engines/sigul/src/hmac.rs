@@ -1,7 +1,7 @@
 //! HMAC-SHA-512 (RFC 2104) over a stream.
 //!
-//! Built on OpenSSL's SHA-512 because OpenSSL's own HMAC borrows its key for as long as it runs, which a decoder that
-//! lives between reads cannot offer, and because this one cannot fail. A test holds it to OpenSSL's and to RFC 4231.
+//! Built on OpenSSL's SHA-512 because OpenSSL's own HMAC borrows its key for its whole lifetime, which a decoder that
+//! is kept between reads cannot provide, and because this one cannot fail. Tests compare it with OpenSSL's and with RFC 4231.
 
 use openssl::memcmp;
 use openssl::sha::Sha512;
@@ -45,7 +45,7 @@ impl Hmac {
         self.outer.finish()
     }
 
-    /// Whether `claimed` is the HMAC, in a time that does not tell where they differ.
+    /// Whether `claimed` is the HMAC, in a time that does not reveal where the two differ.
     pub(crate) fn verify(self, claimed: &[u8; DIGEST]) -> bool {
         memcmp::eq(&self.finish(), claimed)
     }
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_openssls_hmac_for_every_key_length() {
+    fn the_result_is_that_of_openssl_for_every_key_length() {
         for length in 1..=255 {
             let key = vec![length as u8; length];
             let theirs = PKey::hmac(&key).unwrap();

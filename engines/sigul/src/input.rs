@@ -7,7 +7,7 @@ pub(crate) fn take<'a>(input: &mut &'a [u8], most: usize) -> &'a [u8] {
     taken
 }
 
-/// The same with a length that may be above what an address space holds.
+/// The same with a length that may exceed the address space.
 pub(crate) fn take_u64<'a>(input: &mut &'a [u8], most: u64) -> &'a [u8] {
     take(input, usize::try_from(most).unwrap_or(usize::MAX))
 }
@@ -24,7 +24,7 @@ impl<const N: usize> Fixed<N> {
         Self { bytes: [0; N], have: 0 }
     }
 
-    /// Takes what is missing from `input`; gives the field once it is whole, and is empty again then.
+    /// Takes the missing bytes from `input`; returns the field once it is complete, and is then empty again.
     pub(crate) fn fill(&mut self, input: &mut &[u8]) -> Option<[u8; N]> {
         let taken = take(input, N - self.have);
         if let Some(free) = self.bytes.get_mut(self.have..self.have + taken.len()) {
@@ -37,7 +37,7 @@ impl<const N: usize> Fixed<N> {
         })
     }
 
-    /// How many bytes of it are there.
+    /// How many bytes of it have arrived.
     pub(crate) fn have(&self) -> usize {
         self.have
     }

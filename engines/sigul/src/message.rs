@@ -2,9 +2,9 @@
 
 /// The parts of one message, read in order.
 pub trait Parts {
-    /// What arrives.
+    /// A part that has arrived.
     type Event<'a>;
-    /// What can be wrong with it.
+    /// What can be wrong with the message.
     type Error: Clone;
 
     /// The next event; `None` when all of `input` is consumed and more is needed, or the message is over.
@@ -14,7 +14,7 @@ pub trait Parts {
     fn advance<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Self::Event<'a>>, Self::Error>;
 }
 
-/// Reads one message, in whatever pieces it comes. It holds the header at most, never the payload, and reads nothing behind an
+/// Reads one message, in whatever pieces it arrives. It holds the header at most, never the payload, and reads nothing after an
 /// error.
 pub struct Decoder<P: Parts> {
     pub(crate) parts: P,
@@ -30,7 +30,7 @@ impl<P: Parts> Decoder<P> {
     /// The next event; `None` when all of `input` is consumed and more is needed, or the message is over.
     ///
     /// # Errors
-    /// What is wrong with the message; the same again at each later call.
+    /// What is wrong with the message; the same error again at each later call.
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<P::Event<'a>>, P::Error> {
         self.sound()?;
         let before = input.len();

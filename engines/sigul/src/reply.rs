@@ -17,7 +17,7 @@ pub use code::ErrorCode;
 pub use decode::{Decoder, Event, Part, ReplyError};
 pub use names::{NamesError, key_names, user_names};
 
-/// What a reply is authenticated with. Wiped when dropped, and without `Debug`.
+/// The keys that authenticate a reply. Wiped when dropped, and without `Debug`.
 #[derive(Clone)]
 pub struct ReplyKeys {
     header: Zeroizing<Vec<u8>>,
@@ -46,7 +46,7 @@ impl ReplyKeys {
 /// A reply to send.
 #[derive(Debug, Clone)]
 pub struct Reply {
-    /// How the request went.
+    /// The result of the request.
     pub code: ErrorCode,
     /// The reply's fields.
     pub header: Header,

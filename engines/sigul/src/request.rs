@@ -1,4 +1,4 @@
-//! Requests: what a client sends, what a bridge looks at, what a server checks.
+//! Requests: what a client sends, what a bridge and a server check.
 //!
 //! On the outer stream a request is its version, a header (`op`, `user` and the operation's fields), the length of the
 //! payload, and the payload. On the inner stream, inside the TLS session of client and server, one more header follows:
@@ -20,7 +20,7 @@ mod operation;
 pub use decode::{Decoder, Event, Part, RequestError};
 pub use operation::{Field, Kind, OPERATIONS, Operation, Rejection};
 
-/// The version of the protocol, the only one there is.
+/// The version of the protocol; there is no other.
 pub const VERSION: u32 = 1;
 
 const HEADER_DIGEST: &str = "header-auth-sha512";
@@ -37,8 +37,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request without fields of its own and without payload. Any operation and user can be put into it: what a
-    /// bridge makes of them is for [`Head::validate`].
+    /// A request without fields of its own and without payload. Any operation and user are accepted here:
+    /// [`Head::validate`] decides whether a bridge accepts them.
     ///
     /// # Errors
     /// The operation or the user does not fit into a header.
@@ -80,8 +80,8 @@ impl Request {
         out
     }
 
-    /// The header for the inner stream, to be sent by [`Header::encode`]. `keys` are what the reply will be
-    /// authenticated with: fresh random bytes. `password` is an administrator's.
+    /// The header for the inner stream, to be sent by [`Header::encode`]. `keys` will authenticate the reply and must be
+    /// fresh random bytes. `password` is an administrator's.
     ///
     /// # Errors
     /// The password is longer than 255 bytes.
@@ -98,7 +98,7 @@ impl Request {
     }
 }
 
-/// What stands before a request's payload.
+/// What precedes a request's payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// `op`, `user` and the operation's fields.
@@ -112,7 +112,7 @@ impl Head {
     /// session has sent what the bridge passed on. `payload_sha512` is from [`Event::End`].
     ///
     /// # Errors
-    /// A digest that differs, or an inner header without what must be in it.
+    /// A digest that differs, or an inner header without a required field.
     pub fn verify(&self, payload_sha512: &[u8; DIGEST], secrets: &Header) -> Result<Verified, Unverified> {
         let digest = |key| -> Result<[u8; DIGEST], Unverified> {
             let value = required(secrets, key)?;
@@ -137,9 +137,9 @@ impl Head {
     }
 }
 
-/// What the inner header of a verified request brings. `Debug` shows none of it.
+/// The content of the inner header of a verified request. `Debug` shows none of it.
 pub struct Verified {
-    /// What to authenticate the reply with.
+    /// The keys to authenticate the reply with.
     pub keys: ReplyKeys,
     /// The administrator's password, as sent.
     pub password: Option<Zeroizing<Vec<u8>>>,
@@ -176,7 +176,7 @@ fn required<'a>(secrets: &'a Header, key: &str) -> Result<&'a [u8], FieldError> 
     secrets.get(key).ok_or_else(|| FieldError::Missing(key.to_owned()))
 }
 
-/// SHA-512 of all before the payload's length: version and header.
+/// SHA-512 of everything before the payload's length: version and header.
 fn head_sha512(header: &Header) -> [u8; DIGEST] {
     let mut hash = Sha512::new();
     hash.update(&VERSION.to_be_bytes());

@@ -1,8 +1,8 @@
-//! Foreign text made fit for one line of a message.
+//! Makes foreign text fit for one line of a message.
 
 use std::fmt::Write as _;
 
-/// Most characters of a foreign text that a message repeats.
+/// Maximum number of characters of a foreign text that a message repeats.
 const LONGEST: usize = 80;
 
 /// The first line of `text`, control characters escaped, cut at 80 characters.

@@ -1,4 +1,4 @@
-//! The syntax of configuration files, held to Python's own `configparser.RawConfigParser`.
+//! The syntax of configuration files, compared with Python's own `configparser.RawConfigParser`.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -114,7 +114,7 @@ fn from_us(input: &[u8]) -> Option<Seen> {
     let mut layers = Layered::new();
     layers.push(ini);
     for (section, key) in entries {
-        // A key of DEFAULT is seen from every section.
+        // A key of DEFAULT is visible in every section.
         for (name, keys) in seen.iter_mut().filter(|(name, _)| section == "DEFAULT" || **name == section) {
             keys.insert(key.clone(), layers.get(name, &key).unwrap().text().to_owned());
         }

@@ -4,7 +4,7 @@ use nssight_sigul::chunk::{ChunkError, Combiner, Event, HEAD, LONGEST_SENT, Posi
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// What came out of a splitter: the bytes of both streams, and the order of their ends.
+/// The output of a splitter: the bytes of both streams, and the order of their ends.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     outer: Vec<u8>,
@@ -64,7 +64,7 @@ proptest! {
     }
 
     #[test]
-    fn the_pieces_do_not_change_what_hostile_bytes_give(
+    fn fragmentation_does_not_change_the_result_of_hostile_bytes(
         wire in vec(prop_oneof![Just(0), Just(0x80), 0_u8..9, any::<u8>()], 0..200),
         cuts in vec(any::<usize>(), 0..40),
     ) {
@@ -119,7 +119,7 @@ fn a_chunk_above_the_limit_is_refused_at_its_head() {
 }
 
 #[test]
-fn the_position_says_what_a_closed_connection_cut_off() {
+fn the_position_shows_what_a_closed_connection_cut_off() {
     let mut splitter = Splitter::new();
     split(&mut splitter, &[&[0x80, 0, 0]]);
     assert_eq!(splitter.position(), Position::InHead(3));

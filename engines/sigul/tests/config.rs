@@ -50,7 +50,7 @@ fn a_client_gets_its_defaults() {
 }
 
 #[test]
-fn a_server_and_a_bridge_get_theirs() {
+fn a_server_and_a_bridge_get_their_defaults() {
     let server = read("[server]\nbridge-hostname: b\n[daemon]\nunix-user: sigul\nunix-group:\n").unwrap();
     assert_eq!(server.role, Role::Server);
     assert_eq!(server.bridge_port.unwrap().value, 44_333);
@@ -67,7 +67,7 @@ fn a_server_and_a_bridge_get_theirs() {
 }
 
 #[test]
-fn a_later_file_overrides_an_earlier_one_and_each_value_knows_its_line() {
+fn a_later_file_overrides_an_earlier_one_and_each_value_has_its_line() {
     let files = layers(&[
         ("/etc/sigul/client.conf", "[client]\nbridge-hostname: old\nserver-hostname: s\n[nss]\nnss-min-tls: tls1.2\n"),
         ("/home/ann/.sigul/client.conf", "[DEFAULT]\nserver-hostname: no\n[client]\n\nBridge-Hostname = new\n"),
@@ -134,7 +134,7 @@ fn tls_versions_have_four_spellings_and_an_order() {
 }
 
 #[test]
-fn required_keys_are_asked_for_all_at_once() {
+fn all_missing_required_keys_are_reported_at_once() {
     assert_eq!(
         faults("# mine\n[client]\nuser-name: ann\n"),
         [
@@ -260,7 +260,7 @@ fn a_message_is_one_line_whatever_the_file_holds() {
 }
 
 #[test]
-fn a_daemon_wants_the_line_of_its_user_and_takes_an_empty_one() {
+fn a_daemon_requires_its_user_line_and_accepts_an_empty_value() {
     for role in ["[server]\nbridge-hostname: b\n", "[bridge]\n"] {
         let config = read(&format!("{role}[daemon]\nunix-user:\nunix-group:\n")).unwrap();
         assert!(config.unix_user.is_none() && config.unix_group.is_none());
@@ -288,7 +288,7 @@ fn values_that_sigul_takes_literally_are_refused() {
     }
     let found = faults("[client]\nbridge-hostname: ${BRIDGE}\nserver-hostname: s\n");
     assert!(found[0].starts_with("x.conf:2:") && found[0].contains("does not expand"), "{found:?}");
-    // It may well be a password, and no part of it is ever shown.
+    // This may be a real password, and no part of a password is ever shown.
     assert!(read(&format!("{CLIENT}[nss]\nnss-password: ${{x}}\n")).is_ok());
     assert_eq!(
         read(&format!("{CLIENT}client-cert-nickname: costs $5 {{net}}\n")).unwrap().nickname.value,
@@ -297,7 +297,7 @@ fn values_that_sigul_takes_literally_are_refused() {
 }
 
 #[test]
-fn keys_without_an_effect_are_told_with_the_place_that_was_meant() {
+fn keys_without_an_effect_are_reported_with_the_intended_place() {
     let ignored = |text: &str| read(text).unwrap().ignored.iter().map(ToString::to_string).collect::<Vec<_>>();
     for (lines, expected) in [
         (
@@ -325,7 +325,7 @@ fn keys_without_an_effect_are_told_with_the_place_that_was_meant() {
     ] {
         assert_eq!(ignored(&format!("{CLIENT}{lines}")), [expected], "{lines}");
     }
-    // Sigul has more sections and keys than bear on a connection; what is set in the right place is not missed.
+    // Sigul has sections and keys that do not affect a connection; a key that is also set in the right place is not reported.
     for lines in [
         "[koji]\nkoji-config: x\n[binding]\nenabled:\n",
         "fas-user-name: x\ncolour: blue\n",

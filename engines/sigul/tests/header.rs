@@ -16,7 +16,7 @@ fn fault(bytes: &[u8]) -> HeaderError {
     Decoder::new().next(&mut &*bytes).expect_err("it should be refused")
 }
 
-/// Feeds `bytes` in pieces of `size`; gives the result and what was left over.
+/// Feeds `bytes` in pieces of `size`; returns the result and the number of bytes left over.
 fn decode(bytes: &[u8], size: usize) -> (Result<Option<Header>, HeaderError>, usize) {
     let mut decoder = Decoder::new();
     let mut done = 0;
@@ -51,7 +51,7 @@ proptest! {
     }
 
     #[test]
-    fn the_pieces_do_not_change_what_hostile_bytes_give(
+    fn fragmentation_does_not_change_the_result_of_hostile_bytes(
         bytes in vec(prop_oneof![0_u8..4, Just(b'a'), Just(b'b'), any::<u8>()], 0..80),
         size in 1_usize..9,
     ) {
@@ -93,7 +93,7 @@ fn faults_are_named_with_their_place() {
 }
 
 #[test]
-fn a_header_refuses_what_it_has_no_room_for() {
+fn a_header_refuses_pairs_that_do_not_fit() {
     let mut header = header(&[("a", b"1")]);
     let before = header.encode();
     assert_eq!(header.insert("", b""), Err(PairError::KeyEmpty));

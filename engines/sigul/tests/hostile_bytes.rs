@@ -1,4 +1,4 @@
-//! Bytes of any kind make errors, never a panic, and a decoder stays with the error that it gave.
+//! Arbitrary bytes cause errors, never a panic, and a decoder repeats the error that it returned.
 
 use std::path::Path;
 

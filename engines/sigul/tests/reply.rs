@@ -85,7 +85,7 @@ fn a_refusal_is_authenticated_too() {
 }
 
 #[test]
-fn a_reply_cut_anywhere_says_in_which_part() {
+fn a_truncated_reply_reports_the_part_that_is_incomplete() {
     let wire = users(b"ann\0", 1).encode(&keys());
     let ends = [
         (4, Part::ErrorCode),
@@ -112,7 +112,7 @@ fn a_reply_cut_anywhere_says_in_which_part() {
 }
 
 #[test]
-fn a_reply_changed_anywhere_is_not_believed() {
+fn a_reply_changed_anywhere_is_not_accepted() {
     let wire = users(b"ann\0", 1).encode(&keys());
     for index in 0..wire.len() {
         for bit in 0..8 {
@@ -121,7 +121,7 @@ fn a_reply_changed_anywhere_is_not_believed() {
             let error = decode(&changed, 160).expect_err("a changed reply");
             match index {
                 0..4 => assert!(matches!(error, ReplyError::HeaderTampered { claimed } if !claimed.is_ok())),
-                // The number of pairs and the lengths: what follows is read as something else.
+                // The number of pairs and the lengths: the bytes after them are read as another field.
                 4 | 5 | 15 => assert!(
                     matches!(
                         error,
@@ -149,7 +149,7 @@ fn a_reply_changed_anywhere_is_not_believed() {
 }
 
 #[test]
-fn a_payload_above_the_limit_is_refused_before_it_comes() {
+fn a_payload_above_the_limit_is_refused_before_it_arrives() {
     let mut reply = users(b"", 0);
     reply.payload = vec![0; LIMIT as usize + 1];
     let wire = reply.encode(&keys());

@@ -144,7 +144,7 @@ fn bytes_that_are_no_request_are_named() {
 }
 
 #[test]
-fn a_server_takes_only_what_the_inner_client_sent() {
+fn a_server_accepts_only_what_the_inner_client_sent() {
     let request = Request::new("sign-data", "ann").unwrap().with_payload(b"text".to_vec());
     let secrets = request.secrets(&keys(), Some(b"pw")).unwrap();
     let verified = verify(&request, &secrets).expect("it is genuine");

@@ -1,4 +1,4 @@
-//! Alerts: the only words a TLS peer has for what it did not like.
+//! Alerts: the only means of a TLS peer to report what it objects to.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ impl fmt::Display for AlertLevel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AlertDescription(pub u8);
 
-/// Number, name, and what the alert says about whom. Names of alerts that TLS 1.3 no longer sends stand without the
+/// Number, name, and what the alert reports about whom. Names of alerts that TLS 1.3 no longer sends are given without the
 /// registry's `_RESERVED`.
 const ALERTS: &[(u8, &str, &str)] = &[
     (0, "close_notify", "The sender has nothing more to send and closes the session regularly (RFC 8446 6.1)."),
@@ -185,7 +185,7 @@ impl AlertDescription {
         self.entry().map(|(_, name, _)| *name)
     }
 
-    /// One sentence: who says this, about whom, and where it is defined.
+    /// One sentence: who sends this, about whom, and where it is defined.
     pub fn meaning(self) -> &'static str {
         self.entry().map_or("The sender used a number that no RFC defines.", |(_, _, meaning)| meaning)
     }
@@ -200,9 +200,9 @@ impl fmt::Display for AlertDescription {
 /// An alert seen in the clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Alert {
-    /// How serious the sender says it is
+    /// The severity that the sender states
     pub level: AlertLevel,
-    /// What the sender says
+    /// What the sender reports
     pub description: AlertDescription,
 }
 
@@ -217,9 +217,9 @@ impl Alert {
         Alert { level, description: AlertDescription(description) }
     }
 
-    /// Whether the alert refuses the connection, rather than closing it in order or remarking on it.
+    /// Whether the alert refuses the connection, rather than closing it in order or only warning.
     pub fn is_refusal(self) -> bool {
-        // A fatal close_notify instead of a ServerHello is an orderly close all the same: NSS 3.87.1 reports it as an
+        // A fatal close_notify instead of a ServerHello is still an orderly close: NSS 3.87.1 reports it as an
         // end of file (measured).
         self.level == AlertLevel::Fatal && self.description != AlertDescription::CLOSE_NOTIFY
     }

@@ -15,9 +15,9 @@ use crate::{CertificateType, SignatureScheme, TlsVersion};
 pub struct PeerCertificate {
     /// The certificate as sent
     pub der: Vec<u8>,
-    /// Its subject as an RFC 4514 string; `None` when the bytes are no X.509 certificate
+    /// Its subject as an RFC 4514 string; `None` when the bytes are not an X.509 certificate
     pub subject: Option<String>,
-    /// Its issuer as an RFC 4514 string; `None` when the bytes are no X.509 certificate
+    /// Its issuer as an RFC 4514 string; `None` when the bytes are not an X.509 certificate
     pub issuer: Option<String>,
 }
 
@@ -32,7 +32,7 @@ impl PeerCertificate {
     }
 }
 
-/// A Certificate message. An empty list is how a client says that it has none to offer (RFC 5246 section 7.4.6).
+/// A Certificate message. With an empty list, a client reports that it has none to offer (RFC 5246 section 7.4.6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateMessage {
     /// The chain, leaf first; at most [`MAX_CERTIFICATES`]
@@ -88,14 +88,14 @@ pub struct AuthorityName {
     pub der: Vec<u8>,
 }
 
-/// What a server accepts as client certificate.
+/// What a server accepts as a client certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateRequest {
     /// The kinds of key accepted
     pub certificate_types: Vec<CertificateType>,
     /// The signature schemes accepted; empty before TLS 1.2, which has none here
     pub signature_schemes: Vec<SignatureScheme>,
-    /// The authorities accepted; at most [`MAX_AUTHORITIES`]. None at all means any.
+    /// The authorities accepted; at most [`MAX_AUTHORITIES`]. An empty list means any.
     pub authorities: Vec<AuthorityName>,
     /// How many authorities the message names
     pub total_authorities: usize,

@@ -1,4 +1,4 @@
-//! Both directions together: what the messages mean for each other.
+//! Both directions together: what their messages mean in combination.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use crate::{
     HandshakeKind, HelloRetryRequest, KeyShare, SeenAlert, SeenEnd, ServerHello, SignatureScheme, TlsVersion, What,
 };
 
-/// One TLS connection as a watcher sees it, from the first byte to the end.
+/// One TLS connection as an observer sees it, from the first byte to the end.
 ///
-/// The order of the calls to [`feed`](Conversation::feed) and [`ended`](Conversation::ended) is the order of the story:
+/// The order of the calls to [`feed`](Conversation::feed) and [`ended`](Conversation::ended) is taken as the order of events:
 /// feed each piece when it is seen.
 #[derive(Clone, Debug, Default)]
 pub struct Conversation {
@@ -54,14 +54,14 @@ pub(crate) struct Facts {
     pub(crate) client_certificates: Option<Arc<CertificateMessage>>,
     pub(crate) client_certificate_sent: Option<bool>,
     pub(crate) peer_is_client: bool,
-    /// What the watched side agreed to, where it is the server.
+    /// The version that the watched side selected, if it is the server.
     pub(crate) accepted: Option<TlsVersion>,
     pub(crate) alerts: Vec<SeenAlert>,
     pub(crate) ends: Vec<SeenEnd>,
 }
 
 impl Facts {
-    /// The version negotiated, as soon as a ServerHello or HelloRetryRequest says so.
+    /// The version negotiated, as soon as a ServerHello or HelloRetryRequest states it.
     pub(crate) fn version(&self) -> Option<TlsVersion> {
         let hello = self.server_hello.as_ref().map(|hello| hello.version);
         hello.or_else(|| self.hello_retry.as_ref().map(|retry| retry.version)).or(self.accepted)
@@ -90,7 +90,7 @@ impl Conversation {
         self.update_not_tls(direction);
     }
 
-    /// Notes how one direction ended: [`Direction::Received`] with [`End::Fin`] or [`End::Reset`] when the peer did it,
+    /// Notes how one direction ended: [`Direction::Received`] with [`End::Fin`] or [`End::Reset`] when the peer ended it,
     /// [`Direction::Sent`] with [`End::LocalClose`] when the watched client did.
     pub fn ended(&mut self, direction: Direction, at_us: u64, end: End) {
         if self.facts.ends.len() < MAX_ENDS {
@@ -109,7 +109,7 @@ impl Conversation {
         self.left_out
     }
 
-    /// Whether an alert that is encrypted went this way; told in TLS 1.2 and earlier only.
+    /// Whether an encrypted alert was sent in this direction; known only in TLS 1.2 and earlier.
     pub fn has_encrypted_alert(&self, direction: Direction) -> bool {
         self.side(direction).encrypted_alert
     }
@@ -140,7 +140,7 @@ impl Conversation {
         }
     }
 
-    /// Keeps the event if there is room for one of its kind, and says where.
+    /// Keeps the event if there is room for one of its kind, and returns its position.
     fn record(&mut self, event: Event) -> Option<usize> {
         let room = match event.what {
             What::Encrypted { .. } | What::Stray { .. } => MAX_EVENTS / 2,
@@ -156,7 +156,7 @@ impl Conversation {
         None
     }
 
-    /// The first bytes of something that is no TLS come in any fragmentation; what is told of them keeps up.
+    /// The first bytes of something that is not TLS arrive in any fragmentation; this updates the event that shows them.
     fn update_not_tls(&mut self, direction: Direction) {
         let side = self.side_mut(direction);
         let Some(foreign) = side.stream.foreign() else { return };
@@ -173,7 +173,7 @@ impl Conversation {
             Item::Oversized { kind, announced } => What::Oversized { kind, announced },
             Item::Alert(alert) => What::Alert(alert),
             Item::ChangeCipherSpec => {
-                // In TLS 1.3 it is sent for the sake of middleboxes only (RFC 8446 appendix D.4), by a client even
+                // In TLS 1.3 it is only sent for middleboxes (RFC 8446 appendix D.4), by a client even
                 // before the ServerHello. In TLS 1.2 neither side sends it before the version is agreed.
                 if self.facts.version().is_some_and(|version| version <= TlsVersion::TLS_1_2) {
                     self.side_mut(direction).stream.encrypted = true;
@@ -250,7 +250,7 @@ impl Conversation {
                 set_once(&mut facts.client_certificates, message);
                 facts.client_certificate_sent.get_or_insert(!message.is_empty());
             }
-            // No Certificate before it: the server asked for none, or the client of SSL 3.0 has none.
+            // No Certificate before it: the server requested none, or the client of SSL 3.0 has none.
             (Direction::Sent, What::Handshake { kind: HandshakeKind::CLIENT_KEY_EXCHANGE, .. }) => {
                 facts.client_certificate_sent.get_or_insert(false);
             }
@@ -276,8 +276,7 @@ impl Conversation {
         }
     }
 
-    /// What the peer speaks instead of being a TLS server.
-    /// What the client sends in place of TLS, for whoever is its server.
+    /// What the client sends in place of TLS, if the watched side is the server.
     pub fn foreign_of_client(&self) -> Option<Foreign> {
         self.sent.stream.foreign()
     }
@@ -330,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_beyond_the_budget_are_told_without_their_contents() {
+    fn messages_beyond_the_budget_are_reported_without_their_contents() {
         let mut conversation = Conversation::new();
         let mut body = vec![0, 0x3f, 0xf5, 0, 0x3f, 0xf2];
         body.resize(0x3ff8, 0);
@@ -358,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_loses_its_way_is_told_from_a_foreign_protocol() {
+    fn a_damaged_stream_is_distinguished_from_a_foreign_protocol() {
         let mut conversation = Conversation::new();
         conversation.feed(Direction::Received, 1, &record(21, &[1, 90]));
         conversation.feed(Direction::Received, 2, b"SSH-2.0");

@@ -43,7 +43,7 @@ pub enum End {
     Fin,
     /// TCP RST: the sender of this direction broke the connection, or its host did
     Reset,
-    /// Nobody ended it; the watcher's own deadline passed
+    /// Neither side ended it; the observer's own deadline passed
     TimedOut,
     /// The watched client closed its socket
     LocalClose,
@@ -67,7 +67,7 @@ pub struct Event {
     pub at_us: u64,
     /// Which way it went
     pub direction: Direction,
-    /// The record that its last byte came in; `None` for what is no TLS
+    /// The record that its last byte came in; `None` for what is not TLS
     pub record: Option<RecordHeader>,
     /// What it was
     pub what: What,
@@ -93,7 +93,7 @@ pub enum What {
     },
     /// A CertificateVerify: the proof that the sender holds the key of its certificate
     CertificateVerify {
-        /// How it is signed; TLS 1.2 and later say so
+        /// The signature scheme, which TLS 1.2 and later state
         scheme: Option<SignatureScheme>,
     },
     /// Any other handshake message in the clear, or one beyond what is kept in detail
@@ -110,7 +110,7 @@ pub enum What {
         /// Length of its body, in bytes
         length: usize,
     },
-    /// The head of a handshake message longer than any real one; its body is passed over
+    /// The head of a handshake message longer than any real one; its body is skipped
     Oversized {
         /// Its type
         kind: HandshakeKind,
@@ -129,14 +129,14 @@ pub enum What {
         /// Length of the record's fragment, in bytes
         length: u16,
     },
-    /// A record in the clear that has no place there, such as an empty alert
+    /// A record in the clear that does not belong there, such as an empty alert
     Stray {
         /// Its type
         content: ContentType,
         /// Length of the record's fragment, in bytes
         length: u16,
     },
-    /// Bytes that are no TLS; nothing after them in this direction is read
+    /// Bytes that are not TLS; nothing after them in this direction is read
     NotTls(Foreign),
     /// The end of this direction
     End(End),
@@ -147,12 +147,12 @@ pub enum What {
 const TLS13_ALERT: u16 = 2 + 1 + 16;
 
 impl What {
-    /// Whether this is an encrypted record exactly as long as a TLS 1.3 alert. A hint, no proof.
+    /// Whether this is an encrypted record exactly as long as a TLS 1.3 alert. A hint, not a proof.
     pub fn is_as_long_as_an_alert(&self) -> bool {
         matches!(self, What::Encrypted { content: None, length: TLS13_ALERT })
     }
 
-    /// The name without particulars, for use within a sentence.
+    /// The name without details, for use within a sentence.
     pub fn name(&self) -> String {
         match self {
             What::ClientHello(_) => HandshakeKind::CLIENT_HELLO.to_string(),

@@ -1,4 +1,4 @@
-//! What it is when it is not TLS.
+//! Recognises what is not TLS.
 
 use std::fmt;
 
@@ -43,16 +43,16 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// Why bytes are no TLS record (RFC 8446 section 5.1).
+/// Why bytes are not a TLS record (RFC 8446 section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RecordFault {
-    /// The record type is none of 20 to 24
+    /// The record type is not one of 20 to 24
     ContentType(u8),
-    /// The version is none that TLS has used, as major and minor number
+    /// The version, as major and minor number, is not one that TLS has used
     Version(u8, u8),
     /// The length is above 2^14 + 2048, the most that RFC 5246 section 6.2.3 allows
     Length(u16),
-    /// The record is in order, but the peer plays the wrong role
+    /// The record is valid, but the peer plays the wrong role
     WrongRole,
 }
 
@@ -78,8 +78,8 @@ pub struct Foreign {
     pub head: Vec<u8>,
     /// Which rule of the record layer they break
     pub fault: RecordFault,
-    /// Whole TLS records that came before, in the same direction. Above 0 the peer did speak TLS, and the stream was
-    /// damaged or cut into later.
+    /// Complete TLS records that came before, in the same direction. If above 0, the peer did speak TLS, and the stream was
+    /// damaged or broken into later.
     pub after_records: u64,
 }
 
@@ -137,7 +137,7 @@ fn classify(bytes: &[u8]) -> Protocol {
 }
 
 /// A chunk is a big-endian head, bit 31 for the inner stream and 31 bits of length; implementations keep to 4096 bytes
-/// (measured). A head of length 0 ends a stream and says too little alone, so the end of the other must follow.
+/// (measured). A head of length 0 ends a stream and is too little alone, so the end of the other stream must follow.
 fn is_sigul_chunk(bytes: &[u8]) -> bool {
     let length = |head: &[u8; 4]| u32::from_be_bytes(*head) & 0x7fff_ffff;
     match bytes.as_chunks::<4>().0 {
@@ -147,7 +147,7 @@ fn is_sigul_chunk(bytes: &[u8]) -> bool {
     }
 }
 
-/// The first `most` bytes as printable ASCII, the rest of the alphabet as `\n`, `\r`, `\t` or `\xNN`; an ellipsis
+/// The first `most` bytes as printable ASCII, all other bytes as `\n`, `\r`, `\t` or `\xNN`; an ellipsis
 /// stands for what is left out. Safe to put between double quotes in any report.
 pub fn escape_bytes(bytes: &[u8], most: usize) -> String {
     let mut out = String::new();

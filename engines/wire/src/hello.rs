@@ -28,9 +28,9 @@ pub struct ClientHello {
     pub legacy_version: TlsVersion,
     /// The client random; a TLS key log is indexed by it
     pub random: [u8; 32],
-    /// The versions of the supported_versions extension, GREASE left out; empty when the extension is not there
+    /// The versions of the supported_versions extension, GREASE left out; empty when the extension is absent
     pub supported_versions: Vec<TlsVersion>,
-    /// The server name asked for (SNI, RFC 6066 section 3), escaped for display
+    /// The requested server name (SNI, RFC 6066 section 3), escaped for display
     pub server_name: Option<String>,
     /// Every suite number in the client's order, signals and GREASE included
     pub cipher_suites: Vec<CipherSuite>,
@@ -86,7 +86,7 @@ impl ClientHello {
         Some(())
     }
 
-    /// The lowest and the highest version on offer. Without supported_versions the client only says its highest,
+    /// The lowest and the highest version on offer. Without supported_versions the client only states its highest,
     /// and the lowest is `None`.
     pub fn offered_versions(&self) -> (Option<TlsVersion>, TlsVersion) {
         let lowest = self.supported_versions.iter().min().copied();
@@ -130,7 +130,7 @@ pub struct KeyShare {
 }
 
 impl KeyShare {
-    /// Group, length and value, the length being a number of so many bytes.
+    /// Group, length and value; the length has two bytes if `wide`, otherwise one.
     pub(crate) fn parse(mut reader: Reader<'_>, wide: bool) -> Option<Self> {
         let group = NamedGroup(reader.u16()?);
         let value = if wide { reader.vector16() } else { reader.vector8() };
@@ -141,7 +141,7 @@ impl KeyShare {
 /// What a server chose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerHello {
-    /// The version negotiated, taken from supported_versions when that is there (RFC 8446 section 4.2.1)
+    /// The version negotiated, taken from supported_versions if present (RFC 8446 section 4.2.1)
     pub version: TlsVersion,
     /// The server random
     pub random: [u8; 32],
@@ -151,8 +151,8 @@ pub struct ServerHello {
     pub share: Option<KeyShare>,
     /// The application protocol chosen, escaped for display; TLS 1.3 encrypts it
     pub alpn: Option<String>,
-    /// The server's random says that it speaks a higher version than it chose (RFC 8446 section 4.1.3): something made
-    /// the client offer less, or the client is limited to less
+    /// Whether the server's random shows that it supports a higher version than it chose (RFC 8446 section 4.1.3): something
+    /// made the client offer less, or the client is limited to less
     pub could_do_more: bool,
 }
 
@@ -187,7 +187,7 @@ impl ServerAnswer {
             let mut reader = Reader::new(data);
             match number {
                 SUPPORTED_VERSIONS => version = TlsVersion(reader.u16()?),
-                // A request to try again names the group alone.
+                // A HelloRetryRequest names only the group.
                 KEY_SHARE => share = KeyShare::parse(reader, true),
                 ALPN => alpn = protocols(reader.vector16()?)?.into_iter().next(),
                 _ => {}
@@ -227,8 +227,8 @@ impl fmt::Display for HelloRetryRequest {
 }
 
 /// Calls `each` with the extensions at the end of a hello, which may be missing altogether (RFC 5246 section 7.4.1.2).
-/// `None` when the block is broken or bytes are left over; an extension whose own content is broken is passed over, for
-/// the rest of the hello is worth knowing.
+/// `None` when the block is broken or bytes are left over. An extension whose own content is broken is skipped, since
+/// the rest of the hello is still useful.
 fn for_each_extension(mut reader: Reader<'_>, mut each: impl FnMut(u16, &[u8]) -> Option<()>) -> Option<()> {
     if reader.is_empty() {
         return Some(());
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hello_retry_request_is_told_from_a_server_hello_by_its_random() {
+    fn a_hello_retry_request_is_distinguished_from_a_server_hello_by_its_random() {
         let extensions = [0, 43, 0, 2, 3, 4, 0, 51, 0, 2, 0, 24];
         let Some(ServerAnswer::Retry(retry)) = ServerAnswer::parse(&server_hello(RETRY_RANDOM, &extensions)) else {
             panic!("not a HelloRetryRequest");
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_extension_costs_only_itself() {
+    fn a_broken_extension_does_not_affect_the_others() {
         let mut body = vec![3, 3];
         body.extend([1; 32]);
         body.extend([0, 0, 2, 0xc0, 0x2f, 1, 0, 0, 18]);

@@ -1,8 +1,8 @@
-//! TLS records and alerts as seen on the wire, and their story.
+//! TLS records and alerts as seen on the wire, and what they show together.
 //!
 //! A [`Conversation`] is fed the raw bytes of one TLS connection, in both directions and in any fragmentation, and
-//! tells which messages were exchanged, how far the handshake came, which side complained, and which side ended it.
-//! It decrypts nothing: what it says rests on the bytes that an observer of the wire sees.
+//! reports which messages were exchanged, how far the handshake got, which side objected, and which side ended it.
+//! It decrypts nothing: all that it reports comes from bytes that an observer of the wire sees.
 //!
 //! It does no I/O, never panics whatever the bytes are, and keeps a bounded part of what it saw (see [`limits`]).
 //!
@@ -42,9 +42,9 @@ pub use stream::{IncompleteMessage, IncompleteRecord, RecordHeader};
 pub use summary::{SeenAlert, SeenEnd, Summary};
 pub use version::TlsVersion;
 
-/// How much a [`Conversation`] keeps. Whatever goes beyond is counted, not stored.
+/// How much a [`Conversation`] keeps. Anything beyond is counted, not stored.
 pub mod limits {
-    /// Largest handshake message that is put together, in bytes; a message announcing more is reported and skipped.
+    /// Largest handshake message that is reassembled, in bytes; a message announcing more is reported and skipped.
     pub const MAX_HANDSHAKE_MESSAGE: usize = 256 * 1024;
     /// Bytes of handshake messages, over the whole conversation, whose contents are kept; later messages are
     /// reported by type and length only.

@@ -22,7 +22,7 @@ const KEYWORDS: &[(&str, &str)] = &[
 ];
 
 /// The DER name `der` as an RFC 4514 string (most specific part first), safe to print: control and invisible
-/// characters are escaped, and a name beyond the limit is cut off. Bytes that are no name are said to be so.
+/// characters are escaped, and a name beyond the limit is cut off. Bytes that are not a name are reported as such.
 pub fn name_from_der(der: &[u8]) -> String {
     match X509Name::from_der(der) {
         Ok(([], name)) => name_to_string(&name),
@@ -60,7 +60,7 @@ fn write_attribute(out: &mut String, attribute: &AttributeTypeAndValue<'_>) {
     let oid = attribute.attr_type().to_id_string();
     let keyword = KEYWORDS.iter().find(|(known, _)| *known == oid).map(|(_, keyword)| *keyword);
     let _ = write!(out, "{}=", keyword.unwrap_or(&oid));
-    // RFC 4514 section 2.4: a type without a keyword, and a value that is no string, are given as the hexadecimal DER.
+    // RFC 4514 section 2.4: a type without a keyword, and a value that is not a string, are given as the hexadecimal DER.
     match text(attribute.attr_value()) {
         Some(text) if keyword.is_some() => write_escaped(out, &text),
         _ => {
@@ -88,7 +88,7 @@ fn text(value: &Any<'_>) -> Option<String> {
     }
 }
 
-/// RFC 4514 section 2.4, and hexadecimal for what would not show, or would show as something else.
+/// RFC 4514 section 2.4, and hexadecimal for what would be invisible or would look like something else.
 fn write_escaped(out: &mut String, text: &str) {
     let last = text.chars().count().saturating_sub(1);
     for (index, character) in text.chars().enumerate() {
@@ -106,7 +106,7 @@ fn write_escaped(out: &mut String, text: &str) {
     }
 }
 
-/// Control characters, and those that have no width or turn the reading direction (Unicode UAX 9).
+/// Control characters, and those that have no width or change the reading direction (Unicode UAX 9).
 pub(crate) fn hides(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_name_are_said_to_be_so() {
+    fn bytes_that_are_not_a_name_are_reported_as_such() {
         assert_eq!(name_from_der(b"\x30\x05abc"), "(unreadable name, 5 bytes)");
         assert_eq!(name_from_der(&tlv(0x30, &[])), "");
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use tls_parser::{TlsCipherKx, TlsCipherSuite};
 
-/// The values RFC 8701 reserves so that clients can offer nonsense on purpose.
+/// The values that RFC 8701 reserves so that clients can offer meaningless ones on purpose.
 pub(crate) fn is_grease(value: u16) -> bool {
     let [high, low] = value.to_be_bytes();
     high == low && low & 0x0f == 0x0a
@@ -248,7 +248,7 @@ impl fmt::Display for NamedGroup {
     }
 }
 
-/// A kind of client certificate that a server asks for (RFC 5246 section 7.4.4, RFC 8422 section 5.5).
+/// A kind of client certificate that a server requests (RFC 5246 section 7.4.4, RFC 8422 section 5.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CertificateType(pub u8);
 

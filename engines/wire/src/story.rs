@@ -5,8 +5,8 @@ use std::fmt;
 use crate::{Direction, End, SeenEnd, Summary, What};
 
 impl Summary {
-    /// How far it came, what was heard last, and who ended it, as in "sent ClientHello; the peer closed (FIN) without
-    /// an answer after 12 ms". The time is counted from the last byte in either direction.
+    /// How far the handshake got, what was received last, and who ended the connection, as in "sent ClientHello; the peer closed
+    /// (FIN) without an answer after 12 ms". The time is counted from the last byte in either direction.
     pub fn one_line(&self) -> String {
         let silent = self.bytes_received == 0;
         let mut parts = vec![self.how_far()];
@@ -107,7 +107,7 @@ impl Summary {
     }
 }
 
-/// A span of time in microseconds, as a person says it.
+/// A span of time in microseconds, as text for a person.
 struct Span(u64);
 
 impl fmt::Display for Span {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_told_by_how_it_ended() {
+    fn silence_is_described_by_how_it_ended() {
         let cases = [
             (Direction::Received, End::Fin, "the peer closed (FIN) without an answer after 12 ms"),
             (Direction::Received, End::Reset, "the peer reset the connection (RST) without an answer after 12 ms"),

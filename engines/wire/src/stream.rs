@@ -4,21 +4,21 @@ use crate::foreign::RecordFault;
 use crate::limits::{FIRST_BYTES, MAX_HANDSHAKE_MESSAGE};
 use crate::{Alert, ContentType, Direction, Foreign, HandshakeKind, TlsVersion};
 
-/// Longest fragment of a record: RFC 5246 section 6.2.3. TLS 1.3 allows less, but a watcher cannot refuse.
+/// Longest fragment of a record: RFC 5246 section 6.2.3. TLS 1.3 allows less, but an observer cannot refuse.
 const MAX_FRAGMENT: u16 = (1 << 14) + 2048;
 
 /// The head of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RecordHeader {
-    /// What the record says it holds
+    /// The content type that the record declares
     pub content: ContentType,
-    /// The record's version field, which says little: TLS 1.3 keeps it at 1.2 (RFC 8446 section 5.1)
+    /// The record's version field, which means little: TLS 1.3 keeps it at 1.2 (RFC 8446 section 5.1)
     pub version: TlsVersion,
     /// Length of the fragment that follows the head, in bytes
     pub length: u16,
 }
 
-/// A handshake message whose end has not come.
+/// A handshake message that is not complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IncompleteMessage {
     /// Who was sending it
@@ -27,22 +27,22 @@ pub struct IncompleteMessage {
     pub kind: HandshakeKind,
     /// Length of its body as announced, in bytes
     pub announced: u32,
-    /// Bytes of its body that came
+    /// Bytes of its body that arrived
     pub have: u32,
 }
 
-/// A record whose end has not come.
+/// A record that is not complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IncompleteRecord {
     /// Who was sending it
     pub direction: Direction,
     /// Its head; `None` when not even that is complete
     pub header: Option<RecordHeader>,
-    /// Bytes that came, of the fragment, or of the head where that is incomplete
+    /// Bytes that arrived, of the fragment, or of the head if that is incomplete
     pub have: u16,
 }
 
-/// What one direction is made of, before it is read.
+/// One item of a direction, before its content is interpreted.
 pub(crate) enum Item {
     Message { kind: HandshakeKind, body: Vec<u8> },
     Oversized { kind: HandshakeKind, announced: u32 },
@@ -58,7 +58,7 @@ pub(crate) enum Item {
 enum Body {
     Handshake,
     Alert,
-    /// Only the length counts
+    /// Only the length is used
     Skipped,
 }
 
@@ -71,7 +71,7 @@ struct Open {
     remaining: u16,
 }
 
-/// Bytes that are no TLS.
+/// Bytes that are not TLS.
 #[derive(Clone, Debug)]
 struct Lost {
     fault: RecordFault,
@@ -101,7 +101,7 @@ impl Stream {
         keep_first(&mut self.first, bytes);
     }
 
-    /// Reads on until there is something to tell or `input` is used up.
+    /// Reads on until there is something to report or `input` is used up.
     pub(crate) fn advance(&mut self, input: &mut &[u8]) -> Option<Item> {
         while !input.is_empty() {
             if let Some(lost) = &mut self.lost {
@@ -120,7 +120,7 @@ impl Stream {
         None
     }
 
-    /// What the bytes look like that are no TLS, as far as they came.
+    /// What the bytes that are not TLS look like, as far as they have arrived.
     pub(crate) fn foreign(&self) -> Option<Foreign> {
         self.lost.as_ref().map(|lost| Foreign::new(&lost.first, lost.fault, self.records))
     }
@@ -143,7 +143,7 @@ impl Stream {
         let (byte, rest) = input.split_first()?;
         *input = rest;
         self.header.push(*byte);
-        // Each byte is judged as it comes: a server that greets with three letters and waits never completes a head.
+        // Each byte is judged as it arrives: a server that greets with three letters and waits never completes a head.
         let fault = match *self.header.as_slice() {
             [number] => ContentType::from_number(number).is_none().then_some(RecordFault::ContentType(number)),
             [_, major, ..] if major != 3 => Some(RecordFault::Version(major, 0)),
@@ -165,8 +165,8 @@ impl Stream {
         let length = u16::from_be_bytes([high, low]);
         let header = RecordHeader { content, version, length };
         self.last_header = Some(header);
-        // application_data is never sent in the clear: in TLS 1.3 it is the cover of every encrypted record, early data
-        // included, which comes before any ServerHello.
+        // application_data is never sent in the clear: in TLS 1.3 it is the outer type of every encrypted record, including early
+        // data, which comes before any ServerHello.
         let sealed = self.encrypted || content == ContentType::ApplicationData;
         let body = match content {
             ContentType::Handshake if !sealed => Body::Handshake,
@@ -208,7 +208,7 @@ impl Stream {
         item
     }
 
-    /// Alerts may stand together in one record, and TLS 1.2 even lets them be split (RFC 5246 section 6.2.1).
+    /// Several alerts may be in one record, and TLS 1.2 even lets them be split (RFC 5246 section 6.2.1).
     fn read_alert(&mut self, chunk: &mut &[u8]) -> Option<Item> {
         let (byte, rest) = chunk.split_first()?;
         *chunk = rest;
@@ -222,7 +222,7 @@ impl Stream {
     }
 }
 
-/// What a record says whose content is not looked into.
+/// The item for a record whose content is not read.
 fn whole_record(open: &Open) -> Item {
     let RecordHeader { content, length, .. } = open.header;
     match content {
@@ -236,7 +236,7 @@ fn keep_first(first: &mut Vec<u8>, bytes: &[u8]) {
     first.extend(bytes.iter().take(FIRST_BYTES.saturating_sub(first.len())));
 }
 
-/// Puts handshake messages together from the fragments of records.
+/// Reassembles handshake messages from the fragments of records.
 #[derive(Clone, Debug, Default)]
 struct Reassembly {
     head: Vec<u8>,
@@ -294,7 +294,7 @@ impl Reassembly {
 mod tests {
     use super::*;
 
-    /// Feeds the parts one after the other and says what came out, in short.
+    /// Feeds the parts one after the other and returns the items in short form.
     fn read(stream: &mut Stream, parts: &[&[u8]]) -> Vec<String> {
         let mut out = Vec::new();
         for part in parts {
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_put_together_over_records_and_taken_apart_within_one() {
+    fn messages_are_reassembled_across_records_and_split_within_one() {
         let mut stream = Stream::default();
         let got = read(
             &mut stream,
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_of_impossible_length_is_told_at_once_and_not_stored() {
+    fn a_message_of_impossible_length_is_reported_at_once_and_not_stored() {
         let mut stream = Stream::default();
         let got = read(&mut stream, &[&[22, 3, 3, 0x40, 0, 11, 0xff, 0xff, 0xff], &[1; 0x4000 - 4]]);
         assert_eq!(got, ["Certificate announces 16777215"]);
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_too_long_to_keep_is_passed_over_to_the_next() {
+    fn a_message_too_long_to_keep_is_skipped() {
         let mut stream = Stream::default();
         let announced = MAX_HANDSHAKE_MESSAGE as u32 + 1;
         let mut message = announced.to_be_bytes().to_vec();
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_byte_that_breaks_a_rule_says_which() {
+    fn the_first_byte_that_breaks_a_rule_determines_the_fault() {
         let faults: &[(&[u8], &str)] = &[
             (b"S", "ContentType(83)"),
             (&[22, 2], "Version(2, 0)"),

@@ -16,7 +16,7 @@ pub struct SeenAlert {
     pub direction: Direction,
     /// When, in microseconds on the caller's clock
     pub at_us: u64,
-    /// What it says
+    /// The alert
     pub alert: Alert,
 }
 
@@ -40,47 +40,47 @@ pub struct Summary {
     pub hello_retry: Option<Arc<HelloRetryRequest>>,
     /// The server's choice
     pub server_hello: Option<Arc<ServerHello>>,
-    /// The version negotiated; from a HelloRetryRequest already
+    /// The version negotiated; known from a HelloRetryRequest on
     pub version: Option<TlsVersion>,
-    /// The server's half of the key exchange, where it is one of a named group
+    /// The server's half of the key exchange, if it is one of a named group
     pub key_share: Option<Arc<KeyShare>>,
-    /// What client certificate the server asked for, before TLS 1.3
+    /// The client certificates that the server requested, before TLS 1.3
     pub certificate_request: Option<Arc<CertificateRequest>>,
     /// The server's chain, before TLS 1.3
     pub server_certificates: Option<Arc<CertificateMessage>>,
     /// The client's chain, before TLS 1.3; may be empty
     pub client_certificates: Option<Arc<CertificateMessage>>,
-    /// Whether the client sent a certificate; `None` when it did not come to that, or it is encrypted as in TLS 1.3
+    /// Whether the client sent a certificate; `None` when the handshake did not get that far, or encrypts it as TLS 1.3 does
     pub client_certificate_sent: Option<bool>,
     /// Alerts in the clear, in order
     pub alerts: Vec<SeenAlert>,
-    /// The client sent an alert that is encrypted; told in TLS 1.2 and earlier only
+    /// Whether the client sent an encrypted alert; known only in TLS 1.2 and earlier
     pub encrypted_alert_sent: bool,
-    /// The peer sent an alert that is encrypted; told in TLS 1.2 and earlier only
+    /// Whether the peer sent an encrypted alert; known only in TLS 1.2 and earlier
     pub encrypted_alert_received: bool,
     /// The last thing that the client sent
     pub last_sent: Option<What>,
-    /// When the client's last byte went, in microseconds on the caller's clock
+    /// When the client's last byte was sent, in microseconds on the caller's clock
     pub last_sent_at_us: Option<u64>,
-    /// The last thing heard from the peer
+    /// The last thing received from the peer
     pub last_received: Option<What>,
     /// When the peer's last byte came, in microseconds on the caller's clock
     pub last_received_at_us: Option<u64>,
     /// How each direction ended, in order
     pub ended: Vec<SeenEnd>,
-    /// Which side was the first to end its direction; a passed deadline is nobody's doing
+    /// Which side was the first to end its direction; a passed deadline counts for neither
     pub who_ended_first: Option<Direction>,
     /// Bytes sent by the client
     pub bytes_sent: u64,
     /// Bytes received by the client
     pub bytes_received: u64,
-    /// The client sent its ChangeCipherSpec, so its flight is whole; TLS 1.2 and earlier
+    /// Whether the client sent its ChangeCipherSpec, so that its flight is complete; TLS 1.2 and earlier
     pub client_finished_flight: bool,
-    /// The server sent its ChangeCipherSpec; TLS 1.2 and earlier. After the client's it means that the server took the
-    /// client's flight, certificate included.
+    /// Whether the server sent its ChangeCipherSpec; TLS 1.2 and earlier. After the client's, this means that the server accepted
+    /// the client's flight, certificate included.
     pub server_finished: bool,
     /// Whether both sides sent ChangeCipherSpec and an encrypted handshake message (Finished). `None` in TLS 1.3 once
-    /// both sides encrypt: whether the server took the client's certificate does not show.
+    /// both sides encrypt: whether the server accepted the client's certificate is not visible.
     pub handshake_complete: Option<bool>,
     /// Encrypted records sent by the client
     pub encrypted_records_sent: u64,

@@ -9,7 +9,7 @@ use openssl::ssl::SslVersion;
 const TLS12: SslVersion = SslVersion::TLS1_2;
 const TLS13: SslVersion = SslVersion::TLS1_3;
 
-/// The story as an arrow and a name each.
+/// The events, each as an arrow and a name.
 fn names(conversation: &Conversation) -> Vec<String> {
     let arrow = |direction| if direction == Direction::Sent { '>' } else { '<' };
     conversation.events().iter().map(|event| format!("{} {}", arrow(event.direction), event.what.name())).collect()
@@ -35,7 +35,7 @@ fn share(summary: &Summary) -> Option<(NamedGroup, usize)> {
 }
 
 #[test]
-fn mutual_tls_1_2_is_told_message_by_message() {
+fn mutual_tls_1_2_is_reported_message_by_message() {
     let setup = Setup::new(TLS12);
     let conversation = watch(&setup.run());
     let rest = [
@@ -94,7 +94,7 @@ fn mutual_tls_1_2_is_told_message_by_message() {
 }
 
 #[test]
-fn particulars_of_the_key_exchange_and_the_proof_are_read() {
+fn details_of_the_key_exchange_and_the_proof_are_read() {
     let conversation = watch(&Setup::new(TLS12).run());
     let told: Vec<_> = conversation.events().iter().map(|event| event.what.to_string()).collect();
     assert!(told.contains(&"ServerKeyExchange, x25519".to_owned()), "{told:#?}");
@@ -176,7 +176,7 @@ fn a_tls_1_3_refusal_shows_as_a_record_as_long_as_an_alert() {
 }
 
 #[test]
-fn a_hello_retry_request_is_told_from_the_server_hello_that_follows() {
+fn a_hello_retry_request_is_distinguished_from_the_server_hello_that_follows() {
     let conversation = watch(&Setup { server_groups: Some("P-384"), ..Setup::new(TLS13) }.run());
     let seen: Vec<_> = names(&conversation).into_iter().filter(|name| !name.ends_with("ChangeCipherSpec")).collect();
     assert_eq!(seen[..4], ["> ClientHello", "< HelloRetryRequest", "> ClientHello", "< ServerHello"]);
@@ -200,7 +200,7 @@ fn no_common_version_and_no_common_suite_have_their_own_alerts() {
 }
 
 #[test]
-fn a_server_of_tls_1_3_held_to_1_2_by_the_client_leaves_its_mark() {
+fn a_tls_1_3_server_limited_to_1_2_by_the_client_sets_the_downgrade_mark() {
     let setup = Setup { server_versions: (TLS12, TLS13), ..Setup::new(TLS12) };
     let hello = watch(&setup.run()).summary().server_hello.expect("seen");
     assert_eq!(hello.version, TlsVersion::TLS_1_2);

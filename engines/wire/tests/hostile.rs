@@ -1,4 +1,4 @@
-//! No bytes make it panic, and the way they are cut up does not change what is seen.
+//! No bytes cause a panic, and their fragmentation does not change what is seen.
 
 mod common;
 
@@ -74,7 +74,7 @@ fn changed(log: &Log, changes: &[(Index, Change)]) -> Log {
     log
 }
 
-/// Says everything there is to say, so that none of it can panic unseen, and holds it to its limits.
+/// Formats everything that can be reported, so that a panic in it is noticed, and checks the limits.
 fn tell(conversation: &Conversation) -> String {
     let mut told = conversation.summary().one_line();
     for event in conversation.events() {

@@ -1,4 +1,4 @@
-//! What is kept stays small whatever is sent. One test alone in its process, for it reads the process's peak memory.
+//! What is kept stays small whatever is sent. The only test of its process, since it reads the process's peak memory.
 
 use nssight_wire::{Conversation, Direction};
 
@@ -21,8 +21,8 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn memory_stays_bounded() {
-    // Kept whole, either amount would be far beyond what is allowed: the large pieces by their bytes, the small ones
-    // because each makes an event of its own.
+    // If all of it were kept, either amount would be far beyond the limit: the large pieces by their bytes, the small ones
+    // because each is an event of its own.
     const LARGE: usize = 48 << 20;
     const SMALL: usize = 2 << 20;
     const ALLOWED: usize = 8 << 20;

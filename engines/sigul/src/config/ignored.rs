@@ -1,4 +1,4 @@
-//! Keys that Sigul reads past: in a section where it does not look for them, or spelled in a way that it does not know.
+//! Keys that Sigul ignores: they are in a section where Sigul does not look for them, or they are misspelt.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use super::settings::Role;
 use super::value::is_secret_key;
 use crate::shown::shown;
 
-/// The keys that each section of the public programs has, as far as a slip in them can be told.
+/// The keys of each section of the public programs, as far as a mistake in them can be recognised.
 const KNOWN: [(&str, &[&str]); 5] = [
     ("nss", &["nss-dir", "nss-password", "nss-min-tls", "nss-max-tls"]),
     (
@@ -38,21 +38,21 @@ const KNOWN: [(&str, &[&str]); 5] = [
     ("daemon", &["unix-user", "unix-group"]),
 ];
 
-/// The one section whose keys are all known; others have more than bear on a connection.
+/// The only section whose keys are all listed; the others also have keys that do not affect a connection.
 const WHOLE: &str = "nss";
 
-/// A key that has no effect, and where it would have one.
+/// A key that has no effect, and the place where it would have one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IgnoredKey {
     /// The file.
     pub file: PathBuf,
     /// The line of the key, from 1.
     pub line: usize,
-    /// The section that it stands in.
+    /// The section that contains it.
     pub section: String,
     /// The key, in lower case.
     pub key: String,
-    /// Section and key that were meant, where that can be told.
+    /// The section and key that were probably meant, if that can be determined.
     pub meant: Option<(&'static str, &'static str)>,
     /// Its value, unless it is a secret.
     pub value: Option<String>,
@@ -76,8 +76,8 @@ impl fmt::Display for IgnoredKey {
     }
 }
 
-/// Every key that was meant to have an effect and has none, in the order of the files. What another line sets in the right
-/// place is not missed, and sections and keys that are not known and near nothing are Sigul's own business.
+/// Every key that was meant to have an effect and has none, in the order of the files. A key that another line sets in the right
+/// place is not reported, nor are unknown sections and keys that resemble no known one.
 pub fn ignored(layers: &Layered, role: Role) -> Vec<IgnoredKey> {
     let of_role = |section: &str| match section {
         "nss" => true,
@@ -109,13 +109,13 @@ pub fn ignored(layers: &Layered, role: Role) -> Vec<IgnoredKey> {
     ignored
 }
 
-/// No other program's section would have it.
+/// Whether no other program's section would have such a key.
 fn is_distinctive(key: &str) -> bool {
     ["nss-", "unix-"].iter().any(|start| key.starts_with(start))
         || ["-cert-nickname", "-listen-port", "-hostname"].iter().any(|end| key.ends_with(end))
 }
 
-/// The same but for a slip, or with more behind it.
+/// Whether `written` is `known` with a slip, or with a suffix.
 fn is_near(known: &str, written: &str) -> bool {
     let written = written.to_lowercase().replace('_', "-");
     written == known

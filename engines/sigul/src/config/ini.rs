@@ -12,10 +12,10 @@ use super::value::Value;
 /// The longest line that is read, in bytes.
 pub const MAX_LINE: usize = 65_536;
 
-/// Most sections and keys together that one file may have.
+/// Maximum number of sections and keys together in one file.
 pub const MAX_ENTRIES: usize = 16_384;
 
-/// The section whose keys stand in for keys that other sections lack.
+/// The section whose keys apply wherever other sections lack them.
 pub(super) const DEFAULT_SECTION: &str = "DEFAULT";
 
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Ini {
         self.sections.iter().filter(|(name, _)| *name != DEFAULT_SECTION).map(|(name, section)| (&**name, section.line))
     }
 
-    /// The value that `section` itself gives `key` (lower case); the `DEFAULT` section is not asked.
+    /// The value that `section` itself gives `key` (lower case); the `DEFAULT` section is not consulted.
     pub fn own(&self, section: &str, key: &str) -> Option<&Value> {
         self.sections.get(section)?.keys.get(key)
     }
@@ -79,7 +79,7 @@ pub fn parse(file: &Path, bytes: &[u8]) -> Result<Ini, ConfigError> {
     Ok(Ini { file: parser.file, sections: parser.sections })
 }
 
-/// A key whose value may still go on.
+/// A key whose value may still continue.
 struct Open<'t> {
     key: String,
     line: usize,
@@ -198,8 +198,8 @@ impl<'t> Parser<'t> {
     }
 }
 
-/// The name in a section line: all between the first `[` and the last `]`, at least one character; what follows the
-/// last `]` is not looked at.
+/// The name in a section line: everything between the first `[` and the last `]`, at least one character; what follows the
+/// last `]` is ignored.
 fn section_name(content: &str) -> Option<&str> {
     let inside = content.strip_prefix('[')?;
     inside.rfind(']').filter(|&end| end > 0).and_then(|end| inside.get(..end))

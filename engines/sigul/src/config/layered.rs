@@ -1,4 +1,4 @@
-//! Several files, the later over the earlier.
+//! Several files, of which a later one overrides an earlier one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,7 +7,7 @@ use super::ini::{DEFAULT_SECTION, Ini};
 use super::value::Value;
 
 /// Files laid over each other: a key's value is that of the last file that has it, as when Python's parser reads
-/// several files in turn. Each value knows its file and line.
+/// several files in turn. Each value records its file and line.
 #[derive(Debug, Default)]
 pub struct Layered {
     layers: Vec<Ini>,
@@ -29,7 +29,7 @@ impl Layered {
         self.layers.iter().map(Ini::file)
     }
 
-    /// The value that counts for `key` (lower case) in `section`: of the last file that has it there, else of the last
+    /// The effective value of `key` (lower case) in `section`: that of the last file that has it there, else of the last
     /// file that has it in `DEFAULT`.
     pub fn get(&self, section: &str, key: &str) -> Option<&Value> {
         let last = |section| self.layers.iter().rev().find_map(|layer| layer.own(section, key));
@@ -41,12 +41,12 @@ impl Layered {
         self.layers.iter().rev().find_map(|layer| Some((layer.file(), layer.sections.get(section)?.line)))
     }
 
-    /// The file that was laid over all others.
+    /// The file that overrides all others.
     pub fn last(&self) -> Option<&Path> {
         self.layers.last().map(Ini::file)
     }
 
-    /// Every value that counts, by section and key: those overridden by a later file are left out. `DEFAULT` is a
+    /// Every effective value, by section and key: those overridden by a later file are left out. `DEFAULT` is a
     /// section like any other here.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &str, &Value)> {
         let mut all = BTreeMap::new();

@@ -14,13 +14,13 @@ use super::value::Value;
 /// The longest host name in text form (RFC 1035 section 2.3.4: 255 octets on the wire).
 const LONGEST_HOST: usize = 253;
 
-/// What NSS takes before a directory (utilpars.c, NSSUTIL_DoModuleDBFunction).
+/// The prefixes that NSS accepts before a directory (utilpars.c, NSSUTIL_DoModuleDBFunction).
 const KINDS_OF_DATABASE: [&str; 5] = ["sql:", "dbm:", "extern:", "rdb:", "multiaccess:"];
 
 const USUAL: &str = "Sigul's own";
 
 impl SigulConfig {
-    /// Reads the settings, the role following from the sections ([`Role::of`]). Keys and sections that are not known
+    /// Reads the settings; the role is derived from the sections ([`Role::of`]). Unknown keys and sections
     /// are legal and ignored, as Sigul ignores them.
     ///
     /// # Errors
@@ -124,8 +124,8 @@ impl Reader<'_> {
         self.faults.push(ConfigError::Missing { file: file.to_path_buf(), line, section, key, instead });
     }
 
-    /// A daemon wants the line and takes an empty value, with which it keeps its user. Sigul has the section even where no file
-    /// has it, and no default for its keys: without the section a daemon ends as it does without the line.
+    /// A daemon requires the line but accepts an empty value, with which it keeps its user. Sigul has the section even if no file
+    /// has it, but no default for its keys: without the section, a daemon ends as it does without the line.
     fn of_daemon(&mut self, key: &'static str) -> Option<Setting<String>> {
         const SECTION: &str = "daemon";
         self.require(SECTION, key);
@@ -249,12 +249,12 @@ fn text(text: &str) -> Result<String, Problem> {
     single(text).map(str::to_owned)
 }
 
-/// Whether something was to be put into the value and was not. Sigul's parser replaces nothing.
+/// Whether the value has a placeholder that was meant to be replaced. Sigul's parser replaces none.
 fn has_placeholder(text: &str) -> bool {
     text.split_once("${").is_some_and(|(_, rest)| rest.contains('}'))
 }
 
-/// Refuses a value of several lines. Such a value has swallowed the line after it, which may be a password's.
+/// Refuses a value of several lines. Such a value has swallowed the line after it, which may hold a password.
 fn single(text: &str) -> Result<&str, Problem> {
     if text.contains('\n') { Err(Problem::SeveralLines) } else { Ok(text) }
 }
@@ -289,12 +289,12 @@ fn host(text: &str) -> Result<String, Problem> {
     }
 }
 
-/// One colon is a port; an IPv6 address has two at least.
+/// One colon introduces a port; an IPv6 address has at least two.
 fn has_port(text: &str) -> bool {
     text.bytes().filter(|&b| b == b':').count() == 1 || text.starts_with('[')
 }
 
-/// Expands a leading `~` as Python's `os.path.expanduser` does for the own home.
+/// Expands a leading `~` as Python's `os.path.expanduser` does for the current user's home.
 fn expand_home(text: &str, home: Option<&Path>) -> Result<PathBuf, Problem> {
     if text.is_empty() {
         return Err(Problem::Empty);

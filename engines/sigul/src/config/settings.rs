@@ -12,11 +12,11 @@ use super::layered::Layered;
 /// Which of Sigul's three programs a configuration is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Asks for signatures; section `[client]`.
+    /// Requests signatures; section `[client]`.
     Client,
     /// Holds the keys; section `[server]`.
     Server,
-    /// Stands between them; section `[bridge]`.
+    /// Relays between client and server; section `[bridge]`.
     Bridge,
 }
 
@@ -67,7 +67,7 @@ pub enum TlsVersion {
 }
 
 impl TlsVersion {
-    /// The version so spelled in a configuration file, in any case (measured on python-nss 1.0.1).
+    /// The version with this spelling in a configuration file, in any case (measured on python-nss 1.0.1).
     pub fn from_spelling(text: &str) -> Option<Self> {
         let all = [Self::Tls10, Self::Tls11, Self::Tls12, Self::Tls13];
         all.into_iter().find(|version| version.spelling().eq_ignore_ascii_case(text))
@@ -110,7 +110,7 @@ pub enum Origin {
         /// The line of the key.
         line: usize,
     },
-    /// No file has it; the text says what stands in and why.
+    /// No file has it; the text names the default and its reason.
     Default(&'static str),
 }
 
@@ -132,7 +132,7 @@ pub struct Setting<T> {
     pub origin: Origin,
 }
 
-/// What the files do not say and the caller knows.
+/// What the files do not contain and the caller provides.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Surroundings<'a> {
     /// The home directory that `~` stands for.
@@ -141,14 +141,14 @@ pub struct Surroundings<'a> {
     pub login_name: Option<&'a str>,
 }
 
-/// The settings that bear on a connection. What the role does not have is `None`.
+/// The settings that affect a connection. What the role does not have is `None`.
 #[derive(Debug, Clone)]
 pub struct SigulConfig {
     /// Whose configuration this is.
     pub role: Role,
     /// `nss-dir`, with `~` expanded; a relative path is left relative.
     pub nss_dir: Setting<PathBuf>,
-    /// `nss-password`. Without it the program asks; an empty value is an empty password.
+    /// `nss-password`. Without it the program prompts; an empty value is an empty password.
     pub nss_password: Option<Setting<SecretString>>,
     /// `nss-min-tls`.
     pub tls_min: Setting<TlsVersion>,
@@ -162,7 +162,7 @@ pub struct SigulConfig {
     pub bridge_port: Option<Setting<u16>>,
     /// `server-hostname`: client, which must have it.
     pub server_hostname: Option<Setting<String>>,
-    /// `user-name`: client, else the login name; `None` when that is not known either.
+    /// `user-name`: client, else the login name; `None` when the login name is not known either.
     pub user_name: Option<Setting<String>>,
     /// `passphrase-length`, in characters: client.
     pub passphrase_length: Option<Setting<u32>>,
@@ -170,7 +170,7 @@ pub struct SigulConfig {
     pub client_listen_port: Option<Setting<u16>>,
     /// `server-listen-port`: bridge.
     pub server_listen_port: Option<Setting<u16>>,
-    /// `unix-user` in `[daemon]`: server and bridge; none where it is empty, and the daemon keeps its user.
+    /// `unix-user` in `[daemon]`: server and bridge; `None` if it is empty, and the daemon keeps its user.
     pub unix_user: Option<Setting<String>>,
     /// `unix-group` in `[daemon]`: server and bridge, likewise.
     pub unix_group: Option<Setting<String>>,

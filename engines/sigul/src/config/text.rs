@@ -1,12 +1,12 @@
-//! Python's ideas of a line and of white space.
+//! Python's definitions of a line and of white space.
 
-/// Whether Python's `str.isspace` and its regular expressions' `\s` hold: Unicode white space, and the four
-/// information separators U+001C to U+001F on top.
+/// Whether Python's `str.isspace` and its regular expressions' `\s` accept `c`: Unicode white space, and also the four
+/// information separators U+001C to U+001F.
 pub(super) fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
-/// `text` without white space around it, as `str.strip` gives it.
+/// `text` without white space around it, as `str.strip` returns it.
 pub(super) fn strip(text: &str) -> &str {
     text.trim_matches(is_space)
 }
@@ -46,7 +46,7 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
     })
 }
 
-/// The number of the line, from 1, that the byte after `before` stands on.
+/// The number of the line, from 1, that contains the byte after `before`.
 pub(super) fn line_number(before: &[u8]) -> usize {
     let lone_cr = |pair: &[u8]| pair[0] == b'\r' && pair[1] != b'\n';
     let breaks = before.iter().filter(|&&b| b == b'\n').count() + before.windows(2).filter(|p| lone_cr(p)).count();

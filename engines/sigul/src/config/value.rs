@@ -1,4 +1,4 @@
-//! One value of a file, and where it stands.
+//! One value of a file, and its place.
 
 use std::fmt;
 use std::path::Path;
@@ -16,7 +16,7 @@ pub fn is_secret_key(key: &str) -> bool {
     named && !key.ends_with("-length")
 }
 
-/// A value as the file gives it, and where it stands. Wiped when dropped; `Debug` shows what [`Value::shown`] shows.
+/// A value as written in the file, and its place. Wiped when dropped; `Debug` shows what [`Value::shown`] returns.
 pub struct Value {
     text: Zeroizing<String>,
     file: Arc<Path>,
@@ -26,7 +26,7 @@ pub struct Value {
 }
 
 impl Value {
-    /// A value whose first line is `first`, going on in the lines of `rest`; `continued` is the first of these that is
+    /// A value whose first line is `first`, continued in the lines of `rest`; `continued` is the first of these lines that is
     /// not blank.
     pub(super) fn new(
         key: &str,
@@ -36,7 +36,7 @@ impl Value {
         file: Arc<Path>,
         line: usize,
     ) -> Self {
-        // Room for everything at once: a string that grows leaves copies of a password behind.
+        // Allocated at full size: a string that grows leaves copies of a password behind.
         let mut text = Zeroizing::new(String::with_capacity(first.len() + rest.len() + 1));
         text.push_str(first);
         for line in lines(rest) {
@@ -54,7 +54,7 @@ impl Value {
         &self.text
     }
 
-    /// The file it stands in, as named to [`super::parse`].
+    /// The file that contains it, as named to [`super::parse`].
     pub fn file(&self) -> &Path {
         &self.file
     }

@@ -9,7 +9,7 @@ use crate::input::take;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {offset} of the header: {fault}")]
 pub struct HeaderError {
-    /// The first byte of what is wrong, from the start of the header.
+    /// The place of the first wrong byte, from the start of the header.
     pub offset: usize,
     /// What is wrong.
     pub fault: HeaderFault,
@@ -21,10 +21,10 @@ pub enum HeaderFault {
     /// A key of no bytes.
     #[error("a key of length 0")]
     KeyEmpty,
-    /// A key with something else than printable ASCII in it; this is the first such byte.
+    /// A key that is not printable ASCII; this is the first byte that is not.
     #[error("byte 0x{0:02x} in a key; keys are printable ASCII")]
     KeyNotPrintable(u8),
-    /// A key for the second time.
+    /// A key that occurs for the second time.
     #[error("duplicate key \"{0}\"")]
     KeyTwice(String),
 }
@@ -39,7 +39,7 @@ enum Step {
     Failed(HeaderError),
 }
 
-/// Reads one header, in whatever pieces it comes. It holds what arrived, 130 561 bytes at most.
+/// Reads one header, in whatever pieces it arrives. It holds the received bytes, 130 561 at most.
 #[derive(Debug)]
 pub struct Decoder {
     step: Step,
@@ -63,8 +63,8 @@ impl Decoder {
         Self { step: Step::Count, header, pairs_left: 0, offset: 0, key, value }
     }
 
-    /// The header, once it is whole, and nothing of `input` behind it is consumed; `None` when all of `input` is
-    /// consumed and more is needed. After a header it is ready for another.
+    /// The header, once it is complete; bytes of `input` after it are not consumed. `None` when all of `input` is
+    /// consumed and more is needed. After a header, the decoder is ready for another.
     ///
     /// # Errors
     /// The first fault of the header.
@@ -103,7 +103,7 @@ impl Decoder {
             Step::Key { missing } => self.key(input, missing)?,
             Step::ValueLength => {
                 let missing = self.byte(input);
-                // At most 255 bytes, and at once: a vector that grows leaves copies of secrets behind.
+                // At most 255 bytes, allocated at once: a vector that grows leaves copies of secrets behind.
                 self.value = Zeroizing::new(Vec::with_capacity(usize::from(missing)));
                 self.step = Step::Value { missing };
                 self.value(input, missing);

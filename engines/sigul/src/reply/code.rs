@@ -48,7 +48,7 @@ impl ErrorCode {
         self.known().map(|(name, _)| name)
     }
 
-    /// What the code says, in a sentence without an end.
+    /// The meaning of the code, as a sentence without its full stop.
     pub fn meaning(self) -> &'static str {
         self.known().map_or("this code is unknown; the server may be newer than nssight", |(_, meaning)| meaning)
     }

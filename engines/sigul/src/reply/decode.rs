@@ -48,13 +48,13 @@ pub enum ReplyError {
     /// A header that cannot be read; nothing of the reply was authenticated.
     #[error("reply header: {0}")]
     Header(#[from] HeaderError),
-    /// Error code and header are not what the server sent. `claimed` is not to be believed.
+    /// Error code and header are not what the server sent. `claimed` must not be trusted.
     #[error("the header HMAC does not match: the server did not send this code and header (claimed code: {claimed})")]
     HeaderTampered { claimed: ErrorCode },
     /// The payload is not what the server sent.
     #[error("the payload HMAC does not match: the server did not send this payload")]
     PayloadTampered,
-    /// More payload than is taken.
+    /// More payload than the limit allows.
     #[error("the header announces a payload of {length} bytes; the maximum is {limit}")]
     PayloadTooLong { length: u64, limit: u64 },
     /// More bytes after the reply.
@@ -70,12 +70,12 @@ pub enum ReplyError {
 pub enum Event<'a> {
     /// Error code and header; their HMAC matches.
     Head {
-        /// How the request went.
+        /// The result of the request.
         code: ErrorCode,
         /// The reply's fields.
         header: Header,
     },
-    /// The next bytes of the payload. Not to be believed before [`Event::Authentic`].
+    /// The next bytes of the payload. Not to be trusted before [`Event::Authentic`].
     Payload(&'a [u8]),
     /// The payload's HMAC matches: all of the reply is the server's.
     Authentic,
@@ -100,11 +100,11 @@ pub struct Parts {
     limit: u64,
 }
 
-/// Reads one reply, in whatever pieces it comes.
+/// Reads one reply, in whatever pieces it arrives.
 pub type Decoder = message::Decoder<Parts>;
 
 impl Decoder {
-    /// Expects a reply that is authenticated by `keys`; takes payloads of at most `limit` bytes.
+    /// Expects a reply that is authenticated by `keys`; accepts payloads of at most `limit` bytes.
     pub fn new(keys: ReplyKeys, limit: u64) -> Self {
         let payload = Hmac::new(keys.payload());
         Self::of(Parts { step: Step::Code(Fixed::new()), keys, code: ErrorCode::OK, payload, limit })
@@ -113,7 +113,7 @@ impl Decoder {
     /// To be called when the server ends the outer stream.
     ///
     /// # Errors
-    /// The reply is not whole, or was faulty before.
+    /// The reply is incomplete, or had an error before.
     pub fn end_of_stream(&self) -> Result<(), ReplyError> {
         match self.part() {
             Ok(Part::EndOfStream) => Ok(()),
@@ -122,8 +122,8 @@ impl Decoder {
         }
     }
 
-    /// To be called when the connection ends and the outer stream was not ended: says where the reply stopped, which
-    /// is at [`Part::EndOfStream`] when only that is missing.
+    /// To be called when the connection ends without the end of the outer stream. Reports where the reply stopped:
+    /// at [`Part::EndOfStream`] if only that is missing.
     pub fn connection_closed(&self) -> ReplyError {
         match self.part() {
             Ok(part) => ReplyError::Truncated { part, consumed: self.consumed() },
@@ -131,7 +131,7 @@ impl Decoder {
         }
     }
 
-    /// The part that is not whole yet.
+    /// The part that is not complete yet.
     fn part(&self) -> Result<Part, ReplyError> {
         self.sound()?;
         Ok(match &self.parts.step {

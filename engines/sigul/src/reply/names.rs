@@ -1,4 +1,4 @@
-//! The payload of `list-users`, `list-key-users` and `list-keys`: names, each with a NUL behind it.
+//! The payload of `list-users`, `list-key-users` and `list-keys`: names, each followed by a NUL.
 
 use crate::header::{FieldError, Header, is_printable};
 
@@ -12,7 +12,7 @@ pub enum NamesError {
     /// The payload does not end with a NUL.
     #[error("the list of names does not end with a NUL byte")]
     NotTerminated,
-    /// Another number of names than the header says.
+    /// The number of names differs from the number in the header.
     #[error("the header announces {announced} names, but the list has {found}")]
     Count { announced: u32, found: usize },
     /// A name, counted from 1, that is empty or not printable ASCII.
@@ -23,7 +23,7 @@ pub enum NamesError {
 /// The names in a reply to `list-users` or `list-key-users`.
 ///
 /// # Errors
-/// Header and payload do not agree, or a name is not one.
+/// Header and payload do not agree, or a name is invalid.
 pub fn user_names<'a>(header: &Header, payload: &'a [u8]) -> Result<Vec<&'a str>, NamesError> {
     names(header.u32("num-users")?, payload)
 }
@@ -31,7 +31,7 @@ pub fn user_names<'a>(header: &Header, payload: &'a [u8]) -> Result<Vec<&'a str>
 /// The names in a reply to `list-keys`.
 ///
 /// # Errors
-/// Header and payload do not agree, or a name is not one.
+/// Header and payload do not agree, or a name is invalid.
 pub fn key_names<'a>(header: &Header, payload: &'a [u8]) -> Result<Vec<&'a str>, NamesError> {
     names(header.u32("num-keys")?, payload)
 }

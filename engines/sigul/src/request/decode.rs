@@ -38,13 +38,13 @@ impl fmt::Display for Part {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the fields are numbers of bytes, explained by the message")]
 pub enum RequestError {
-    /// Another version than 1.
+    /// A version other than 1.
     #[error("protocol version {0}; only version 1 is known")]
     UnknownVersion(u32),
     /// A header that cannot be read.
     #[error("request header: {0}")]
     Header(#[from] HeaderError),
-    /// More payload than is taken.
+    /// More payload than the limit allows.
     #[error("the header announces a payload of {length} bytes; the maximum is {limit}")]
     PayloadTooLong { length: u64, limit: u64 },
     /// More bytes after the payload.
@@ -58,11 +58,11 @@ pub enum RequestError {
 /// What arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// All before the payload.
+    /// Everything before the payload.
     Head(Head),
     /// The next bytes of the payload.
     Payload(&'a [u8]),
-    /// The request is whole.
+    /// The request is complete.
     End {
         /// SHA-512 of the payload.
         payload_sha512: [u8; DIGEST],
@@ -84,11 +84,11 @@ pub struct Parts {
     limit: u64,
 }
 
-/// Reads one request, in whatever pieces it comes. Whether a bridge takes it is for [`Head::validate`].
+/// Reads one request, in whatever pieces it arrives. [`Head::validate`] decides whether a bridge accepts it.
 pub type Decoder = message::Decoder<Parts>;
 
 impl Decoder {
-    /// Takes payloads of at most `limit` bytes.
+    /// Accepts payloads of at most `limit` bytes.
     pub fn new(limit: u64) -> Self {
         Self::of(Parts { step: Step::Version(Fixed::new()), payload: Sha512::new(), limit })
     }
@@ -96,7 +96,7 @@ impl Decoder {
     /// To be called when the outer stream ends.
     ///
     /// # Errors
-    /// The request is not whole, or was faulty before.
+    /// The request is incomplete, or had an error before.
     pub fn end_of_stream(&self) -> Result<(), RequestError> {
         self.sound()?;
         let part = match &self.parts.step {

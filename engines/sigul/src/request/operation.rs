@@ -23,10 +23,10 @@ pub struct Field {
     pub required: bool,
 }
 
-/// An operation that a bridge knows.
+/// An operation that a bridge accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Operation {
-    /// What `op` says.
+    /// The value of `op`.
     pub name: &'static str,
     /// The fields it may have, beside `op` and `user`.
     pub fields: &'static [Field],
@@ -75,7 +75,7 @@ pub const OPERATIONS: &[Operation] = &[
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the fields are the operation and the key, explained by the message")]
 pub enum Rejection {
-    /// `op` or `user` or a field is missing, or does not hold what it must.
+    /// `op` or `user` or a field is missing, or has an invalid value.
     #[error(transparent)]
     Field(#[from] FieldError),
     /// An operation that is not in [`OPERATIONS`].

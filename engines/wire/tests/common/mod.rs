@@ -60,7 +60,7 @@ pub(crate) fn identity(common_name: &str, issuer: Option<&Identity>) -> Identity
     Identity { certificate: builder.build(), key }
 }
 
-/// What a handshake is made with.
+/// The settings of a handshake.
 pub(crate) struct Setup {
     pub(crate) client_versions: (SslVersion, SslVersion),
     pub(crate) server_versions: (SslVersion, SslVersion),
@@ -134,7 +134,7 @@ impl Setup {
         Ssl::new(&builder.build()).unwrap()
     }
 
-    /// Runs the handshake, then one message each way and a close if it succeeded, and gives every write in order.
+    /// Runs the handshake, then one message each way and a close if it succeeded, and returns every write in order.
     pub(crate) fn run(&self) -> Log {
         let log = Rc::new(RefCell::new(Vec::new()));
         let [up, down] = [(); 2].map(|()| Rc::new(RefCell::new(VecDeque::new())));
@@ -195,7 +195,7 @@ impl Write for Pipe {
     }
 }
 
-/// How far one side of a handshake came.
+/// How far one side of a handshake got.
 enum Side {
     Done(SslStream<Pipe>),
     Waiting(MidHandshakeSslStream<Pipe>),
@@ -224,7 +224,7 @@ pub(crate) fn watch(log: &Log) -> Conversation {
     watch_in_pieces(log, &mut |rest| rest)
 }
 
-/// The same, each write in pieces whose size `size` chooses from what is left.
+/// The same, with each write in pieces whose size `size` chooses from what is left.
 pub(crate) fn watch_in_pieces(log: &Log, size: &mut dyn FnMut(usize) -> usize) -> Conversation {
     let mut conversation = Conversation::new();
     let mut at_us = 0;

@@ -207,7 +207,7 @@ pub struct SignaturesView {
 }
 
 impl CertificateView {
-    /// Takes over what the certificate says of itself.
+    /// Copies the fields of the certificate into this view.
     pub(crate) fn take(&mut self, facts: Facts, now: OffsetDateTime) {
         self.not_before = Some(stamp(facts.not_before));
         self.not_after = Some(stamp(facts.not_after));
@@ -228,7 +228,7 @@ impl CertificateView {
     }
 }
 
-/// The name of a way to encrypt.
+/// The name of an encryption scheme.
 pub fn scheme(algorithm: &Algorithm) -> String {
     match algorithm {
         Algorithm::Pbes2Aes256 { .. } => "PBES2, AES-256".to_owned(),
@@ -255,7 +255,7 @@ pub fn key_kind(kind: KeyKind) -> String {
     }
 }
 
-/// Certificates whose chain is followed from one to its last known issuer, the leaf first; a circle ends it.
+/// The chain from a certificate to its last known issuer, the leaf first; a circle of issuers ends it.
 pub fn chain<'a>(inspection: &'a Inspection, leaf: &'a CertificateView) -> Vec<&'a CertificateView> {
     let mut links = vec![leaf];
     let mut seen = HashSet::from([leaf.sha256.as_str()]);

@@ -1,4 +1,4 @@
-//! TLS servers of other projects, each set up from the same few facts. They listen on loopback, on a port that the kernel picked.
+//! TLS servers of other projects, each set up from the same few settings. They listen on loopback, on a port that the kernel picked.
 
 mod services;
 mod tools;
@@ -18,17 +18,17 @@ use serde::Deserialize;
 /// Why a server could not be set up.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// A server that does not listen by then will not.
+/// A server that does not listen within this time has failed to start.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
-/// A server that was asked to end and has not by then is killed.
+/// A server that has not ended this long after the request to end is killed.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 const LOOKS_EVERY: Duration = Duration::from_millis(10);
 
-/// What a server wants of its clients.
+/// What a server requires of its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Asks {
-    /// A certificate, or it refuses.
+    /// A certificate: clients without one are refused.
     #[default]
     Required,
     /// A certificate, if there is one.
@@ -38,7 +38,7 @@ pub enum Asks {
 }
 
 impl Asks {
-    /// The word that a server has for it.
+    /// The word for it in a server's configuration.
     fn spelled(self, required: &'static str, optional: &'static str, nothing: &'static str) -> &'static str {
         match self {
             Self::Required => required,
@@ -85,15 +85,15 @@ impl Tls {
     }
 }
 
-/// How a server is to be.
+/// The settings of a server.
 pub struct Setup<'a> {
-    /// A directory of its own.
+    /// A directory for this server alone.
     pub directory: &'a Path,
     /// Certificate, key, and the intermediates that it sends.
     pub identity: &'a Identity,
     /// The CA of its clients.
     pub client_ca: &'a Identity,
-    /// What it wants of them.
+    /// What it requires of its clients.
     pub asks: Asks,
     /// The one version that it speaks.
     pub version: Tls,
@@ -117,10 +117,10 @@ type Start = fn(&Setup<'_>, &Files, u16) -> Result<Command, Failure>;
 pub struct Server {
     /// Its name.
     pub name: &'static str,
-    /// The protocol by which its clients ask for TLS, where they do.
+    /// The protocol with which its clients request TLS, if they do.
     pub starttls: Option<&'static str>,
     start: Start,
-    /// What ends it, its children included.
+    /// The signal that ends it, its children included.
     ends_by: Signal,
 }
 
@@ -148,7 +148,7 @@ pub const SERVERS: &[Server] = &[
     Server::new("haproxy", web::haproxy),
     Server::new("stunnel", web::stunnel),
     Server::new("jsse", tools::jsse),
-    // Without a word to its clients, and at once (postgres(1)).
+    // Ends at once, without notifying its clients (postgres(1)).
     Server::new("postgresql", services::postgresql).starttls("postgres").ends_by(Signal::QUIT),
     Server::new("slapd", services::slapd).starttls("ldap"),
     Server::new("slapd-ldaps", services::slapd_ldaps),
@@ -165,21 +165,21 @@ pub fn server(name: &str) -> Option<&'static Server> {
     SERVERS.iter().find(|server| server.name == name)
 }
 
-/// A server that runs. Dropping it ends it.
+/// A running server. Dropping it ends the server.
 pub struct Running {
     child: Child,
     ends_by: Signal,
-    /// Where it listens.
+    /// The port on which it listens.
     pub port: u16,
 }
 
 impl Running {
-    /// Its process.
+    /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Whether it ended by itself within this time.
+    /// Whether it ended on its own within this time.
     fn ends_within(&mut self, time: Duration) -> bool {
         let until = Instant::now() + time;
         loop {
@@ -195,7 +195,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if self.ends_by != Signal::KILL && kill_process(Pid::from_child(&self.child), self.ends_by).is_ok() {
-            // Who has children needs the time to end them.
+            // A server with children needs time to end them.
             if self.ends_within(ENDS_WITHIN) {
                 return;
             }
@@ -209,7 +209,7 @@ impl Server {
     /// Starts it and waits until it listens.
     ///
     /// # Errors
-    /// When it is not installed or does not start; what it said is in the directory.
+    /// When it is not installed or does not start; its output is in the directory.
     pub fn start(&self, setup: &Setup<'_>) -> Result<Running, Failure> {
         let files = Files::write(setup)?;
         let port = ports::listen()?.local_addr()?.port();

@@ -1,4 +1,4 @@
-//! Services that speak TLS beside what they are for: databases, directories, mail, monitoring.
+//! Services whose own protocol runs over TLS: databases, directories, mail, monitoring.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,10 +9,10 @@ use rustix::process::{geteuid, getgid, getuid};
 
 use crate::{Asks, Failure, Files, Setup, Tls};
 
-/// Nobody: what a server runs as that refuses to be root.
+/// The user nobody, for a server that refuses to run as root.
 const NOBODY: u32 = 65534;
 
-/// Lets whoever a server becomes into its directory, which root has to itself.
+/// Opens a directory that belongs to root alone to the user that a server switches to.
 fn open_up(directory: &Path) -> Result<(), Failure> {
     let temporary = std::env::temp_dir();
     for place in directory.ancestors().take_while(|place| **place != temporary && place.starts_with(&temporary)) {
@@ -21,7 +21,7 @@ fn open_up(directory: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The command, as nobody where root runs this.
+/// The command, which runs as nobody if this process is root.
 fn not_as_root(program: &Path) -> Command {
     if !geteuid().is_root() {
         return Command::new(program);
@@ -40,12 +40,12 @@ fn of_postgresql(program: &str) -> Result<PathBuf, Failure> {
     found.into_iter().find(|path| path.exists()).ok_or_else(|| format!("there is no {program} (make deps)").into())
 }
 
-/// It judges a certificate in the handshake, and that there is none where a user is authenticated, which is behind TLS.
+/// PostgreSQL verifies a certificate in the handshake, but refuses a missing one only when it authenticates the user, after that.
 pub(crate) fn postgresql(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
     let data = setup.directory.join("data");
     open_up(setup.directory)?;
     fs::create_dir(&data)?;
-    // It takes no directory and no key that others may read.
+    // PostgreSQL refuses a directory or a key that others may read.
     for (path, mode) in [(&data, 0o700), (&files.key, 0o600)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         if geteuid().is_root() {
@@ -151,7 +151,7 @@ fn own_name(which: &str) -> Result<String, Failure> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// What dovecot 2.4 calls otherwise than 2.3 does.
+/// Settings whose names differ between dovecot 2.3 and 2.4.
 const SINCE_DOVECOT_2_4: [(&str, &str); 8] = [
     ("ssl_cert = <", "ssl_server_cert_file = "),
     ("ssl_key = <", "ssl_server_key_file = "),
@@ -163,7 +163,7 @@ const SINCE_DOVECOT_2_4: [(&str, &str); 8] = [
     ("passdb {\n  driver = static\n  args = nopassword=y\n", "passdb static {\n  fields/nopassword = yes\n"),
 ];
 
-/// A configuration for 2.3 as the installed dovecot takes it; 2.4 takes none that does not say its version.
+/// Converts a configuration for 2.3 to the installed dovecot; 2.4 refuses a configuration that does not state its version.
 fn as_dovecot_takes_it(text: String) -> Result<String, Failure> {
     let output = Command::new(DOVECOT).arg("--version").stdin(Stdio::null()).output()?;
     if output.stdout.starts_with(b"2.3.") {
@@ -175,7 +175,7 @@ fn as_dovecot_takes_it(text: String) -> Result<String, Failure> {
 
 const DOVECOT: &str = "/usr/sbin/dovecot";
 
-/// It judges where a user logs in, which is behind TLS.
+/// Dovecot verifies the certificate when a user logs in, which is after the handshake.
 pub(crate) fn dovecot(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
     let directory = setup.directory.display();
     open_up(setup.directory)?;
@@ -189,7 +189,7 @@ pub(crate) fn dovecot(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Com
             asks.spelled("yes", "no", "no")
         ),
     };
-    // Nobody but root becomes another user, or changes its root.
+    // Only root may switch to another user, or change the root directory.
     let own = if geteuid().is_root() {
         String::new()
     } else {
@@ -213,7 +213,7 @@ pub(crate) fn dovecot(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Com
     Ok(command)
 }
 
-/// Its TLS is that of Go.
+/// Prometheus uses the TLS of Go.
 pub(crate) fn prometheus(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
     let verify = setup.asks.spelled("RequireAndVerifyClientCert", "VerifyClientCertIfGiven", "NoClientCert");
     let version = match setup.version {

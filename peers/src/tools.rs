@@ -70,7 +70,7 @@ pub(crate) fn jsse(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Comman
     Ok(command)
 }
 
-/// Where the Java server's class is; it is compiled once.
+/// The directory of the Java server's class; it is compiled once.
 fn classes() -> Result<PathBuf, Failure> {
     static CLASSES: LazyLock<Result<tempfile::TempDir, String>> = LazyLock::new(|| {
         let directory = tempfile::tempdir().map_err(|error| error.to_string())?;

@@ -1,4 +1,4 @@
-//! Servers of the web, and what stands before them.
+//! Web servers, and the proxies in front of them.
 
 use std::fs;
 use std::process::Command;

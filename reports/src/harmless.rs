@@ -1,4 +1,4 @@
-//! The last thing before a terminal: whatever was forgotten on the way, nothing steers it but our own colours.
+//! The last filter before a terminal: whatever was not escaped earlier, only nssight's own colours can control the terminal.
 
 use std::io::{self, Write};
 
@@ -9,19 +9,19 @@ use crate::terminal;
 pub enum Kind {
     /// Text, in colours if those are used.
     Text,
-    /// JSON, whose strings can say any character without it (RFC 8259, 7).
+    /// JSON, whose strings can escape any character (RFC 8259, 7).
     Json,
 }
 
-/// Whether a character does something to a terminal or to its reader: controls, what turns the reading direction or ends a
-/// line, and code points that XML has no place for.
+/// Whether a character can affect a terminal or mislead its reader: controls, characters that change the reading direction or end a
+/// line, and code points that XML does not allow.
 pub(crate) fn is_hidden(c: char) -> bool {
     let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let ends_or_is_none = matches!(c, '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}');
     c.is_control() || turns || ends_or_is_none
 }
 
-/// Passes on what does nothing to a terminal. Every piece that is written holds whole characters and whole colours.
+/// Passes on only what cannot affect a terminal. Every piece that is written holds complete characters and complete colours.
 pub(crate) struct Harmless<W> {
     out: W,
     kind: Kind,
@@ -91,7 +91,7 @@ mod tests {
 
     fn written(kind: Kind, text: &str) -> String {
         let mut out = Vec::new();
-        // Piece by piece, as a buffer would give them.
+        // Piece by piece, as from a buffer.
         let mut harmless = io::BufWriter::with_capacity(7, Harmless::new(&mut out, kind));
         harmless.write_all(text.as_bytes()).unwrap();
         drop(harmless);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn only_text_comes_out() {
+    fn only_harmless_text_is_written() {
         terminal::choose_colours(crate::Colour::Never, false);
         assert_eq!(
             written(Kind::Text, "a\u{1b}[32mb\u{9b}2J\tc\nä\u{202e}d"),

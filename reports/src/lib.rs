@@ -8,10 +8,10 @@ pub mod formats {
 
     include!(concat!(env!("OUT_DIR"), "/formats.rs"));
 
-    /// Writes what the walks gave as one document.
+    /// Writes the results of the checks as one document.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// The errors of `out`.
     pub fn write(format: Format, subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
         // Renderers write in small pieces.
         let mut buffered = io::BufWriter::new(out);

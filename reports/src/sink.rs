@@ -1,4 +1,4 @@
-//! Where a document goes: a stream, or a file that is whole or not there.
+//! Where a document goes: a stream, or a file that is either complete or absent.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Seek, Write};
@@ -9,18 +9,18 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-/// What a new file may have at most; the umask takes from it.
+/// The widest mode of a new file; the umask reduces it.
 const MODE: u32 = 0o666;
-/// What the names begin with that files have for a moment.
+/// The prefix of the names of temporary files.
 const PREFIX: &str = ".nssight-";
 
 /// Where a document goes.
 pub enum Sink {
-    /// As it comes.
+    /// A stream that is written directly.
     Stream(Box<dyn Write>),
-    /// Without a name, until [`Sink::keep`].
+    /// A file without a name, until [`Sink::keep`].
     New(File, PathBuf),
-    /// It has its name.
+    /// The file has its name.
     Kept,
 }
 
@@ -28,7 +28,7 @@ impl Sink {
     /// A file if one is named, else this stream.
     ///
     /// # Errors
-    /// With the file's name.
+    /// The error contains the file's name.
     pub fn open(path: Option<&Path>, otherwise: impl Write + 'static) -> Result<Self, String> {
         match path {
             Some(path) => Self::file(path).map_err(|error| format!("{}: {error}", path.display())),
@@ -36,10 +36,10 @@ impl Sink {
         }
     }
 
-    /// A file, written as it comes: for lines that somebody follows.
+    /// A file that is written directly, for lines that a reader follows.
     ///
     /// # Errors
-    /// With the file's name.
+    /// The error contains the file's name.
     pub fn followed(path: Option<&Path>, otherwise: impl Write + 'static) -> Result<Self, String> {
         match path {
             Some(path) => {
@@ -50,8 +50,8 @@ impl Sink {
         }
     }
 
-    /// A terminal, a pipe or a device takes what comes, and so does a file that would change hands if it were replaced, or in a
-    /// directory that takes no other.
+    /// A terminal, a pipe or a device is written directly. So is a file whose owner would change if it were replaced, or whose
+    /// directory does not allow another one.
     fn file(path: &Path) -> io::Result<Self> {
         let known = fs::metadata(path).ok();
         if known.as_ref().is_some_and(|known| !known.is_file()) {
@@ -60,7 +60,7 @@ impl Sink {
         if known.as_ref().is_some_and(|known| known.uid() != rustix::process::geteuid().as_raw()) {
             return Ok(Self::Stream(Box::new(File::create(path)?)));
         }
-        // A link keeps leading to its file, which is the one that is replaced.
+        // A link is kept; the file that it leads to is replaced.
         let place = if known.is_some() { path.canonicalize()? } else { path.to_owned() };
         let directory = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         match unnamed(directory, MODE) {
@@ -77,10 +77,10 @@ impl Sink {
         }
     }
 
-    /// Gives a file its name, now that it is whole; without this it is gone with the sink.
+    /// Gives a file its name, now that it is complete; without this call, the file is gone with the sink.
     ///
     /// # Errors
-    /// As write(2) and rename(2).
+    /// As for write(2) and rename(2).
     pub fn keep(&mut self) -> io::Result<()> {
         self.flush()?;
         match std::mem::replace(self, Self::Kept) {
@@ -93,15 +93,16 @@ impl Sink {
     }
 }
 
-/// Makes a file that has no name, and is gone unless it is given one, whatever ends this process. The umask takes from the mode.
+/// Creates a file without a name. Unless it is given one, it is gone when this process ends, whatever ends it. The umask reduces the
+/// mode.
 ///
 /// # Errors
-/// As open(2).
+/// As for open(2).
 pub fn unnamed(directory: &Path, mode: u32) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     match rustix::fs::open(directory, flags, Mode::from_raw_mode(mode)) {
         Ok(file) => Ok(File::from(file)),
-        // The file system has no such files, or the kernel does not see them there.
+        // The file system has no such files, or the kernel does not support them there.
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT) => {
             let named = tempfile::Builder::new()
                 .prefix(PREFIX)
@@ -113,17 +114,17 @@ pub fn unnamed(directory: &Path, mode: u32) -> io::Result<File> {
     }
 }
 
-/// Gives a file of [`unnamed`] its name, as a whole. What is there is replaced if `replace` says so. Where the file system has no
-/// files without a name, it is copied to one that has one and does not stay.
+/// Gives a file of [`unnamed`] its name in one step. An existing file is replaced only if `replace` is set. Where the file system has
+/// no files without a name, the content is copied to a temporary file that is renamed.
 ///
 /// # Errors
-/// As linkat(2), rename(2) and write(2).
+/// As for linkat(2), rename(2) and write(2).
 pub fn give_name(mut file: File, path: &Path, replace: bool) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
     let link = |name: &Path| rustix::fs::linkat(CWD, itself.as_str(), CWD, name, AtFlags::SYMLINK_FOLLOW);
     let linked = match link(path) {
-        // What is there goes only when the new one takes its place.
+        // The existing file goes only when the new one takes its place.
         Err(Errno::EXIST) if replace => {
             let place = tempfile::Builder::new().prefix(PREFIX).make_in(directory, |name| Ok(link(name)?))?;
             return place.persist(path).map(drop).map_err(|error| error.error);
@@ -145,7 +146,7 @@ pub fn give_name(mut file: File, path: &Path, replace: bool) -> io::Result<()> {
     }
 }
 
-/// Removes files that whoever was killed in [`give_name`] left in a directory of its own.
+/// Removes files that a process killed in [`give_name`] left in a directory that only nssight uses.
 pub fn remove_orphans(directory: &Path) {
     let ours = |entry: &fs::DirEntry| {
         entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes())
@@ -179,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_whole_or_not_there() {
+    fn a_file_is_complete_or_absent() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("report.json");
         let write = |text: &str| {
@@ -192,7 +193,7 @@ mod tests {
         write("whole").keep().unwrap();
         drop(write("cut"));
         assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
-        // What a link leads to is replaced, and not the link; its mode stays.
+        // The target of a link is replaced, and not the link; the mode stays.
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         let link = directory.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
@@ -202,7 +203,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "again");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        // A device takes what comes.
+        // A device is written directly.
         let mut sink = Sink::open(Some(Path::new("/dev/null")), io::sink()).unwrap();
         sink.write_all(b"x").unwrap();
         sink.keep().unwrap();

@@ -1,4 +1,4 @@
-//! Writing for people: colours, widths, wrapping, tables, and strangers' text made harmless.
+//! Output for people: colours, widths, wrapping, tables, and foreign text made harmless.
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -14,7 +14,7 @@ use crate::harmless::{self, Harmless};
 
 /// Lines longer than this are hard to read, whatever the terminal has.
 const WIDEST: usize = 140;
-/// The width taken where there is no terminal to ask.
+/// The width used if there is no terminal.
 const WITHOUT_TERMINAL: usize = 100;
 
 /// Decides about colours for the rest of the process. `terminal`: whether the output goes to one.
@@ -34,17 +34,17 @@ pub fn json(document: &impl Serialize) -> io::Result<()> {
     })
 }
 
-/// Says one line on standard error, in which nothing of a stranger's is more than text. Where it cannot be said, it is not.
+/// Prints one line on standard error, in which foreign content is only text. If it cannot be printed, it is dropped.
 pub fn say(text: impl Display) {
     say_as("nssight", text);
 }
 
-/// The same of a part that has a name of its own.
+/// The same for a part that has a name of its own.
 pub fn say_as(who: &str, text: impl Display) {
     let _ = writeln!(io::stderr(), "{who}: {}", printable(&in_words(&text.to_string())));
 }
 
-/// Says it without a name before it: what a command line lacks takes several lines.
+/// Prints text without a name in front of it: the description of a usage error takes several lines.
 pub fn say_lines(text: &str) {
     let mut error = io::stderr().lock();
     for line in text.lines() {
@@ -52,7 +52,7 @@ pub fn say_lines(text: &str) {
     }
 }
 
-/// Standard error, for what is written piece by piece.
+/// Standard error, for output that is written piece by piece.
 pub fn stderr(kind: Kind) -> impl Write {
     Harmless::new(io::stderr(), kind)
 }
@@ -60,17 +60,17 @@ pub fn stderr(kind: Kind) -> impl Write {
 /// Writes one line to standard output.
 ///
 /// # Errors
-/// As write(2); a reader that went away has seen what it wanted.
+/// As for write(2); a reader that closed the pipe is not an error.
 pub fn line(text: impl Display) -> io::Result<()> {
     output(|out| writeln!(out, "{}", printable(&text.to_string())))
 }
 
-/// Standard output, for what is written piece by piece.
+/// Standard output, for output that is written piece by piece.
 pub fn stdout(kind: Kind) -> impl Write {
     Harmless::new(io::stdout(), kind)
 }
 
-/// Writes to standard output in large pieces. A reader that went away has seen what it wanted.
+/// Writes to standard output in large pieces. A reader that closed the pipe is not an error.
 pub fn output(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     written(stdout(Kind::Text), write)
 }
@@ -98,7 +98,7 @@ fn whole_width(on_terminal: bool) -> usize {
     terminal.unwrap_or(WITHOUT_TERMINAL)
 }
 
-/// A table without lines, as wide as the terminal at most; wider than a pipe's reader expects it never wraps.
+/// A table without lines, at most as wide as the terminal; in a pipe it is never wrapped.
 pub fn table(columns: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
@@ -130,10 +130,10 @@ pub fn pairs(out: &mut dyn Write, rows: &[[String; 2]]) -> io::Result<()> {
     Ok(())
 }
 
-/// A text beside its names needs so many columns; with fewer it stands below them.
+/// A text beside its names needs this many columns; with fewer, it is put below them.
 const BESIDE: usize = 40;
 
-/// Writes a list: names in columns, and a text behind them. A pipe gets one line per row; a terminal gets the text wrapped.
+/// Writes a list: names in columns, followed by a text. A pipe gets one line per row; a terminal gets the text wrapped.
 pub fn list<const N: usize>(out: &mut dyn Write, rows: &[([&str; N], String)]) -> io::Result<()> {
     let width = io::stdout().is_terminal().then(|| width(true));
     list_in(out, rows, width)
@@ -168,7 +168,7 @@ pub fn item(out: &mut dyn Write, text: &str) -> io::Result<()> {
     paragraph(out, "  · ", 4, text)
 }
 
-/// Writes wrapped text behind a head; further lines are indented.
+/// Writes wrapped text after a head; further lines are indented.
 pub fn paragraph(out: &mut dyn Write, head: &str, indent: usize, text: &str) -> io::Result<()> {
     let width = width(io::stdout().is_terminal());
     for (index, line) in wrap(&shortened(text, LONG), width.saturating_sub(indent)).iter().enumerate() {
@@ -180,20 +180,20 @@ pub fn paragraph(out: &mut dyn Write, head: &str, indent: usize, text: &str) -> 
     Ok(())
 }
 
-/// Names and first bytes come from strangers: no control character of theirs reaches the terminal, nothing that turns the
-/// reading direction or ends a line, and no code point that XML has no place for.
+/// Names and first bytes come from outside. Nothing in them reaches the terminal that is a control character, changes the
+/// reading direction, ends a line, or is a code point that XML does not allow.
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if harmless::is_hidden(c) { '\u{fffd}' } else { c }).collect()
 }
 
-/// So many characters of one value are shown to people who want to see what happened,
+/// The number of characters of one value that are shown to readers who want to see what happened,
 pub const SHORT: usize = 2_000;
-/// and to those who want to see everything.
+/// and to readers who want to see everything.
 pub const LONG: usize = 20_000;
-/// A word without a blank is longer than any name and any digest; a table's columns are laid out letter by letter.
+/// The length limit of a word, above that of any name and any digest; a table's columns are laid out letter by letter.
 const WORD: usize = 300;
 
-/// The beginning of a value, harmless, and how much is left out: of the whole, and of each word that no line has room for.
+/// The beginning of a value, harmless, and how much is left out: of the whole, and of each word that is too long for a line.
 pub fn shortened(text: &str, at_most: usize) -> String {
     let word_at_most = if at_most == LONG { SHORT } else { WORD };
     let (mut short, mut word, mut left_out) = (String::new(), 0, 0_usize);
@@ -226,7 +226,7 @@ pub fn cell(text: &str) -> String {
     shortened(text, SHORT)
 }
 
-/// Breaks at blanks; a word longer than the line stands alone on its own.
+/// Breaks at blanks; a word longer than the line gets a line of its own.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let options = textwrap::Options::new(width)
@@ -241,12 +241,12 @@ pub fn columns_of(text: &str) -> usize {
     UnicodeWidthStr::width(text)
 }
 
-/// The text with blanks behind it, up to this many columns.
+/// The text with blanks after it, up to this many columns.
 pub fn padded(text: &str, columns: usize) -> String {
     format!("{text}{:1$}", "", columns.saturating_sub(columns_of(text)))
 }
 
-/// The text where it has room, and else its beginning with an ellipsis.
+/// The text if it fits, otherwise its beginning with an ellipsis.
 pub fn cut(text: &str, columns: usize) -> String {
     if columns_of(text) <= columns {
         return text.to_owned();
@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_word_loses_its_end_and_a_text_its_last_words() {
+    fn a_long_word_is_cut_and_a_long_text_loses_its_last_words() {
         let word = "w".repeat(100_000);
         let short = shortened(&format!("before {word} after"), SHORT);
         assert!(short.len() < 400 && short.starts_with("before www") && !short.contains("after"), "{short}");

@@ -1,4 +1,4 @@
-//! The wire story as rows of a sequence diagram: three lifelines, time downwards.
+//! The events on the wire as rows of a sequence diagram: three lifelines, time downwards.
 
 use nssight_probes::Report;
 use nssight_probes::wire::{Session, Way, WireEnd, WireEvent};
@@ -9,15 +9,15 @@ use crate::terminal::printable;
 const CLIENT: u8 = 12;
 const BRIDGE: u8 = 50;
 const SERVER: u8 = 88;
-/// A silence that takes this part of the whole time is shown as one,
+/// A silence that takes at least the whole time divided by this is shown as one,
 const LONG: u64 = 5;
-/// if it is at least so long, in microseconds.
+/// if it lasts at least this long, in microseconds.
 const SHORTEST: u64 = 20_000;
 
 /// One row of the diagram.
 pub(crate) enum Row {
     Event(Arrow),
-    /// Nothing went over the wire for so long.
+    /// Nothing went over the wire for this long.
     Silence(String),
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Arrow {
     pub(crate) begin: u8,
     pub(crate) end: u8,
     pub(crate) what: String,
-    /// Nothing came, and this is when the wait for it ended.
+    /// Nothing arrived, and this is when the wait ended.
     pub(crate) awaited: bool,
     /// A fatal alert, or a reset.
     pub(crate) fatal: bool,
@@ -48,12 +48,12 @@ impl Arrow {
 
 pub(crate) struct Waterfall {
     pub(crate) rows: Vec<Row>,
-    /// When the last thing happened.
+    /// The time of the last event.
     pub(crate) whole: String,
 }
 
 impl Waterfall {
-    /// Nothing if nothing went over the wire.
+    /// `None` if nothing went over the wire.
     pub(crate) fn of(report: &Report) -> Option<Self> {
         let whole = report.wire.last()?.at_us;
         let mut rows = Vec::new();

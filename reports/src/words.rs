@@ -65,7 +65,7 @@ impl Standing {
         matches!(self, Self::Pass | Self::Warning | Self::Flaky)
     }
 
-    /// For those who read it in one colour.
+    /// A sign, for readers without colours.
     pub fn sign(self) -> &'static str {
         match self {
             Self::Pass => "✓",
@@ -91,25 +91,25 @@ pub(crate) fn seen_at(report: &Report) -> Option<Layer> {
     verdict.seen_at.filter(|layer| verdict.layer != Some(*layer))
 }
 
-/// Causes that are not excluded either, the nearest first.
+/// Other causes that are not excluded, the nearest first.
 pub(crate) fn alternatives(report: &Report) -> impl Iterator<Item = &Alternative> {
     report.verdict.alternatives.iter().take(ALTERNATIVES)
 }
 
-/// One of them in a line: what it is, whose fault, and what would tell it apart.
+/// One of them in a line: the cause, the faulty component, and what would distinguish it.
 pub(crate) fn alternative(other: &Alternative) -> String {
     let how = other.tell_apart.first().map(|how| format!(": {how}")).unwrap_or_default();
     format!("{} ({}){how}", other.cause, other.component)
 }
 
-/// Causes that were proven beside the one that is named, in a line; nothing where there is none.
+/// Causes that were proven beside the one that is named, in one line; `None` if there are none.
 pub(crate) fn also(report: &Report) -> Option<String> {
     let also = &report.verdict.also;
     let also: Vec<String> = also.iter().map(|other| format!("{} ({})", other.cause, other.component)).collect();
     (!also.is_empty()).then(|| also.join(", "))
 }
 
-/// What a reader is told of a verdict below its sentence: where it showed, what else was proven, and what it may be instead.
+/// The lines below the sentence of a verdict: where it showed, what else was proven, and what it may be instead.
 pub(crate) fn beside(report: &Report) -> Vec<String> {
     let seen_at = seen_at(report).map(|layer| format!("the failure appeared at {layer}"));
     let also = also(report).map(|also| format!("also proven: {also}"));
@@ -136,7 +136,7 @@ pub(crate) fn warnings(report: &Report) -> impl Iterator<Item = &Finding> {
     report.probes.iter().filter(|finding| finding.status == Status::Warn)
 }
 
-/// Whose a certificate is, as this report calls it: a peer without a server behind it is no bridge.
+/// The owner of a certificate, as this report names it: a peer without a server behind it is not a bridge.
 pub fn role(certificate: &SeenCertificate, report: &Report) -> &'static str {
     match certificate.role {
         CertificateRole::Bridge if report.target.profile == Profile::Tls => "peer",
@@ -198,12 +198,12 @@ fn rows(finding: &Finding, wanted: impl Fn(&Fact) -> bool) -> Vec<(String, Strin
     facts.chain(error).collect()
 }
 
-/// Why it looks like this; a report from before it said so itself has what the catalogue says of any peer.
+/// Why this happens. A report from a version that did not yet write this gets the catalogue's text for any peer.
 pub(crate) fn why(report: &Report, cause: Cause) -> String {
     report.verdict.why.as_deref().map_or_else(|| cause.entry().why.plain().to_owned(), printable)
 }
 
-/// One sentence on a layer; for one that was not walked, why.
+/// One sentence on a layer; for a skipped layer, the reason.
 pub(crate) fn outcome(finding: &Finding) -> String {
     match (finding.status, finding.skipped_because) {
         (Status::Skip, Some(layer)) => format!("skipped, {layer} failed"),
@@ -212,7 +212,7 @@ pub(crate) fn outcome(finding: &Finding) -> String {
     }
 }
 
-/// Time spent in a layer; nothing for one that was not walked.
+/// Time spent in a layer; nothing for a skipped layer.
 pub(crate) fn time(finding: &Finding) -> String {
     match (finding.status, finding.duration_us) {
         (Status::Skip, _) => String::new(),
@@ -221,7 +221,7 @@ pub(crate) fn time(finding: &Finding) -> String {
     }
 }
 
-/// A sign for a status, for those who read it in one colour.
+/// A sign for a status, for readers without colours.
 pub(crate) fn sign(status: Status) -> &'static str {
     match status {
         Status::Pass => "✓",
@@ -240,7 +240,7 @@ pub(crate) fn connections(report: &Report) -> String {
     }
 }
 
-/// The library that made the session.
+/// The library that ran the session.
 pub(crate) fn library(report: &Report) -> String {
     let tool = &report.tool;
     match report.target.credentials {
@@ -276,7 +276,7 @@ pub fn not_after(certificate: &SeenCertificate) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(&certificate.not_after, &Rfc3339).ok()
 }
 
-/// When the next revocation list is due; `None` where the list does not say.
+/// When the next revocation list is due; `None` if the list does not state it.
 pub fn next_update(list: &SeenRevocationList) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(list.next_update.as_deref()?, &Rfc3339).ok()
 }
@@ -286,8 +286,8 @@ pub fn not_before(certificate: &SeenCertificate) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(&certificate.not_before, &Rfc3339).ok()
 }
 
-/// Whole days that a certificate had left when the walk began; negative when it had expired. Not from the clock: the same
-/// report gives the same page.
+/// Whole days that a certificate had left when the check began; negative when it had expired. Not from the clock, so that the
+/// same report gives the same page.
 pub(crate) fn days_left(certificate: &SeenCertificate, report: &Report) -> Option<i64> {
     days_until(&certificate.not_after, report)
 }
@@ -303,7 +303,7 @@ pub(crate) fn days_until(date: &str, report: &Report) -> Option<i64> {
     expiry::days_until(date, &report.started)
 }
 
-/// The same in words; nothing where a date is none.
+/// The same as text; nothing if a date is invalid.
 pub(crate) fn time_left(certificate: &SeenCertificate, report: &Report) -> String {
     match days_left(certificate, report) {
         _ if is_early(certificate, report) => "not valid yet".to_owned(),
@@ -312,7 +312,7 @@ pub(crate) fn time_left(certificate: &SeenCertificate, report: &Report) -> Strin
     }
 }
 
-/// Whether the walk began before a certificate's first second.
+/// Whether the check began before a certificate's first second.
 pub(crate) fn is_early(certificate: &SeenCertificate, report: &Report) -> bool {
     let at = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
     at(&report.started).zip(at(&certificate.not_before)).is_some_and(|(started, first)| started < first)
@@ -329,7 +329,7 @@ pub fn days_in_words(days: i64) -> String {
     }
 }
 
-/// Our own certificate: the one that has our nickname and is no authority's.
+/// Our own certificate: the one that has our nickname and is not a CA's.
 pub(crate) fn own(report: &Report) -> Option<&SeenCertificate> {
     let is_own = |it: &&SeenCertificate| it.nickname.is_some() && it.role != CertificateRole::Authority;
     report.certificates.iter().find(is_own)

@@ -1,7 +1,7 @@
-//! Places of private copies: whoever ends, by whatever, no copy of a database is left behind.
+//! Places of private copies: however a process ends, no copy of a database is left behind.
 //!
-//! A worker makes its copy where its parent told it to and removes it itself; the parent removes what a worker left that was
-//! killed; on a signal that ends the parent the same is done before; and what a killed parent left is removed at the next
+//! A worker makes its copy in the place that its parent names, and removes it itself. The parent removes what a killed worker
+//! left. A signal that ends the parent first causes the same cleanup. What a killed parent left is removed at the next
 //! start.
 
 use std::collections::BTreeMap;
@@ -22,17 +22,17 @@ use signal_hook::low_level::emulate_default_handler;
 
 pub use signal_hook::consts::{SIGHUP as HANGUP, SIGQUIT as QUIT};
 
-/// A process that was killed is gone at once, unless the kernel holds it.
+/// A killed process is gone at once, unless the kernel holds it.
 const BURIAL: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// The places in use, and the processes that may be at work in them.
+/// The places in use, and the processes that may use them.
 static IN_USE: Mutex<BTreeMap<PathBuf, Option<OwnedFd>>> = Mutex::new(BTreeMap::new());
 
-/// A place for a copy. Dropping it, once the process that uses it is gone, removes what is there.
+/// A place for a copy. Dropping it, once the process that uses it is gone, removes the content.
 pub struct Place(PathBuf);
 
 impl Place {
-    /// One for this process itself.
+    /// A place for this process itself.
     pub fn own() -> Self {
         remove_orphans();
         let path = private_copy::place();
@@ -40,10 +40,10 @@ impl Place {
         Self(path)
     }
 
-    /// Starts a process that ends with this one, and gives it a place. A signal finds either both or none.
+    /// Starts a process that ends with this one, and gives it a place. A signal handler finds either both or neither.
     pub fn spawn(command: &mut Command) -> io::Result<(Child, Self)> {
         remove_orphans();
-        // Before it is another program: one that is stopped at its start would never come to ask for that itself.
+        // Before it becomes another program: one that is stopped at its start would never request this itself.
         die_with_us(command);
         let path = private_copy::place();
         let mut places = in_use();
@@ -52,7 +52,7 @@ impl Place {
         Ok((child, Self(path)))
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -69,14 +69,14 @@ fn in_use() -> MutexGuard<'static, BTreeMap<PathBuf, Option<OwnedFd>>> {
     IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Once a process: what those left that were killed.
+/// Once per process: removes what killed processes left.
 fn remove_orphans() {
     static ONCE: Once = Once::new();
     ONCE.call_once(private_copy::remove_orphans);
 }
 
-/// Kills whoever uses a place and removes what is there, for a process that ends without unwinding. Nothing is started
-/// afterwards: the places stay locked.
+/// Kills every process that uses a place and removes the places' content, for a process that ends without unwinding. Nothing is
+/// started afterwards: the places stay locked.
 pub fn clear_before_the_end() {
     let places = in_use();
     let workers = places.values().flatten();
@@ -92,11 +92,11 @@ pub fn clear_before_the_end() {
     std::mem::forget(places);
 }
 
-/// The signals by which people and their shells end a process.
+/// The signals with which people and their shells end a process.
 pub const ENDING: [i32; 4] = [HANGUP, SIGINT, QUIT, SIGTERM];
 
-/// When one of these signals ends the process, the places are cleared first. A command names those that it has no use of its
-/// own for; one that is ignored, as SIGHUP under nohup(1), stays so.
+/// When one of these signals ends the process, the places are cleared first. A command names those that it does not use for
+/// something else; one that is ignored, as SIGHUP under nohup(1), stays ignored.
 pub fn clear_on_signals(ending: &[i32]) -> io::Result<()> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

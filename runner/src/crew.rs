@@ -1,4 +1,4 @@
-//! Worker processes as the parent sees them: started, given a walk, kept for another, ended.
+//! Worker processes as the parent sees them: started, given a check, kept for another, ended.
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -13,36 +13,36 @@ use crate::lines;
 use crate::passwords::Passwords;
 use crate::worker::{self, Message, Task};
 
-/// A line of the worker; the longest are findings with many certificates.
+/// Maximum length of a line from the worker; the longest are findings with many certificates.
 const LINE_AT_MOST: u64 = 16 * 1024 * 1024;
-/// Of what the worker said on standard error, so much is kept.
+/// Maximum number of bytes kept of the worker's standard error.
 const STDERR_AT_MOST: u64 = 4096;
-/// A worker that was killed is gone at once, unless the kernel holds it, as it does on a dead network file system.
+/// A killed worker is gone at once, unless the kernel holds it, as it does on a dead network file system.
 const BURIAL: Duration = Duration::from_secs(1);
-/// What NSS leaks with every initialisation stays bounded.
+/// Bounds what NSS leaks with every initialisation.
 const WALKS_AT_MOST: u32 = 256;
 
 /// A worker process. Dropping it ends it.
 pub struct Worker {
-    /// Taken when it is buried.
+    /// Taken when the worker is reaped.
     child: Option<Child>,
-    /// Where it makes private copies; what it leaves there goes when it is buried.
+    /// Where the worker makes private copies; what it leaves there is removed when it is reaped.
     place: Option<Place>,
     stdin: Option<ChildStdin>,
-    /// What it says.
+    /// Its messages.
     pub messages: Receiver<Message>,
     stderr: Option<JoinHandle<String>>,
     walks: u32,
 }
 
 impl Worker {
-    /// Starts one, without the environment variables that hold passwords. One that is kept between walks keeps NSS's
-    /// libraries loaded too: NSS unloads the softoken in its shutdown, and loading it again costs more than it does.
+    /// Starts a worker, without the environment variables that hold passwords. A worker that is kept between checks also keeps NSS's
+    /// libraries loaded: NSS unloads the softoken in its shutdown, and loading it again costs more than the shutdown itself.
     pub fn start<'a>(hidden: impl Iterator<Item = &'a String>, kept: bool) -> io::Result<Self> {
         if !Path::new("/proc/self/exe").exists() {
             return Err(io::Error::other("/proc is not mounted, and from there nssight starts its own program again"));
         }
-        // The very file that runs now, also when a package manager has just replaced it.
+        // The file that runs now, even if a package manager has just replaced it.
         let mut command = Command::new("/proc/self/exe");
         command.arg0("nssight").arg("worker");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -60,7 +60,7 @@ impl Worker {
         let listen = move || {
             let mut text = Vec::new();
             let _ = stderr.by_ref().take(STDERR_AT_MOST).read_to_end(&mut text);
-            // The rest is read and thrown away, so that the worker never waits for it.
+            // The rest is read and discarded, so that the worker never blocks on it.
             let _ = io::copy(&mut stderr, &mut io::sink());
             String::from_utf8_lossy(&text).into_owned()
         };
@@ -84,7 +84,7 @@ impl Worker {
         })
     }
 
-    /// Gives it a walk; unless it is kept it is told that there will be no other.
+    /// Gives it a check; a worker that is not kept is informed that there will be no other.
     pub fn give(&mut self, task: &Task, passwords: Passwords, kept: bool) -> io::Result<()> {
         let Some(stdin) = &mut self.stdin else { return Err(io::ErrorKind::BrokenPipe.into()) };
         self.walks += 1;
@@ -95,7 +95,7 @@ impl Worker {
             self.stdin = None;
         }
         match written {
-            // It died before it read its task; how it died is seen when it is listened to.
+            // It died before it read its task; the reason is found when its messages are read.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             result => result,
         }
@@ -106,12 +106,12 @@ impl Worker {
         self.place.as_ref().map(|place| place.path().to_owned()).unwrap_or_default()
     }
 
-    /// The process.
+    /// Its process.
     pub fn child(&self) -> Option<&Child> {
         self.child.as_ref()
     }
 
-    /// Kills it and waits; where the kernel does not let it go, the waiting is left to a thread.
+    /// Kills it and waits; if the kernel does not release it, a thread continues to wait.
     pub fn kill(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         let _ = child.kill();
@@ -123,13 +123,13 @@ impl Worker {
             let _ = done.send(());
         });
         if grave.is_err() {
-            // Its process is killed and its place cleared; init waits for it when this process ends.
+            // Its process is killed and its place cleared; init reaps it when this process ends.
             return;
         }
         let _ = buried.recv_timeout(BURIAL);
     }
 
-    /// How it ended, and what it said on standard error.
+    /// How it ended, and its output on standard error.
     pub fn last_words(&mut self) -> (Option<ExitStatus>, String) {
         let status = self.child.take().and_then(|mut child| {
             let _ = child.kill();
@@ -147,17 +147,17 @@ impl Drop for Worker {
     }
 }
 
-/// A worker between two walks.
+/// A worker between two checks.
 #[derive(Default)]
 pub struct Spare(Option<Worker>);
 
 impl Spare {
-    /// The one at hand.
+    /// Takes the worker, if there is one.
     pub fn take(&mut self) -> Option<Worker> {
         self.0.take()
     }
 
-    /// Keeps one, if it can do another walk.
+    /// Keeps a worker, if it can do another check.
     pub fn put(&mut self, worker: Worker) {
         if worker.child.is_some() && worker.stdin.is_some() && worker.walks < WALKS_AT_MOST {
             self.0 = Some(worker);

@@ -1,4 +1,4 @@
-//! Runs walks: the worker that does the NSS work of one, its supervisor, deadlines, retries, and the targets of a file.
+//! Runs checks: the worker that does the NSS work of one, its supervisor, deadlines, retries, and the targets of a file.
 
 pub mod copies;
 pub mod crew;

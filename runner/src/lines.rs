@@ -1,4 +1,4 @@
-//! Lines of JSON from a child process, as they come.
+//! Lines of JSON from a child process, as they arrive.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc::{self, Receiver};
@@ -6,11 +6,11 @@ use std::thread;
 
 use serde::de::DeserializeOwned;
 
-/// Reads lines of at most so many bytes until the end, or until one that is none of `T`; the receiver sees the end as a
+/// Reads lines of at most this many bytes until the end, or until a line that is not a `T`; the receiver sees the end as a
 /// disconnection.
 ///
 /// # Errors
-/// Where no thread can be started.
+/// If no thread can be started.
 pub fn receive<T: DeserializeOwned + Send + 'static>(
     from: impl Read + Send + 'static,
     at_most: u64,

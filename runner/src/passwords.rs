@@ -1,4 +1,4 @@
-//! The two passwords of a walk, and reading them from where somebody says they are.
+//! The two passwords of a check, and reading them from their sources.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use zeroize::Zeroizing;
 
-/// The two passwords of a walk.
+/// The two passwords of a check.
 #[derive(Default)]
 pub struct Passwords {
     /// Of the NSS database.
@@ -23,7 +23,7 @@ pub struct Passwords {
 }
 
 impl Passwords {
-    /// The same once more, for another try.
+    /// A copy, for another attempt.
     pub fn again(&self) -> Self {
         Self { database: self.database.as_ref().map(Password::again), admin: self.admin.as_ref().map(Password::again) }
     }
@@ -51,7 +51,7 @@ pub fn read(source: &PasswordSource) -> Result<Option<Password>, String> {
             Zeroizing::new(value.into_vec())
         }
         PasswordSource::Fd(fd) => {
-            // Through /proc the descriptor is opened anew, so that nothing unsafe is needed to take it over.
+            // Through /proc the descriptor is opened again, so that no unsafe code is needed to take it over.
             let path = format!("/proc/self/fd/{fd}");
             let file = File::open(&path).map_err(|error| format!("descriptor {fd}: {error}"))?;
             to_end(file).map_err(|error| format!("descriptor {fd}: {error}"))?
@@ -89,7 +89,7 @@ pub fn bytes_for(password: &Password, nickname: Option<&str>) -> Option<Zeroizin
     }
 }
 
-/// One read, as NSS's tools do it. A pipe makes sense only where the caller made it.
+/// A single read, as NSS's tools do. A pipe makes sense only where the caller made it.
 fn file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     files::within(path, files::PATIENCE, |path| {
         let mut file = files::regular_or_given(path)?;
@@ -103,10 +103,10 @@ fn file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     })
 }
 
-/// Whoever hands a password over by a pipe does it soon; only people take their time.
+/// A program that passes a password through a pipe does so soon; only people take their time.
 fn to_end(mut source: File) -> io::Result<Zeroizing<Vec<u8>>> {
     let end = (!source.is_terminal()).then(|| Instant::now() + files::PATIENCE);
-    // Nobody has a longer password: NSS takes at most 500 bytes.
+    // No usable password is longer: NSS accepts at most 500 bytes.
     let mut bytes = Zeroizing::new(vec![0; READ_AT_MOST]);
     let mut count = 0;
     while count < bytes.len() {
@@ -127,7 +127,7 @@ fn to_end(mut source: File) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// What `echo`, `printf` and here-documents leave at the end.
+/// Removes what `echo`, `printf` and here-documents leave at the end.
 fn without_newline(bytes: &[u8]) -> &[u8] {
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     bytes.strip_suffix(b"\r").unwrap_or(bytes)

@@ -1,5 +1,5 @@
-//! `--retries`: what may pass by itself is tried again. What came of another try is a fact, too: it tells a dead server link
-//! from a rejected request, since a dead link is used up by the first.
+//! `--retries`: a failure that may pass is retried. The result of another attempt is a fact, too: it distinguishes a dead
+//! server link from a rejected request, since the first attempt uses up a dead link.
 
 use std::time::Duration;
 
@@ -8,27 +8,27 @@ use nssight_diagnosis::vocabulary::Outcome;
 use nssight_diagnosis::{CertificateRole, Status, judge, verdict};
 use nssight_probes::Report;
 
-/// Time between two tries: a server that was refused dials again after five seconds, one that was used at once.
+/// Time between two attempts: a refused server reconnects after five seconds, a used one at once.
 pub const SPACING: Duration = Duration::from_secs(2);
 
-/// Whether another try may come out better.
+/// Whether another attempt may have a better result.
 pub fn is_worth_it(report: &Report) -> bool {
     let facts = report.probes.iter().flat_map(|finding| &finding.facts).collect();
     let verdict = &report.verdict;
     verdict.status == Outcome::Fail && verdict.cause.is_some_and(|cause| judge::may_pass(cause, facts))
 }
 
-/// The later of two tries, which is the state of a target that is waited for, with the connections of both.
+/// The later of two attempts, which is the state of a target that is waited for, with the connections of both.
 pub fn latest(first: &Report, mut next: Report) -> Report {
     next.connections_opened += first.connections_opened;
     next
 }
 
-/// What two tries prove together. The findings and the wire are those of the later one, unless that one could not finish, and
-/// so are the certificates as far as it came.
+/// What two attempts prove together. The findings and the wire are those of the later one, unless that one could not finish. The
+/// certificates are also those of the later one, as far as it got.
 pub fn combine(mut first: Report, mut next: Report) -> Report {
     next.connections_opened += first.connections_opened;
-    // What was seen before stands, whatever became of the tool.
+    // What was seen before remains valid, whatever happened to the tool.
     if next.verdict.status == Outcome::Inconclusive {
         return Report { connections_opened: next.connections_opened, ..first };
     }
@@ -54,7 +54,7 @@ pub fn combine(mut first: Report, mut next: Report) -> Report {
     next
 }
 
-/// The peer closed its session in order, and no byte came before that.
+/// Whether the peer closed its session in order, and no byte came before that.
 fn closed_in_order(report: &Report) -> bool {
     let failed = report.probes.iter().find(|finding| finding.status == Status::Fail);
     failed.is_some_and(|finding| finding.facts.has(fact::BridgeFirstAnswer::CloseNotify))
@@ -66,10 +66,10 @@ mod tests {
 
     use super::*;
 
-    /// A refusal stays, and so does what may be one without saying so: a client that is locked out or limited makes things
-    /// worse with every try.
+    /// A refusal is permanent, and so is a failure that may be a hidden refusal: a client that is locked out or limited makes things
+    /// worse with every attempt.
     #[test]
-    fn nothing_that_may_be_a_refusal_is_tried_again() {
+    fn nothing_that_may_be_a_refusal_is_retried() {
         let passing = Cause::ALL.iter().copied().filter(|cause| {
             let rules = &cause.entry().rules;
             rules.transient || !rules.transient_if.is_empty()

@@ -1,4 +1,4 @@
-//! Ends walks from outside: on a signal no worker is left behind.
+//! Ends checks from outside: after a signal no worker is left behind.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-/// Shared between those who walk and the one who may end it.
+/// Shared between the threads that run checks and the one that may end them.
 #[derive(Default)]
 pub struct Stop {
     state: Mutex<State>,
@@ -19,12 +19,12 @@ pub struct Stop {
 struct State {
     stopped: bool,
     next: u64,
-    /// Workers at work. A descriptor, unlike a number, never comes to mean another process.
+    /// Running workers. A descriptor, unlike a number, never comes to mean another process.
     workers: BTreeMap<u64, OwnedFd>,
 }
 
 impl Stop {
-    /// Kills every worker at work and every one that starts afterwards.
+    /// Kills every running worker and every one that starts afterwards.
     pub fn stop(&self) {
         let mut state = self.state();
         state.stopped = true;
@@ -34,7 +34,7 @@ impl Stop {
         self.changed.notify_all();
     }
 
-    /// Waits so long, or until it is stopped.
+    /// Waits for this time, or until it is stopped.
     pub fn rest(&self, time: Duration) {
         let waited = self.changed.wait_timeout_while(self.state(), time, |state| !state.stopped);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
@@ -45,7 +45,7 @@ impl Stop {
         self.state().stopped
     }
 
-    /// Has a worker killed on a stop for as long as the guard lives.
+    /// Makes a stop kill this worker for as long as the guard lives.
     pub fn watch(&self, child: Option<&Child>) -> Watched<'_> {
         let pid = child.and_then(|child| i32::try_from(child.id()).ok()).and_then(Pid::from_raw);
         let worker = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());

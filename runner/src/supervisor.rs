@@ -20,25 +20,25 @@ use crate::passwords::Passwords;
 use crate::stop::Stop;
 use crate::worker::{Message, Task};
 
-/// A probe ends by its own deadline; the worker is killed this much later.
+/// A probe ends at its own deadline; the worker is killed this much later.
 const GRACE: Duration = Duration::from_secs(2);
-/// Signals by which people and service managers end a process (signal(7)).
+/// Signals with which people and service managers end a process (signal(7)).
 const ASKS_TO_END: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 /// Starting the worker, and the time between two layers.
 const BETWEEN_LAYERS: Duration = Duration::from_secs(10);
-/// A walk with a deadline ends by itself this long before it.
+/// A check with a deadline ends on its own this long before it.
 const ORDERLY: Duration = Duration::from_millis(500);
-/// A layer that is waited for is told of so often.
+/// How often a slow layer is reported.
 const TICK: Duration = Duration::from_secs(1);
-/// And is cut this much after it: on a busy host its last word is under way then.
+/// A layer is ended this much after its deadline: on a busy host its last message is still under way then.
 const LAST_WORD: Duration = Duration::from_millis(300);
 
-/// What may end a walk before it is done, and what it must not be told.
+/// What may end a check before it is done, and what must be kept from its worker.
 #[derive(Clone, Copy, Default)]
 pub struct Limits<'a> {
-    /// When the walk is cut, wherever it is.
+    /// When the check is ended, wherever it is.
     pub deadline: Option<Instant>,
-    /// Ends it from outside.
+    /// Ends the check from outside.
     pub stop: Option<&'a Stop>,
     /// Environment variables that no worker gets.
     pub secret_variables: &'a [String],
@@ -56,8 +56,8 @@ impl Limits<'_> {
     }
 }
 
-/// Runs the layers of a plan that have no finding yet in a worker, and tells `observer`. Every layer of the plan gets a
-/// finding, whatever happens to the worker. With a `spare`, a worker that did well is kept there for the next walk.
+/// Runs the layers of a plan that have no finding yet in a worker, and reports to `observer`. Every layer of the plan gets a
+/// finding, whatever happens to the worker. With a `spare`, a worker without problems is kept there for the next check.
 pub fn walk(
     target: &Target,
     plan: &Plan,
@@ -71,7 +71,7 @@ pub fn walk(
     let mut walk = Supervised { layers, findings, current: None };
     let keep = spare.is_some();
     if let Some(mut worker) = spare.as_mut().and_then(|spare| spare.take()) {
-        // It may have died since; then it says nothing, and another does the walk.
+        // It may have died since; then it sends nothing, and another worker does the check.
         let task = task(&worker, target, plan, &passwords, limits, keep);
         if worker.give(&task, passwords.again(), keep).is_ok() {
             let end = walk.follow(&mut worker, target, observer, limits);
@@ -123,7 +123,7 @@ fn task(worker: &Worker, target: &Target, plan: &Plan, passwords: &Passwords, li
         until: plan.until,
         excluded: plan.excluded.clone(),
         copy_to: worker.place(),
-        // The worker ends a layer in good order, with its cause; only what hangs is cut from here.
+        // The worker ends a layer in order, with its cause; only what hangs is ended from here.
         time: limits.left().map(|left| left.saturating_sub(ORDERLY.min(left / 10))),
         is_kept: keep,
         password: passwords.database.as_ref().map(announced),
@@ -135,26 +135,26 @@ fn announced(password: &Password) -> (PasswordForm, usize) {
     (password.form, password.expose().len())
 }
 
-/// How following a worker came to its end.
+/// How following a worker ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// Its walk is over, and it waits for another.
+    /// Its check is over, and it waits for another.
     Ready,
-    /// It is of no more use.
+    /// It cannot be used any more.
     Gone,
-    /// It never said a word.
+    /// It never sent a message.
     Silent,
 }
 
 struct Supervised {
-    /// Those of the target, in order.
+    /// The layers of the target, in order.
     layers: Vec<Layer>,
     findings: Vec<Finding>,
     current: Option<(Layer, Instant)>,
 }
 
 impl Supervised {
-    /// A finding is judged by all that is known by now: the worker did not see the configuration's.
+    /// A finding is judged by everything known by now: the worker did not see the configuration's.
     fn take(&mut self, finding: Finding, observer: &mut dyn Observer) {
         self.findings.push(finding);
         judge_last(&mut self.findings);
@@ -202,7 +202,7 @@ impl Supervised {
                 Ok(Message::Done { reusable }) => return if reusable { End::Ready } else { End::Gone },
                 Err(RecvTimeoutError::Timeout) => {
                     worker.kill();
-                    // One that has said everything and hangs in its farewell took nothing with it.
+                    // A worker that has sent everything and hangs while it ends has lost nothing.
                     if !self.is_complete() {
                         let finding = if patience < usual { self.cut() } else { self.hung(patience) };
                         self.take(finding, observer);
@@ -224,8 +224,8 @@ impl Supervised {
         }
     }
 
-    /// Keeps a worker for the next walk if it waits for one and nothing was odd about this one: what a fault may have left behind in
-    /// NSS must not reach another target's verdict.
+    /// Keeps a worker for the next check if it is ready and nothing failed in this one: what a fault may have left behind in
+    /// NSS must not affect another target's verdict.
     fn keep(&self, worker: Worker, end: End, spare: Option<&mut Spare>) {
         let well = end == End::Ready && self.findings.iter().all(|finding| finding.status != Status::Fail);
         if let Some(spare) = spare.filter(|_| well) {
@@ -283,7 +283,7 @@ impl Supervised {
         notes.fail(signal::TOOL_CRASHED, summary).into_finding(layer, took)
     }
 
-    /// Somebody ended the check: through the whole of nssight, or by a signal to the worker.
+    /// The check was ended from outside: the whole of nssight, or the worker by a signal.
     fn interrupted(&self, number: Option<i32>) -> Finding {
         let (layer, took) = self.place();
         let mut notes = Notes::default().with(fact::ToolState::Interrupted);
@@ -296,7 +296,7 @@ impl Supervised {
         notes.fail(signal::INTERRUPTED, summary).into_finding(layer, took)
     }
 
-    /// The layers that the worker never came to.
+    /// The layers that the worker never reached.
     fn fill_up(&mut self, observer: &mut dyn Observer) {
         let because = self.findings.last().map(|finding| finding.layer);
         let walked: Vec<Layer> = self.findings.iter().map(|finding| finding.layer).collect();
@@ -308,7 +308,7 @@ impl Supervised {
     }
 }
 
-/// Number and name, as signal(7) has them.
+/// Number and name, as in signal(7).
 fn signal_name(number: i32) -> String {
     let name = rustix::process::Signal::from_named_raw(number).map(|signal| format!("{signal:?}"));
     match name {

@@ -1,9 +1,9 @@
-//! What nssight is made of.
+//! The components of nssight.
 
 use nssight_nss::library;
 use nssight_probes::report::Tool;
 
-/// The name of this host, as uname(2) has it.
+/// The name of this host, as uname(2) returns it.
 pub fn host() -> Option<String> {
     rustix::system::uname().nodename().to_str().ok().filter(|name| !name.is_empty()).map(str::to_owned)
 }

@@ -1,19 +1,19 @@
-//! Whose turn it is: in order, but never two at once that share a key, and nobody who works waits for a busy key while there
+//! Hands out jobs in order, but never two at once that share a key, and no worker waits for a busy key while there
 //! is something else to do. Targets behind one bridge share a key, since a bridge serves one client after the other.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is to be done, and the key that it must not share meanwhile.
+/// A job, and the key that no other job may have meanwhile.
 pub struct Job<T> {
-    /// None for what is in nobody's way.
+    /// `None` for a job that conflicts with no other.
     pub key: Option<Arc<str>>,
     /// What is to be done.
     pub work: T,
 }
 
-/// Shared between those who work.
+/// Shared between the workers.
 pub struct Turns<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
@@ -21,14 +21,14 @@ pub struct Turns<T> {
 
 struct State<T> {
     ready: VecDeque<Job<T>>,
-    /// Behind a busy key.
+    /// Jobs that wait for a busy key.
     queued: HashMap<Arc<str>, VecDeque<Job<T>>>,
     busy: HashSet<Arc<str>>,
-    /// To be done again, when their time has come; the number keeps two of one instant apart.
+    /// Jobs to repeat when they are due; the number distinguishes two of the same instant.
     later: BTreeMap<(Instant, u64), Job<T>>,
     postponed: u64,
     working: usize,
-    /// Others may come, so that nothing to do is no end.
+    /// More jobs may come, so an empty queue is not the end.
     open: bool,
     closed: bool,
 }
@@ -45,7 +45,7 @@ impl<T> Turns<T> {
         Self::new(jobs.into_iter().collect(), false)
     }
 
-    /// Jobs that come one by one, until it is closed.
+    /// Jobs that are added one by one, until it is closed.
     pub fn open() -> Self {
         Self::new(VecDeque::new(), true)
     }
@@ -64,7 +64,7 @@ impl<T> Turns<T> {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// One more job; after a close it is forgotten.
+    /// Adds a job; after a close it is dropped.
     pub fn push(&self, job: Job<T>) {
         let mut state = self.state();
         if !state.closed {
@@ -74,8 +74,8 @@ impl<T> Turns<T> {
         self.changed.notify_all();
     }
 
-    /// The next job, which occupies its key until the turn is over; waits while only a busy key or a time is in the way, and
-    /// while others may come. None when there is nothing left to do.
+    /// The next job, which occupies its key until the turn is over. Waits while the remaining jobs have busy keys or are not due, and
+    /// while others may be added. `None` when there is nothing left to do.
     pub fn next(&self) -> Option<(Turn<'_, T>, T)> {
         let mut state = self.state();
         loop {
@@ -101,7 +101,7 @@ impl<T> Turns<T> {
         }
     }
 
-    /// Gives out no other job, and forgets those that wait.
+    /// Hands out no more jobs, and drops those that wait.
     pub fn close(&self) {
         let mut state = self.state();
         state.closed = true;
@@ -112,7 +112,7 @@ impl<T> Turns<T> {
         self.changed.notify_all();
     }
 
-    /// Waits until nobody works, but no longer than this. Whether nobody does.
+    /// Waits until no job is running, but no longer than this. Returns whether none is.
     pub fn is_idle_within(&self, time: Duration) -> bool {
         let state = self.state();
         let waited = self.changed.wait_timeout_while(state, time, |state| state.working > 0);
@@ -125,7 +125,7 @@ impl<T> Turns<T> {
 }
 
 impl<T> Turn<'_, T> {
-    /// Ends the turn; `work` is to be done again, not before `due`, and its key is free meanwhile.
+    /// Ends the turn; `work` is to be repeated, not before `due`, and its key is free meanwhile.
     pub fn again(self, work: T, due: Instant) {
         let mut state = self.turns.state();
         let number = state.postponed;
@@ -145,7 +145,7 @@ impl<T> Drop for Turn<'_, T> {
 }
 
 impl<T> State<T> {
-    /// What was begun is finished before something new is begun.
+    /// Finishes what was begun before something new is begun.
     fn bring_in(&mut self, now: Instant) {
         while let Some(entry) = self.later.first_entry().filter(|entry| entry.key().0 <= now) {
             self.ready.push_front(entry.remove());
@@ -171,7 +171,7 @@ impl<T> State<T> {
         let Some(key) = key else { return };
         self.busy.remove(key);
         if let Some(queue) = self.queued.get_mut(key) {
-            // A long queue is what a run ends with; it must not lose a turn.
+            // A run ends with a long queue, which must not lose a turn.
             if let Some(job) = queue.pop_front() {
                 self.ready.push_front(job);
             }
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_done_again_waits_without_its_key_and_then_comes_first() {
+    fn a_repeated_job_waits_without_its_key_and_then_comes_first() {
         let turns = Turns::of([job("a", 1), job("a", 2), job("", 3)]);
         let (first, work) = turns.next().unwrap();
         let due = Instant::now() + Duration::from_millis(50);
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_one_to_be_done_again_is_waited_for() {
+    fn the_last_repeated_job_is_waited_for() {
         let turns = Turns::of([job("", 1)]);
         let (first, work) = turns.next().unwrap();
         let due = Instant::now() + Duration::from_millis(30);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_wakes_those_who_wait() {
+    fn a_close_wakes_all_waiting_workers() {
         let turns = Turns::of([job("a", 1), job("a", 2)]);
         let _first = turns.next().unwrap();
         thread::scope(|scope| {
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_work_wait_for_what_comes_until_it_is_closed() {
+    fn workers_wait_for_more_jobs_until_a_close() {
         let turns = Turns::open();
         thread::scope(|scope| {
             let worker = scope.spawn(|| {
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn many_hands_never_share_a_key_and_leave_nothing_undone() {
+    fn many_workers_never_share_a_key_and_finish_every_job() {
         let keys = 7;
         let jobs = (0..2000).map(|number| job(&format!("key {}", number % keys), number));
         let turns = Turns::of(jobs);

@@ -1,4 +1,4 @@
-//! One walk from the configuration to the verdict: `config` here, the rest in a worker, tried again where that may help.
+//! One check from the configuration to the verdict: `config` here, the rest in a worker, retried where that may help.
 
 use std::time::{Duration, Instant};
 
@@ -22,47 +22,47 @@ use crate::{copies, retries, tool};
 /// A report with more events than this helps nobody.
 const EVENTS_AT_MOST: usize = 2000;
 
-/// Who watches a walk while it goes on.
+/// Receives the progress of a check.
 pub trait Watcher {
     /// A layer is about to be entered.
     fn entering(&mut self, _layer: Layer) {}
-    /// A layer has taken this long, of the time that it may take.
+    /// A layer has taken this long, out of the time that it may take.
     fn waiting(&mut self, _layer: Layer, _for: Duration, _at_most: Duration) {}
     /// A layer is done, and judged.
     fn found(&mut self, _finding: &Finding) {}
-    /// Another try follows after this time.
+    /// Another attempt follows after this time.
     fn again(&mut self, _spacing: Duration, _which: Next) {}
 }
 
-/// Why another try follows.
+/// Why another attempt follows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// The `number`th of at most `of` retries.
     Retry {
         /// From 1 on.
         number: u32,
-        /// How many there may be.
+        /// The maximum number of retries.
         of: u32,
     },
-    /// The target is waited for, so much longer at most.
+    /// The target is waited for, at most this much longer.
     Waiting(Duration),
 }
 
-/// What is tried again.
+/// What is retried.
 #[derive(Clone, Copy, Default)]
 pub struct Tries {
-    /// How often a failure that may pass by itself is tried again.
+    /// How often a failure that may pass is retried.
     pub retries: u32,
-    /// How long whatever fails is tried again.
+    /// How long any failure is retried.
     pub wait: Option<Duration>,
 }
 
-/// Nobody watches.
+/// A watcher that ignores everything.
 pub struct Nobody;
 
 impl Watcher for Nobody {}
 
-/// Walks, and tries again where that was asked for and may help. Gives the report and the number of walks.
+/// Checks, and retries where that is configured and may help. Returns the report and the number of checks.
 pub fn with_retries(
     settings: &Settings,
     plan: &Plan,
@@ -72,13 +72,13 @@ pub fn with_retries(
     watcher: &mut dyn Watcher,
 ) -> (Report, u32) {
     let (began, limits) = (Instant::now(), Limits { stop: Some(stop), ..Limits::default() });
-    // Kept only for another try: without one, the worker has the only copy.
+    // Kept only for another attempt: without one, the worker has the only copy.
     let spare = (tries.retries > 0 || tries.wait.is_some()).then(|| passwords.again());
     let mut report = once(settings, plan, passwords, &limits, None, watcher);
     let mut number = 1;
     loop {
         let left = tries.wait.map(|wait| wait.saturating_sub(began.elapsed()));
-        // A target that cannot be made out does not change: what names it was read before.
+        // An invalid target does not change: its configuration was read before.
         let waits = settings.target.is_ok() && report.verdict.status != Outcome::Pass;
         let next = match left.filter(|left| waits && *left > retries::SPACING) {
             Some(left) => Next::Waiting(left),
@@ -101,14 +101,14 @@ pub fn with_retries(
     }
 }
 
-/// A walk whose report is for another document: nothing is shown on the way.
+/// A check whose report is part of another document: no progress is shown.
 pub fn quietly(settings: &Settings, plan: &Plan, passwords: Passwords, retries: u32) -> Report {
-    // Without it a copy of the database may wait for the next start.
+    // Without this, a copy of the database may remain until the next start.
     let _ = copies::clear_on_signals(&copies::ENDING);
     with_retries(settings, plan, passwords, Tries { retries, wait: None }, &Stop::default(), &mut Nobody).0
 }
 
-/// One walk within limits, by a worker that is kept for the next if there is a place for it.
+/// One check within limits, by a worker that is kept for the next one if there is a place for it.
 pub fn once(
     settings: &Settings,
     plan: &Plan,
@@ -132,7 +132,7 @@ pub fn once(
     let target = summary(Some(settings), plan);
     let started = started.format(&Rfc3339).unwrap_or_else(|_| started.to_string());
     expiry::mark(&mut seen.certificates, &mut seen.lists, &started, target.thresholds);
-    // The two sessions are told layer by layer; the reader wants them as they went.
+    // The two sessions are recorded layer by layer; the reader needs the events in order of time.
     seen.wire.sort_by_key(|event| event.at_us);
     Report {
         schema: schema::SCHEMA.to_owned(),
@@ -150,14 +150,14 @@ pub fn once(
     }
 }
 
-/// `config` needs no NSS and is walked here; the worker does the rest.
+/// `config` needs no NSS and is checked here; the worker does the rest.
 fn first_layer(settings: &Settings, plan: &Plan, observer: &mut dyn Observer) -> Vec<Finding> {
     let mut walk = Walk::new(settings, None);
     walk.run(plan, |layer| layer == Layer::Config, observer);
     walk.findings
 }
 
-/// What is walked, for a report; there may be no configuration at all.
+/// What is checked, for a report; there may be no configuration at all.
 pub fn summary(settings: Option<&Settings>, plan: &Plan) -> TargetSummary {
     match settings.and_then(|settings| settings.target.as_ref().ok()) {
         Some(target) => target.summary(plan.until),
@@ -188,7 +188,7 @@ pub fn summary(settings: Option<&Settings>, plan: &Plan) -> TargetSummary {
     }
 }
 
-/// What is collected for the report on the way.
+/// What is collected for the report during the check.
 struct Seen<'a> {
     watcher: &'a mut dyn Watcher,
     connections: u32,

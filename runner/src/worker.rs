@@ -2,7 +2,7 @@
 //! is a finding and not the end of the tool.
 //!
 //! From standard input it reads the length of its task (4 bytes, big-endian), the task as JSON, and the passwords' bytes;
-//! to standard output it writes one line of JSON a message.
+//! to standard output it writes one line of JSON per message.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -26,10 +26,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::passwords::Passwords;
 
-/// What the worker is told.
+/// The task of a worker.
 #[derive(Serialize, Deserialize)]
 pub struct Task {
-    /// What is walked.
+    /// What is checked.
     pub target: Target,
     /// The last layer of the plan.
     pub until: Layer,
@@ -37,17 +37,17 @@ pub struct Task {
     pub excluded: Vec<Layer>,
     /// Where a private copy of the database is made, if one is needed; the parent removes what is left there.
     pub copy_to: PathBuf,
-    /// Time left for the whole walk.
+    /// Time left for the whole check.
     pub time: Option<Duration>,
-    /// There may be another walk, for which a database can stay open.
+    /// There may be another check, for which a database can stay open.
     pub is_kept: bool,
     /// Form and length of the password that follows the task.
     pub password: Option<(PasswordForm, usize)>,
-    /// Form and length of the administrator's password that comes after it.
+    /// Form and length of the administrator's password, which follows the other one.
     pub admin_password: Option<(PasswordForm, usize)>,
 }
 
-/// What the worker tells.
+/// A message of the worker.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Message {
@@ -57,15 +57,15 @@ pub enum Message {
     Found(Box<Finding>),
     /// Something was on the wire.
     Wire(WireEvent),
-    /// A certificate was met.
+    /// A certificate was seen.
     Met(SeenCertificate),
     /// A revocation list was found in the database.
     Listed(SeenRevocationList),
-    /// So many TCP connections were opened so far.
+    /// The number of TCP connections opened so far.
     Connected(u32),
-    /// The walk is over; an end of the stream without this is a crash.
+    /// The check is over; an end of the stream without this message is a crash.
     Done {
-        /// Everything of the walk was given back, NSS included, or kept for the next one: another can be walked in this process.
+        /// Everything of the check was released, NSS included, or kept for the next one: this process can do another check.
         reusable: bool,
     },
 }
@@ -75,10 +75,10 @@ const TASK_AT_MOST: u64 = 1024 * 1024;
 /// A password is at most as long as the file it is read from.
 pub const PASSWORD_AT_MOST: usize = READ_AT_MOST;
 
-/// The worker's whole life: a walk for each task on standard input, until that ends.
+/// The worker's whole life: a check for each task on standard input, until the input ends.
 ///
 /// # Errors
-/// In words, when standard input holds no task.
+/// A text, when standard input holds no task.
 pub fn run() -> Result<(), String> {
     protect();
     let mut kept = None;
@@ -91,13 +91,13 @@ pub fn run() -> Result<(), String> {
     }
 }
 
-/// One walk, with what the one before has kept for it; gives what it keeps for the next.
+/// One check, with what the previous one has kept for it; returns what it keeps for the next.
 fn walk(task: Task, passwords: Passwords, kept: Option<Kept>) -> Result<Option<Kept>, String> {
     let plan = Plan::new(Some(task.until), task.excluded).map_err(|error| error.to_string())?;
-    // Before NSS opens it: a database that changes in the meantime has another key in the end.
+    // Before NSS opens it: a database that changes in the meantime has another key afterwards.
     let key = if task.is_kept { Key::of(&task.target, passwords.database.as_ref()) } else { None };
     let kept = kept.filter(|kept| Some(&kept.key) == key.as_ref());
-    // Initialised once more, NSS would stay with the database that it has. Another worker does a task that this one says nothing of.
+    // If initialised once more, NSS would keep the database that it has. This worker then sends nothing, and another does the task.
     if kept.is_none() && library::is_initialised() {
         return Err("NSS did not let go of the database of the check before".to_owned());
     }
@@ -116,8 +116,8 @@ fn walk(task: Task, passwords: Passwords, kept: Option<Kept>) -> Result<Option<K
     Ok(kept)
 }
 
-/// Whether NSS loads nothing but its own module for this database: what another one leaves behind when it is told to end,
-/// and whether it can begin again, only a fresh process need not ask.
+/// Whether NSS loads only its own module for this database. Another module may leave something behind at its end, or be unable
+/// to start again, which only a fresh process avoids.
 fn only_own_module(target: &Target) -> bool {
     if target.files().is_some() {
         return true;
@@ -125,18 +125,18 @@ fn only_own_module(target: &Target) -> bool {
     let (_, directory) = parse_argument(target.argument());
     let directory = PathBuf::from(directory);
     let listed = listed(&directory, Format::Sql).is_ok_and(|all| all.is_empty());
-    // Whatever the format that NSS chooses: who has a list of the old one gets fresh processes.
+    // Whatever the format that NSS chooses: a directory with a list of the old format gets fresh processes.
     listed && !directory.join("secmod.db").exists()
 }
 
-/// No core dump, and no look into the memory for other processes of the same user.
+/// Prevents core dumps, and access to the memory by other processes of the same user.
 pub fn protect() {
     let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
-/// The next walk; none when there will be no other.
+/// The next task; `None` when there will be no other.
 fn receive() -> io::Result<Option<(Task, Passwords)>> {
     // Not through std's stdin: its buffer would keep the password.
     let mut input = File::from(rustix::stdio::stdin().try_clone_to_owned()?);
@@ -151,7 +151,7 @@ fn receive() -> io::Result<Option<(Task, Passwords)>> {
     Ok(Some((task, passwords)))
 }
 
-/// A length in 4 bytes, big-endian, and so many bytes of JSON.
+/// A length in 4 bytes, big-endian, and that many bytes of JSON.
 pub fn read_task<T: DeserializeOwned>(input: &mut File) -> io::Result<T> {
     let mut length = [0; 4];
     input.read_exact(&mut length)?;
@@ -160,7 +160,7 @@ pub fn read_task<T: DeserializeOwned>(input: &mut File) -> io::Result<T> {
     Ok(serde_json::from_slice(&text)?)
 }
 
-/// What [`read_task`] reads.
+/// Writes what [`read_task`] reads.
 pub fn write_task(output: &mut dyn Write, task: &impl Serialize) -> io::Result<()> {
     let text = serde_json::to_vec(task)?;
     let length = u32::try_from(text.len()).map_err(io::Error::other)?;
@@ -182,7 +182,7 @@ fn secret(input: &mut File, announced: Option<(PasswordForm, usize)>) -> io::Res
 struct Pipe;
 
 impl Pipe {
-    /// A parent that is gone takes the worker with it; there is nobody to tell.
+    /// Errors are ignored: if the parent is gone, the worker ends with it, and nothing reads the message.
     fn say(&mut self, message: &Message) {
         let mut out = io::stdout().lock();
         if let Ok(mut line) = serde_json::to_vec(message) {
@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_database_with_modules_of_others_gets_fresh_processes() {
+    fn a_database_with_foreign_modules_gets_fresh_processes() {
         let directory = tempfile::tempdir().unwrap();
         let overrides = Overrides { database: Some(directory.path().into()), ..Overrides::default() };
         let request = Request {

@@ -1,4 +1,4 @@
-//! Lists the users of a Sigul server by the client for Sigul that the siguldry crate has as a library.
+//! Lists the users of a Sigul server with the Sigul client that the library of the siguldry crate contains.
 //!
 //! It is an independent implementation over OpenSSL: TLS 1.2 in both sessions, certificates in PEM files. Its options are the
 //! keys of a client's configuration. The users go to standard output, the library's log to standard error.
@@ -12,7 +12,7 @@ use siguldry::v1::error::ClientError;
 use tracing_subscriber::EnvFilter;
 
 #[derive(Parser)]
-// The library that its sessions are made with is what somebody who compares clients wants to know.
+// The version of the library that runs the sessions is what matters when clients are compared.
 #[command(version = openssl::version::version(), about)]
 struct Options {
     #[arg(long, value_name = "HOST")]
@@ -40,7 +40,7 @@ struct Options {
 fn main() -> ExitCode {
     let options = Options::parse();
     tracing_subscriber::fmt().with_env_filter(options.log_filter.clone()).with_writer(std::io::stderr).init();
-    // The library asserts what a reply looks like; that is an error like any other, in one line.
+    // The library panics on an unexpected reply. That is reported as an error like any other, in one line.
     std::panic::set_hook(Box::new(|panic| eprintln!("Error: {}", panic.to_string().replace('\n', " "))));
     match users(options) {
         Ok(users) => {

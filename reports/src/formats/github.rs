@@ -15,7 +15,7 @@ use super::markdown;
 use crate::terminal::printable;
 use crate::words::{self, Standing};
 
-/// What the command line says of it.
+/// The help text of the format.
 pub const HELP: &str = "Annotations and a step summary for GitHub Actions";
 
 /// GitHub drops a step's whole summary when it is longer than 1 MiB.
@@ -58,7 +58,7 @@ fn annotate(subject: &Subject, out: &mut dyn Write) -> io::Result<()> {
     })
 }
 
-/// The verdict, what to do, and what else it may be, a line each.
+/// The verdict, what to do, and other possible causes, one line each.
 fn message(report: &Report) -> Vec<String> {
     let remedies = report.verdict.remedies.iter().map(|remedy| match &remedy.command {
         Some(command) => format!("→ {}: {command}", remedy.text),
@@ -90,13 +90,13 @@ fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// Text for the log: the runner also takes `##[…]` for a command, wherever in a line it stands (runner,
+/// Text for the log: the runner also treats `##[…]` as a command, wherever it is in a line (runner,
 /// ActionCommand.cs).
 fn inert(text: &str) -> String {
     printable(text).replace("##[", "## [")
 }
 
-/// As much Markdown as the page takes: an overview always, details of what does not pass as long as there is room.
+/// As much Markdown as fits on the page: always an overview, and details of failed targets as long as there is room.
 fn summary(subjects: &[Subject]) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
     markdown::overview(subjects, &mut page)?;

@@ -1,4 +1,4 @@
-//! One HTML page that stands alone: no network, no script needed but for the copy buttons.
+//! One self-contained HTML page: no network, and scripts only for the copy buttons.
 
 use std::io::{self, Write};
 
@@ -14,7 +14,7 @@ use crate::terminal::printable;
 use crate::waterfall::{Row, Waterfall};
 use crate::words::{self, Standing};
 
-/// What the command line says of it.
+/// The help text of the format.
 pub const HELP: &str = "Self-contained HTML page";
 
 const STYLE: &str = concat!(include_str!("../../templates/base.css"), "\n", include_str!("../../templates/report.css"));
@@ -51,17 +51,17 @@ struct Page<'a> {
     /// Level of a target's heading.
     top: u8,
     failed: usize,
-    /// When, where and by which version the first of them was made.
+    /// When, where and by which version the first of the reports was made.
     stamp: String,
     targets: Vec<Target<'a>>,
 }
 
-/// One target, ready to be set.
+/// One target, ready for the template.
 struct Target<'a> {
     id: String,
     name: String,
     standing: Standing,
-    /// One of many that passes: only its certificates are of interest.
+    /// Whether this is one of several targets and passes: then only its certificates are shown.
     brief: bool,
     /// Layer, cause, component and confidence, each with what it is, and the layer that showed it if that is another.
     place: Vec<(&'static str, &'static str)>,
@@ -81,7 +81,7 @@ struct Target<'a> {
     colophon: String,
 }
 
-/// A cause that is not excluded either.
+/// Another cause that is not excluded.
 struct Other {
     cause: &'static str,
     component: &'static str,
@@ -94,12 +94,12 @@ struct Rung {
     sign: &'static str,
     layer: &'static str,
     time: String,
-    /// Its part of the walk's time, in percent.
+    /// Its part of the check's time, in percent.
     share: String,
     outcome: String,
     cause: Option<&'static str>,
     facts: Vec<(String, String)>,
-    /// The verdict rests on it.
+    /// Whether the verdict is based on this layer.
     decisive: bool,
 }
 
@@ -228,7 +228,7 @@ fn card(certificate: &SeenCertificate, report: &Report) -> Card {
     }
 }
 
-/// What was walked, as far as it is known.
+/// What was checked, as far as it is known.
 fn settings(report: &Report) -> Vec<(&'static str, String)> {
     let target = &report.target;
     let value = |setting: &Option<nssight_probes::target::Setting<String>>| {

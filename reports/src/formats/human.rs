@@ -129,7 +129,7 @@ impl<W: Write> Human<W> {
         self.out.flush()
     }
 
-    /// The verdict in one line, each of its words with what it is.
+    /// The verdict in one line, each of its words with a label.
     fn title(&mut self, report: &Report) -> io::Result<()> {
         let verdict = &report.verdict;
         let colour = match Standing::of(report) {
@@ -152,7 +152,7 @@ impl<W: Write> Human<W> {
                 ("confidence", confidence),
             ];
             for (label, word) in labelled.into_iter().filter_map(|(label, word)| Some((label, word?))) {
-                // A label and its word stay together.
+                // A label and its word are not separated.
                 let columns = columns_of(label) + 2 + columns_of(&word);
                 if used + 2 + columns > self.width {
                     title += "\n";
@@ -241,7 +241,7 @@ impl<W: Write> Human<W> {
         }
     }
 
-    /// The certificates that were asked for, in PEM.
+    /// The requested certificates, in PEM.
     pub fn certificates(&mut self, report: &Report) -> io::Result<()> {
         for certificate in &report.certificates {
             let Some(pem) = &certificate.pem else { continue };
@@ -289,7 +289,7 @@ impl<W: Write> Human<W> {
         for remedy in &report.verdict.remedies {
             self.paragraph(&remedy.text, 2)?;
             if let Some(command) = &remedy.command {
-                // Never wrapped: it is there to be copied.
+                // Never wrapped, so that it can be copied.
                 writeln!(self.out, "      {}", printable(command).cyan())?;
             }
         }
@@ -359,7 +359,7 @@ fn duration(micros: u64) -> String {
 /// Writes one report after the other.
 ///
 /// # Errors
-/// Those of `out`.
+/// The errors of `out`.
 pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
     for (index, subject) in subjects.iter().enumerate() {
         if subjects.len() > 1 {

@@ -1,10 +1,10 @@
-//! JSON: the document of each walk, schema `nssight/report/2`.
+//! JSON: the document of each check, schema `nssight/report/2`.
 
 use std::io::{self, Write};
 
 use nssight_probes::report::Subject;
 
-/// What the command line says of it.
+/// The help text of the format.
 pub const HELP: &str = "One JSON document";
 
 pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {

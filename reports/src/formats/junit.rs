@@ -54,7 +54,7 @@ fn suite(subject: &Subject) -> TestSuite {
     suite
 }
 
-/// The case of one layer. Where the walk failed first, the verdict speaks, which knows more than the finding.
+/// The test case of one layer. The layer that failed first shows the verdict, which has more detail than its finding.
 fn status(report: &Report, finding: &Finding, decisive: bool) -> TestCaseStatus {
     let verdict = &report.verdict;
     match finding.status {

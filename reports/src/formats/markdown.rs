@@ -1,4 +1,4 @@
-//! GitHub-flavoured Markdown, for tickets and step summaries. Nothing of what strangers wrote is markup in it.
+//! GitHub-flavoured Markdown, for tickets and step summaries. Text from outside never acts as markup in it.
 
 use std::io::{self, Write};
 
@@ -24,7 +24,7 @@ pub(crate) fn detailed(subjects: &[Subject]) -> impl Iterator<Item = &Subject> {
     subjects.iter().filter(move |subject| all || Standing::of(&subject.report) != Standing::Pass)
 }
 
-/// A table of all targets; nothing where there is but one.
+/// A table of all targets; nothing if there is only one.
 pub(crate) fn overview(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
     if subjects.len() == 1 {
         return Ok(());
@@ -47,7 +47,7 @@ pub(crate) fn overview(subjects: &[Subject], out: &mut dyn Write) -> io::Result<
     writeln!(out)
 }
 
-/// All about one target.
+/// Everything about one target.
 pub(crate) fn section(subject: &Subject, out: &mut dyn Write) -> io::Result<()> {
     let report = &subject.report;
     let verdict = &report.verdict;
@@ -214,7 +214,7 @@ fn text(value: &str) -> String {
     escaped
 }
 
-/// In a cell a bar is escaped everywhere, also in code (GitHub Flavored Markdown 0.29, 4.10); escaped text has done it.
+/// In a cell a bar is escaped everywhere, also in code (GitHub Flavored Markdown 0.29, 4.10); [`text`] has already escaped its own.
 fn cell(markup: &str) -> String {
     let mut cell = String::with_capacity(markup.len());
     let mut escaped = false;

@@ -1,4 +1,4 @@
-//! One line for Nagios, Icinga and their kin, with performance data and the exit code of the plugin convention
+//! One line for Nagios, Icinga and similar monitors, with performance data and the exit code of the plugin convention
 //! (Monitoring Plugins Development Guidelines, "Plugin Output for Nagios" and "Plugin Return Codes").
 
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ use crate::words::{self, Standing};
 /// The help text of the format.
 pub const HELP: &str = "One line for a monitoring plugin, with its exit codes";
 
-/// NRPE takes a kilobyte of output, performance data included.
+/// NRPE accepts a kilobyte of output, performance data included.
 const TEXT_AT_MOST: usize = 320;
 /// A name in that text, in characters.
 const NAME_AT_MOST: usize = 64;
@@ -39,7 +39,7 @@ pub enum State {
 }
 
 impl State {
-    /// Of several targets: one that fails weighs more than one that could not be judged, and that more than a warning.
+    /// For several targets: a failed one outweighs one without a verdict, which outweighs a warning.
     pub fn of<'a>(subjects: impl IntoIterator<Item = &'a Subject>) -> Self {
         let states = subjects.into_iter().map(|subject| Self::of_report(&subject.report));
         states.max_by_key(|state| state.weight()).unwrap_or(Self::Unknown)
@@ -86,7 +86,7 @@ fn is_critical(report: &Report) -> bool {
     report.expiring().iter().any(|(_, urgency)| *urgency == Urgency::Critical)
 }
 
-/// Whether a layer did not come back in time.
+/// Whether a layer did not finish in time.
 fn ran_out_of_time(report: &Report) -> bool {
     let failed = report.probes.iter().find(|finding| finding.status == Status::Fail);
     failed.is_some_and(|finding| finding.signals.iter().any(|shown| shown.signal == signal::TOOL_TIMEOUT))
@@ -109,7 +109,7 @@ pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
     }
 }
 
-/// A line each for those in trouble, as many as a service's page takes.
+/// One line per failing target, as many as a service's page shows.
 fn troubled(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
     let troubled: Vec<(&Subject, State)> = in_trouble(subjects).collect();
     for (subject, state) in troubled.iter().take(LISTED_AT_MOST) {
@@ -126,7 +126,7 @@ fn in_trouble(subjects: &[Subject]) -> impl Iterator<Item = (&Subject, State)> {
     states.filter(|(_, state)| *state != State::Ok)
 }
 
-/// The verdict, and our certificate's time whatever the network does.
+/// The verdict, and the time left on our certificate, whatever the state of the network.
 fn one_target(subject: &Subject) -> String {
     let report = &subject.report;
     let mut text = format!("{}: ", cut(&subject.name, NAME_AT_MOST));
@@ -164,7 +164,7 @@ fn several(subjects: &[Subject]) -> String {
     format!("{} of {} targets failing: {}{more}", troubled.len(), subjects.len(), named.join(", "))
 }
 
-/// Seconds, and days that certificates and revocation lists have left. Labels are our own words: `'label'=value[unit];warn;crit;min;max`.
+/// Seconds, and days that certificates and revocation lists have left. Labels are fixed: `'label'=value[unit];warn;crit;min;max`.
 fn data_of_one(subject: &Subject) -> String {
     let report = &subject.report;
     let mut data = vec![format!("time={:.6}s;;;0", subject.duration.as_secs_f64())];

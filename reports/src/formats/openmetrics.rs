@@ -1,4 +1,4 @@
-//! OpenMetrics 1.0 text. Readers of the Prometheus text format take it as well, as `promtool check metrics` and the
+//! OpenMetrics 1.0 text. Readers of the Prometheus text format accept it as well, as `promtool check metrics` and the
 //! textfile collector are: infos are gauges here, since that format has no type for them.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use nssight_probes::report::Subject;
 use crate::terminal::printable;
 use crate::words;
 
-/// What the command line says of it.
+/// The help text of the format.
 pub const HELP: &str = "Metrics for Prometheus";
 
 /// Names and values.
@@ -98,7 +98,7 @@ struct Metrics<'a> {
 }
 
 impl Metrics<'_> {
-    /// One family: its samples stand together, of whichever target. A family without a sample is left out.
+    /// One family: the samples of all targets are kept together. A family without a sample is left out.
     fn family<V: Display>(
         &mut self,
         name: &str,
@@ -172,20 +172,20 @@ fn expiries(report: &Report) -> BTreeMap<(String, String, String), i64> {
     expiries
 }
 
-/// `yes`, `not-asked` or `unconfirmed`, where a handshake was done.
+/// `yes`, `not-asked` or `unconfirmed`, if there was a handshake.
 fn authentication(report: &Report) -> Option<String> {
     let finding = report.probes.iter().find(|finding| finding.layer == Layer::OuterHandshake)?;
     finding.fact(fact::PeerAcceptedUs::FACT)?.word().map(str::to_owned)
 }
 
-/// That of the session with the peer that was connected to.
+/// The version of the session with the directly connected peer.
 fn tls_version(report: &Report) -> Option<String> {
     let finding = report.probes.iter().find(|finding| finding.layer == Layer::OuterHandshake)?;
     finding.fact(fact::SESSION_AGREED_VERSION.0).map(|version| version.text().into_owned())
 }
 
-/// Label names have letters, digits and underscores, and one that begins with two of the latter is Prometheus's own. The
-/// first of two that come out alike is kept.
+/// Label names have letters, digits and underscores, and those that begin with two underscores are reserved for Prometheus. If two
+/// names become equal, the first is kept.
 fn given_labels(given: &BTreeMap<String, String>) -> Labels {
     let mut labels = BTreeMap::new();
     for (name, value) in given {
@@ -196,7 +196,7 @@ fn given_labels(given: &BTreeMap<String, String>) -> Labels {
     labels.into_iter().collect()
 }
 
-/// OpenMetrics, "escaped-string". Control characters are none of a label's business.
+/// OpenMetrics, "escaped-string". Control characters do not belong in a label.
 fn escape(value: &str) -> String {
     printable(value).replace('\\', "\\\\").replace('"', "\\\"")
 }

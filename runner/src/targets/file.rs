@@ -1,6 +1,6 @@
 //! The targets file as it is written: TOML, every key known, every error with its line.
 //!
-//! Messages quote keys and never values: somebody may have written a password where a file's name belongs.
+//! Messages quote keys and never values: a password may have been written where a file's name belongs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -71,7 +71,7 @@ pub(crate) struct Entry {
     pub(crate) critical_days: Option<u16>,
 }
 
-/// The part that the host plays: it connects, or it is connected to.
+/// The role of the host: it connects, or it is connected to.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Part {
@@ -79,7 +79,7 @@ pub(crate) enum Part {
     Server,
 }
 
-/// What a plain peer is asked after the handshake.
+/// What is requested of a plain peer after the handshake.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Asks {
@@ -88,7 +88,7 @@ pub(crate) enum Asks {
 }
 
 impl Asks {
-    /// As a target has it.
+    /// The same as a target holds it.
     pub(crate) fn question(self) -> Option<Question> {
         match self {
             Self::Http => Some(Question::Http),
@@ -97,7 +97,7 @@ impl Asks {
     }
 }
 
-/// Keys that somebody may look for, in the order of the documentation.
+/// The known keys, in the order of the documentation.
 pub(crate) const KEYS: &[&str] = &[
     "defaults",
     "target",
@@ -139,16 +139,16 @@ pub(crate) const KEYS: &[&str] = &[
     "warn-days",
     "critical-days",
 ];
-/// Below this likeness (Jaro-Winkler) a suggestion is a guess.
+/// Below this similarity (Jaro-Winkler) a suggestion is a guess.
 const ALIKE: f64 = 0.8;
-/// More than this helps nobody, and a hostile file does not fill the memory with it.
+/// A longer name helps nobody, and a hostile file must not fill the memory with it.
 const NAME_AT_MOST: usize = 200;
 const RETRIES_AT_MOST: u32 = 100;
 
 /// Reads the text.
 ///
 /// # Errors
-/// With `origin` and the line.
+/// The message contains `origin` and the line.
 pub(crate) fn parse(origin: &str, text: &str) -> Result<File, String> {
     toml::from_str(text).map_err(|error| {
         let message = explain(error.message());
@@ -156,7 +156,7 @@ pub(crate) fn parse(origin: &str, text: &str) -> Result<File, String> {
     })
 }
 
-/// A message with the place that it is about.
+/// A message with its place in the file.
 pub(crate) fn at(origin: &str, text: &str, span: &Range<usize>, message: &str) -> String {
     format!("{origin}:{}: {message}", line(text, span))
 }
@@ -167,7 +167,7 @@ pub(crate) fn line(text: &str, span: &Range<usize>) -> usize {
     before.bytes().filter(|byte| *byte == b'\n').count() + 1
 }
 
-/// The parser's message for a tired person.
+/// The parser's message, reworded to be clear at first reading.
 fn explain(message: &str) -> String {
     if let Some(key) = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')).map(|(key, _)| key)
     {
@@ -219,7 +219,7 @@ impl TryFrom<String> for Name {
     }
 }
 
-/// The name of a label: what Prometheus takes for one too, since the exporter hands labels on.
+/// The name of a label: one that Prometheus accepts too, since the exporter passes labels on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Label(pub(crate) String);
@@ -247,7 +247,7 @@ impl FromStr for Variable {
     fn from_str(text: &str) -> Result<Self, String> {
         match is_word(text) {
             true => Ok(Self(text.to_owned())),
-            // Whatever stands here may be the password itself.
+            // The text may be the password itself.
             false => {
                 Err("this is the name of an environment variable (letters, digits and _), never a password itself"
                     .to_owned())
@@ -273,7 +273,7 @@ fn is_word(text: &str) -> bool {
         && !text.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// What the command line would take, written as a string.
+/// A value that the command line accepts, written as a string.
 pub(crate) struct Parsed<T>(pub(crate) T);
 
 /// How a value is read from a string.
@@ -310,7 +310,7 @@ pub(crate) struct Seconds(pub(crate) Duration);
 /// For a target: between a second and a day.
 #[derive(Clone, Copy)]
 pub(crate) struct Deadline(pub(crate) Duration);
-/// From none to an hour.
+/// From zero to an hour.
 #[derive(Clone, Copy)]
 pub(crate) struct Spacing(pub(crate) Duration);
 /// A small number.
@@ -339,7 +339,7 @@ impl<'de> Deserialize<'de> for Retries {
     }
 }
 
-/// What is expected, and the least and the largest value.
+/// What is expected, and the smallest and the largest value.
 struct Number(&'static str, f64, f64);
 
 impl Number {
@@ -363,7 +363,7 @@ impl Visitor<'_> for Number {
     }
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<f64, E> {
-        // Far outside what is taken, exactness is of no account.
+        // Far outside the accepted range, exactness does not matter.
         self.within(i32::try_from(number).map_or(f64::MAX, f64::from))
     }
 }

@@ -1,4 +1,4 @@
-//! Many targets: from a file in TOML, or from the configurations of clients; and the walk of each.
+//! Many targets: from a file in TOML, or from the configurations of clients; and the check of each.
 
 mod file;
 #[cfg(test)]
@@ -25,46 +25,46 @@ pub use walk::{Told, Tries, Waiting, work};
 
 use file::{Asks, Entry, File, Parsed, Part, Variable};
 
-/// Time that one layer may take, unless the file says otherwise.
+/// Time that one layer may take, unless the file sets another.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Time that a target may take, all tries together, unless the file says otherwise.
+/// Time that a target may take, all attempts together, unless the file sets another.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Between two tries, unless the file says otherwise: a server that was refused dials again after five seconds.
+/// Between two attempts, unless the file sets another: a refused server reconnects after five seconds.
 const RETRY_SPACING: Duration = Duration::from_secs(5);
 /// A hundred thousand targets need less.
 const FILE_AT_MOST: u64 = 64 * 1024 * 1024;
 
-/// One target, as it is to be walked. Configuration and passwords are read when it is walked, and read again the next
+/// One target, as it is to be checked. Configuration and passwords are read when it is checked, and read again the next
 /// time.
 #[derive(Debug, Clone)]
 pub struct CheckTarget {
     /// Unique among the targets of a run.
     pub name: String,
-    /// To choose by, and handed on to reports and metrics.
+    /// For selection, and passed on to reports and metrics.
     pub labels: BTreeMap<String, String>,
-    /// The configuration of a client, as its profile has it.
+    /// The configuration of a client, in the form of its profile.
     pub config: Option<PathBuf>,
-    /// What wins over the configuration.
+    /// Settings that override the configuration.
     pub overrides: Overrides,
-    /// Where the database's password is; without one, the configuration's.
+    /// The source of the database's password; without one, that of the configuration.
     pub password: Option<PasswordSource>,
-    /// Where the administrator's password is.
+    /// The source of the administrator's password.
     pub admin_password: Option<PasswordSource>,
     /// The layers.
     pub plan: Plan,
     /// Time that one layer may take.
     pub timeout: Duration,
-    /// Time that all tries may take together.
+    /// Time that all attempts may take together.
     pub deadline: Duration,
-    /// How often a failure that may pass by itself is tried again.
+    /// How often a failure that may pass is retried.
     pub retries: u32,
-    /// Time between two tries.
+    /// Time between two attempts.
     pub retry_spacing: Duration,
-    /// How long whatever fails is tried again; each try has the whole deadline then.
+    /// How long any failure is retried; each attempt has the whole deadline then.
     pub wait: Option<Duration>,
-    /// Where it is written in a targets file.
+    /// Its place in a targets file.
     pub written_at: Option<Place>,
-    /// Environment variables with passwords, of all targets of the file: no worker gets them.
+    /// Environment variables with passwords, of all targets of the file: no worker receives them.
     secret_variables: Arc<[String]>,
 }
 
@@ -76,7 +76,7 @@ pub struct TargetsFile {
 }
 
 impl TargetsFile {
-    /// Reads a targets file. Relative paths in it count from its own directory.
+    /// Reads a targets file. Relative paths in it are relative to its own directory.
     ///
     /// # Errors
     /// One line that names file, line and key.
@@ -90,7 +90,7 @@ impl TargetsFile {
     /// Reads the text of a targets file, which comes from `origin`.
     ///
     /// # Errors
-    /// As [`TargetsFile::load`].
+    /// As for [`TargetsFile::load`].
     pub fn parse(origin: &str, text: &str, directory: &Path) -> Result<Self, String> {
         let File { defaults, target: entries } = file::parse(origin, text)?;
         let file = Source { origin, text, directory };
@@ -136,7 +136,7 @@ impl TargetsFile {
     }
 }
 
-/// Every target knows all variables that hold a password: the worker of one must not have that of another.
+/// Every target has the list of all variables that hold a password: the worker of one must not have that of another.
 fn hide_variables(mut targets: Vec<CheckTarget>) -> Vec<CheckTarget> {
     let sources = targets.iter().flat_map(|target| [&target.password, &target.admin_password]).flatten();
     let names: BTreeSet<&String> = sources
@@ -152,7 +152,7 @@ fn hide_variables(mut targets: Vec<CheckTarget>) -> Vec<CheckTarget> {
 
 impl CheckTarget {
     fn bare(name: String) -> Self {
-        // Every probe there is, and none left out: such a plan always holds.
+        // All probes, with none left out: such a plan is always valid.
         let plan = Plan::whole();
         Self {
             name,
@@ -172,7 +172,7 @@ impl CheckTarget {
         }
     }
 
-    /// The configuration under what the file says, read now.
+    /// The configuration, overridden by the settings of the file, read now.
     fn settings(&self) -> (Settings, Option<nssight_probes::secret::Password>) {
         let home = std::env::var_os("HOME").map(PathBuf::from);
         Settings::load(&Request {
@@ -186,9 +186,9 @@ impl CheckTarget {
     }
 }
 
-/// The bridge that a target's walk connects to, as `host:port`; walks with the same key must not run at the same time,
-/// since a bridge serves one client after the other. Nothing, if the walk opens no connection. Names are compared, not
-/// what they resolve to, but for `localhost`.
+/// The bridge that a target's check connects to, as `host:port`. Checks with the same key must not run at the same time,
+/// since a bridge serves one client after the other. `None` if the check opens no connection. Names are compared, and not
+/// the addresses that they resolve to, except for `localhost`.
 pub fn queue_key(target: &CheckTarget) -> Option<String> {
     if target.plan.connections() == 0 {
         return None;
@@ -232,7 +232,7 @@ impl Source<'_> {
         file::at(self.origin, self.text, span, message)
     }
 
-    /// What an entry and the defaults make together; the entry wins.
+    /// The target that an entry and the defaults make together; the entry overrides the defaults.
     fn target(&self, entry: Spanned<Entry>, defaults: &Entry) -> Result<CheckTarget, String> {
         let span = entry.span();
         let entry = entry.into_inner();
@@ -247,7 +247,7 @@ impl Source<'_> {
                 "the role server looks at this host's own identity and connects to nobody: give no peer",
             ));
         }
-        // One of the defaults is for those that connect.
+        // The peer of the defaults is only for targets that connect.
         let peer = peer.filter(|_| !serves);
         if config.is_none() && database.is_none() && !files.any() && peer.is_none() {
             return Err(self.at(&span, "this target names neither a config, nor a db, nor files, nor a peer"));
@@ -260,7 +260,7 @@ impl Source<'_> {
         let starttls = starttls.or(peer.as_ref().and_then(|peer| peer.starttls));
         let bridge = peer.map(|peer| peer.endpoint).or(bridge);
         let named = entry.name.as_ref().map(|name| name.get_ref().0.clone());
-        // What is its own tells a target from the others; what it has from the defaults does not.
+        // A target is distinguished from the others by its own settings, and not by those from the defaults.
         let own_config = entry.config.as_ref().map(|path| path.display().to_string());
         let own_bridge = entry.bridge.as_ref().map(|bridge| bridge.0.to_string());
         let name = named.or(own_config).or(own_peer).or(own_bridge).or_else(|| entry.db.clone());
@@ -325,7 +325,7 @@ impl Source<'_> {
         })
     }
 
-    /// Files of an entry and of the defaults; the entry's own are never mixed with a database of the defaults.
+    /// Files of an entry and of the defaults; the entry's own files are never mixed with a database of the defaults.
     fn files(&self, entry: &Entry, defaults: &Entry) -> FileOverrides {
         if entry.db.is_some() || entry.config.is_some() {
             return FileOverrides::default();
@@ -341,11 +341,11 @@ impl Source<'_> {
         }
     }
 
-    /// NSS's argument with its directory counted from the file's.
+    /// NSS's argument, with its directory relative to that of the file.
     fn database(&self, argument: &str) -> OsString {
         let prefixes = ["sql:", "dbm:", "extern:", "multiaccess:"];
         let prefix = prefixes.into_iter().find(|prefix| argument.starts_with(prefix)).unwrap_or_default();
-        // multiaccess: is followed by a name, and no directory at all is for the config layer to object to.
+        // multiaccess: is followed by a name, and a missing directory is reported by the config layer.
         if prefix == "multiaccess:" || argument.len() == prefix.len() {
             return argument.into();
         }

@@ -16,7 +16,7 @@ fn one(text: &str) -> CheckTarget {
 }
 
 #[test]
-fn defaults_hold_where_a_target_says_nothing_itself() {
+fn defaults_apply_where_a_target_has_no_setting_of_its_own() {
     let targets = parse(
         r#"
         [defaults]
@@ -119,7 +119,7 @@ fn errors_name_line_and_key() {
     }
 }
 
-/// Whatever is written in the wrong place, no value comes back in a message.
+/// Whatever is written in the wrong place, no message contains a value.
 #[test]
 fn a_password_in_the_wrong_place_is_refused_and_not_shown() {
     let rows = [

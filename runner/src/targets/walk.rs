@@ -1,4 +1,4 @@
-//! The walk of one target: in a worker, within its deadline, tried again where that may help.
+//! The check of one target: in a worker, within its deadline, retried where that may help.
 
 use std::fs;
 use std::sync::Arc;
@@ -22,21 +22,21 @@ use crate::turns::Turns;
 use crate::walk::{self, Nobody};
 use crate::{passwords, retries};
 
-/// A target that waits for its walk, and what its user ties to it.
+/// A target that waits for its check, and what its user ties to it.
 pub type Waiting<T> = (Tries, T);
 
-/// What those who walk tell of a target.
+/// Receives the events of a target's check.
 pub trait Told<T> {
-    /// A try of it begins.
+    /// An attempt begins.
     fn begins(&self, _tie: &mut T) {}
-    /// It was ended before its time, and this is how far it came.
+    /// The check was ended early; `Subject` is how far it got.
     fn interrupted(&self, _tie: T, _subject: Subject) {}
-    /// This is what its tries gave together. False if nobody wants to know any more.
+    /// The combined result of its attempts. False if no further results are needed.
     fn done(&self, tie: T, subject: Subject) -> bool;
 }
 
-/// One of those who walk, until there is nothing left to do. With a `spare`, its worker is kept for the next walk as long as it
-/// does well.
+/// One thread that runs checks until there are none left. With a `spare`, its worker is kept for the next check as long as it
+/// has no problems.
 pub fn work<T>(turns: &Turns<Waiting<T>>, stop: &Stop, mut spare: Option<Spare>, told: &impl Told<T>) {
     while let Some((turn, (mut tries, mut tie))) = turns.next() {
         told.begins(&mut tie);
@@ -45,7 +45,7 @@ pub fn work<T>(turns: &Turns<Waiting<T>>, stop: &Stop, mut spare: Option<Spare>,
             Next::Again(_) if stop.is_stopped() => {}
             Next::Again(spacing) => turn.again((tries, tie), Instant::now() + spacing),
             Next::Done(subject) => {
-                // Told before the turn is over.
+                // Reported before the turn is over.
                 let heard = told.done(tie, *subject);
                 drop(turn);
                 if !heard {
@@ -56,7 +56,7 @@ pub fn work<T>(turns: &Turns<Waiting<T>>, stop: &Stop, mut spare: Option<Spare>,
     }
 }
 
-/// The tries of one target.
+/// The attempts of one target.
 pub struct Tries {
     target: Arc<CheckTarget>,
     started: Option<Instant>,
@@ -64,25 +64,25 @@ pub struct Tries {
     made: u32,
 }
 
-/// What comes after a try.
+/// What follows an attempt.
 enum Next {
-    /// Nothing; this is what the tries together gave.
+    /// Nothing; this is the combined result of the attempts.
     Done(Box<Subject>),
-    /// Another one, when this time has passed.
+    /// Another attempt, after this time.
     Again(Duration),
 }
 
 impl Tries {
-    /// None so far.
+    /// No attempts so far.
     pub fn of(target: Arc<CheckTarget>) -> Self {
         Self { target, started: None, before: None, made: 0 }
     }
 
-    /// Makes one. A `spare` worker does it if there is one, and one that did well is kept there.
+    /// Makes an attempt. A `spare` worker does it if there is one, and a worker without problems is kept there.
     fn walk(&mut self, stop: &Stop, spare: Option<&mut Spare>) -> Next {
         let target = self.target.clone();
         let started = *self.started.get_or_insert_with(Instant::now);
-        // Whoever waits for a target gives every try its time.
+        // When a target is waited for, every attempt has its full time.
         let since = if target.wait.is_some() { Instant::now() } else { started };
         let deadline = since.checked_add(target.deadline);
         let limits = Limits { deadline, stop: Some(stop), secret_variables: &target.secret_variables };
@@ -134,7 +134,7 @@ fn once(target: &CheckTarget, limits: &Limits<'_>, spare: Option<&mut Spare>) ->
     report
 }
 
-/// A password that could not be read: the layer that wants it, what that shows there, and why.
+/// A password that could not be read: the layer that requires it, what that shows there, and why.
 struct Trouble {
     layer: Layer,
     fact: Fact,
@@ -158,7 +158,7 @@ impl Trouble {
     }
 }
 
-/// What can be read of the two passwords.
+/// The passwords, as far as they can be read.
 fn given(target: &CheckTarget) -> (Passwords, Vec<Trouble>) {
     let (mut given, mut troubles) = (Passwords::default(), Vec::new());
     match target.password.as_ref().map_or(Ok(None), |source| regular(source).and_then(|()| passwords::read(source))) {
@@ -178,12 +178,12 @@ fn regular(source: &PasswordSource) -> Result<(), String> {
     let PasswordSource::File(path) = source else { return Ok(()) };
     match fs::metadata(path) {
         Ok(meta) if !meta.is_file() => Err(format!("the password file {} is no regular file", path.display())),
-        // An error shows again when it is read.
+        // The error is reported when the file is read.
         _ => Ok(()),
     }
 }
 
-/// The walk came to a layer without the password that was named for it, and says so in its own words; these are better.
+/// The check reached a layer without the password that was named for it, and reports that in general terms; these are specific.
 fn amend(report: &mut Report, trouble: Trouble) {
     let missed = |finding: &Finding| {
         let wanted = match finding.status {

@@ -2,23 +2,23 @@
 
 use core::fmt;
 
-/// Bytes of text that an event has room for; longer ones are cut.
+/// Bytes of text that an event has room for; longer text is cut.
 pub const TEXT: usize = 8 * (crate::ring::WORDS - FIRST_OF_TEXT);
-/// The words before it.
+/// The number of words before the text.
 const FIRST_OF_TEXT: usize = 10;
 
-/// Declares the functions that are watched, under their own names, and the numbers that they have in an event. Of each it
-/// says in the same row whose it is and what it is for.
+/// Declares the watched functions under their own names, and the numbers that stand for them in an event. Each row also
+/// names the library and the purpose of the function.
 macro_rules! functions {
     ($($library:ident $purpose:ident: $($name:ident)*;)*) => {
-        /// A function that is watched, or something else that is told.
+        /// A watched function, or another kind of event.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u16)]
         #[allow(non_camel_case_types, missing_docs, reason = "they are other libraries' names")]
         pub enum Function { $($($name,)*)* }
 
         impl Function {
-            /// All of them; the number of each is its place.
+            /// All functions; the number of each is its index.
             pub const ALL: &[Function] = &[$($(Function::$name,)*)*];
 
             /// Its name, as the library exports it.
@@ -26,12 +26,12 @@ macro_rules! functions {
                 match self { $($(Self::$name => stringify!($name),)*)* }
             }
 
-            /// Whose it is.
+            /// The library that exports it.
             pub const fn library(self) -> Library {
                 match self { $($(Self::$name => Library::$library,)*)* }
             }
 
-            /// What it is for.
+            /// Its purpose.
             pub const fn purpose(self) -> Purpose {
                 match self { $($(Self::$name => Purpose::$purpose,)*)* }
             }
@@ -52,36 +52,36 @@ pub enum Library {
     System,
     /// A function of the program, called by NSS
     Program,
-    /// No function: something that the tracer itself has to say
+    /// No function: a note of the tracer itself
     Tracer,
 }
 
-/// What a function is for, which is also what has failed when it fails.
+/// The purpose of a function, which is also what has failed when the call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// NSS starts on a database
     Start,
     /// NSS ends
     End,
-    /// A module is put into the database, or taken out
+    /// A module is added to the database, or removed
     Module,
-    /// A password is asked for, given or tried
+    /// A password is requested, given or tried
     Password,
-    /// A certificate is looked for in the database
+    /// A certificate is looked up in the database
     Certificate,
-    /// A private key is looked for, or signs
+    /// A private key is looked up, or signs
     Key,
     /// A name is looked up
     Name,
     /// A connection is made
     Connection,
-    /// A TLS session is set up, used or ended; which one its handle says
+    /// A TLS session is set up, used or ended; the handle identifies it
     Session,
     /// A process or thread begins, or is waited for
     Process,
     /// The process becomes another program
     Execute,
-    /// Sockets in general, and what the tracer tells of a session's bytes
+    /// Sockets in general, and what the tracer reports about a session's bytes
     Socket,
     /// Something that could not be followed
     Lost,
@@ -128,15 +128,15 @@ impl fmt::Display for Function {
     }
 }
 
-/// When in a call.
+/// The moment within a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Phase {
-    /// It is about to be forwarded; told for calls that may wait.
+    /// The call is about to be forwarded; reported for calls that may wait.
     Enter,
-    /// It came back well.
+    /// The call succeeded.
     Done,
-    /// It came back with an error.
+    /// The call failed.
     Failed,
     /// No call: a note of the tracer.
     Note,
@@ -157,9 +157,9 @@ pub struct Event {
     pub tid: u32,
     /// What was called.
     pub function: Function,
-    /// When in the call.
+    /// The moment within the call.
     pub phase: Phase,
-    /// How many watched calls this one is inside of.
+    /// The number of watched calls around this one.
     pub depth: u8,
     /// What it returned.
     pub result: i64,
@@ -169,11 +169,11 @@ pub struct Event {
     pub os_error: i32,
     /// How long it took.
     pub took_ns: u64,
-    /// A pointer that tells one object from another, or 0.
+    /// A pointer that distinguishes objects, or 0.
     pub handle: u64,
     /// A descriptor, a length, an option, a process.
     pub number: i64,
-    /// One more of the same.
+    /// A second number of the same kinds.
     pub extra: i64,
     /// Bytes of `text` in use.
     pub length: u16,
@@ -182,7 +182,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event in which nothing is said yet.
+    /// An event whose other fields are not set yet.
     pub const fn new(function: Function, phase: Phase) -> Self {
         Self {
             at_ns: 0,
@@ -234,7 +234,7 @@ impl Event {
         head.into_iter().chain(text)
     }
 
-    /// The other way round; `None` for words that no tracer of this version writes.
+    /// The inverse of [`Event::words`]; `None` for words that no tracer of this version writes.
     pub fn of_words(words: &[u64; crate::ring::WORDS]) -> Option<Self> {
         let kind = words[3];
         let function = Function::of_number(kind as u16)?;

@@ -1,4 +1,4 @@
-//! Watches another program's calls of NSS, NSPR and the system, without changing one of them.
+//! Watches another program's calls of NSS, NSPR and the system, without changing any of them.
 //!
 //! Two halves share the layout of [`ring`] and the [`event`]s in it. One half is a library that `LD_PRELOAD` puts in front
 //! of the program (the feature `preload`): it forwards every call and writes what it saw into shared memory. It is free of

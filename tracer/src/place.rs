@@ -1,10 +1,10 @@
 //! The location of the library while a process may load it: a separate directory that no other user can create, rename or replace.
 //!
 //! A traced process may outlive nssight, and its environment names the library for as long as it runs. So the name must never
-//! come to mean another file. A process number and a descriptor would: both are given to others when nssight is gone.
+//! come to mean another file. A process number or a descriptor would: both numbers are reused when nssight is gone.
 //!
-//! nssight holds a lock on the directory. The kernel takes it away from whoever ends, killed or not. So traced processes, and
-//! the next nssight, see that nobody reads the ring any more.
+//! nssight holds a lock on the directory. The kernel releases the lock when nssight ends, killed or not. That shows traced
+//! processes, and the next nssight, that the ring has no reader any more.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
@@ -23,16 +23,16 @@ use rustix::process::geteuid;
 
 use crate::reader::Reader;
 
-/// What the directories' names begin with.
+/// The prefix of the directories' names.
 const PREFIX: &str = "nssight-trace-";
 /// The library's name in its directory.
 const NAME: &str = "libnssight_tracer.so";
-/// A directory may be taken for one that was left behind, before it is locked: then another one is made.
+/// Another process may take a new directory for a leftover before it is locked: then another directory is made.
 const ATTEMPTS: usize = 8;
-/// How often a process that is being started is looked at, one millisecond after the other.
+/// How often a starting process is examined, once per millisecond.
 const STARTING: usize = 500;
 
-/// A directory with the library in it, for one trace. It goes with this value.
+/// A directory with the library in it, for one trace. It is removed with this value.
 #[derive(Debug)]
 pub struct Place {
     directory: PathBuf,
@@ -41,7 +41,7 @@ pub struct Place {
     library: PathBuf,
     /// Device, inode and length of the library.
     identity: (u64, u64, u64),
-    /// When it is gone, others can make one of the same name.
+    /// Whether others can create a directory of the same name when this one is gone.
     shared: bool,
     stays: bool,
 }
@@ -50,7 +50,7 @@ impl Place {
     /// Puts the library where only this user can reach it, and removes what killed traces have left there.
     ///
     /// # Errors
-    /// When no directory will do, and why.
+    /// The reason, when no directory is suitable.
     pub fn new(library: &[u8]) -> io::Result<Self> {
         let mut why = Vec::new();
         for base in bases() {
@@ -65,7 +65,7 @@ impl Place {
     /// The same, in one directory.
     ///
     /// # Errors
-    /// When others could replace what is in it, when the loader would not take its name, or when nothing can be mapped from
+    /// When others could replace what is in it, when the loader would not accept its name, or when nothing can be mapped from
     /// it as a program.
     pub fn within(base: &Path, library: &[u8]) -> io::Result<Self> {
         let base = fs::canonicalize(base)?;
@@ -74,12 +74,12 @@ impl Place {
         for _ in 0..ATTEMPTS {
             let mut builder = tempfile::Builder::new();
             let made = builder.prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir_in(&base)?;
-            // Whatever the umask takes away.
+            // Regardless of the umask.
             fs::set_permissions(made.path(), Permissions::from_mode(0o700))?;
             let Some(locked) = lock_new_directory(made.path())? else { continue };
             let identity = match put(&locked, library) {
                 Ok(identity) => identity,
-                // It was taken for one that was left behind.
+                // Another process took it for a leftover.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => {
                     let _ = unlinkat(&locked, NAME, AtFlags::empty());
@@ -92,15 +92,15 @@ impl Place {
         Err(io::ErrorKind::ResourceBusy.into())
     }
 
-    /// The library's path. There is nothing in it that would mean something in `LD_PRELOAD`.
+    /// The library's path. It contains nothing that has a meaning in `LD_PRELOAD`.
     pub fn library(&self) -> &Path {
         &self.library
     }
 
-    /// What a traced process has to be told in [`crate::ring::VARIABLE`] to find this ring, and to know that it is it.
+    /// The value of [`crate::ring::VARIABLE`] with which a traced process finds this ring and recognises it.
     ///
     /// # Errors
-    /// As fstat(2).
+    /// As for fstat(2).
     pub fn variable(&self, reader: &Reader) -> io::Result<String> {
         let (ring_device, ring_inode) = reader.identity()?;
         let (device, inode, length) = self.identity;
@@ -109,8 +109,8 @@ impl Place {
         Ok(format!("/proc/{own}/fd/{descriptor}:{ring_device}:{ring_inode}:{device}:{inode}:{length}:{library}"))
     }
 
-    /// Leaves the directory for processes that still run, have its name in their environment, and would complain of a library
-    /// that is not there. The next trace removes it when they have ended.
+    /// Leaves the directory for processes that still run and have its name in their environment: without the library, the
+    /// loader would report an error. The next trace removes it when they have ended.
     pub fn stay(&mut self) {
         self.stays = true;
     }
@@ -125,10 +125,10 @@ impl Drop for Place {
     }
 }
 
-/// Directories that may do, the best first: those in which nobody else can make anything, and then those of everybody.
+/// Candidate directories, the best first: those in which no other user can create anything, and then the shared ones.
 fn bases() -> Vec<PathBuf> {
     let mut bases = match geteuid().is_root() {
-        // On some systems nothing can be run from the first one.
+        // On some systems nothing can be executed from the first one.
         true => ["/run", "/var/cache", "/var/lib"].map(PathBuf::from).to_vec(),
         false => {
             let named = |name: &str| std::env::var_os(name).map(PathBuf::from);
@@ -142,9 +142,9 @@ fn bases() -> Vec<PathBuf> {
     bases
 }
 
-/// Whether others can make things of their own there, as in /tmp.
+/// Whether other users can create files of their own there, as in /tmp.
 ///
-/// An error if they could rename or replace what this user makes there, or the loader would not take the name as it is
+/// An error if they could rename or replace what this user creates there, or the loader would not accept the name as it is
 /// (ld.so(8)).
 fn is_shared(base: &Path) -> io::Result<bool> {
     let refuse = |path: &Path, why: &str| {
@@ -154,7 +154,7 @@ fn is_shared(base: &Path) -> io::Result<bool> {
     if !base.as_os_str().as_bytes().iter().all(plain) {
         return refuse(base, "has characters in its name that the loader does not take");
     }
-    // From the root on: what was looked at cannot be replaced by the time when what is in it is looked at.
+    // From the root downwards: a directory that was checked cannot be replaced before its content is checked.
     let mut above: Vec<&Path> = base.ancestors().collect();
     above.reverse();
     for path in above {
@@ -172,13 +172,13 @@ fn is_shared(base: &Path) -> io::Result<bool> {
     Ok(fs::symlink_metadata(base)?.mode() & 0o022 != 0)
 }
 
-/// Opens a directory without following a link. Whoever cannot be looked into is left alone.
+/// Opens a directory without following a link. A directory that cannot be read is left alone.
 fn open(directory: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(openat(CWD, directory, flags, Mode::empty())?)
 }
 
-/// The directory that was just made, locked. `None` if somebody has taken it for one that was left behind.
+/// The directory that was just made, locked. `None` if another process took it for a leftover.
 fn lock_new_directory(directory: &Path) -> io::Result<Option<OwnedFd>> {
     let opened = match open(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -191,7 +191,7 @@ fn lock_new_directory(directory: &Path) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// Writes the library into its directory, and says what it is: device, inode and length.
+/// Writes the library into its directory, and returns its identity: device, inode and length.
 fn put(directory: &OwnedFd, library: &[u8]) -> io::Result<(u64, u64, u64)> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(openat(directory, NAME, flags, Mode::RUSR | Mode::XUSR)?);
@@ -202,9 +202,9 @@ fn put(directory: &OwnedFd, library: &[u8]) -> io::Result<(u64, u64, u64)> {
     Ok((status.dev(), status.ino(), status.len()))
 }
 
-/// Whether the system lets a program be mapped from there: it may be mounted noexec, or a policy may be against it.
+/// Whether the system lets a program be mapped from there: it may be mounted noexec, or a policy may forbid it.
 fn may_run(file: &File, length: usize) -> io::Result<()> {
-    // SAFETY: a fresh mapping that nothing refers to, and that is not looked into.
+    // SAFETY: a fresh mapping that nothing refers to, and that is never read.
     unsafe {
         let at = mmap(ptr::null_mut(), length, ProtFlags::READ | ProtFlags::EXEC, MapFlags::PRIVATE, file, 0)?;
         munmap(at, length)?;
@@ -225,13 +225,13 @@ fn remove_orphans(base: &Path) {
         .filter(|entry| named(&entry.file_name()))
         .filter_map(|entry| Some((open(&entry.path()).ok()?, entry.path())))
         .filter(|(opened, _)| fstat(opened).is_ok_and(|status| status.st_uid == geteuid().as_raw()))
-        // Whoever made it would have it locked. Two that clean up do not keep each other from it.
+        // Its nssight would hold the lock. Two processes that clean up do not block each other.
         .filter(|(opened, _)| flock(opened, FlockOperation::NonBlockingLockShared).is_ok())
         .filter(|(_, path)| !is_used(path))
         .for_each(|(opened, path)| remove(&opened, &path));
 }
 
-/// Whether a process has the library of this directory loaded, or would hand its name on: a program without a loader does.
+/// Whether a process has the library of this directory loaded, or would pass its name on, as a program without a loader does.
 fn is_used(directory: &Path) -> bool {
     let name = directory.as_os_str().as_bytes();
     let is_number = |name: &OsStr| name.as_bytes().iter().all(u8::is_ascii_digit);
@@ -240,11 +240,11 @@ fn is_used(directory: &Path) -> bool {
     processes.any(|process| may_use(&process, name))
 }
 
-/// Whether a process has this name in what it has mapped, or in its environment. What nobody may look into has not.
+/// Whether a process has this name in what it has mapped, or in its environment. A process that may not be examined has not.
 ///
-/// A program that has just been started has memory and, for a moment, no environment: the kernel lets its parent go on before
-/// (fs/exec.c, begin_new_exec), and a read that began before it is of a memory that is gone. So an empty environment is read
-/// again until it is there or is known to be empty, and counts as use when neither comes.
+/// A program that has just been started has memory and, for a moment, no environment: the kernel resumes its parent earlier
+/// (fs/exec.c, begin_new_exec), and a read that began before that returns memory that is gone. So an empty environment is read
+/// again until it has content or is known to be empty, and counts as use if neither happens.
 fn may_use(process: &Path, name: &[u8]) -> bool {
     let read = |file: &str| fs::read(process.join(file)).unwrap_or_default();
     let has = |text: &[u8]| text.windows(name.len()).any(|bytes| bytes == name);
@@ -263,9 +263,9 @@ fn may_use(process: &Path, name: &[u8]) -> bool {
     true
 }
 
-/// Whether a process is known to have no environment: it ends where it begins (`env_start` and `env_end`, fields 50 and 51 of
-/// proc_pid_stat(5)). So it seems for a moment in a program with one, until the kernel has counted its strings; only then does
-/// it say where the code begins (`start_code`, field 26; fs/binfmt_elf.c, create_elf_tables).
+/// Whether a process is known to have no environment: its start and its end are equal (`env_start` and `env_end`, fields 50 and 51 of
+/// proc_pid_stat(5)). For a moment this also holds for a program with an environment, until the kernel has counted its strings; only
+/// after that does the kernel set the start of the code (`start_code`, field 26; fs/binfmt_elf.c, create_elf_tables).
 fn has_empty_environment(stat: &[u8]) -> bool {
     // The second field is the program's name in parentheses, with any byte in it.
     let after_name = stat.iter().rposition(|byte| *byte == b')').map_or(0, |at| at + 1);
@@ -283,7 +283,7 @@ mod tests {
 
     use super::*;
 
-    /// One test at a time: what one begins has the other's locks until it is another program.
+    /// One test at a time: a process that one test starts holds the other's locks until it executes another program.
     fn alone() -> MutexGuard<'static, ()> {
         static TURN: Mutex<()> = Mutex::new(());
         TURN.lock().unwrap_or_else(PoisonError::into_inner)
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn only_its_user_can_change_what_is_there_and_it_goes_with_the_value() {
+    fn only_its_user_can_change_the_directory_and_it_is_removed_with_the_value() {
         for mode in [0o700, 0o755, 0o1777] {
             let base = base(mode);
             let place = Place::within(base.path(), b"library").unwrap();
@@ -337,16 +337,16 @@ mod tests {
             std::os::unix::fs::chown(given.path(), Some(65534), None).unwrap();
             refused(given.path(), "belongs to somebody else");
         }
-        // A link to a directory is looked at where it leads.
+        // A link to a directory is resolved before the check.
         let (own, open) = (base(0o700), base(0o777));
         let link = own.path().join("link");
         std::os::unix::fs::symlink(open.path(), &link).unwrap();
         refused(&link, "can be written by others");
     }
 
-    /// In a directory of everybody, somebody else could make one of the same name as soon as it is gone.
+    /// In a shared directory, another user could create one of the same name as soon as it is gone.
     #[test]
-    fn where_others_could_take_its_name_it_stays_while_anybody_uses_it() {
+    fn a_directory_whose_name_others_could_take_stays_while_it_is_used() {
         let _turn = alone();
         let base = base(0o1777);
         let place = Place::within(base.path(), b"library").unwrap();
@@ -360,9 +360,9 @@ mod tests {
         assert_eq!(entries(base.path()), 0);
     }
 
-    /// Its parent goes on while its environment is not there yet: read at once, it was empty 1076 times of 3000.
+    /// Its parent continues before its environment exists: read at once, the environment was empty 1076 times of 3000.
     #[test]
-    fn a_process_that_has_just_been_started_counts() {
+    fn a_process_that_has_just_started_counts_as_use() {
         let _turn = alone();
         let base = base(0o700);
         for _ in 0..300 {
@@ -380,7 +380,7 @@ mod tests {
         let mut command = Command::new("/bin/cat");
         let mut process = command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         process.stdin.as_mut().unwrap().write_all(b"1").unwrap();
-        // It answers: it is another program by now.
+        // Its output shows that it is another program by now.
         process.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         let files = PathBuf::from(format!("/proc/{}", process.id()));
         assert!(fs::read(files.join("environ")).unwrap().is_empty());
@@ -400,7 +400,7 @@ mod tests {
             let path = place.library().to_owned();
             let user = program.map(|name| {
                 let mut command = Command::new(name);
-                // Not its own name: the loader would try to load it.
+                // Not in `LD_PRELOAD`: the loader would try to load it.
                 command.stdin(Stdio::piped()).env("NAMED_HERE", &path).spawn().unwrap()
             });
             place.stay();
@@ -409,7 +409,7 @@ mod tests {
         let (unused, _) = left(None);
         let (used, user) = left(Some("cat"));
         assert!(!unused.exists());
-        // Two that are gone, and one that somebody still hands on.
+        // Two leftovers, one of whose names a process still passes on.
         let (unused, _) = left(None);
         drop(Place::within(base.path(), b"library").unwrap());
         assert_eq!([&unused, &used].map(|path| path.exists()), [false, true]);

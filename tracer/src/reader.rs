@@ -13,10 +13,10 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use crate::event::Event;
 use crate::ring::{BYTES, Ring, Taken};
 
-/// A writer that has not finished its slot by then is taken for dead.
+/// A writer that has not finished its slot within this time is considered dead.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// A ring of our own, that traced processes are given.
+/// The ring that nssight makes and passes to traced processes.
 pub struct Reader {
     file: File,
     ring: *const Ring,
@@ -26,14 +26,14 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Makes one, in memory that no other process has yet and nobody can cut short.
+    /// Makes a ring in memory that no other process has yet and that cannot be shortened.
     ///
     /// # Errors
-    /// As memfd_create(2) and mmap(2).
+    /// As for memfd_create(2) and mmap(2).
     pub fn new() -> io::Result<Self> {
         let file = File::from(memfd_create("nssight-events", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
         file.set_len(BYTES as u64)?;
-        // A traced process that cut it would end nssight with SIGBUS.
+        // A traced process that shortened it would end nssight with SIGBUS.
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         // SAFETY: a fresh mapping that nothing else refers to; it ends in `drop`.
         let ring =
@@ -55,15 +55,15 @@ impl Reader {
         self.file.as_fd()
     }
 
-    /// Its device and inode, by which a traced process knows it again.
+    /// Its device and inode, by which a traced process recognises it.
     ///
     /// # Errors
-    /// As fstat(2).
+    /// As for fstat(2).
     pub fn identity(&self) -> io::Result<(u64, u64)> {
         self.file.metadata().map(|metadata| (metadata.dev(), metadata.ino()))
     }
 
-    /// Gives all events that are there to `take`, at most as many as the ring has room for, and says how many they were.
+    /// Passes all available events to `take`, at most as many as the ring has room for, and returns how many they were.
     pub fn drain(&mut self, mut take: impl FnMut(&Event)) -> usize {
         let mut count = 0;
         while count < crate::ring::SLOTS {
@@ -90,7 +90,7 @@ impl Reader {
         self.waiting_since.is_some()
     }
 
-    /// Events that were lost: for want of room, by a writer's death, or in a form that no tracer writes.
+    /// Events that were lost: for lack of room, by a writer's death, or in a form that no tracer writes.
     pub fn lost(&self) -> u64 {
         self.ring().dropped() + self.unfinished + self.garbage
     }
@@ -110,7 +110,7 @@ mod tests {
     use crate::event::{Function, Phase};
 
     #[test]
-    fn what_is_written_is_read_in_order_and_the_rest_is_counted() {
+    fn events_are_read_in_order_and_lost_ones_are_counted() {
         let mut reader = Reader::new().unwrap();
         let mut event = Event::new(Function::SSL_SetURL, Phase::Failed);
         event.text[..6].copy_from_slice(b"bridge");

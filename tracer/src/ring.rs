@@ -1,8 +1,8 @@
-//! The memory that the traced processes and nssight share: a ring of slots that many write and one reads.
+//! The memory that the traced processes and nssight share: a ring of slots with many writers and one reader.
 //!
 //! A writer takes the next slot if there is a free one, fills it, and marks it with the number of its turn. It never waits:
 //! when the reader is behind, the event is dropped and counted. A writer that dies between the two leaves a slot without
-//! mark, which the reader passes over after a while.
+//! mark, which the reader skips after a while.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -12,16 +12,16 @@ use crate::event::Event;
 pub const WORDS: usize = 32;
 /// Slots in the ring; a power of two. A thread that does nothing but `PR_Poll` fills a fifth of it in 10 ms.
 pub const SLOTS: usize = if cfg!(miri) { 128 } else { 1 << 15 };
-/// Bytes of the whole.
+/// Size of the ring in bytes.
 pub const BYTES: usize = size_of::<Ring>();
-/// The variable that tells a traced process where the ring is, by what it knows it, and by what it knows its own library:
+/// The variable that gives a traced process the place and the identity of the ring, and those of its own library:
 /// `RING:DEVICE:INODE:DEVICE:INODE:LENGTH:LIBRARY`, the first and the last being paths.
 pub const VARIABLE: &str = "NSSIGHT_TRACE";
 
 /// Layout 1.
 const MAGIC: u64 = 0x6e73_7369_6768_0001;
 
-/// A line of the processor's cache, so that writers and reader do not take each other's.
+/// A cache line of its own, so that writers and reader do not contend for one.
 #[repr(C, align(64))]
 struct Line<T>(T);
 
@@ -31,7 +31,7 @@ struct Slot {
     words: [AtomicU64; WORDS],
 }
 
-/// The ring. It lives in shared memory, where all zero is the empty one.
+/// The ring. It is in shared memory, where all zeros are an empty ring.
 #[repr(C)]
 pub struct Ring {
     magic: Line<AtomicU64>,
@@ -43,17 +43,17 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Makes an empty one usable.
+    /// Makes an empty ring usable.
     pub fn open(&self) {
         self.magic.0.store(MAGIC, Ordering::Release);
     }
 
-    /// Whether it is one of this layout.
+    /// Whether it is an open ring of this layout.
     pub fn is_open(&self) -> bool {
         self.magic.0.load(Ordering::Acquire) == MAGIC && self.closed.0.load(Ordering::Relaxed) == 0
     }
 
-    /// Nobody reads any more.
+    /// Marks that the ring has no reader any more.
     pub fn close(&self) {
         self.closed.0.store(1, Ordering::Relaxed);
     }
@@ -68,7 +68,7 @@ impl Ring {
         let mut turn = self.head.0.load(Ordering::Relaxed);
         let slot = loop {
             let used = turn.wrapping_sub(self.tail.0.load(Ordering::Acquire));
-            // The reader is ahead of a writer that was stopped between the two loads. Only a new head is worth another look.
+            // The reader is ahead of a writer that was stopped between the two loads. Only a new head justifies another attempt.
             if used.cast_signed() < 0 {
                 let now = self.head.0.load(Ordering::Relaxed);
                 if now != turn {
@@ -110,7 +110,7 @@ impl Ring {
         Event::of_words(&words).map_or(Taken::Garbage, Taken::Event)
     }
 
-    /// Passes over a slot whose writer does not come back. To be called by the reader.
+    /// Skips a slot whose writer does not finish it. To be called by the reader.
     pub fn pass_over(&self) {
         self.tail.0.fetch_add(1, Ordering::Release);
     }
@@ -123,7 +123,7 @@ pub enum Taken {
     Nothing,
     /// A writer is at work in the next slot, or died there.
     Unfinished,
-    /// What no tracer writes.
+    /// Content that no tracer writes.
     Garbage,
     /// An event.
     Event(Event),
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use crate::event::{Function, Phase};
 
-    /// As the kernel gives it.
+    /// As the kernel provides it.
     fn empty() -> Box<Ring> {
         // SAFETY: memory of the type's own layout from the allocator that `Box` uses; all zero is a ring.
         unsafe { Box::from_raw(alloc_zeroed(Layout::new::<Ring>()).cast()) }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_many_write_one_reads_in_the_order_of_each() {
+    fn events_of_many_writers_are_read_in_the_order_of_each() {
         const WRITERS: u32 = 3;
         const EACH: u64 = if cfg!(miri) { 20 } else { 5000 };
         let ring = empty();

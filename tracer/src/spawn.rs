@@ -5,11 +5,11 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{mem, ptr};
 
-/// Rust's start-up code ignores SIGPIPE before `main`, and its [`Command`] sets it to the default in every child: how it was
-/// before that, nobody could say any more.
+/// Rust's start-up code ignores SIGPIPE before `main`, and its [`Command`] sets it to the default in every child: after that,
+/// the original setting is unknown.
 static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
-// Miri knows no signals.
+// Miri does not support signals.
 #[cfg(not(miri))]
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -26,14 +26,14 @@ const LAST: libc::c_int = 64;
 fn is_ignored(signal: libc::c_int) -> bool {
     // SAFETY: a plain structure of the C library, for which all zero is a valid value.
     let mut now: libc::sigaction = unsafe { mem::zeroed() };
-    // SAFETY: asks and sets nothing; a number that is no signal is an error and nothing else.
+    // SAFETY: reads and sets nothing; an invalid signal number is only an error.
     (unsafe { libc::sigaction(signal, ptr::null(), &mut now) }) == 0 && now.sa_sigaction == libc::SIG_IGN
 }
 
-/// What whoever started nssight had ignored (`nohup`, a shell's `trap ''`) is ignored by the program as well. To be called
-/// before nssight handles signals itself.
+/// Signals that were ignored when nssight was started (`nohup`, a shell's `trap ''`) are ignored by the program as well. To be
+/// called before nssight handles signals itself.
 ///
-/// nssight itself no longer ignores the end of its children then, or it could not know how they ended.
+/// nssight itself then no longer ignores the end of its children, since it could not learn how they ended.
 pub fn keep_ignored(command: &mut Command) {
     let was_ignored = |signal: &libc::c_int| match *signal {
         libc::SIGPIPE => PIPE_WAS_IGNORED.load(Ordering::Relaxed),
@@ -43,7 +43,7 @@ pub fn keep_ignored(command: &mut Command) {
     // SAFETY: sets a disposition that no other code of nssight touches.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     if ignored.is_empty() {
-        // A child that has nothing to do before it becomes the program is started without a copy of this process.
+        // A child that has nothing to do before it executes the program is started without a copy of this process.
         return;
     }
     let restore = move || {

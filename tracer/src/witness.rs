@@ -1,8 +1,8 @@
-//! Tells whether a signal was sent to the whole process group, or to nssight alone.
+//! Determines whether a signal was sent to the whole process group, or to nssight alone.
 //!
-//! A signal does not say whom else it was sent to. A terminal, a shell's `kill %1` and timeout(1) signal the group, so the
-//! program in it has the signal already and must not get it twice; `kill PID` has to be passed on. A child of nssight's, which
-//! blocks every signal and does nothing, sits in the same group: what waits for it there was sent to all.
+//! A signal does not show to which other processes it was sent. A terminal, a shell's `kill %1` and timeout(1) signal the group, so
+//! the program in it has the signal already and must not get it twice; the signal of `kill PID` has to be passed on. A child of
+//! nssight, which blocks every signal and does nothing, is in the same group: a signal that is pending there was sent to all.
 
 use std::io;
 use std::ptr;
@@ -13,10 +13,10 @@ pub struct SignalCollector {
 }
 
 impl SignalCollector {
-    /// Puts one into nssight's process group.
+    /// Starts one in nssight's process group.
     ///
     /// # Errors
-    /// As fork(2).
+    /// As for fork(2).
     pub fn new() -> io::Result<Self> {
         // SAFETY: sets that are filled before they are read; signals that come meanwhile are delivered afterwards.
         let (pid, error) = unsafe {
@@ -60,7 +60,7 @@ impl Drop for SignalCollector {
     }
 }
 
-/// What the child does, for ever. Whoever reads from a pipe that nssight writes to does not wait for it.
+/// The child's work, which never ends. A reader of a pipe that nssight writes to does not wait for the child.
 ///
 /// # Safety
 /// Only in a child that has just been forked. What is called here may be called there (signal-safety(7)).

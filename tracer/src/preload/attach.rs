@@ -1,4 +1,4 @@
-//! Finds the ring when the library is loaded, and knows process and thread.
+//! Finds the ring when the library is loaded, and identifies process and thread.
 
 use core::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use core::ptr;
@@ -14,15 +14,15 @@ use crate::ring::Ring;
 
 static RING: AtomicPtr<Ring> = AtomicPtr::new(ptr::null_mut());
 static PID: AtomicU32 = AtomicU32::new(0);
-/// The same number on a page that is empty in a new process (MADV_WIPEONFORK): `_Fork` and clone(2) call no handler.
+/// The process id on a page that is empty in a new process (MADV_WIPEONFORK): `_Fork` and clone(2) call no handler.
 static OWN_PID: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
-/// Of the thread's value: its number above, how deep it is in watched calls below.
+/// The key of the thread's value: its number in the upper bits, its depth in watched calls in the lower ones.
 static KEY: AtomicU32 = AtomicU32::new(0);
 static HAS_KEY: AtomicBool = AtomicBool::new(false);
 
 const DEPTH: usize = 0xff;
 
-/// The ring, if there is one and somebody reads it.
+/// The ring, if there is one and it has a reader.
 pub(crate) fn ring() -> Option<&'static Ring> {
     // SAFETY: null, or a mapping that is never undone.
     unsafe { RING.load(Ordering::Acquire).as_ref() }
@@ -45,7 +45,7 @@ extern "C" fn at_load() {
     keep_pid_on_a_page();
     // SAFETY: a function of this library, which is never unloaded.
     unsafe { pthread_atfork(None, None, Some(in_child)) };
-    // SAFETY: a constant name; what it gives is read before anything can change it.
+    // SAFETY: a constant name; the result is read before anything can change it.
     let Some(variable) = (unsafe { text(getenv(c"NSSIGHT_TRACE".as_ptr())) }) else { return };
     let Some(own) = super::place::remember(variable) else { return };
     if let Some(ring) = own.map() {
@@ -53,14 +53,14 @@ extern "C" fn at_load() {
         let mut event = Event::new(Function::started, Phase::Note);
         event.number = i64::from(getppid());
         event.extra = tls_libraries();
-        // SAFETY: a path and a buffer that are as long as is said.
+        // SAFETY: a path and a buffer of the lengths that are given.
         let length = unsafe { readlink(c"/proc/self/exe".as_ptr(), event.text.as_mut_ptr().cast(), TEXT) };
         event.length = length.clamp(0, TEXT as isize) as u16;
         emit(event);
     }
 }
 
-/// Libraries for TLS that are loaded from the start: a bit each.
+/// TLS libraries that are loaded from the start, one bit each.
 fn tls_libraries() -> i64 {
     unsafe extern "C" fn each(object: *mut LoadedObject, _: usize, bits: *mut c_void) -> c_int {
         const NAMES: [(&[u8], i64); 4] =
@@ -79,7 +79,7 @@ fn tls_libraries() -> i64 {
     bits
 }
 
-/// glibc calls it in the child of every fork, its own ones included.
+/// glibc calls this in the child of every fork, including its own forks.
 unsafe extern "C" fn in_child() {
     if pid() != getpid() as u32 {
         is_new();
@@ -89,7 +89,7 @@ unsafe extern "C" fn in_child() {
 fn keep_pid_on_a_page() {
     // SAFETY: a new mapping, at an address of the kernel's choice.
     let page = unsafe { mmap(ptr::null_mut(), PAGE, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0) };
-    // SAFETY: a page of our own; a kernel before 4.14 says that it does not know the advice.
+    // SAFETY: a page of our own; a kernel before 4.14 rejects the advice.
     if page == MAP_FAILED || unsafe { madvise(page, PAGE, MADV_WIPEONFORK) } != 0 {
         return;
     }
@@ -99,7 +99,7 @@ fn keep_pid_on_a_page() {
     OWN_PID.store(page, Ordering::Release);
 }
 
-/// This process, or the one that has lent it its memory.
+/// The id of this process, or of the one that has lent it its memory.
 fn pid() -> u32 {
     // SAFETY: null, or a page that stays.
     if let Some(page) = unsafe { OWN_PID.load(Ordering::Acquire).as_ref() }
@@ -110,7 +110,7 @@ fn pid() -> u32 {
     PID.load(Ordering::Relaxed)
 }
 
-/// This is a child that has just been forked.
+/// Notes that this is a child that has just been forked.
 fn is_new() {
     let own = getpid() as u32;
     PID.store(own, Ordering::Relaxed);
@@ -148,7 +148,7 @@ fn thread() -> usize {
 
 fn set_thread(value: usize) {
     if HAS_KEY.load(Ordering::Acquire) {
-        // SAFETY: a key that exists; the value is a number and nobody follows it.
+        // SAFETY: a key that exists; the value is a number and is never dereferenced.
         unsafe { pthread_setspecific(KEY.load(Ordering::Relaxed), value as *const c_void) };
     }
 }
@@ -157,7 +157,7 @@ fn forget_thread() {
     set_thread(0);
 }
 
-/// One watched call deeper; says how deep it was before.
+/// Enters a watched call; returns the depth before it.
 pub(crate) fn deeper() -> u8 {
     pid();
     let value = thread();
@@ -168,7 +168,7 @@ pub(crate) fn deeper() -> u8 {
     depth as u8
 }
 
-/// Back at this depth.
+/// Returns to this depth.
 pub(crate) fn back_at(depth: u8) {
     set_thread(thread() & !DEPTH | usize::from(depth));
 }
@@ -185,7 +185,7 @@ pub(crate) fn emit(mut event: Event) {
     ring.write(&event);
 }
 
-/// Writes an event of whoever this really is: between vfork and exec a child runs in its parent's memory.
+/// Writes an event of the process that really runs: between vfork and exec a child runs in its parent's memory.
 pub(crate) fn emit_as_real_process(mut event: Event) {
     let Some(ring) = ring() else { return };
     event.pid = getpid() as u32;
@@ -196,7 +196,7 @@ pub(crate) fn emit_as_real_process(mut event: Event) {
     ring.write(&event);
 }
 
-/// Whether this memory is its own, and not lent to a child between vfork and exec.
+/// Whether the process that runs owns this memory, and is not a child that borrows it between vfork and exec.
 pub(crate) fn is_itself() -> bool {
     getpid() as u32 == pid()
 }

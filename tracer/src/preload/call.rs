@@ -1,4 +1,4 @@
-//! One call on its way through: time before and after, depth, result and error.
+//! One forwarded call: time before and after, depth, result and error.
 
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::transmute;
@@ -30,7 +30,7 @@ impl Call {
         Self { event, started, errno: before, watched, muted: false }
     }
 
-    /// The object that it is about.
+    /// The object that the call is about.
     pub(crate) fn handle<T>(&mut self, pointer: *const T) {
         self.event.handle = pointer as usize as u64;
     }
@@ -43,7 +43,7 @@ impl Call {
         self.event.extra = number.to_word();
     }
 
-    /// A name that is no secret.
+    /// A name that is not a secret.
     ///
     /// # Safety
     /// Null, or a string that ends in NUL.
@@ -63,12 +63,12 @@ impl Call {
         }
     }
 
-    /// Tells nothing of this call.
+    /// Suppresses the event of this call.
     pub(crate) fn mute(&mut self) {
         self.muted = true;
     }
 
-    /// Tells that the call begins, for one that may wait.
+    /// Reports that the call begins, for one that may wait.
     pub(crate) fn waits(&mut self) {
         if self.watched && !self.muted {
             let (phase, at_ns) = (Phase::Enter, self.started);
@@ -76,7 +76,7 @@ impl Call {
         }
     }
 
-    /// Whether the program itself has called, and no library for it.
+    /// Whether the program itself made the call, and not a library on its behalf.
     pub(crate) fn is_outermost(&self) -> bool {
         self.watched && self.event.depth == 0
     }
@@ -114,7 +114,7 @@ impl Call {
         set_errno(after);
     }
 
-    /// It came back, and there is nothing to tell.
+    /// The call returned, and there is nothing to report.
     fn quietly(&self) {
         if self.watched {
             let after = errno();
@@ -124,15 +124,15 @@ impl Call {
     }
 }
 
-/// Copies as much of a name as there is room for, and says how much. A nickname may be a PKCS #11 URI with a PIN, or the place
-/// of one, in its query (RFC 7512, 2.4): what is behind these names stays where it is.
+/// Copies as much of a name as there is room for, and returns how much. A nickname may be a PKCS #11 URI with a PIN, or the place
+/// of one, in its query (RFC 7512, 2.4): the values of these attributes are not copied.
 fn copy_without_pin(text: &[u8], room: &mut [u8]) -> usize {
     const SECRET: [&[u8]; 2] = [b"pin-value=", b"pin-source="];
     let mut hidden = false;
     let mut count = 0usize;
     let mut rest = text;
     while let [byte, after @ ..] = rest {
-        // Whatever else may stand in a value, `&` ends it.
+        // Whatever else a value contains, `&` ends it.
         hidden &= *byte != b'&';
         let name = SECRET.iter().find(|name| rest.get(..name.len()).is_some_and(|at| at.eq_ignore_ascii_case(name)));
         let (shown, later) = match (hidden, name) {
@@ -151,7 +151,7 @@ fn copy_without_pin(text: &[u8], room: &mut [u8]) -> usize {
     count
 }
 
-/// The error of the call that has just failed in this thread. Only then: before NSPR knows the thread it would be started.
+/// The error of the call that has just failed in this thread. Only then: in a thread unknown to NSPR, this would start NSPR.
 fn nspr_error() -> i32 {
     #[unsafe(link_section = "nssight_real")]
     static REAL: Real = Real::new(Library::Nspr, c"PR_GetError");
@@ -191,15 +191,15 @@ impl ToWord for isize {
     }
 }
 
-/// Only whether there is one; where memory lies is nobody's business.
+/// Only whether there is one; its address is not recorded.
 impl<T> ToWord for *mut T {
     fn to_word(self) -> i64 {
         i64::from(!self.is_null())
     }
 }
 
-/// Functions that are forwarded: library, signature, what to return where the real one is missing, what counts as failure,
-/// and what is written down of the arguments.
+/// Functions to forward: library, signature, the result if the real function is missing, the condition for a failure,
+/// and the arguments that are recorded.
 macro_rules! forward {
     ($($library:ident fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $missing:expr, fails $failed:expr;
         |$call:ident| $note:block)*) => {$(

@@ -7,10 +7,10 @@ use super::attach::emit;
 use super::watch::{RELAXED, Way};
 use crate::event::{Event, Function, Phase};
 
-/// Longest chunk of a double TLS stream; the protocol says 4092 and a bit of room is given.
+/// Longest chunk of a double TLS stream; the protocol's limit is 4092, and this leaves some room.
 const CHUNK: u32 = 1 << 16;
 
-/// A cutter of chunks, for one direction of what is inside a session.
+/// Splits one direction of a session's data into chunks.
 pub(super) struct Chunks {
     have: AtomicU32,
     header: AtomicU32,
@@ -20,7 +20,7 @@ pub(super) struct Chunks {
     reply: Reply,
 }
 
-/// How far the reply came: code, fields, authentication, length, payload, authentication.
+/// The position within the reply: code, fields, authentication, length, payload, authentication.
 struct Reply {
     step: AtomicU8,
     /// Bytes or fields to come in this step.
@@ -80,7 +80,7 @@ impl Chunks {
             }
             let (inner, length) = (header >> 31 == 1, header & 0x7fff_ffff);
             if length > CHUNK {
-                // Some other protocol. Nothing of it is told.
+                // Some other protocol, of which nothing is reported.
                 self.off.store(true, RELAXED);
                 return;
             }
@@ -106,7 +106,7 @@ impl Reply {
     const DONE: u8 = 8;
     const NO_REPLY: u8 = 9;
 
-    /// Reads the reply's frame; of what is in it only the error code is told, and that it is whole.
+    /// Reads the reply's frame; only the error code and the end of the reply are reported.
     fn read(&self, session: *mut c_void, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -132,7 +132,7 @@ impl Reply {
     fn next(&self, session: *mut c_void, step: u8) {
         let number = self.number.swap(0, RELAXED);
         let (mut next, mut left) = match step {
-            // A code that is none: another protocol's bytes, of which nothing is told.
+            // Not a code: another protocol's bytes, of which nothing is reported.
             Self::CODE if number > 0xff => (Self::NO_REPLY, 0),
             Self::CODE => {
                 self.tell(session, number, false);

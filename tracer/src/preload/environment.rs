@@ -1,4 +1,4 @@
-//! The environment of programs that are executed: it must have the library in it, or they are not followed.
+//! The environment of programs that are executed: without the library in it, they are not traced.
 
 use core::ffi::{CStr, c_char};
 use core::ptr;
@@ -13,10 +13,10 @@ const PRELOAD: &[u8] = b"LD_PRELOAD=";
 pub(crate) const TRACE: &[u8] = b"NSSIGHT_TRACE=";
 const PRELOAD_NAME: &CStr = c"LD_PRELOAD";
 const TRACE_NAME: &CStr = c"NSSIGHT_TRACE";
-/// How often an environment is copied that another thread changes meanwhile.
+/// How often an environment is copied again that another thread changes meanwhile.
 const ATTEMPTS: usize = 3;
 
-/// What there is in an environment, and how much room a changed copy of it takes.
+/// The content of an environment, and the room that a changed copy of it takes.
 #[derive(Default)]
 struct Found {
     variables: usize,
@@ -26,13 +26,13 @@ struct Found {
     loads: usize,
     /// How often our `NSSIGHT_TRACE` is.
     ours: usize,
-    /// Somebody else's: a trace within this one, which follows the program instead.
+    /// Whether there is a foreign one: that of a trace within this one, which follows the program instead.
     foreign: bool,
 }
 
-/// Calls `execute` with an environment that has the library in it, as far as possible; or without it, when nssight has gone.
+/// Calls `execute` with an environment that contains the library, as far as possible; or without it, when nssight is gone.
 ///
-/// It may be called on a stack of a few KiB, after vfork, and in a signal handler: what has to be put together is put into
+/// It may be called on a stack of a few KiB, after vfork, and in a signal handler: the changed environment is built in
 /// memory from the kernel.
 ///
 /// # Safety
@@ -65,7 +65,7 @@ pub(crate) unsafe fn with_ours<R>(
         else {
             break;
         };
-        // SAFETY: room of our own, aligned to a page, with so many pointers and after them so many bytes.
+        // SAFETY: room of our own, aligned to a page: first the pointers, and after them the bytes.
         let (list, filled) = unsafe {
             let list = room.bytes().cast::<*const c_char>();
             let text = Bytes { at: list.add(pointers).cast(), length: 0, room: text };
@@ -86,7 +86,7 @@ pub(crate) unsafe fn with_ours<R>(
     execute(variables)
 }
 
-/// The strings of an environment; none of one that was cleared.
+/// The strings of an environment; no strings if it was cleared.
 ///
 /// # Safety
 /// As [`with_ours`], while the strings are used.
@@ -142,7 +142,7 @@ impl Found {
     }
 }
 
-/// Bytes that are filled one after the other. Another thread may change the environment after its length was reckoned, so
+/// Bytes that are filled one after the other. Another thread may change the environment after its length was computed, so
 /// nothing is written beyond the end.
 struct Bytes {
     at: *mut u8,
@@ -171,7 +171,7 @@ impl Bytes {
     }
 }
 
-/// The same with pointers.
+/// The same for pointers.
 struct Pointers {
     at: *mut *const c_char,
     length: usize,
@@ -189,7 +189,7 @@ impl Pointers {
 }
 
 /// Copies an environment, without our library in `LD_PRELOAD`, and with `ours` in front if there is any. `None` if there is more
-/// than was reckoned.
+/// than was computed.
 ///
 /// # Safety
 /// As [`with_ours`]; `list` and `text` have the room that they say.
@@ -225,15 +225,15 @@ unsafe fn fill(
     list.add(ptr::null())
 }
 
-/// The program's own environment, as it is now: another thread may set or clear it, so that it is asked for once and what was
-/// given is looked at.
+/// The program's own environment, as it is now: another thread may set or clear it, so the pointer is read once and that
+/// value is used.
 pub(crate) fn environment() -> *const *const c_char {
-    // SAFETY: a pointer that glibc keeps, and that is read as a whole; whoever changes the environment while it executes has a
-    // race of its own.
+    // SAFETY: a pointer that glibc keeps, and that is read as a whole; a program that changes the environment while it executes
+    // another one has a race of its own.
     unsafe { ptr::addr_of!(environ).read_volatile() }
 }
 
-/// Takes library and variable out of the program's own environment when the library is not to be loaded any more: nssight has
+/// Removes library and variable from the program's own environment when the library must not be loaded any more: nssight is
 /// gone, or the process has given up its rights. For the functions that execute a shell inside the C library.
 pub(crate) fn drop_if_unloadable() {
     let Some(own) = place::own() else { return };
@@ -267,7 +267,7 @@ pub(crate) fn drop_if_unloadable() {
     set_errno(before);
 }
 
-/// Leaves only others' libraries in the program's own `LD_PRELOAD`. `None` if there is more than was reckoned.
+/// Leaves only foreign libraries in the program's own `LD_PRELOAD`. `None` if there is more than was computed.
 ///
 /// # Safety
 /// `text` has the room that it says.

@@ -1,4 +1,4 @@
-//! The program's own functions that NSS calls. Each is called through one of ours, with its own arguments.
+//! The program's own functions that NSS calls. Each is called through a function of the tracer, with its own arguments.
 
 use core::ffi::{c_char, c_int, c_void};
 use core::mem::transmute;
@@ -12,7 +12,7 @@ use crate::event::{Event, Function, Library, Phase};
 
 type Opaque = *mut c_void;
 
-/// A hook and its argument, at an address that can stand for both.
+/// A hook and its argument, at an address that represents both.
 struct Pair {
     hook: AtomicUsize,
     argument: AtomicUsize,
@@ -31,16 +31,16 @@ impl Pair {
     }
 }
 
-/// Pairs are never given up, since NSS copies them from socket to socket; a program has few.
+/// Pairs are never released, since NSS copies them from socket to socket; a program has few.
 static PAIRS: [Pair; 1024] = [Pair::EMPTY; 1024];
 /// Stands for a hook while its argument is being written; no function is there.
 const TAKEN: usize = 1;
-/// That there is no more room was said.
+/// Whether the lack of room was reported.
 static SAID: AtomicBool = AtomicBool::new(false);
 /// SECWouldBlock of seccomon.h: the program decides later, and goes on with the handshake then.
 const LATER: c_int = -2;
 
-/// The pair's place. `None` if there is no more room; then the hook is set as it is, and not watched.
+/// The pair of a hook and its argument. `None` if there is no more room; then the hook is set unchanged, and not watched.
 fn pair(hook: *mut c_void, argument: *mut c_void) -> Option<&'static Pair> {
     let (hook, argument) = (hook as usize, argument as usize);
     let start = (hook ^ argument) >> 4;
@@ -50,7 +50,7 @@ fn pair(hook: *mut c_void, argument: *mut c_void) -> Option<&'static Pair> {
         if there == hook && pair.argument.load(Ordering::Acquire) == argument {
             return Some(pair);
         }
-        // The argument is there before anybody can know the pair by its hook.
+        // The argument is stored before the pair can be found by its hook.
         if there == 0 && pair.hook.compare_exchange(0, TAKEN, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             pair.argument.store(argument, Ordering::Release);
             pair.hook.store(hook, Ordering::Release);
@@ -110,9 +110,9 @@ setters! {
     SSL_HandshakeCallback => handshake_callback;
 }
 
-/// The pair behind an argument that NSS gives back.
+/// The pair behind an argument that NSS passes back.
 fn of_argument(argument: Opaque) -> &'static Pair {
-    // SAFETY: ours only are set together with a pair of the table.
+    // SAFETY: our own hooks are only set together with a pair of the table.
     unsafe { &*argument.cast_const().cast::<Pair>() }
 }
 
@@ -222,7 +222,7 @@ unsafe extern "C" fn password_callback(slot: Opaque, retry: c_int, argument: Opa
     call.forward();
     // SAFETY: NSS's own arguments.
     let password = unsafe { callback(slot, retry, argument) };
-    // Whether there is one; what it is stays between NSS and the program.
+    // Whether there is one; the password itself stays between NSS and the program.
     call.end(password, password.is_null());
     password
 }

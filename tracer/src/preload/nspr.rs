@@ -13,11 +13,11 @@ use crate::event::{Event, Function, Library, Phase};
 
 type Opaque = *mut c_void;
 
-/// PR_DESC_SOCKET_TCP and PR_DESC_LAYERED of prio.h; files and pipes are nobody's session.
+/// PR_DESC_SOCKET_TCP and PR_DESC_LAYERED of prio.h; files and pipes carry no session.
 const SOCKET_TCP: c_int = 2;
 const LAYERED: c_int = 4;
 
-/// Whether it is a TCP socket, or something put over one: the first word of its methods.
+/// Whether it is a TCP socket, or a layer over one: the first word of its methods.
 ///
 /// # Safety
 /// An open PRFileDesc or null, by the contract of every function here.
@@ -37,7 +37,7 @@ struct Asked {
     flags: [i16; 2],
 }
 
-/// PR_MSG_PEEK of prio.h: what is looked at stays for the next call.
+/// PR_MSG_PEEK of prio.h: the bytes stay for the next call.
 const PEEK: c_int = 2;
 
 fn no(status: c_int) -> bool {
@@ -103,7 +103,7 @@ unsafe extern "C" fn PR_Accept(socket: Opaque, address: Opaque, timeout: u32) ->
     call.forward();
     // SAFETY: the caller's own arguments.
     let accepted = unsafe { real(socket, address, timeout) };
-    // What comes out of a listening session is a session that nobody has imported by name (ssl_Accept in sslsock.c).
+    // A listening session returns a session that was never passed to SSL_ImportFD (ssl_Accept in sslsock.c).
     if !accepted.is_null() && watch::is_session(socket) {
         let descriptor = socket::native(accepted);
         let mut event = Event::new(Function::accepted, Phase::Note);
@@ -151,7 +151,7 @@ macro_rules! moving {
             let moved = unsafe { real(socket, buffer, length $(, $more)*) };
             call.end(moved, moved < 0);
             if moved > 0 && moved <= length && !buffer.is_null() && $takes && call.is_outermost() {
-                // SAFETY: so many bytes of the caller's buffer have been moved.
+                // SAFETY: `moved` bytes of the caller's buffer have been transferred.
                 watch::moved(socket, Way::$way, unsafe { core::slice::from_raw_parts(buffer, moved as usize) });
             }
             moved

@@ -4,7 +4,7 @@ use core::ffi::{c_char, c_int, c_ulong, c_void};
 
 use super::call::forward;
 
-/// A pointer to something that is passed on and never looked into.
+/// A pointer that is passed on and never dereferenced.
 type Opaque = *mut c_void;
 
 fn no(status: c_int) -> bool {

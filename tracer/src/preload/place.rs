@@ -1,4 +1,4 @@
-//! Where ring and library are, and whether they still are what nssight has made.
+//! The places of ring and library, and whether they are still those that nssight has made.
 
 use core::cell::UnsafeCell;
 use core::ffi::c_int;
@@ -12,7 +12,7 @@ use super::system::{
 };
 use crate::ring::{BYTES, Ring};
 
-/// Longest text of ours.
+/// Maximum length of a text.
 const LONGEST: usize = 2048;
 
 /// A text with a NUL at its end.
@@ -37,7 +37,7 @@ impl Text {
     }
 }
 
-/// What the variable says, for this process and for those that it executes.
+/// The content of the variable, for this process and for those that it executes.
 pub(crate) struct Own {
     /// `NSSIGHT_TRACE=…`
     pub(crate) trace: Text,
@@ -68,17 +68,17 @@ static OWN: Kept = Kept(UnsafeCell::new(Own {
     known: false,
 }));
 
-/// What the variable said when the library was loaded.
+/// The content of the variable when the library was loaded.
 pub(crate) fn own() -> Option<&'static Own> {
     // SAFETY: written before any call that comes here.
     let own = unsafe { &*OWN.0.get() };
     own.known.then_some(own)
 }
 
-/// Keeps what the variable says. To be called while the library is loaded.
+/// Stores the content of the variable. To be called while the library is loaded.
 pub(crate) fn remember(variable: &[u8]) -> Option<&'static Own> {
     let place = Place::parse(variable)?;
-    // SAFETY: no other thread yet, and nobody has a reference to it.
+    // SAFETY: no other thread yet, and no other reference to it.
     let own = unsafe { &mut *OWN.0.get() };
     own.trace.add(super::environment::TRACE)?;
     own.trace.add(variable)?;
@@ -91,10 +91,10 @@ pub(crate) fn remember(variable: &[u8]) -> Option<&'static Own> {
 }
 
 impl Own {
-    /// Whether nssight is there to read the ring, and whoever this process is now could load the library.
+    /// Whether nssight is there to read the ring, and this process, as its present user, could load the library.
     ///
-    /// Who cannot read it cannot load it, and the loader would say so on the program's standard error. What is not the library
-    /// nobody is to load.
+    /// A process that cannot read the library cannot load it, and the loader would report that on the program's standard error. A
+    /// file that is not the library must not be loaded.
     pub(crate) fn may_load(&self) -> bool {
         let before = errno();
         let may = ring().is_some_and(Ring::is_open) && self.owner().is_some();
@@ -102,11 +102,11 @@ impl Own {
         may
     }
 
-    /// The user that has made the library, if it is in its place, this process can read it, and nssight has not gone.
+    /// The owner of the library, if it is in its place, this process can read it, and nssight is not gone.
     fn owner(&self) -> Option<u32> {
         // SAFETY: a text with a NUL at its end.
         let directory = unsafe { open_quietly(self.directory.bytes.as_ptr().cast(), O_PLACE) };
-        // A process that has no descriptor left can be told that nssight has gone by the ring only.
+        // A process without a free descriptor learns only from the ring that nssight is gone.
         let is_there = match directory {
             0.. => is_locked(directory),
             _ => matches!(errno(), EMFILE | ENFILE),
@@ -124,8 +124,8 @@ impl Own {
 
     /// The ring, mapped, if it is nssight's. To be called while the library is loaded.
     ///
-    /// Its path has a process number in it, which is somebody else's when nssight has gone: then it is not even opened. Whose
-    /// it is counts as well, since its inode is a number that others may get, too.
+    /// Its path contains a process number, which may be another process's when nssight is gone: then it is not even opened. The
+    /// owner is checked as well, since its inode number may be reused, too.
     pub(crate) fn map(&self) -> Option<*const Ring> {
         let owner = self.owner()?;
         // SAFETY: a text with a NUL at its end.
@@ -135,12 +135,12 @@ impl Own {
         ring
     }
 
-    /// Whether a descriptor is the ring, and as long as a ring is, for ever: reading from a shorter mapping ends a process.
+    /// Whether a descriptor is the ring, and will always have a ring's length: reading from a shorter mapping ends a process.
     fn is_ring(&self, descriptor: c_int, owner: u32) -> bool {
         let mut status = Stat::empty();
-        // SAFETY: a buffer that is long enough; a bad descriptor is an error and nothing else.
+        // SAFETY: a buffer that is long enough; a bad descriptor is only an error.
         let known = descriptor >= 0 && unsafe { fstat(descriptor, &mut status) } == 0;
-        // SAFETY: asks, and changes nothing; what cannot be sealed is an error and nothing else.
+        // SAFETY: reads, and changes nothing; for a file that cannot be sealed it is only an error.
         let seals = if known { unsafe { fcntl(descriptor, F_GET_SEALS) } } else { -1 };
         known
             && (status.device, status.inode) == self.ring_is
@@ -150,7 +150,7 @@ impl Own {
     }
 }
 
-/// Whether somebody else, who can only be nssight, holds the lock on its directory.
+/// Whether another process, which can only be nssight, holds the lock on its directory.
 fn is_locked(directory: c_int) -> bool {
     // SAFETY: flock(2), which does not wait; the lock goes with the descriptor.
     (unsafe { flock(directory, LOCK_SHARED_NOW) }) != 0
@@ -163,7 +163,7 @@ fn map(descriptor: c_int) -> Option<*const Ring> {
         return None;
     }
     let ring: *const Ring = at.cast_const().cast();
-    // SAFETY: a mapping of the size of a ring, which nobody can cut short: its length and its seals were looked at.
+    // SAFETY: a mapping of the size of a ring, which cannot be shortened: its length and its seals were checked.
     unsafe { &*ring }.is_open().then_some(ring)
 }
 
@@ -188,7 +188,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Whether a variable's value says where a ring is.
+/// Whether a variable's value gives the place of a ring.
 pub(crate) fn is_place(value: &[u8]) -> bool {
     Place::parse(value).is_some()
 }

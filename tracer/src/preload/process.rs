@@ -1,4 +1,4 @@
-//! Processes and threads: who begins whom, who becomes what, and how they end.
+//! Processes and threads: which starts which, which program each becomes, and how they end.
 
 use core::arch::naked_asm;
 use core::ffi::{c_char, c_int, c_void};
@@ -40,7 +40,7 @@ unsafe extern "C" fn fork() -> c_int {
     child
 }
 
-/// Functions that wait for a child: the status is told when there is one.
+/// Functions that wait for a child: the status is reported when there is one.
 macro_rules! waiting {
     ($($name:ident($($arg:ident: $ty:ty),*) status $status:ident, patient $patient:expr;)*) => {$(
         /// # Safety
@@ -84,7 +84,7 @@ waiting! {
     wait4(child: c_int, status: *mut c_int, options: c_int, usage: Opaque) status status, patient options & NO_HANG == 0;
 }
 
-/// Tells that a program is about to be executed. Its arguments are not told: people put passwords there.
+/// Reports that a program is about to be executed. Its arguments are not recorded: they may contain passwords.
 ///
 /// # Safety
 /// A C string or null.
@@ -106,7 +106,7 @@ unsafe fn about_to_execute(function: Function, path: *const c_char) -> Event {
     event
 }
 
-/// It was not executed.
+/// The program was not executed.
 fn failed(event: Event, result: c_int) -> c_int {
     let after = errno();
     emit_as_real_process(Event { phase: Phase::Failed, at_ns: 0, result: i64::from(result), os_error: after, ..event });
@@ -114,7 +114,7 @@ fn failed(event: Event, result: c_int) -> c_int {
     result
 }
 
-/// execve and its kin: all go to one that takes an environment.
+/// execve and its variants: all call the one that takes an environment.
 macro_rules! executing {
     ($($name:ident($($arg:ident: $ty:ty),*) path $path:expr, as $real:ident($($given:expr),*) with $environment:expr;)*) => {$(
         /// # Safety
@@ -208,7 +208,7 @@ macro_rules! spawning {
 
 spawning! { posix_spawn posix_spawnp }
 
-/// Functions that execute a shell: the C library does it without calling a function that could be stood in front of.
+/// Functions that execute a shell: the C library does it without calling a function that could be interposed.
 macro_rules! shelling {
     ($($name:ident($($arg:ident),*) -> $ret:ty = $missing:expr;)*) => {$(
         /// # Safety
@@ -235,8 +235,8 @@ shelling! {
     popen(command, mode) -> Opaque = core::ptr::null_mut();
 }
 
-/// The real function, after it was told that it is called. For functions that cannot be called from here: vfork comes back
-/// twice, and what execl takes nobody knows but execl.
+/// Returns the real function, after the call was reported. For functions that cannot be called from here: vfork returns
+/// twice, and only execl knows what arguments it has.
 unsafe extern "C" fn tell(path: *const c_char, which: usize) -> *mut c_void {
     #[unsafe(link_section = "nssight_real")]
     static VFORK: Real = Real::new(Library::System, c"vfork");
@@ -268,7 +268,7 @@ macro_rules! jumping {
         #[unsafe(no_mangle)]
         #[unsafe(naked)]
         unsafe extern "C" fn $name() {
-            // Everything that may hold an argument is kept; seven words leave the stack aligned for the call.
+            // Every register that may hold an argument is saved; seven words leave the stack aligned for the call.
             naked_asm!(
                 "push rdi", "push rsi", "push rdx", "push rcx", "push r8", "push r9", "push rax",
                 $prepare,

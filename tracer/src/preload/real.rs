@@ -7,21 +7,21 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use super::system::{Found, RTLD_LAZY_NOLOAD, RTLD_NEXT, RTLD_NODELETE, dladdr, dlopen, dlsym, errno, set_errno};
 use crate::event::Library;
 
-/// A real function, looked up once. Each lies in a section of its own kind, where [`look_up_what_is_loaded`] finds those of the C
-/// library: they are called after fork, in signal handlers and on small stacks, where there is neither the loader's lock to be
-/// had nor room for what the loader does.
+/// A real function, looked up once. Each is in a section for its kind, where [`look_up_what_is_loaded`] finds those of the C
+/// library: they are called after fork, in signal handlers and on small stacks, where the loader's lock may be held and the
+/// loader does not have enough room.
 ///
-/// The next one in the order of look-up is it. Where there is none, NSS may have been loaded with `RTLD_LOCAL`, as Python
-/// loads its extensions and all that they need: then its library is loaded, and is asked itself. That also keeps it loaded,
-/// so that what was found stays valid; a library that was found as the next one is kept by [`pin`]. None of the functions that
-/// are watched has more than one symbol version in NSS and NSPR; of the C library's, the default one is taken.
+/// The real function is the next one in the order of look-up. If there is none, NSS may have been loaded with `RTLD_LOCAL`, as
+/// Python loads its extensions and their dependencies: then the function is looked up in the loaded library itself. That also keeps
+/// the library loaded, so that the address stays valid; a library that was found in the order of look-up is kept by [`pin`]. None of
+/// the watched functions has more than one symbol version in NSS and NSPR; of the C library's, the default one is used.
 pub(crate) struct Real {
     library: Library,
     name: &'static CStr,
     found: AtomicPtr<c_void>,
 }
 
-/// Looked for, and not there.
+/// Looked up, and not found.
 const NOWHERE: *mut c_void = ptr::dangling_mut();
 
 impl Real {
@@ -67,7 +67,7 @@ impl Real {
 }
 
 unsafe extern "C" {
-    /// Where the section begins and ends, as the linker says for every section with such a name.
+    /// Where the section begins and ends; the linker defines both for every section with such a name.
     #[link_name = "__start_nssight_real"]
     static START: u8;
     #[link_name = "__stop_nssight_real"]
@@ -75,8 +75,8 @@ unsafe extern "C" {
 }
 
 /// Looks up every function of the C library, and of those libraries of NSS that are loaded already. To be called while the
-/// library is loaded: the loader waits for its own lock, and takes memory. What comes with a plugin is looked up when it is
-/// called first.
+/// library is loaded: the loader waits for its own lock, and allocates memory. The functions of a library that a plugin brings
+/// are looked up at their first call.
 pub(crate) fn look_up_what_is_loaded() {
     let libraries = [Library::Nss, Library::Ssl, Library::Nspr];
     let loaded = libraries.map(is_loaded);
@@ -101,17 +101,17 @@ fn file(library: Library) -> Option<&'static CStr> {
     }
 }
 
-/// Whether a library of NSS is there; nothing is loaded that is not loaded already.
+/// Whether a library of NSS is loaded; this call loads nothing.
 fn is_loaded(library: Library) -> bool {
     // SAFETY: a constant name.
     file(library).is_some_and(|file| !unsafe { dlopen(file.as_ptr(), RTLD_LAZY_NOLOAD) }.is_null())
 }
 
-/// Keeps the library that an address is in. A plugin may have brought it along with `RTLD_GLOBAL`, and would take it away again
-/// with what was remembered of it.
+/// Keeps the library that contains an address. A plugin may have brought it along with `RTLD_GLOBAL`, and would otherwise unload it
+/// again, so that the stored addresses would be invalid.
 fn pin(address: *mut c_void) {
     let mut found = Found::empty();
-    // SAFETY: any address may be asked about; the answer is ours.
+    // SAFETY: any address may be looked up; the output is ours.
     if unsafe { dladdr(address, &mut found) } != 0 && !found.file.is_null() {
         // SAFETY: the loader's own name of a library that is loaded.
         unsafe { dlopen(found.file, RTLD_LAZY_NOLOAD | RTLD_NODELETE) };

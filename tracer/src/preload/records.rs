@@ -1,4 +1,4 @@
-//! Cuts what goes over a socket into TLS records, and tells those of the handshake.
+//! Splits the bytes on a socket into TLS records, and reports those of the handshake.
 
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -7,9 +7,9 @@ use super::attach::emit;
 use super::watch::{RELAXED, Way};
 use crate::event::{Event, Function, Phase, TEXT};
 
-/// Bytes of handshake that are told of one direction of one socket: 128 KiB are twenty times the longest usual one.
+/// Maximum number of handshake bytes reported per direction of a socket: 128 KiB are twenty times the longest usual handshake.
 const BUDGET: u32 = 128 * 1024;
-/// Bytes of something else than TLS that are told.
+/// Maximum number of bytes reported of a protocol other than TLS.
 const FOREIGN: u32 = 64;
 /// ContentType handshake, alert and change_cipher_spec (RFC 8446, 5.1).
 const TOLD: [u8; 3] = [20, 21, 22];
@@ -17,8 +17,8 @@ const APPLICATION_DATA: u8 = 23;
 /// Longest record (RFC 8446, 5.2, and RFC 5246, 6.2.3).
 const RECORD: u32 = 16384 + 2048;
 
-/// A cutter of records, for one direction. Two threads that move bytes of one direction at a time would already have broken
-/// the program's session; here they could only cut wrongly.
+/// Splits one direction into records. Two threads that transfer bytes in one direction at the same time would already have broken
+/// the program's session; here they could only cause a wrong split.
 pub(super) struct Records {
     /// Bytes of the header so far.
     have: AtomicU32,
@@ -26,12 +26,12 @@ pub(super) struct Records {
     /// Bytes of the record to come.
     left: AtomicU32,
     told: AtomicU32,
-    /// It is no TLS, or no longer.
+    /// Set if the bytes are not TLS, or no longer.
     lost: AtomicBool,
     foreign: AtomicU32,
-    /// A whole header of a record came: whoever speaks this way speaks TLS.
+    /// Set after a complete record header: the sender in this direction speaks TLS.
     spoke: AtomicBool,
-    /// Bytes went this way.
+    /// Set once bytes were transferred in this direction.
     pub(super) began: AtomicBool,
     pub(super) ended: AtomicBool,
 }
@@ -94,7 +94,7 @@ impl Records {
             }
         }
         let room = FOREIGN.saturating_sub(self.foreign.load(RELAXED)) as usize;
-        // What the program sends in the clear is its own business, and so is what comes once the session is over.
+        // What the program sends in the clear is not recorded, and neither is what arrives after the session is over.
         let says_who_it_is = way == Way::Received && !self.spoke.load(RELAXED);
         let shown = if says_who_it_is { room.min(rest.len()) } else { 0 };
         self.foreign.fetch_add(shown as u32, RELAXED);
@@ -103,14 +103,14 @@ impl Records {
         skip(descriptor, way, hidden.len(), true);
     }
 
-    /// Bytes went that nobody could look at: where the next record begins is not known any more.
+    /// Bytes were transferred that could not be examined: the start of the next record is unknown from now on.
     pub(super) fn lose_record_boundary(&self, descriptor: c_int, way: Way, count: usize) {
         self.spoke.store(true, RELAXED);
         self.lost.store(true, RELAXED);
         skip(descriptor, way, count, true);
     }
 
-    /// Tells bytes of the handshake, as long as there are not absurdly many.
+    /// Reports bytes of the handshake, up to a generous limit.
     fn tell(&self, descriptor: c_int, way: Way, bytes: &[u8]) {
         if self.told.load(RELAXED) > BUDGET {
             return skip(descriptor, way, bytes.len(), true);
@@ -137,8 +137,8 @@ fn tell(descriptor: c_int, way: Way, bytes: &[u8]) {
     }
 }
 
-/// Bytes that are not told: what is in a record of application data, or whatever comes after the point where there is no
-/// use in telling more.
+/// Bytes that are not reported: the content of an application data record, or everything after the point from which more
+/// would be of no use.
 fn skip(descriptor: c_int, way: Way, count: usize, for_good: bool) {
     if count > 0 {
         let mut event = note(Function::wire_skipped, descriptor, way);

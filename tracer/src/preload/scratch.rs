@@ -1,8 +1,8 @@
-//! Memory for a moment, from the kernel: for callers that have a small stack and may not allocate.
+//! Temporary memory from the kernel: for callers that have a small stack and may not allocate.
 //!
-//! Each thread has a room of its own and keeps it. What a child takes between vfork and exec, it takes in its parent's memory
-//! and never gives back: the room has the taker's number in it, so that the parent, who goes on when the child has become
-//! another program, takes it again instead of losing it.
+//! Each thread has a room of its own and keeps it. A child between vfork and exec takes the room in its parent's memory and
+//! never gives it back. So the room holds the process id of its taker: the parent, which continues when the child has become
+//! another program, takes the room again instead of losing it.
 
 use core::ffi::{c_uint, c_void};
 use core::ptr;
@@ -16,7 +16,7 @@ use super::system::{
 static KEY: AtomicU32 = AtomicU32::new(0);
 static HAS_KEY: AtomicBool = AtomicBool::new(false);
 
-/// What a room begins with.
+/// The beginning of a room.
 #[repr(C)]
 struct Head {
     size: usize,
@@ -39,13 +39,13 @@ pub(crate) fn prepare() {
     }
 }
 
-/// A thread has ended.
+/// Called when a thread ends.
 unsafe extern "C" fn release(room: *mut c_void) {
     // SAFETY: a room of `new` that this thread kept.
     unsafe { munmap(room, (*room.cast::<Head>()).size) };
 }
 
-/// Room for so many bytes.
+/// Room for this many bytes.
 pub(crate) fn take(bytes: usize) -> Option<Room> {
     let own = getpid() as u32;
     let size = bytes.checked_add(HEAD)?.checked_next_multiple_of(PAGE)?;
@@ -56,7 +56,7 @@ pub(crate) fn take(bytes: usize) -> Option<Room> {
     // SAFETY: null, or a room that this thread keeps.
     if let Some(head) = unsafe { kept.as_ref() } {
         if head.taker.load(Ordering::Relaxed) == own {
-            // Taken by what this signal handler has interrupted.
+            // In use by the code that this signal handler has interrupted.
             return new(size, own);
         }
         if head.size >= size {
@@ -102,7 +102,7 @@ impl Room {
         match kept {
             // SAFETY: a room of `new`.
             true => unsafe { &*self.0 }.taker.store(0, Ordering::Relaxed),
-            // SAFETY: as above, and nobody else knows it.
+            // SAFETY: as above, and nothing else refers to it.
             false => unsafe { release(self.0.cast()) },
         }
     }

@@ -1,4 +1,4 @@
-//! The system's sockets: who is connected to whom, and what goes over the sockets that have TLS on them.
+//! The system's sockets: their connections, and the bytes on those that carry TLS.
 
 use core::ffi::{c_int, c_uint, c_void};
 use core::mem::transmute;
@@ -11,20 +11,20 @@ use crate::event::{Function, Library};
 
 type Opaque = *mut c_void;
 
-/// EINPROGRESS: a connection that comes up later.
+/// EINPROGRESS: the connection is completed later.
 const IN_PROGRESS: c_int = 115;
 
-/// Bytes of an address that are told: enough for a `sockaddr_in6`.
+/// Bytes of an address that are recorded: enough for a `sockaddr_in6`.
 pub(crate) const ADDRESS: usize = 28;
 
-/// Both ends of a socket, each a `sockaddr` filled up with zeros.
+/// The addresses of both ends of a socket, each a `sockaddr` padded with zeros.
 pub(crate) fn names(descriptor: c_int) -> [u8; 2 * ADDRESS] {
     let mut both = [0u8; 2 * ADDRESS];
     let (own, peer) = both.split_at_mut(ADDRESS);
     let before = super::system::errno();
     for (room, ask) in [(own, getsockname as unsafe extern "C" fn(_, _, _) -> _), (peer, getpeername)] {
         let mut length = ADDRESS as c_uint;
-        // SAFETY: a buffer as long as is said; the kernel cuts longer addresses.
+        // SAFETY: a buffer of the length that is given; the kernel cuts longer addresses.
         unsafe { ask(descriptor, room.as_mut_ptr().cast(), &mut length) };
     }
     super::system::set_errno(before);
@@ -51,7 +51,7 @@ forward! {
         |call| { call.number(family) }
 }
 
-/// A function of the C library that gives or connects a socket, and the names of the socket afterwards.
+/// A function of the C library that returns or connects a socket, and the addresses of the socket afterwards.
 macro_rules! named {
     ($($name:ident($($arg:ident: $ty:ty),*) named |$result:ident| $named:expr;)*) => {$(
         /// # Safety
@@ -138,7 +138,7 @@ unsafe extern "C" fn shutdown(descriptor: c_int, how: c_int) -> c_int {
     result
 }
 
-/// send and recv, which NSPR moves everything with.
+/// send and recv, with which NSPR transfers all bytes.
 macro_rules! moving {
     ($($name:ident($buffer:ty) $way:ident, ends |$moved:ident| $ends:expr;)*) => {$(
         /// # Safety
@@ -154,7 +154,7 @@ macro_rules! moving {
             let Some(real) = REAL.get() else { return -1 };
             // SAFETY: the signature is that of sys/socket.h.
             let real: unsafe extern "C" fn(c_int, $buffer, usize, c_int) -> isize = unsafe { transmute::<Opaque, _>(real) };
-            // What it is now, and not when the call comes back, is what the bytes go over.
+            // Checked before the call: the bytes go over what the descriptor is now, and not when the call returns.
             let watched = watch::is_watched(descriptor);
             if Way::$way == Way::Sent && watched {
                 let before = super::system::errno();
@@ -163,13 +163,13 @@ macro_rules! moving {
             }
             // SAFETY: the caller's own arguments.
             let $moved = unsafe { real(descriptor, buffer, length, flags) };
-            // Looking without taking leaves the bytes for the next call.
+            // A peek leaves the bytes for the next call.
             if watched && watch::is_still_watched(descriptor) && flags & MSG_PEEK == 0 {
                 let before = super::system::errno();
                 if $moved > 0 && (flags & MSG_TRUNC != 0 || buffer.is_null() || $moved as usize > length) {
                     watch::unseen(descriptor, Way::$way, $moved as usize);
                 } else if $moved > 0 {
-                    // SAFETY: so many bytes of the caller's buffer have been moved, which has room for them.
+                    // SAFETY: that many bytes of the caller's buffer have been transferred, which has room for them.
                     let bytes = unsafe { core::slice::from_raw_parts(buffer.cast::<u8>(), $moved as usize) };
                     watch::bytes(descriptor, Way::$way, bytes);
                 } else if $ends && length > 0 {
@@ -183,7 +183,7 @@ macro_rules! moving {
 }
 
 const MSG_PEEK: c_int = 2;
-/// Of a stream, bytes are thrown away and not copied (tcp(7)).
+/// For a stream, bytes are discarded and not copied (tcp(7)).
 const MSG_TRUNC: c_int = 0x20;
 
 moving! {

@@ -22,7 +22,7 @@ struct Range {
     max: u16,
 }
 
-/// Both versions as one number, the lower one above.
+/// Both versions as one number, the lower version in the upper bits.
 ///
 /// # Safety
 /// Null, or a range.
@@ -66,7 +66,7 @@ forward! {
     Ssl fn SSL_ResetHandshake(socket: Opaque, server: c_int) -> c_int = -1, fails no; |call| {
         call.handle(socket);
         call.number(server);
-        // What went over it before was in the clear, to a proxy or as STARTTLS has it, and is no part of the session.
+        // What was sent before was in the clear, to a proxy or for STARTTLS, and is not part of the session.
         watch::restart(socket);
     }
     Ssl fn SSL_AuthCertificateComplete(socket: Opaque, error: c_int) -> c_int = -1, fails no; |call| {

@@ -15,7 +15,7 @@ pub(crate) const PAGE: usize = 4096;
 pub(crate) const MAP_FAILED: *mut c_void = -1isize as *mut c_void;
 /// Read and write; never waits, and never makes a terminal the process's own.
 pub(crate) const O_RING: c_int = 0o2 | 0o400 | 0o4000 | 0o2_000_000;
-/// A directory and no link to one, to be read.
+/// A directory, and not a link to one, to be read.
 pub(crate) const O_PLACE: c_int =
     (if cfg!(target_arch = "x86_64") { 0o200_000 | 0o400_000 } else { 0o40_000 | 0o100_000 }) | 0o2_000_000;
 pub(crate) const AT_SYMLINK_NOFOLLOW: c_int = 0x100;
@@ -95,7 +95,7 @@ pub(crate) struct PollFd {
     pub(crate) found: c_short,
 }
 
-/// POLLRDHUP, POLLERR and POLLHUP: whoever is at the other end says nothing more.
+/// POLLRDHUP, POLLERR and POLLHUP: the other end sends nothing more.
 pub(crate) const POLL_ENDED: c_short = 0x2000 | 0x8 | 0x10;
 
 /// `struct stat`: device and inode are its first two words on every 64-bit Linux, and the length is its seventh; 144 bytes are
@@ -121,7 +121,7 @@ impl Stat {
     }
 }
 
-/// Opens a file, without being a point where a thread may be cancelled.
+/// Opens a file, without being a cancellation point.
 ///
 /// # Safety
 /// A path that ends in NUL.
@@ -130,7 +130,7 @@ pub(crate) unsafe fn open_quietly(path: *const c_char, flags: c_int) -> c_int {
     (unsafe { syscall(SYS_OPENAT, AT_FDCWD, path, flags, 0) }) as c_int
 }
 
-/// Closes a descriptor of the tracer's own, without being such a point either.
+/// Closes a descriptor of the tracer's own, without being a cancellation point either.
 pub(crate) fn close_quietly(descriptor: c_int) {
     if descriptor >= 0 {
         // SAFETY: close(2), for a descriptor that nobody else knows.

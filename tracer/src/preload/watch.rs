@@ -1,9 +1,9 @@
 //! The sockets with TLS: which of their bytes are recorded.
 //!
-//! Of the bytes on the wire, handshake, alert and ChangeCipherSpec records are told as they are. Of a record of application
-//! data only its header is: what is in it is the program's. Bytes that are no TLS are told when they are the first that a
-//! peer says, a few of them, since they say who it is. Of what the program itself moves through a session, only the frames
-//! of a double TLS stream are told: their lengths, the number at the front of the reply, and how far the reply came.
+//! Of the bytes on the wire, handshake, alert and ChangeCipherSpec records are recorded unchanged. Of a record of application
+//! data, only the header is recorded: its content belongs to the program. Bytes that are not TLS are recorded, a few of them, if
+//! they are the first that a peer sends, since they show what it is. Of what the program itself moves through a session, only the
+//! frames of a double TLS stream are recorded: their lengths, the number at the front of the reply, and how far the reply got.
 
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -31,7 +31,7 @@ pub(super) const RELAXED: Ordering = Ordering::Relaxed;
 struct Watched {
     on: AtomicBool,
     session: AtomicUsize,
-    /// Device and inode of what the descriptor was when the session began.
+    /// Device and inode behind the descriptor when the session began.
     device: AtomicU64,
     inode: AtomicU64,
     records: [Records; 2],
@@ -82,7 +82,7 @@ pub(crate) fn begin(descriptor: c_int, session: *mut c_void) {
     HIGHEST.fetch_max(descriptor as usize, RELAXED);
 }
 
-/// What a descriptor is, whatever its number.
+/// Device and inode behind a descriptor, which do not depend on its number.
 fn identity(descriptor: c_int) -> Option<(u64, u64)> {
     let before = errno();
     let mut status = Stat::empty();
@@ -92,7 +92,7 @@ fn identity(descriptor: c_int) -> Option<(u64, u64)> {
     known.then_some((status.device, status.inode))
 }
 
-/// A session is there whose wire is not watched.
+/// Notes that there is a session whose wire is not watched.
 fn lose(descriptor: c_int) {
     const WHAT: &[u8] = b"the wire of a session on descriptor ";
     let mut event = Event::new(Function::lost, Phase::Note);
@@ -115,8 +115,8 @@ fn lose(descriptor: c_int) {
     emit(event);
 }
 
-/// Whether there is a session on a descriptor. It is not enough that there was one: dup2, close_range, fclose or a system call
-/// without the C library may have put something else there, and its bytes are none of ours.
+/// Whether there is a session on a descriptor. That there was one is not enough: dup2, close_range, fclose or a system call
+/// without the C library may have put something else there, whose bytes must not be recorded.
 pub(crate) fn is_watched(descriptor: c_int) -> bool {
     let Some(socket) = socket(descriptor).filter(|socket| socket.on.load(RELAXED)) else { return false };
     let known = (socket.device.load(RELAXED), socket.inode.load(RELAXED));
@@ -127,7 +127,7 @@ pub(crate) fn is_watched(descriptor: c_int) -> bool {
     same
 }
 
-/// Whether nobody has ended the watch on a descriptor meanwhile.
+/// Whether the watch on a descriptor has not ended meanwhile.
 pub(crate) fn is_still_watched(descriptor: c_int) -> bool {
     socket(descriptor).is_some_and(|socket| socket.on.load(RELAXED))
 }
@@ -143,7 +143,7 @@ pub(crate) fn end(descriptor: c_int) {
     }
 }
 
-/// A session begins anew, on a socket over which something else may have gone before.
+/// A session begins, on a socket that may have carried something else before.
 pub(crate) fn restart(session: *mut c_void) {
     if let Some(socket) = of_session(session) {
         socket.records.iter().for_each(Records::reset);
@@ -166,7 +166,7 @@ pub(crate) fn bytes(descriptor: c_int, way: Way, bytes: &[u8]) {
     }
 }
 
-/// Bytes went over a watched socket, and where they are now nobody knows.
+/// Bytes went over a watched socket, and could not be examined.
 pub(crate) fn unseen(descriptor: c_int, way: Way, count: usize) {
     if let Some(records) = socket(descriptor).and_then(|socket| socket.records.get(way as usize)) {
         records.began.store(true, RELAXED);
@@ -174,8 +174,8 @@ pub(crate) fn unseen(descriptor: c_int, way: Way, count: usize) {
     }
 }
 
-/// Something is about to be sent. Before the first byte the socket is asked whether anybody is left at its other end, since a
-/// send itself does not tell: the kernel takes the bytes, and a reset comes later.
+/// Something is about to be sent. Before the first byte, the socket is checked for whether its other end is gone, since a
+/// send itself does not report that: the kernel accepts the bytes, and a reset arrives later.
 pub(crate) fn about_to_send(descriptor: c_int) {
     let Some([sent, received]) = socket(descriptor).map(|socket| &socket.records) else { return };
     if sent.began.swap(true, RELAXED) || received.began.load(RELAXED) {

@@ -105,7 +105,7 @@ impl PemFiles {
             self.locked.push(name.to_owned());
             return Ok(());
         }
-        // Without a way to ask, OpenSSL never asks at the terminal.
+        // With this callback, OpenSSL never prompts at the terminal.
         let key = PKey::private_key_from_pem_callback(block.whole, |_| Ok(0))?;
         self.keys.push((name.to_owned(), key.public_key_to_der()?));
         Ok(())

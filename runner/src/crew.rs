@@ -84,7 +84,7 @@ impl Worker {
         })
     }
 
-    /// Gives it a check; a worker that is not kept is informed that there will be no other.
+    /// Gives the worker a check. Unless `kept`, the worker learns that there will be no other.
     pub fn give(&mut self, task: &Task, passwords: Passwords, kept: bool) -> io::Result<()> {
         let Some(stdin) = &mut self.stdin else { return Err(io::ErrorKind::BrokenPipe.into()) };
         self.walks += 1;

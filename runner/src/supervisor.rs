@@ -1,4 +1,4 @@
-//! The parent's side of the worker: gives the task, holds the deadlines, and turns a crash or a hang into a finding.
+//! The parent's side of the worker: sends the task, enforces the deadlines, and turns a crash or a hang into a finding.
 
 use std::os::unix::process::ExitStatusExt;
 use std::sync::mpsc::RecvTimeoutError;

@@ -19,7 +19,7 @@ use crate::stop::Stop;
 use crate::supervisor::{self, Limits};
 use crate::{copies, retries, tool};
 
-/// A report with more events than this helps nobody.
+/// A report with more events than this is of no use.
 const EVENTS_AT_MOST: usize = 2000;
 
 /// Receives the progress of a check.

@@ -50,7 +50,7 @@ impl SignalCollector {
 
 impl Drop for SignalCollector {
     fn drop(&mut self) {
-        // SAFETY: a child of our own that nobody else waits for.
+        // SAFETY: a child of our own that no other code waits for.
         unsafe {
             libc::kill(self.pid, libc::SIGKILL);
             while libc::waitpid(self.pid, ptr::null_mut(), 0) < 0

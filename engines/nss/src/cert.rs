@@ -151,7 +151,7 @@ impl Certificate {
         Trust { ssl: trust.sslFlags, email: trust.emailFlags, object_signing: trust.objectSigningFlags }
     }
 
-    /// The issuer's certificate, if NSS knows it.
+    /// The issuer's certificate, if NSS finds it.
     pub fn issuer(&self) -> Option<Certificate> {
         // SAFETY: the certificate is alive; the reference returned is ours.
         unsafe {
@@ -279,7 +279,7 @@ impl Certificate {
 
 impl Drop for Certificate {
     fn drop(&mut self) {
-        // SAFETY: our reference, given back once.
+        // SAFETY: our reference, released once.
         unsafe { CERT_DestroyCertificate(self.cert.as_ptr()) };
     }
 }

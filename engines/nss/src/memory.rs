@@ -11,7 +11,7 @@ use crate::ffi;
 /// Copies a string that NSS allocated and frees the original.
 ///
 /// # Safety
-/// `text` is NULL or a NUL-terminated string from the `PORT_Alloc` family that nobody else frees.
+/// `text` is NULL or a NUL-terminated string from the `PORT_Alloc` family that nothing else frees.
 pub(crate) unsafe fn take_string(text: *mut c_char) -> Option<String> {
     if text.is_null() {
         return None;

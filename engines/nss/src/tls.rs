@@ -258,7 +258,7 @@ impl Session {
 
     /// The negotiated parameters; `None` before the handshake is complete.
     pub fn channel(&self) -> Option<Channel> {
-        // SAFETY: plain integers and pointers, for which zero is a value; NSS fills in at most the size it is told.
+        // SAFETY: plain integers and pointers, for which zero is a value; NSS fills in at most the size that it is given.
         unsafe {
             let mut info: ffi::SSLChannelInfo = std::mem::zeroed();
             let room = size_of::<ffi::SSLChannelInfo>() as u32;
@@ -345,7 +345,7 @@ unsafe fn decide(shared: &Shared, fd: *mut PRFileDesc, check: PRBool, server: PR
         facts.built_chain = built.iter().map(Certificate::der).collect();
         facts.objections = objections;
     }
-    // SAFETY: the default hook, with the argument that NSS itself gives it.
+    // SAFETY: the default hook, with the argument that NSS itself passes.
     let decision = unsafe { ffi::SSL_AuthCertificate(ffi::CERT_GetDefaultCertDB().cast(), fd, check, server) };
     let decision = status(decision, Step::JudgePeer);
     if let Err(error) = &decision {
@@ -370,7 +370,7 @@ unsafe extern "C" fn answer_request(
     // SAFETY: `ca_names` and its items are valid during the callback.
     facts.asked_for_certificate = Some(unsafe { copy_names(ca_names) });
     let Some(ours) = &shared.client_auth else { return ffi::FAILURE };
-    // SAFETY: both are alive; libssl gets references of its own, through pointers that it gave.
+    // SAFETY: both are alive; libssl gets references of its own, through pointers that it provided.
     unsafe {
         let key_copy = ffi::SECKEY_CopyPrivateKey(ours.key.as_ptr());
         if key_copy.is_null() {

@@ -132,6 +132,6 @@ pub unsafe extern "C" fn NSC_ModuleDBFunc(
     arguments: *mut c_void,
 ) -> *mut *mut c_char {
     type Func = unsafe extern "C" fn(c_ulong, *mut c_char, *mut c_void) -> *mut *mut c_char;
-    // SAFETY: the real function, with the arguments that it was meant to get.
+    // SAFETY: the real function, with the arguments of the original call.
     unsafe { std::mem::transmute::<usize, Func>(symbol("NSC_ModuleDBFunc"))(function, parameters, arguments) }
 }

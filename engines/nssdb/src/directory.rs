@@ -19,13 +19,13 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The six files NSS knows, without prefix. `pkcs11.txt` and `secmod.db` hold the list of modules.
+/// The six files that NSS uses, without prefix. `pkcs11.txt` and `secmod.db` hold the list of modules.
 pub const BASE_NAMES: [&str; 6] = ["cert9.db", "key4.db", "pkcs11.txt", "cert8.db", "key3.db", "secmod.db"];
 
 /// Earlier certificate files, in the order in which NSS tries them (nsslowcert_OpenPermCertDB in lib/softoken/legacydb/pcertdb.c).
 const OLDER_THAN_LEGACY: [&str; 2] = ["cert7.db", "cert5.db"];
 
-/// Suffixes SQLite gives the files it keeps beside a database.
+/// Suffixes of the files that SQLite keeps beside a database.
 pub const SIDE_SUFFIXES: [&str; 3] = ["-journal", "-wal", "-shm"];
 
 /// Maximum number of names listed from a directory; a database directory holds a dozen.

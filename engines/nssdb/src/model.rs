@@ -274,7 +274,7 @@ pub(crate) enum CheckValue {
     Other(String),
 }
 
-/// The table a signature is for.
+/// The table to which a signature belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Table {
     Certificates,

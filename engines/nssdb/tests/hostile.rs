@@ -134,7 +134,7 @@ fn a_schema_that_would_run_for_ever_is_not_run() {
     assert!(database.certificates.is_empty());
     assert_eq!(Inventory::of(home.path()).key4_initialised, Some(false));
 
-    // A generated column that asks for a gigabyte is refused, not computed.
+    // A generated column that requires a gigabyte is refused, not computed.
     let home = tempfile::tempdir().expect("directory");
     let connection = rusqlite::Connection::open(home.path().join("cert9.db")).expect("created");
     connection

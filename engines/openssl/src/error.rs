@@ -42,7 +42,7 @@ fn plain(step: &'static str, kind: Kind, number: i32, text: &str) -> SessionErro
     SessionError { step, code: Code::System(number), kind, name: text.to_owned(), text: text.to_owned() }
 }
 
-/// The errors that a call left behind: the first one of libssl is the one that matters.
+/// The errors that a call left behind; the first one of libssl is used.
 pub(crate) fn of_stack(step: &'static str, stack: &ErrorStack) -> SessionError {
     let of_ssl = |error: &&openssl::error::Error| error.library() == Some("SSL routines");
     let Some(error) = stack.errors().iter().find(of_ssl).or_else(|| stack.errors().first()) else {

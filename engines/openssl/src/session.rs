@@ -358,7 +358,7 @@ impl TlsSession for Session {
                 Message::Handshake(..) => None,
             }
         };
-        // In TLS 1.3 every alert but close_notify and user_canceled is fatal, whatever its level says (RFC 8446, 6).
+        // In TLS 1.3 every alert but close_notify and user_canceled is fatal, whatever its level (RFC 8446, 6).
         let level = |alert: SeenAlert| {
             if is_13 && !matches!(alert.description, 0 | 90) { SeenAlert { level: 2, ..alert } } else { alert }
         };

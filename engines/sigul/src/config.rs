@@ -1,7 +1,7 @@
 //! Sigul's configuration files, read as Python reads them.
 //!
 //! [`parse`] turns the bytes of one file into an [`Ini`]; [`Layered`] lays several files over each other in Sigul's
-//! order (the system's file first, the user's over it); [`SigulConfig::read`] gives typed [`Setting`]s, each with the
+//! order (the system's file first, the user's over it); [`SigulConfig::read`] returns typed [`Setting`]s, each with the
 //! file and line or the default that it comes from.
 //!
 //! The syntax is that of Python's `configparser.RawConfigParser`, because Sigul reads its files with it. This is our

@@ -73,7 +73,7 @@ pub struct Event {
     pub what: What,
 }
 
-/// What was seen. `Display` gives one line for a report.
+/// What was seen. `Display` writes one line for a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// A ClientHello

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A TLS protocol version as it stands on the wire; versions compare in the order of the protocol.
+/// A TLS protocol version as on the wire; versions compare in the order of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TlsVersion(pub u16);
 

@@ -45,7 +45,7 @@ impl State {
         states.max_by_key(|state| state.weight()).unwrap_or(Self::Unknown)
     }
 
-    /// A timeout is critical, even if nssight gave up; only a fault of nssight gives UNKNOWN.
+    /// A timeout is critical, even if nssight gave up; only a fault of nssight leads to UNKNOWN.
     fn of_report(report: &Report) -> Self {
         match Standing::of(report) {
             _ if report.verdict.status == Outcome::Pass && is_critical(report) => Self::Critical,

@@ -141,7 +141,7 @@ pub(crate) const KEYS: &[&str] = &[
 ];
 /// Below this similarity (Jaro-Winkler) a suggestion is a guess.
 const ALIKE: f64 = 0.8;
-/// A longer name helps nobody, and a hostile file must not fill the memory with it.
+/// A longer name is of no use, and a hostile file must not fill the memory with it.
 const NAME_AT_MOST: usize = 200;
 const RETRIES_AT_MOST: u32 = 100;
 

@@ -173,7 +173,7 @@ fn given(target: &CheckTarget) -> (Passwords, Vec<Trouble>) {
     (given, troubles)
 }
 
-/// A pipe gives a password once, and opening one without a writer would wait for ever.
+/// A pipe delivers a password once, and opening one without a writer would wait for ever.
 fn regular(source: &PasswordSource) -> Result<(), String> {
     let PasswordSource::File(path) = source else { return Ok(()) };
     match fs::metadata(path) {

@@ -101,7 +101,7 @@ unsafe fn each(variables: *const *const c_char) -> impl Iterator<Item = (*const 
         if variable.is_null() {
             return None;
         }
-        // SAFETY: the list goes on, since its null has not come.
+        // SAFETY: the list continues, since its null was not reached.
         at = unsafe { at.add(1) };
         // SAFETY: a C string of the list.
         Some((variable, unsafe { CStr::from_ptr(variable) }.to_bytes()))
@@ -192,7 +192,7 @@ impl Pointers {
 /// than was computed.
 ///
 /// # Safety
-/// As [`with_ours`]; `list` and `text` have the room that they say.
+/// As [`with_ours`]; `list` and `text` have the room that they state.
 unsafe fn fill(
     mut list: Pointers,
     mut text: Bytes,
@@ -253,7 +253,7 @@ pub(crate) fn drop_if_unloadable() {
     }
     for _ in 0..ATTEMPTS {
         let Some(room) = scratch::take(found.preload.saturating_add(2)) else { break };
-        // SAFETY: room for so many bytes.
+        // SAFETY: room for that many bytes.
         let done = unsafe {
             replace_preload(Bytes { at: room.bytes(), length: 0, room: found.preload.saturating_add(2) }, own)
         };
@@ -270,7 +270,7 @@ pub(crate) fn drop_if_unloadable() {
 /// Leaves only foreign libraries in the program's own `LD_PRELOAD`. `None` if there is more than was computed.
 ///
 /// # Safety
-/// `text` has the room that it says.
+/// `text` has the room that it states.
 unsafe fn replace_preload(mut text: Bytes, own: &Own) -> Option<()> {
     let mut any = false;
     // SAFETY: the program's own environment.

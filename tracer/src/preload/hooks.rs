@@ -37,7 +37,7 @@ static PAIRS: [Pair; 1024] = [Pair::EMPTY; 1024];
 const TAKEN: usize = 1;
 /// Whether the lack of room was reported.
 static SAID: AtomicBool = AtomicBool::new(false);
-/// SECWouldBlock of seccomon.h: the program decides later, and goes on with the handshake then.
+/// SECWouldBlock of seccomon.h: the program decides later, and then continues the handshake.
 const LATER: c_int = -2;
 
 /// The pair of a hook and its argument. `None` if there is no more room; then the hook is set unchanged, and not watched.

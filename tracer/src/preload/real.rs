@@ -47,7 +47,7 @@ impl Real {
     }
 
     fn look_up(&self) -> *mut c_void {
-        // SAFETY: a constant name that ends in NUL; RTLD_NEXT is meant for this very use.
+        // SAFETY: a constant name that ends in NUL; RTLD_NEXT exists for this use.
         let next = unsafe { dlsym(RTLD_NEXT, self.name.as_ptr()) };
         if !next.is_null() {
             if self.library != Library::System {

@@ -63,7 +63,7 @@ pub(crate) fn take(bytes: usize) -> Option<Room> {
             head.taker.store(own, Ordering::Relaxed);
             return Some(Room(kept));
         }
-        // SAFETY: nobody uses it.
+        // SAFETY: nothing uses it.
         unsafe { release(kept.cast()) };
         keep(ptr::null());
     }

@@ -133,13 +133,13 @@ pub(crate) unsafe fn open_quietly(path: *const c_char, flags: c_int) -> c_int {
 /// Closes a descriptor of the tracer's own, without being a cancellation point either.
 pub(crate) fn close_quietly(descriptor: c_int) {
     if descriptor >= 0 {
-        // SAFETY: close(2), for a descriptor that nobody else knows.
+        // SAFETY: close(2), for a descriptor that no other code uses.
         unsafe { syscall(SYS_CLOSE, descriptor) };
     }
 }
 
 pub(crate) fn errno() -> c_int {
-    // SAFETY: glibc gives the address of this thread's errno, always a valid one.
+    // SAFETY: glibc returns the address of this thread's errno, always a valid one.
     unsafe { *__errno_location() }
 }
 

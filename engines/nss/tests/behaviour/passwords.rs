@@ -5,7 +5,7 @@ use nssight_nss::{Login, Slot};
 
 use crate::tools::{BOTH, Database, PASSWORD, usual};
 
-/// Opens the key slot and gives it to `look`.
+/// Opens the key slot and passes it to `look`.
 fn with_slot(database: &Database, look: impl FnOnce(&Slot)) {
     let nss = database.open();
     look(&Slot::internal_key(&nss).expect("a slot"));

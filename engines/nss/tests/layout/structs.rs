@@ -13,7 +13,7 @@ use nssight_nss::ffi::{
 /// A struct as Rust declares it.
 struct Layout {
     rust: &'static str,
-    /// The type in C; an expression for the types that C gives no name.
+    /// The type in C; an expression for types without a name in C.
     c: &'static str,
     /// Whether Rust declares all of it. Otherwise only the first fields: NSS allocates the struct, or is given its size.
     whole: bool,

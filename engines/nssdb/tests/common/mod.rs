@@ -172,7 +172,7 @@ impl Nss {
     pub fn listed_keys(&self) -> BTreeMap<String, String> {
         let output = self.run("certutil", self.format, &["-K", "-f", &self.password_file()]);
         let text = String::from_utf8_lossy(&output.stdout);
-        // Without keys certutil says so and fails.
+        // Without keys, certutil reports that and fails.
         assert!(
             output.status.success() || text.contains("no keys found"),
             "{text}{}",

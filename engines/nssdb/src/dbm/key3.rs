@@ -107,7 +107,8 @@ impl Keys {
             Err(_) => Algorithm::Other("unreadable".into()),
         };
         self.private_keys.push(PrivateKey {
-            // NSS hashes the name of the record as it stands, and old files may have a leading zero in it.
+            // NSS hashes the modulus without a leading zero (siUnsignedInteger, lib/softoken/legacydb/lowkey.c); the record name in
+            // an old file may have one.
             cka_id: crypto::sha1(&[der::unsigned(&pair.key)]).to_vec(),
             kind: KeyKind::Undisclosed,
             nickname: (!record.nickname.is_empty()).then(|| Nickname::new(record.nickname)),

@@ -143,7 +143,7 @@ fn page(cause: Cause) -> String {
     for (title, steps) in [("How to be sure", entry.confirm), ("What to do", entry.fix)] {
         text += &format!("\n## {title}\n\n");
         for step in steps {
-            // A step for a bridge uses the word bridge.
+            // A step for a bridge calls the peer a bridge.
             let (peer, only) = match step.with {
                 [Peer::Bridge, ..] => (Peer::Bridge, "(Bridge) "),
                 [Peer::BridgeOfFiles, ..] => (Peer::BridgeOfFiles, "(Bridge, and files) "),
@@ -173,7 +173,7 @@ fn page(cause: Cause) -> String {
     text
 }
 
-/// Names of errors and words of programs under which a cause shows: something of each signal before more of any.
+/// Names of errors and messages of programs under which a cause shows: one of each signal before a second of any.
 fn spellings(cause: Cause) -> Vec<&'static str> {
     let mut signals: Vec<Signal> = Vec::new();
     for signal in cause.entry().rules.shows.iter().flat_map(|row| row.signals) {
@@ -227,13 +227,13 @@ pub(crate) fn schema(document: Document) -> ExitCode {
     json(&schema)
 }
 
-/// A list for people.
+/// Prints a list for people.
 fn list<const N: usize>(rows: impl Iterator<Item = ([&'static str; N], String)>) -> ExitCode {
     let rows: Vec<_> = rows.collect();
     exit::written(terminal::output(|out| terminal::list(out, &rows)))
 }
 
-/// A document for machines.
+/// Prints a document for programs.
 fn json(document: &impl Serialize) -> ExitCode {
     exit::written(terminal::json(document))
 }

@@ -1,4 +1,4 @@
-//! `nssight compare`: compares the report of a host that works with that of a host that fails.
+//! `nssight compare`: compares the report of a working host with that of a failing host.
 
 mod joined;
 mod read;
@@ -23,12 +23,12 @@ use self::read::{BEFORE, Fact, Finding, Report, read, report};
 use crate::cli::{ReportsOptions, TableFormat};
 use crate::exit;
 
-/// A layer is different if it takes this many times longer on one side.
+/// A layer differs if its duration on one side is at least this many times that on the other,
 const SLOWER: u64 = 10;
-/// If it also takes at least so long, in microseconds.
+/// and at least this long, in microseconds.
 const SLOW: u64 = 200_000;
-/// Facts that differ between any two walks, or have a time or a place in their text: what they say beside it is compared as
-/// the target's settings, as certificates, and as what came of the layer.
+/// Facts that differ between any two checks, or contain a time or a place. The rest of their text is compared elsewhere: as settings of the
+/// target, as certificates, or as the outcome of the layer.
 const VOLATILE: [Key; 19] = [
     fact::BRIDGE_WAITED,
     fact::CLOCK_NOW,
@@ -51,7 +51,7 @@ const VOLATILE: [Key; 19] = [
     fact::TCP_LOCAL_ADDRESS,
 ];
 
-/// Layers whose texts have times and places all over in it.
+/// Layers whose texts contain times and places throughout.
 const TIMED_BEFORE: [Layer; 2] = [Layer::Config, Layer::Tcp];
 
 /// Whether a difference can explain why the one works and the other does not.
@@ -141,7 +141,7 @@ impl Rank {
     }
 }
 
-/// How two checks by this program differ, what may explain it first.
+/// The differences between two checks by this program; those that may explain the result come first.
 pub(crate) fn between(a: &nssight_probes::Report, b: &nssight_probes::Report) -> Result<Vec<Difference>, String> {
     let read = |it| serde_json::to_value(it).map_err(|error| error.to_string()).and_then(report);
     Ok(Comparison::of(&read(a)?, &read(b)?).differences)
@@ -152,7 +152,7 @@ impl Comparison {
         let failing =
             [a, b].iter().filter(|it| it.verdict.status != Outcome::Pass).filter_map(|it| it.verdict.layer).min();
         if let Some(joined) = Joined::of(a, b) {
-            // Two ends of one connection differ in everything, and nothing follows from it.
+            // The two ends of one connection differ in everything, and no conclusion follows from that.
             let (joined, differences) = (Some(joined), Vec::new());
             return Self { schema: "nssight/compare/1", a: side(a), b: side(b), joined, failing, differences };
         }
@@ -171,7 +171,7 @@ impl Comparison {
             }
         }
         differences.sort_by_key(|difference| (difference.rank, difference.layer));
-        // What the target says of a setting is not told again by every layer that uses it.
+        // A setting of the target is not repeated for every layer that uses it.
         let of_target = differences.iter().filter(|it| it.layer.is_none());
         let settings: BTreeSet<_> = of_target.map(|it| (it.a.clone(), it.b.clone())).collect();
         differences.retain(|it| it.layer.is_none() || !settings.contains(&(it.a.clone(), it.b.clone())));
@@ -188,7 +188,7 @@ fn side(report: &Report) -> Side {
     }
 }
 
-/// By what the failing layer rests on. Without a failing layer nothing has to be explained.
+/// Ranked by what the failing layer depends on. Without a failing layer there is nothing to explain.
 fn rank_of(layer: Layer, failing: Option<Layer>) -> Rank {
     match failing {
         Some(failing) if failing == layer => Rank::Explains,
@@ -197,7 +197,7 @@ fn rank_of(layer: Layer, failing: Option<Layer>) -> Rank {
     }
 }
 
-/// The layers that one needs, and those that they need.
+/// All layers that `layer` needs, directly or through other layers.
 fn rests_on(layer: Layer) -> BTreeSet<Layer> {
     let mut found = BTreeSet::new();
     let mut open = vec![layer];
@@ -207,14 +207,14 @@ fn rests_on(layer: Layer) -> BTreeSet<Layer> {
     found
 }
 
-/// Versions, and what was walked.
+/// Compares the versions and the layers that were checked.
 fn target(a: &Report, b: &Report, failing: Option<Layer>, differences: &mut Vec<Difference>) {
     let mut add = |rank: Rank, what: &str, a: String, b: String| {
         if a != b {
             differences.push(Difference { rank, layer: None, what: what.to_owned(), fact: None, a, b });
         }
     };
-    // Whatever fails may fail because of another NSS.
+    // Any failure may come from a different NSS.
     let libraries = if failing.is_some() { Rank::Explains } else { Rank::Other };
     add(libraries, "NSS", a.tool.nss.clone(), b.tool.nss.clone());
     add(libraries, "NSPR", a.tool.nspr.clone(), b.tool.nspr.clone());
@@ -251,18 +251,18 @@ fn target(a: &Report, b: &Report, failing: Option<Layer>, differences: &mut Vec<
     }
 }
 
-/// Our own certificate: the one that has our nickname and is no authority's.
+/// Our own certificate: it has our nickname and is not a CA.
 fn own(report: &Report) -> Option<&SeenCertificate> {
     let is_own = |it: &&SeenCertificate| it.nickname.is_some() && it.role != CertificateRole::Authority;
     report.certificates.iter().find(is_own)
 }
 
-/// By what two facts are the same one.
+/// The property by which two facts count as the same fact.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     Id,
     Label,
-    /// What only one of two schemas tells is no difference between two hosts.
+    /// A fact that only one of two schemas has is not a difference between two hosts.
     CommonLabel,
 }
 
@@ -276,7 +276,7 @@ fn layer(a: &Finding, b: &Finding, by: By, rank: Rank, differences: &mut Vec<Dif
         None => it.status.to_string(),
     };
     if state(a) != state(b) {
-        // What was skipped says only that something before it failed.
+        // A skipped layer only means that an earlier one failed.
         let skipped = a.status == Status::Skip || b.status == Status::Skip;
         add(if skipped { Rank::Other } else { rank.shown() }, "result", None, state(a), state(b));
     }
@@ -303,8 +303,8 @@ fn layer(a: &Finding, b: &Finding, by: By, rank: Rank, differences: &mut Vec<Dif
     }
 }
 
-/// Whether only one side has this fact, and the cause of the failing one does not go by it: an alert, an error's code, an early end,
-/// and what is agreed where nothing ends early.
+/// Whether only one side has this fact, and it is an effect of the failure rather than its cause: an alert, an error code, an early end, or
+/// what was negotiated where nothing ended early.
 fn is_symptom(key: &str, sides: [(&Finding, &BTreeMap<String, String>); 2]) -> bool {
     let [(a, of_a), (b, of_b)] = sides;
     let failing = match (a.status, b.status) {
@@ -319,17 +319,17 @@ fn is_symptom(key: &str, sides: [(&Finding, &BTreeMap<String, String>); 2]) -> b
     FactId::of(key).is_some_and(|fact| !weighs(fact))
 }
 
-/// What a cause is called now.
+/// The present name of a cause.
 fn present(cause: &str) -> &str {
     Cause::formerly(cause).map_or(cause, |now| now.id())
 }
 
-/// What people read before a fact; a later version's is known by its id.
+/// The label of a fact for people. A fact of a later version is shown by its id.
 fn label(id: &str) -> &str {
     FactId::of(id).map_or(id, |id| id.row().label)
 }
 
-/// Facts by id or label, several of one together; without what differs between any two walks.
+/// Facts by id or label, with several of the same id or label joined; without facts that differ between any two checks.
 fn facts(finding: &Finding, by: By) -> BTreeMap<String, String> {
     if by != By::Id && TIMED_BEFORE.contains(&finding.layer) {
         return BTreeMap::new();
@@ -348,7 +348,7 @@ fn facts(finding: &Finding, by: By) -> BTreeMap<String, String> {
 }
 
 impl Difference {
-    /// What differs, and how it is on either side.
+    /// Writes each difference with its value on either side.
     pub(crate) fn human(&self, out: &mut dyn Write) -> io::Result<()> {
         let layer = self.layer.map(|layer| format!("{layer}, ")).unwrap_or_default();
         terminal::item(out, &format!("{layer}{}", self.what))?;

@@ -22,7 +22,7 @@ use crate::cli::{DiagnoseOptions, Format, OutputOptions};
 use crate::signals::Interrupted;
 use crate::{exit, repeat, settings};
 
-/// What is to be walked; an exit code where that is all: the command line cannot be carried out, or nothing is to be done.
+/// Plans the check. Returns an exit code if there is nothing to check: the command line cannot be carried out, or nothing is left to do.
 pub(crate) fn plan(options: &DiagnoseOptions) -> Result<Plan, ExitCode> {
     let walk = &options.walked.walk;
     let plan = options.walked.plan().map_err(|error| exit::usage_in(options.output.format, error))?;
@@ -64,7 +64,7 @@ fn report(settings: &Settings, passwords: Passwords, plan: &Plan, options: &Diag
     exit::after(output.finish(&subjects, options.why_not), code)
 }
 
-/// By what a reader knows the target of a walk: the peer, or else where it was read from.
+/// The name of the target for a reader: the peer, or otherwise the file that it was read from.
 fn name(target: &TargetSummary, config: Option<&Path>) -> String {
     let bridge = target.bridge.as_ref().map(|bridge| bridge.value.clone());
     let config = config.map(|path| path.display().to_string()).or_else(|| target.config_files.last().cloned());
@@ -90,7 +90,7 @@ fn dry_run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// How what a format writes is kept from a terminal.
+/// What the terminal must be protected from in the output of a format.
 pub(crate) fn kind(format: Format) -> Kind {
     if format == Format::Json { Kind::Json } else { Kind::Text }
 }
@@ -136,7 +136,7 @@ impl Output {
 
     fn write(&mut self, subjects: &[Subject], why_not: Option<Cause>) -> io::Result<()> {
         match self.format {
-            // The layers are there already.
+            // The layers were already printed.
             Format::Human => subjects.iter().try_for_each(|subject| {
                 self.human().verdict(&subject.report)?;
                 if let Some(cause) = why_not {
@@ -159,7 +159,7 @@ impl Watcher for Output {
 
     fn found(&mut self, finding: &Finding) {
         if self.format == Format::Human {
-            // A closed pipe shows again, and is dealt with, when the verdict is written.
+            // A closed pipe shows again, and is handled, when the verdict is written.
             let _ = self.human().layer(finding);
         }
     }
@@ -171,7 +171,7 @@ impl Watcher for Output {
         }
     }
 
-    /// A line between two tries, for a reader who watches.
+    /// Prints a line between two attempts, for a user who is watching.
     fn again(&mut self, spacing: Duration, which: Next) {
         if self.format == Format::Human && matches!(self.detail, Detail::Normal | Detail::Verbose) {
             let seconds = spacing.as_secs();

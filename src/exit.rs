@@ -20,15 +20,15 @@ use crate::signals::Interrupted;
 
 /// Every layer that was checked passed; warnings are allowed.
 pub(crate) const PASSED: u8 = 0;
-/// A layer failed; with `--strict`, or has a warning.
+/// A layer failed, or has a warning under `--strict`.
 pub(crate) const FAILED: u8 = 1;
 /// The command line cannot be carried out.
 pub(crate) const USAGE: u8 = 2;
 /// The tool itself could not finish.
 pub(crate) const INCONCLUSIVE: u8 = 3;
 
-/// The exit code for what the walks gave: the same in every format but that of a monitoring plugin, whose codes are those
-/// of its convention. A target that fails weighs more than one that could not be judged.
+/// The exit code for the results: the same in every format except that of a monitoring plugin, which has its own convention. A target that
+/// fails outweighs one that could not be judged.
 pub(crate) fn of(subjects: &[Subject], format: Format, strict: bool) -> ExitCode {
     if format == Format::Nagios {
         return ExitCode::from(State::of(subjects).code());
@@ -38,7 +38,7 @@ pub(crate) fn of(subjects: &[Subject], format: Format, strict: bool) -> ExitCode
     ExitCode::from(worst.unwrap_or(PASSED))
 }
 
-/// The same of a run that a signal may have ended, whose code is the signal's then.
+/// As [`of`], for a run that a signal may have ended; the exit code is then that of the signal.
 pub(crate) fn of_run(interrupted: &Interrupted, subjects: &[Subject], format: Format, strict: bool) -> ExitCode {
     match interrupted.code().filter(|_| format != Format::Nagios) {
         Some(code) => ExitCode::from(code),
@@ -57,7 +57,7 @@ fn of_report(report: &Report, strict: bool) -> u8 {
     }
 }
 
-/// The same as [`usage`], in the format that was asked for: a monitor reads the first line of standard output.
+/// As [`usage`], in the requested format: a monitor reads the first line of standard output.
 pub(crate) fn usage_in(format: Format, message: impl std::fmt::Display) -> ExitCode {
     if format == Format::Nagios {
         // A closed pipe is not an error: the reader has finished.
@@ -67,7 +67,7 @@ pub(crate) fn usage_in(format: Format, message: impl std::fmt::Display) -> ExitC
     usage(message)
 }
 
-/// Ends the process over a command line that clap does not take, or asks for help in.
+/// Ends the process after a command line that clap rejects or that requests help.
 pub(crate) fn refused(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         // A closed pipe is not an error: the reader has finished.
@@ -80,7 +80,7 @@ pub(crate) fn refused(error: &clap::Error) -> ExitCode {
     usage_in(if nagios { Format::Nagios } else { Format::Human }, in_one_line(error))
 }
 
-/// What clap says in several paragraphs: what is wrong, and the nearest word that would be right.
+/// Joins clap's message of several paragraphs: what is wrong, and the nearest valid word.
 fn in_one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return "no command was given; nssight --help lists them".to_owned();
@@ -97,7 +97,7 @@ fn in_one_line(error: &clap::Error) -> String {
     if first.contains("'--json'") {
         return format!("{first}; did you mean --format json?");
     }
-    // Where nothing is near, clap only tells how to pass the word on as it is.
+    // Without a similar word, clap only explains how to pass the argument unchanged.
     let near = paragraphs.find_map(|it| Some(it.strip_prefix("tip: a similar ")?.to_owned()));
     match near.as_deref().and_then(|it| it.split_once(": ")).map(|(_, word)| word) {
         Some(word) => format!("{first}; did you mean {word}?"),
@@ -105,7 +105,7 @@ fn in_one_line(error: &clap::Error) -> String {
     }
 }
 
-/// Says on standard error why the command line cannot be carried out, with a command line that can.
+/// Prints on standard error why the command line cannot be carried out, with an example of a valid one.
 pub(crate) fn usage(message: impl std::fmt::Display) -> ExitCode {
     terminal::say(format_args!("{message}"));
     let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
@@ -113,7 +113,7 @@ pub(crate) fn usage(message: impl std::fmt::Display) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-/// Says on standard error why nothing came of it: the command line, or a host that is short of something.
+/// Prints on standard error why there is no result: because of the command line, or because the host lacks a resource.
 pub(crate) fn failed(error: &std::io::Error) -> ExitCode {
     match resources::missing(error) {
         Some(short) => {
@@ -131,12 +131,12 @@ pub(crate) fn failed(error: &std::io::Error) -> ExitCode {
     }
 }
 
-/// The code of a command that only writes.
+/// The exit code of a command that only writes output.
 pub(crate) fn written(result: std::io::Result<()>) -> ExitCode {
     after(result, ExitCode::from(PASSED))
 }
 
-/// The code of a command, once its report was written: a reader that has seen enough (`| head`) is no error.
+/// The exit code of a command after its report was written. A reader that closes the pipe early (`| head`) is not an error.
 pub(crate) fn after(written: std::io::Result<()>, code: ExitCode) -> ExitCode {
     match written {
         Ok(()) => code,
@@ -145,7 +145,7 @@ pub(crate) fn after(written: std::io::Result<()>, code: ExitCode) -> ExitCode {
     }
 }
 
-/// Says on standard error that the result could not be written.
+/// Reports on standard error that the result could not be written.
 pub(crate) fn not_written(error: &std::io::Error) -> ExitCode {
     if resources::missing(error).is_some() {
         return failed(error);

@@ -15,10 +15,10 @@ use crate::exit;
 
 /// Causes shown without `-v`.
 const CAUSES: usize = 6;
-/// How alike a name must be to be suggested (Jaro and Winkler, 0 to 1).
+/// How similar a name must be for a suggestion (Jaro-Winkler, 0 to 1).
 const ALIKE: f64 = 0.85;
 const SUGGESTIONS: usize = 3;
-/// A message of a program, not its log: that is for `triage`.
+/// The input is one message of a program, not its log; `triage` reads logs.
 const MESSAGE_AT_MOST: u64 = 1024 * 1024;
 
 /// The document, schema `nssight/explain/1`.
@@ -78,7 +78,7 @@ fn standard_input() -> io::Result<String> {
     }
 }
 
-/// Several words are several questions if each is known by itself; otherwise they are one message.
+/// Several words are several questions if each one is known; otherwise they form one message.
 fn questions(words: &[String]) -> Vec<String> {
     let single = |word: &String| !word.contains(char::is_whitespace) && !explain::explain(word).is_empty();
     if words.len() > 1 && !words.iter().all(single) { vec![words.join(" ")] } else { words.to_vec() }
@@ -171,7 +171,8 @@ fn one(out: &mut dyn Write, explanation: &Explanation, verbose: bool) -> io::Res
 fn candidate(out: &mut dyn Write, candidate: &Candidate, verbose: bool) -> io::Result<()> {
     writeln!(out, "  {} ({})", candidate.cause.id().bold(), candidate.layer)?;
     terminal::paragraph(out, "      ", 6, candidate.title)?;
-    // What tells it from the first is worth more than what confirms it, and where nothing is known the two are one.
+    // A step that distinguishes a candidate from the first is worth more than one that confirms it. Where neither is
+    // known, there is only one step.
     let shown = if verbose { candidate.tell_apart.len() } else { 1 };
     for how in candidate.tell_apart.iter().take(shown).filter(|how| candidate.check != Some(how.as_str())) {
         terminal::paragraph(out, "      ", 6, &format!("To distinguish it from the first: {how}"))?;

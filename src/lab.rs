@@ -19,7 +19,7 @@ use crate::cli::{DbFormatOption, LabCommand, LabProfile, OutputOptions, TableFor
 use crate::exit;
 use nssight_reports::terminal;
 
-/// Seconds. A fault that shows as silence shows sooner than in the field.
+/// In seconds, shorter than in the field, so that a fault that causes silence shows sooner.
 const TIMEOUT: &str = "5";
 
 pub(crate) fn run(command: LabCommand) -> ExitCode {
@@ -49,14 +49,14 @@ fn inconclusive(error: impl std::fmt::Display) -> ExitCode {
 struct Order {
     titles: Vec<String>,
     change: Change,
-    /// Options that nssight is run with.
+    /// Command-line options for nssight.
     flags: Vec<String>,
-    /// Variables that nssight is run with.
+    /// Environment variables for nssight.
     environment: BTreeMap<String, String>,
 }
 
 impl Order {
-    /// The faults of these ids together; without one, what is healthy.
+    /// The faults with these ids, together; a healthy setup if there are none.
     fn new(all: &[Fault], ids: &[String], profile: LabProfile) -> Result<Self, String> {
         let healthy = match profile {
             LabProfile::Sigul => "healthy",
@@ -70,7 +70,7 @@ impl Order {
             found.ok_or_else(|| format!("the lab has no fault \"{id}\"; `nssight lab list` lists all faults"))
         };
         let ordered = ids.iter().map(find).collect::<Result<Vec<&Fault>, String>>()?;
-        // A fault alone says where it can be had.
+        // Under the default profile, the faults themselves determine what is set up.
         if profile != LabProfile::Sigul
             && let Some(other) = ordered.iter().find(|fault| !is_of(fault, profile))
         {
@@ -87,7 +87,7 @@ impl Order {
     }
 }
 
-/// Where a fault can be had: what is no deployment is a TLS server.
+/// The profile that supports a fault: outside a deployment it is a TLS server.
 fn profile_of(fault: &Fault) -> LabProfile {
     match fault.change.target {
         Target::Deployment => LabProfile::Sigul,
@@ -96,7 +96,7 @@ fn profile_of(fault: &Fault) -> LabProfile {
     }
 }
 
-/// Whether a fault can be had there.
+/// Whether this profile supports a fault.
 fn is_of(fault: &Fault, profile: LabProfile) -> bool {
     profile_of(fault) == profile
 }
@@ -137,7 +137,7 @@ fn list(faults: &[Fault], profile: Option<LabProfile>, format: TableFormat) -> E
     })
 }
 
-/// A directory of the lab's own, which only its owner can read.
+/// A directory for the lab alone, readable only by its owner.
 pub(crate) fn directory() -> io::Result<TempDir> {
     tempfile::Builder::new().prefix("nssight-lab-").tempdir()
 }
@@ -153,7 +153,7 @@ fn diagnose_once(order: &Order, output: &OutputOptions) -> Result<ExitCode, Fail
     Ok(ExitCode::from(code.unwrap_or(exit::INCONCLUSIVE)))
 }
 
-/// A diagnosis of the deployment by a process of its own: some faults are those of another user or another environment.
+/// A diagnosis of the deployment in a separate process: some faults belong to another user or another environment.
 pub(crate) fn diagnosis(lab: &Deployment, environment: BTreeMap<String, String>) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg("diagnose").args(lab.words());
@@ -195,10 +195,10 @@ fn up(order: &Order, dir: Option<PathBuf>, keep: bool, format: DbFormatOption) -
     Ok(ExitCode::SUCCESS)
 }
 
-/// By this file the lab knows a directory that it has filled before.
+/// This file marks a directory that the lab has filled before.
 const MARKER: &str = ".nssight-lab";
 
-/// Takes a directory for the lab, which overwrites what it finds: one that is empty, or was the lab's before.
+/// Takes a directory whose content the lab may overwrite: it is empty, or an earlier lab has filled it.
 fn own(dir: &Path) -> Result<(), Failure> {
     let marker = dir.join(MARKER);
     let known = std::fs::symlink_metadata(&marker).is_ok_and(|marker| marker.is_file());
@@ -206,7 +206,7 @@ fn own(dir: &Path) -> Result<(), Failure> {
         let text = format!("{} is not empty and no lab's; name another directory", dir.display());
         return Err(text.into());
     }
-    // What was put there since by somebody else, through a link, is not the lab's to follow.
+    // The lab must not follow a link that someone else has placed in the directory since then.
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         if entry.file_type()?.is_symlink() {
@@ -216,7 +216,7 @@ fn own(dir: &Path) -> Result<(), Failure> {
     Ok(std::fs::write(marker, "made by nssight lab\n")?)
 }
 
-/// What to type for a diagnosis of a lab that is up.
+/// The command line that diagnoses a running lab.
 fn line(lab: &Deployment, order: &Order) -> String {
     let variables = order.environment.iter().map(|(name, value)| format!("{name}={}", shell::quote(value)));
     let user = lab.run_as().map(|user| format!("setpriv --reuid {user} --regid {user} --clear-groups"));

@@ -25,7 +25,7 @@ const COMPLETIONS: [(Shell, &str); 3] = [
     (Shell::Fish, "fish/vendor_completions.d/nssight.fish"),
 ];
 
-/// Lays everything out below `share`, which is `/usr/share`, `/usr/local/share` or `~/.local/share` in the end.
+/// Writes everything below `share`, which is finally installed as `/usr/share`, `/usr/local/share` or `~/.local/share`.
 pub(crate) fn run(share: &Path) -> ExitCode {
     match pages(share).and_then(|()| completions(share)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -33,8 +33,8 @@ pub(crate) fn run(share: &Path) -> ExitCode {
     }
 }
 
-/// The command line as users see it: the completions would offer hidden subcommands too. The libraries' versions are those of
-/// the machine that prints them, so they are not in a page.
+/// The command line as users see it: the completions would offer hidden subcommands too. Library versions belong to the machine that prints
+/// them, so no page contains them.
 fn visible() -> Command {
     let whole = cli::command();
     Command::new("nssight")
@@ -64,9 +64,9 @@ pub(crate) fn completion(shell: Shell) -> ExitCode {
     }
 }
 
-/// With the words that an option takes, where gathering them is too much for every start: faults, causes, layers and names of errors.
+/// Adds the possible values of options that take too long to collect at every start: faults, causes, layers and names of errors.
 fn with_values(command: Command) -> Command {
-    // One script is made, and the process ends.
+    // This runs once, for one script, and then the process ends.
     let of = |words: Vec<String>| PossibleValuesParser::new(words.into_iter().map(|word| &*word.leak()));
     let faults = fault::all().unwrap_or_default().into_iter().map(|fault| fault.id.to_string());
     let faults: Vec<String> = faults.collect();
@@ -95,7 +95,7 @@ fn pages(share: &Path) -> io::Result<()> {
     page(&whole, "", &share.join("man/man1"))
 }
 
-/// The page of a command, and those of its subcommands. `path` has its names, as `db inspect`.
+/// The page of a command, and those of its subcommands. `path` is the name of the command, for example `db inspect`.
 fn page(command: &Command, path: &str, directory: &Path) -> io::Result<()> {
     let man = Man::new(command.clone())
         .date(today().to_string())
@@ -117,14 +117,14 @@ fn page(command: &Command, path: &str, directory: &Path) -> io::Result<()> {
     })
 }
 
-/// The day that a page bears; a package that is built twice is the same twice (reproducible-builds.org, SOURCE_DATE_EPOCH).
+/// The date on a page. A package that is built twice must be identical both times (reproducible-builds.org, SOURCE_DATE_EPOCH).
 fn today() -> Date {
     let given = env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| seconds.parse().ok());
     let then = given.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
     then.unwrap_or_else(OffsetDateTime::now_utc).date()
 }
 
-/// What stands below the options.
+/// The sections after the options.
 fn ending(path: &str) -> Roff {
     let mut roff = Roff::new();
     let examples = if path.is_empty() { cli::examples_of("diagnose") } else { cli::examples_of(path) };

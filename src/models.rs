@@ -1,4 +1,4 @@
-//! The process models, and the steps that are tried in each.
+//! The process models, and the steps that each of them runs.
 
 use clap::ValueEnum;
 use schemars::JsonSchema;
@@ -13,10 +13,10 @@ macro_rules! named {
         pub(crate) enum $name { $(#[doc = $title] $variant,)+ }
 
         impl $name {
-            /// All of them, in order.
+            /// All values, in order.
             pub(crate) const ALL: &[Self] = &[$(Self::$variant,)+];
 
-            /// In words.
+            /// The title, for people.
             pub(crate) fn title(self) -> &'static str {
                 match self { $(Self::$variant => $title,)+ }
             }

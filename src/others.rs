@@ -1,4 +1,4 @@
-//! A database for other programs.
+//! Opens a database for other programs.
 
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
@@ -12,15 +12,15 @@ use nssight_runner::copies::{ENDING, Place, clear_on_signals};
 use crate::exit;
 use nssight_reports::terminal;
 
-/// A database for programs that use NSS as they please, for as long as they do.
+/// A database that other programs may use through NSS in any way, for as long as this value lives.
 pub(crate) struct Opened {
     argument: OsString,
-    /// The copy goes before its place does.
+    /// The copy is dropped before its directory.
     copy: Option<(PrivateCopy, Place)>,
 }
 
 impl Opened {
-    /// What to give them.
+    /// The argument for these programs.
     pub(crate) fn argument(&self) -> &OsStr {
         &self.argument
     }
@@ -31,10 +31,7 @@ impl Opened {
     }
 }
 
-/// Looks at a database before other programs are let at it, and copies it where they would not leave it as it is.
-///
-/// # Errors
-/// The exit code, when it has been said why they must not.
+/// Checks a database before other programs use it, and copies it if they might change it.
 pub(crate) fn open_for_others(argument: &OsStr, load_modules: bool) -> Result<Opened, ExitCode> {
     let refused = |forbidden: Forbidden| {
         let mut findings = vec![forbidden.into_finding()];

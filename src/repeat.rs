@@ -87,7 +87,7 @@ pub(crate) fn run(target: &Target<'_>, passwords: &Passwords, times: u32, option
         }
         let subject = once(target, passwords.again(), &stop, (number, times));
         if follows {
-            // A closed pipe shows again, and is dealt with, when the rest is written.
+            // A closed pipe shows again, and is handled, when the rest is written.
             let line = format!("{number:>3}  {:>8.1} ms  {}", millis(subject.duration), one_line(&subject.report));
             let _ = writeln!(sink, "{line}").and_then(|()| sink.flush());
         }
@@ -126,7 +126,7 @@ impl<'a> Document<'a> {
         let outcomes = outcomes(&reports);
         let first = |is: fn(Outcome) -> bool| outcomes.iter().find(|it| is(it.status)).map(|it| reports[it.first - 1]);
         let (well, ill) = (first(|it| it == Outcome::Pass), first(|it| it != Outcome::Pass));
-        // A report of this program has its own schema.
+        // Reports of this program always have the schema that `between` requires.
         let differences = well.zip(ill).and_then(|(well, ill)| compare::between(well, ill).ok()).unwrap_or_default();
         Self {
             schema: "nssight/repeat/1",

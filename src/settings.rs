@@ -17,7 +17,7 @@ use nssight_runner::passwords::{self, Passwords};
 use crate::cli::{PasswordOptions, WalkedOptions};
 use crate::password;
 
-/// Which settings are wanted.
+/// The settings to load.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     /// `-c`
@@ -26,17 +26,17 @@ pub(crate) struct Wanted<'a> {
     pub(crate) overrides: &'a Overrides,
     /// Where the password is.
     pub(crate) password: &'a PasswordOptions,
-    /// The last layer that needs any.
+    /// The last layer that needs any settings.
     pub(crate) until: Layer,
     /// Time that one layer may take.
     pub(crate) timeout: Duration,
 }
 
-/// Reads the password from where the options say, or out of the configuration, and the configuration under the options.
-/// What is wrong with the configuration is part of the settings.
+/// Reads the password from the source that the options name, or from the configuration; then reads the configuration, with the options
+/// taking precedence. Mistakes in the configuration are part of the settings.
 ///
 /// # Errors
-/// In words, when the password cannot be read from where it was said to be.
+/// A message, if the password cannot be read from its source.
 pub(crate) fn load(wanted: Wanted<'_>) -> Result<(Settings, Option<Password>), String> {
     let Wanted { config, overrides, password, until, timeout } = wanted;
     let source = password::source(password);
@@ -47,7 +47,7 @@ pub(crate) fn load(wanted: Wanted<'_>) -> Result<(Settings, Option<Password>), S
     Ok((settings, given.or(configured)))
 }
 
-/// As [`load`]; and where a configuration has no password, somebody at a terminal is asked for it, as its own programs ask.
+/// As [`load`]. If a configuration has no password, it prompts for one at a terminal, as the programs of this configuration do.
 ///
 /// # Errors
 /// As [`load`].
@@ -66,15 +66,15 @@ pub(crate) fn load_or_ask(wanted: Wanted<'_>) -> Result<(Settings, Option<Passwo
     Ok((settings, typed))
 }
 
-/// Whether the key database has a password that somebody must type.
+/// Whether the key database has a password that a user must type.
 fn has_password(argument: &OsStr) -> bool {
     Loaded::from(argument).database.is_ok_and(|database| matches!(database.password, PasswordState::Set { .. }))
 }
 
-/// The settings that the options make, and the passwords. What the command line alone gets wrong is no finding about this host.
+/// The settings that result from the options, and the passwords. A mistake on the command line is not a finding about this host.
 ///
 /// # Errors
-/// In words, when the command line cannot be carried out or a password cannot be read.
+/// A message, if the command line cannot be carried out or a password cannot be read.
 pub(crate) fn of_walk(options: &WalkedOptions, plan: &Plan) -> Result<(Settings, Passwords), String> {
     let (settings, passwords) = of_walk_or_none(options, plan)?;
     match &settings.target {
@@ -83,7 +83,7 @@ pub(crate) fn of_walk(options: &WalkedOptions, plan: &Plan) -> Result<(Settings,
     }
 }
 
-/// As [`of_walk`], for a command that has something to do also where no target was given.
+/// As [`of_walk`], for a command that is useful even without a target.
 pub(crate) fn of_walk_or_none(options: &WalkedOptions, plan: &Plan) -> Result<(Settings, Passwords), String> {
     let (config, overrides) = (options.config(), options.overrides());
     overrides.fits_together(config.is_some())?;

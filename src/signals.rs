@@ -12,28 +12,29 @@ use nssight_runner::stop::Stop;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// The signals that end a run, with their names. SIGHUP is not among them: under nohup(1) it is ignored, and stays so.
+/// The signals that end a run, with their names. SIGHUP is not among them: nohup(1) makes a program ignore SIGHUP, and it must stay
+/// ignored.
 const SIGNALS: [(i32, &str); 2] = [(SIGINT, "SIGINT"), (SIGTERM, "SIGTERM")];
-/// What a shell adds to a signal's number to make an exit code of it.
+/// A shell adds this to the number of a signal to form an exit code.
 const SHELL_BASE: i32 = 128;
 
-/// The signal that came, if one did.
+/// The signal that arrived, if any.
 #[derive(Clone, Default)]
 pub(crate) struct Interrupted(Arc<State>);
 
 #[derive(Default)]
 struct State {
     signal: AtomicI32,
-    /// Nothing is left that could be ended in good order.
+    /// There is no check left to end in good order.
     over: AtomicBool,
 }
 
 impl Interrupted {
-    /// Calls `stop` at the first signal. At the second, and at the first after [`Self::over`], the process ends at once:
-    /// somebody waits, and whatever the report is written to does not take it. A terminal that closes ends it, too.
+    /// Calls `stop` at the first signal. At the second, and at the first after [`Self::over`], the process ends at once: a user is waiting,
+    /// and the destination of the report is blocked. A terminal that closes also ends the process.
     ///
     /// # Errors
-    /// Where no thread is to be had.
+    /// If no thread can be started.
     pub(crate) fn watch(stop: impl Fn() + Send + 'static) -> io::Result<Self> {
         copies::clear_on_signals(&[copies::HANGUP, copies::QUIT])?;
         let mut signals = Signals::new(SIGNALS.map(|(number, _)| number))?;
@@ -52,7 +53,7 @@ impl Interrupted {
         Ok(interrupted)
     }
 
-    /// The same for a check that one stop ends, with that stop.
+    /// As [`Self::watch`], for a check that a single `Stop` ends; also returns this `Stop`.
     ///
     /// # Errors
     /// As [`Self::watch`].
@@ -62,26 +63,26 @@ impl Interrupted {
         Ok((Self::watch(move || ended.stop())?, stop))
     }
 
-    /// The check is over, and this is what is to be written. What the signal of a terminal did to the worker may be known before the
-    /// signal itself is: then it is still to come, and does not end the writing.
+    /// The check is over, and `report` is about to be written. The effect of a terminal's signal on the worker may be known before the
+    /// signal itself arrives here. Such a late signal does not end the writing.
     pub(crate) fn over_with(&self, report: &Report) {
         if !report.probes.iter().any(|finding| finding.facts.has(fact::ToolState::Interrupted)) {
             self.over();
         }
     }
 
-    /// From now on nothing is left to be ended: only the report is written.
+    /// From now on no check is left to end: only the report is written.
     pub(crate) fn over(&self) {
         self.0.over.store(true, Ordering::SeqCst);
     }
 
-    /// The exit code for it, as a shell would give it.
+    /// The exit code for the signal, as a shell would set it.
     pub(crate) fn code(&self) -> Option<u8> {
         let signal = self.0.signal.load(Ordering::SeqCst);
         (signal != 0).then(|| u8::try_from(SHELL_BASE + signal).unwrap_or(u8::MAX))
     }
 
-    /// Its name.
+    /// The name of the signal.
     pub(crate) fn name(&self) -> Option<&'static str> {
         let signal = self.0.signal.load(Ordering::SeqCst);
         SIGNALS.iter().find(|(number, _)| *number == signal).map(|(_, name)| *name)

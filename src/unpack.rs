@@ -4,17 +4,17 @@ use std::cell::Cell;
 use std::io::{self, BufRead, Read};
 use std::rc::Rc;
 
-/// All that one run reads is unpacked so far.
+/// The limit for all output of one run.
 const UNPACKED_AT_MOST: u64 = 8 << 30;
-/// What grows more than so many times, beyond this size, is no log.
+/// Input larger than this that expands by more than this factor is not a log.
 const RATIO_AT_MOST: u64 = 1000;
 const RATIO_FROM: u64 = 256 << 20;
-/// A frame of zstd may ask for so much memory (2 to this power).
+/// Maximum window of a zstd frame (2 to this power).
 const ZSTD_WINDOW: u32 = 26;
-/// And a stream of xz for so much, in KiB.
+/// Memory limit for an xz stream, in KiB.
 const XZ_MEMORY: u32 = 66 * 1024;
 
-/// How a file is packed.
+/// The compression format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Packing {
     Gzip,
@@ -23,7 +23,7 @@ pub(crate) enum Packing {
 }
 
 impl Packing {
-    /// By its first bytes.
+    /// Detects the format from the first bytes.
     pub(crate) fn of(head: &[u8]) -> Option<Self> {
         match head {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
@@ -33,10 +33,10 @@ impl Packing {
         }
     }
 
-    /// What is in it.
+    /// The unpacked content.
     ///
     /// # Errors
-    /// Where it asks for too much memory.
+    /// If unpacking needs too much memory.
     pub(crate) fn open<'a>(self, input: &'a mut dyn BufRead) -> io::Result<Box<dyn Read + 'a>> {
         Ok(match self {
             Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
@@ -50,7 +50,7 @@ impl Packing {
     }
 }
 
-/// How much came in and how much came out, over all layers of everything that one run reads.
+/// Counts bytes read and bytes unpacked, over all layers of all input of one run.
 #[derive(Clone, Default)]
 pub(crate) struct Budget {
     packed: Rc<Cell<u64>>,
@@ -58,12 +58,12 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// Counts what comes in.
+    /// Counts the bytes read.
     pub(crate) fn counted<R: Read>(&self, input: R) -> impl Read {
         Counted { input, count: self.packed.clone() }
     }
 
-    /// Counts what comes out, and ends it with an error where that is more than a log would give.
+    /// Counts the bytes unpacked, and fails if there are more than a log would expand to.
     pub(crate) fn bounded<R: Read>(&self, input: R) -> impl Read {
         Bounded { input, budget: self.clone() }
     }
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_files_of_a_run_have_one_budget() {
+    fn all_files_of_a_run_share_one_budget() {
         let budget = Budget::default();
         let all = |budget: &Budget| {
             let mut text = Vec::new();

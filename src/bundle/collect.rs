@@ -100,7 +100,7 @@ impl Collector<'_> {
         self.text("environment.txt", &text);
     }
 
-    /// The libraries of NSS that this process has loaded, with their packages.
+    /// The NSS libraries that this process has loaded, with their packages.
     pub(super) fn libraries(&mut self) {
         let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
         let named = |path: &&str| {
@@ -167,7 +167,7 @@ impl Collector<'_> {
     }
 }
 
-/// The package that a file came with, as dpkg or rpm knows it.
+/// The package that owns a file, according to dpkg or rpm.
 fn package_of(path: &Path, until: Instant) -> String {
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let asking = |tool: &str, arguments: &[&OsStr]| {
@@ -176,7 +176,7 @@ fn package_of(path: &Path, until: Instant) -> String {
         answer.map(|answer| answer.text)
     };
     let asked = [("dpkg-query", "-S"), ("rpm", "-qf")].into_iter().find_map(|(tool, option)| {
-        // On a merged /usr a package may know the file without it.
+        // With a merged /usr, a package may list the file without the prefix.
         let bare = real.strip_prefix("/usr").ok().map(|rest| Path::new("/").join(rest));
         [Some(real.clone()), bare].into_iter().flatten().find_map(|path| {
             let text = asking(tool, &[option.as_ref(), path.as_os_str()])?;

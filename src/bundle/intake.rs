@@ -11,16 +11,16 @@ use crate::unpack::{Budget, Packing};
 use nssight_diagnosis::in_words;
 use nssight_probes::files;
 
-/// Of a longer log, the end.
+/// Only this much of a longer log is read, from its end.
 const LOG_AT_MOST: u64 = 64 << 20;
 const CONFIG_AT_MOST: u64 = 1 << 20;
-/// Packed files in packed files.
+/// Maximum nesting of compressed files.
 const DEEPEST: usize = 4;
 /// Number of bytes that determine the type of a file.
 const HEAD: usize = 512;
 /// Text has fewer than one control character in this many bytes; keys and databases have one in ten.
 const CONTROLS: usize = 50;
-/// In one line, so many.
+/// A line with more than one control character in this many bytes is not text.
 const CONTROLS_OF_LINE: usize = 16;
 /// A line with more than one invalid UTF-8 byte in this many bytes is not text.
 const FOREIGN_OF_LINE: usize = 4;
@@ -38,7 +38,7 @@ impl Source {
         Self::read(path, End::First, CONFIG_AT_MOST)
     }
 
-    /// A log's last lines; the first of them is whole, or part of a secret might stand there.
+    /// The end of a log. Its first line is complete; otherwise it could begin in the middle of a secret.
     pub(super) fn log(path: PathBuf) -> Self {
         Self::read(path, End::Last, LOG_AT_MOST)
     }
@@ -73,7 +73,7 @@ struct Kept {
     cut: bool,
 }
 
-/// The file, at the place from which it is read.
+/// Opens the file at the position from which it is read.
 fn begun(mut file: File, end: End, at_most: u64) -> io::Result<File> {
     let mut head = Vec::new();
     let meta = file.metadata()?;
@@ -81,7 +81,7 @@ fn begun(mut file: File, end: End, at_most: u64) -> io::Result<File> {
         (&file).take(HEAD as u64).read_to_end(&mut head)?;
         refuse(&head)?;
         let skipped = Packing::of(&head).is_none();
-        // One byte more tells that something is before it.
+        // One more byte shows whether a line begins here.
         file.seek(SeekFrom::Start(if skipped { meta.len() - at_most - 1 } else { 0 }))?;
     }
     Ok(file)
@@ -176,10 +176,10 @@ fn refuse(head: &[u8]) -> io::Result<()> {
 
 type Text = (Zeroizing<Vec<u8>>, Option<String>);
 
-/// The text in what was read.
+/// Converts the content to text.
 ///
 /// # Errors
-/// Where it is none.
+/// If the content is not text.
 fn text(content: &[u8]) -> io::Result<Text> {
     let mut notes: Option<String> = None;
     let decoded = utf16(content);
@@ -188,7 +188,7 @@ fn text(content: &[u8]) -> io::Result<Text> {
     }
     let content = decoded.as_ref().map_or(content, |decoded| decoded.as_slice());
     let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
-    // A log that was cut while it was written to has a hole, which is read as zeros.
+    // A log that was truncated while a program wrote to it has a hole, which reads as zeros.
     let mut clean = without_escapes(content);
     clean.retain(|byte| *byte != 0);
     let controls = |bytes: &[u8]| bytes.iter().filter(|byte| is_control(**byte)).count();
@@ -212,7 +212,7 @@ fn text(content: &[u8]) -> io::Result<Text> {
     Ok((lines, notes))
 }
 
-/// Bytes of a line that are no UTF-8: a few in a log of an old encoding, and every other one where a key lies in it.
+/// Number of bytes of a line that are not UTF-8: a few in a log of an old encoding, but every other byte in a key.
 fn foreign(line: &[u8]) -> usize {
     line.utf8_chunks().map(|chunk| chunk.invalid().len()).sum()
 }
@@ -221,7 +221,7 @@ fn is_control(byte: u8) -> bool {
     byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c | 0x08 | 0x07) || byte == 0x7f
 }
 
-/// UTF-16 with its mark, or without one where every other byte of it is a zero.
+/// Decodes UTF-16 with a byte order mark, or without one if every other byte is zero.
 fn utf16(content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let zeros = |odd: usize| content.iter().skip(odd).step_by(2).take(HEAD).filter(|byte| **byte == 0).count();
     let half = content.len().min(HEAD * 2) / 2;
@@ -242,7 +242,7 @@ fn utf16(content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     Some(Zeroizing::new(text.as_bytes().to_vec()))
 }
 
-/// Colours may stand between a name and its value (ECMA-48, 5.4).
+/// Removes escape sequences: colours may stand between a name and its value (ECMA-48, 5.4).
 fn without_escapes(content: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut clean = Zeroizing::new(Vec::with_capacity(content.len()));
     let mut at = 0;
@@ -266,9 +266,9 @@ fn without_escapes(content: &[u8]) -> Zeroizing<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// Without a control character, as one in fifty pieces of a key between two line ends is.
+    /// Without a control character, as in one of fifty pieces of a key between two line ends.
     #[test]
-    fn a_piece_of_a_key_is_no_text_and_an_old_encoding_is() {
+    fn an_old_encoding_is_text_and_a_piece_of_a_key_is_not() {
         let key: Vec<u8> = (0..40).map(|number| 0x80 | (number * 37 % 128) as u8).collect();
         let log = [b"a line\n".as_slice(), &key, b"\nM\xfcller ist angemeldet\n"].concat();
         let (lines, _) = text(&log).unwrap();
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn text_comes_in_and_keys_do_not() {
+    fn text_is_accepted_and_keys_are_refused() {
         let utf16: Vec<u8> = "password = x\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
         for (content, expected) in [
             (&b"a\x1b[31mb\x1b[0m\n"[..], &b"ab\n"[..]),
@@ -296,7 +296,7 @@ mod tests {
             assert!(refuse(head).is_err());
         }
         assert!(refuse(b"0\x81 is a line of a log").is_ok());
-        // A key in between is no text either, however long the log around it is.
+        // A key inside a log is not text either, however long the log around it is.
         let mixed = [b"a healthy line of a log\n".repeat(2000), random, b"\nthe end\n".to_vec()].concat();
         let (clean, note) = text(&mixed).unwrap();
         assert!(clean.len() < 50_500 && clean.ends_with(b"the end\n") && note.is_some(), "{} {note:?}", clean.len());

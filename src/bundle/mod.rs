@@ -88,7 +88,7 @@ fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
     let configs: Vec<Source> = paths_of_configs(&summary, options).into_iter().map(Source::config).collect();
     let redactor = redactor(&passwords, &configs).map_err(|error| Trouble::Failed(error.to_string()))?;
 
-    // A walk opens a connection: not to show what a bundle would hold.
+    // A check opens a connection, which a preview of the bundle must not do.
     let report = (!wanted.dry_run).then(|| walk::quietly(&settings, &plan, passwords, wanted.retries));
     let mut collector = Collector { redactor: &redactor, entries: Vec::new() };
     if let Some(report) = &report {
@@ -127,7 +127,7 @@ fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
     Ok(ExitCode::from(exit::PASSED))
 }
 
-/// The configuration files that count, and those that were named.
+/// The configuration files in effect, and those that the options name.
 fn paths_of_configs(summary: &TargetSummary, options: &BundleOptions) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = summary.config_files.iter().map(PathBuf::from).collect();
     for path in options.walked.config().into_iter().chain(options.add_config.iter().map(PathBuf::as_path)) {
@@ -138,7 +138,7 @@ fn paths_of_configs(summary: &TargetSummary, options: &BundleOptions) -> Vec<Pat
     paths
 }
 
-/// Knows every secret that was given, and every one that a configuration has under a secret's name.
+/// Builds a redactor with every password that was given, and every value that a configuration has under the name of a secret.
 fn redactor(passwords: &Passwords, configs: &[Source]) -> Result<Redactor, regex::Error> {
     let mut redactor = Redactor::new()?;
     for secret in [&passwords.database, &passwords.admin].into_iter().flatten() {
@@ -187,7 +187,7 @@ fn show(entries: &[Entry], contents: bool) -> io::Result<()> {
     })
 }
 
-/// What a bundle's name ends in.
+/// The required end of a bundle's name.
 const SUFFIX: &str = ".tar.zst";
 
 /// The path of the bundle. Existing files are kept unless `--force` is given, and the name must show the compression.

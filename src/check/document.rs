@@ -88,7 +88,7 @@ pub(crate) struct Summary {
     causes: Vec<CauseCount>,
 }
 
-/// Writes those that are done as one document.
+/// Writes the finished targets as one document.
 pub(super) fn write(subjects: &[Subject], summary: Summary, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, &Output::Document(Document::of(subjects, summary)))?;
     writeln!(out)
@@ -125,7 +125,7 @@ impl From<Summary> for SummaryLine {
 }
 
 impl Summary {
-    /// With the names of the targets, in the order of the file.
+    /// Builds the summary with the names of the targets, in the order of the file.
     pub(super) fn of(tally: &Tally, names: &[String]) -> Self {
         Self {
             targets: tally.targets,

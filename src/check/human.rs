@@ -21,7 +21,7 @@ const BEFORE_TEXT: usize = 14;
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
     name: usize,
-    /// Of the terminal; lines are cut there. A pipe takes them whole.
+    /// Width of the terminal, at which lines are truncated. Output to a pipe is not truncated.
     width: Option<usize>,
     verbose: bool,
 }

@@ -67,7 +67,7 @@ pub(crate) fn run(options: &CheckOptions) -> ExitCode {
     exit::after(walked.and_then(|()| results.finish()), code)
 }
 
-/// In which an error is told.
+/// The format in which errors are reported.
 fn format(options: &CheckOptions) -> Format {
     match options.output.format {
         CheckFormat::Document(format) => format,
@@ -116,18 +116,18 @@ fn walk(
     })
 }
 
-/// Pipes of all workers need descriptors; where the soft limit is too low for them it is raised.
+/// The pipes of all workers need descriptors; a soft limit that is too low is raised.
 fn room_for(jobs: usize) {
     let wanted = (jobs * DESCRIPTORS_A_JOB + DESCRIPTORS_BESIDE) as u64;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < wanted) {
         let current = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
-        // If it cannot be, workers that find no descriptor say so.
+        // Otherwise, workers without a descriptor report it.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..limit });
     }
 }
 
-/// Jobs with what they must not share, each with its place in the file.
+/// Jobs with the resources that they must not share, each with its place in the file.
 fn jobs_of(targets: Vec<CheckTarget>) -> Vec<Job<Waiting<usize>>> {
     let mut known: BTreeMap<String, Arc<str>> = BTreeMap::new();
     let job = |(index, target)| {
@@ -138,7 +138,7 @@ fn jobs_of(targets: Vec<CheckTarget>) -> Vec<Job<Waiting<usize>>> {
     targets.into_iter().enumerate().map(job).collect()
 }
 
-/// Hands results on.
+/// Passes on results.
 struct Handed<'a> {
     turns: &'a Turns<Waiting<usize>>,
     fail_fast: bool,
@@ -152,7 +152,7 @@ impl Told<usize> for Handed<'_> {
     }
 
     fn done(&self, index: usize, subject: Subject) -> bool {
-        // Before this hand is free for another target.
+        // This must happen before the thread is free for another target.
         if self.fail_fast && subject.report.verdict.status == Outcome::Fail {
             self.turns.close();
         }
@@ -160,7 +160,7 @@ impl Told<usize> for Handed<'_> {
     }
 }
 
-/// Lists names, layers and connections, and does nothing.
+/// Lists names, layers and connections, without a check.
 fn dry_run(targets: &[CheckTarget]) -> io::Result<()> {
     let mut table = terminal::table(&["target", "bridge", "layers", "connections"]);
     let (mut connections, mut again) = (0, 0);

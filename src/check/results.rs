@@ -23,7 +23,7 @@ use crate::signals::Interrupted;
 
 /// The progress bar with the results so far.
 const BAR: &str = "{bar:30} {pos}/{len}  {elapsed}  {wide_msg}";
-/// How often the bar's clock goes on while nothing else does.
+/// Interval at which the bar's clock advances when nothing else changes.
 const TICK: Duration = Duration::from_secs(1);
 
 /// The results of a run.
@@ -35,7 +35,7 @@ pub(super) struct Results<'a> {
     pub(super) tally: Tally,
     /// The state for output in the order of the file.
     order: Option<InOrder>,
-    /// For a document at the end.
+    /// Results for a document at the end.
     kept: Vec<Option<Subject>>,
     layout: Layout,
     /// Whether to print the lines of targets that pass.
@@ -52,7 +52,7 @@ struct InOrder {
     early: BTreeMap<usize, Subject>,
 }
 
-/// What is shown while walks are under way.
+/// The progress output during the checks.
 enum Progress {
     Bar(ProgressBar),
     /// On standard error.
@@ -68,7 +68,7 @@ impl<'a> Results<'a> {
             _ => terminal::Kind::Text,
         };
         let out = match options.format {
-            // Lines that come one by one are followed while they come.
+            // A user may follow lines of ndjson as they are written.
             CheckFormat::Ndjson => Sink::followed(path, terminal::stdout(terminal::Kind::Json))?,
             _ => Sink::open(path, terminal::stdout(kind))?,
         };
@@ -135,7 +135,7 @@ impl<'a> Results<'a> {
         }
     }
 
-    /// The exit code: that of a plugin where its format is asked for; otherwise a signal's, or what came of the targets.
+    /// The exit code: that of a plugin in a plugin's format; otherwise that of a signal, or of the results.
     pub(super) fn code(&self, interrupted: &Interrupted, strict: bool) -> ExitCode {
         let tally = &self.tally;
         if self.format == CheckFormat::Document(Format::Nagios) {
@@ -153,7 +153,7 @@ impl<'a> Results<'a> {
         })
     }
 
-    /// Writes what belongs at the end.
+    /// Writes the output that comes at the end.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         if let Progress::Bar(bar) = &self.progress {
             bar.finish_and_clear();
@@ -181,7 +181,7 @@ impl<'a> Results<'a> {
         rest.into_iter().try_for_each(|(index, subject)| self.put(index, subject))
     }
 
-    /// A line, in one piece and at once: somebody reads along.
+    /// Writes a line in one piece and at once, because a user may be watching.
     fn say(&mut self, line: &[u8]) -> io::Result<()> {
         let out = &mut self.out;
         let line = [line, b"\n"].concat();
@@ -202,7 +202,7 @@ impl<'a> Results<'a> {
                 bar.set_message(counts.collect::<Vec<_>>().join(", "));
                 bar.inc(1);
             }
-            // A reader that went away does not stop a run whose results go elsewhere.
+            // A reader that closes the pipe does not stop a run whose results go elsewhere.
             Progress::Lines => {
                 let _ = writeln!(terminal::stderr(terminal::Kind::Text), "{}", self.layout.line(subject));
             }
@@ -214,7 +214,7 @@ impl<'a> Results<'a> {
 fn bar(length: usize) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::stderr());
     bar.enable_steady_tick(TICK);
-    // The template is a constant; without it the bar's own is used.
+    // The template is a constant; if it is invalid, the default of the bar is used.
     match ProgressStyle::with_template(BAR) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,

@@ -8,13 +8,13 @@ use nssight_runner::targets::{CheckTarget, TargetsFile};
 
 use crate::cli::{CheckOptions, CheckWalkOptions, ExpiryOptions, SelectionOptions};
 
-/// Below this likeness (Jaro-Winkler) a suggestion is a guess.
+/// Below this similarity (Jaro-Winkler) a suggestion would be a guess.
 const ALIKE: f64 = 0.8;
 
-/// The targets that the options name.
+/// The targets that the options select.
 ///
 /// # Errors
-/// When the file cannot be used, or nothing in it fits.
+/// If the file cannot be used, or no target matches.
 pub(super) fn targets(options: &CheckOptions) -> Result<Vec<CheckTarget>, String> {
     let file = match &options.file {
         Some(path) => TargetsFile::load(path)?,

@@ -21,7 +21,7 @@ pub(crate) struct CauseCount {
     pub(super) targets: Vec<String>,
 }
 
-/// Targets that come out alike share one.
+/// Targets with the same result have the same kind.
 type Kind = (Outcome, Option<Layer>, Option<Cause>, Option<Component>);
 
 /// Counts of a run, and the targets behind them.
@@ -31,7 +31,7 @@ pub(super) struct Tally {
     pub(super) began: Instant,
     /// The signal that ended the run.
     pub(super) interrupted: Option<&'static str>,
-    /// Passed, with a warning.
+    /// Targets that passed with a warning.
     pub(super) warned: usize,
     kinds: BTreeMap<Kind, Vec<usize>>,
     passed: usize,
@@ -42,7 +42,7 @@ impl Tally {
         Self { targets, began: Instant::now(), interrupted: None, warned: 0, kinds: BTreeMap::new(), passed: 0 }
     }
 
-    /// Counts the target that stands at this place in the file.
+    /// Counts the target at this place in the file.
     pub(super) fn add(&mut self, index: usize, subject: &Subject) {
         let verdict = &subject.report.verdict;
         if verdict.status == Outcome::Pass {
@@ -90,7 +90,7 @@ impl Tally {
     }
 }
 
-/// Whether a layer of the walk has a warning.
+/// Whether a layer of the check has a warning.
 pub(super) fn warned(subject: &Subject) -> bool {
     subject.report.has_warnings()
 }

@@ -1,4 +1,4 @@
-//! The command lines in README.md and in docs/ are taken by the parser.
+//! The parser accepts the command lines in README.md and docs/.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,7 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The command lines of a page: lines of its blocks of commands, of pipelines what is nssight's, and words in the text that
-/// begin like one.
+/// The command lines of a page: lines of command blocks, the nssight part of pipelines, and inline code that begins like a command.
 fn lines(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut in_commands = false;
@@ -42,8 +41,8 @@ fn lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// What nssight is called with on a line of a shell, of a console (`$ …`) or of a job (`- run: …`). An ellipsis leaves words out,
-/// so such a line is no command.
+/// The arguments of nssight on a line of a shell, of a console (`$ …`) or of a job (`- run: …`). An ellipsis stands for omitted words, so a
+/// line with one is not a command.
 fn of_line(line: &str) -> Vec<String> {
     let line = line.trim().trim_start_matches("- ").trim_start_matches("run: ").trim_start_matches("$ ");
     let commands = line.split(" && ").flat_map(|part| part.split(" | "));
@@ -51,11 +50,11 @@ fn of_line(line: &str) -> Vec<String> {
     own.map(|command| command.split(" > ").next().unwrap_or(command).to_owned()).collect()
 }
 
-/// Where the parser wants a number or a word of its own, and a page has a name for it.
+/// Names that a page uses where the parser requires a number or a value of its own.
 const PLACEHOLDERS: &[(&str, &str)] =
     &[("HOST:PORT", "host:443"), ("ADDRESS:PORT", "127.0.0.1:443"), ("<PORT>", "443"), ("<PROTOCOL>", "ldap")];
 
-/// `nssight db inspect` in a sentence: no option, and nothing that is written in capitals.
+/// `nssight db inspect` in a sentence: it has no option and no word in capitals.
 fn names_a_command(line: &str) -> bool {
     line.split(' ').all(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-'))
 }
@@ -66,7 +65,7 @@ fn wants_more(error: &clap::Error) -> bool {
 }
 
 #[test]
-fn every_command_line_in_the_documents_is_taken() {
+fn every_command_line_in_the_documents_is_accepted() {
     let mut wrong = Vec::new();
     let mut count = 0;
     for page in pages() {
@@ -87,7 +86,7 @@ fn every_command_line_in_the_documents_is_taken() {
 }
 
 #[test]
-fn a_command_line_is_found_in_what_is_around_it() {
+fn a_command_line_is_found_in_its_surroundings() {
     let page = "`nssight causes --nope` and\n\n```console\n$ nssight checks\nPASS\n```\n\n```sh\njournalctl | nssight triage > x   # read\n\
                 make && nssight explain 1\nnssight diagnose … -v\n```\n\n```yaml\n      - run: nssight check t\n```\n";
     let found = lines(page);

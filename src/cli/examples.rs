@@ -5,7 +5,7 @@ use clap::Command;
 /// A command line and what it does.
 pub(crate) type Example = (&'static str, &'static str);
 
-/// By command, with those below it as `db inspect`. The first one is what a usage error shows.
+/// Examples by command; a subcommand is written as `db inspect`. A usage error shows the first example.
 const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "diagnose",
@@ -152,12 +152,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ("completion", &[("nssight completion bash > /etc/bash_completion.d/nssight", "Install the completion for bash")]),
 ];
 
-/// Those of a command, such as `db inspect`.
+/// The examples of a command, such as `db inspect`.
 pub(crate) fn of(command: &str) -> &'static [Example] {
     EXAMPLES.iter().find(|(name, _)| *name == command).map_or(&[], |(_, examples)| examples)
 }
 
-/// An example for whoever typed these words, the name of the program left out: of the command that they name, or of the first one.
+/// An example for a user who typed these words, without the name of the program: an example of the command that they name, or otherwise the
+/// first one.
 pub(crate) fn for_words(words: &[String]) -> &'static str {
     let names: Vec<&str> = words.iter().map(String::as_str).filter(|word| !word.starts_with('-')).take(2).collect();
     let whole = names.join(" ");
@@ -194,9 +195,9 @@ fn text(examples: &[Example]) -> String {
 mod tests {
     use super::*;
 
-    /// Every command that users see has an example, and the parser takes each of them.
+    /// Every command that users see has an example, and the parser accepts each of them.
     #[test]
-    fn every_command_has_examples_that_are_taken() {
+    fn every_command_has_examples_that_the_parser_accepts() {
         let whole = crate::cli::command();
         for command in whole.get_subcommands().filter(|it| !it.is_hide_set()) {
             let below: Vec<String> =

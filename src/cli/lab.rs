@@ -60,7 +60,7 @@ pub(crate) enum LabProfile {
 }
 
 impl LabProfile {
-    /// As the command line has it.
+    /// The value on the command line.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Sigul => "sigul",
@@ -69,7 +69,7 @@ impl LabProfile {
         }
     }
 
-    /// In a sentence.
+    /// The name of the profile in a sentence.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Sigul => "a Sigul deployment",

@@ -53,7 +53,7 @@ impl Cli {
     /// The command line of this process.
     ///
     /// # Errors
-    /// What clap does not take, or a request for help.
+    /// An error of clap, or a request for help.
     pub(crate) fn of_process() -> Result<Self, clap::Error> {
         let mut command = command();
         let matches = command.try_get_matches_from_mut(std::env::args_os())?;
@@ -138,7 +138,7 @@ pub(crate) struct DiagnoseOptions {
     pub(crate) trace_against: Vec<OsString>,
 }
 
-/// A bridge, on its usual port where none is named.
+/// A bridge, with its usual port if none is given.
 fn endpoint(text: &str) -> Result<Endpoint, String> {
     Endpoint::parse(text, BRIDGE_PORT)
 }

@@ -31,7 +31,7 @@ pub(crate) struct ExplainOptions {
     pub(crate) output: TableOptions,
 }
 
-/// What may stand behind a message as well as before it. Words of a message may begin with a dash, so the parser takes all for it.
+/// Options that may follow a message. Words of a message may begin with a dash, so the parser takes all of them as part of the message.
 #[derive(Parser)]
 struct Behind {
     #[command(flatten)]
@@ -39,7 +39,7 @@ struct Behind {
 }
 
 impl ExplainOptions {
-    /// The message, and how to write the answer.
+    /// Separates the message from the options for the answer.
     pub(crate) fn parted(&self) -> (&[String], TableOptions) {
         let program = std::iter::once("nssight");
         let parted = (1..self.what.len()).find_map(|at| {

@@ -258,15 +258,15 @@ impl TargetOptions {
 }
 
 impl WalkedOptions {
-    /// The configuration that was named.
+    /// The configuration named on the command line.
     pub(crate) fn config(&self) -> Option<&Path> {
         self.config.first().map(PathBuf::as_path)
     }
 
-    /// What is walked.
+    /// The plan of the check.
     ///
     /// # Errors
-    /// In words, where that cannot be.
+    /// A message, if the options do not allow a check.
     pub(crate) fn plan(&self) -> Result<Plan, String> {
         if let [first, second, ..] = self.config.as_slice() {
             let (first, second) = (first.display(), second.display());
@@ -287,7 +287,7 @@ impl WalkedOptions {
         Plan::of_a_server(until, excluded).map_err(|error| error.to_string())
     }
 
-    /// What the command line says about the target.
+    /// The target's settings from the command line.
     pub(crate) fn overrides(&self) -> Overrides {
         let overrides = self.target.overrides(self.walk.allow_disruption);
         let peer = self.peer.as_ref();
@@ -310,7 +310,7 @@ impl WalkedOptions {
             shows_certificates: self.way.show_certs,
             patience: self.walk.patience,
             question,
-            // Those that do not fit together have been refused by now.
+            // Thresholds that contradict each other were rejected before.
             thresholds: Thresholds::of(warn_days, critical_days).unwrap_or_default(),
             ..overrides
         }

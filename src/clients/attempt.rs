@@ -8,34 +8,33 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-/// Time that a client waits after the handshake: in TLS 1.3 a refusal of its certificate arrives then.
+/// Time for which a client waits after the handshake: a TLS 1.3 peer refuses the client's certificate in this time.
 pub(super) const LISTEN: Duration = Duration::from_millis(400);
-/// The same if the first client saw no reaction to its certificate: slightly longer than that client waits.
+/// As `LISTEN`, if the first client saw no reaction to its certificate: slightly longer than that client waits.
 pub(super) const LONG_REFUSAL_WAIT: Duration = Duration::from_millis(2500);
 
-/// What all clients are given.
+/// The input of all clients.
 pub(super) struct Job<'a> {
     pub(super) target: &'a Target,
-    /// What clients open that leave a database and its directory not as they were, or load what is in it: the database, or a
-    /// copy of it.
+    /// The database, or a copy of it, for clients that would change a database or its directory, or load the modules that it names.
     pub(super) database: &'a OsStr,
     pub(super) host: &'a str,
     pub(super) port: u16,
     pub(super) password: Option<&'a Zeroizing<Vec<u8>>>,
-    /// How long a client listens after its handshake.
+    /// How long a client waits for a refusal after its handshake.
     pub(super) listen: Duration,
     /// An earlier client established a connection.
     pub(super) came_to_peer: bool,
 }
 
 impl Job<'_> {
-    /// The peer as options and URLs have it.
+    /// The peer in the form of options and URLs.
     pub(super) fn peer(&self) -> Endpoint {
         Endpoint { host: self.host.to_owned(), port: self.port }
     }
 }
 
-/// `OpenSSL 3.0.19` of all that it says of its version.
+/// The name and release from OpenSSL's full version text, for example `OpenSSL 3.0.19`.
 pub(super) fn release_of(version: &str) -> String {
     version.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
 }

@@ -1,4 +1,4 @@
-//! `curl`, with certificates in files: a handshake, and `HEAD /` behind it.
+//! `curl`, with certificates in files: a handshake, followed by `HEAD /`.
 
 use std::io;
 use std::process::Command;
@@ -12,12 +12,12 @@ use super::program;
 
 /// Additional time for the start of the program, beyond the layer's time limit.
 const GRACE: Duration = Duration::from_secs(2);
-/// What curl says of itself in the end: connections, and the moment at which TLS was up.
+/// curl's final summary: the number of connections, and the time at which TLS was established.
 const TOLD: &str = "%{num_connects} %{time_appconnect}";
-/// It could not use a file of ours (curl(1), EXIT CODES); it connects before it reads them.
+/// Exit codes for a file that curl cannot use (curl(1), EXIT CODES); it connects before it reads the files.
 const OF_THE_FILES: [i32; 4] = [26, 58, 59, 77];
-/// Exit codes behind a handshake that are about the session (curl(1), EXIT CODES): a connection that broke, as a refusal of our
-/// certificate in TLS 1.3 does. Others are about HTTP, which the peer need not speak.
+/// Exit codes after a handshake that concern the session (curl(1), EXIT CODES): a broken connection, for example after a refusal of our
+/// certificate in TLS 1.3. Others concern HTTP, which the peer need not support.
 const SESSION_EXIT_CODES: [i32; 3] = [35, 55, 56];
 
 pub(super) fn attempt(job: &Job<'_>, files: &Files) -> io::Result<Attempt> {
@@ -39,7 +39,7 @@ pub(super) fn attempt(job: &Job<'_>, files: &Files) -> io::Result<Attempt> {
         command.arg(option).arg(file);
     }
     command.arg(format!("https://{}/", job.peer()));
-    // Its configuration comes by standard input, where nobody else sees the password.
+    // curl reads its configuration from standard input, where no other user sees the password.
     let mut input = Zeroizing::new(Vec::with_capacity(1024));
     if let Some(password) = job.password.filter(|password| !password.is_empty()) {
         input.extend_from_slice(b"pass = \"");
@@ -71,7 +71,7 @@ pub(super) fn attempt(job: &Job<'_>, files: &Files) -> io::Result<Attempt> {
     };
     if counts {
         attempt.error = Some(said.unwrap_or_else(|| "it did not finish in time".to_owned()));
-        // 6 and 7: no name, no connection.
+        // 6: the host name was not resolved; 7: no connection.
         if matches!(finished.code, Some(6 | 7)) {
             attempt.outcome = Outcome::FailedToConnect;
         }
@@ -83,7 +83,7 @@ pub(super) fn attempt(job: &Job<'_>, files: &Files) -> io::Result<Attempt> {
     Ok(attempt)
 }
 
-/// As curl's options have it: 1.2.
+/// The version as in curl's options: 1.2.
 fn number(version: TlsVersion) -> String {
     version.to_string().trim_start_matches("tls").to_owned()
 }

@@ -1,4 +1,4 @@
-//! A forking double-TLS client in python-nss, as a Sigul client works: the whole way to an answered request.
+//! A forking double-TLS client in python-nss. Like a Sigul client, it continues up to an answered request.
 
 use std::io;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::attempt::{Attempt, Job, Outcome};
 use super::program;
 
-/// It forks, and both processes start NSS.
+/// The client forks, and both processes initialise NSS.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The client, as Python reads it.

@@ -1,8 +1,8 @@
-//! `nssight keep`: runs another program as the head of a process group that ends when the program does, or when nssight does,
-//! whatever ends that one.
+//! `nssight keep`: runs another program as the leader of a process group. The group ends when the program ends, or when nssight ends for
+//! any reason.
 //!
-//! A client that forks leaves a process behind whose open socket would keep a bridge from everybody else. Whoever starts a
-//! program can have it die with its parent (prctl(2), PR_SET_PDEATHSIG), but not what that program starts.
+//! A client that forks leaves a process behind, and the open socket of this process would keep a bridge from all other clients. A parent
+//! can arrange that its child dies with it (prctl(2), PR_SET_PDEATHSIG), but not that the processes of this child die, too.
 
 use std::io;
 use std::process::{Child, Command, ExitCode, ExitStatus};
@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, getpgrp, getppid, kill_process_gr
 use crate::cli::KeepOptions;
 use crate::exit;
 
-/// What a shell gives for a program that is not there (POSIX, 2.8.2), and for one that cannot be run.
+/// Exit codes of a shell for a program that does not exist (POSIX, 2.8.2), and for one that cannot be run.
 pub(super) const NOT_FOUND: i32 = 127;
 const NOT_RUN: u8 = 126;
 
@@ -22,7 +22,7 @@ const NOT_RUN: u8 = 126;
 pub(crate) fn keep(options: &KeepOptions) -> ExitCode {
     match wait(options) {
         Ok(Some(status)) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(NOT_RUN)),
-        // Nobody is left who would read a code.
+        // No process is left to read an exit code.
         Ok(None) => {
             let _ = kill_process_group(getpgrp(), Signal::KILL);
             ExitCode::from(exit::INCONCLUSIVE)
@@ -32,12 +32,12 @@ pub(crate) fn keep(options: &KeepOptions) -> ExitCode {
     }
 }
 
-/// Until the program has ended, or whoever asked for it; then there is no status.
+/// Waits until the program ends, or the process that started it; in the latter case there is no status.
 fn wait(options: &KeepOptions) -> io::Result<Option<ExitStatus>> {
     let [program, arguments @ ..] = options.command.as_slice() else { return Err(io::ErrorKind::NotFound.into()) };
     let parent = Pid::from_raw(options.parent).ok_or(io::ErrorKind::InvalidInput)?;
     let parent_ends = pidfd_open(parent, PidfdFlags::empty())?;
-    // It may have ended before it could be watched, and its number have gone to another.
+    // The parent may have ended before this process could watch it, and its number may have been reused.
     if getppid() != Some(parent) {
         return Ok(None);
     }
@@ -54,7 +54,7 @@ fn wait(options: &KeepOptions) -> io::Result<Option<ExitStatus>> {
     }
 }
 
-/// The number of a child that was not waited for.
+/// The process number of a child that was not waited for.
 pub(super) fn pid(child: &Child) -> io::Result<Pid> {
     Pid::from_raw(child.id().cast_signed()).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }

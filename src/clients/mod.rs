@@ -1,4 +1,4 @@
-//! `nssight clients`: the same handshake, with the same certificate, by every client that this host has.
+//! `nssight clients`: the same handshake, with the same certificate, by every client on this host.
 
 mod attempt;
 mod curl;
@@ -36,7 +36,7 @@ pub(crate) use keep::keep;
 use attempt::{Attempt, Job, LISTEN, LONG_REFUSAL_WAIT, Outcome};
 use pattern::Pattern;
 
-/// Where Debian and Fedora have it; another one can be named.
+/// The interpreter of Debian and Fedora; an option names another one.
 pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
 /// The document, schema `nssight/clients/1`.
@@ -61,7 +61,7 @@ fn with_database(python: &Path) -> Vec<Try<'_>> {
     ]
 }
 
-/// NSS trusts only what it is told to, so that it is asked only where somebody names CAs.
+/// NSS trusts only the CAs that it is given, so it is used only if the user names CAs.
 fn with_files<'a>(files: &'a Files, python: &'a Path) -> Vec<Try<'a>> {
     let mut clients: Vec<Try<'a>> = vec![Box::new(|job| own::with_files(job, files, Engine::Openssl))];
     if files.authorities.is_some() || files.directory.is_some() {
@@ -138,14 +138,14 @@ pub(crate) fn run(options: &ClientsOptions) -> ExitCode {
     let mut attempts: Vec<Attempt> = Vec::new();
     for client in clients {
         if attempts.last().is_some_and(|last| last.connected) {
-            // A serial bridge takes the next client when it has done with this one and holds its next server; to look would
-            // be a connection of its own.
+            // A serial bridge takes the next client only when it has finished with this one and holds its next server. To probe for that
+            // would be another connection.
             std::thread::sleep(options.pause);
         }
         let began = Instant::now();
         match client(&job) {
             Ok(mut attempt) => {
-                // A refusal that comes late comes late for all.
+                // A late refusal is late for all clients.
                 if attempts.is_empty() && attempt.confirmed != Some(true) && attempt.connected {
                     job.listen = LONG_REFUSAL_WAIT.max(began.elapsed());
                 }

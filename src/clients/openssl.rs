@@ -1,4 +1,4 @@
-//! OpenSSL, with certificate, key and trusted CAs taken out of the database by the native reader.
+//! OpenSSL, with certificate, key and trusted CAs extracted from the database by the native reader.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -57,11 +57,11 @@ fn handshake(job: &Job<'_>, attempt: &mut Attempt) -> Result<(), Failure> {
         }
         session.get_ref().set_read_timeout(Some(left))?;
         match session.read(&mut [0; 1024]) {
-            // An orderly end.
+            // An orderly end of the session.
             Ok(0) => break,
-            // What a server says before it has judged (RFC 8446, 2).
+            // Data that a server may send before it has verified our certificate (RFC 8446, 2).
             Ok(_) => {}
-            // Silence is what an accepted client hears.
+            // A server that accepted the client sends nothing.
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
             Err(error) => return Err(error.into()),
         }

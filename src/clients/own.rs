@@ -18,7 +18,7 @@ pub(super) fn attempt(job: &Job<'_>) -> io::Result<Attempt> {
     run(job, words, attempt)
 }
 
-/// The same with certificates in files, over either library.
+/// As above, with certificates in files, and with either library.
 pub(super) fn with_files(job: &Job<'_>, files: &Files, engine: Engine) -> io::Result<Attempt> {
     let (name, library) = match engine {
         Engine::Openssl => ("nssight", "openssl"),
@@ -43,7 +43,7 @@ fn run(job: &Job<'_>, words: Vec<OsString>, mut attempt: Attempt) -> io::Result<
     }
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     if let (Some(mut stdin), Some(password)) = (child.stdin.take(), job.password) {
-        // One line end is taken off again.
+        // The reader removes one line end.
         let _ = stdin.write_all(password).and_then(|()| stdin.write_all(b"\n"));
     }
     let output = child.wait_with_output()?;

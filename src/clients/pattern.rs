@@ -131,9 +131,9 @@ impl Pattern {
     }
 }
 
-/// Where others came to the peer: one that found no connection met something that may have passed, and one that NSS's files were only
-/// read for was not given what NSS uses, such as a key on a token or of a kind that the reader does not know. A client of NSS that
-/// fails before it connects shows what NSS makes of the same database.
+/// If other clients connected to the peer, a client without a connection may have met a transient failure. A client that only got an
+/// extract of the database lacks keys on a token, or keys of a kind that the reader does not support. An NSS client that fails before it
+/// connects, however, shows how NSS handles the same database.
 fn proves_nothing(attempt: &Attempt) -> bool {
     match attempt.outcome {
         Outcome::FailedToConnect => true,
@@ -146,7 +146,7 @@ fn continues_through_bridge(attempt: &Attempt) -> bool {
     [double_tls::NAME, sigul_v1::NAME].contains(&attempt.client)
 }
 
-/// Of the client in python-nss nobody knows how far behind its connection it came.
+/// For the python-nss client it is unknown how far it came after its connection.
 fn failed_beyond_the_bridge(attempt: &Attempt) -> bool {
     continues_through_bridge(attempt)
         && if attempt.client == double_tls::NAME { attempt.connected } else { attempt.handshake }
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_way_fails_where_all_fail_that_go_it_and_have_passed_the_bridge() {
+    fn the_whole_way_fails_if_every_client_beyond_the_bridge_fails() {
         use Outcome::{Absent, FailedInHandshake, Pass};
         let of = |forking: Outcome, siguldry: Outcome, handshake: bool| {
             let others = [attempt("nssight", true, Pass), attempt("openssl", false, Pass)];
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(of(FailedInHandshake, FailedInHandshake, true), Kind::OnlyTheWholeWayFails);
         assert_eq!(of(FailedInHandshake, Absent, false), Kind::OnlyTheWholeWayFails);
         assert_eq!(of(Absent, FailedInHandshake, true), Kind::OnlyTheWholeWayFails);
-        // The other one gets there, or the bridge itself was not passed.
+        // The other client gets to the server, or the bridge itself was not passed.
         assert_eq!(of(FailedInHandshake, Pass, true), Kind::OnlyOneFails);
         assert_eq!(of(Pass, FailedInHandshake, true), Kind::OnlyOneFails);
         assert_eq!(of(Absent, FailedInHandshake, false), Kind::OnlyOneFails);
@@ -194,7 +194,7 @@ mod tests {
         assert!(!refused.text.contains("two different TLS libraries"), "{}", refused.text);
         assert_eq!(of(Pass, Pass, FailedToConnect).kind, Kind::AllPass);
         assert_eq!(of(Pass, FailedLocally, FailedToConnect).kind, Kind::TooFew);
-        // What NSS makes of the database is what is asked.
+        // The question is how NSS handles the database.
         assert_eq!(of(Pass, Pass, FailedLocally).kind, Kind::OnlyOneFails);
         assert_eq!(of(FailedLocally, Pass, FailedLocally).kind, Kind::OnlyNssFails);
         assert_eq!(of(FailedLocally, FailedLocally, FailedLocally).kind, Kind::AllFailLocally);

@@ -11,26 +11,26 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 use super::keep;
 
-/// What was said before the end is read in this time.
+/// Time to read the remaining output after the program has ended.
 const READING: Duration = Duration::from_secs(1);
-/// Of what a program says, so much is kept.
+/// Maximum amount of a program's output to keep.
 const SAID_AT_MOST: usize = 64 * 1024;
 
 /// The result of a program.
 pub(super) struct Finished {
     /// Exit code; none if it was ended by a signal or by us.
     pub(super) code: Option<i32>,
-    /// It was not done in time.
+    /// The program did not finish in time.
     pub(super) late: bool,
     pub(super) stdout: String,
     pub(super) stderr: String,
 }
 
-/// A sign of success on standard error or output, and how long to wait for something to the contrary after it.
+/// A sign of success on standard error or output, and how long to wait for contrary output after it.
 pub(super) type Sign = (&'static str, Duration);
 
-/// Runs a program as the head of a process group, which ends with it. With a sign its standard input stays open and empty,
-/// and the program is ended some time after the sign; without, the input is given and closed.
+/// Runs a program as the leader of a process group, which ends with it. With a sign, its standard input stays open and empty, and the
+/// program is ended some time after the sign. Without a sign, the input is written and closed.
 pub(super) fn run(command: Command, input: &[u8], sign: Option<Sign>, patience: Duration) -> io::Result<Finished> {
     let mut command = kept(&command);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -40,7 +40,7 @@ pub(super) fn run(command: Command, input: &[u8], sign: Option<Sign>, patience: 
     if sign.is_none()
         && let Some(mut stdin) = stdin.take()
     {
-        // It may have ended without reading.
+        // The program may have ended without reading its input.
         let _ = stdin.write_all(input);
     }
     let said = [Said::default(), Said::default()];
@@ -64,13 +64,13 @@ pub(super) fn run(command: Command, input: &[u8], sign: Option<Sign>, patience: 
         }
         thread::sleep(Duration::from_millis(5));
     };
-    // Before its head is waited for, a group's number is nobody else's.
+    // As long as the leader has not been waited for, the number of the group is not reused.
     let _ = kill_process_group(group, Signal::KILL);
     let status = child.wait()?;
     drop(stdin);
     let until = Instant::now() + READING;
     for reader in readers.into_iter().flatten() {
-        // What left the group may still hold a pipe.
+        // A process that has left the group may still hold a pipe.
         while !reader.is_finished() && Instant::now() < until {
             thread::sleep(Duration::from_millis(1));
         }
@@ -83,7 +83,7 @@ pub(super) fn run(command: Command, input: &[u8], sign: Option<Sign>, patience: 
     Ok(Finished { code, late: !ended && !seen, stdout, stderr })
 }
 
-/// The same program, with all that it starts ended together with nssight.
+/// The same program, started so that all its processes end together with nssight.
 fn kept(command: &Command) -> Command {
     let mut kept = Command::new("/proc/self/exe");
     kept.arg0("nssight").process_group(0).arg("keep").arg(std::process::id().to_string()).arg("--");
@@ -91,13 +91,13 @@ fn kept(command: &Command) -> Command {
     kept
 }
 
-/// Whether a child has ended; it is not waited for.
+/// Whether a child has ended, without waiting for it.
 fn has_ended(child: Pid) -> io::Result<bool> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     Ok(waitid(WaitId::Pid(child), options)?.is_some())
 }
 
-/// What a program has said so far.
+/// The output of a program so far.
 #[derive(Clone, Default)]
 struct Said(Arc<Mutex<Vec<u8>>>);
 
@@ -110,7 +110,7 @@ impl Said {
         let said = self.0.clone();
         thread::Builder::new().spawn(move || {
             let mut piece = [0; 4096];
-            // What is too much is read and thrown away, so that the program never waits for us.
+            // Excess output is read and discarded, so that the program never blocks on its output.
             while let Ok(count @ 1..) = from.read(&mut piece) {
                 let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
                 let room = SAID_AT_MOST.saturating_sub(said.len());

@@ -1,4 +1,4 @@
-//! Python: its binding of NSS, and its own ssl over OpenSSL, each by a script of nssight's own.
+//! Python: its NSS binding, and its ssl module with OpenSSL, each through a script of nssight.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::attempt::{Attempt, Job, Outcome, release_of};
 use super::program;
 
-/// Over the time of a layer, for the interpreter's start.
+/// Additional time for the start of the interpreter, beyond the layer's time limit.
 const GRACE: Duration = Duration::from_secs(3);
 
 #[derive(Default, Deserialize)]
@@ -44,7 +44,7 @@ pub(super) fn attempt(job: &Job<'_>, python: &Path) -> io::Result<Attempt> {
     Ok(attempt)
 }
 
-/// Python's own ssl, with certificates in files.
+/// Python's ssl module, with certificates in files.
 pub(super) fn ssl(job: &Job<'_>, python: &Path, files: &Files) -> io::Result<Attempt> {
     let mut attempt = Attempt::new("python-ssl", false, "load_cert_chain", "callback");
     let (low, high) = job.target.tls.value;
@@ -64,7 +64,7 @@ pub(super) fn ssl(job: &Job<'_>, python: &Path, files: &Files) -> io::Result<Att
     Ok(attempt)
 }
 
-/// Runs a script that reads a task and the password, and says one line of JSON for each step.
+/// Runs a script that reads a task and the password, and prints one line of JSON for each step.
 fn run(job: &Job<'_>, python: &Path, script: &str, task: &Value, attempt: &mut Attempt) -> io::Result<()> {
     let mut input = Zeroizing::new(Vec::with_capacity(4096));
     worker::write_task(&mut *input, task)?;

@@ -1,4 +1,4 @@
-//! siguldry's client for Sigul, over OpenSSL, by a program that calls it: the whole way to an answered request.
+//! siguldry's client for Sigul, with OpenSSL, through a program that calls it: up to an answered request.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -17,12 +17,12 @@ use super::program;
 
 /// Runs the client.
 pub(super) const NAME: &str = "Sigul v1 (siguldry)";
-/// Where no other one is named.
+/// The default program.
 pub(super) const PROGRAM: &str = "sigul-v1-client";
 
-/// Over the time of a layer: it goes on through the bridge.
+/// Additional time, beyond the layer's time limit: the client continues through the bridge.
 const GRACE: Duration = Duration::from_secs(5);
-/// What its log has once it came so far.
+/// A message of the client's log after it has connected.
 const CONNECTED: &str = "TCP connection to the Sigul bridge established";
 const HANDSHAKE: &str = "TLS session with the Sigul bridge established";
 
@@ -57,7 +57,7 @@ pub(super) fn attempt(job: &Job<'_>, program: &Path, admin_password: &Path) -> i
     attempt.handshake = finished.stderr.contains(HANDSHAKE);
     if finished.code != Some(0) {
         let said = finished.stderr.lines().rev().find_map(|line| line.strip_prefix("Error: ")).map(str::to_owned);
-        // What it does not catch itself, Rust says at its end.
+        // The Rust runtime prints uncaught errors last.
         let last = || finished.stderr.lines().rfind(|line| !line.trim().is_empty()).map(str::to_owned);
         let said = if finished.late { None } else { said.or_else(last) };
         attempt.error = Some(said.unwrap_or_else(|| "it did not finish in time".to_owned()));
@@ -69,7 +69,7 @@ pub(super) fn attempt(job: &Job<'_>, program: &Path, admin_password: &Path) -> i
     Ok(attempt)
 }
 
-/// Runs it; nothing if it is not on this host.
+/// Runs the client; `None` if it is not on this host.
 fn run(command: Command, patience: Duration) -> io::Result<Option<program::Finished>> {
     match program::run(command, b"", None, patience) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -77,7 +77,7 @@ fn run(command: Command, patience: Duration) -> io::Result<Option<program::Finis
     }
 }
 
-/// What it gets of the configuration and of the database.
+/// The client's input from the configuration and the database.
 struct Given {
     server: String,
     user: String,
@@ -106,7 +106,7 @@ impl Given {
     }
 }
 
-/// A file without a name; one on disk would be one to forget.
+/// A file without a name; a file on disk might be left behind.
 fn in_memory(content: &[u8]) -> io::Result<File> {
     let mut file = File::from(rustix::fs::memfd_create("pem", MemfdFlags::empty())?);
     file.write_all(content)?;

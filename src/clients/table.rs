@@ -12,7 +12,7 @@ use super::attempt::{Attempt, Outcome};
 const COLUMNS: [&str; 9] =
     ["client", "library", "initialised", "password", "connected", "handshake", "agreed", "result", "time"];
 const RESULT: usize = 7;
-/// A terminal with fewer columns would break words; the clients stand below each other there.
+/// A narrower terminal would break words, so there the clients are printed below each other.
 const SIDE_BY_SIDE: usize = 120;
 
 fn result(attempt: &Attempt) -> (&'static str, Color) {
@@ -25,7 +25,7 @@ fn result(attempt: &Attempt) -> (&'static str, Color) {
     }
 }
 
-/// In the order of the columns.
+/// The values in the order of the columns.
 fn values(attempt: &Attempt) -> [String; 9] {
     let yes = |did: bool| if did { "yes" } else { "no" }.to_owned();
     [
@@ -41,7 +41,7 @@ fn values(attempt: &Attempt) -> [String; 9] {
     ]
 }
 
-/// Writes the table and what it proves.
+/// Writes the table and the conclusion.
 pub(super) fn write(out: &mut dyn Write, comparison: &Comparison) -> io::Result<()> {
     let heading = format!("{}, {} connections", comparison.peer, comparison.connections);
     writeln!(out, "{}", cell(&heading).bold())?;

@@ -17,7 +17,7 @@ use super::program;
 
 /// Additional time for the start of the program, beyond the layer's time limit.
 const GRACE: Duration = Duration::from_secs(2);
-/// Its handshake callback says this. At the end of its input it spins (measured on 3.87.1), so it is ended from outside.
+/// Its handshake callback prints this. At the end of its input tstclnt spins (measured on 3.87.1), so it must be ended from outside.
 const DONE: &str = "Cert Status items";
 
 pub(super) fn attempt(job: &Job<'_>, literal: Option<&Path>) -> io::Result<Attempt> {
@@ -26,7 +26,7 @@ pub(super) fn attempt(job: &Job<'_>, literal: Option<&Path>) -> io::Result<Attem
         Some(_) => Attempt::new("tstclnt -w FILE", true, "NSS_Initialize", "the file's name (-w)"),
     };
     attempt.library = format!("NSS {}", library::nss_version());
-    // A file that only this process and its child can reach; a file on disk would be one to forget.
+    // A file that only this process and its child can reach; a file on disk might be left behind.
     let mut password = File::from(rustix::fs::memfd_create("password", MemfdFlags::empty())?);
     if let Some(bytes) = job.password {
         password.write_all(bytes)?;
@@ -36,7 +36,7 @@ pub(super) fn attempt(job: &Job<'_>, literal: Option<&Path>) -> io::Result<Attem
     command.args(["-v", "-h", job.host, "-p", &job.port.to_string(), "-d"]).arg(job.database);
     let (low, high) = job.target.tls.value;
     command.args(["-V", &format!("{low}:{high}")]);
-    // By itself it takes the unspecified address for some names.
+    // For some names tstclnt itself uses the unspecified address.
     let addresses = (job.host, job.port).to_socket_addrs().map(Iterator::collect::<Vec<_>>).unwrap_or_default();
     command.args(addresses.iter().any(|address| address.is_ipv4()).then_some("-4"));
     if let Some(nickname) = job.target.nickname() {
@@ -56,7 +56,7 @@ pub(super) fn attempt(job: &Job<'_>, literal: Option<&Path>) -> io::Result<Attem
     };
     let said = format!("{}\n{}", finished.stdout, finished.stderr);
     let line = |wanted: &str| said.lines().find(|line| line.contains(wanted)).map(str::trim);
-    // What a login fails with stands before all else; tstclnt goes on without a certificate.
+    // A login error comes first in the output; tstclnt continues without a certificate.
     let login = line("Incorrect password/PIN").or_else(|| line("SEC_ERROR_BAD_PASSWORD"));
     let harmless = |line: &&str| line.contains("PR_IN_PROGRESS_ERROR") || line.contains("PR_WOULD_BLOCK_ERROR");
     let failed = said.lines().rev().find(|line| line.contains("_ERROR") && !harmless(line)).map(str::trim);

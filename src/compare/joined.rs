@@ -31,15 +31,15 @@ pub(super) struct Joined {
     refused_by: Option<End>,
     /// The messages between the two ends, in words.
     words: Vec<String>,
-    /// Neither end has anything against it.
+    /// Neither end reports a failure.
     #[serde(skip)]
     pub(super) passes: bool,
 }
 
-/// The two reports to compare: where a file has several, those of one connection.
+/// Selects the two reports to compare; if a file has several, those of one connection.
 ///
 /// # Errors
-/// In words, where several are there and none belong together.
+/// A message, if there are several reports and no two belong to one connection.
 pub(super) fn pair(a: Vec<Report>, b: Vec<Report>) -> Result<(Report, Report), String> {
     let (count_a, count_b) = (a.len(), b.len());
     let place = || {
@@ -77,13 +77,13 @@ fn texts(report: &Report, key: Key) -> Vec<&str> {
     facts(report).filter(|fact| fact.id == id).map(|fact| fact.text.as_str()).collect()
 }
 
-/// The word that a fact has, as the registry spells it.
+/// The value of a fact, as the registry spells it.
 fn word<W: Word>(report: &Report) -> Option<&str> {
     facts(report).filter(|fact| fact.id == W::FACT.row().id).find_map(|fact| fact.value.as_str())
 }
 
 impl Joined {
-    /// Nothing where the two are no ends of one connection.
+    /// `None` if the two reports are not the ends of one connection.
     pub(super) fn of(a: &Report, b: &Report) -> Option<Self> {
         let (client_name, client, server) = match (a.target.serves, b.target.serves) {
             (false, true) => ("a", a, b),

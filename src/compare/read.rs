@@ -10,14 +10,14 @@ use nssight_probes::report::{SCHEMA, Tool};
 use nssight_probes::target::TargetSummary;
 use serde::Deserialize;
 
-/// A report is some hundred kilobytes; nothing larger is read.
+/// A report has a few hundred kilobytes; nothing larger than this is read.
 const AT_MOST: u64 = 64 * 1024 * 1024;
-/// So many reports of one file are read.
+/// Maximum number of reports to read from one file.
 const REPORTS_AT_MOST: usize = 10_000;
-/// The schema before the present one, whose facts are pairs of a label and a text.
+/// The previous schema, whose facts are pairs of a label and a text.
 pub(super) const BEFORE: &str = "nssight/report/1";
 
-/// What is compared of a report, of either schema; facts and causes of other versions of nssight included.
+/// The compared parts of a report, of either schema; facts and causes of other versions of nssight included.
 #[derive(Deserialize)]
 pub(super) struct Report {
     pub(super) schema: String,
@@ -57,14 +57,14 @@ pub(super) struct Fact {
     pub(super) text: String,
 }
 
-/// A fact of the schema before.
+/// A fact of the previous schema.
 #[derive(Deserialize)]
 pub(super) struct Pair {
     pub(super) key: String,
     pub(super) value: String,
 }
 
-/// The reports of a file: one document, or one a line, as `nssight listen` writes them.
+/// Reads the reports of a file: one document, or one report per line as `nssight listen` writes them.
 pub(super) fn read(path: &Path) -> Result<Vec<Report>, (String, String)> {
     let named = |error: String| (path.display().to_string(), error);
     let text = files::whole(path, AT_MOST, files::regular_or_given).map_err(|error| named(error.to_string()))?;

@@ -1,4 +1,4 @@
-//! `nssight db compare` for a terminal: the summary first, what differs, and with `-v` both sides of it.
+//! `nssight db compare` for a terminal: the summary, then the differences, with both sides under `-v`.
 
 use std::io::{self, Write};
 
@@ -34,7 +34,7 @@ pub(super) fn write(out: &mut dyn Write, comparison: &Comparison, verbose: bool)
     differences(out, comparison, verbose)
 }
 
-/// Which certificates of the database moved to PEM files, before what differs.
+/// Writes which certificates of the database were copied to the PEM files, before the differences.
 fn of_files(out: &mut dyn Write, comparison: &Comparison, verbose: bool) -> io::Result<()> {
     let shown = if verbose { comparison.moved.len() } else { AT_MOST };
     let rows: Vec<[String; 2]> =

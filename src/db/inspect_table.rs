@@ -8,9 +8,9 @@ use nssight_inventory::facts::Names;
 use nssight_inventory::views::{CertificateView, Inspection, KeyView, chain};
 use nssight_reports::terminal::{self, cell};
 
-/// Certificates with fewer days left are shown in yellow, and those without in red.
+/// Certificates with fewer days left are shown in yellow, and expired ones in red.
 const SOON: i64 = 30;
-/// A table is laid out as a whole, in memory: longer ones are cut into several, each with its head.
+/// A table is laid out in memory as a whole, so longer ones are split, each part with its own header.
 const ROWS: usize = 1000;
 /// Nicknames up to this length are not broken.
 const NICKNAME_WHOLE: usize = 30;
@@ -127,7 +127,7 @@ fn certificates(out: &mut dyn Write, inspection: &Inspection, verbose: bool) -> 
         for view in part {
             table.add_row(row(view, verbose));
         }
-        // Of what is long only the subject wraps, unless a nickname is long itself.
+        // Only the subject wraps, unless a nickname is itself long.
         let long = part.iter().any(|view| terminal::columns_of(view.name()) > NICKNAME_WHOLE);
         for column in table.column_iter_mut().take(6).skip(usize::from(long)) {
             column.set_constraint(ColumnConstraint::ContentWidth);

@@ -74,12 +74,12 @@ fn inspect(options: &InspectOptions) -> ExitCode {
     let code = match written {
         Err(error) => exit::not_written(&error),
         Ok(()) if inspection.partial => ExitCode::from(exit::INCONCLUSIVE),
-        // What the password would have opened was not looked at.
+        // The content that needs the password was not checked.
         Ok(()) if inspection.password.given == Some("wrong") => ExitCode::from(exit::INCONCLUSIVE),
         Ok(()) => ExitCode::from(exit::PASSED),
     };
-    // The process ends here. Giving back a hundred thousand certificates one by one takes a tenth of its time, and nothing
-    // in them is secret: the password and the keys are wiped by now or on return.
+    // The process ends here. To free a hundred thousand certificates one by one takes a tenth of its run time, and nothing in them is
+    // secret: the password and the keys are wiped by now, or on return.
     std::mem::forget((inspection, loaded));
     code
 }
@@ -130,7 +130,7 @@ fn with_files(database: &Database, named: &[OsString], now: OffsetDateTime) -> C
     Comparison::with_files(database, &PemFiles::read(&paths), now)
 }
 
-/// Says why there is nothing to say.
+/// Prints why there is no output.
 fn unreadable(argument: &OsStr, error: &nssight_nssdb::Error) -> ExitCode {
     terminal::say(format_args!("no database could be read at {}: {error}", argument.display()));
     ExitCode::from(exit::INCONCLUSIVE)

@@ -1,5 +1,5 @@
-//! Prometheus's text format 0.0.4, made of OpenMetrics: what still reads only that (`promtool check metrics`, the textfile
-//! collector) knows no units, no infos and no end, and has counters under the name of their samples.
+//! Converts OpenMetrics to Prometheus's text format 0.0.4. Programs that still read only this format (`promtool check metrics`, the
+//! textfile collector) support no units, no infos and no end mark, and expect counters under the name of their samples.
 
 use std::collections::HashMap;
 

@@ -147,14 +147,14 @@ impl Figures {
         self.registry = registry;
     }
 
-    /// As OpenMetrics.
+    /// The metrics in OpenMetrics.
     pub(super) fn openmetrics(&self) -> String {
         self.resident.set(resident_bytes().unwrap_or(0));
-        // The one that reads the directory is among them.
+        // The descriptor of this directory is counted, too.
         let descriptors = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1));
         self.descriptors.set(i64::try_from(descriptors).unwrap_or(i64::MAX));
         let mut text = String::new();
-        // A String takes whatever it is given.
+        // A write to a String does not fail.
         let _ = encode(&mut text, &self.registry);
         text
     }
@@ -191,17 +191,17 @@ impl Figures {
         self.walk_duration.observe(walked.subject.duration.as_secs_f64());
     }
 
-    /// It was a walk of a target in the file.
+    /// Records the check of a target in the file.
     pub(super) fn walked_last(&self, walked: &Walked) {
         self.set_last_walk(&walked.subject.name, walked.timestamp());
     }
 
-    /// A walk waits for as long as this lives.
+    /// Counts a check as waiting for as long as the result lives.
     pub(super) fn queue(&self) -> Counted {
         Counted::new(&self.queued, Some(&self.queue_duration))
     }
 
-    /// A walk is under way for as long as this lives.
+    /// Counts a check as running for as long as the result lives.
     pub(super) fn walk(&self) -> Counted {
         Counted::new(&self.in_flight, None)
     }
@@ -254,7 +254,7 @@ impl Origin {
     }
 }
 
-/// Counts something while it lasts.
+/// Counts an item in a gauge until dropped.
 pub(super) struct Counted {
     gauge: Gauge,
     duration: Option<Histogram>,

@@ -12,7 +12,7 @@ use openssl::ssl::{HandshakeError, Ssl, SslContext, SslMethod, SslVerifyMode};
 use super::web::{Tls, Web};
 use crate::exit;
 
-/// The exporter answers from memory.
+/// The exporter answers from memory, so this is enough.
 const PATIENCE: Duration = Duration::from_secs(3);
 const STATUS_LINE: &[u8] = b"HTTP/1.1 200 ";
 
@@ -39,7 +39,7 @@ pub(super) fn ask(listen: SocketAddr, web: Option<&Path>) -> ExitCode {
     }
 }
 
-/// One that listens everywhere is asked on loopback.
+/// An exporter that listens on all addresses is reached over loopback.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     match listen {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, v4.port()).into(),
@@ -48,32 +48,32 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     }
 }
 
-/// As many bytes as the status line must have, or fewer.
+/// The bytes of the status line, or fewer if the answer is shorter.
 fn answer(address: SocketAddr, tls: Option<&Tls>) -> io::Result<Vec<u8>> {
     let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let Some(tls) = tls else { return exchange(address, stream) };
-    // Nothing is told and nothing but the status is believed: whose certificate it is does not matter.
+    // The request sends no secret, and only the status of the answer is used, so the certificate need not be verified.
     let mut builder = SslContext::builder(SslMethod::tls_client())?;
     builder.set_verify(SslVerifyMode::NONE);
     let session = Ssl::new(&builder.build())?.connect(stream);
     match session.map_err(io::Error::other).and_then(|session| exchange(address, session)) {
-        // It is there, and asks for what only its clients have.
+        // The exporter is running, and requires a certificate that only its clients have.
         Err(error) if tls.wants_certificate && is_about_certificates(&error) => Ok(STATUS_LINE.to_vec()),
         answer => answer,
     }
 }
 
 fn exchange(address: SocketAddr, mut stream: impl Read + Write) -> io::Result<Vec<u8>> {
-    // In one piece: whoever answers may close after the first it reads.
+    // One write: the server may close the connection after its first read.
     stream.write_all(format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())?;
     let mut line = Vec::new();
     stream.take(STATUS_LINE.len() as u64).read_to_end(&mut line)?;
     Ok(line)
 }
 
-/// Whether the other end turned us away for want of a certificate: by `certificate_required` in TLS 1.3 (RFC 8446, 6), by
+/// Whether the other end refused us for lack of a certificate: with `certificate_required` in TLS 1.3 (RFC 8446, 6), with
 /// `handshake_failure` before (RFC 5246, 7.4.6).
 fn is_about_certificates(error: &io::Error) -> bool {
     let Some(inner) = error.get_ref() else { return false };

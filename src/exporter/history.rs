@@ -6,30 +6,30 @@ use std::time::{Duration, SystemTime};
 use nssight_reports::Standing;
 use serde::{Deserialize, Serialize};
 
-/// The verdicts that are kept of a target: ten hours of one check a minute.
+/// Number of verdicts kept per target: ten hours at one check per minute.
 const KEPT: usize = 600;
 
 /// The last verdicts of a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Stored")]
 pub(super) struct History {
-    /// The oldest first.
+    /// Oldest first.
     marks: VecDeque<Mark>,
-    /// Of the last mark, with layer and cause.
+    /// The verdict of the last mark, with layer and cause.
     verdict: String,
-    /// Whether the last check that says something of the target passed. One that nssight could not finish says nothing.
+    /// Whether the last conclusive check of the target passed. A check that nssight could not finish is not conclusive.
     well: Option<bool>,
-    /// The first check from which on all that say something came out like it.
+    /// The first check since which all conclusive checks had the same result.
     turned: u64,
     /// The first check with the same verdict as the last one.
     same: u64,
 }
 
-/// When a check was over, in seconds since 1970, and how it came out.
+/// The end of a check, in seconds since 1970, and its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark(pub(super) u64, pub(super) Standing);
 
-/// As it is read: a file may have any number of marks.
+/// The stored form: a file may have any number of marks.
 #[derive(Deserialize)]
 struct Stored {
     marks: VecDeque<Mark>,
@@ -68,29 +68,29 @@ impl History {
         self.marks.drain(..surplus);
     }
 
-    /// The oldest first.
+    /// Oldest first.
     pub(super) fn marks(&self) -> impl ExactSizeIterator<Item = Mark> + '_ {
         self.marks.iter().copied()
     }
 
-    /// Since when it passes, or fails; nothing where the last check says nothing of that.
+    /// Since when the target passes or fails; `None` if the last check is not conclusive.
     pub(super) fn turned(&self) -> Option<SystemTime> {
         let says_nothing = self.marks.back().is_none_or(|mark| mark.1 == Standing::Inconclusive);
         (!says_nothing).then(|| time(self.turned))
     }
 
-    /// Since when it has this verdict.
+    /// Since when the target has this verdict.
     pub(super) fn same(&self) -> SystemTime {
         time(self.same)
     }
 
-    /// Checks that failed, or passed only when they were tried again. One that nssight could not finish says nothing.
+    /// The number of checks that failed, or passed only on a retry. Checks that nssight could not finish do not count.
     pub(super) fn troubled(&self) -> usize {
         self.marks().filter(|mark| matches!(mark.1, Standing::Fail | Standing::Flaky)).count()
     }
 
-    /// Whether it fails now and then: more than once within what is kept, and passed in between. An outage that was mended is
-    /// one time.
+    /// Whether the target fails now and then: more than once within the kept history, with a pass in between. One outage that was repaired
+    /// counts once.
     pub(super) fn is_flaky(&self) -> bool {
         let judged = self.marks().filter(|mark| mark.1 != Standing::Inconclusive);
         let (mut times, mut was_well) = (0, true);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_and_keeps_since_when() {
+    fn a_history_is_bounded_and_keeps_the_start_of_its_state() {
         let mut marks = vec![Standing::Pass; 10];
         marks.extend([Standing::Fail; 2 * KEPT]);
         let history = of(&marks);
@@ -129,19 +129,19 @@ mod tests {
         let text = serde_json::to_string(&history).unwrap();
         assert!(text.len() < 20 * KEPT, "{}", text.len());
         assert_eq!(serde_json::from_str::<History>(&text).unwrap(), history);
-        // More than that in a file is cut as well.
+        // Excess marks in a file are dropped as well.
         let longer = text.replacen("[[", &format!("[{}[", "[1,\"pass\"],".repeat(5_000)), 1);
         assert_eq!(serde_json::from_str::<History>(&longer).unwrap(), history);
     }
 
     #[test]
-    fn another_cause_of_the_same_outage_has_a_time_of_its_own() {
+    fn another_cause_within_an_outage_has_its_own_start() {
         let mut history = of(&[Standing::Pass, Standing::Fail]);
         let since = |history: &History| (history.turned(), history.same());
         assert_eq!(since(&history), (Some(time(60)), time(60)));
         history.add(time(120), Standing::Fail, "fail dns");
         assert_eq!(since(&history), (Some(time(60)), time(120)));
-        // What was not finished is neither a failure nor the end of one.
+        // An unfinished check is neither a failure nor the end of one.
         history.add(time(180), Standing::Inconclusive, "inconclusive");
         assert_eq!(since(&history), (None, time(180)));
         history.add(time(240), Standing::Fail, "fail dns");
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn flaky_is_what_fails_more_than_once() {
+    fn a_target_that_fails_more_than_once_is_flaky() {
         use Standing::{Fail, Flaky, Inconclusive, Pass, Warning};
         assert!(!of(&[Pass, Fail, Fail, Pass, Warning]).is_flaky());
         assert!(of(&[Pass, Fail, Pass, Fail, Pass]).is_flaky());

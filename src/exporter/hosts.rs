@@ -12,18 +12,18 @@ use axum::http::{StatusCode, Version};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 
-/// Names that requests may be for.
+/// The names under which requests are accepted.
 pub(super) struct Hosts {
     listening: IpAddr,
     names: BTreeSet<String>,
 }
 
 impl Hosts {
-    /// The address that is listened on, localhost, the names of this host, and those allowed besides.
+    /// The listening address, localhost, the names of this host, and the names that the options allow.
     pub(super) fn new(listening: SocketAddr, allowed: &[String]) -> Self {
         let own = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
         let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
-        // A line for this host has its whole name, too (hosts(5)).
+        // A line for this host also has its full name (hosts(5)).
         let lines = hosts.lines().map(|line| line.split('#').next().unwrap_or_default().to_lowercase());
         let names = lines.flat_map(|line| {
             let words: Vec<String> = line.split_whitespace().skip(1).map(str::to_owned).collect();
@@ -35,7 +35,7 @@ impl Hosts {
         Self { listening: listening.ip(), names }
     }
 
-    /// No name leads to a number, so whoever says one of ours means us.
+    /// DNS maps no name to a literal address, so a request for one of our addresses is meant for us.
     fn is_one(&self, authority: &str) -> bool {
         let Ok(authority) = authority.parse::<Authority>() else { return false };
         let host = authority.host().trim_end_matches('.').to_lowercase();
@@ -50,7 +50,7 @@ impl Hosts {
 
     fn accepts(&self, request: &Request) -> bool {
         let mut said = request.headers().get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default()).peekable();
-        // What HTTP 1.0 does not ask for no browser leaves out (RFC 9112, 3.2).
+        // HTTP/1.0 does not require a Host header, but every browser sends one (RFC 9112, 3.2).
         let complete = said.peek().is_some() || request.version() == Version::HTTP_10;
         complete
             && said.all(|host| self.is_one(host))
@@ -58,7 +58,7 @@ impl Hosts {
     }
 }
 
-/// Lets only requests for these hosts through.
+/// Rejects requests for any other host.
 pub(super) fn only(hosts: Hosts, app: Router) -> Router {
     app.layer(middleware::from_fn_with_state(Arc::new(hosts), check))
 }

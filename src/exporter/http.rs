@@ -24,11 +24,11 @@ use super::web::{self, Front};
 const HEAD: Duration = Duration::from_secs(10);
 /// Time limit for reading an answer.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Request line and headers; hyper takes no less than 8 KiB.
+/// Limit for the request line and headers; hyper requires at least 8 KiB.
 const HEAD_AT_MOST: usize = 16 * 1024;
 /// Far more than Prometheus servers and people open.
 const CONNECTIONS_AT_MOST: u64 = 512;
-/// A process without descriptors tries again after this.
+/// When the process has no descriptors left, it tries again after this time.
 const WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
 
 /// The connections that are open.
@@ -60,7 +60,7 @@ struct Ticket {
 }
 
 impl Connections {
-    /// At most half of the descriptors that this process may have: walks need some, too.
+    /// At most half of the descriptors of this process: checks need some, too.
     pub(super) fn new(figures: Arc<Figures>) -> Arc<Self> {
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let at_most = descriptors.map_or(CONNECTIONS_AT_MOST, |soft| (soft / 2).clamp(16, CONNECTIONS_AT_MOST));
@@ -71,8 +71,8 @@ impl Connections {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Room for one more. When all places are taken, the connection that has been asking nothing for the longest time goes;
-    /// `None` when every one of them waits for an answer.
+    /// Admits one more connection. If all places are taken, the connection that has been idle for the longest time is closed; `None` if
+    /// every connection waits for an answer.
     fn admit(self: &Arc<Self>) -> Option<Ticket> {
         self.figures.connected();
         let mut state = self.lock();
@@ -109,7 +109,7 @@ impl Drop for Ticket {
     }
 }
 
-/// Serves until `stop` is set, and then until what is being asked is answered.
+/// Serves until `stop` is set, and then until pending requests are answered.
 pub(super) async fn serve(
     listener: TcpListener,
     app: Router,
@@ -129,7 +129,7 @@ pub(super) async fn serve(
                     attend(stream, app.clone(), ticket, &front, &graceful);
                 }
             }
-            // The peer went away again (accept(2)), or there is nothing left to accept with.
+            // The peer closed the connection before accept(2), or no resources are left to accept it.
             Err(error) if error.raw_os_error().is_some_and(is_of_the_peer) => {}
             Err(error) => {
                 log::warn(format_args!("cannot accept a connection: {error}"));
@@ -154,7 +154,7 @@ fn attend(stream: TcpStream, app: Router, ticket: Ticket, front: &Front, gracefu
     tokio::spawn(async move {
         let talk = async {
             let Some(tls) = &web.tls else { return converse(stream, app, ticket, watcher).await };
-            // It counts as one that asks nothing until then.
+            // The connection counts as idle until then.
             match tokio::time::timeout(HEAD, web::accept(tls, stream)).await {
                 Ok(Ok(stream)) => converse(stream, app, ticket, watcher).await,
                 Ok(Err(error)) => log::debug(format_args!("TLS handshake failed: {error}")),
@@ -168,7 +168,7 @@ fn attend(stream: TcpStream, app: Router, ticket: Ticket, front: &Front, gracefu
     });
 }
 
-/// Answers requests until the peer has no more. Whatever ends a connection is the peer's affair.
+/// Answers requests until the peer sends no more. An error that ends the connection is not reported: it concerns only the peer.
 async fn converse<S>(stream: S, app: Router, ticket: Arc<Ticket>, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

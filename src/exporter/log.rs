@@ -30,7 +30,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// From here on events are written. A log that cannot be written ends nothing.
+/// Starts the log. A log that cannot be written does not end the exporter.
 pub(super) fn start(level: LogLevel, format: LogFormat) {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -39,7 +39,7 @@ pub(super) fn start(level: LogLevel, format: LogFormat) {
         LogLevel::Debug => LevelFilter::DEBUG,
     };
     let log = tracing_subscriber::fmt().with_max_level(level).with_target(false).log_internal_errors(false);
-    // The process has one log, and this is the first to set it.
+    // The process has one log, and this is the first call to set it.
     match format {
         LogFormat::Text => log.with_ansi(false).with_writer(|| terminal::stderr(Kind::Text)).init(),
         LogFormat::Json => {
@@ -70,12 +70,12 @@ pub(super) fn info(text: fmt::Arguments<'_>) {
     event!(Level::INFO, "{}", harmless(text));
 }
 
-/// The text is made only if somebody reads it.
+/// The text is formatted only if the level is enabled.
 pub(super) fn debug(text: fmt::Arguments<'_>) {
     event!(Level::DEBUG, "{}", harmless(text));
 }
 
-/// A target comes out in another way than before.
+/// Logs that the result of a target has changed.
 pub(super) fn verdict(name: &str, now: &str, before: Option<&str>) {
     let name = printable(name);
     match before {

@@ -50,7 +50,7 @@ const GRACE: Duration = Duration::from_millis(2500);
 const KILL_GRACE: Duration = Duration::from_millis(1500);
 /// clients have this time to read their answers.
 const DRAIN_TIME: Duration = Duration::from_millis(500);
-/// More than the runtime, its signals, the listener and a pipe to the walks have open.
+/// More descriptors than the runtime, its signals, the listener and a pipe to the checks use.
 const FILES: usize = 16;
 
 pub(crate) fn run(options: &ExporterOptions) -> ExitCode {
@@ -79,7 +79,7 @@ pub(crate) fn run(options: &ExporterOptions) -> ExitCode {
     }
 }
 
-/// What the files say.
+/// Prints a summary of the files.
 fn said(file: &Path, targets: &TargetsFile, web: Option<(&Path, &Web)>) -> ExitCode {
     let targets = match targets.targets.len() {
         1 => "1 target".to_owned(),
@@ -95,7 +95,7 @@ fn said(file: &Path, targets: &TargetsFile, web: Option<(&Path, &Web)>) -> ExitC
 }
 
 fn serve(options: &ExporterOptions, file: &Path, targets: TargetsFile, web: Web) -> io::Result<()> {
-    // A limit on the size of files (setrlimit(2)) is met as a full disk is, and not as a signal that kills.
+    // A write beyond the file size limit (setrlimit(2)) must fail like a write to a full disk, and not kill the process.
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     copies::clear_on_signals(&[copies::QUIT])?;
     let figures = Arc::new(Figures::new());
@@ -109,7 +109,7 @@ fn serve(options: &ExporterOptions, file: &Path, targets: TargetsFile, web: Web)
     reserve()?;
     let cores = available_parallelism().map_or(1, usize::from);
     let jobs = options.jobs.unwrap_or_else(|| u32::try_from(cores).unwrap_or(1));
-    // Walks, and whatever else may wait for a file, have threads of their own; what is left is done in no time.
+    // Checks, and all work that may wait for a file, run in separate threads; the remaining work never blocks.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let (close, closing) = watch::channel(false);
     let walks = Walks::new(options.cache, jobs, store, figures.clone(), closing.clone())?;
@@ -124,7 +124,7 @@ fn serve(options: &ExporterOptions, file: &Path, targets: TargetsFile, web: Web)
         let (app, connections) = (hosts::only(hosts, app), Connections::new(figures.clone()));
         let serving = tokio::spawn(http::serve(listener, app, connections, front.clone(), closing));
         tokio::spawn(front.clone().watch_files());
-        // A file system may not answer; the signals are heard all the same.
+        // A file system may not respond; signals are handled meanwhile.
         let mut reloading = None;
         loop {
             match (signals.next().await, &reloading) {
@@ -148,13 +148,13 @@ fn serve(options: &ExporterOptions, file: &Path, targets: TargetsFile, web: Web)
         let _ = tokio::time::timeout(DRAIN_TIME, serving).await;
         Ok(())
     });
-    // Whatever is still there has had its time.
+    // Any task that still runs has used up its time.
     runtime.shutdown_background();
     copies::clear_before_the_end();
     result
 }
 
-/// Whether the files can be opened that the start needs: the runtime does not say so where it gets none for its signals, it panics.
+/// Checks that the files needed for the start can be opened: if the runtime gets no descriptor for its signals, it panics without an error.
 fn reserve() -> io::Result<()> {
     (0..FILES).map(|_| File::open("/dev/null")).collect::<io::Result<Vec<_>>>().map(drop)
 }
@@ -194,7 +194,7 @@ async fn reload(file: &Path, walks: &Arc<Walks>, figures: &Figures) {
     }
 }
 
-/// What a signal asks for.
+/// The action that a signal requests.
 #[derive(PartialEq, Eq)]
 enum SignalRequest {
     Reload,

@@ -5,11 +5,11 @@ use std::time::Duration;
 use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, HeaderName};
 
-/// How metrics are written.
+/// The format of the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     OpenMetrics,
-    /// Prometheus's text format 0.0.4, which everything reads.
+    /// Prometheus's text format 0.0.4, which every client reads.
     Text,
 }
 
@@ -21,8 +21,7 @@ impl Dialect {
         }
     }
 
-    /// OpenMetrics where it is named and not wanted less than text (RFC 9110, 12.5.1); text for everybody else, people with
-    /// a browser included.
+    /// OpenMetrics if the request names it and does not prefer text (RFC 9110, 12.5.1); text for all other clients, including browsers.
     pub(super) fn asked_for(headers: &HeaderMap) -> Self {
         let lists = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
         let (mut openmetrics, mut text) = (0.0f32, 0.0f32);
@@ -47,14 +46,14 @@ impl Dialect {
     }
 }
 
-/// Prometheus says in it how long it waits.
+/// Prometheus sends its timeout in this header.
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
-/// A scrape without a word about it may wait this long, and no scrape longer.
+/// A scrape without this header may wait this long, and no scrape may wait longer.
 const LONGEST: Duration = Duration::from_secs(120);
-/// The answer needs some time to get there.
+/// Time for the answer to reach the client.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// How long an answer may take, by the scrape's own word.
+/// The time for an answer that the scrape allows.
 pub(super) fn patience(headers: &HeaderMap) -> Duration {
     let said =
         headers.get(SCRAPE_TIMEOUT).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<f64>().ok());
@@ -76,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn prometheus_gets_openmetrics_and_everybody_else_text() {
+    fn prometheus_gets_openmetrics_and_other_clients_get_text() {
         let newer = "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,\
                      text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
         assert_eq!(accepting(newer), Dialect::OpenMetrics);

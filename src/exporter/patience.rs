@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Fails when an answer is not taken within its time, from its first byte to its last. The kernel's own time-out
-/// (TCP_USER_TIMEOUT) and a limit a write would both be held off by a peer that reads a byte now and then.
+/// Fails if the peer does not read an answer within its time, from the first byte to the last. A peer that reads a byte
+/// now and then would evade both the kernel's timeout (TCP_USER_TIMEOUT) and a limit per write.
 pub(super) struct Patient<S> {
     stream: S,
     patience: Duration,
@@ -59,7 +59,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         self.stream.is_write_vectored()
     }
 
-    /// hyper flushes the stream once it has written all that it had.
+    /// hyper flushes the stream after it has written everything.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.stream).poll_flush(context);

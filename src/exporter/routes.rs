@@ -25,8 +25,8 @@ use super::walks::{Answer, Walks};
 use super::{classic, page};
 use crate::cli::Format;
 
-/// Reports bring their style and their copy buttons with them, and nothing from elsewhere. A policy within each, by hashes, is
-/// stricter.
+/// Reports contain their style and their copy buttons, and load nothing from elsewhere. Each report has a stricter policy of its own, with
+/// hashes.
 const HTML_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; base-uri 'none'; \
                            form-action 'none'; frame-ancestors 'none'";
 
@@ -34,11 +34,11 @@ const HTML_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script
 struct App {
     walks: Arc<Walks>,
     figures: Arc<Figures>,
-    /// One page at a time is written, so that whoever asks for many holds up other readers of pages and no scrape.
+    /// Only one page is written at a time: a client that requests many of them delays other readers of pages, but no scrape.
     pages: Arc<Semaphore>,
 }
 
-/// The name of a target. There is no way to give a host and a port: only what the file names is walked.
+/// The name of a target. A request cannot give a host and a port: only targets in the file are checked.
 #[derive(Deserialize)]
 struct Wanted {
     target: String,
@@ -70,11 +70,11 @@ async fn probe(State(app): State<App>, headers: HeaderMap, wanted: Result<Query<
     exposition(dialect, body(&answer, started.elapsed().as_secs_f64()))
 }
 
-/// The metrics of a result, and which result it is.
+/// The metrics of a result, and the origin of the result.
 fn body(answer: &Answer, waited: f64) -> String {
     let mut text = match &answer.result {
         Some(walked) => walked.metrics.clone(),
-        // What a prober says that ran out of time.
+        // The answer of a prober that ran out of time.
         None => format!(
             "# HELP probe_success Whether every layer that was checked passed\n# TYPE probe_success gauge\nprobe_success 0\n\
              # HELP probe_duration_seconds Time that this scrape waited for the check\n# TYPE probe_duration_seconds gauge\n\
@@ -96,7 +96,7 @@ fn body(answer: &Answer, waited: f64) -> String {
     text
 }
 
-/// A group of the list that Prometheus's `http_sd_configs` reads.
+/// A group of targets in the format of Prometheus's `http_sd_configs`.
 #[derive(Serialize)]
 struct Group<'a> {
     targets: [&'a str; 1],
@@ -108,7 +108,7 @@ async fn service_discovery(State(app): State<App>) -> Response {
     let targets = app.walks.overview();
     let groups = targets.iter().map(|(target, _)| Group {
         targets: [&target.name],
-        // What Prometheus itself says of a series is not overwritten: the rules go by it.
+        // Labels that Prometheus itself sets are not overwritten: alerting rules depend on them.
         labels: target
             .labels
             .iter()
@@ -167,7 +167,7 @@ fn html(policy: &str, page: Vec<u8>) -> Response {
 }
 
 impl App {
-    /// Has a page written on a thread of its own: the event loop answers scrapes.
+    /// Writes a page in a separate thread, because the event loop must answer scrapes.
     async fn page(&self, policy: &str, write: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static) -> Response {
         let turn = self.pages.clone().acquire_owned().await;
         let written = tokio::task::spawn_blocking(move || {

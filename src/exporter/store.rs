@@ -21,16 +21,16 @@ use super::log;
 use super::walked::Walked;
 
 const SCHEMA: &str = "nssight/exporter-state/1";
-/// Some hundred times a usual result.
+/// A few hundred times the size of a usual result.
 const FILE_AT_MOST: u64 = 16 * 1024 * 1024;
-/// Of its threads, so many wait for a file system that does not answer; nobody has more walks at a time that end in one moment.
+/// Maximum number of threads that wait for a file system that does not respond; more checks than this never end at the same moment.
 const WAITING_AT_MOST: usize = 64;
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Serialize, Deserialize)]
 struct Kept<Reports, Certificates, Verdicts: Default> {
     schema: String,
-    /// The target's name; the file's own is made of it.
+    /// The target's name, from which the file name is derived.
     name: String,
     labels: std::collections::BTreeMap<String, String>,
     tries: u32,
@@ -44,16 +44,16 @@ struct Kept<Reports, Certificates, Verdicts: Default> {
     history: Verdicts,
 }
 
-/// The directory that they are in.
+/// The directory of the results.
 pub(super) struct Store {
     directory: PathBuf,
-    /// Threads that wait for its file system.
+    /// Number of threads that wait for the file system.
     waiting: Arc<AtomicUsize>,
     figures: Arc<Figures>,
 }
 
 impl Store {
-    /// Makes the directory if need be, for its owner only. What a killed exporter left there is removed.
+    /// Creates the directory if necessary, readable only by its owner, and removes the temporary files of a killed exporter.
     pub(super) fn open(directory: &Path, figures: Arc<Figures>) -> io::Result<Self> {
         let store = Self { directory: directory.to_owned(), waiting: Arc::default(), figures };
         store.within(directory, |directory| {
@@ -64,7 +64,7 @@ impl Store {
         Ok(store)
     }
 
-    /// A file system that does not answer holds nobody up, and not more and more threads either.
+    /// Limits the wait for a file system that does not respond, and the number of threads that wait for it.
     fn within<T: Send + 'static>(
         &self,
         path: &Path,
@@ -83,14 +83,14 @@ impl Store {
         files::within(path, files::PATIENCE, counted)
     }
 
-    /// A target's name may hold anything; its hash is always the name of a file.
+    /// A target's name may contain any character; its hash is always a valid file name.
     fn path(&self, name: &str) -> PathBuf {
         let hash = openssl::sha::sha256(name.as_bytes());
         let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         self.directory.join(format!("{digits}.json"))
     }
 
-    /// What was kept of a target; nothing, and a line in the log, if that is unreadable.
+    /// The stored result of a target; `None`, with a line in the log, if it is unreadable.
     pub(super) fn read(&self, name: &str) -> Option<Walked> {
         let path = self.path(name);
         let own = name.to_owned();
@@ -104,8 +104,7 @@ impl Store {
         }
     }
 
-    /// Keeps a result in place of the one before. What cannot be kept is lost at the next restart and not before, so the
-    /// log says it once.
+    /// Replaces the stored result. A result that cannot be stored is lost only at the next restart, so the log reports it once.
     pub(super) fn write(&self, walked: &Walked) {
         match self.save(walked) {
             Ok(()) if self.figures.state_kept() => log::info(format_args!("results can be saved again")),
@@ -118,7 +117,7 @@ impl Store {
         }
     }
 
-    /// A whole file or none: a crash or a full disk leaves the old one.
+    /// Writes the whole file or none: after a crash or on a full disk, the old file remains.
     fn save(&self, walked: &Walked) -> io::Result<()> {
         let subject = &walked.subject;
         let since = walked.ended.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

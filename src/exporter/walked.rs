@@ -13,18 +13,18 @@ use crate::cli::Format;
 /// The report of a check, and its time.
 pub(super) struct Walked {
     pub(super) subject: Subject,
-    /// When the walk was over.
+    /// The end of the check.
     pub(super) ended: SystemTime,
-    /// Certificates of an earlier walk that this one did not come to.
+    /// Certificates of an earlier check that this one did not reach.
     pub(super) remembered: Vec<SeenCertificate>,
-    /// The verdicts before this one, and this one.
+    /// The earlier verdicts and this one.
     pub(super) history: History,
-    /// The metrics of it in OpenMetrics, with the dates of remembered certificates and without the end mark.
+    /// The metrics of this result in OpenMetrics, with the dates of remembered certificates and without the end mark.
     pub(super) metrics: String,
 }
 
 impl Walked {
-    /// A walk that has just ended, and what is still worth knowing of the one before it.
+    /// A check that has just ended, with the results of the previous check that still matter.
     pub(super) fn now(subject: Subject, before: Option<&Self>) -> Self {
         let remembered = before.map(|before| remembered(&subject.report, before)).unwrap_or_default();
         let history = before.map(|before| before.history.clone()).unwrap_or_default();
@@ -41,14 +41,14 @@ impl Walked {
         history: History,
     ) -> Self {
         let seen = subject.report.certificates.len();
-        // The metrics show the dates of all certificates, a report only what its walk saw.
+        // The metrics show the dates of all certificates; a report shows only those that its check saw.
         subject.report.certificates.extend(remembered.iter().cloned());
         let metrics = metrics(&subject);
         subject.report.certificates.truncate(seen);
         Self { subject, ended, remembered, history, metrics }
     }
 
-    /// A result of the future, as the clock was set back, is of no use for a cache.
+    /// A cache cannot use a result from the future, after the clock was set back.
     pub(super) fn age(&self) -> Duration {
         self.ended.elapsed().unwrap_or(Duration::MAX)
     }
@@ -58,12 +58,12 @@ impl Walked {
         self.ended.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
     }
 
-    /// How it came out.
+    /// The result.
     pub(super) fn standing(&self) -> Standing {
         Standing::of(&self.subject.report)
     }
 
-    /// Status, layer and cause.
+    /// The status, layer and cause.
     pub(super) fn verdict(&self) -> String {
         let verdict = &self.subject.report.verdict;
         let layer = verdict.layer.map(|layer| format!(" {layer}")).unwrap_or_default();
@@ -74,15 +74,15 @@ impl Walked {
 
 fn metrics(subject: &Subject) -> String {
     let mut bytes = Vec::new();
-    // A vector takes whatever it is given.
+    // A write to a vector does not fail.
     let _ = report::write(Format::Openmetrics, std::slice::from_ref(subject), &mut bytes);
     let mut text = String::from_utf8_lossy(&bytes).into_owned();
     text.truncate(text.strip_suffix("# EOF\n").map_or(text.len(), str::len));
     text
 }
 
-/// A peer that is away keeps the dates that it showed last, with those of the CAs that it sent, and so does a database that cannot be
-/// read just now. A nickname that is gone from a database that can be read is gone.
+/// An unreachable peer keeps its last dates, including those of the CAs that it sent; so does a database that is temporarily unreadable. A
+/// nickname that is missing from a readable database is forgotten.
 fn remembered(report: &Report, before: &Walked) -> Vec<SeenCertificate> {
     let nss_db = report.probes.iter().find(|finding| finding.layer == Layer::NssDb);
     let readable = nss_db.is_some_and(|finding| matches!(finding.status, Status::Pass | Status::Warn));
@@ -91,7 +91,7 @@ fn remembered(report: &Report, before: &Walked) -> Vec<SeenCertificate> {
     let is_seen = |role: CertificateRole| report.certificates.iter().any(|certificate| certificate.role == role);
     let is_away = known().any(|it| of_a_peer(it) && !is_seen(it.role));
     let worth_it = known().filter(|it| {
-        // Ours have a nickname in the database.
+        // Our own CAs have a nickname in the database.
         if is_away && it.role == CertificateRole::Authority && it.nickname.is_none() {
             return !report.certificates.iter().any(|seen| seen.sha256 == it.sha256);
         }

@@ -31,24 +31,24 @@ enum ScrapeSource {
     Flight(watch::Receiver<()>, Origin),
 }
 
-/// A walk that somebody may wait for.
+/// A check that scrapes may wait for.
 struct Flight {
-    /// Closed when this goes, however it goes.
+    /// Closed when this value is dropped, for any reason.
     _over: watch::Sender<()>,
-    /// As one that waits, and then as one under way.
+    /// Counted first as waiting, and then as running.
     counted: Counted,
 }
 
 struct Entry {
     target: Arc<CheckTarget>,
     last: Option<Arc<Walked>>,
-    /// The last walk that was begun; the channel is closed once it is over.
+    /// The last check that was started; the channel is closed when the check ends.
     flight: Option<watch::Receiver<()>>,
 }
 
-/// All targets, and what is known of them.
+/// All targets, with their last results.
 pub(super) struct Walks {
-    /// A result serves for so long, and so long a target has peace.
+    /// A result is served for this long, and the target is not checked again in this time.
     cache: Duration,
     entries: Mutex<BTreeMap<String, Entry>>,
     turns: Turns<Waiting<Flight>>,
@@ -56,7 +56,7 @@ pub(super) struct Walks {
     figures: Arc<Figures>,
     /// Set when the exporter should end.
     closing: watch::Receiver<bool>,
-    /// Ends the walks under way.
+    /// Ends the running checks.
     stop: Stop,
 }
 
@@ -65,7 +65,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Walks {
-    /// Starts `jobs` threads that walk.
+    /// Starts `jobs` threads that run checks.
     pub(super) fn new(
         cache: Duration,
         jobs: u32,
@@ -82,7 +82,7 @@ impl Walks {
         Ok(walks)
     }
 
-    /// One of those who walk. A fault of nssight itself ends one walk and not the others.
+    /// The loop of one such thread. A fault of nssight itself ends only one check.
     fn work(&self) {
         let work = || targets::work(&self.turns, &self.stop, None, self);
         while catch_unwind(AssertUnwindSafe(work)).is_err() {
@@ -90,10 +90,9 @@ impl Walks {
         }
     }
 
-    /// Takes over the targets of a file. What is known of a target of the same name stays; a walk that is under way ends as it
-    /// would have.
+    /// Takes over the targets of a file. The results of a target of the same name are kept; a running check continues.
     pub(super) fn set_targets(&self, targets: Vec<CheckTarget>) {
-        // Files are read before anything is held that scrapes wait for.
+        // Files are read before this takes a lock that scrapes wait for.
         let read = |target: &CheckTarget| {
             let is_new = !lock(&self.entries).contains_key(&target.name);
             self.store.as_ref().filter(|_| is_new).and_then(|store| store.read(&target.name)).map(Arc::new)
@@ -111,7 +110,7 @@ impl Walks {
         self.figures.set_targets(entries.iter().map(|(name, entry)| (name.as_str(), entry.last.as_deref())));
     }
 
-    /// Names, and what is known of each.
+    /// All targets, with the last result of each.
     pub(super) fn overview(&self) -> Vec<(Arc<CheckTarget>, Option<Arc<Walked>>)> {
         lock(&self.entries).values().map(|entry| (entry.target.clone(), entry.last.clone())).collect()
     }
@@ -121,7 +120,7 @@ impl Walks {
         lock(&self.entries).get(name).map(|entry| entry.last.clone())
     }
 
-    /// A result no older than the cache allows, by a walk if need be; `None` for a target that is not in the file.
+    /// A result no older than the cache allows, from a new check if necessary; `None` for a target that is not in the file.
     pub(super) async fn probe(self: &Arc<Self>, name: &str, patience: Duration) -> Option<Answer> {
         let (mut flight, origin) = match self.board(name)? {
             ScrapeSource::Fresh(result) => return Some(Answer { origin: Origin::Cached, result: Some(result) }),
@@ -129,7 +128,7 @@ impl Walks {
         };
         let mut closing = self.closing.clone();
         let arrived = tokio::select! {
-            // Nothing is ever sent: it ends when the walk does.
+            // No value is ever sent: the channel closes when the check ends.
             _ = flight.changed() => true,
             () = tokio::time::sleep(patience) => false,
             _ = closing.wait_for(|closing| *closing) => false,
@@ -138,7 +137,7 @@ impl Walks {
         Some(Answer { origin: if arrived { origin } else { Origin::Stale }, result })
     }
 
-    /// A fresh result, or the walk that will give one.
+    /// A fresh result, or the check that will produce one.
     fn board(self: &Arc<Self>, name: &str) -> Option<ScrapeSource> {
         let mut entries = lock(&self.entries);
         let entry = entries.get_mut(name)?;
@@ -152,7 +151,7 @@ impl Walks {
         entry.flight = Some(flight.clone());
         let (walks, target) = (self.clone(), entry.target.clone());
         let flight_of = Flight { _over: over, counted: self.figures.queue() };
-        // Its bridge may stand in a configuration on a file system that does not answer, so it is read elsewhere.
+        // The bridge may be named in a configuration on a file system that does not respond, so another thread reads it.
         tokio::task::spawn_blocking(move || {
             let key = targets::queue_key(&target).map(Arc::from);
             walks.turns.push(Job { key, work: (Tries::of(target), flight_of) });
@@ -167,7 +166,7 @@ impl Walks {
         self.figures.walked(&walked);
         match lock(&self.entries).get_mut(&name) {
             Some(entry) => entry.last = Some(walked.clone()),
-            // It has left the file meanwhile.
+            // The target was removed from the file meanwhile.
             None => return,
         }
         self.figures.walked_last(&walked);
@@ -183,8 +182,8 @@ impl Walks {
         }
     }
 
-    /// Once `closing` is set: gives the walks under way some time, and then ends them. A walk that is cut costs its bridge a
-    /// client as one that ends does, and gives nothing for it.
+    /// Once `closing` is set: gives the running checks some time, and then ends them. A check that is cut short costs its bridge a client
+    /// just as a complete one does, and produces no result.
     pub(super) async fn finish(self: &Arc<Self>, grace: Duration, burial: Duration) {
         self.turns.close();
         if !self.is_idle_within(grace).await {

@@ -17,23 +17,23 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use time::OffsetDateTime;
 
-/// A host that is short of something is asked again after this.
+/// Delay before the next attempt on a host that lacks a resource.
 const ACCEPT_BACKOFF: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// A connection that was served.
 pub(super) struct ServedConnection {
     /// The client's address.
     pub(super) from: SocketAddr,
-    /// When.
+    /// The start of the connection.
     pub(super) began: OffsetDateTime,
     /// The result of the session.
     pub(super) reception: Reception,
 }
 
-/// One that is being served.
+/// A connection that is being served.
 struct OpenConnection {
     thread: JoinHandle<()>,
-    /// By it the connection is cut off.
+    /// Used to cut off the connection.
     stream: Option<TcpStream>,
 }
 
@@ -43,12 +43,12 @@ pub(super) struct Acceptor {
     chair: Arc<ListenServer>,
     at_once: usize,
     time: Duration,
-    /// How many more are let in.
+    /// Number of connections still to accept.
     left: Option<u64>,
     guests: BTreeMap<u64, OpenConnection>,
     next: u64,
     signals: UnixStream,
-    /// Written to by whoever is done.
+    /// Each thread writes to it when it has finished.
     done: (UnixStream, UnixStream),
     leaving: Sender<(u64, ServedConnection)>,
     left_behind: Receiver<(u64, ServedConnection)>,
@@ -86,13 +86,13 @@ impl Acceptor {
         })
     }
 
-    /// The next connection that was served to its end; none after a signal, or when all have come that were to come.
+    /// The next connection that was served to its end; `None` after a signal, or when the requested number of clients has connected.
     pub(super) fn next(&mut self) -> io::Result<Option<ServedConnection>> {
         let mut is_short = false;
         loop {
             if let Ok((number, visit)) = self.left_behind.try_recv() {
                 if let Some(guest) = self.guests.remove(&number) {
-                    // It has sent its result as the last thing it does.
+                    // The thread sends its result as its last action.
                     let _ = guest.thread.join();
                 }
                 return Ok(Some(visit));
@@ -128,11 +128,11 @@ impl Acceptor {
         }
     }
 
-    /// Takes whoever waits; whether this host has what that needs.
+    /// Accepts a waiting client. Returns whether this host has the resources for that.
     fn let_in(&mut self) -> io::Result<bool> {
         let (stream, from) = match self.listener.accept() {
             Ok(accepted) => accepted,
-            // It went again, or a signal came.
+            // The client closed the connection, or a signal arrived.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -162,7 +162,7 @@ impl Acceptor {
                 self.guests.insert(number, OpenConnection { thread, stream: cut });
                 Ok(true)
             }
-            // The connection went with what was to serve it.
+            // The failed start of the thread has also closed the connection.
             Err(error) if is_short(&error) => Ok(false),
             Err(error) => Err(error),
         }

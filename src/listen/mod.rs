@@ -44,7 +44,7 @@ pub(crate) fn run(options: &ListenOptions) -> ExitCode {
         Err(error) => return exit::usage(error),
     };
     let mut walk = Walk::new(&settings, password);
-    // What a host's NSS is like says nothing of a session of OpenSSL's.
+    // The state of this host's NSS does not affect a session of OpenSSL.
     let is_nss = settings.target.as_ref().is_ok_and(|target| target.database().is_some());
     walk.run(&plan, |layer| is_nss || layer != Layer::Environment, &mut Unwatched);
     let Some(server) = ListenServer::of(&walk) else { return unfit(&settings, &plan, &walk.findings, options) };
@@ -59,7 +59,7 @@ pub(crate) fn run(options: &ListenOptions) -> ExitCode {
     }
 }
 
-/// The identity cannot be used at all: the report is the one of `diagnose --role server`.
+/// The identity cannot be used at all: the report is that of `diagnose --role server`.
 fn unfit(settings: &Settings, plan: &Plan, findings: &[Finding], options: &ListenOptions) -> ExitCode {
     let target = nssight_runner::walk::summary(Some(settings), plan);
     let report = report(target, Reception { findings: findings.to_vec(), wire: Vec::new(), certificates: Vec::new() });
@@ -116,7 +116,7 @@ fn listen(
 fn report(target: nssight_probes::target::TargetSummary, reception: Reception) -> Report {
     let Reception { findings, wire, mut certificates } = reception;
     let mut verdict = diagnose(&findings, &target.names());
-    // The last layer says more than that it was reached.
+    // The text of the last layer says more than that it was reached.
     let last = findings.last().filter(|last| last.layer == Layer::OuterHandshake);
     if let (Outcome::Pass, Some(last)) = (verdict.status, last) {
         let warnings = findings.iter().filter(|finding| finding.status == Status::Warn);
@@ -134,7 +134,7 @@ fn report(target: nssight_probes::target::TargetSummary, reception: Reception) -
         tool: tool::tool(),
         started,
         host: tool::host(),
-        // It opens none.
+        // This side opens no connections.
         connections_opened: 0,
         verdict,
         hops: target.hops(),
@@ -142,12 +142,12 @@ fn report(target: nssight_probes::target::TargetSummary, reception: Reception) -
         probes: findings,
         wire,
         certificates,
-        // A list decides over the database's own sessions only.
+        // A revocation list affects only sessions of the database.
         revocation_lists: Vec::new(),
     }
 }
 
-/// One report: for a terminal what is new with this connection, else a line of JSON.
+/// Writes one report: for a terminal what is new with this connection, otherwise a line of JSON.
 fn write(report: &Report, who: Option<(u64, std::net::SocketAddr)>, options: &ListenOptions) -> io::Result<()> {
     if options.output.format == TableFormat::Json {
         let line = serde_json::to_string(report).map_err(io::Error::other)?;
@@ -168,7 +168,7 @@ fn write(report: &Report, who: Option<(u64, std::net::SocketAddr)>, options: &Li
     out.flush()
 }
 
-/// Nobody watches the look at our own identity.
+/// The check of our own identity shows no progress.
 struct Unwatched;
 
 impl Observer for Unwatched {

@@ -1,8 +1,8 @@
-//! `--password-channels`: the same password through every way in which a client can be given one, each tried by a login.
+//! `--password-channels`: the same password through every channel in which a client can get one, each tested with a login.
 //!
-//! What differs between the ways is what they take for the password: a file's last line, the first line typed, all of it
-//! with the line end, or even the file's name. Each is taken here as its reader takes it, and tried with NSS; nothing is
-//! put into an environment or an argument.
+//! The channels differ in what they take as the password: the last line of a file, the first line typed, everything including the line end,
+//! or even the file's name. Each is read here as its real reader does it, and tested with NSS; nothing is put into an environment or an
+//! argument.
 
 use std::io;
 use std::path::Path;
@@ -33,7 +33,7 @@ pub(crate) struct Channel {
     pub(crate) why: Option<String>,
 }
 
-/// What a way takes from the same bytes; none where nothing comes.
+/// What a channel takes from the same bytes; `None` if it gets nothing.
 type Take = fn(&[u8], &str) -> Option<Zeroizing<Vec<u8>>>;
 
 const NOTHING: &str = "no data before the end of input";
@@ -51,7 +51,7 @@ const WAYS: [(&str, &str, Take); 7] = [
     ("terminal", "the first line", |content, _| whole(content.split(|byte| *byte == b'\n').next().unwrap_or_default())),
 ];
 
-/// Tries them all, and for a file its name too: `tstclnt -w` takes the password itself.
+/// Tests all channels. For a file this includes its name: `tstclnt -w` takes the password itself.
 pub(super) fn try_all(subject: &Subject, given: &Password, file: Option<&Path>) -> io::Result<Vec<Channel>> {
     let token = "NSS Certificate DB";
     let mut channels = Vec::new();
@@ -89,7 +89,7 @@ fn channel_of(
     Ok(Channel { channel, takes, ok, error, why })
 }
 
-/// What is wrong with a content, if something close to it fits the key database as it is on disk.
+/// The mistake in the content, if a similar password opens the key database on disk.
 fn explanation(channel: &str, subject: &Subject, given: &Password, taken: &[u8]) -> Option<String> {
     let database = Loaded::from(&subject.database).database.ok()?;
     let fits = |password: &[u8]| database.check_password(password) == PasswordCheck::Right;
@@ -108,7 +108,7 @@ fn explanation(channel: &str, subject: &Subject, given: &Password, taken: &[u8])
     }
 }
 
-/// Why a password file as NSS's tools read it fails while something close to it works; for the conclusions.
+/// The file channel, if it fails as NSS's tools read it although something similar works; for the conclusions.
 pub(super) fn file_format(channels: &[Channel], form: PasswordForm) -> Option<&Channel> {
     let file = channels.iter().find(|channel| channel.channel.starts_with(FILE))?;
     let explained = file.why.as_ref().is_some_and(|why| why != NOTHING);

@@ -25,7 +25,7 @@ pub(crate) struct Conclusion {
 }
 
 impl Conclusion {
-    /// From what was compared; which cause that shows is for the judge to say.
+    /// A conclusion from the compared facts; the judge decides which cause they show.
     pub(super) fn of(fact: impl Into<Fact>, models: Vec<Model>, text: String) -> Self {
         let shown = Shown::new(signal::PROCESS_MODEL).at(Layer::ProcessModel);
         let mut facts = Facts::default();
@@ -34,18 +34,18 @@ impl Conclusion {
         Self { cause: judgement.first().map(|first| first.cause), facts, models, text }
     }
 
-    /// Nothing can be said of these models.
+    /// A conclusion that leaves these models open.
     fn left_open(models: Vec<Model>, text: String) -> Self {
         Self { cause: None, facts: Facts::default(), models, text }
     }
 
-    /// A fresh process fails, too.
+    /// A conclusion for failures that a fresh process has, too.
     fn unrelated_to_processes(text: String) -> Self {
         Self { cause: None, facts: Facts::default(), models: vec![Model::FreshProcess], text }
     }
 }
 
-/// What the rows of all bindings mean.
+/// The conclusions from the rows of all bindings.
 pub(crate) fn conclusions(rows: &[Row]) -> Vec<Conclusion> {
     let mut conclusions = Vec::new();
     let bindings: BTreeSet<&str> = rows.iter().map(|row| row.binding).collect();
@@ -116,7 +116,7 @@ fn of_binding(binding: &str, rows: &[&Row], conclusions: &mut Vec<Conclusion>) {
                 format!("{}: {hung} of {} hung", row.model.title(), row.runs)
             })
             .collect();
-        // Only where there were other threads, their locks can be to blame.
+        // Locks of other threads can be to blame only if there were other threads.
         let why = if hanging.iter().all(|model| matches!(model, Model::ForkWhileBusy | Model::ForkFromThread)) {
             "locks that other threads held during the fork stay locked in the child. Fork before any thread uses NSS"
         } else {

@@ -18,13 +18,13 @@ const STATUS: [&str; 12] = [
     "SigCgt",
     "Threads",
 ];
-/// Names of variables that NSS and NSPR read begin so.
+/// Prefixes of the variables that NSS and NSPR read.
 const VARIABLES: [&str; 4] = ["NSS_", "NSPR_", "SSL", "SQLITE_"];
-/// Values longer than this are cut: a line must stay below PIPE_BUF.
+/// Values longer than this are truncated: a line must stay below PIPE_BUF.
 const VALUE_AT_MOST: usize = 80;
 
 /// Ids (real, effective, saved, file system), groups, capabilities, security label, seccomp, limits, namespaces, open
-/// descriptors, signal masks, and the environment that NSS reads.
+/// descriptors, signal masks, and the environment variables that NSS reads.
 pub(super) fn of_this_process() -> BTreeMap<String, String> {
     let mut context = BTreeMap::new();
     let mut add = |name: String, value: &str| {
@@ -81,7 +81,7 @@ fn descriptors() -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_context_of_this_process_is_found() {
+    fn the_context_of_this_process_is_collected() {
         let context = super::of_this_process();
         for name in ["Uid", "Gid", "CapEff", "NoNewPrivs", "SigBlk", "Max open files", "namespace mnt", "descriptors"] {
             assert!(context.get(name).is_some_and(|value| !value.is_empty()), "{name}: {context:?}");

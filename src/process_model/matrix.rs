@@ -63,24 +63,24 @@ impl Cell {
         Self { step, ok: 0, failed: 0, hung: 0, crashed: 0, error: None, signal: None, repeated: 0 }
     }
 
-    /// Runs that came to it.
+    /// Number of runs that reached the step.
     pub(crate) fn tried(&self) -> u32 {
         self.ok + self.failed + self.hung + self.crashed
     }
 
-    /// What failed in it is the way to the peer.
+    /// Whether the failure concerns the transport to the peer.
     pub(super) fn is_transport(&self) -> bool {
         self.error.as_ref().is_some_and(|error| error.transport)
     }
 
-    /// Every run came through.
+    /// Every run passed the step.
     pub(crate) fn good(&self) -> bool {
         self.failed + self.hung + self.crashed == 0
     }
 }
 
 impl Row {
-    /// Puts together what the trying process told; `hung` where it did not finish and was killed itself.
+    /// Builds a row from the lines of the test process; `hung` if it did not finish and was killed itself.
     pub(crate) fn of(binding: &'static str, model: Model, lines: &[Line], hung: bool, ending: Option<Ending>) -> Self {
         let mut seen: BTreeMap<Who, Vec<(Step, Option<Outcome>)>> = BTreeMap::new();
         let (mut endings, mut contexts) = (HashMap::new(), BTreeMap::new());
@@ -137,7 +137,7 @@ impl Row {
         }
     }
 
-    /// Why nothing follows from its handshakes, where the way to the peer failed.
+    /// The transport failure, if any, because of which its handshakes prove nothing.
     pub(crate) fn transport_trouble(&self) -> Option<&Trouble> {
         self.steps.iter().filter_map(|cell| cell.error.as_ref()).find(|error| error.transport)
     }
@@ -154,7 +154,7 @@ struct Outcome {
     random: Option<String>,
 }
 
-/// Whose steps are the row's.
+/// Whether a row shows the steps of this process or thread.
 pub(super) fn subject(model: Model, who: &Who) -> bool {
     match model {
         Model::FreshProcess | Model::SameThread => *who == Who::Parent,
@@ -204,7 +204,7 @@ impl Cell {
         }
     }
 
-    /// All steps of the parent in one cell.
+    /// Merges all steps of the parent into one cell.
     fn merge_parent_steps(&mut self, steps: &[(Step, Option<Outcome>)], ending: Option<Ending>) {
         let unfinished = steps.iter().any(|(_, outcome)| outcome.is_none());
         let error = steps.iter().find_map(|(_, outcome)| outcome.as_ref()?.error.clone());
@@ -219,7 +219,7 @@ impl Cell {
     }
 }
 
-/// What differs between the first subject and the parent.
+/// The differences between the first subject and the parent.
 fn context_differences(model: Model, contexts: &BTreeMap<Who, BTreeMap<String, String>>) -> Vec<[String; 3]> {
     let parent = contexts.get(&Who::Again).or_else(|| contexts.get(&Who::Parent));
     let child = contexts.iter().find(|(who, _)| subject(model, who)).map(|(_, context)| context);
@@ -232,7 +232,7 @@ fn context_differences(model: Model, contexts: &BTreeMap<Who, BTreeMap<String, S
     all.filter(|[_, parent, child]| parent != child).collect()
 }
 
-/// How a cell went wrong.
+/// Describes the failure of a cell.
 pub(crate) fn what(cell: &Cell) -> String {
     match (&cell.error, cell.signal) {
         (Some(error), _) => error.name.clone(),
@@ -243,7 +243,7 @@ pub(crate) fn what(cell: &Cell) -> String {
 }
 
 impl Matrix {
-    /// With the conclusions drawn. `form`: how the password was given.
+    /// Builds the document with its conclusions. `form`: how the password was given.
     pub(crate) fn new(
         nss: String,
         database: String,
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_around_parent_and_child_is_kept() {
+    fn only_differences_between_parent_and_child_are_kept() {
         let lines = [Line::Context(Who::Child(0), context("1")), Line::Context(Who::Again, context("4")), Line::Over];
         let row = Row::of("c", Model::ForkAfterInit, &lines, false, Some(Ending::Code(0)));
         assert_eq!(row.context_differences, [["Threads", "4", "1"].map(str::to_owned)]);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_never_ended_has_the_end_of_its_process() {
+    fn a_step_that_never_ended_gets_the_end_of_its_process() {
         let begun = |who: Who| Line::Begin(who, Step::Sign);
         let lines = [begun(Who::Child(0)), Line::Ended(0, Ending::Signal(11)), begun(Who::Again)];
         let row = Row::of("c", Model::ForkAfterInit, &lines, true, None);

@@ -36,27 +36,27 @@ use crate::{exit, others};
 use matrix::{Matrix, Row};
 use model::{Ending, Line, Task};
 
-/// A child that is not done by then hangs; a healthy one takes a tenth of a second.
+/// A child that has not finished by then hangs; a healthy one takes a tenth of a second.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The trying process itself may be silent for so much longer.
+/// The test process itself may be silent for this much longer.
 const GRACE: Duration = Duration::from_secs(3);
-/// And it must be over after this time, whatever it says.
+/// Total time limit of the test process, whatever it reports.
 const AT_MOST: Duration = Duration::from_secs(15);
-/// One layer on the network may take so long.
+/// Time limit for one layer on the network.
 const LAYER: Duration = Duration::from_secs(5);
-/// Between two connections: a serial bridge takes the next client when it has done with the last.
+/// Time between two connections: a serial bridge takes the next client only after it has finished with the last one.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Children of models that race.
+/// Number of children for models with a race.
 const REPEATS: u32 = 50;
-/// A line of the trying process.
+/// Maximum length of a line of the test process.
 const LINE_AT_MOST: u64 = 64 * 1024;
 
-/// What the models work with.
+/// The input of all models.
 struct Subject {
     database: OsString,
     nickname: Option<String>,
     password: Option<Zeroizing<Vec<u8>>>,
-    /// Where the handshakes go, if they are to be tried.
+    /// Target of the handshakes, if requested.
     network: Option<Target>,
 }
 
@@ -100,7 +100,7 @@ pub(crate) fn run(options: &ProcessModelOptions) -> ExitCode {
         };
         if connecting(binding, model) {
             thread::sleep(PAUSE);
-            // A connection that broke off was perhaps the bridge's last dead one, which it had to meet.
+            // A connection that broke may have been the last stale one that the bridge had to use up.
             if row.transport_trouble().is_some() {
                 bar.suspend(|| {
                     terminal::say(format_args!(
@@ -148,7 +148,7 @@ pub(crate) fn run(options: &ProcessModelOptions) -> ExitCode {
     }
 }
 
-/// The subject, and its password as it was given.
+/// The subject, and its password as given.
 struct Given {
     subject: Subject,
     source: Option<Password>,
@@ -178,7 +178,7 @@ fn subject(options: &ProcessModelOptions) -> Result<Given, ExitCode> {
     Ok(Given { subject, source: password, load_modules: target.load_modules })
 }
 
-/// Through what NSS is used.
+/// How NSS is called.
 #[derive(Clone, Copy)]
 enum Binding<'a> {
     C,
@@ -210,7 +210,7 @@ impl Binding<'_> {
     }
 }
 
-/// Tries one model in a process of its own, which is killed with all it started when it takes too long.
+/// Tests one model in a separate process. If it takes too long, it is killed with all processes that it started.
 fn attempt(binding: Binding<'_>, model: Model, subject: &Subject) -> io::Result<Row> {
     // Two handshakes have five layers, each with its own deadline.
     let network = if subject.network.is_some() { LAYER * 5 } else { Duration::ZERO };
@@ -229,7 +229,7 @@ fn attempt(binding: Binding<'_>, model: Model, subject: &Subject) -> io::Result<
     };
     if let Some(mut stdin) = child.stdin.take() {
         let password = subject.password.as_ref().map(|password| password.as_slice()).unwrap_or_default();
-        // If it died before it read its task, how it died is seen below.
+        // If the process died before it read its task, the code below reports how it died.
         let _ = worker::write_task(&mut stdin, &task).and_then(|()| stdin.write_all(password));
     }
     let said = child.stderr.take().and_then(|stderr| thread::Builder::new().spawn(move || last_line(stderr)).ok());
@@ -247,7 +247,7 @@ fn attempt(binding: Binding<'_>, model: Model, subject: &Subject) -> io::Result<
     Ok(row)
 }
 
-/// Of what a process says on standard error, the last line; the rest is read too, so that it never waits.
+/// The last line of a process's standard error; the rest is read too, so that the process never blocks.
 fn last_line(stderr: impl Read) -> Option<String> {
     let mut last = None;
     for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok).filter(|line| !line.is_empty()) {
@@ -256,7 +256,7 @@ fn last_line(stderr: impl Read) -> Option<String> {
     last
 }
 
-/// Everything that the trying process says, and whether it had to be given up.
+/// All lines of the test process, and whether it had to be killed.
 fn listen(child: &mut Child, network: Duration) -> (Vec<Line>, bool) {
     let Some(stdout) = child.stdout.take() else { return (Vec::new(), true) };
     let Ok(receiver) = lines::receive(stdout, LINE_AT_MOST) else { return (Vec::new(), true) };

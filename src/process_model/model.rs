@@ -9,30 +9,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::models::{Model, Step};
 
-/// What the process that tries a model is told; the password's bytes follow.
+/// The input of the process that tests a model; the bytes of the password follow.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Task {
     pub(crate) model: Model,
-    /// As NSS is told it.
+    /// The database argument as passed to NSS.
     pub(crate) database: OsString,
     pub(crate) nickname: Option<String>,
     /// Length of the password.
     pub(crate) password: Option<usize>,
-    /// A child that says nothing for so long hangs.
+    /// A child that is silent for this long hangs.
     pub(crate) patience_ms: u64,
-    /// Children of models that race.
+    /// Number of children for models with a race.
     pub(crate) repeats: u32,
-    /// Where the handshakes go, if they are to be tried.
+    /// Target of the handshakes, if requested.
     pub(crate) network: Option<Target>,
 }
 
-/// Whose steps these are.
+/// The process or thread of a step.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Who {
-    /// The process that was started, before anything special.
+    /// The process that was started, before any fork or thread.
     Parent,
-    /// Another thread of it.
+    /// Another thread of this process.
     Thread,
     /// A child, by its number.
     Child(u32),
@@ -51,17 +51,17 @@ pub(crate) struct Trouble {
     pub(crate) transport: bool,
 }
 
-/// One line of what the trying process tells.
+/// One line of the test process's output.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Line {
-    /// A step begins; if nothing more is heard, it hung or crashed in it.
+    /// A step begins; if no further line follows, the process hung or crashed in this step.
     Begin(Who, Step),
-    /// A step is done; `random` has the bytes it drew.
+    /// A step is done; `random` has the bytes that it drew.
     Done { who: Who, step: Step, error: Option<Trouble>, random: Option<String> },
-    /// A child ended: by itself, by a signal, or killed because it hung.
+    /// A child ended: with an exit code, by a signal, or killed because it hung.
     Ended(u32, Ending),
-    /// What surrounds a process: ids, limits, descriptors.
+    /// The environment of a process: ids, limits, descriptors.
     Context(Who, BTreeMap<String, String>),
     /// The model is over.
     Over,
@@ -73,7 +73,7 @@ pub(crate) enum Line {
 pub(crate) enum Ending {
     /// With an exit code.
     Code(i32),
-    /// By a signal of its own.
+    /// By a signal that nssight did not send.
     Signal(i32),
     /// It was killed because the client sent nothing for too long.
     Hung,

@@ -1,5 +1,5 @@
-//! The process that tries one model: it does the steps, in whatever process or thread the model has them, and writes a line
-//! before and after each. A line is one write of less than PIPE_BUF bytes, so that lines of several processes stay whole.
+//! The process that tests one model: it runs the steps in the processes or threads of the model, and writes a line before and after each
+//! step. A line is one write of less than PIPE_BUF bytes, so that lines of several processes stay whole.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -60,13 +60,13 @@ fn receive() -> io::Result<(Task, Option<Zeroizing<Vec<u8>>>)> {
 fn say(line: &Line) {
     if let Ok(mut text) = serde_json::to_vec(line) {
         text.push(b'\n');
-        // Not through std's stdout: its lock may be held by another thread at the moment of a fork.
+        // Not through std's stdout: another thread may hold its lock at the moment of a fork.
         let _ = rustix::io::write(rustix::stdio::stdout(), &text);
     }
 }
 
 struct Trial {
-    /// It may be forked.
+    /// This process may be a fork.
     process: TestProcess,
     task: Task,
     password: Option<Zeroizing<Vec<u8>>>,
@@ -86,7 +86,7 @@ impl Trial {
             Model::ForkAfterLogin => self.fork_after(true, |trial| trial.inherited(&Who::Child(0))),
             Model::ForkShutdownInit => self.fork_after_shutdown(),
             Model::ForkRestartModules => self.fork_after(true, |trial| {
-                // The step that the child needs first; what comes of it counts as its initialisation.
+                // The step that the child needs first; its result counts as the child's initialisation.
                 trial.step(&Who::Child(0), Step::Init, || library::restart_modules(true).map(|()| None));
                 trial.inherited(&Who::Child(0));
             }),
@@ -121,20 +121,20 @@ impl Trial {
         opened
     }
 
-    /// Initialises and does all steps.
+    /// Initialises NSS and runs all steps.
     fn whole(&self, who: &Who) -> Option<Nss> {
         let nss = self.init(who);
         self.used(nss.as_ref(), who);
         nss
     }
 
-    /// The steps of a thread or a child that finds NSS initialised.
+    /// The steps of a thread or a child that inherits an initialised NSS.
     fn inherited(&self, who: &Who) {
         self.used(Nss::inherited().ok().as_ref(), who);
     }
 
-    /// All steps but the first. Random bytes come before anything that may draw some itself: only so parent and child can
-    /// be compared.
+    /// All steps but the first. Random bytes are drawn first, before any step that may draw some itself: only then can parent and child be
+    /// compared.
     fn used(&self, nss: Option<&Nss>, who: &Who) {
         say(&Line::Context(who.clone(), context::of_this_process()));
         let Some(nss) = nss else { return };
@@ -159,7 +159,7 @@ impl Trial {
         }
     }
 
-    /// One connection a model: that of the process or thread which the model is about.
+    /// One connection per model: that of the process or thread that the model tests.
     fn connects(&self, who: &Who) -> bool {
         self.task.model != Model::ForkWhileBusy && super::matrix::subject(self.task.model, who)
     }
@@ -196,7 +196,7 @@ impl Trial {
         self.used(Some(&nss), &Who::Again);
     }
 
-    /// Forks before anything; the parent does everything itself afterwards.
+    /// Forks before anything else; the parent runs all steps afterwards.
     fn fork(&self, parent: &Who, child: impl FnOnce(&Self)) {
         self.with_child(0, || child(self), || drop(self.whole(parent)));
     }
@@ -238,7 +238,7 @@ impl Trial {
         self.used(Some(&nss), &Who::Again);
     }
 
-    /// Children forked while other threads draw random bytes, look up and sign: whether they get through is luck.
+    /// Children forked while other threads draw random bytes, look up objects and sign: whether they succeed is a race.
     fn fork_while_busy(&self) {
         let Some(nss) = self.init(&Who::Parent) else { return };
         self.login(&nss, &Who::Parent);
@@ -249,7 +249,7 @@ impl Trial {
             }
             let mut children = Vec::new();
             for number in 0..self.task.repeats {
-                // Each at another moment of their work: forked in a burst, all would meet the same one.
+                // Each child is forked at a different moment of that work: in a burst, all would be forked at the same one.
                 let seen = rounds.load(Ordering::SeqCst);
                 let patience = Instant::now() + self.patience();
                 while rounds.load(Ordering::SeqCst) == seen && Instant::now() < patience {
@@ -285,7 +285,7 @@ impl Trial {
         }
     }
 
-    /// As a Sigul client has it: two pairs of sockets, a fork, and then NSS on either side.
+    /// As in a Sigul client: two pairs of sockets, a fork, and then NSS on either side.
     fn double_tls(&self) {
         let pairs = (std::os::unix::net::UnixStream::pair(), std::os::unix::net::UnixStream::pair());
         self.fork(&Who::Again, |trial| drop(trial.whole(&Who::Child(0))));
@@ -303,7 +303,7 @@ impl Trial {
         parent();
     }
 
-    /// Waits for children together; whoever is not done in time is killed.
+    /// Waits for all children together; a child that has not finished in time is killed.
     fn wait_all(&self, mut children: Vec<(u32, Pid)>) {
         let deadline = Instant::now() + self.patience();
         while !children.is_empty() {
@@ -331,7 +331,7 @@ impl Trial {
     }
 }
 
-/// The walk through the network, with the NSS, certificate and key at hand.
+/// The network layers of a check, with this NSS, certificate and key.
 fn network(nss: &Nss, who: &Who, target: &Target, certificate: Certificate, key: PrivateKey) {
     let settings = Settings::of(target.clone());
     let mut walk = Walk::new(&settings, None);
@@ -342,7 +342,7 @@ fn network(nss: &Nss, who: &Who, target: &Target, certificate: Certificate, key:
     walk.run(&plan, |layer| layer >= Layer::Resolve, &mut Told { who });
 }
 
-/// Tells of the walk as of two steps.
+/// Reports the check as two steps.
 struct Told<'a> {
     who: &'a Who,
 }
@@ -365,7 +365,7 @@ impl Observer for Told<'_> {
             text: finding.summary.clone(),
             transport: is_transport(finding),
         });
-        // What is skipped because of a failure has been told with that failure.
+        // A layer skipped because of a failure was already reported with that failure.
         if error.is_some() || (last && finding.status != Status::Skip) {
             say(&Line::Done { who: self.who.clone(), step, error, random: None });
         }
@@ -378,8 +378,8 @@ impl Observer for Told<'_> {
     fn connected(&mut self, _connections: u32) {}
 }
 
-/// Name, connection, or an end or a silence where the peer had to speak. What NSS itself has against a key or a token is none
-/// of these.
+/// The name, the connection, or an end or a silence where the peer had to send. An error of NSS itself about a key or a token is none of
+/// these.
 fn is_transport(finding: &Finding) -> bool {
     let families = [Family::Network, Family::End, Family::Silence];
     finding.signals.iter().any(|shown| families.contains(&shown.signal.row().family))

@@ -1,4 +1,4 @@
-//! `nssight process-model` for a terminal: the matrix, and below it what it means.
+//! `nssight process-model` for a terminal: the matrix, followed by its conclusions.
 
 use std::io::{self, Write};
 
@@ -13,7 +13,7 @@ use crate::models::Step;
 pub(super) fn write(out: &mut dyn Write, matrix: &Matrix, verbose: bool) -> io::Result<()> {
     writeln!(out, "{}", format!("NSS {}, {}", matrix.nss, terminal::printable(&matrix.database)).bold())?;
     let mut columns = vec!["process model"];
-    // A step that nobody came to, such as a handshake without --connect, takes no room.
+    // A step that no run reached, such as a handshake without --connect, gets no column.
     let tried = |step: &&Step| matrix.models.iter().any(|row| row.cell(**step).tried() > 0);
     let steps: Vec<Step> = Step::ALL.iter().filter(tried).copied().collect();
     columns.extend(steps.iter().map(|step| step.title()));

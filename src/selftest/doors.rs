@@ -15,15 +15,15 @@ use serde::Deserialize;
 use crate::clients::{DOUBLE_TLS_CLIENT, PYTHON};
 use crate::lab;
 
-/// A layer that hangs in the lab hangs for good; nothing healthy on loopback takes this long.
+/// A layer that hangs in the lab never recovers; nothing healthy on loopback takes this long.
 const TIMEOUT: &str = "3";
 
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a door said, and what is wrong beside the verdict.
+/// The verdict of a door, and any mistake beside the verdict.
 pub(super) type Said = (Named, Option<String>);
 
-/// What all documents with a verdict have.
+/// The common part of all documents with a verdict.
 #[derive(Deserialize)]
 struct Document {
     verdict: Named,
@@ -31,14 +31,14 @@ struct Document {
     connections_opened: usize,
 }
 
-/// Whether the double-TLS client can run here: it is a program for python-nss.
+/// Whether the double-TLS client, a python-nss program, can run here.
 pub(super) fn has_client() -> bool {
     let mut command = Command::new(PYTHON);
     command.args(["-c", "import nss.ssl"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
-/// The doors of a fault that the double-TLS client opens.
+/// The verdicts of the doors that need the double-TLS client.
 pub(super) fn others(fault: &Fault) -> Vec<(Door, Result<Said, Failure>)> {
     if fault.doors == Doors::Diagnose {
         return Vec::new();
@@ -50,7 +50,7 @@ pub(super) fn others(fault: &Fault) -> Vec<(Door, Result<Said, Failure>)> {
     }
 }
 
-/// A walk, in a process of its own.
+/// A check in a separate process.
 pub(super) fn walk(fault: &Fault) -> Result<Said, Failure> {
     let directory = lab::directory()?;
     let deployment = Deployment::start(directory.path(), &fault.change, DbFormat::Sql)?;
@@ -58,23 +58,23 @@ pub(super) fn walk(fault: &Fault) -> Result<Said, Failure> {
     command.args(["--format", "json", "--timeout", TIMEOUT]).args(&fault.flags);
     let report = document(&command.stdin(Stdio::null()).output()?)?;
     let (reached, counted) = (deployment.connections(), report.connections_opened);
-    // What waits in a queue that nobody takes from was opened all the same.
+    // A connection that waits in an accept queue was opened all the same.
     let trouble = (reached > counted || counted > 1)
         .then(|| format!("{reached} connections reached the bridge, the report says {counted}"));
     Ok((report.verdict, trouble))
 }
 
-/// The verdicts of a trace, of all logs, and of the client's alone.
+/// The verdicts of a trace, of all logs, and of the client's log alone.
 fn traced(fault: &Fault) -> Result<[Named; 3], Failure> {
     let directory = lab::directory()?;
     let deployment = Deployment::start(directory.path(), &fault.change, DbFormat::Sql)?;
     let (report, client_log) = (directory.path().join("trace.json"), directory.path().join("client.log"));
     for path in [&report, &client_log] {
-        // Another user may have to write them.
+        // Another user may have to write to these files.
         fs::write(path, "")?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
     }
-    // A script of its own, whose first `-c` is the configuration's, as with the client that it stands for.
+    // A separate script whose first `-c` is the configuration, as in the client that it stands for.
     let script = directory.path().join("double_tls_client.py");
     fs::write(&script, DOUBLE_TLS_CLIENT)?;
     let mut command = Command::new("/proc/self/exe");
@@ -85,10 +85,10 @@ fn traced(fault: &Fault) -> Result<[Named; 3], Failure> {
     if let Some(user) = deployment.run_as() {
         command.uid(user).gid(user);
     }
-    // What the client prints is what it logs. It has a deadline of its own.
+    // The client's output is its log. The client has its own deadline.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
     let trace: Document = serde_json::from_slice(&fs::read(&report)?)?;
-    // Bridge and server have said everything when they have ended.
+    // The logs of bridge and server are complete only when both have ended.
     drop(deployment);
     let logs: Vec<PathBuf> = [BRIDGE_LOG, SERVER_LOG].map(|name| directory.path().join(name)).into();
     let all: Vec<&Path> =

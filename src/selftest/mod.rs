@@ -83,7 +83,7 @@ pub(crate) fn run(options: &SelftestOptions) -> ExitCode {
     }
 }
 
-/// Several for each core, as most of them wait for a deadline; the order of the rows is that of the faults.
+/// Several per core, as most of them wait for a deadline; the rows keep the order of the faults.
 fn in_parallel(faults: &[Fault], client: bool, done: impl Fn() + Sync) -> Vec<Row> {
     let next = AtomicUsize::new(0);
     let rows: Mutex<Vec<(usize, Row)>> = Mutex::new(Vec::new());
@@ -99,7 +99,7 @@ fn in_parallel(faults: &[Fault], client: bool, done: impl Fn() + Sync) -> Vec<Ro
         }
     };
     thread::scope(|scope| {
-        // Where no more threads are to be had, this one does what is left.
+        // If no more threads can be started, this thread does the remaining work.
         for _ in 1..workers {
             if thread::Builder::new().spawn_scoped(scope, work).is_err() {
                 break;

@@ -39,8 +39,8 @@ pub(crate) fn run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
         Ok(out) => out,
         Err(error) => return exit::usage(error),
     };
-    // The program comes first: what waits for the next client is its own, and not the walk's. It also runs as it would
-    // without nssight only before the process is protected for the passwords.
+    // The program runs first, so that anything that waits for the next client goes to the program and not to the check.
+    // Only before the process protects itself for the passwords does the program also run as it would without nssight.
     let (trace, _) = match prepared.run() {
         Ok(seen) => seen,
         Err(code) => return code,
@@ -64,7 +64,7 @@ pub(crate) fn run(plan: &Plan, options: &DiagnoseOptions) -> ExitCode {
     }
 }
 
-/// 0 when both got through, 1 when one of them did not, 3 when that cannot be said.
+/// 0 if both succeeded, 1 if one of them failed, 3 if that is unknown.
 fn code(against: &Against) -> ExitCode {
     let outcomes = [against.reference.verdict.status, against.trace.verdict.status];
     ExitCode::from(match outcomes {

@@ -24,7 +24,7 @@ const LIBRARY: &[u8] = include_bytes!(env!("NSSIGHT_TRACER"));
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 /// Time for a writer to finish an event.
 const WRITER_GRACE: Duration = Duration::from_millis(200);
-/// Between a signal to nssight and the same one to its group: timeout(1) sends them one after the other.
+/// Maximum time between a signal to nssight and the same signal to its group: timeout(1) sends one after the other.
 const SIGNAL_PAIR_WINDOW: Duration = Duration::from_millis(20);
 
 /// The result of a run.
@@ -35,23 +35,23 @@ pub(crate) struct Run {
     pub(crate) events_lost: u64,
 }
 
-/// How it is run.
+/// Options of a run.
 #[derive(Clone, Copy)]
 pub(crate) struct How {
-    /// What outlives it is followed.
+    /// Follow processes that outlive the program.
     pub(crate) follow: bool,
-    /// Its standard output is our standard error.
+    /// The program's standard output is our standard error.
     pub(crate) aside: bool,
 }
 
-/// Runs `path` under the name `name`, with everything of ours passed through.
+/// Runs `path` under the name `name`, with our environment, descriptors and arguments passed through.
 pub(crate) fn run(path: &Path, name: &OsString, arguments: &[OsString], how: How) -> io::Result<Run> {
     let mut command = Command::new(path);
     keep_ignored(&mut command);
-    // A signal that ends this process would leave the library behind.
+    // A signal that ended this process would leave the library file behind.
     let mut signals = Forwarding::new()?;
     let mut place = Place::new(LIBRARY)?;
-    // It goes before the library: whoever finds the ring closed does not have the library loaded any more.
+    // The ring is dropped before the library: a process that finds the ring closed no longer uses the library.
     let mut reader = Reader::new()?;
     std::os::unix::process::CommandExt::arg0(&mut command, name);
     command.args(arguments).env(VARIABLE, place.variable(&reader)?);
@@ -92,14 +92,13 @@ pub(crate) fn run(path: &Path, name: &OsString, arguments: &[OsString], how: How
     Ok(Run { ending, story, took, events_lost: reader.lost() })
 }
 
-/// The signals that are passed on to the program: those that were sent to nssight alone. What was sent to the whole process
-/// group, by a terminal, a shell or timeout(1), the program in it has got by itself. In doubt it gets a signal twice rather
-/// than never.
+/// Forwards to the program the signals that were sent to nssight alone. If a terminal, a shell or timeout(1) sends a signal to the whole
+/// process group, the program has received it already. In doubt the program gets a signal twice rather than never.
 struct Forwarding {
     come: Signals,
-    /// From when the program has begun on, so that it does not wait for it. Without one a signal may come twice.
+    /// Created only after the start of the program, so as not to delay it. Without a witness, a signal may arrive twice.
     witness: Option<SignalCollector>,
-    /// Not yet judged, and since when.
+    /// Signals not yet decided, and since when.
     waiting: Vec<i32>,
     since: Instant,
 }
@@ -132,11 +131,11 @@ impl Forwarding {
         for number in self.waiting.drain(..) {
             let has_it = in_our_group && self.witness.as_ref().is_some_and(|witness| witness.has(number));
             if let (false, Some(signal)) = (has_it, Signal::from_named_raw(number)) {
-                // It may have just ended, which the next look shows.
+                // The program may have just ended, which the next look shows.
                 let _ = kill_process(program, signal);
             }
         }
-        // What this one has seen is done with.
+        // The signals that this witness has seen are done.
         self.begin();
         Ok(())
     }
@@ -161,12 +160,12 @@ fn watch(child: &mut Child, reader: &mut Reader, story: &mut Story, signals: &mu
 }
 
 fn is_running(pid: u32) -> bool {
-    // A command line would be empty also while the process becomes another program.
+    // The command line would also be empty while the process executes another program.
     behind_its_name(pid).first().is_some_and(|state| !matches!(state.as_str(), "Z" | "X" | "x"))
 }
 
-/// State, parent, group and what follows them in a process's `stat`; its name has anything in it (proc(5)). The group is 0 where its
-/// leader is outside of this PID namespace.
+/// The fields after the name in a process's `stat`: state, parent, group and so on. The name may contain any character (proc(5)). The group
+/// is 0 if its leader is outside this PID namespace.
 fn behind_its_name(pid: u32) -> Vec<String> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
     let stat = String::from_utf8_lossy(&stat);
@@ -176,7 +175,7 @@ fn behind_its_name(pid: u32) -> Vec<String> {
 /// Ends this process as the program ended.
 pub(crate) fn end_as(ending: Ending) -> std::process::ExitCode {
     if let Some(number) = ending.signal {
-        // One core dump is the program's; a second one of ours helps nobody.
+        // A second core dump, of this process, would be useless.
         let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
         let _ = signal_hook::low_level::emulate_default_handler(number);
         if let Some(signal) = Signal::from_named_raw(number) {

@@ -32,7 +32,7 @@ use crate::exit;
 use crate::settings::{self, Wanted};
 use program::ProgramError;
 
-/// Time that a layer of the walk without a connection may take.
+/// Time limit for one layer of the check without a connection.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(options: &TraceOptions) -> ExitCode {
@@ -63,14 +63,14 @@ pub(crate) fn run(options: &TraceOptions) -> ExitCode {
     }
 }
 
-/// What is to be traced, and what of it is to be told.
+/// What to trace, and what to report.
 struct Order<'a> {
     command: &'a [OsString],
     config: Option<&'a Path>,
     follow: bool,
     timeline: bool,
     wire: bool,
-    /// The program's output goes to standard error, since standard output is for a document.
+    /// The program's output goes to standard error, because standard output has the document.
     aside: bool,
 }
 
@@ -108,7 +108,7 @@ impl Prepared<'_> {
         let how = child::How { follow: self.order.follow, aside: self.order.aside };
         let run = child::run(&self.path, self.name, self.arguments, how)
             .map_err(|error| exit::usage(format!("{}: {error}", self.name.to_string_lossy())))?;
-        // From here on there is a password in memory.
+        // From here on a password is in memory.
         worker::protect();
         let ending = run.ending;
         Ok((self.report(run), ending))
@@ -162,7 +162,7 @@ impl Prepared<'_> {
     }
 }
 
-/// Where the calls prove nothing, nothing is said.
+/// Calls that prove nothing give no verdict.
 fn verdict(story: &Story, layers: &[Finding], judged: Verdict, ending: Ending) -> Verdict {
     let failed = layers.iter().any(|finding| finding.status == Status::Fail);
     let others = story.other_libraries();
@@ -175,7 +175,7 @@ fn verdict(story: &Story, layers: &[Finding], judged: Verdict, ending: Ending) -
         (false, false) if story.is_server() => {
             "the program is a server: its clients' sessions are listed, without a verdict".to_owned()
         }
-        // A layer that was looked at, and proves nothing, has something to say all the same.
+        // A layer that was checked and proves nothing still has something to report.
         (false, false) => match layers.iter().find(|finding| finding.facts.has(fact::TraceShows::Nothing)) {
             Some(finding) => finding.summary.clone(),
             None if story.of_the_client(ending).is_bad() => {
@@ -188,7 +188,7 @@ fn verdict(story: &Story, layers: &[Finding], judged: Verdict, ending: Ending) -
     Verdict::inconclusive(summary)
 }
 
-/// The configuration that the program was given, or reads without being told to, if it is one that is known.
+/// The configuration that the program was given, or reads by default, if nssight supports its format.
 fn configuration(config: Option<&Path>, name: &OsString, arguments: &[OsString]) -> Option<(Settings, Passwords)> {
     let given = config.map(Path::to_owned).or_else(|| of_arguments(arguments));
     let name = PathBuf::from(name).file_name().map(|name| name.to_string_lossy().into_owned());
@@ -214,7 +214,7 @@ fn configuration(config: Option<&Path>, name: &OsString, arguments: &[OsString])
     Some((settings, Passwords { database, admin: None }))
 }
 
-/// `-c FILE`, `--config FILE` or `--config-file FILE`, when the file is a configuration that is known.
+/// `-c FILE`, `--config FILE` or `--config-file FILE`, if nssight supports the format of this file.
 fn of_arguments(arguments: &[OsString]) -> Option<PathBuf> {
     const LONGEST: u64 = 1024 * 1024;
     // As with most programs the last one counts.
@@ -247,7 +247,7 @@ fn write(report: &TraceReport, options: &TraceOptions, mut out: Sink) -> io::Res
     out.keep()
 }
 
-/// The trace as a walk's report, for the parts that both show alike.
+/// The trace as the report of a check, for the parts that both have in common.
 fn as_walk(report: &TraceReport) -> Report {
     Report {
         schema: nssight_probes::report::SCHEMA.to_owned(),

@@ -11,17 +11,17 @@ use nssight_probes::files;
 
 /// Program header types (elf(5)).
 const PT_INTERP: u32 = 3;
-/// Scripts that name scripts: the kernel follows five.
+/// Scripts that name scripts as interpreters: the kernel follows five.
 const SCRIPTS: usize = 5;
-/// Bytes of a program that are read for its headers.
+/// Number of bytes read for a program's headers.
 const HEAD: u64 = 64 * 1024;
 
 /// Why a program cannot be run, or cannot be traced.
 #[derive(Debug)]
 pub(crate) enum ProgramError {
-    /// It is not there.
+    /// The program does not exist.
     NotFound(String),
-    /// It would run, and the tracer could not watch it.
+    /// The program would run, but the tracer could not watch it.
     Untraceable(String),
 }
 
@@ -84,7 +84,7 @@ fn interpreter(line: &[u8]) -> Option<PathBuf> {
     Some(PathBuf::from(OsStr::from_bytes(first)))
 }
 
-/// Whether a 64-bit ELF file asks for a loader; `None` for anything else, which the kernel will judge.
+/// Whether a 64-bit ELF file requests a loader; `None` for any other file, which is left to the kernel.
 fn has_loader(elf: &[u8]) -> Option<bool> {
     let number = |at: usize, size: usize| -> Option<u64> {
         let bytes = elf.get(at..at.checked_add(size)?)?;
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_with_a_loader_is_told_from_one_without() {
+    fn a_program_with_a_loader_is_distinguished_from_one_without() {
         assert_eq!(has_loader(&fs::read("/proc/self/exe").unwrap()), Some(true));
         let mut elf = vec![0; 64 + 56];
         elf[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1]);

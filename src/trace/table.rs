@@ -1,4 +1,4 @@
-//! For a terminal: timeline, layers, verdict, what differs, and what was lost.
+//! The trace report for a terminal: timeline, layers, verdict, differences, and lost events.
 
 use std::io::{self, Write};
 
@@ -21,12 +21,12 @@ pub(super) fn write(out: &mut dyn Write, report: &TraceReport, width: usize) -> 
     story(out, report, width)
 }
 
-/// All but the layers and the timeline.
+/// Writes everything but the layers and the timeline.
 pub(super) fn story(out: &mut dyn Write, report: &TraceReport, width: usize) -> io::Result<()> {
     let walk = super::as_walk(report);
     let mut human = Human::new(&mut *out, width, Detail::Normal);
     human.verdict(&walk)?;
-    // Of a walk that passes nobody wants to see the records, and here they were asked for.
+    // The report of a passing check leaves out the records, but here they were requested.
     if report.verdict.status == Outcome::Pass && !walk.wire.is_empty() {
         human.wire(&walk)?;
     }
@@ -86,7 +86,7 @@ fn processes(out: &mut dyn Write, report: &TraceReport) -> io::Result<()> {
     }
 }
 
-/// How many of its ancestors were traced.
+/// Number of its ancestors that were traced.
 fn generation(report: &TraceReport, process: &ProcessSummary) -> usize {
     let mut parent = process.parent;
     let mut generation = 0;
@@ -136,7 +136,7 @@ fn said(entry: &TimelineEntry) -> String {
     format!("{}{times}{how}{text}", entry.function)
 }
 
-/// One colour for each group of layers: the host's, our credentials', the network's, the first hop's, what is behind it.
+/// One colour for each group of layers: the host, our credentials, the network, the first hop, and everything behind it.
 fn colour(layer: Layer) -> Color {
     match layer {
         layer if layer <= Layer::Environment => Color::White,

@@ -10,13 +10,13 @@ use nssight_triage::Triage;
 use crate::unpack::{Budget, Packing};
 use nssight_probes::files;
 
-/// Archives in archives.
+/// Maximum nesting of archives.
 const DEEPEST: usize = 4;
-/// Directories in directories, and files of one run.
+/// Maximum depth of directories, and maximum number of files of one run.
 const DEEPEST_DIRECTORY: usize = 8;
 const MOST_FILES: usize = 10_000;
 
-/// Reads whatever a path is. A file system that does not answer is given up, with all that was to be read from it.
+/// Reads a file or directory. If a file system does not respond, the read of this path is abandoned.
 pub(super) fn path(triage: &mut Triage, path: &Path, budget: &Budget) {
     let name = path.display().to_string();
     let found = files::within(path, files::PATIENCE, |path| {
@@ -49,7 +49,7 @@ pub(super) fn path(triage: &mut Triage, path: &Path, budget: &Budget) {
     }
 }
 
-/// What the caller handed over is waited for as long as the caller likes.
+/// A pipe or socket from the caller is read for as long as the caller takes.
 fn open(file: &Path) -> io::Result<Box<dyn Read>> {
     if files::is_descriptor(file) {
         return Ok(Box::new(files::regular_or_given(file)?));
@@ -72,7 +72,7 @@ fn collect(directory: &Path, depth: usize, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Reads a stream, packed or not.
+/// Reads a stream, compressed or not.
 pub(super) fn stream(triage: &mut Triage, name: &str, input: impl Read, budget: &Budget) {
     unpack(triage, name, &mut BufReader::with_capacity(1 << 16, budget.counted(input)), budget, 0);
 }
@@ -106,19 +106,19 @@ fn unpack(triage: &mut Triage, name: &str, input: &mut dyn BufRead, budget: &Bud
     }
 }
 
-/// The first bytes, without taking them.
+/// Peeks at the first bytes.
 fn head(input: &mut dyn BufRead) -> io::Result<Vec<u8>> {
     let bytes = input.fill_buf()?;
     Ok(bytes[..bytes.len().min(512)].to_vec())
 }
 
-/// A JSON object that is not a container's log, of which every line is one.
+/// Whether it starts with a JSON object other than a line of a container's log.
 fn looks_like_a_document(head: &[u8]) -> bool {
     let text = head.trim_ascii_start();
     text.starts_with(b"{") && !text.starts_with(b"{\"log\":")
 }
 
-/// The files of an archive. Its long names are not followed: they may be as long as a stranger likes.
+/// Reads the files of an archive. It ignores long names: an archive from a stranger may have names of any length.
 fn archive(triage: &mut Triage, name: &str, input: &mut dyn BufRead, budget: &Budget, depth: usize) {
     let mut archive = tar::Archive::new(input);
     let entries = match archive.entries() {

@@ -1,20 +1,20 @@
-//! A name and its value, in the many ways to write one after the other: settings, JSON, YAML, headers, queries, variables,
-//! options of a command.
+//! Finds a name and its value in the many forms of an assignment: settings, JSON, YAML, headers, queries, variables and command-line
+//! options.
 
 use regex::bytes::Regex;
 
 use super::names::{self, Name};
 use super::{Span, line_end, line_start};
 
-/// A list, or a text in quotation marks, that goes over several lines is followed so far.
+/// A list or a quoted text over several lines is followed for at most this many bytes.
 const LONGEST: usize = 64 << 10;
 
-/// How a text is read.
+/// The kind of text to search.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A value goes to the end of its line, and further lines may continue it.
+    /// A value extends to the end of its line, and further lines may continue it.
     Config,
-    /// Other things may stand behind a value.
+    /// Other text may follow a value.
     Log,
 }
 
@@ -46,7 +46,7 @@ impl Assignments {
         })
     }
 
-    /// Every value of a secret's name, with what the name says.
+    /// Finds every value that follows the name of a secret, with the meaning of that name.
     pub(super) fn find(&self, text: &[u8], kind: Kind, found: &mut Vec<(Span, Name)>) {
         for pair in self.pair.captures_iter(text) {
             let (Some(name), Some(all)) = (pair.get(1), pair.get(0)) else { continue };
@@ -99,7 +99,7 @@ impl Assignments {
         }
     }
 
-    /// Where the value is that begins at `at`; nothing where there is none.
+    /// The span of the value that begins at `at`; `None` if there is none.
     fn value(&self, text: &[u8], name: usize, at: usize, kind: Kind) -> Option<Span> {
         let start = at + text[at..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         let rest = &text[start..];
@@ -110,7 +110,7 @@ impl Assignments {
             let reach =
                 if kind == Kind::Config || close.len() == 3 { text.len().min(from + LONGEST) } else { end_of_line };
             let within = closing(&text[from.min(reach)..reach], &close).map(|end| from + end);
-            // A setting that goes on behind the quotation marks goes on with its value.
+            // A setting that continues after the closing quotation mark is one value.
             return match within {
                 Some(end) if kind == Kind::Log || !is_setting(text, name) => span(from, end),
                 Some(end) => span(from, trimmed_end(text, from, line_end(text, end), end)),
@@ -136,7 +136,7 @@ impl Assignments {
         if kind == Kind::Config && is_setting(text, name) {
             return span(start, continued(text, name, end_of_line, true));
         }
-        // Behind an option or a variable in quotation marks the next thing begins at their end.
+        // After a quoted option or variable, the next item begins at the closing quotation mark.
         let before = &text[line_start(text, name)..name];
         let inside =
             [b'"', b'\''].into_iter().find(|quote| before.iter().filter(|byte| *byte == quote).count() % 2 == 1);
@@ -147,7 +147,7 @@ impl Assignments {
     }
 }
 
-/// What a name says, together with the word before it where it says nothing alone: "API key", "pass phrase".
+/// The meaning of a name; if it has none alone, of the name with the word before it: "API key", "pass phrase".
 fn meaning(text: &[u8], start: usize, end: usize) -> Option<Name> {
     let name = String::from_utf8_lossy(&text[start..end]);
     if let Some(says) = names::meaning(&name) {
@@ -161,13 +161,13 @@ fn meaning(text: &[u8], start: usize, end: usize) -> Option<Name> {
         .flatten()
 }
 
-/// Whether a name stands where a setting begins.
+/// Whether a name stands at the beginning of a setting.
 fn is_setting(text: &[u8], name: usize) -> bool {
     let before = text[line_start(text, name)..name].trim_ascii();
     matches!(before, b"" | b"-" | b"export" | b"set" | b"\"" | b"'" | b"- \"" | b"- '")
 }
 
-/// The quotation mark that a value begins with: how long the opening is, and what closes it.
+/// The quotation mark at the beginning of a value: the length of the opening mark, and the closing mark.
 fn quotes(rest: &[u8]) -> Option<(usize, Vec<u8>)> {
     let prefix = usize::from(matches!(rest, [b'b' | b'u' | b'r' | b'f' | b'B' | b'U' | b'R' | b'F', b'"' | b'\'', ..]));
     let rest = &rest[prefix..];
@@ -181,7 +181,7 @@ fn quotes(rest: &[u8]) -> Option<(usize, Vec<u8>)> {
     Some((prefix + slashes + 1, [&rest[..slashes], &[*mark]].concat()))
 }
 
-/// Where `close` is; a quotation mark behind a backslash closes nothing that was not opened behind one.
+/// The position of `close`. An escaped quotation mark closes only a text that an escaped one opened.
 fn closing(text: &[u8], close: &[u8]) -> Option<usize> {
     let mut at = 0;
     while at < text.len() {
@@ -193,8 +193,8 @@ fn closing(text: &[u8], close: &[u8]) -> Option<usize> {
     None
 }
 
-/// The end of the lines that belong to the name's line: indented more deeply. What is a setting itself does not, unless
-/// everything does.
+/// The end of the more deeply indented lines that continue the name's line. A line that is itself a setting ends them, unless `everything`
+/// is set.
 fn continued(text: &[u8], name: usize, end_of_line: usize, everything: bool) -> usize {
     let indent = |line: &[u8]| line.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     let own = indent(&text[line_start(text, name)..]);
@@ -218,7 +218,7 @@ fn trimmed_end(text: &[u8], start: usize, end: usize, least: usize) -> usize {
     (start + text[start..end].trim_ascii_end().len()).max(least)
 }
 
-/// A value in quotation marks goes to their end.
+/// A quoted value extends to its closing quotation mark.
 fn quoted_end(text: &[u8], start: usize, end: usize) -> usize {
     let Some(quote @ (b'"' | b'\'' | b'`')) = start.checked_sub(1).map(|before| text[before]) else { return end };
     text[start..line_end(text, start)].iter().position(|byte| *byte == quote).map_or(end, |at| start + at)
@@ -242,14 +242,14 @@ const WITH_PASSWORDS: [&[u8]; 11] = [
 fn is_password_option(line: &[u8], letter: u8, joined: bool) -> bool {
     let names = |programs: &[&[u8]]| programs.iter().any(|it| line.windows(it.len()).any(|window| window == *it));
     match letter {
-        // Behind mysql, "-pX" is a password; elsewhere a joined one is a word that begins with a p.
+        // For mysql, "-pX" is a password; for other programs it is a word that begins with p.
         b'p' if joined => names(&[b"mysql", b"mariadb", b"sshpass"]),
         b'p' | b'P' => !joined && !names(&[b"mkdir", b"cp ", b"install ", b"ps ", b"tar ", b"touch "]),
         _ => !joined && names(&WITH_PASSWORDS),
     }
 }
 
-/// A path, a port, a protocol, another option.
+/// Whether a value is a path, a port, a protocol or another option.
 fn is_no_password(value: &[u8]) -> bool {
     let ports = value.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'.' | b'-' | b'/'))
         && value.len() <= 12;

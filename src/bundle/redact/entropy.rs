@@ -4,22 +4,22 @@ use regex::bytes::Regex;
 
 use super::{Span, line_start};
 
-/// Shorter ones are also made by people.
+/// People also make up shorter words.
 const SHORTEST: usize = 20;
-/// What stands between two characters that base64 has and names have, too.
+/// Minimum length of a part between separators that occur both in base64 and in names.
 const SHORTEST_PART: usize = 16;
 /// Hexadecimal digits of 16 bytes.
 const SHORTEST_HEX: usize = 32;
-/// Letters without a second case have less to tell them by.
+/// Letters of only one case are harder to recognise as random.
 const SHORTEST_LOWER: usize = 24;
-/// Among random letters and digits of both cases 44 in 100 neighbours are of different kinds, a capital before a small letter
-/// aside; in names that people make, 20.
+/// Percentage of neighbours of different kinds, not counting a capital before a small letter. Random letters and digits of both cases have
+/// 44 of these in 100; names that people make have 20.
 const MIXED: usize = 26;
-/// Among those of one case, 40.
+/// Random letters and digits of one case have 40.
 const MIXED_LOWER: usize = 26;
-/// So far before a digest stands what it is of.
+/// A digest is labelled within this many bytes before it.
 const NEAR: usize = 48;
-/// Words for what everybody may see.
+/// Labels of values that anyone may see.
 const DIGESTS: [&str; 27] = [
     ".git",
     "sha",
@@ -64,7 +64,7 @@ impl Words {
             if public.iter().any(|(start, end)| (*start..*end).contains(&word.start())) {
                 continue;
             }
-            // A path's parts are looked at one by one; what begins otherwise is one word of base64.
+            // The parts of a path are checked one by one; any other word with slashes may be base64.
             let path = word.as_bytes().starts_with(b"/") || text[..word.start()].ends_with(b".");
             let mut at = word.start();
             let parts = word.as_bytes().split(|byte| path && *byte == b'/').map(|part| {
@@ -80,7 +80,7 @@ impl Words {
 
 const WHY: &str = "a word that looks random";
 
-/// Whether a word looks as if it had been drawn by lot.
+/// Whether a word looks random.
 fn is_random(text: &[u8], place: usize, word: &[u8]) -> bool {
     let word = word.trim_ascii();
     let end = word.iter().rev().take_while(|byte| **byte == b'=').count();
@@ -89,7 +89,7 @@ fn is_random(text: &[u8], place: usize, word: &[u8]) -> bool {
         let mixed = word.iter().any(u8::is_ascii_digit) && word.iter().any(u8::is_ascii_alphabetic);
         return mixed && distinct(word) >= 8 && !names_a_digest(text, place);
     }
-    // Names have many parts, each of which says something; base64 has few, by chance.
+    // Names have many parts, each with a meaning; base64 has few, by chance.
     let parts = word.split(|byte| matches!(byte, b'-' | b'_' | b'/' | b'+'));
     let part = parts.max_by_key(|part| part.len()).unwrap_or_default();
     let kinds = [u8::is_ascii_lowercase, u8::is_ascii_uppercase, u8::is_ascii_digit];
@@ -112,12 +112,12 @@ fn distinct(word: &[u8]) -> usize {
     seen.iter().filter(|seen| **seen).count()
 }
 
-/// Whether a digest in base64 is named right before it, as OpenSSH writes them.
+/// Whether the label of a base64 digest stands directly before it, as OpenSSH writes it.
 fn is_digest(text: &[u8], place: usize) -> bool {
     [&b"SHA256:"[..], b"sha256-", b"sha384-", b"sha512-", b"SHA1:"].iter().any(|name| text[..place].ends_with(name))
 }
 
-/// Whether the words right before it say that it is a digest, a number or a name.
+/// Whether the words directly before it label it as a digest, a number or a name.
 fn names_a_digest(text: &[u8], place: usize) -> bool {
     let from = line_start(text, place).max(place.saturating_sub(NEAR));
     let before = String::from_utf8_lossy(&text[from..place]).to_ascii_lowercase();
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_things_are_no_random_words() {
+    fn names_of_things_are_not_random_words() {
         for line in [
             "PK11_FindCertFromNickname SSL_ERROR_BAD_CERT_DOMAIN TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
             "/usr/lib/x86_64-linux-gnu/nss/libsoftokn3.so libnspr4_2:4.35-1+deb12u1_amd64",

@@ -1,19 +1,19 @@
-//! The forms that a log or a report may give a secret.
+//! The forms in which a secret can appear in a log or a report.
 
 use zeroize::Zeroizing;
 
-/// So much of a base64 text must be the secret's own, in letters.
+/// Minimum number of base64 characters that depend only on the secret.
 const SHORTEST_BASE64: usize = 6;
 
-/// Every form of a value: plain, as JSON and as an escaped string write it, URL, hex and base64, there at each of the three
-/// places that it can have in a longer text.
+/// Every form of a value: plain, escaped as in JSON or a string literal, URL-encoded, hex, and base64 at each of the three offsets that it
+/// can have in a longer text.
 pub(super) fn forms(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     let mut forms = vec![value.to_vec(), value.escape_ascii().to_string().into_bytes()];
     if let Ok(text) = std::str::from_utf8(value) {
         let json = serde_json::to_string(text).unwrap_or_default();
         let json = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(&json);
         forms.push(json.as_bytes().to_vec());
-        // Some writers keep to ASCII (RFC 8259, 7).
+        // Some writers escape everything outside ASCII (RFC 8259, 7).
         for upper in [false, true] {
             let unit = |unit: u16| if upper { format!("\\u{unit:04X}") } else { format!("\\u{unit:04x}") };
             let one = |c: char| {
@@ -51,10 +51,10 @@ pub(super) fn forms(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     for offset in 0..3 {
         let shifted = [&[0_u8; 3][..offset], value].concat();
         let text = openssl::base64::encode_block(&shifted);
-        // Letters that no neighbour has a bit in.
+        // Characters that contain no bit of a neighbouring byte.
         let own = text.get((offset * 8).div_ceil(6)..shifted.len() * 8 / 6).unwrap_or_default();
         if own.len() >= SHORTEST_BASE64.min(value.len()) {
-            // At a text's end its last letter and the padding go, too.
+            // At the end of a text, the last character and the padding belong to the secret, too.
             let last = text.get((offset * 8).div_ceil(6)..).unwrap_or_default();
             for form in [own, last.trim_end_matches('='), last] {
                 forms.push(form.as_bytes().to_vec());

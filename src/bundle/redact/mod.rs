@@ -1,5 +1,5 @@
-//! Removes secrets: by structure, after the name of a secret; by form, if the secret has a known form; by randomness of a word;
-//! and by value, for every known secret in every form that a log or a report may contain.
+//! Removes secrets. It finds them by structure, after the name of a secret; by form, if the secret has a known form; by the randomness of a
+//! word; and by value, for every known secret in every form that a log or a report may contain.
 
 mod assignment;
 mod entropy;
@@ -17,15 +17,15 @@ use entropy::Words;
 use names::Name;
 use shapes::Shapes;
 
-/// What stands in a secret's place.
+/// Replaces a secret.
 const MARK: &[u8] = b"[redacted]";
-/// A shorter value would be found in every other word.
+/// A shorter value would match within ordinary words.
 const SHORTEST: usize = 4;
 
-/// Why something was taken out, and how often.
+/// The reasons for redactions, with the number of redactions for each.
 pub(super) type Reasons = BTreeMap<String, usize>;
 
-/// Where a secret stands, and by what it was known.
+/// The position of a secret, and the reason to remove it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Span {
     start: usize,
@@ -39,7 +39,7 @@ impl Span {
     }
 }
 
-/// All that is known to be secret, and how it is found.
+/// All known secrets, and the means to find others.
 pub(super) struct Redactor {
     values: Vec<Zeroizing<Vec<u8>>>,
     forms: Vec<Zeroizing<Vec<u8>>>,
@@ -61,7 +61,7 @@ impl Redactor {
         })
     }
 
-    /// Makes a value known.
+    /// Adds a known secret.
     pub(super) fn add(&mut self, value: &[u8]) {
         let value = value.trim_ascii();
         if value.len() >= SHORTEST && !self.values.iter().any(|known| known.as_slice() == value) {
@@ -76,7 +76,7 @@ impl Redactor {
         }
     }
 
-    /// Makes the values known that a configuration file has under a secret's name.
+    /// Adds the values that a configuration file has under the name of a secret.
     pub(super) fn learn(&mut self, config: &[u8]) {
         let mut found = Vec::new();
         self.assignments.find(config, Kind::Config, &mut found);
@@ -105,7 +105,7 @@ impl Redactor {
         without(text, found, reasons)
     }
 
-    /// What nssight made itself: only what is a secret beyond doubt is sought, so that a document stays one.
+    /// Redacts output of nssight itself. It removes only certain secrets, so that a document stays valid.
     pub(super) fn values(&self, text: &[u8], reasons: &mut Reasons) -> Vec<u8> {
         let mut found = Vec::new();
         self.shapes.tokens(text, &mut found);
@@ -118,13 +118,13 @@ impl Redactor {
         found.extend(hits.map(|hit| Span::new(hit.start(), hit.end(), "a value that is a known secret")));
     }
 
-    /// Whether a known secret is in there, in any form.
+    /// Whether the bytes contain a known secret in any form.
     pub(super) fn is_in(&self, bytes: &[u8]) -> bool {
         self.search.as_ref().is_some_and(|search| search.find(bytes).is_some())
     }
 }
 
-/// The text with one mark for each secret, of which several signs may have spoken.
+/// The text with one mark in place of each secret, even if several rules found it.
 fn without(text: &[u8], mut found: Vec<Span>, reasons: &mut Reasons) -> Vec<u8> {
     found.sort_unstable();
     let mut clean = Vec::with_capacity(text.len());
@@ -144,12 +144,12 @@ fn without(text: &[u8], mut found: Vec<Span>, reasons: &mut Reasons) -> Vec<u8> 
     clean
 }
 
-/// Where the line of a place begins.
+/// The start of the line that contains this position.
 fn line_start(text: &[u8], at: usize) -> usize {
     memchr::memrchr(b'\n', &text[..at]).map_or(0, |newline| newline + 1)
 }
 
-/// Where the line of a place ends, without its line end.
+/// The end of the line that contains this position, without the line end.
 fn line_end(text: &[u8], at: usize) -> usize {
     let end = memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |newline| at + newline);
     if end > at && text[end - 1] == b'\r' { end - 1 } else { end }

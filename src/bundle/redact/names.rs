@@ -1,15 +1,15 @@
 //! The names of secrets, and values that are never secret.
 
-/// How much a name says.
+/// How certain a name makes it that its value is secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Name {
-    /// What it names is a secret, whatever it looks like.
+    /// The value is secret, whatever it looks like.
     Secret,
-    /// What it names is a secret if it looks like one.
+    /// The value is secret if it looks random.
     Perhaps,
 }
 
-/// They say so wherever they stand in a name.
+/// These mark a secret anywhere in a name.
 const ANYWHERE: [&str; 13] = [
     "password",
     "passwd",
@@ -25,11 +25,11 @@ const ANYWHERE: [&str; 13] = [
     "requirepass",
     "masterauth",
 ];
-/// These are in harmless words, too, and say so only as a part of their own.
+/// These also occur inside harmless words, so they count only as a separate part of a name.
 const PARTS: [&str; 9] = ["pass", "pw", "pwd", "pin", "psk", "creds", "cred", "otp", "passin"];
 /// Parts that name a secret as often as something else.
 const DOUBTFUL: [&str; 6] = ["auth", "bearer", "cookie", "cookies", "jwt", "session"];
-/// A key of these is a secret; any other may be the name of one.
+/// A key of one of these is a secret; any other key may be the name of one.
 const KEYS_OF: [&str; 12] = [
     "api",
     "access",
@@ -44,7 +44,7 @@ const KEYS_OF: [&str; 12] = [
     "deploy",
     "service",
 ];
-/// What such a name ends in where it tells about a secret and does not give it.
+/// A name with one of these endings describes a secret and does not contain it.
 const ABOUT: [&str; 46] = [
     "age",
     "alg",
@@ -94,9 +94,9 @@ const ABOUT: [&str; 46] = [
     "user",
 ];
 
-/// What a name says about the value after it.
+/// The meaning of a name for the value after it.
 pub(super) fn meaning(name: &str) -> Option<Name> {
-    // What a test prints about itself.
+    // The result line of a test.
     if name == "PASS" {
         return None;
     }
@@ -138,7 +138,7 @@ fn parts(name: &str) -> Vec<String> {
     parts
 }
 
-/// Said of a secret, and none.
+/// Values that occur after the name of a secret and are not secret.
 const NO_SECRETS: [&str; 63] = [
     "accepted",
     "basic",
@@ -204,7 +204,7 @@ const NO_SECRETS: [&str; 63] = [
     "yes",
     "oauth2",
 ];
-/// What NSS calls its tokens.
+/// Names of NSS's tokens.
 const TOKENS_OF_NSS: [&str; 6] = [
     "NSS Certificate DB",
     "NSS Generic Crypto Services",
@@ -213,13 +213,13 @@ const TOKENS_OF_NSS: [&str; 6] = [
     "NSS User Private Key and Certificate Services",
     "Builtin Object Token",
 ];
-/// Where absolute paths begin.
+/// First components of absolute paths.
 const ROOTS: [&str; 14] = [
     "/etc/", "/var/", "/usr/", "/home/", "/root/", "/run/", "/tmp/", "/opt/", "/srv/", "/dev/", "/proc/", "/mnt/",
     "/lib", "/nix/",
 ];
 
-/// Whether a value gives nothing away.
+/// Whether a value reveals nothing.
 pub(super) fn is_harmless(value: &[u8]) -> bool {
     let value = value.trim_ascii().trim_ascii_end();
     let Ok(text) = std::str::from_utf8(value) else { return false };
@@ -248,7 +248,7 @@ fn prose(text: &str, word: &str) -> bool {
         || rest.starts_with(": NSS error")
 }
 
-/// Whether a value looks as if nobody had thought of it, and no word.
+/// Whether a value looks random and is not a word.
 pub(super) fn looks_secret(value: &[u8]) -> bool {
     let word = value.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
     let any = |is: fn(&u8) -> bool| word.iter().any(is);
@@ -261,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_told_from_words_that_hold_them() {
+    fn names_are_distinguished_from_words_that_contain_them() {
         for name in [
             "password",
             "DB_PASS",

@@ -4,9 +4,9 @@ use regex::bytes::{Captures, Regex};
 
 use super::{Span, line_end, names};
 
-/// Whatever begins like a key's armour and never ends is taken out so far.
+/// Maximum length of armour that begins like a key and never ends.
 const ARMOUR_AT_MOST: usize = 16 << 10;
-/// Armour around what everybody may see.
+/// Armour labels of public data.
 const PUBLIC: [&[u8]; 9] = [
     b"CERTIFICATE",
     b"TRUSTED CERTIFICATE",
@@ -19,7 +19,7 @@ const PUBLIC: [&[u8]; 9] = [
     b"PGP SIGNATURE",
 ];
 
-/// What tokens begin with, as those who issue them document it, and what follows at least.
+/// Prefixes of tokens, as their issuers document them, with the minimum that follows.
 const ISSUED: [&str; 62] = [
     "(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}",
     "gh[pousr]_[A-Za-z0-9]{30,}",
@@ -91,7 +91,7 @@ const TOKEN: &str = "a token of a known form";
 const NAMED: &str = "a value of a secret's name";
 const HASH: &str = "the hash of a password";
 
-/// Finds them.
+/// Finds secrets by their form.
 pub(super) struct Shapes {
     armour: Regex,
     cut_armour: Regex,
@@ -168,7 +168,8 @@ impl Shapes {
         })
     }
 
-    /// Tokens whose form alone says what they are, and none but characters that a document's strings may have.
+    /// Finds tokens whose form alone identifies them, and which contain only characters that a string of a document may
+    /// contain.
     pub(super) fn tokens(&self, text: &[u8], found: &mut Vec<Span>) {
         let issued = self.issued.captures_iter(text).filter_map(|it| it.get(1));
         found.extend(issued.map(|it| Span::new(it.start(), it.end(), TOKEN)));
@@ -218,7 +219,7 @@ impl Shapes {
         }
     }
 
-    /// Everything in armour that is not known to be public, and a key whose beginning is missing.
+    /// Finds all armour that is not known to be public, and a key whose beginning is missing.
     fn armoured(&self, text: &[u8], found: &mut Vec<Span>) {
         for begin in self.armour.captures_iter(text) {
             let (Some(all), Some(label)) = (begin.get(0), begin.get(1)) else { continue };
@@ -237,7 +238,7 @@ impl Shapes {
         found.extend(self.cut_armour.find_iter(text).map(|key| Span::new(key.start(), key.end(), KEY)));
     }
 
-    /// What everybody may see, however random it looks.
+    /// Spans that are public, however random they look.
     pub(super) fn public(&self, text: &[u8]) -> Vec<(usize, usize)> {
         let one = |begin: Captures<'_>| {
             let (all, label) = (begin.get(0)?, begin.get(1)?);
@@ -247,7 +248,7 @@ impl Shapes {
             let end = [&b"-----END "[..], label.as_bytes()].concat();
             let body = &text[all.end()..text.len().min(all.end() + (ARMOUR_AT_MOST << 2))];
             let length = body.windows(end.len()).position(|window| window == end)?;
-            // What is no base64 is no certificate either, and gets no such protection.
+            // Anything other than base64 is not a certificate, and gets no such protection.
             let is_body = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=\r\n \t\\".contains(byte);
             body[..length].iter().all(is_body).then_some((all.end(), all.end() + length))
         };

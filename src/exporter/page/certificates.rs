@@ -11,14 +11,14 @@ use time::macros::format_description;
 
 use super::{Known, Name};
 
-/// Of those with time left, the next ones are shown.
+/// Number of certificates to show that are not due yet.
 const NEXT: usize = 5;
-/// Targets that are named of those that show one certificate.
+/// Number of targets named per certificate.
 const NAMED: usize = 3;
-/// What stands for the role of a revocation list.
+/// Shown in place of the role for a revocation list.
 const LIST: &str = "revocation list";
 
-/// All of them: those to renew and the next ones, and the others.
+/// All certificates: those to renew and those that expire next, and the others.
 pub(super) struct Certificates {
     pub(super) first: Vec<Card>,
     pub(super) others: Vec<Card>,
@@ -32,18 +32,18 @@ pub(super) struct Card {
     pub(super) left: String,
     pub(super) role: &'static str,
     pub(super) name: String,
-    /// Its subject, where the name is a nickname.
+    /// The subject, if the name is a nickname.
     pub(super) subject: Option<String>,
     pub(super) ends: String,
     pub(super) targets: Vec<Name>,
-    /// Targets that are not named.
+    /// Number of targets that are not named.
     pub(super) more: usize,
     end: OffsetDateTime,
 }
 
 impl Certificates {
     pub(super) fn of(targets: &[Known], now: OffsetDateTime) -> Self {
-        // One certificate may have several roles: ours here, a peer's there.
+        // One certificate may have several roles: ours for one target, a peer's for another.
         let mut cards: BTreeMap<(&str, &str), Card> = BTreeMap::new();
         for (target, walked) in targets {
             let Some(walked) = walked else { continue };
@@ -69,7 +69,7 @@ impl Certificates {
             card.more = card.targets.len().saturating_sub(NAMED);
             card.targets.truncate(NAMED);
         }
-        // One that is not valid yet may end last.
+        // A certificate that is not valid yet may expire last.
         let (mut first, mut others): (Vec<Card>, Vec<Card>) = cards.into_iter().partition(|card| card.mood != "pass");
         let urgent = first.len();
         first.extend(others.drain(..NEXT.min(others.len())));
@@ -93,7 +93,7 @@ impl Card {
         Self { mood: "pass", left: String::new(), role, name, subject, ends, targets: Vec::new(), more: 0, end }
     }
 
-    /// The strictest of its targets' thresholds counts.
+    /// The strictest of its targets' thresholds applies.
     fn judge(&mut self, is_early: bool, thresholds: Thresholds, now: OffsetDateTime) {
         let days = whole_days(self.end - now);
         self.left = if is_early { "not valid yet".to_owned() } else { days_in_words(days) };

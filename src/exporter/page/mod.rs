@@ -24,10 +24,10 @@ use strip::Strip;
 static STYLE: LazyLock<String> =
     LazyLock::new(|| format!("{BASE}\n{}", include_str!("../../../templates/exporter.css")));
 const SCRIPT: &str = include_str!("../../../templates/exporter.js");
-/// The alert NssightResultOld has the same.
+/// The same as in the alert NssightResultOld.
 const OLD: Duration = Duration::from_secs(900);
 
-/// What a browser may do with the page: its own style and its own script, and nothing from elsewhere.
+/// The content that a browser may use for the page: its own style and script, and nothing from elsewhere.
 pub(super) static POLICY: LazyLock<String> = LazyLock::new(|| {
     format!(
         "default-src 'none'; style-src '{}'; script-src '{}'; img-src data:; base-uri 'none'; form-action 'none'; \
@@ -37,7 +37,7 @@ pub(super) static POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// A target, and the last result there is of it.
+/// A target with its last result, if any.
 pub(super) type Known = (Arc<CheckTarget>, Option<Arc<Walked>>);
 
 #[derive(Template)]
@@ -54,7 +54,7 @@ struct Page<'a> {
     waiting: Vec<Row>,
 }
 
-/// A number at the top, which leads to its part of the page.
+/// A number at the top with a link to its part of the page.
 struct Tile {
     count: usize,
     what: &'static str,
@@ -62,7 +62,7 @@ struct Tile {
     part: &'static str,
 }
 
-/// Targets that need a word each.
+/// Targets that each need an explanation.
 struct Section {
     id: &'static str,
     title: &'static str,
@@ -71,11 +71,11 @@ struct Section {
     rows: Vec<Row>,
 }
 
-/// Of a target.
+/// The name of a target.
 struct Name(String);
 
 impl Name {
-    /// As people read it; a link has it as it is.
+    /// The name for people; a link has it unchanged.
     fn shown(&self) -> String {
         printable(&self.0)
     }
@@ -92,9 +92,9 @@ struct Last {
     /// Layer, cause and component; empty for a pass.
     place: Vec<&'static str>,
     summary: String,
-    /// Since when it passes, or fails, or was not finished.
+    /// Since when the target passes, fails or is not finished.
     since: Moment,
-    /// Since when it fails with this verdict, if that is shorter.
+    /// Since when the target fails with this verdict, if that is more recent.
     same: Option<Moment>,
     rate: String,
     is_flaky: bool,
@@ -105,9 +105,9 @@ struct Last {
 
 /// A point in time.
 struct Moment {
-    /// For machines.
+    /// In a format for programs.
     exact: String,
-    /// For people.
+    /// In a format for people.
     text: String,
     ago: String,
 }
@@ -127,12 +127,12 @@ impl Moment {
     }
 }
 
-/// The page. Templates of HTML escape what they are given.
+/// Writes the page. HTML templates escape their values.
 pub(super) fn write(targets: &[Known]) -> Result<String, askama::Error> {
     let now = SystemTime::now();
     let certificates = Certificates::of(targets, now.into());
     let mut rows: Vec<Row> = targets.iter().map(|(target, last)| Row::of(target, last.as_deref(), now)).collect();
-    // The newest failures first.
+    // Newest failures first.
     rows.sort_by_key(|row| std::cmp::Reverse(row.last.as_ref().map(|last| last.since.exact.clone())));
     let (count, mut take) = (rows.len(), |is: fn(&Last) -> bool| {
         let (taken, rest) = std::mem::take(&mut rows).into_iter().partition(|row| row.last.as_ref().is_some_and(is));
@@ -214,7 +214,7 @@ impl Row {
         Self { name: Name(target.name.clone()), labels: labels.collect(), last: last.map(|last| Last::of(last, now)) }
     }
 
-    /// Warnings before what simply passes.
+    /// Warnings before passes without one.
     fn rank(&self) -> u8 {
         match self.last.as_ref().map(|last| last.standing) {
             Some(Standing::Pass) => 1,
@@ -247,7 +247,7 @@ impl Last {
     }
 }
 
-/// How often it failed; of an outage, since when it lasts says more.
+/// How often the target failed; for a continuous outage its start is more useful.
 fn rate(history: &History, standing: Standing) -> Option<String> {
     let (some, all) = (history.troubled(), history.marks().len());
     if some == 0 || !(standing.passes() || history.is_flaky()) {
@@ -258,7 +258,7 @@ fn rate(history: &History, standing: Standing) -> Option<String> {
     Some(format!("{some} of the last {all} checks {how} ({})", percent(some, all)))
 }
 
-/// A share that is not nothing, and not all of it, shows.
+/// A share above 0 % and below 100 % is never rounded to either.
 fn percent(part: usize, whole: usize) -> String {
     match part as f64 * 100.0 / whole.max(1) as f64 {
         share if share < 1.0 => "below 1 %".to_owned(),
@@ -267,7 +267,7 @@ fn percent(part: usize, whole: usize) -> String {
     }
 }
 
-/// One number with the unit that suits it.
+/// One number with a suitable unit.
 fn coarse(age: Duration) -> String {
     match age.as_secs() {
         seconds @ 0..120 => format!("{seconds} s"),
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_neither_none_nor_all_by_rounding() {
+    fn a_rate_is_never_rounded_to_none_or_all() {
         assert_eq!(
             [percent(1, 600), percent(6, 600), percent(599, 600), percent(600, 600)],
             ["below 1 %", "1 %", "above 99 %", "100 %"]

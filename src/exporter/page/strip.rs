@@ -7,18 +7,18 @@ use nssight_reports::Standing;
 use super::Moment;
 use crate::exporter::history::{History, Mark};
 
-/// Bars of a strip; where there are more checks, a bar stands for several.
+/// Maximum number of bars; with more checks, one bar stands for several.
 const BARS: usize = 60;
-/// From one bar to the next.
+/// Distance from one bar to the next.
 const STEP: usize = 5;
 const HEIGHT: usize = 20;
 /// A bar without trouble is lower, so that trouble shows without its colour.
 const LOW: usize = 12;
 
-/// What is drawn: one path for each way to come out.
+/// The drawing: one path per kind of result.
 pub(super) struct Strip {
     pub(super) paths: Vec<(&'static str, String)>,
-    /// The same in words.
+    /// The same as text.
     pub(super) words: String,
     pub(super) width: usize,
     pub(super) height: usize,
@@ -30,7 +30,7 @@ impl Strip {
         let each = marks.len().div_ceil(BARS).max(1);
         let mut paths =
             [Standing::Fail, Standing::Inconclusive, Standing::Flaky, Standing::Pass].map(|it| (it, String::new()));
-        // Whole bars from the right: the oldest may stand for fewer checks.
+        // Bars are filled from the right, so the oldest may stand for fewer checks.
         for (index, bar) in marks.rchunks(each).enumerate() {
             let x = (BARS - 1 - index) * STEP;
             let shares = shares(bar);
@@ -40,7 +40,7 @@ impl Strip {
                 if share == 0 {
                     continue;
                 }
-                // Every share shows, and together they are as high as the bar.
+                // Every share is visible, and together they are as high as the bar.
                 let part = (share * (HEIGHT - y)).div_ceil(left);
                 left -= share;
                 path.push_str(&format!("M{x} {y}h{}v{part}h-{}z", STEP - 1, STEP - 1));
@@ -57,7 +57,7 @@ impl Strip {
     }
 }
 
-/// How many failed, were not finished, were flaky, and passed.
+/// The number of checks that failed, were not finished, were flaky, and passed.
 fn shares(marks: &[Mark]) -> [usize; 4] {
     let mut shares = [0; 4];
     for Mark(_, standing) in marks {
@@ -104,14 +104,14 @@ mod tests {
     }
 
     #[test]
-    fn a_check_is_a_bar_and_the_newest_is_at_the_right() {
+    fn each_check_is_a_bar_with_the_newest_at_the_right() {
         let drawn = strip([Standing::Pass, Standing::Fail].into_iter());
         assert_eq!(drawn.paths, [("fail", "M295 0h4v20h-4z".to_owned()), ("pass", "M290 8h4v12h-4z".to_owned())]);
         assert_eq!(drawn.words, "The last 2 checks since 00:00 UTC: 1 failed, 1 passed");
     }
 
     #[test]
-    fn one_failure_of_six_hundred_checks_shows() {
+    fn one_failure_in_six_hundred_checks_is_visible() {
         let drawn = strip((0..600).map(|minute| if minute == 5 { Standing::Fail } else { Standing::Warning }));
         assert_eq!(drawn.paths[0], ("fail", "M0 0h4v2h-4z".to_owned()));
         assert!(drawn.paths[1].1.contains("M0 2h4v18h-4z") && drawn.paths[1].1.contains("M5 8h4v12h-4z"));

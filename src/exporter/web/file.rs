@@ -12,7 +12,7 @@ use super::Web;
 use super::tls::{self, TlsFile};
 use super::users::Users;
 
-/// More than any configuration, chain or list of CAs has.
+/// Larger than any configuration, chain or list of CAs.
 const FILE_AT_MOST: u64 = 4 * 1024 * 1024;
 /// Headers that exporters let a file set.
 const HEADERS: [&str; 5] = [
@@ -34,7 +34,7 @@ struct File {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Http {
-    /// The exporter speaks HTTP/1.1; a client that may use HTTP/2 does not have to.
+    /// The exporter supports only HTTP/1.1; a client that may use HTTP/2 does not have to.
     #[serde(rename = "http2")]
     _http2: Option<bool>,
     headers: Option<BTreeMap<String, String>>,
@@ -62,12 +62,12 @@ pub(super) fn load(path: &Path) -> Result<Web, String> {
     Ok(Web { tls, users, headers, digest: hash.finish() })
 }
 
-/// An empty file is one that asks for nothing.
+/// An empty file sets nothing.
 fn parse(text: &str) -> Result<File, String> {
     let options = serde_saphyr::options! { with_snippet: false };
     let file: Option<File> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().map(|location| format!(":{}", location.line())).unwrap_or_default();
-        // Its own words end with the place in theirs.
+        // The message of the parser ends with the place in the parser's own format.
         let what = error.without_snippet().to_string();
         format!("{line}: {}", what.lines().next().unwrap_or_default())
     })?;
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_are_refused_by_their_name_and_line() {
+    fn unknown_keys_are_refused_with_name_and_line() {
         assert_eq!(said(""), "");
         assert_eq!(said("# nothing\n"), "");
         assert_eq!(said("basic_auth_users:\nhttp_server_config:\n"), "");

@@ -1,5 +1,5 @@
-//! How the exporter answers: with TLS or without, to whom, and with which headers. It is what a web configuration file of
-//! Prometheus's exporters says (`web-config.yml`, exporter-toolkit), read again when one of its files has changed.
+//! How the exporter answers: with or without TLS, to which clients, and with which headers. A web configuration file as for Prometheus's
+//! exporters (`web-config.yml`, exporter-toolkit) sets this, and is read again when one of its files has changed.
 
 mod file;
 mod tls;
@@ -20,21 +20,21 @@ use super::log;
 pub(super) use tls::{Tls, accept};
 use users::{Admission, Users};
 
-/// A certificate that was renewed is in use after so long.
+/// A renewed certificate is in use after this time at the latest.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// What one version of the files says.
+/// The content of one version of the files.
 #[derive(Default)]
 pub(super) struct Web {
     pub(super) tls: Option<Tls>,
     users: Option<Users>,
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// Of all files together.
+    /// Digest of all files together.
     digest: [u8; 32],
 }
 
 impl Web {
-    /// Reads a file, and what it names.
+    /// Reads a file, and the files that it names.
     ///
     /// # Errors
     /// One line that names file and key.
@@ -42,7 +42,7 @@ impl Web {
         file::load(path)
     }
 
-    /// What it asks of whoever connects.
+    /// What it requires from a client, for people.
     pub(super) fn in_words(&self) -> String {
         let tls = match &self.tls {
             None => "no TLS",
@@ -56,18 +56,18 @@ impl Web {
         }
     }
 
-    /// Whether anybody who gets to the port can read reports.
+    /// Whether every client that reaches the port can read reports.
     pub(super) fn is_open(&self) -> bool {
         self.users.is_none() && self.tls.as_ref().is_none_or(|tls| !tls.wants_certificate)
     }
 
-    /// Whether passwords can be read on their way.
+    /// Whether passwords travel without encryption.
     pub(super) fn shows_passwords(&self) -> bool {
         self.users.is_some() && self.tls.is_none()
     }
 }
 
-/// What is in force, and the file that it comes from.
+/// The configuration in effect, and its file.
 pub(super) struct Front {
     file: Option<PathBuf>,
     current: Mutex<Arc<Web>>,
@@ -86,7 +86,7 @@ impl Front {
         self.lock().clone()
     }
 
-    /// Reads the files now and then, for as long as it is polled. One that cannot be read changes nothing, and is said once.
+    /// Reads the files periodically, for as long as it is polled. A file that cannot be read changes nothing, and is reported once.
     pub(super) async fn watch_files(self: Arc<Self>) {
         let Some(file) = self.file.clone() else { return };
         let mut trouble = None;
@@ -96,7 +96,7 @@ impl Front {
         }
     }
 
-    /// The same at once.
+    /// Reads the files at once.
     pub(super) async fn reload(&self) {
         if let Some(file) = self.file.clone() {
             self.read_again(&file, &mut None).await;
@@ -105,13 +105,13 @@ impl Front {
 
     async fn read_again(&self, file: &Path, trouble: &mut Option<String>) {
         let path = file.to_owned();
-        // A thread of its own: a key may be on a file system that does not answer.
+        // In a separate thread, because a key may be on a file system that does not respond.
         let read = tokio::task::spawn_blocking(move || Web::load(&path)).await;
         match read.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(web) => {
                 *trouble = None;
                 let mut current = self.lock();
-                // What is the same keeps its sessions, and the passwords that it has seen.
+                // An unchanged configuration keeps its sessions, and the passwords that it has verified.
                 if current.digest != web.digest {
                     log::info(format_args!("{} was read again: {}", file.display(), web.in_words()));
                     *current = Arc::new(web);
@@ -126,7 +126,7 @@ impl Front {
     }
 }
 
-/// Lets through whoever may ask, and adds the headers of the file.
+/// Admits authorised clients, and adds the headers of the file.
 pub(super) fn guard(front: Arc<Front>, app: Router) -> Router {
     app.layer(middleware::from_fn_with_state(front, admit))
 }
@@ -134,7 +134,7 @@ pub(super) fn guard(front: Arc<Front>, app: Router) -> Router {
 async fn admit(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
     let web = front.current();
     let mut response = match &web.users {
-        // Whoever asks that learns nothing; a supervisor has no password.
+        // This route reveals nothing, and a supervisor has no password.
         Some(users) if request.uri().path() != "/healthz" => {
             match users.admit(request.headers().get(AUTHORIZATION)).await {
                 Admission::Granted => next.run(request).await,
@@ -157,7 +157,7 @@ async fn admit(State(front): State<Arc<Front>>, request: Request, next: Next) ->
         _ => next.run(request).await,
     };
     for (name, value) in &web.headers {
-        // What an answer says of itself is stricter.
+        // Headers that an answer sets itself are stricter.
         response.headers_mut().entry(name).or_insert_with(|| value.clone());
     }
     response

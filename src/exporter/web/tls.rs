@@ -29,7 +29,7 @@ pub(super) struct TlsFile {
     prefer_server_cipher_suites: Option<bool>,
 }
 
-/// What a client must show.
+/// What a client must present.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
 enum ClientAuth {
     #[default]
@@ -58,8 +58,7 @@ impl From<Version> for SslVersion {
     }
 }
 
-/// Suites by their names of RFC 5288, 5289 and 7905, and what OpenSSL calls them. Those without authenticated encryption are
-/// left out.
+/// Suites by their names in RFC 5288, 5289 and 7905, with OpenSSL's names. Those without authenticated encryption are left out.
 const SUITES: [(&str, &str); 8] = [
     ("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"),
     ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384"),
@@ -70,20 +69,20 @@ const SUITES: [(&str, &str); 8] = [
     ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", "ECDHE-RSA-CHACHA20-POLY1305"),
     ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-RSA-CHACHA20-POLY1305"),
 ];
-/// Those of TLS 1.3 have one name.
+/// TLS 1.3 suites have only one name.
 const SUITES_13: [&str; 3] = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
 
-/// Ready to accept.
+/// A configuration that is ready to accept sessions.
 pub(in crate::exporter) struct Tls {
     context: SslContext,
-    /// Whoever has no certificate is turned away.
+    /// Clients without a certificate are refused.
     pub(in crate::exporter) wants_certificate: bool,
 }
 
 /// Accepts a session.
 ///
 /// # Errors
-/// Those of OpenSSL, or of the connection.
+/// Errors of OpenSSL or of the connection.
 pub(in crate::exporter) async fn accept(tls: &Tls, stream: TcpStream) -> io::Result<SslStream<TcpStream>> {
     let mut stream = SslStream::new(Ssl::new(&tls.context)?, stream)?;
     Pin::new(&mut stream).accept().await.map_err(io::Error::other)?;
@@ -91,7 +90,7 @@ pub(in crate::exporter) async fn accept(tls: &Tls, stream: TcpStream) -> io::Res
 }
 
 impl TlsFile {
-    /// Makes it ready, with the bytes of its files; `read` has them.
+    /// Builds the configuration; `read` returns the bytes of a file.
     ///
     /// # Errors
     /// One line that names the key.
@@ -121,7 +120,7 @@ impl TlsFile {
             VerifyClientCertIfGiven => builder.set_verify(peer),
             RequireAndVerifyClientCert => builder.set_verify(required),
         }
-        // Sessions of clients with certificates are taken up again only by name.
+        // OpenSSL resumes sessions of clients with certificates only if a session id context is set.
         builder.set_session_id_context(b"nssight exporter").map_err(of_openssl)?;
         let least = self.min_version.unwrap_or(Version::Tls12);
         builder.set_min_proto_version(Some(least.into())).map_err(of_openssl)?;
@@ -151,7 +150,7 @@ impl TlsFile {
             return Err(at("cert_file", &self.cert_file, "it has no certificate"));
         };
         let pem = zeroize::Zeroizing::new(read(&self.key_file)?);
-        // A key with a passphrase is refused; nobody is there to be asked.
+        // A key with a passphrase is refused, because nobody is present to enter it.
         let key = PKey::private_key_from_pem_callback(&pem, |_| Ok(0))
             .map_err(|_| at("key_file", &self.key_file, "it has no PEM private key, or the key has a passphrase"))?;
         if !leaf.public_key().is_ok_and(|public| public.public_eq(&key)) {
@@ -181,7 +180,7 @@ impl TlsFile {
                 return Err(format!("cipher_suites: {name} is not supported; these are: {}", known.join(", ")));
             }
         }
-        // Names of one version say nothing about the other.
+        // Suites of one version do not restrict the other.
         if !older.is_empty() {
             builder.set_cipher_list(&older.join(":")).map_err(|error| format!("cipher_suites: {}", reason(&error)))?;
         }
@@ -191,13 +190,13 @@ impl TlsFile {
         Ok(())
     }
 
-    /// All files that it names.
+    /// All files that the configuration names.
     pub(super) fn files(&mut self) -> impl Iterator<Item = &mut String> {
         [&mut self.cert_file, &mut self.key_file].into_iter().chain(&mut self.client_ca_file)
     }
 }
 
-/// These CAs, and no others, vouch for clients.
+/// Trusts these CAs, and no others, to issue client certificates.
 fn trust(builder: &mut SslContextBuilder, pem: &[u8]) -> Result<(), String> {
     let authorities = X509::stack_from_pem(pem).map_err(|error| reason(&error))?;
     if authorities.is_empty() {
@@ -214,13 +213,13 @@ fn trust(builder: &mut SslContextBuilder, pem: &[u8]) -> Result<(), String> {
     set.map_err(|error| reason(&error))
 }
 
-/// The first thing that OpenSSL says.
+/// OpenSSL's first error.
 fn reason(error: &openssl::error::ErrorStack) -> String {
     let first = error.errors().first().and_then(|error| error.reason()).unwrap_or("OpenSSL cannot use it");
     first.to_owned()
 }
 
-/// Relative to the configuration's own directory.
+/// Makes a path relative to the directory of the configuration.
 pub(super) fn beside(directory: &Path, file: &mut String) {
     *file = directory.join(&file).display().to_string();
 }

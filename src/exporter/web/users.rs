@@ -10,28 +10,28 @@ use openssl::sign::Signer;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-/// Each step doubles the time of a check; at 15 it is a few seconds.
+/// Each step doubles the time of a check; at 15 a check takes a few seconds.
 const COST_AT_MOST: u32 = 15;
-/// Requests that may wait for the check of their password.
+/// Number of requests that may wait for the check of their password.
 const WAITING_AT_MOST: usize = 8;
 
-/// Whether a request is let through.
+/// Whether a request is admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admission {
     Granted,
     Refused,
-    /// Too many passwords wait for their check.
+    /// Too many passwords are waiting for their check.
     Busy,
 }
 
-/// Who may ask.
+/// The authorised users.
 pub(super) struct Users {
     hashes: BTreeMap<String, String>,
-    /// A key of this process, under which a password that was right is remembered,
+    /// A key of this process, under which a password that was correct is remembered,
     key: Zeroizing<[u8; 32]>,
-    /// one per user: whoever scrapes every minute pays for bcrypt once.
+    /// one per user: a client that scrapes every minute needs bcrypt only once.
     known: Arc<Mutex<HashMap<String, [u8; 32]>>>,
-    /// One password at a time is checked, on a thread of its own, so that guessing takes one core at most and no scrape's time.
+    /// Passwords are checked one at a time in a separate thread, so that guessing takes one core at most, and no time from scrapes.
     turn: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
 }
@@ -70,14 +70,14 @@ impl Users {
         }
         let Ok(place) = self.waiting.clone().try_acquire_owned() else { return Admission::Busy };
         let Ok(turn) = self.turn.clone().acquire_owned().await else { return Admission::Busy };
-        // Nobody learns by the time that it takes whether there is such a user: some hash is always checked.
+        // Some hash is always checked, so that the time does not reveal whether a user exists.
         let own = self.hashes.get(&user).cloned();
         let Some(hash) = own.clone().or_else(|| self.hashes.values().next().cloned()) else {
             return Admission::Refused;
         };
         let known = self.known.clone();
         let checked = tokio::task::spawn_blocking(move || {
-            // Held to the end of the check, also where the client is gone by then.
+            // Held to the end of the check, even if the client has disconnected by then.
             let _held = (turn, place);
             let is_right = bcrypt::verify(password.as_slice(), &hash).unwrap_or(false) && own.is_some();
             if is_right {
@@ -94,13 +94,13 @@ impl Users {
     fn digest(&self, user: &str, password: &[u8]) -> Option<[u8; 32]> {
         let key = PKey::hmac(&*self.key).ok()?;
         let mut signer = Signer::new(MessageDigest::sha256(), &key).ok()?;
-        // A user has no NUL in it, since credentials are refused then.
+        // A user name contains no NUL, since such credentials are refused.
         [user.as_bytes(), &[0], password].into_iter().try_for_each(|part| signer.update(part)).ok()?;
         signer.sign_to_vec().ok()?.try_into().ok()
     }
 }
 
-/// User and password of a header.
+/// The user and password of a header.
 fn credentials(header: &HeaderValue) -> Option<(String, Zeroizing<Vec<u8>>)> {
     let (scheme, encoded) = header.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -109,7 +109,7 @@ fn credentials(header: &HeaderValue) -> Option<(String, Zeroizing<Vec<u8>>)> {
     let bytes = Zeroizing::new(openssl::base64::decode_block(encoded.trim()).ok()?);
     let colon = bytes.iter().position(|byte| *byte == b':')?;
     let user = std::str::from_utf8(&bytes[..colon]).ok()?;
-    // What is behind a NUL bcrypt would not see.
+    // bcrypt would ignore everything after a NUL.
     (!bytes.contains(&0)).then(|| (user.to_owned(), Zeroizing::new(bytes[colon + 1..].to_vec())))
 }
 

@@ -1,4 +1,5 @@
-//! Makes a [`Profile`] of every folder in `profiles/`: its code is the folder's `mod.rs`, its name in reports the folder's.
+//! Generates a [`Profile`] for every folder in `profiles/`: its code is the folder's `mod.rs`, and its name in reports is the folder's
+//! name.
 
 use std::fmt::Write;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Asking a program of the system, which ends with us and is not waited for beyond a deadline.
+//! Runs a program of the system with a deadline. The program ends when nssight ends.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -20,7 +20,7 @@ pub struct Answer {
     pub success: bool,
 }
 
-/// Runs a program without input. `None` if there is no such program, or no answer in time.
+/// Runs a program without input. `None` if the program does not exist or does not answer in time.
 pub fn ask<S: AsRef<OsStr>>(program: &str, arguments: &[S], patience: Duration) -> Option<Answer> {
     let until = Instant::now() + patience;
     let mut command = Command::new(program);
@@ -63,11 +63,11 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_does_not_answer_is_ended() {
+    fn a_process_that_does_not_answer_in_time_is_ended() {
         let number = tempfile::NamedTempFile::new().unwrap();
         let script = format!("echo $$ > {}; exec sleep 600", number.path().display());
         while std::fs::read_to_string(number.path()).unwrap().trim().is_empty() {
-            // On a busy machine it may not have begun before it was ended.
+            // On a busy machine the program may be ended before it has started.
             assert!(ask("sh", &["-c", &script], Duration::from_millis(200)).is_none());
         }
         let process = std::fs::read_to_string(number.path()).unwrap();

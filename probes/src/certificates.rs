@@ -1,4 +1,4 @@
-//! The certificates that a walk met, for reports that watch their dates.
+//! The certificates that a check saw, for reports that monitor their dates.
 
 use openssl::sha::Sha256;
 use openssl::x509::X509;
@@ -11,7 +11,7 @@ use nssight_diagnosis::CertificateRole;
 
 use crate::expiry::Urgency;
 
-/// As far as NSS itself follows a chain (seccomon.h, CERT_MAX_CERT_CHAIN); a peer may send any number.
+/// NSS itself follows a chain no further (seccomon.h, CERT_MAX_CERT_CHAIN); a peer may send any number.
 const CHAIN_AT_MOST: usize = 20;
 
 /// A certificate: our own, a peer's, or one of a CA above them.
@@ -40,7 +40,8 @@ pub struct SeenCertificate {
 }
 
 impl SeenCertificate {
-    /// Reads what a report shows of a certificate; `None` when it is none, or when its dates are none.
+    /// Parses the fields that a report shows of a certificate; `None` if this is not a certificate, or if its dates are
+    /// invalid.
     pub fn read(role: CertificateRole, nickname: Option<String>, der: &[u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let validity = certificate.validity();
@@ -57,7 +58,7 @@ impl SeenCertificate {
         })
     }
 
-    /// A chain, the leaf first. What is above the leaf are authorities.
+    /// Parses a chain, leaf first. Every certificate above the leaf is a CA.
     pub(crate) fn of_chain<'a>(
         leaf: CertificateRole,
         chain: impl Iterator<Item = (Option<String>, &'a [u8])>,
@@ -67,12 +68,12 @@ impl SeenCertificate {
         links.filter_map(|(role, (nickname, der))| Self::read(role, nickname, der)).collect()
     }
 
-    /// The name for readers: the nickname, or else the subject.
+    /// The name for readers: the nickname, or otherwise the subject.
     pub fn name(&self) -> &str {
         self.nickname.as_deref().unwrap_or(&self.subject)
     }
 
-    /// Adds the certificate itself, if it is this one, for a report that shows it.
+    /// Adds the PEM of the certificate if `der` is this certificate, for a report that shows it.
     pub(crate) fn show(&mut self, der: &[u8]) {
         if self.sha256 == fingerprint(der) {
             let pem = X509::from_der(der).and_then(|certificate| certificate.to_pem()).ok();
@@ -80,14 +81,14 @@ impl SeenCertificate {
         }
     }
 
-    /// The same certificate in the same role.
+    /// Whether this is the same certificate in the same role.
     pub(crate) fn is(&self, other: &Self) -> bool {
         (self.role, &self.sha256) == (other.role, &other.sha256)
     }
 }
 
 pub(crate) fn fingerprint(der: &[u8]) -> String {
-    // By the functions that need nothing else of OpenSSL: its start costs a tenth of a walk over NSS.
+    // These functions need nothing else from OpenSSL: its initialisation takes a tenth of a check that uses NSS.
     let mut hash = Sha256::new();
     hash.update(der);
     hash.finish().iter().map(|byte| format!("{byte:02x}")).collect()

@@ -1,20 +1,20 @@
-//! The peer's certificate request, and our answer as seen on the wire, whatever NSS had.
+//! The peer's certificate request, and our answer as seen on the wire, whatever certificate NSS had.
 use nssight_diagnosis::derive::signatures::{Signer, fits};
 use nssight_diagnosis::fact::{Facts, fact};
 use nssight_session::SessionFacts;
 use nssight_wire::{CertificateRequest, CertificateType, Summary, TlsVersion};
 
-/// NSS as a server names the kinds of certificates in this order (ssl3con.c, certificate_types); OpenSSL, GnuTLS and Go have others.
+/// An NSS server lists the certificate types in this order (ssl3con.c, certificate_types); OpenSSL, GnuTLS and Go use other orders.
 const NSS_TYPES: [CertificateType; 3] = [CertificateType(1), CertificateType(64), CertificateType(2)];
-/// A list of signatures is shown up to here.
+/// Maximum number of signature schemes to show.
 const SHOWN_SCHEMES: usize = 40;
 
-/// Whether a certificate of ours went out. TLS 1.2 shows it on the wire; in TLS 1.3 the session says it once the handshake is done, and
-/// before that only that NSS was given one is known.
+/// Whether we sent a certificate. In TLS 1.2 the wire shows it. In TLS 1.3 the session reports it after the handshake; before that it is
+/// only known whether NSS was given a certificate.
 pub(crate) fn sent(facts: &SessionFacts, wire: &Summary) -> fact::OurCertificateSent {
     let shows = wire.version.is_some_and(|version| version <= TlsVersion::TLS_1_2);
     match (wire.client_certificate_sent.or(facts.sent_certificate), facts.gave_certificate) {
-        // It would have been seen.
+        // A certificate would have been visible.
         (None, true) if shows => fact::OurCertificateSent::No,
         (Some(false), true) => fact::OurCertificateSent::Empty,
         (Some(false) | None, false) => fact::OurCertificateSent::No,
@@ -52,7 +52,7 @@ pub(crate) fn request(
     }
 }
 
-/// The parts of the request that TLS 1.2 shows and TLS 1.3 encrypts.
+/// The parts of the request that TLS 1.2 sends in the clear and TLS 1.3 encrypts.
 fn visible(request: &CertificateRequest, signer: Option<Signer>, wire: &Summary, out: &mut Facts) {
     out.put(if request.certificate_types == NSS_TYPES { fact::PeerLibrary::Nss } else { fact::PeerLibrary::Other });
     if request.signature_schemes.is_empty() {
@@ -66,13 +66,13 @@ fn visible(request: &CertificateRequest, signer: Option<Signer>, wire: &Summary,
     }
 }
 
-/// `None` when the peer named no CAs, which means any (RFC 5246, 7.4.4).
+/// `None` if the peer named no CAs, which means any CA (RFC 5246, 7.4.4).
 pub(crate) fn our_ca_is_listed(facts: &SessionFacts, our_cas: &[Vec<u8>]) -> Option<bool> {
     let names = facts.asked_for_certificate.as_ref().filter(|names| !names.is_empty())?;
     Some(names.iter().any(|name| our_cas.contains(&name.der)))
 }
 
-/// NSS was given certificate and key, and sent none: no signature of the key is one that the peer takes.
+/// NSS had a certificate and a key but sent no certificate: the key can make no signature that the peer accepts.
 pub(crate) fn withheld(peer: &str) -> String {
     format!("{peer} asked for a certificate, and NSS sent none: our key can make no signature that {peer} takes")
 }

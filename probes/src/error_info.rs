@@ -5,15 +5,15 @@ use nssight_diagnosis::signal::{self as table, Library, Signal, signal};
 use nssight_nss::NssError;
 use nssight_session::{Code, Kind, SessionError};
 
-/// The error as reports have it.
+/// The error in the form of a report.
 pub fn of(error: &NssError) -> ErrorInfo {
-    // prerr.h numbers lie from -6000 upwards, secerr.h's and sslerr.h's below -8000.
+    // prerr.h's numbers start at -6000, secerr.h's and sslerr.h's are below -8000.
     let library = if error.code.0 > -8000 { "NSPR" } else { "NSS" };
     let (code, name, text) = (i64::from(error.code.0), error.name.clone(), error.text.clone());
     ErrorInfo { library: library.to_owned(), code, name, text }
 }
 
-/// The error of a session as reports have it.
+/// The error of a session in the form of a report.
 pub fn of_session(error: &SessionError) -> ErrorInfo {
     let (library, code) = match error.code {
         Code::Nss(code) if code > -8000 => ("NSPR", code),

@@ -1,4 +1,4 @@
-//! Certificates and revocation lists that expire soon: how soon is a warning, and how soon is critical.
+//! When a certificate or a revocation list that expires soon is a warning, and when it is critical.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,14 +24,14 @@ impl Default for Thresholds {
 }
 
 impl Thresholds {
-    /// Both, where they fit together.
+    /// Builds the thresholds from these options.
     ///
     /// # Errors
-    /// In words.
+    /// A message, if the two contradict each other.
     pub fn of(warn_days: Option<u16>, critical_days: Option<u16>) -> Result<Self, String> {
         let usual = Self::default();
         let thresholds = match (warn_days, critical_days) {
-            // Whoever names one moves the other along, where that is the usual one.
+            // If only one threshold is given, the default of the other is moved as far as necessary.
             (Some(warn), None) => Self { warn_days: warn, critical_days: usual.critical_days.min(warn) },
             (None, Some(critical)) => Self { warn_days: usual.warn_days.max(critical), critical_days: critical },
             (Some(warn), Some(critical)) => Self { warn_days: warn, critical_days: critical },
@@ -74,13 +74,13 @@ pub enum Urgency {
     Critical,
 }
 
-/// Whole days from the start of a check to a date, both RFC 3339; negative if the date had passed.
+/// Whole days from the start of a check to a date, both RFC 3339; negative if the date has passed.
 pub fn days_until(date: &str, started: &str) -> Option<i64> {
     let at = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
     Some(whole_days(at(date)? - at(started)?))
 }
 
-/// Whole days of a time; negative if it is over.
+/// Whole days of a time span; negative if the date has passed.
 pub fn whole_days(time: time::Duration) -> i64 {
     time.as_seconds_f64().div_euclid(86_400.0) as i64
 }
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_made_every_week_is_no_reason_to_warn() {
+    fn a_list_that_is_issued_every_week_causes_no_warning() {
         let list = |days: i64| SeenRevocationList {
             issuer: String::new(),
             this_update: "2024-01-01T00:00:00Z".to_owned(),

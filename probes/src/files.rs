@@ -12,22 +12,22 @@ use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat};
 
-/// As many links as the kernel follows (path_resolution(7)).
+/// The kernel follows as many links (path_resolution(7)).
 const LINKS_AT_MOST: usize = 40;
 
 /// Time limit for a file system to answer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whether nothing is there. A file system that does not answer may have it.
+/// Whether the path does not exist. On a file system that does not respond it may exist.
 pub fn is_missing(path: &Path) -> bool {
     let seen = within(path, PATIENCE, |path| std::fs::metadata(path).map(drop));
     seen.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-/// Has a file read by a thread of its own: a file system that does not answer may be one for ever, and holds nobody up.
+/// Reads a file in a separate thread, because a file system may never respond; then only this thread hangs.
 ///
 /// # Errors
-/// Those of `read`, and one where it took too long.
+/// Those of `read`, or a timeout.
 pub fn within<T: Send + 'static>(
     path: &Path,
     patience: Duration,
@@ -44,7 +44,7 @@ pub fn within<T: Send + 'static>(
     })
 }
 
-/// The content of a file that `open` gives, by a thread of its own as [`within`] does; none where it has more bytes than that.
+/// The content of the file that `open` opens, read in a separate thread as in [`within`]; `None` if it has more than `at_most` bytes.
 ///
 /// # Errors
 /// As [`within`].
@@ -62,7 +62,7 @@ fn silence(patience: Duration) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, why)
 }
 
-/// Bytes of a file, read by a thread of its own: each piece comes in time, or is an error.
+/// The bytes of a file, read by a separate thread. Each piece arrives in time or is an error.
 pub struct Pieces {
     come: Receiver<io::Result<Vec<u8>>>,
     piece: Vec<u8>,
@@ -70,14 +70,14 @@ pub struct Pieces {
     patience: Duration,
 }
 
-/// As long as one of them is.
+/// Length of one piece.
 const PIECE: usize = 1 << 16;
 
 impl Pieces {
-    /// Of a file, from where it stands.
+    /// Reads a file from its current position.
     ///
     /// # Errors
-    /// Where no thread can be started.
+    /// If no thread can be started.
     pub fn of(mut file: File, patience: Duration) -> io::Result<Self> {
         let (sender, come) = mpsc::sync_channel(2);
         thread::Builder::new().name("pieces".to_owned()).spawn(move || {
@@ -88,7 +88,7 @@ impl Pieces {
                     piece
                 });
                 let is_last = read.as_ref().map_or(true, Vec::is_empty);
-                // Whoever has had enough does not listen any more.
+                // The receiver stopped reading.
                 if sender.send(read).is_err() || is_last {
                     return;
                 }
@@ -116,20 +116,20 @@ impl Read for Pieces {
     }
 }
 
-/// Opens a regular file. Anything else is refused before it is opened: a FIFO would wait for its writer, and a device may do
-/// something.
+/// Opens a regular file. Any other type is refused before it is opened: a FIFO would wait for its writer, and opening a device may have
+/// side effects.
 ///
 /// # Errors
-/// As open(2), or with what it is instead.
+/// As open(2), or one that names the other type.
 pub fn regular(path: &Path) -> io::Result<File> {
     refuse_others(fs::metadata(path)?.file_type())?;
     let file = File::options().read(true).custom_flags(flags(OFlags::NONBLOCK | OFlags::NOCTTY)).open(path)?;
-    // It may have been replaced meanwhile; then it was not waited for, either.
+    // The file may have been replaced in the meantime; the flags avoided a wait in this case, too.
     refuse_others(file.metadata()?.file_type())?;
     Ok(file)
 }
 
-/// Opens a regular file, or what the caller handed over: one of the own descriptors, by its name.
+/// Opens a regular file, or a descriptor that the caller passed to this process and that the path names.
 ///
 /// # Errors
 /// As [`regular`].
@@ -137,11 +137,11 @@ pub fn regular_or_given(path: &Path) -> io::Result<File> {
     if is_descriptor(path) { File::open(path) } else { regular(path) }
 }
 
-/// Opens a regular file that nobody else led here: every link on the way is ours, root's, or the file owner's, and so is every
-/// second name of it. What is one of the own descriptors was opened by the caller.
+/// Opens a regular file to which no other user has led this process: every link on the way belongs to us, to root or to the owner of the
+/// file, and so does every hard link to it. A descriptor of this process was opened by the caller and is accepted.
 ///
 /// # Errors
-/// As [`regular`], or with whose link it is.
+/// As [`regular`], or one that names the owner of the link.
 pub fn ours(path: &Path) -> io::Result<File> {
     if is_descriptor(path) {
         return File::open(path);
@@ -192,7 +192,7 @@ struct Found {
 }
 
 impl Found {
-    /// Follows a path link by link, each looked at as it is followed.
+    /// Follows a path link by link, and records the owner of each.
     fn of(path: &Path) -> io::Result<Self> {
         let look = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let open = |directory: &OwnedFd, name: &OsStr| rustix::fs::openat(directory, name, look, Mode::empty());
@@ -247,7 +247,7 @@ impl Found {
     }
 }
 
-/// The parts of a path, the first one last.
+/// The components of a path, in reverse order.
 fn parts(path: &Path) -> Vec<OsString> {
     let part = |component: Component<'_>| match component {
         Component::Normal(name) => Some(name.to_owned()),

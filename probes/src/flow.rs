@@ -3,7 +3,7 @@ use nssight_diagnosis::derive::flow::{Flow, flow};
 use nssight_diagnosis::fact::fact::TcpFlow;
 use nssight_session::TcpInfo;
 
-/// Bytes of ours that were sent, and of these the acknowledged and the others. The kernel counts the SYN as an acknowledged one
+/// The number of our bytes that were sent, acknowledged, and not acknowledged. The kernel counts the SYN as an acknowledged byte
 /// (tcp_input.c, tcp_ack).
 fn progress(figures: &TcpInfo) -> (u64, u64, u64) {
     let sent = figures.bytes_sent.saturating_sub(figures.bytes_retransmitted);
@@ -26,7 +26,7 @@ pub(crate) fn of(figures: &TcpInfo) -> TcpFlow {
     })
 }
 
-/// The figures in a line.
+/// The statistics in one line.
 pub(crate) fn in_words(figures: &TcpInfo) -> String {
     let (sent, _, outstanding) = progress(figures);
     format!(

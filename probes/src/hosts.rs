@@ -1,4 +1,4 @@
-//! The sources of host names on this host: the hosts file, the order that nsswitch.conf gives, DNS alone, search domains.
+//! The sources of host names on this host: the hosts file, the order in nsswitch.conf, DNS alone, and search domains.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -38,14 +38,14 @@ pub(crate) fn lines_of(host: &str) -> Vec<(usize, IpAddr)> {
     text(HOSTS).lines().enumerate().filter_map(|(index, line)| Some((index + 1, entry(line)?))).collect()
 }
 
-/// The order in which sources are asked, as nsswitch.conf(5) has it.
+/// The order of the sources in nsswitch.conf(5).
 pub(crate) fn order() -> Option<String> {
     let text = text(SWITCH);
     let line = text.lines().filter_map(|line| line.trim_start().strip_prefix("hosts:")).next_back()?;
     Some(words(line).collect::<Vec<_>>().join(" "))
 }
 
-/// The domains that the resolver adds to a short name (resolv.conf(5)): of several lines the last one counts.
+/// The domains that the resolver appends to a short name (resolv.conf(5)); of several such lines the last one applies.
 pub(crate) fn search_domains() -> Vec<String> {
     let text = text(RESOLVER);
     let list = |line: &str| {
@@ -55,7 +55,7 @@ pub(crate) fn search_domains() -> Vec<String> {
     text.lines().filter_map(list).next_back().unwrap_or_default()
 }
 
-/// Whether the name is one that this host has itself.
+/// Whether the name is one of this host's own.
 pub(crate) fn is_own(host: &str) -> bool {
     let label = |name: &str| name.split('.').next().unwrap_or_default().to_lowercase();
     let name = rustix::system::uname();
@@ -64,7 +64,7 @@ pub(crate) fn is_own(host: &str) -> bool {
     here.iter().any(|known| known.eq_ignore_ascii_case(host)) || label(&own) == label(host)
 }
 
-/// The name service switch can be asked for DNS alone, by getent(1).
+/// Queries DNS alone, through getent(1) and the name service switch.
 pub(crate) fn ask_dns(host: &str, patience: Duration) -> Option<Vec<IpAddr>> {
     let answer = ask("getent", &["-s", "dns", "ahosts", "--", host], patience)?;
     let mut addresses: Vec<IpAddr> =
@@ -82,8 +82,8 @@ pub(crate) fn addresses_of(host: &str, patience: Duration) -> Vec<IpAddr> {
     addresses.into_iter().map(|address| address.ip()).collect()
 }
 
-/// What has no deadline of its own gets a thread, which is left behind when it does not come back: then there is no answer. An
-/// error is that of a thread that could not be started.
+/// Runs a call that has no deadline in a thread. If it does not return in time, the thread is left behind and there is no answer. An error
+/// means that the thread could not be started.
 pub(crate) fn within<T: Send + 'static>(
     patience: Duration,
     work: impl FnOnce() -> T + Send + 'static,

@@ -1,4 +1,4 @@
-//! Who said that a connection cannot be had: the kernel's queue of errors of a socket (IP_RECVERR, ip(7)).
+//! Which host reported that a connection is impossible: the kernel's error queue of a socket (IP_RECVERR, ip(7)).
 
 use std::io::IoSliceMut;
 use std::net::IpAddr;
@@ -20,17 +20,17 @@ pub(crate) struct Message {
     pub(crate) from: IpAddr,
 }
 
-/// Has the kernel keep the messages that come for this socket, or not. A connection that is up must not keep them: it would break
-/// at a message that TCP lives with (RFC 1122, 4.2.3.9; ip(7)).
+/// Makes the kernel queue the ICMP messages for this socket, or not. An established connection must not queue them: it would break at a
+/// message that TCP ignores (RFC 1122, 4.2.3.9; ip(7)).
 pub(crate) fn keep(socket: &Socket, domain: Domain, on: bool) {
-    // A kernel that does not know the option keeps none, and then nobody knows who spoke.
+    // A kernel without this option queues nothing, and then the sender is unknown.
     let _ = match domain {
         Domain::IPV6 => setsockopt(socket, Ipv6RecvErr, &on),
         _ => setsockopt(socket, Ipv4RecvErr, &on),
     };
 }
 
-/// The message that the kernel kept, if one came.
+/// The message in the queue, if one arrived.
 pub(crate) fn kept(socket: &Socket) -> Option<Message> {
     let mut room = [0_u8; 256];
     let mut parts = [IoSliceMut::new(&mut room)];
@@ -58,7 +58,7 @@ fn version_4(error: &sock_extended_err) -> TcpIcmp {
     }
 }
 
-/// Destination unreachable is type 1 (RFC 4443, 3.1); 5 and 6 are a policy's and a route's word for prohibited.
+/// Destination unreachable is type 1 (RFC 4443, 3.1); code 5 means prohibited by a policy, and code 6 by a route.
 fn version_6(error: &sock_extended_err) -> TcpIcmp {
     match (error.ee_type, error.ee_code) {
         (1, 4) => TcpIcmp::PortUnreachable,

@@ -1,8 +1,8 @@
-//! A database that stays open for the next target: opened and logged in to once, with its own chain verified once.
+//! A database that stays open for the next target: it is opened and logged in to once, and our own chain is verified once.
 //!
-//! Nothing of one target may reach the verdict on another. So a database is kept only after a check without a failure, for a target
-//! with the very same database and password, while its files stay as they were, and never where NSS verifies with libpkix, which
-//! remembers the chains that peers have sent (pkix_tools.c, `pkix_CacheCertChain_Lookup`).
+//! The state of one target must never influence the verdict on another. So a database is kept only after a check without a failure, only
+//! for a target with the same database and password, and only while its files are unchanged. It is never kept where NSS verifies with
+//! libpkix, which caches the chains that peers have sent (pkix_tools.c, `pkix_CacheCertChain_Lookup`).
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -18,12 +18,12 @@ use crate::secret::Password;
 use crate::target::{Engine, Target};
 use crate::walk::{Opened, Own, Walk};
 
-/// A directory with more in it than this is no database's own.
+/// A directory with more entries than this does not belong to a database alone.
 const ENTRIES_AT_MOST: usize = 64;
-/// File systems count time in steps: a file that changed a moment ago may change again without a new time.
+/// The time stamps of a file system have a limited resolution: a file that changed a moment ago may change again without a new time.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// What NSS opens and logs in with. Two checks of equal keys get the same from it.
+/// The database and password that NSS uses. Two checks with equal keys get the same results from them.
 #[derive(PartialEq)]
 pub struct Key {
     argument: OsString,
@@ -44,7 +44,7 @@ impl Key {
 
 /// The database of the previous check.
 pub struct Kept {
-    /// What NSS has opened.
+    /// The database that NSS has open.
     pub key: Key,
     pub(crate) opened: Opened,
     /// Our certificate, if that check had one.
@@ -52,8 +52,8 @@ pub struct Kept {
 }
 
 impl Walk<'_> {
-    /// Takes the database for the next check with this key, which is older than the walk. The caller has seen that NSS has no other
-    /// module in this process.
+    /// Takes the database for the next check with this key; the key was computed before the check. The caller has verified that this
+    /// process has loaded no other module.
     pub fn keep(&mut self, key: Key) -> Option<Kept> {
         let is_well = self.findings.iter().all(|finding| finding.status != Status::Fail);
         if !is_well || self.private_copy.is_some() || library::verifies_by_pkix() {
@@ -65,23 +65,23 @@ impl Walk<'_> {
         let opened = self.opened.take().filter(|opened| opened.token.is_none() && !opened.slot.is_fips())?;
         self.own_before = None;
         let own = self.own.take();
-        // NSS itself and its slot hold one each.
+        // NSS itself and its slot hold one reference each.
         let expected = 2 + own.as_ref().map_or(0, |own| 1 + own.chain.len() + usize::from(own.key.is_some()));
         (opened.nss.holders() == expected).then_some(Kept { key, opened, own })
     }
 }
 
-/// Whether a target's database is NSS's alone: no module of others, no other library.
+/// Whether only NSS uses the target's database: no module of others, no other library.
 fn is_simple(target: &Target) -> bool {
     target.database().is_some() && !target.load_modules && target.engine() == Engine::Nss
 }
 
-/// What the files of a database are, without a look into them.
+/// The identity of the files of a database, without their content.
 #[derive(PartialEq, Eq)]
 struct Files(Vec<(OsString, [i64; 7])>);
 
 impl Files {
-    /// Of the directory that NSS is told. `None` while something in it has just changed, or where it cannot be looked at.
+    /// Identifies the files of the directory that NSS is given. `None` if one of them has just changed or cannot be examined.
     fn of(argument: &OsStr) -> Option<Self> {
         let (_, directory) = parse_argument(argument);
         let directory = fs::canonicalize(Path::new(&directory)).ok()?;
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_that_have_just_changed_are_not_known() {
+    fn files_that_have_just_changed_are_not_identified() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("cert9.db");
         fs::write(&path, b"1").unwrap();

@@ -1,7 +1,7 @@
-//! Settings, plan, and the probes: what is observed about each layer.
+//! Settings, plan and probes: what is observed about each layer.
 //!
-//! Data moves one way: settings → plan → probes → findings → judge → report. A probe does not conclude and does not print; it
-//! gives facts, and where something failed, a signal. What they mean is said in `nssight-diagnosis` alone.
+//! Data moves in one direction: settings → plan → probes → findings → judge → report. A probe neither draws conclusions nor prints; it
+//! returns facts and, after a failure, a signal. Only `nssight-diagnosis` interprets them.
 
 pub mod ask;
 pub mod certificates;

@@ -1,7 +1,7 @@
-//! The modules that NSS would load for a database, judged before NSS is let at it.
+//! The modules that NSS would load for a database, examined before NSS opens it.
 //!
-//! A module is code, and its list lies beside the database: who can write there runs code in every process that opens
-//! the database. For root that is another user's way to everything.
+//! A module is code, and the list of modules is stored next to the database. A user who can write there can run code in every process that
+//! opens the database; if that process runs as root, this user gains full control.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -16,18 +16,18 @@ use nssight_nssdb::directory::parse_argument;
 use nssight_nssdb::modules::listed;
 use nssight_nssdb::{Error, Format};
 
-/// NSS's own modules; in the system's directories they are as trustworthy as NSS itself.
+/// NSS's own modules; in the system directories they are as trustworthy as NSS itself.
 const OWN: [&str; 4] = ["libnssckbi.so", "libsoftokn3.so", "libnssdbm3.so", "libnsssysinit.so"];
-/// The library directories of a system.
+/// The system's library directories.
 const SYSTEM: [&str; 4] = ["/usr/lib", "/usr/lib64", "/lib", "/lib64"];
-/// As many links as the kernel follows (path_resolution(7)).
+/// The kernel follows as many links (path_resolution(7)).
 const LINKS_AT_MOST: usize = 40;
 
 /// A module that is not NSS's own.
 #[derive(Debug)]
 struct Foreign {
     library: String,
-    /// The file, if the name leads to one.
+    /// The file, if the name leads to a file.
     path: Option<PathBuf>,
     list: &'static str,
 }
@@ -37,14 +37,14 @@ struct Foreign {
 pub struct Modules {
     directory: PathBuf,
     foreign: Vec<Foreign>,
-    /// Where another user can change what is loaded, and who that is.
+    /// Why another user can change what is loaded, and which user.
     exposed: Option<String>,
-    /// The list is there and cannot be read.
+    /// The list exists and cannot be read.
     unreadable: Option<Error>,
 }
 
 impl Modules {
-    /// Of a database as NSS is told it, in the format that NSS asks for.
+    /// Examines a database as NSS is given it, in the format that NSS requests.
     pub fn of(argument: &OsStr, asked: Format) -> Self {
         let directory = PathBuf::from(parse_argument(argument).1);
         let (all, unreadable) = match listed(&directory, asked) {
@@ -62,12 +62,12 @@ impl Modules {
         Self { directory, foreign, exposed, unreadable }
     }
 
-    /// The list is no file that NSS could read to its end; it would wait for ever.
+    /// The list is not a regular file, so NSS would wait forever for its end.
     pub fn not_regular(&self) -> Option<&Error> {
         self.unreadable.as_ref().filter(|error| matches!(error, Error::NotRegular { .. }))
     }
 
-    /// Libraries that are named and not there; one named without a directory is somebody else's to find.
+    /// Libraries that are named and do not exist. A library named without a directory is left to the dynamic linker.
     pub fn missing(&self) -> Vec<String> {
         let gone = |it: &&Foreign| it.path.is_none() && it.library.contains('/');
         self.foreign.iter().filter(gone).map(|it| it.library.clone()).collect()
@@ -90,7 +90,7 @@ impl Modules {
         }
     }
 
-    /// Why root must not let NSS load these; nothing for anybody else.
+    /// Why root must not load these modules into NSS; `None` for any other user.
     pub fn refusal(&self) -> Option<String> {
         let exposed = self.exposed.as_ref().filter(|_| rustix::process::geteuid().is_root())?;
         let what = match (self.foreign.first(), &self.unreadable) {
@@ -103,13 +103,13 @@ impl Modules {
         ))
     }
 
-    /// Why nothing but NSS's own module may be loaded here: there is no other, and somebody could add one at any moment.
+    /// Why only NSS's own module may be loaded here: there is no other now, but another user could add one at any moment.
     pub fn changeable(&self) -> Option<&str> {
         self.exposed.as_deref().filter(|_| rustix::process::geteuid().is_root())
     }
 }
 
-/// The file that a loader would take, as far as the name tells.
+/// The file that the dynamic linker would load, if the name shows it.
 fn file_of(library: &str) -> Option<PathBuf> {
     if library.contains('/') {
         return std::path::absolute(library).ok().filter(|path| path.exists());
@@ -127,7 +127,7 @@ fn nss_directory() -> Option<PathBuf> {
 fn is_own(path: Option<&Path>) -> bool {
     let Some(path) = path else { return false };
     let named = path.file_name().is_some_and(|name| OWN.iter().any(|own| name == *own));
-    // Of the directory, since a system may have made the file itself a link to another of its modules.
+    // Only the directory is resolved, since a system may have made the file itself a link to another of its modules.
     let directory = path.parent().and_then(|directory| directory.canonicalize().ok());
     let system = directory.is_some_and(|directory| {
         SYSTEM.iter().any(|system| directory.starts_with(system)) || nss_directory().as_ref() == Some(&directory)
@@ -135,8 +135,8 @@ fn is_own(path: Option<&Path>) -> bool {
     named && system && exposed(path).is_none()
 }
 
-/// The first component of a path, links included, that somebody other than root can change or put another in place of.
-/// Nothing if there is none, and for what is missing in a directory of root's.
+/// The first component of a path, links included, that a user other than root can change or replace. `None` if there is no such component,
+/// or if the rest is missing in a directory of root.
 fn exposed(path: &Path) -> Option<String> {
     let path = std::path::absolute(path).ok()?;
     let mut left: VecDeque<OsString> = path.components().map(|part| part.as_os_str().to_owned()).collect();
@@ -164,8 +164,8 @@ fn exposed(path: &Path) -> Option<String> {
             target.components().rev().for_each(|part| left.push_front(part.as_os_str().to_owned()));
             continue;
         }
-        // In a sticky directory only root can move what is root's; the next component's owner is looked at anyway. A last
-        // component may get new names, sticky or not.
+        // In a sticky directory only root can move root's files; the owner of the next component is checked anyway. As a last component,
+        // even a sticky directory may get new names.
         let kept = seen.is_dir() && seen.mode() & 0o1000 != 0 && !left.is_empty();
         if seen.mode() & 0o022 != 0 && !kept {
             return Some(format!("{} (mode {:04o}) can be written by others", at.display(), seen.mode() & 0o7777));
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn own_modules_are_own_in_the_systems_place_only() {
+    fn own_modules_are_trusted_only_in_system_directories() {
         assert!(!is_own(None));
         assert!(!is_own(Some(Path::new("/tmp/libnssckbi.so"))));
         let Some(soft) = file_of("libsoftokn3.so") else { return };

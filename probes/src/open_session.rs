@@ -1,4 +1,4 @@
-//! The TLS session with the first peer, by NSS or by OpenSSL, whichever of the two our certificate lies ready for.
+//! The TLS session with the first peer, by NSS or by OpenSSL, depending on which library can use our certificate.
 
 use std::net::IpAddr;
 
@@ -23,7 +23,7 @@ use crate::walk::Walk;
 
 type Opened = Result<Box<dyn TlsSession>, SessionError>;
 
-/// A session over this transport. Nothing is sent yet.
+/// Creates a session over this transport. Nothing is sent yet.
 pub(crate) fn open(walk: &Walk<'_>, host: &str, transport: Box<dyn Transport>, notes: &mut Notes) -> Opened {
     match (walk.target().engine(), &walk.opened, &walk.files) {
         (Engine::Nss, Some(opened), _) => of_nss(walk, &opened.nss, host, walk.client_auth(), Vec::new(), transport),
@@ -62,7 +62,7 @@ fn of_nss(
     Ok(Box::new(NssSession::client(nss, transport, options)?))
 }
 
-/// What our files gave, in an NSS that has no database: nothing of it is written anywhere.
+/// Uses the content of our files in an NSS without a database: nothing is written to disk.
 fn of_files_in_nss(walk: &Walk<'_>, files: &Found, host: &str, transport: Box<dyn Transport>) -> Opened {
     let nss = Nss::without_database()?;
     let mut held = Vec::new();
@@ -84,19 +84,19 @@ fn of_files_in_nss(walk: &Walk<'_>, files: &Found, host: &str, transport: Box<dy
     of_nss(walk, &nss, host, client_auth, held, transport)
 }
 
-/// Whether NSS takes the key of our files.
+/// Whether NSS accepts the key of our files.
 pub(crate) fn nss_takes(identity: &Identity) -> Result<(), SessionError> {
     let encoded = encoded(identity).map_err(|error| local(GIVE_TO_NSS, error.to_string()))?;
     in_memory::private_key(&encoded.pkcs8, &encoded.public_value, &Nss::without_database()?)?;
     Ok(())
 }
 
-/// An identity as NSS takes it.
+/// An identity in the form that NSS accepts.
 struct Encoded {
     certificate: Vec<u8>,
     chain: Vec<Vec<u8>>,
     pkcs8: Zeroizing<Vec<u8>>,
-    /// The RSA modulus or the raw EC point, by which NSS knows key and certificate for a pair.
+    /// The RSA modulus or the raw EC point, by which NSS matches key and certificate.
     public_value: Vec<u8>,
 }
 
@@ -139,16 +139,16 @@ fn of_database(walk: &Walk<'_>) -> Result<(Option<Identity>, Vec<X509>), String>
 /// The CAs that a database trusts for TLS servers.
 ///
 /// # Errors
-/// OpenSSL does not take one of them.
+/// If OpenSSL rejects one of them.
 pub fn authorities(database: &Database) -> Result<Vec<X509>, ErrorStack> {
     let trusted = database.certificates.iter().filter(|certificate| certificate.trust.ssl.is_trusted_ca());
     trusted.map(|certificate| X509::from_der(&certificate.der)).collect()
 }
 
-/// The certificate of a nickname with its key, and what the database has of its chain.
+/// The certificate of a nickname with its key, and the part of its chain that is in the database.
 ///
 /// # Errors
-/// In words.
+/// A message for the user.
 pub fn identity(database: &Database, nickname: &str, password: &[u8]) -> Result<Identity, String> {
     let said = |error: ErrorStack| error.to_string();
     let wanted = nickname.strip_prefix("NSS Certificate DB:").unwrap_or(nickname);
@@ -164,7 +164,7 @@ pub fn identity(database: &Database, nickname: &str, password: &[u8]) -> Result<
     Ok(Identity { chain: issuers(&certificate, &all), certificate, key })
 }
 
-/// As NSS sends them: every issuer that is at hand but the root (cert_BuildCertChain in certhigh.c leaves that one out).
+/// The issuers that NSS sends: every available issuer except the root (cert_BuildCertChain in certhigh.c omits it).
 fn issuers(certificate: &X509, all: &[X509]) -> Vec<X509> {
     let mut chain: Vec<X509> = Vec::new();
     while chain.len() < ISSUERS_AT_MOST {
@@ -178,7 +178,7 @@ fn issuers(certificate: &X509, all: &[X509]) -> Vec<X509> {
     chain
 }
 
-/// As far as NSS itself follows a chain (seccomon.h, CERT_MAX_CERT_CHAIN).
+/// NSS itself follows a chain no further (seccomon.h, CERT_MAX_CERT_CHAIN).
 const ISSUERS_AT_MOST: usize = 20;
 
 fn of_openssl(
@@ -190,10 +190,10 @@ fn of_openssl(
     notes: &mut Notes,
 ) -> Opened {
     let target = walk.target();
-    // Nobody's wish leaves it to OpenSSL's own configuration.
+    // If the user requested no version, OpenSSL's own configuration decides.
     let is_asked = target.tls.origin != DEFAULT_ORIGIN;
     let versions = is_asked.then_some((target.tls.value.0.wire(), target.tls.value.1.wire()));
-    // An address is no server name (RFC 6066, 3).
+    // An address is not a valid server name (RFC 6066, 3).
     let server_name = host.parse::<IpAddr>().is_err().then_some(host.trim_end_matches('.'));
     let options = Options { host, server_name, versions, identity, trust, alpn: &target.alpn };
     let session = Session::new(transport, options)?;

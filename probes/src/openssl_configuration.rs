@@ -1,5 +1,5 @@
-//! OpenSSL's own configuration, as every program of this host that speaks TLS with OpenSSL gets it (config(5), SSL_CONF_cmd(3)). OpenSSL
-//! passes over what it cannot use without a word, and so do its programs; it is read here to say so.
+//! OpenSSL's own configuration, which applies to every program on this host that uses TLS with OpenSSL (config(5), SSL_CONF_cmd(3)).
+//! OpenSSL silently ignores what it cannot use, and so do its programs; this module reads the file to report such parts.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::env;
@@ -11,13 +11,13 @@ use nssight_diagnosis::fact::{Facts, fact};
 
 use crate::files::{self, PATIENCE};
 
-/// A configuration is a few pages.
+/// A configuration has only a few pages.
 const FILE_AT_MOST: u64 = 1024 * 1024;
-/// So many files are included at most, one within the other or one after the other.
+/// Maximum number of included files, nested or one after the other.
 const FILES_AT_MOST: usize = 64;
 /// The section of a file before its first header.
 const FIRST: &str = "default";
-/// What a TLS client takes from its section (SSL_CONF_cmd(3), "SUPPORTED CONFIGURATION FILE COMMANDS").
+/// The commands that a TLS client takes from its section (SSL_CONF_cmd(3), "SUPPORTED CONFIGURATION FILE COMMANDS").
 const COMMANDS: [&str; 30] = [
     "CipherString",
     "Ciphersuites",
@@ -76,13 +76,13 @@ pub(crate) struct Configuration {
     trouble: Option<Trouble>,
     /// The settings of every TLS session on this host, in order.
     settings: Vec<(String, String)>,
-    /// The providers that are named; none means the default one.
+    /// The providers that are named; if none, OpenSSL uses the default provider.
     providers: Vec<String>,
 }
 
 type Sections = BTreeMap<String, Vec<(String, String)>>;
 
-/// Where OpenSSL looks unless the environment says otherwise.
+/// The path that OpenSSL uses unless the environment names another.
 pub(crate) fn built_in() -> PathBuf {
     let directory = openssl::version::dir();
     let directory = directory.split('"').nth(1).unwrap_or("/etc/ssl");
@@ -90,7 +90,7 @@ pub(crate) fn built_in() -> PathBuf {
 }
 
 impl Configuration {
-    /// Reads the one that counts for this process.
+    /// Reads the configuration that applies to this process.
     pub(crate) fn read() -> Self {
         let (source, path) = match env::var_os("OPENSSL_CONF") {
             Some(path) => (Source::Environment, PathBuf::from(path)),
@@ -121,7 +121,7 @@ impl Configuration {
         section(sections, tls)?;
         let Some(name) = value(sections, tls, "system_default") else { return Ok(()) };
         for (name, value) in section(sections, name)? {
-            // "1.Options" and "2.Options" are two of a kind.
+            // "1.Options" and "2.Options" are the same command.
             let command = name.rsplit('.').next().unwrap_or(name);
             let known = COMMANDS.into_iter().find(|known| known.eq_ignore_ascii_case(command));
             let Some(known) = known else { return Err(Trouble::Unknown(name.clone())) };
@@ -157,7 +157,7 @@ impl Configuration {
         let path = self.path.display();
         let then = "OpenSSL uses its built-in settings, without a message";
         Some(match self.trouble.as_ref()? {
-            // A host without one is in order.
+            // A host does not need this file.
             Trouble::Missing if self.source == Source::BuiltIn => return None,
             Trouble::Missing => format!("OPENSSL_CONF names {path}, which does not exist: {then}"),
             Trouble::Unreadable(why) => format!("OpenSSL's configuration {path} cannot be read ({why}): {then}"),
@@ -180,7 +180,7 @@ fn section<'a>(sections: &'a Sections, name: &str) -> Result<&'a [(String, Strin
     sections.get(name).map(Vec::as_slice).ok_or_else(|| Trouble::NoSection(name.to_owned()))
 }
 
-/// The text of a file; nothing of a device without content, which stands for no configuration.
+/// The text of a file; empty for a device without content, which is used to disable the configuration.
 fn text_of(path: &Path) -> Result<String, Trouble> {
     let bytes = files::within(path, PATIENCE, |path| {
         if path == Path::new("/dev/null") {
@@ -225,7 +225,7 @@ fn sections_of(path: &Path) -> Result<Sections, Trouble> {
                 return Err(Trouble::Malformed(format!("no \"=\" in \"{}\"", shown(&line))));
             };
             let (name, value) = (name.trim().to_owned(), unquoted(value.trim()));
-            // SECTION::NAME belongs to that section.
+            // SECTION::NAME belongs to SECTION.
             let (of, name) = match name.split_once("::") {
                 Some((of, name)) => (of.to_owned(), name.to_owned()),
                 None => (current.clone(), name),
@@ -236,7 +236,7 @@ fn sections_of(path: &Path) -> Result<Sections, Trouble> {
     Ok(sections)
 }
 
-/// Lines with something on them, continued ones as one, without remarks.
+/// Lines with content, without comments, and with continued lines joined.
 fn lines(text: &str) -> VecDeque<String> {
     let mut out = VecDeque::new();
     let mut held = String::new();
@@ -266,7 +266,7 @@ fn shown(line: &str) -> String {
     line.chars().filter(|it| !it.is_control()).take(40).collect()
 }
 
-/// A file, or the files of a directory that are configurations by their names.
+/// A file, or the files of a directory whose names are those of configurations.
 fn included_files(path: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(path) else { return vec![path.to_owned()] };
     let is_one = |path: &PathBuf| path.extension().is_some_and(|it| it == "cnf" || it == "conf");

@@ -32,7 +32,7 @@ pub fn read(content: &[u8], token: &str) -> Reading {
     Reading::Password(until_nul(named.or_else(|| lines(content).last()).unwrap_or_default()))
 }
 
-/// Whether a line of the file is for the token of this name.
+/// Whether a line of the file names this token.
 pub fn names(content: &[u8], token: &str) -> bool {
     let content = &content[..content.len().min(READ_AT_MOST)];
     let prefix = format!("{token}:");
@@ -65,7 +65,7 @@ pub enum Repair {
     TokenName,
     /// `token: password`, with a blank after the colon.
     BlankAfterToken,
-    /// Latin-1 where the database was given UTF-8, or the other way round.
+    /// Latin-1 where the password was set in UTF-8, or the other way round.
     Charset,
     /// `name = password` or `name: password`, as in a configuration file.
     KeyAndValue,
@@ -74,7 +74,7 @@ pub enum Repair {
 }
 
 impl Repair {
-    /// The problem of the file, in words that do not reveal the password.
+    /// Describes the problem of the file without revealing the password.
     pub fn describe(self) -> &'static str {
         match self {
             Self::ByteOrderMark => "a UTF-8 byte order mark precedes the password",
@@ -91,8 +91,8 @@ impl Repair {
     }
 }
 
-/// Candidates for what was meant, most likely first, without the reading that NSS itself would take. Each is to be
-/// tried against the key database; at most a few dozen, whatever the content.
+/// Candidates for the intended password, most likely first, without the reading that NSS itself would take. Each must
+/// be tested against the key database. There are at most a few dozen, whatever the content.
 pub fn repairs(content: &[u8], token: &str) -> Vec<(Repair, Secret)> {
     let content = &content[..content.len().min(READ_AT_MOST)];
     let mut found = Candidates { taken: Vec::new(), list: Vec::new() };
@@ -108,7 +108,7 @@ pub fn repairs(content: &[u8], token: &str) -> Vec<(Repair, Secret)> {
     {
         found.add(Repair::ByteOrderMark, &password);
     }
-    // The last line first, then upwards; a file of a thousand lines is not a password file.
+    // From the last line upwards; a file of a thousand lines is not a password file.
     let all: Vec<&[u8]> = lines(body).collect();
     for (distance, line) in all.iter().rev().take(8).enumerate() {
         let line = until_nul(line);
@@ -134,7 +134,7 @@ impl Candidates {
         }
     }
 
-    /// Everything that may be wrong within one line.
+    /// Adds everything that may be wrong within one line.
     fn line(&mut self, outer: Repair, line: &[u8]) {
         self.add(outer, line);
         let trimmed = line.trim_ascii();
@@ -163,7 +163,7 @@ fn unquoted(text: &[u8]) -> &[u8] {
     }
 }
 
-/// Latin-1 to UTF-8, or UTF-8 to Latin-1 where every character has a place there.
+/// Latin-1 to UTF-8, or UTF-8 to Latin-1 if every character exists there.
 fn other_charset(line: &[u8]) -> Option<Secret> {
     if line.is_ascii() {
         return None;
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_read_as_the_tools_of_nss_read_them() {
+    fn files_are_read_as_nss_tools_read_them() {
         // Every row was measured with certutil and tstclnt 3.87.1.
         let rows: [(&[u8], &[u8]); 12] = [
             (b"sekrit1", b"sekrit1"),
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_of_going_wrong_is_found() {
+    fn each_mistake_in_a_file_is_found() {
         let rows: [(&[u8], Repair, &[u8]); 12] = [
             (b"\xef\xbb\xbfsekrit1\n", Repair::ByteOrderMark, b"sekrit1"),
             (b"\xff\xfes\0e\0k\0\n\0", Repair::Utf16, b"sek"),

@@ -5,10 +5,10 @@ use std::str::FromStr;
 use crate::starttls::StartTls;
 use crate::target::Endpoint;
 
-/// Where a host alone is asked.
+/// The port for a host without one.
 const HTTPS_PORT: u16 = 443;
 
-/// Schemes with their ports, and how TLS begins there (the registry of IANA for service names and ports).
+/// Schemes with their ports, and how TLS begins there (IANA's registry of service names and ports).
 const SCHEMES: &[(&str, u16, Option<StartTls>)] = &[
     ("https", HTTPS_PORT, None),
     ("wss", HTTPS_PORT, None),
@@ -49,7 +49,7 @@ pub struct PeerArgument {
 impl FromStr for PeerArgument {
     type Err = String;
 
-    /// A host alone is asked on the port of HTTPS.
+    /// A host without a port gets the HTTPS port.
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((scheme, rest)) = text.split_once("://") else {
             return Ok(Self { endpoint: Endpoint::parse(text, HTTPS_PORT)?, starttls: None });

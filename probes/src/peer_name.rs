@@ -7,9 +7,9 @@ use nssight_diagnosis::fact::fact::PeerNameRelation as Relation;
 
 use crate::{hosts, x509};
 
-/// Names of a certificate that are looked up at most; the peer chose them.
+/// Maximum number of names of a certificate to look up; the peer chose these names.
 const LOOKED_UP: usize = 3;
-/// Looking them up may take this long altogether.
+/// Time limit for all of these lookups together.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The relation according to the certificate alone; `None` without a certificate.
@@ -17,7 +17,7 @@ pub(crate) fn by_certificate(host: &str, chain: &[Vec<u8>]) -> Option<Relation> 
     Some(relation(host, &x509::plain_names(chain.first()?), &hosts::search_domains()))
 }
 
-/// The same, of a name that was looked up: an alias leads to the address of an official name.
+/// As [`by_certificate`], for a name that was looked up: an alias has the address of an official name.
 pub(crate) fn by_address(host: &str, chain: &[Vec<u8>], addresses: &[IpAddr], patience: Duration) -> Option<Relation> {
     let told = by_certificate(host, chain)?;
     if told != Relation::Far || addresses.is_empty() || host.parse::<IpAddr>().is_ok() {
@@ -33,7 +33,7 @@ pub(crate) fn by_address(host: &str, chain: &[Vec<u8>], addresses: &[IpAddr], pa
     Some(if official.into_iter().any(leads_there) { Relation::SameAddress } else { told })
 }
 
-/// A name with a domain, of letters that host names have (RFC 1123, 2.1).
+/// Whether this is a name with a domain, of the characters that host names may have (RFC 1123, 2.1).
 fn is_host(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
     name.len() <= 253 && name.contains('.') && name.chars().all(plain) && name.parse::<IpAddr>().is_err()

@@ -1,4 +1,4 @@
-//! The plan of one walk: how far it goes, and what it leaves out.
+//! The plan of one check: its last layer, and the layers that it leaves out.
 
 use nssight_diagnosis::Layer;
 
@@ -13,12 +13,12 @@ pub enum PlanError {
     /// A layer without a probe.
     #[error("the layer {0} is not part of this check; the check has {known}", known = known())]
     NoProbe(Layer),
-    /// A layer that a server's own identity does not have.
+    /// A layer that does not exist for a server's own identity.
     #[error(
         "--role server opens no connection and ends at private-key at the latest; it does not include the layer {0}"
     )]
     NotOfAServer(Layer),
-    /// A TCP connection without the handshake that belongs to it.
+    /// A TCP connection without its handshake.
     #[error(
         "tcp and outer-handshake share one connection; a bridge would take a connection without TLS for a client, \
          and the next client would fail: stop at resolve or at outer-handshake"
@@ -30,7 +30,7 @@ fn known() -> String {
     layers().map(Layer::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// The layers of one walk, checked.
+/// The layers of one check, verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The last layer.
@@ -40,12 +40,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Every layer that a walk can have.
+    /// Every layer that a check can have.
     pub fn whole() -> Self {
         Self { until: Layer::Request, excluded: Vec::new() }
     }
 
-    /// Checks that every layer named has a probe, and that no connection is opened for nothing.
+    /// Verifies that every named layer has a probe, and that no connection is opened without a use.
     pub fn new(until: Option<Layer>, excluded: Vec<Layer>) -> Result<Self, PlanError> {
         let plan = Self { until: until.unwrap_or(Self::whole().until), excluded };
         if let Some(unknown) =
@@ -60,7 +60,7 @@ impl Plan {
         }
     }
 
-    /// The same for a server's own identity, which is looked at without any connection.
+    /// As [`Self::new`], for a server's own identity, which is checked without any connection.
     pub fn of_a_server(until: Option<Layer>, excluded: Vec<Layer>) -> Result<Self, PlanError> {
         match until.filter(|until| *until > Layer::PrivateKey) {
             Some(beyond) => Err(PlanError::NotOfAServer(beyond)),
@@ -68,15 +68,15 @@ impl Plan {
         }
     }
 
-    /// The layers up to the last one, those left out included, with certificates in files or in a database; a profile may have fewer.
+    /// The layers up to the last one, including those left out, for certificates in files or in a database; a profile may have fewer.
     pub fn layers(&self, has_files: bool) -> impl Iterator<Item = Layer> + use<> {
         let until = self.until;
         let others = if has_files { Layer::NssDb } else { Layer::Credentials };
         layers().filter(move |layer| *layer <= until && *layer != others)
     }
 
-    /// The probes of a target up to the last layer, those left out included; with those behind a question where one is asked.
-    /// Without a target there is a configuration that could not be read.
+    /// The probes of a target up to the last layer, including those left out, and including the probes for a question if one is configured.
+    /// There is no target if the configuration could not be read.
     pub fn probes(&self, target: Option<&Target>) -> impl Iterator<Item = &'static Probe> + use<> {
         let until = self.until;
         let details = target.map_or_else(Profile::default, Target::profile).details();
@@ -85,7 +85,7 @@ impl Plan {
         common.iter().chain(details.beyond).chain(more).filter(move |probe| probe.layer <= until)
     }
 
-    /// Whether a layer is walked if nothing before it fails.
+    /// Whether a layer is checked if nothing before it fails.
     pub fn walks(&self, layer: Layer) -> bool {
         layer <= self.until && !self.excluded.contains(&layer)
     }
@@ -96,12 +96,12 @@ impl Plan {
     }
 }
 
-/// Every layer that a walk can have, in its order.
+/// Every layer that a check can have, in its order.
 pub fn layers() -> impl Iterator<Item = Layer> {
     Layer::ALL.iter().copied().filter(|layer| *layer != Layer::ProcessModel)
 }
 
-/// Every probe that a profile may have, in the order of the walk.
+/// Every probe that a profile may have, in the order of the check.
 fn probes_of(profile: Profile, common: &'static [Probe]) -> impl Iterator<Item = &'static Probe> {
     let details = profile.details();
     common.iter().chain(details.beyond).chain(details.on_request)
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layers_of_a_profile_are_unique_in_order_and_after_what_they_need() {
+    fn layers_of_a_profile_are_unique_and_come_after_those_they_need() {
         let both = [OF_DATABASE, OF_FILES];
         for (profile, common) in Profile::ALL.iter().flat_map(|profile| both.map(|common| (profile, common))) {
             let probes: Vec<&Probe> = probes_of(*profile, common).collect();
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_never_ends_with_a_bare_connect() {
+    fn a_check_never_ends_with_a_bare_connect() {
         assert_eq!(Plan::new(Some(Layer::Tcp), vec![]), Err(PlanError::BareConnect));
         assert_eq!(Plan::new(None, vec![Layer::OuterHandshake]), Err(PlanError::BareConnect));
         assert!(Plan::new(Some(Layer::Resolve), vec![]).is_ok());

@@ -6,16 +6,16 @@ use nssight_wire::{ClientHello, Summary, TlsVersion};
 
 use crate::target::Engine;
 
-/// NSS as it comes accepts RSA keys from this size on (measured on 3.87.1 and 3.123).
+/// NSS accepts RSA keys from this size on by default (measured on 3.87.1 and 3.123).
 const DEFAULT_RSA_MIN: i32 = 1023;
-/// Hashes that NSS as it comes refuses in certificates.
+/// Hashes that NSS refuses in certificates by default.
 const REJECTED_BY_DEFAULT: [&str; 1] = ["MD5"];
 
 /// The security level of OpenSSL as most systems build it (`OPENSSL_TLS_SECURITY_LEVEL`).
 const DEFAULT_SECURITY_LEVEL: u32 = 2;
-/// From this level on SHA-256 is too weak for a signature (SSL_CTX_set_security_level(3)): 192 bits are wanted.
+/// From this level on SHA-256 is too weak for a signature (SSL_CTX_set_security_level(3)): the level requires 192 bits.
 const LEVEL_WITHOUT_128_BITS: u32 = 4;
-/// What servers of today cannot do without, by its number on the wire (RFC 8446, 4.2.3, 4.2.7 and B.4; RFC 9325, 4.2).
+/// Groups that present-day servers require, by their numbers on the wire (RFC 8446, 4.2.3, 4.2.7 and B.4; RFC 9325, 4.2).
 const GROUPS: [(u16, &str); 2] = [(29, "X25519"), (23, "P-256")];
 const SIGNATURES: [(u16, &str); 3] =
     [(0x0403, "ECDSA with SHA-256"), (0x0804, "RSA-PSS with SHA-256"), (0x0401, "RSA with SHA-256")];
@@ -34,9 +34,9 @@ pub(crate) fn of_session(engine: Engine, wire: &Summary) -> Option<Policy> {
 /// The restrictions of the session's library beyond NSS's defaults.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
-    /// Least size of an RSA key, where it is stricter.
+    /// Minimum size of an RSA key, if it is stricter than the default.
     pub rsa_min: Option<i32>,
-    /// Hashes in certificates that it refuses as well.
+    /// Further hashes that the policy refuses in certificates.
     pub hashes: Vec<&'static str>,
     /// The algorithms that the policy excludes from a ClientHello.
     pub removed: Vec<&'static str>,
@@ -53,9 +53,10 @@ impl Policy {
         }
     }
 
-    /// That of OpenSSL in this process, by its level and by what it offered. Nobody but its configuration takes anything out of that.
+    /// The policy of OpenSSL in this process, according to its level and to the ClientHello that it sent. Only its configuration removes
+    /// anything from the ClientHello.
     pub(crate) fn of_openssl(level: u32, hello: Option<&ClientHello>) -> Self {
-        // Bits of an RSA key that are as hard to find as those of the level (NIST SP 800-57, table 2).
+        // RSA key size of the same strength as the level (NIST SP 800-57, table 2).
         let rsa_min = match level {
             0..=DEFAULT_SECURITY_LEVEL => None,
             3 => Some(3072),

@@ -1,7 +1,7 @@
-//! A private copy of a database, for NSS to open where opening the original would change its directory.
+//! A private copy of a database, which NSS opens when opening the original would change its directory.
 //!
-//! Whoever starts a process that makes one chooses its place, and so can remove it whatever becomes of that process. The
-//! maker holds a lock on the directory: one without is an orphan, which the next start removes.
+//! The process that starts the copying process chooses the path of the copy, and so can remove the copy however that process ends. The
+//! copying process holds a lock on the directory. A directory without a lock is an orphan, which the next start removes.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -11,20 +11,20 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-/// Of the directory's name; [`RANDOM`] hexadecimal digits follow.
+/// Prefix of the directory's name; [`RANDOM`] hexadecimal digits follow.
 const PREFIX: &str = "nssight-copy-";
-/// Nobody can know the name beforehand.
+/// Random digits, so that nobody can predict the name.
 const RANDOM: usize = 16;
-/// A database of a client has some hundred kilobytes.
+/// Maximum size of a copy; a client's database has a few hundred kilobytes.
 pub const COPIED_AT_MOST: u64 = 256 * 1024 * 1024;
-/// A file system with less room than this is as good as full.
+/// A file system with less free space than this counts as full.
 const ROOM: u64 = 16 * 1024 * 1024;
-/// What NSS reads of a database in the new format. SQLite makes the index of a write-ahead log (`-shm`) anew.
+/// The files of a database in the new format that NSS reads. SQLite rebuilds the index of a write-ahead log (`-shm`).
 const FILES: [&str; 7] =
     ["cert9.db", "cert9.db-wal", "cert9.db-journal", "key4.db", "key4.db-wal", "key4.db-journal", "pkcs11.txt"];
-/// Of a directory for temporary files, so many names are looked at for orphans.
+/// Maximum number of names in a directory for temporary files that are checked for orphans.
 const NAMES_AT_MOST: usize = 100_000;
-/// The remover of orphans may take a directory away in the moment before it is locked.
+/// The cleanup of orphans may remove a directory in the moment before it is locked.
 const ATTEMPTS: usize = 8;
 
 /// Why there is no copy.
@@ -35,7 +35,7 @@ pub enum Trouble {
     Original {
         /// Its path.
         file: String,
-        /// The kernel's word.
+        /// The kernel's error.
         source: io::Error,
     },
     /// The directory for temporary files, which TMPDIR names.
@@ -43,16 +43,16 @@ pub enum Trouble {
     Place {
         /// Its path.
         place: String,
-        /// The kernel's word.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// More than anybody's database.
+    /// The database is larger than any real one.
     #[error("it has more than {COPIED_AT_MOST} bytes, the maximum for a copy")]
     TooLarge,
 }
 
 impl Trouble {
-    /// What the kernel said, if it was asked.
+    /// The kernel's error, if there was one.
     pub fn source(&self) -> Option<&io::Error> {
         match self {
             Self::Original { source, .. } | Self::Place { source, .. } => Some(source),
@@ -65,7 +65,7 @@ impl Trouble {
 #[derive(Debug)]
 pub struct PrivateCopy {
     path: PathBuf,
-    /// Locked for as long as it lives.
+    /// Locked for the lifetime of the copy.
     directory: File,
 }
 
@@ -73,7 +73,7 @@ impl PrivateCopy {
     /// Copies a database in the new format. The directory has mode 0700 and the files 0600, whatever the umask.
     ///
     /// # Errors
-    /// What was in the way; nothing is left then.
+    /// The obstacle; in this case nothing is left behind.
     pub fn make(database: &Path, at: &Path) -> Result<Self, Trouble> {
         let trouble = |source| Trouble::Place { place: at.parent().unwrap_or(at).display().to_string(), source };
         let copy = Self { path: at.to_owned(), directory: directory(at).map_err(trouble)? };
@@ -84,7 +84,7 @@ impl PrivateCopy {
         Ok(copy)
     }
 
-    /// Where it is.
+    /// The path of the copy.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -99,8 +99,8 @@ impl Drop for PrivateCopy {
 /// A place for a copy that does not exist yet.
 pub fn place() -> PathBuf {
     let mut random = [0; RANDOM / 2];
-    // The kernel's, since starting OpenSSL costs more than all else before a walk. Without randomness the name is taken already, which
-    // is said when the copy is made.
+    // From the kernel, since the initialisation of OpenSSL takes longer than everything else before a check. Without randomness the name
+    // may already exist, which is reported when the copy is made.
     let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
     let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let bases = bases();
@@ -108,8 +108,8 @@ pub fn place() -> PathBuf {
     base.join(format!("{PREFIX}{digits}"))
 }
 
-/// Where a copy may lie: where TMPDIR says, and otherwise where every Linux has a directory for temporary files (file-hierarchy(7)).
-/// A TMPDIR that is of no use is no fault of the database.
+/// Where a copy may be placed: in TMPDIR, and otherwise where every Linux system has a directory for temporary files (file-hierarchy(7)).
+/// An unusable TMPDIR is not a fault of the database.
 fn bases() -> Vec<PathBuf> {
     let mut bases = vec![std::env::temp_dir()];
     for usual in ["/tmp", "/var/tmp", "/dev/shm"].map(PathBuf::from) {
@@ -120,7 +120,7 @@ fn bases() -> Vec<PathBuf> {
     bases
 }
 
-/// A directory in which this process may make files, on a file system that is not about to be full.
+/// Whether this process can create files in the directory, on a file system that is not nearly full.
 fn has_room(base: &Path) -> bool {
     let may = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
     base.is_dir()
@@ -129,7 +129,7 @@ fn has_room(base: &Path) -> bool {
             .is_ok_and(|file_system| file_system.f_bavail.saturating_mul(file_system.f_frsize) >= ROOM)
 }
 
-/// Makes the directory and locks it.
+/// Creates the directory and locks it.
 fn directory(at: &Path) -> io::Result<File> {
     for _ in 0..ATTEMPTS {
         rustix::fs::mkdir(at, Mode::RWXU)?;
@@ -159,7 +159,7 @@ fn copy_file(
     trouble: &impl Fn(io::Error) -> Trouble,
 ) -> Result<(), Trouble> {
     let unread = |source| Trouble::Original { file: from.display().to_string(), source };
-    // Not blocking, since the name may have become a FIFO's.
+    // Non-blocking, since the name may now belong to a FIFO.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let mut original = match rustix::fs::open(from, flags, Mode::empty()) {
         Ok(file) => File::from(file),
@@ -170,7 +170,7 @@ fn copy_file(
     if !seen.is_file() {
         return Err(unread(io::Error::other("no regular file")));
     }
-    // Before a byte of it is written: a file with holes takes more room in the copy.
+    // Checked before any byte is written: a sparse file takes more space in the copy.
     if seen.len() > *left {
         return Err(Trouble::TooLarge);
     }
@@ -190,8 +190,8 @@ fn copy_file(
     }
 }
 
-/// Removes a copy, if it is there and ours. A copy has no directories in it, so nothing is ever walked into, and a link
-/// is removed and not followed.
+/// Removes a copy, if it exists and is ours. A copy has no subdirectories, so this never descends into one; a link is removed and not
+/// followed.
 pub fn remove(path: &Path) {
     if let Ok(directory) = open_directory(path) {
         remove_opened(&directory, path);
@@ -199,7 +199,7 @@ pub fn remove(path: &Path) {
 }
 
 fn remove_opened(directory: &File, path: &Path) {
-    // Whoever is still at work in it may make another file in between.
+    // A process that still works in the directory may create another file in between.
     for _ in 0..ATTEMPTS {
         let Ok(entries) = Dir::read_from(directory) else { return };
         for entry in entries.flatten() {
@@ -211,8 +211,8 @@ fn remove_opened(directory: &File, path: &Path) {
     }
 }
 
-/// Removes what processes of this user left that were killed: directories of ours by name, owner and mode, which nobody
-/// holds a lock on.
+/// Removes directories that killed processes of this user left behind. They are recognised by name, owner and mode, and by the absence of a
+/// lock.
 pub fn remove_orphans() {
     for base in bases() {
         remove_orphans_in(&base);

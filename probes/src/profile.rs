@@ -1,5 +1,5 @@
-//! Kinds of deployments: any TLS peer, or a bridge with a server behind it. Each is a folder in `profiles/`; `build.rs` makes a
-//! [`Profile`] of each.
+//! Kinds of deployments: any TLS peer, or a bridge with a server behind it. Each has a folder in `profiles/`, from which `build.rs`
+//! generates a [`Profile`].
 
 use nssight_diagnosis::fact::Hop;
 use nssight_diagnosis::fact::fact::DeploymentKind;
@@ -22,27 +22,27 @@ pub struct Details {
     pub kind: Option<DeploymentKind>,
     /// The hops in order, with the name of each far end.
     pub hops: &'static [(Hop, &'static str)],
-    /// The name of the first hop, as the subject of a sentence.
+    /// The first hop as the subject of a sentence.
     pub subject: &'static str,
-    /// The probes after the handshake with it, in the order of the walk.
+    /// The probes after the handshake with the first hop, in the order of the check.
     pub beyond: &'static [Probe],
-    /// Those that are walked only where somebody asked for a question to the peer, behind the others.
+    /// The probes that run last, and only if the user requested a question to the peer.
     pub on_request: &'static [Probe],
-    /// The functions that recognize and read its configuration, if it has one.
+    /// The functions that recognise and read its configuration, if it has one.
     pub configuration: Option<Configuration>,
     /// The signal for the error number in a server's reply.
     pub refusal: Option<fn(u32) -> Signal>,
-    /// Whether a target may be walked as it was configured.
+    /// Whether a target may be checked as configured.
     pub allowed: Option<Check>,
 }
 
 /// The configuration of a profile.
 pub struct Configuration {
-    /// Reads it.
+    /// Reads the configuration.
     pub read: Reader,
-    /// What the names of programs begin with that read the usual files without being told to.
+    /// Prefix of the names of programs that read the usual files by default.
     pub programs: &'static str,
-    /// Whether a file holds one.
+    /// Whether a file contains such a configuration.
     pub is_in: fn(&[u8]) -> bool,
     /// The file name suffixes of its configurations.
     pub suffix: &'static str,
@@ -50,32 +50,32 @@ pub struct Configuration {
 
 /// Reads a configuration; remarks go to the list.
 pub type Reader = fn(&Request<'_>, &mut Vec<Warning>) -> Result<Configured, ConfigTrouble>;
-/// Finds what must not be walked.
+/// Returns an error for a target that must not be checked.
 pub type Check = fn(&Target, &Request<'_>) -> Result<(), ConfigTrouble>;
 
 impl Details {
-    /// Whether a target may be walked as it was configured.
+    /// Whether a target may be checked as configured.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason, if it may not.
     pub fn allows(&self, target: &Target, request: &Request<'_>) -> Result<(), ConfigTrouble> {
         self.allowed.map_or(Ok(()), |check| check(target, request))
     }
 }
 
 impl Profile {
-    /// The first one with such a peer.
+    /// The first profile with such a peer.
     pub fn of(peer: Peer) -> Self {
         Self::ALL.iter().copied().find(|profile| profile.details().peer == peer).unwrap_or(Self::Tls)
     }
 
-    /// The configurations that there are.
+    /// All known configurations.
     pub fn configurations() -> impl Iterator<Item = &'static Configuration> {
         Self::ALL.iter().filter_map(|profile| profile.details().configuration.as_ref())
     }
 }
 
-/// Reports of version 1 do not say which; they knew one.
+/// Reports of version 1 do not name the profile; only one existed then.
 impl Default for Profile {
     fn default() -> Self {
         Self::of(Peer::Bridge)

@@ -1,4 +1,4 @@
-//! An HTTP proxy between us and the peer: the request to connect, in the clear, before anything else (RFC 9110, 9.3.6).
+//! An HTTP proxy between us and the peer: the CONNECT request, in the clear, before anything else (RFC 9110, 9.3.6).
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use nssight_diagnosis::fact::fact::ProxyAnswered;
 
 use crate::target::Endpoint;
 
-/// The head of an answer is a few lines.
+/// The head of an answer has only a few lines.
 const HEAD_AT_MOST: usize = 16 * 1024;
 /// Maximum number of characters shown of an answer.
 const SHOWN: usize = 120;
@@ -22,7 +22,8 @@ pub(crate) struct Refusal {
     pub(crate) said: String,
 }
 
-/// Asks the proxy at the other end of `stream` to connect to `peer`. Nothing behind its answer is read: it is the peer's.
+/// Requests that the proxy at the other end of `stream` connect to `peer`. Nothing after its answer is read, since that data comes from the
+/// peer.
 pub(crate) fn connect(mut stream: &TcpStream, peer: &Endpoint, deadline: Instant) -> Result<(), Refusal> {
     let request = format!("CONNECT {peer} HTTP/1.1\r\nHost: {peer}\r\n\r\n");
     stream.set_write_timeout(Some(left(deadline)?))?;
@@ -34,7 +35,7 @@ pub(crate) fn connect(mut stream: &TcpStream, peer: &Endpoint, deadline: Instant
         Some(200..=299) => return Ok(()),
         Some(407) => ProxyAnswered::WantsPassword,
         Some(403) => ProxyAnswered::Forbidden,
-        // Some proxies say 500 where they mean 502 (tinyproxy 1.11).
+        // Some proxies send 500 where they mean 502 (tinyproxy 1.11).
         Some(500..=504) => ProxyAnswered::CannotConnect,
         Some(_) => ProxyAnswered::Other,
         None => ProxyAnswered::NotHttp,
@@ -52,14 +53,15 @@ impl From<io::Error> for Refusal {
     }
 }
 
-/// Up to the empty line, a byte at a time: the peer may greet right behind it. What is no HTTP ends with its first line.
+/// Reads up to the empty line, byte by byte, because the greeting of the peer may follow directly. Data that is not HTTP ends with its
+/// first line.
 fn head(mut stream: &TcpStream, deadline: Instant) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     while head.len() < HEAD_AT_MOST {
         stream.set_read_timeout(Some(left(deadline)?))?;
         let mut byte = [0];
         match stream.read(&mut byte)? {
-            // Some proxies end behind a refusal without an empty line.
+            // Some proxies close the connection after a refusal without an empty line.
             0 if head.is_empty() => return Err(ErrorKind::UnexpectedEof.into()),
             0 => break,
             _ => head.push(byte[0]),
@@ -94,7 +96,7 @@ mod tests {
 
     use super::*;
 
-    /// What comes of an answer, and what can be read behind it.
+    /// The result of an answer, and the bytes that can be read after it.
     fn answered(answer: &'static [u8]) -> (Result<(), Refusal>, Vec<u8>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_peer_says_behind_the_answer_is_left_for_it() {
+    fn data_of_the_peer_after_the_answer_is_left_unread() {
         let (result, rest) =
             answered(b"HTTP/1.1 200 Connection established\r\nVia: a\r\n\r\n220 mail.example ESMTP\r\n");
         assert!(result.is_ok());

@@ -74,7 +74,7 @@ pub enum Expiring<'a> {
 }
 
 impl Expiring<'_> {
-    /// What a reader calls it.
+    /// The name for a reader.
     pub fn name(&self) -> String {
         match self {
             Self::Certificate(certificate) => format!("\"{}\"", certificate.name()),
@@ -82,7 +82,7 @@ impl Expiring<'_> {
         }
     }
 
-    /// When, RFC 3339 in UTC.
+    /// The date of expiry, RFC 3339 in UTC.
     pub fn date(&self) -> &str {
         match self {
             Self::Certificate(certificate) => &certificate.not_after,
@@ -103,7 +103,7 @@ impl Report {
         all
     }
 
-    /// Whether anything deserves attention without being a failure: in a layer, or a certificate or list that expires soon.
+    /// Whether there is anything that needs attention without being a failure: in a layer, or a certificate or list that expires soon.
     pub fn has_warnings(&self) -> bool {
         self.probes.iter().any(|finding| finding.status == Status::Warn) || !self.expiring().is_empty()
     }
@@ -114,9 +114,9 @@ pub fn schema() -> serde_json::Value {
     schemars::schema_for!(Report).to_value()
 }
 
-/// One target, and what its walk gave.
+/// One target with the result of its check.
 pub struct Subject {
-    /// The target's name, by which a reader knows it.
+    /// The name of the target for readers.
     pub name: String,
     /// Other names of the target.
     pub labels: BTreeMap<String, String>,
@@ -124,24 +124,24 @@ pub struct Subject {
     pub report: Report,
     /// The number of tries.
     pub tries: u32,
-    /// From the first try's begin to the last one's end.
+    /// From the start of the first attempt to the end of the last one.
     pub duration: Duration,
     /// The location of the target in a file, if any.
     pub written_at: Option<Place>,
 }
 
-/// A place in a file of text.
+/// A place in a text file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The file's path as it was given.
+    /// The path of the file as given.
     pub file: String,
-    /// From 1 on; none for the whole file.
+    /// Counted from 1; `None` for the whole file.
     pub line: Option<usize>,
 }
 
 impl Subject {
-    /// What to look at for what this layer says: the line of the setting that the layer goes by, or else where the target is
-    /// written, or the configuration.
+    /// The place to look at for the finding of a layer: the line of the setting that determines the layer, or otherwise the target's entry,
+    /// or the configuration.
     pub fn place(&self, layer: Option<Layer>) -> Option<Place> {
         let target = &self.report.target;
         let of = |setting: &Option<Setting<String>>| setting.as_ref().map(|setting| setting.origin.clone());

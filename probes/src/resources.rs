@@ -4,8 +4,7 @@ use std::io;
 use nssight_diagnosis::fact::fact::HostShortOf;
 use rustix::io::Errno;
 
-/// What the kernel had none of, if that is what an error says. Threads and processes are counted together (pthread_create(3),
-/// fork(2)).
+/// The resource that the kernel lacked, if the error is about one. Threads and processes count together (pthread_create(3), fork(2)).
 pub fn missing(error: &io::Error) -> Option<HostShortOf> {
     match Errno::from_io_error(error)? {
         Errno::AGAIN => Some(HostShortOf::Processes),

@@ -1,4 +1,4 @@
-//! Revocation lists of our own database, for reports that watch their dates.
+//! Revocation lists of our own database, for reports that monitor their dates.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,10 +8,10 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer};
 use crate::certificates::fingerprint;
 use crate::expiry::Urgency;
 
-/// A database has one list per CA (RFC 5280, 5); somebody may have filled it with any number.
+/// A database has one list per CA (RFC 5280, 5); a user may have imported any number.
 pub(crate) const LISTS_AT_MOST: usize = 64;
 
-/// Longer ones are left alone: reading one takes several times its length of memory.
+/// Longer lists are not read: the parser needs several times the length of a list in memory.
 const BYTES_AT_MOST: usize = 32 * 1024 * 1024;
 
 /// A revocation list of a CA that a certificate of this check has as its issuer.
@@ -31,7 +31,7 @@ pub struct SeenRevocationList {
 }
 
 impl SeenRevocationList {
-    /// Reads what a report shows of a list; `None` when it is none or too long, or when its dates are none.
+    /// Parses the fields that a report shows of a list; `None` if this is not a list, if it is too long, or if its dates are invalid.
     pub(crate) fn read(der: &[u8]) -> Option<Self> {
         if der.len() > BYTES_AT_MOST {
             return None;

@@ -12,22 +12,22 @@ use crate::revocation_lists::SeenRevocationList;
 use crate::walk::{Probe, Walk};
 use crate::wire::WireEvent;
 
-/// Saying goodbye may take this long.
+/// Time limit for the orderly end of the sessions.
 const CLOSING: Duration = Duration::from_millis(500);
 /// A peer that had less time than this cannot be blamed for silence.
 const LEAST_TIME_FOR_BLAME: Duration = Duration::from_millis(500);
 
-/// Is told what happens in a walk while it happens.
+/// Receives the events of a check as they happen.
 pub trait Observer {
-    /// A layer is about to be entered. Said before anything is done in it, so that a crash has a place.
+    /// A layer is about to start. Reported before any work in the layer, so that a crash can be attributed to it.
     fn entering(&mut self, layer: Layer);
-    /// A layer has taken this long, of the time that it may take.
+    /// A layer has taken this long, out of its time limit.
     fn waiting(&mut self, _layer: Layer, _for: Duration, _at_most: Duration) {}
     /// A layer is done.
     fn found(&mut self, finding: &Finding);
-    /// Something was seen on the wire.
+    /// An event was seen on the wire.
     fn seen(&mut self, event: &WireEvent);
-    /// A certificate was met.
+    /// A certificate was seen.
     fn met(&mut self, certificate: &SeenCertificate);
     /// A revocation list was found in the database.
     fn listed(&mut self, _list: &SeenRevocationList) {}
@@ -36,7 +36,7 @@ pub trait Observer {
 }
 
 impl Walk<'_> {
-    /// Walks the layers of `plan` for which `chosen` is true, and tells `observer`.
+    /// Checks the layers of `plan` for which `chosen` is true, and notifies `observer`.
     pub fn run(&mut self, plan: &Plan, chosen: impl Fn(Layer) -> bool, observer: &mut dyn Observer) {
         self.connects = plan.walks(Layer::OuterHandshake);
         self.goes_on = plan.walks(Layer::Bridge);
@@ -55,13 +55,13 @@ impl Walk<'_> {
         self.close();
     }
 
-    /// Ends what is still open, inner session first; nothing waits long for a peer that does not listen any more.
+    /// Ends all open sessions, the inner one first, without a long wait for a peer that no longer reads.
     fn close(&mut self) {
         if let Some(passage) = &self.passage {
             passage.set_deadline(Instant::now() + CLOSING);
         }
         if let Some(mut inner) = self.inner.take() {
-            // close_notify and the end of the inner stream; a peer that is gone cannot be told.
+            // close_notify and the end of the inner stream; errors do not matter if the peer is gone.
             let _ = inner.client.finish();
         }
         self.passage = None;
@@ -95,7 +95,7 @@ impl Walk<'_> {
         outcome.into_finding(probe.layer, duration)
     }
 
-    /// The layer in the way: the one that failed, however many skipped ones lie between.
+    /// The layer that blocks this one: the one that failed, however many skipped layers lie between.
     fn obstacle(&self, probe: &Probe) -> Option<(Option<Layer>, String)> {
         let in_the_way = probe.needs.iter().filter_map(|need| self.finding(*need));
         in_the_way.into_iter().find_map(|finding| match finding.status {

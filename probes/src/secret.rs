@@ -12,7 +12,7 @@ pub enum PasswordForm {
     File,
 }
 
-/// A password as it was given, not yet taken apart.
+/// A password as given, not yet parsed.
 pub struct Password {
     /// How to read the bytes.
     pub form: PasswordForm,
@@ -20,18 +20,18 @@ pub struct Password {
 }
 
 impl Password {
-    /// Takes the bytes over.
+    /// Takes ownership of the bytes.
     pub fn new(form: PasswordForm, bytes: Vec<u8>) -> Self {
         Self { form, bytes: SecretSlice::from(bytes.into_boxed_slice()) }
     }
 
-    /// A copy of the password, for another try.
+    /// A copy of the password, for another attempt.
     #[must_use]
     pub fn again(&self) -> Self {
         Self::new(self.form, self.expose().to_vec())
     }
 
-    /// The bytes, for the one who needs them.
+    /// The bytes, for the code that must pass them on.
     pub fn expose(&self) -> &[u8] {
         self.bytes.expose_secret()
     }

@@ -1,9 +1,8 @@
-//! What a TLS session showed, as facts and one signal: for every session, whoever the peer is, and whether nssight or a
-//! traced program had it.
+//! Derives facts and one signal from a TLS session: from any session, with any peer, of nssight or of a traced program.
 //!
-//! There are three witnesses: the library's error, what its callbacks learned, and the bytes on the wire. None of them is
-//! enough: an EOF is one error whatever came before it, an alert in the clear is on the wire only when it is early, and the
-//! reason why a chain was refused is known to the callback alone. What the bytes prove comes before what a number suggests.
+//! There are three sources: the library's error, the results of its callbacks, and the bytes on the wire. None of them is sufficient alone:
+//! an EOF is the same error whatever came before it, only an early alert is unencrypted on the wire, and only the callback receives the
+//! reason why a chain was refused. What the bytes prove takes precedence over what an error number suggests.
 
 mod shown;
 
@@ -29,7 +28,8 @@ use crate::wire::SessionLog;
 use crate::x509;
 use crate::{flow, peer_name};
 
-/// Who ended a session inside another one, which ended so: a bridge closes its own session in order when a server has gone.
+/// Which component ended an inner session, given how the outer session ended: a bridge closes its own session in order when a server has
+/// gone.
 pub fn gone(carrier: Option<fact::OuterSessionEnd>) -> &'static str {
     match carrier {
         Some(fact::OuterSessionEnd::Fin | fact::OuterSessionEnd::Reset) => "the bridge",
@@ -37,13 +37,13 @@ pub fn gone(carrier: Option<fact::OuterSessionEnd>) -> &'static str {
     }
 }
 
-/// A session that did not come up, or broke, with everything that can be asked about it.
+/// A session that failed to start or broke, with all data about it.
 pub struct FailedSession<'a> {
     /// The peer, as the subject of a sentence: "the bridge".
     pub peer: &'a str,
-    /// Who ended it, where it ended without a word; the peer, or what passed its bytes on.
+    /// The component that ended the session without an alert: the peer, or the one that relayed its bytes.
     pub gone: &'a str,
-    /// The name that was asked for; none where the program set none.
+    /// The requested name; `None` if the program set none.
     pub host: Option<&'a str>,
     /// The library's error.
     pub error: &'a SessionError,
@@ -57,9 +57,9 @@ pub struct FailedSession<'a> {
     pub our_cas: &'a [Vec<u8>],
     /// Our key, if known.
     pub signer: Option<Signer>,
-    /// Certificates in the database that have their key there, where none was named to be shown.
+    /// If no certificate was configured: certificates in the database with a private key.
     pub not_named: Option<Vec<String>>,
-    /// The policy of the library that made the session, where it is known.
+    /// The policy of the library that made the session, if known.
     pub policy: Option<Policy>,
     /// The relation of the peer's chain to our own database, if it was checked.
     pub store: Opinion,
@@ -71,14 +71,14 @@ pub struct FailedSession<'a> {
 pub struct Seen {
     /// The signal.
     pub signal: Signal,
-    /// One sentence.
+    /// A summary in one sentence.
     pub summary: String,
-    /// The facts around it.
+    /// The related facts.
     pub facts: Facts,
 }
 
 impl FailedSession<'_> {
-    /// As the outcome of a probe whose session on this hop it was.
+    /// Converts it to the outcome of the probe whose session on this hop it was.
     pub(crate) fn outcome(&self, hop: Hop, mut notes: Notes) -> Outcome {
         let mut seen = self.seen();
         seen.facts.place(hop);
@@ -86,7 +86,7 @@ impl FailedSession<'_> {
         notes.fail(seen.signal, seen.summary).error(error_info::of_session(self.error))
     }
 
-    /// Collects what was seen.
+    /// Collects what the session showed.
     pub fn seen(&self) -> Seen {
         let wire = self.log.summary();
         let mut out = Facts::default();
@@ -147,7 +147,7 @@ impl FailedSession<'_> {
         self.error.code == Code::Nss(code.0)
     }
 
-    /// Whether the peer's chain leads to an issuer of our own certificate: by key, where that was compared.
+    /// Whether the peer's chain leads to an issuer of our own certificate; compared by key where possible.
     fn same_ca(&self) -> bool {
         if let Some(known) = self.store.issuer_is_ours {
             return known;
@@ -155,8 +155,8 @@ impl FailedSession<'_> {
         self.facts.peer_chain.iter().filter_map(|der| x509::issuer(der)).any(|issuer| self.our_cas.contains(&issuer))
     }
 
-    /// How far it came. In TLS 1.2 our answer to a certificate request is visible on the wire; in TLS 1.3 it is the moment
-    /// when the callback was asked.
+    /// How far the session came. In TLS 1.2 our answer to a certificate request is visible on the wire; in TLS 1.3 the call of the callback
+    /// marks this moment.
     fn position(&self, wire: &Summary) -> fact::SessionPosition {
         if self.facts.asked_for_certificate.is_some() {
             fact::SessionPosition::AfterOurCertificate
@@ -171,7 +171,7 @@ impl FailedSession<'_> {
         }
     }
 
-    /// Whether an alert is all that went over the wire: OpenSSL 3.5 says so where it finds nothing to offer.
+    /// Whether an alert is the only data on the wire: OpenSSL 3.5 sends one when it finds nothing to offer.
     fn only_sent_alert(&self, wire: &Summary) -> bool {
         let has_said = wire.alerts.iter().any(|seen| seen.direction == Direction::Sent);
         wire.client_hello.is_none() && wire.bytes_received == 0 && has_said
@@ -188,7 +188,7 @@ impl FailedSession<'_> {
     }
 }
 
-/// That the session which carries another one broke by a record that was damaged, whatever the inner one makes of it.
+/// Reports that the outer session broke because of a damaged record, whatever the inner session makes of it.
 pub fn damaged_carrier(notes: Notes, peer: &str, error: &SessionError) -> Result<Outcome, Notes> {
     if error_info::signal(error) != signal::RECORD_DAMAGED {
         return Err(notes);
@@ -218,7 +218,8 @@ fn alerts(facts: &SessionFacts, out: &mut Facts) {
     out.put(if said { fact::PeerSaidAlert::Yes } else { fact::PeerSaidAlert::No });
 }
 
-/// The facts of a session on this hop that came up; `ours` are the issuers of our chain and what our key is, `accepted` is what the peer has said of our certificate.
+/// The facts of an established session on this hop. `ours` are the issuers of our chain and the type of our key; `accepted` is the peer's
+/// reaction to our certificate.
 pub(crate) fn up(
     channel: &Channel,
     facts: &SessionFacts,
@@ -240,7 +241,7 @@ pub(crate) fn up(
     out
 }
 
-/// What our hello offers, and by what a report of the server's knows the same connection.
+/// The offers in our ClientHello, and the random value by which a server's report matches the same connection.
 fn our_hello(wire: &Summary, out: &mut Facts) {
     let Some(hello) = wire.client_hello.as_deref() else { return };
     out.put(fact::SESSION_CLIENT_RANDOM.text(random(hello)));
@@ -252,7 +253,7 @@ fn our_hello(wire: &Summary, out: &mut Facts) {
     }
 }
 
-/// The peer's chain as it was sent, and everything that NSS has against it.
+/// The peer's chain as sent, and all of NSS's objections to it.
 fn peer(facts: &SessionFacts, out: &mut Facts) {
     for der in &facts.peer_chain {
         out.put(fact::PEER_CERTIFICATE.text(x509::one_line(der)));

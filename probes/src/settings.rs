@@ -1,5 +1,5 @@
-//! From configuration files and flags to a [`Target`]. A profile reads its own configuration; flags win over it. Every value
-//! keeps the place it came from.
+//! Builds a [`Target`] from configuration files and flags. A profile reads its own configuration; flags take precedence. Every value keeps
+//! its origin.
 
 mod file;
 mod overrides;
@@ -21,7 +21,7 @@ pub use self::overrides::{FileOverrides, Overrides};
 
 /// The origin of a default setting.
 pub(crate) const DEFAULT_ORIGIN: &str = "default";
-/// The port of a bridge that none was named for.
+/// The default port of a bridge.
 pub const BRIDGE_PORT: u16 = 44334;
 
 /// Why there is no target.
@@ -32,14 +32,14 @@ pub struct ConfigTrouble {
     pub state: ConfigState,
     /// The profile of the configuration, if known.
     pub role: Option<Role>,
-    /// One line, with file, line and key where there are any.
+    /// One line, with file, line and key if there are any.
     pub summary: String,
-    /// The command line contradicts itself or lacks something, whatever this host is like.
+    /// The command line contradicts itself or lacks a setting, independently of this host.
     pub by_flags: bool,
 }
 
 impl ConfigTrouble {
-    /// This was seen, of whomever.
+    /// A mistake in this state, wherever it comes from.
     pub fn of(state: ConfigState, summary: impl Into<String>) -> Self {
         Self { state, role: None, summary: summary.into(), by_flags: false }
     }
@@ -49,7 +49,7 @@ impl ConfigTrouble {
         Self { by_flags: true, ..Self::invalid(summary) }
     }
 
-    /// The error concerns only the command line.
+    /// Marks the error as one of the command line alone if `is_usage`.
     pub fn or_usage(self, is_usage: bool) -> Self {
         Self { by_flags: is_usage, ..self }
     }
@@ -60,26 +60,26 @@ impl ConfigTrouble {
     }
 }
 
-/// A remark on a configuration that can be used.
+/// A remark on a usable configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// What was seen.
+    /// The observed fact.
     pub fact: Fact,
-    /// And what goes with it.
+    /// Further related facts.
     pub more: Vec<Fact>,
     /// One sentence.
     pub summary: String,
 }
 
-/// Everything that `config` learned.
+/// The complete result of the layer `config`.
 pub struct Settings {
-    /// The target, or why there is none.
+    /// The target, or the reason why there is none.
     pub target: Result<Target, ConfigTrouble>,
     /// A warning about a working configuration.
     pub warnings: Vec<Warning>,
     /// Time that one layer may take.
     timeout: Duration,
-    /// Why the walk must not use the network, if it must not.
+    /// Why the check must not use the network, if it must not.
     pub no_network: Option<String>,
 }
 
@@ -91,7 +91,7 @@ pub struct Request<'a> {
     pub overrides: &'a Overrides,
     /// A password source named on the command line.
     pub password: Option<PasswordSource>,
-    /// The last layer of the walk: what lies behind it need not be configured.
+    /// The last layer of the check: settings for later layers may be missing.
     pub until: Layer,
     /// Time that one layer may take.
     pub timeout: Duration,
@@ -100,7 +100,7 @@ pub struct Request<'a> {
 }
 
 impl Settings {
-    /// Settings around a target that was checked before, for a worker.
+    /// Settings for a target that was verified before, for a worker.
     pub fn of(target: Target) -> Self {
         let timeout = target.timeout;
         Self { no_network: target.no_network.clone(), target: Ok(target), warnings: Vec::new(), timeout }
@@ -111,8 +111,7 @@ impl Settings {
         self.timeout
     }
 
-    /// Reads the configuration, lays the flags over it, and gives the password out of it where no other source was
-    /// named.
+    /// Reads the configuration and applies the flags. Returns the password from the configuration if no other source was named.
     pub fn load(request: &Request<'_>) -> (Self, Option<Password>) {
         let mut warnings = Vec::new();
         let loaded = configured(request, &mut warnings).and_then(|configured| {
@@ -133,9 +132,9 @@ impl Settings {
 
 /// The content of a configuration.
 pub struct Configured {
-    /// The files, in the order they were read in.
+    /// The files, in the order in which they were read.
     pub paths: Vec<PathBuf>,
-    /// Which part this host plays.
+    /// The role of this host.
     pub role: Role,
     /// Our identity and the trusted CAs.
     pub credentials: Credentials,
@@ -149,16 +148,16 @@ pub struct Configured {
     pub tls: Setting<(TlsVersion, TlsVersion)>,
     /// The password of the database.
     pub password: Option<Setting<Password>>,
-    /// Why the walk must not use the network, with what it was told.
+    /// Why the check must not use the network, with the source of that rule.
     pub no_network: Option<&'static str>,
 }
 
-/// The configuration, and whose it is: that of the first profile that knows the file for its own; none where flags are to be all.
+/// The configuration and its profile: the first profile that recognises the file; `None` if the flags alone count.
 fn configured(
     request: &Request<'_>,
     warnings: &mut Vec<Warning>,
 ) -> Result<Option<(Profile, Configured)>, ConfigTrouble> {
-    // Flags alone serve any client of NSS; a configuration that happens to be here has no say then.
+    // Flags alone describe a plain NSS client; then a configuration on this host is ignored.
     let flags = request.overrides;
     let is_flags_alone = flags.database.is_some() || flags.files.any() || flags.plain || flags.serves;
     if request.config.is_none() && is_flags_alone {
@@ -257,7 +256,7 @@ fn role(flags: &Overrides, config: Option<&Configured>) -> Result<Role, ConfigTr
     }
 }
 
-/// A database wins over files only where somebody named it: the two are never mixed.
+/// A database takes precedence over files only if it was named explicitly: the two are never mixed.
 fn credentials(flags: &Overrides, config: Option<&Configured>) -> Result<Credentials, ConfigTrouble> {
     let (configured, named, in_files) = match config.map(|config| &config.credentials) {
         Some(Credentials::Database { database, nickname }) => (Some(database), nickname.as_ref(), None),
@@ -276,7 +275,7 @@ fn credentials(flags: &Overrides, config: Option<&Configured>) -> Result<Credent
         }
         (Some(database), false) => Ok(Credentials::Database {
             database,
-            // A client of NSS need not have a certificate.
+            // An NSS client need not have a certificate.
             nickname: flagged(&flags.nickname, "nickname").or_else(|| named.cloned()),
         }),
         (None, _) if flags.nickname.is_some() => Err(ConfigTrouble::usage(
@@ -302,7 +301,7 @@ fn credentials(flags: &Overrides, config: Option<&Configured>) -> Result<Credent
     }
 }
 
-/// A port behind a name makes it a name that no certificate has.
+/// A name with a port after it is a name that no certificate has.
 fn no_port_behind(host: &str, origin: &str) -> Result<(), ConfigTrouble> {
     match without_port(host) {
         Some(name) => Err(ConfigTrouble::of(

@@ -22,7 +22,7 @@ struct Socket {
     waiting: u32,
 }
 
-/// All of them; nothing where a list cannot be read whole.
+/// All sockets; `None` if a list cannot be read completely.
 fn all() -> Option<Vec<Socket>> {
     let mut sockets = Vec::new();
     for path in ["/proc/net/tcp", "/proc/net/tcp6"] {
@@ -50,7 +50,7 @@ fn read(line: &str) -> Option<Socket> {
     Some(Socket { local, remote, state, waiting: u32::from_str_radix(waiting, 16).ok()? })
 }
 
-/// An address is words of 32 bits, each as this machine reads the bytes of the packet.
+/// An address is a sequence of 32-bit words, each in the byte order of this machine.
 fn end(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
@@ -69,8 +69,8 @@ fn end(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(address, port))
 }
 
-/// Who listens at a loopback address: what is sent there stays here, so the list tells it all. Nothing is said of other
-/// addresses, since a rule of the packet filter may lead them elsewhere.
+/// Which socket listens at a loopback address: such traffic stays on this host, so the list is complete. For other
+/// addresses there is no answer, since a packet filter rule may redirect them.
 pub(crate) fn listener(address: &SocketAddr) -> Option<TcpListener> {
     if !address.ip().is_loopback() {
         return None;
@@ -85,13 +85,13 @@ pub(crate) fn listener(address: &SocketAddr) -> Option<TcpListener> {
     match mine {
         Some(socket) if socket.waiting > 0 => Some(TcpListener::QueueWaits),
         Some(_) => Some(TcpListener::Present),
-        // One for all addresses of IPv6 may take those of IPv4 as well; the list does not say.
+        // A socket for all IPv6 addresses may accept IPv4 as well; the list does not show this.
         None if on_port().any(|socket| socket.local.ip().is_unspecified()) => None,
         None => Some(TcpListener::None),
     }
 }
 
-/// Whether a port is left to connect to this address from: each may have one connection to it.
+/// Whether a local port is left for a connection to this address: each port can have only one connection to it.
 pub(crate) fn local_ports(address: &SocketAddr) -> Option<LocalPortsFree> {
     let setting = |name: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok();
     let range = setting("ip_local_port_range")?;
@@ -118,7 +118,7 @@ fn ranges(text: &str) -> Vec<RangeInclusive<u16>> {
     text.split(',').filter_map(one).collect()
 }
 
-/// Whether this host has an address of IPv6 to connect to this one from.
+/// Whether this host has an IPv6 address from which it can connect to this one.
 pub(crate) fn has_address_for(address: &SocketAddr) -> bool {
     let list = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
     let is_local = |line: &str| line.starts_with("00000000000000000000000000000001");
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn listeners_of_this_host_are_seen() {
+    fn listeners_of_this_host_are_found() {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         assert_eq!(listener(&address), Some(TcpListener::Present));
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_list_is_read() {
+    fn a_line_of_the_list_is_parsed() {
         let line = "   0: 0100007F:1F90 0200000A:01BB 01 00000000:00000002 00:00000000 00000000     0        0 1 1 0\n";
         let expected = if cfg!(target_endian = "little") { "127.0.0.1:8080" } else { "1.0.0.127:8080" };
         let socket = read(line).unwrap();

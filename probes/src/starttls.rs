@@ -42,7 +42,7 @@ impl StartTls {
         Self::Sieve,
     ];
 
-    /// As options have it.
+    /// The name in options.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Smtp => "smtp",
@@ -59,7 +59,7 @@ impl StartTls {
         }
     }
 
-    /// What greets like this in the clear: the first bytes of a peer that waits for no ClientHello.
+    /// The protocol with this greeting in the clear: the first bytes of a peer that does not wait for a ClientHello.
     pub fn of_greeting(greeting: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(&greeting[..greeting.len().min(200)]).to_lowercase();
         if text.starts_with("* ok") {
@@ -114,10 +114,10 @@ mod tests {
 
     use super::*;
 
-    /// A greeting, and what is answered to each thing that the client says.
+    /// A greeting, and the answer to each message of the client.
     type Dialogue = (StartTls, &'static [u8], &'static [&'static [u8]]);
 
-    /// What comes of it when a server answers each thing that it is told with the next of these.
+    /// The result with a server that sends these answers, one per message.
     fn with(protocol: StartTls, greeting: &[u8], answers: &[&[u8]]) -> Result<(), Trouble> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -131,7 +131,7 @@ mod tests {
                 }
                 stream.write_all(&answer).unwrap();
             }
-            // Until the client has read it.
+            // Waits until the client has read the data.
             let _ = stream.read(&mut [0; 1000]);
         });
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn consent_is_told_from_refusal() {
+    fn consent_is_distinguished_from_refusal() {
         let good: [Dialogue; 8] = [
             (StartTls::Smtp, b"220-mx\r\n220 ready\r\n", &[b"250-mx\r\n250 STARTTLS\r\n", b"220 go\r\n"]),
             (StartTls::Imap, b"* OK hello\r\n", &[b"* CAPABILITY X\r\nn1 OK begin\r\n"]),
@@ -169,7 +169,7 @@ mod tests {
             let result = with(protocol, greeting, answers);
             assert!(matches!(result, Err(Trouble::Refused(_))), "{protocol}: {result:?}");
         }
-        // What was sent before TLS was agreed on is no part of it.
+        // Data sent before the agreement on TLS must not count as part of TLS.
         let early = with(StartTls::Smtp, b"220 ready\r\n", &[b"250 mx\r\n", b"220 go\r\n250 injected\r\n"]);
         assert!(matches!(early, Err(Trouble::Unexpected(_))), "{early:?}");
         let other = with(StartTls::Imap, b"SSH-2.0-OpenSSH\r\n", &[]);

@@ -1,5 +1,5 @@
-//! The CAs of this system, as OpenSSL finds them where nobody names others: a file and directories, built in or named by variables
-//! (SSL_CTX_load_verify_locations(3)). One of them that is not there is passed over without a word.
+//! The CAs of this system, as OpenSSL finds them if no others are named: a file and directories, built in or named by variables
+//! (SSL_CTX_load_verify_locations(3)). OpenSSL silently ignores a missing one.
 
 use std::env;
 use std::fs;
@@ -13,14 +13,15 @@ use openssl::x509::X509;
 use crate::files::{self, PATIENCE};
 use crate::openssl_configuration;
 
-/// A file of the CAs of the world has a quarter of a megabyte.
+/// A bundle of all public CAs has a quarter of a megabyte.
 const FILE_AT_MOST: u64 = 16 * 1024 * 1024;
-/// Entries of a directory that are looked at.
+/// Maximum number of directory entries to examine.
 const ENTRIES_AT_MOST: usize = 5000;
-/// A certificate stands in a directory by the hash of its name, in hexadecimal digits, and a number (X509_LOOKUP_hash_dir(3)).
+/// The name of a certificate in a directory is the hash of its subject, in this many hexadecimal digits, and a number
+/// (X509_LOOKUP_hash_dir(3)).
 const HASH: usize = 8;
 
-/// Notes where they are, and whether there are any.
+/// Notes the locations, and whether there are any CAs.
 pub(crate) fn note(notes: &mut Notes) {
     let built_in = openssl_configuration::built_in();
     let home = built_in.parent().unwrap_or(Path::new("/"));
@@ -46,7 +47,7 @@ pub(crate) fn note(notes: &mut Notes) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => "not there".to_owned(),
             Err(error) => error.to_string(),
         };
-        // What cannot be counted may have some.
+        // A location whose CAs cannot be counted may contain some.
         has_any |= !matches!(&found, Ok(0)) && !found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
         notes.put(fact::SYSTEM_AUTHORITIES.text(format!("{}: {what}", path.display())));
     }

@@ -38,7 +38,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// A value and where it came from: "--db", "client.conf:12", "default".
+/// A value and its origin: "--db", "client.conf:12", "default".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Setting<T> {
     /// The value.
@@ -54,10 +54,10 @@ impl<T> Setting<T> {
     }
 }
 
-/// A database as NSS is told it: a directory, perhaps with `sql:` or `dbm:` before it.
+/// A database argument as NSS gets it: a directory, possibly with the prefix `sql:` or `dbm:`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Database {
-    /// The argument as it was given; bytes, since a path need not be UTF-8.
+    /// The argument as given; in bytes, since a path need not be UTF-8.
     pub argument: OsString,
 }
 
@@ -69,31 +69,32 @@ pub enum Credentials {
     Database {
         /// The location.
         database: Setting<Database>,
-        /// Nickname of our certificate; without one the walk goes on without a client certificate.
+        /// Nickname of our certificate; without one, the check uses no client certificate.
         nickname: Option<Setting<String>>,
     },
-    /// Files, and a session of OpenSSL.
+    /// Files, for a session of OpenSSL.
     Files(Files),
 }
 
-/// Certificates and a key in files. Where nothing is named, we have no certificate, or trust what the system trusts.
+/// Certificates and a key in files. Without a certificate file we have no certificate; without CAs the system's CAs are
+/// trusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Files {
     /// Our certificate, with its chain: `--cert`.
     pub certificate: Option<Setting<PathBuf>>,
-    /// Our key, where it is in a file of its own: `--key`.
+    /// Our key, if it is in a separate file: `--key`.
     pub key: Option<Setting<PathBuf>>,
-    /// The CAs that a peer's certificate may come from: `--cacert`.
+    /// The CAs trusted for the peer: `--cacert`.
     pub authorities: Option<Setting<PathBuf>>,
-    /// A directory of them, by hash: `--capath`.
+    /// A directory of such CAs, with hashed names: `--capath`.
     pub directory: Option<Setting<PathBuf>>,
-    /// Whose files they are sends the first certificate alone, whatever follows it in the file.
+    /// The program that these files belong to sends only the first certificate, whatever follows it in the file.
     #[serde(default)]
     pub sends_first_only: bool,
 }
 
 impl Files {
-    /// The files with the options that name them, which nssight has like curl.
+    /// The files with the options that name them; nssight and curl share these options.
     pub fn options(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         [
             ("--cert", &self.certificate),
@@ -116,17 +117,17 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads `HOST:PORT`, `[ADDRESS]:PORT`, or a host alone, which gets the port `default`.
+    /// Parses `HOST:PORT`, `[ADDRESS]:PORT`, or a host alone, which gets the port `default`.
     ///
     /// # Errors
-    /// In words.
+    /// A message for the user.
     pub fn parse(text: &str, default: u16) -> Result<Self, String> {
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (host, port) = rest.split_once(']').ok_or("the closing bracket of the IPv6 address is missing")?;
                 (host, port.strip_prefix(':'))
             }
-            // More than one colon without brackets is an IPv6 address without a port.
+            // Several colons without brackets are an IPv6 address without a port.
             None if text.matches(':').count() == 1 => text.split_once(':').map_or((text, None), |(h, p)| (h, Some(p))),
             None => (text, None),
         };
@@ -151,10 +152,10 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// A host name is no longer than this (RFC 1035, 2.3.4).
+/// Maximum length of a host name (RFC 1035, 2.3.4).
 const HOST_AT_MOST: usize = 253;
 
-/// A host name that could exist, or an address.
+/// Accepts a host name that could exist, or an address.
 pub fn check_host(host: &str) -> Result<(), String> {
     let shown: String = host.chars().take(40).collect();
     if host.is_empty() {
@@ -210,7 +211,7 @@ impl TlsVersion {
 impl std::str::FromStr for TlsVersion {
     type Err = String;
 
-    /// `tls1.2` as configurations have it; `1.2` for short.
+    /// `tls1.2` as in configurations; `1.2` for short.
     fn from_str(text: &str) -> Result<Self, String> {
         match text.strip_prefix("tls").unwrap_or(text) {
             "1.0" => Ok(Self::Tls10),
@@ -262,7 +263,7 @@ impl fmt::Display for PasswordSource {
     }
 }
 
-/// Everything a walk needs to know, and nothing secret.
+/// All settings of a check, without any secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// The role of this host.
@@ -274,21 +275,21 @@ pub struct Target {
     pub config_files: Vec<PathBuf>,
     /// Our identity and the trusted CAs.
     pub credentials: Credentials,
-    /// The name that is sent to the peer and that its certificate must have, where that is not its host.
+    /// The name that is sent to the peer and that its certificate must have, if it differs from the host.
     pub server_name: Option<Setting<String>>,
-    /// The only family of addresses that is wanted, if one is.
+    /// The only address family to use, if restricted.
     pub family: Option<Family>,
     /// The STARTTLS protocol, if any.
     pub starttls: Option<StartTls>,
-    /// The HTTP proxy that is asked to connect to the peer, if one is.
+    /// The HTTP proxy to connect through, if any.
     pub proxy: Option<Setting<Endpoint>>,
-    /// The application protocols to offer, the one that is liked best first; none: the extension is left out.
+    /// The application protocols to offer, preferred first; if empty, the extension is left out.
     pub alpn: Vec<String>,
     /// The TLS library of the session, if it is not the default for these credentials.
     pub engine: Option<Engine>,
-    /// The report has the certificates of the peer.
+    /// Whether the report contains the certificates of the peer.
     pub shows_certificates: bool,
-    /// The peer that TLS is spoken with first; not needed when the walk ends before the network.
+    /// The first TLS peer; not needed if the check ends before the network.
     pub bridge: Option<Setting<Endpoint>>,
     /// Host name of the server behind the bridge.
     pub server: Option<Setting<String>>,
@@ -300,9 +301,9 @@ pub struct Target {
     pub password: PasswordSource,
     /// Time that one layer may take.
     pub timeout: Duration,
-    /// Why the walk must not use the network, if it must not.
+    /// Why the check must not use the network, if it must not.
     pub no_network: Option<String>,
-    /// Modules are loaded also where another user can say which.
+    /// Load modules even if another user can change the list.
     pub load_modules: bool,
     /// The configured time to wait for the peer's reaction to our certificate.
     pub patience: Option<Duration>,
@@ -337,14 +338,14 @@ impl std::str::FromStr for Engine {
     }
 }
 
-/// A protocol's name has one byte for its length (RFC 7301, 3.1).
+/// The length of a protocol name is one byte (RFC 7301, 3.1).
 const PROTOCOL_AT_MOST: usize = 255;
-/// The port of a proxy that none was named for.
+/// The default port of a proxy.
 const PROXY_PORT: u16 = 8080;
-/// A ClientHello has room for more, and nobody offers so many.
+/// A ClientHello has room for more, but no client offers this many.
 const PROTOCOLS_AT_MOST: usize = 32;
 
-/// Application protocols, the one that is liked best first.
+/// Application protocols, preferred first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Protocols(pub Vec<String>);
 
@@ -369,7 +370,7 @@ pub struct Proxy(pub Endpoint);
 impl std::str::FromStr for Proxy {
     type Err = String;
 
-    /// `HOST:PORT`, or `http://HOST:PORT` as the variables of the environment have it.
+    /// `HOST:PORT`, or `http://HOST:PORT` as in environment variables.
     fn from_str(text: &str) -> Result<Self, String> {
         let rest = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
         Endpoint::parse(rest, PROXY_PORT).map(Self)
@@ -386,7 +387,7 @@ pub enum Family {
     V6,
 }
 
-/// A harmless question, whose answer shows what the application makes of us.
+/// A harmless request whose answer shows how the application treats us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Question {
@@ -395,7 +396,7 @@ pub enum Question {
 }
 
 impl Target {
-    /// The NSS database, where there is one.
+    /// The NSS database, if there is one.
     pub fn database(&self) -> Option<&Setting<Database>> {
         match &self.credentials {
             Credentials::Database { database, .. } => Some(database),
@@ -403,12 +404,12 @@ impl Target {
         }
     }
 
-    /// The database as NSS is told it; empty where there is none.
+    /// The database argument as NSS gets it; empty if there is none.
     pub fn argument(&self) -> &OsStr {
         self.database().map_or(OsStr::new(""), |database| &database.value.argument)
     }
 
-    /// The nickname of our certificate in it, where one was named.
+    /// The nickname of our certificate in the database, if one is configured.
     pub fn nickname(&self) -> Option<&Setting<String>> {
         match &self.credentials {
             Credentials::Database { nickname, .. } => nickname.as_ref(),
@@ -416,7 +417,7 @@ impl Target {
         }
     }
 
-    /// The files, where there is no database.
+    /// The files, if there is no database.
     pub fn files(&self) -> Option<&Files> {
         match &self.credentials {
             Credentials::Database { .. } => None,
@@ -424,7 +425,7 @@ impl Target {
         }
     }
 
-    /// Whether a certificate of ours was named.
+    /// Whether a certificate of ours is configured.
     pub fn has_certificate(&self) -> bool {
         match &self.credentials {
             Credentials::Database { nickname, .. } => nickname.is_some(),

@@ -1,5 +1,5 @@
-//! A peer's chain against our own database: every signature is verified, so that an issuer is found by its key and not only by
-//! its name. NSS says that it refuses a chain; this says what it had to judge by.
+//! Compares a peer's chain with our own database. Every signature is verified, so that an issuer is found by its key and not only by its
+//! name. NSS reports that it refuses a chain; this module shows the certificates that it had for its decision.
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -20,9 +20,9 @@ use crate::probe::nss_db;
 use crate::walk::Walk;
 use crate::x509;
 
-/// As far as NSS itself follows a chain (seccomon.h, CERT_MAX_CERT_CHAIN); a peer may send any number.
+/// NSS itself follows a chain no further (seccomon.h, CERT_MAX_CERT_CHAIN); a peer may send any number.
 const CHAIN_AT_MOST: usize = 20;
-/// A chain that branches more than this was made to cost time.
+/// A chain with more branches than this was made to waste time.
 const LINKS_AT_MOST: usize = 60;
 /// Maximum number of certificates named as possible matches.
 const NAMED_AT_MOST: usize = 10;
@@ -34,15 +34,15 @@ const READS_NEWER_TRUST: (u32, u32) = (3, 114);
 pub struct Opinion {
     /// The facts.
     pub(crate) facts: Facts,
-    /// The obstacle, in words.
+    /// The obstacle, as text.
     pub(crate) says: Option<String>,
-    /// Whether it leads to a CA of our own chain; not known where that CA itself is missing.
+    /// Whether it leads to a CA of our own chain; `None` if that CA itself is missing.
     pub(crate) issuer_is_ours: Option<bool>,
     /// A CA above the peer's certificate does not permit its names.
     pub(crate) is_outside: bool,
 }
 
-/// Looks at the chain of a session that failed. `sent` is what was on the wire, for what NSS gave up before it kept it.
+/// Examines the chain of a failed session. `sent` is the chain on the wire, for a chain that NSS dropped before it stored it.
 pub(crate) fn look(walk: &Walk<'_>, session: &SessionFacts, sent: &[Vec<u8>], error: &SessionError) -> Opinion {
     let chain = if session.peer_chain.is_empty() { sent } else { &session.peer_chain };
     if error.code == Code::Nss(ErrorCode::SEC_ERROR_REUSED_ISSUER_AND_SERIAL.0) {
@@ -56,10 +56,10 @@ pub(crate) fn look(walk: &Walk<'_>, session: &SessionFacts, sent: &[Vec<u8>], er
             ders.map(Stored::File).collect()
         }
         (None, true, Some(slot)) => slot.certificates().into_iter().map(Stored::Database).collect(),
-        // Only whose CA it is.
+        // Only the issuer is of interest.
         _ => walk.chain().iter().map(Certificate::share).map(Stored::Database).collect(),
     };
-    // The CAs of the system are looked up one by one, and cannot be looked through.
+    // The CAs of the system can be looked up one by one, but not enumerated.
     let is_known = files.map_or(walk.slot().is_some(), |authorities| authorities.is_some());
     let mut known = Known::new(chain, stored);
     let files = Files { walk, database: OnceCell::new() };
@@ -72,11 +72,11 @@ pub(crate) fn look(walk: &Walk<'_>, session: &SessionFacts, sent: &[Vec<u8>], er
     opinion
 }
 
-/// A certificate that we have.
+/// A certificate in our store.
 enum Stored {
     /// In the database.
     Database(Certificate),
-    /// In a file of CAs, each of which is trusted.
+    /// In a file of CAs, all of which are trusted.
     File(Vec<u8>),
 }
 
@@ -89,7 +89,7 @@ impl Stored {
     }
 }
 
-/// A certificate that was sent, or is stored, or both.
+/// A certificate that was sent, is stored, or both.
 struct Entry {
     der: Vec<u8>,
     x509: X509,
@@ -105,7 +105,7 @@ impl Entry {
         Some(Self { der: der.to_vec(), x509, subject, issuer, stored })
     }
 
-    /// Whether the key of this one made the signature of that one.
+    /// Whether this certificate's key made the signature of `other`.
     fn signed(&self, other: &Self) -> bool {
         let key = self.x509.public_key();
         key.and_then(|key| other.x509.verify(&key)).unwrap_or(false)
@@ -119,7 +119,7 @@ impl Entry {
         self.x509.public_key().ok()?.public_key_to_der().ok()
     }
 
-    /// Why this one, which has the name of that one's issuer, did not sign it.
+    /// Why this certificate, which has the name of `other`'s issuer, did not sign `other`.
     fn namesake_of_issuer(&self, other: &Self) -> Namesake {
         let ids = other.x509.authority_key_id().zip(self.x509.subject_key_id());
         if let Some((wanted, own)) = ids {
@@ -151,17 +151,17 @@ impl Entry {
         }
     }
 
-    /// In hexadecimal digits.
+    /// The serial number in hexadecimal digits.
     fn serial(&self) -> String {
         let digits = self.x509.serial_number().to_bn().and_then(|number| Ok(number.to_hex_str()?.to_string()));
         digits.unwrap_or_default()
     }
 }
 
-/// Everything that was sent or is stored, and what is above the peer's own certificate.
+/// All certificates that were sent or are stored, and those above the peer's own.
 struct Known {
     all: Vec<Entry>,
-    /// Places in `all` of what was reached, the peer's own first.
+    /// Indexes in `all` of the certificates reached, the peer's own first.
     reached: Vec<usize>,
     chain: Chain,
 }
@@ -171,7 +171,7 @@ impl Known {
         let mut all: Vec<Entry> = sent.iter().take(CHAIN_AT_MOST).filter_map(|der| Entry::read(der, None)).collect();
         for certificate in stored {
             let der = certificate.der();
-            // The same one may be sent twice, and stored under two nicknames.
+            // A certificate may be sent twice, or stored under two nicknames.
             let same = all.iter_mut().find(|entry| entry.der == der);
             match same {
                 Some(entry) => entry.stored = Some(certificate),
@@ -181,7 +181,7 @@ impl Known {
         Self { all, reached: Vec::new(), chain: Chain::default() }
     }
 
-    /// From the peer's certificate upwards, along every signature.
+    /// Climbs from the peer's certificate along every signature.
     fn climb(&mut self, files: &Files<'_>) {
         if self.all.is_empty() {
             return;
@@ -240,7 +240,7 @@ impl Known {
         }
     }
 
-    /// By key; by name only where our own chain ends below the CA in question.
+    /// By key; by name only if our own chain ends below the CA in question.
     fn leads_to_ours(&self, walk: &Walk<'_>) -> Option<bool> {
         let ours: Vec<Entry> = walk.chain().iter().skip(1).filter_map(|link| Entry::read(&link.der(), None)).collect();
         let top = walk.chain().last().filter(|top| top.is_self_issued());
@@ -271,7 +271,7 @@ impl Known {
         opinion.is_outside = self.all.first().is_some_and(|leaf| above.any(|ca| !x509::permits(&ca.der, &leaf.der)));
     }
 
-    /// The certificate that has these letters, for a sentence.
+    /// The certificate with these trust letters, for a sentence.
     fn with(&self, wanted: impl Fn(&Link) -> bool) -> String {
         let links = self.chain.links.iter().zip(&self.reached);
         let found = links.filter(|(link, _)| wanted(link)).map(|(_, place)| self.all[*place].shown());
@@ -333,10 +333,10 @@ impl Known {
     }
 }
 
-/// Our database, as NSS and as the reader without NSS see it.
+/// Our database, through NSS and through the reader without NSS.
 struct Files<'a> {
     walk: &'a Walk<'a>,
-    /// Read once, when something asks.
+    /// Read once, on first use.
     database: OnceCell<Option<Database>>,
 }
 
@@ -353,7 +353,8 @@ impl Files<'_> {
     fn letters(&self, stored: &Stored, is_leaf: bool) -> Letters {
         let stored = match stored {
             Stored::Database(stored) => stored,
-            // OpenSSL wants the root, whatever else of a chain is in the file (X509_V_FLAG_PARTIAL_CHAIN in X509_VERIFY_PARAM_set_flags(3)).
+            // OpenSSL requires the root, whatever other part of a chain is in the file (X509_V_FLAG_PARTIAL_CHAIN in
+            // X509_VERIFY_PARAM_set_flags(3)).
             Stored::File(der) if x509::is_signed_by(der, der) => return Letters::ForServers,
             Stored::File(_) => return Letters::Plain,
         };
@@ -371,7 +372,7 @@ impl Files<'_> {
         }
     }
 
-    /// Trust that is in the file, in a record that the NSS in this process does not read.
+    /// Whether the file has trust in a record that the NSS in this process does not read.
     fn is_trusted_by_newer(&self, stored: &Certificate) -> bool {
         if nss_db::nss_is_at_least(READS_NEWER_TRUST) {
             return false;
@@ -382,8 +383,7 @@ impl Files<'_> {
         newer.any(|entry| entry.trust.ssl.is_trusted_ca())
     }
 
-    /// Whether anything at all is trusted; read from the file, since reading all trust through NSS costs 7 PBKDF2 runs for
-    /// each CA.
+    /// Whether anything at all is trusted. Read from the file, since reading all trust through NSS costs 7 PBKDF2 runs per CA.
     fn anchors(&self, issuer: Issuer) -> Anchors {
         if let Some(files) = &self.walk.files {
             let is_empty = files.authorities.as_ref().is_some_and(Vec::is_empty);
@@ -407,14 +407,14 @@ pub(crate) fn is_in_date(der: &[u8]) -> bool {
     X509Certificate::from_der(der).is_ok_and(|(_, certificate)| certificate.validity().is_valid())
 }
 
-/// By basic constraints and key usage (RFC 5280, 4.2.1.9 and 4.2.1.3).
+/// According to basic constraints and key usage (RFC 5280, 4.2.1.9 and 4.2.1.3).
 pub(crate) fn is_ca(der: &[u8]) -> bool {
     let Ok((_, certificate)) = X509Certificate::from_der(der) else { return false };
     let signs = certificate.key_usage().ok().flatten().is_none_or(|usage| usage.value.key_cert_sign());
     certificate.is_ca() && signs
 }
 
-/// Which two certificates have the same issuer and serial number (SEC_ERROR_REUSED_ISSUER_AND_SERIAL).
+/// Finds two certificates with the same issuer and serial number (SEC_ERROR_REUSED_ISSUER_AND_SERIAL).
 fn same_serial(walk: &Walk<'_>, sent: &[Vec<u8>]) -> Opinion {
     let mut opinion = Opinion::default();
     let stored = walk.slot().map(|slot| slot.certificates()).unwrap_or_default();
@@ -455,7 +455,7 @@ fn unseen(mut opinion: Opinion) -> Opinion {
     opinion
 }
 
-/// TLS 1.3 hides what was sent, and NSS drops it: the serial numbers that are here can be compared on the peer's host.
+/// TLS 1.3 encrypts the chain, and NSS drops it. The user can compare the stored serial numbers on the peer's host.
 fn hidden_serial(stored: &[Certificate]) -> Opinion {
     let mut opinion = Opinion::default();
     for certificate in stored.iter().take(NAMED_AT_MOST) {

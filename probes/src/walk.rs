@@ -31,7 +31,7 @@ pub struct OuterSession {
     pub control: Rc<Control>,
     /// The recorded bytes.
     pub log: Rc<RefCell<SessionLog>>,
-    /// The moment that times on the wire count from.
+    /// The origin of all times on the wire.
     pub began: Instant,
     /// The duration of the handshake.
     pub took: Duration,
@@ -39,31 +39,31 @@ pub struct OuterSession {
     pub round_trip: Duration,
 }
 
-/// The way through the outer session to the server behind a bridge, as a profile makes it.
+/// The way through the outer session to the server behind a bridge; a profile implements it.
 pub trait Passage {
-    /// Everything that waits ends at `deadline`.
+    /// Every wait ends at `deadline`.
     fn set_deadline(&self, deadline: Instant);
     /// The error by which the session with the bridge broke, if it did.
     fn broken(&self) -> Option<SessionError>;
     /// How the outer session ended, if it did.
     fn how_it_ended(&self) -> Option<OuterSessionEnd>;
-    /// Asks the server something harmless in the inner session: the layer `request`.
+    /// Sends the server a harmless request in the inner session: the layer `request`.
     fn ask(&mut self, walk: &mut Walk<'_>, inner: InnerSession) -> Outcome;
 }
 
 /// How the transport of an inner session waits for bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waits {
-    /// Not at all: a receive gives `WouldBlock`.
+    /// Not at all: a receive returns `WouldBlock`.
     Never,
-    /// For the next bytes, and then not any more.
+    /// For the next bytes only.
     Once,
     /// Until the deadline.
     Always,
 }
 
 impl Waits {
-    /// Whether a receive waits; what waits once does not do so again.
+    /// Whether a receive waits; `Once` then becomes `Never`.
     pub(crate) fn waits_this_time(turn: &Cell<Self>) -> bool {
         if turn.get() == Self::Once {
             return turn.replace(Self::Never) == Self::Once;
@@ -76,11 +76,11 @@ impl Waits {
 pub struct InnerSession {
     /// The session.
     pub client: Box<dyn TlsSession>,
-    /// How it waits for the peer; until `bridge` has passed it must not.
+    /// How it waits for the peer; it must not wait until `bridge` has passed.
     pub waits: Rc<Cell<Waits>>,
-    /// What went over it.
+    /// The recorded bytes.
     pub log: Rc<RefCell<SessionLog>>,
-    /// When it began.
+    /// The start of the session.
     pub began: Instant,
 }
 
@@ -90,9 +90,9 @@ pub struct Opened {
     pub nss: Nss,
     /// The slot of the database's keys.
     pub slot: Slot,
-    /// The slot of another token, where the nickname leads to one.
+    /// The slot of another token, if the nickname refers to one.
     pub token: Option<Slot>,
-    /// How NSS asked for the password, once it has.
+    /// How NSS requested the password, once it has.
     asked: Cell<Option<Asked>>,
 }
 
@@ -105,7 +105,8 @@ impl Opened {
         Ok(Self { slot: Slot::internal_key(&nss)?, nss, token: None, asked: Cell::default() })
     }
 
-    /// Logs in to the slot that our key is in. A slot that is logged in to asks nobody; then it counts how NSS asked at that login.
+    /// Logs in to the slot of our key. A slot that is already logged in requests no password; in this case the way NSS requested it at that
+    /// login counts.
     pub(crate) fn log_in(&self, password: &[u8]) -> (Login, Asked) {
         let (login, asked) = self.keys().authenticate(Some(password));
         let asked = self.asked.take().filter(|_| asked.times == 0).unwrap_or(asked);
@@ -113,7 +114,7 @@ impl Opened {
         (login, asked)
     }
 
-    /// The slot that our key is in.
+    /// The slot of our key.
     pub fn keys(&self) -> &Slot {
         self.token.as_ref().unwrap_or(&self.slot)
     }
@@ -123,8 +124,8 @@ impl Opened {
 pub struct Own {
     /// The certificate itself.
     pub certificate: Certificate,
-    /// The certificate and its issuers. NSS keeps what it has read of a certificate, trust included, only while somebody
-    /// holds it: letting go would have the integrity of all trust checked again in the handshake (7 PBKDF2 runs a CA).
+    /// The certificate and its issuers. NSS caches what it has read of a certificate, trust included, only while a reference exists.
+    /// Without one, the handshake would verify the integrity of all trust again (7 PBKDF2 runs per CA).
     pub chain: Vec<Certificate>,
     /// Its key, from `private-key` on.
     pub key: Option<PrivateKey>,
@@ -132,11 +133,11 @@ pub struct Own {
 
 /// One layer's probe.
 pub struct Probe {
-    /// The layer it answers for.
+    /// The layer of this probe.
     pub layer: Layer,
-    /// Layers that must have come out well before this one makes sense.
+    /// Layers that must have passed before this one makes sense.
     pub needs: &'static [Layer],
-    /// Walks the layer.
+    /// Checks the layer.
     pub run: fn(&mut Walk<'_>) -> Outcome,
 }
 
@@ -146,9 +147,9 @@ pub struct Walk<'a> {
     pub settings: &'a Settings,
     /// The findings so far.
     pub findings: Vec<Finding>,
-    /// When the present layer must end.
+    /// The deadline of the present layer.
     pub deadline: Instant,
-    /// When the whole walk must end, if it must.
+    /// The deadline of the whole check, if it has one.
     pub end: Option<Instant>,
     /// The password, until it has been used.
     pub password: Option<Password>,
@@ -164,15 +165,15 @@ pub struct Walk<'a> {
     pub files: Option<Found>,
     /// Our certificate, from `certificate` on.
     pub own: Option<Own>,
-    /// Certificates met so far, for the report.
+    /// Certificates seen so far, for the report.
     pub met: Vec<SeenCertificate>,
     /// Revocation lists of the database, from `certificate` on, for the report.
     pub lists: Vec<SeenRevocationList>,
     /// Addresses of the bridge, from `resolve` on.
     pub addresses: Vec<SocketAddr>,
-    /// The one connection, between `tcp` and `outer-handshake`, and the time it took to come up.
+    /// The only connection, between `tcp` and `outer-handshake`, and the time that it took to connect.
     pub connection: Option<(TcpStream, Duration)>,
-    /// The inner session, between `bridge` and `request`; it ends before the passage that it goes through.
+    /// The inner session, between `bridge` and `request`; it ends before the passage that carries it.
     pub inner: Option<InnerSession>,
     /// The tunnel through the bridge, from `bridge` on.
     pub passage: Option<Box<dyn Passage>>,
@@ -180,7 +181,7 @@ pub struct Walk<'a> {
     pub outer: Option<OuterSession>,
     /// The administrator's password, for `request`.
     pub admin_password: Option<Password>,
-    /// The walk meets the peer.
+    /// The check reaches the peer.
     pub connects: bool,
     /// The check continues after the outer handshake, over the same session.
     pub goes_on: bool,
@@ -190,7 +191,7 @@ pub struct Walk<'a> {
     pub sessions: Vec<Rc<RefCell<SessionLog>>>,
     /// A private copy of the database that must live as long as NSS has it open.
     pub private_copy: Option<PrivateCopy>,
-    /// Where it is made, if one is needed; whoever chose the place removes what is left there.
+    /// The path of the private copy, if one is needed; the process that chose the path removes what is left there.
     pub copy_to: PathBuf,
 }
 
@@ -226,7 +227,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The target, once `config` has passed; the layers after it need that one.
+    /// The target, once `config` has passed; later layers require it.
     pub fn target(&self) -> &'a Target {
         match &self.settings.target {
             Ok(target) => target,
@@ -244,7 +245,7 @@ impl<'a> Walk<'a> {
         self.opened.as_ref().map(|opened| &opened.slot)
     }
 
-    /// The slot of another token, where the nickname leads to one.
+    /// The slot of another token, if the nickname refers to one.
     pub fn token(&self) -> Option<&Slot> {
         self.opened.as_ref()?.token.as_ref()
     }
@@ -289,7 +290,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// An authority is noted once, as it was met first: with its nickname where our database has it.
+    /// Each CA is noted once, as first seen: with its nickname if our database has it.
     pub(crate) fn note_new(&mut self, certificates: Vec<SeenCertificate>) {
         for certificate in certificates {
             if !self.met.iter().any(|known| known.is(&certificate)) {

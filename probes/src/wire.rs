@@ -129,17 +129,17 @@ fn end(what: &What) -> Option<WireEnd> {
     })
 }
 
-/// The bytes of one session on their way into its story.
+/// Records the bytes of one session and parses them.
 pub struct SessionLog {
     session: Session,
     epoch: Instant,
     conversation: Conversation,
-    /// We are the server: the story is told from the client's view all the same.
+    /// We are the server: the parsed conversation still has the client's view.
     is_server: bool,
     reported: usize,
-    /// When bytes came.
+    /// The arrival times of bytes.
     pub arrivals: Arrivals,
-    /// The peer's direction ended in this way.
+    /// How the peer's direction ended, if it did.
     pub end: Option<End>,
     /// We have ended our direction.
     pub we_finished: bool,
@@ -158,7 +158,7 @@ impl SessionLog {
         Self { is_server: true, ..Self::new(session, epoch) }
     }
 
-    /// What the client sends in place of TLS, where we are the server.
+    /// What the client sent instead of TLS, if we are the server.
     pub(crate) fn foreign_of_client(&self) -> Option<nssight_wire::Foreign> {
         self.conversation.foreign_of_client()
     }
@@ -168,12 +168,12 @@ impl SessionLog {
         self.epoch.elapsed()
     }
 
-    /// A direction of ours as the story has it, or the other way round.
+    /// Converts between a direction of ours and one of the parsed conversation.
     fn told(&self, direction: Direction) -> Direction {
         if self.is_server { direction.other() } else { direction }
     }
 
-    /// The story so far.
+    /// The parsed conversation so far.
     pub fn summary(&self) -> Summary {
         self.conversation.summary()
     }
@@ -184,7 +184,7 @@ impl SessionLog {
         sent.iter().flat_map(|sent| &sent.certificates).map(|certificate| certificate.der.clone()).collect()
     }
 
-    /// Whether an alert that is encrypted went this way; told in TLS 1.2 and earlier only. Unlike the story it costs nothing.
+    /// Whether an encrypted alert went in this direction; only known in TLS 1.2 and earlier. Unlike the summary, this costs nothing.
     pub fn has_encrypted_alert(&self, direction: Direction) -> bool {
         self.conversation.has_encrypted_alert(direction)
     }
@@ -202,7 +202,7 @@ impl SessionLog {
         self.conversation.events().len()
     }
 
-    /// Whether the peer sent an encrypted record of more than `length` bytes behind this place.
+    /// Whether the peer sent an encrypted record of more than `length` bytes after this place.
     pub(crate) fn received_more_than_behind(&self, length: u16, place: usize) -> bool {
         let mut events = self.conversation.events().iter().skip(place);
         events.any(|event| {
@@ -233,19 +233,19 @@ impl SessionLog {
         new
     }
 
-    /// Notes that we end our direction.
+    /// Records that we end our direction.
     pub fn finished(&mut self) {
         self.finished_at(self.epoch.elapsed());
     }
 }
 
 impl SessionLog {
-    /// Bytes that we sent, this long after the connection came up.
+    /// Records bytes that we sent, this long after the connection was established.
     pub fn sent_at(&mut self, at: Duration, bytes: &[u8]) {
         self.conversation.feed(self.told(Direction::Sent), microseconds(at), bytes);
     }
 
-    /// Bytes that came.
+    /// Records bytes that arrived.
     pub fn received_at(&mut self, at: Duration, bytes: &[u8]) {
         self.arrivals.first.get_or_insert(at);
         self.arrivals.last = Some(at);
@@ -253,20 +253,20 @@ impl SessionLog {
         self.conversation.feed(self.told(Direction::Received), microseconds(at), bytes);
     }
 
-    /// The peer's direction ended.
+    /// Records the end of the peer's direction.
     pub fn ended_at(&mut self, at: Duration, end: End) {
         self.end.get_or_insert(end);
         let how = match end {
             End::Closed => nssight_wire::End::Fin,
             End::Reset => nssight_wire::End::Reset,
             End::TimedOut => nssight_wire::End::TimedOut,
-            // The trouble was on this side; nobody ended anything.
+            // The failure was on this side; no direction ended.
             End::Failed(_) => return,
         };
         self.conversation.ended(self.told(Direction::Received), microseconds(at), how);
     }
 
-    /// We ended our direction.
+    /// Records that we ended our direction.
     pub fn finished_at(&mut self, at: Duration) {
         self.we_finished = true;
         self.conversation.ended(self.told(Direction::Sent), microseconds(at), nssight_wire::End::LocalClose);

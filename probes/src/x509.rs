@@ -26,12 +26,12 @@ pub fn is_signed_by(der: &[u8], issuer: &[u8]) -> bool {
     verified().unwrap_or(false)
 }
 
-/// Whether the key of the second certificate cannot have made the signature of the first one, being of another kind or length.
+/// Whether the key of the second certificate cannot have made the signature of the first one, because it is of another kind or length.
 pub fn is_by_another_kind_of_key(der: &[u8], issuer: &[u8]) -> bool {
     let Ok(certificate) = X509::from_der(der) else { return false };
     let Ok(key) = X509::from_der(issuer).and_then(|issuer| issuer.public_key()) else { return false };
     let by = certificate.signature_algorithm().object().nid().signature_algorithms().map(|them| them.pkey);
-    // Any RSA key signs with RSASSA-PSS (RFC 4055, 1.2).
+    // Any RSA key can sign with RSASSA-PSS (RFC 4055, 1.2).
     let kind = |nid: Nid| if nid == Nid::RSASSAPSS { Nid::RSAENCRYPTION } else { nid };
     let is_other_kind = by.is_some_and(|nid| kind(nid) != kind(Nid::from_raw(key.id().as_raw())));
     let signature = certificate.signature().len();
@@ -43,7 +43,7 @@ pub fn common_name(der: &[u8]) -> Option<String> {
     Some(parse(der)?.subject().iter_common_name().next()?.as_str().ok()?.to_owned())
 }
 
-/// When it is valid.
+/// The period of validity.
 pub fn validity(der: &[u8]) -> Option<Validity> {
     let certificate = parse(der)?;
     let validity = certificate.validity();
@@ -67,13 +67,13 @@ pub fn subject(der: &[u8]) -> String {
     parse(der).map_or_else(|| "unreadable".to_owned(), |certificate| certificate.subject().to_string())
 }
 
-/// Whether a certificate is for a TLS client.
+/// Whether a certificate may be used by a TLS client.
 pub enum ClientUsage {
-    /// It is, or it does not say.
+    /// It may, or it has no restriction.
     Fit,
-    /// Its extended key usage has servers, and no clients.
+    /// Its extended key usage allows servers but not clients.
     ServersOnly,
-    /// It says that it is for something else; in words.
+    /// It is restricted to another use, given as text.
     Unfit(String),
 }
 
@@ -97,7 +97,7 @@ pub fn client_usage(der: &[u8]) -> ClientUsage {
 pub fn server_trouble(der: &[u8]) -> Option<String> {
     let Some(certificate) = parse(der) else { return Some("it cannot be read".to_owned()) };
     let usage = certificate.key_usage().ok().flatten();
-    // The kinds of key exchange of TLS need one of these three.
+    // Every TLS key exchange needs one of these three.
     if usage
         .is_some_and(|it| !(it.value.digital_signature() || it.value.key_encipherment() || it.value.key_agreement()))
     {
@@ -108,10 +108,10 @@ pub fn server_trouble(der: &[u8]) -> Option<String> {
     (!is_fit).then(|| "its extended key usage has no serverAuth".to_owned())
 }
 
-/// Whether something in a certificate says that its issuer is no root: the authority key identifier names the issuer's own issuer, or
-/// it is one of the public web, whose roots issue to CAs alone (CA/Browser Forum, Baseline Requirements, 6.1.7).
+/// Whether a certificate shows that its issuer is not a root: either its authority key identifier names the issuer's own issuer, or it
+/// belongs to the public web, whose roots issue only to CAs (CA/Browser Forum, Baseline Requirements, 6.1.7).
 pub fn is_below_an_intermediate(der: &[u8]) -> bool {
-    /// The list of precertificate timestamps (RFC 6962, 3.3), and the prefix of the forum's policies.
+    /// The list of precertificate timestamps (RFC 6962, 3.3), and the prefix of the CA/Browser Forum's policies.
     const TIMESTAMPS: &str = "1.3.6.1.4.1.11129.2.4.2";
     const POLICIES: &str = "2.23.140.1.2.";
     let Some(certificate) = parse(der) else { return false };
@@ -129,7 +129,7 @@ pub fn is_below_an_intermediate(der: &[u8]) -> bool {
     })
 }
 
-/// Subject, issuer and dates in a line.
+/// Subject, issuer and dates in one line.
 pub fn one_line(der: &[u8]) -> String {
     let Some(certificate) = parse(der) else {
         return format!("unreadable, {} bytes", der.len());
@@ -145,8 +145,8 @@ pub fn one_line(der: &[u8]) -> String {
     )
 }
 
-/// The names a TLS client compares a host with: the subject alternative names, or the common name where there are none
-/// (NSS, certdb.c, CERT_VerifyCertName).
+/// The names that a TLS client compares with a host: the subject alternative names, or the common name if there are none (NSS, certdb.c,
+/// CERT_VerifyCertName).
 pub fn names(der: &[u8]) -> Vec<String> {
     match named(der) {
         (names, From::Alternative) => names,
@@ -154,13 +154,13 @@ pub fn names(der: &[u8]) -> Vec<String> {
     }
 }
 
-/// The same, and nothing but the names.
+/// As [`names`], without the types of the names.
 pub fn plain_names(der: &[u8]) -> Vec<String> {
     named(der).0
 }
 
-/// Whether a CA permits the host names of a certificate below it (RFC 5280, 4.2.1.10). What cannot be read permits everything: this is
-/// to find a reason, not to trust.
+/// Whether a CA permits the host names of a certificate below it (RFC 5280, 4.2.1.10). Unreadable constraints permit everything: this
+/// function looks for a cause and does not establish trust.
 pub fn permits(authority: &[u8], der: &[u8]) -> bool {
     let Some(authority) = parse(authority) else { return true };
     let Some(constraints) = authority.name_constraints().ok().flatten() else { return true };
@@ -181,7 +181,7 @@ pub fn permits(authority: &[u8], der: &[u8]) -> bool {
     })
 }
 
-/// Where the names stand.
+/// The source of the names.
 enum From {
     Alternative,
     CommonName,
@@ -212,7 +212,7 @@ fn address(bytes: &[u8]) -> Option<String> {
     four.or_else(|_| <[u8; 16]>::try_from(bytes).map(|bytes| std::net::IpAddr::from(bytes).to_string())).ok()
 }
 
-/// The kind of a certificate's key, if NSS did not always know it.
+/// The kind of a certificate's key, if older NSS does not support it.
 pub fn newer_kind(der: &[u8]) -> Option<&'static NewerKind> {
     kinds::of_algorithm(&parse(der)?.public_key().algorithm.algorithm.to_id_string())
 }

@@ -6,44 +6,44 @@ use zeroize::Zeroizing;
 
 use super::der;
 
-/// So many blocks are read; a bundle of all CAs of the world has some hundred.
+/// Maximum number of blocks to read; a bundle of all public CAs has a few hundred.
 const BLOCKS_AT_MOST: usize = 10_000;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// A Java keystore (JKS, JCEKS) begins so.
+/// The first bytes of a Java keystore (JKS, JCEKS).
 const KEYSTORES: [&[u8]; 2] = [b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce"];
 const BEGIN: &str = "-----BEGIN ";
 const DASHES: &str = "-----";
 
-/// One thing in a file.
+/// One item in a file.
 pub enum Block {
     /// A certificate.
     Certificate(X509),
     /// A private key.
     Key(PKey<Private>),
-    /// A private key that is encrypted: PEM, or DER.
+    /// An encrypted private key: PEM, or DER.
     LockedKey(Zeroizing<Vec<u8>>),
     /// A public key.
     PublicKey,
-    /// A request for a certificate.
+    /// A certificate request.
     Request,
-    /// A key as SSH writes it.
+    /// A key in the format of SSH.
     SshKey,
-    /// Something else that is well formed, by its label.
+    /// Another well-formed block, by its label.
     Other(String),
 }
 
-/// Why a file is of no use.
+/// Why a file is unusable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing is in it.
+    /// The file is empty.
     Empty,
-    /// It is cut, or was changed; in words.
+    /// The file is truncated or was changed, described as text.
     Damaged(String),
     /// A Java keystore.
     JavaKeystore,
-    /// A key of PuTTY's or of SSH's.
+    /// A key of PuTTY or SSH.
     SshKey,
-    /// Something else.
+    /// Anything else.
     NotRecognised,
 }
 
@@ -59,7 +59,7 @@ impl Content {
     /// Recognises the content of a file.
     ///
     /// # Errors
-    /// Why it is of no use.
+    /// Why the file is unusable.
     pub fn of(bytes: &[u8]) -> Result<Self, Fault> {
         let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         if bytes.iter().all(u8::is_ascii_whitespace) {
@@ -81,7 +81,7 @@ impl Content {
     }
 }
 
-/// All blocks of a PEM file (RFC 7468). What stands between them is left alone, as everybody does.
+/// All blocks of a PEM file (RFC 7468). Text between them is ignored, as in every implementation.
 fn pem(text: &str) -> Result<Content, Fault> {
     let mut blocks = Vec::new();
     let mut rest = text;
@@ -128,7 +128,7 @@ fn block(label: &str, inner: &str) -> Result<Block, String> {
             let certificate = X509::from_der(&bytes(inner)?).map_err(|_| unreadable("the certificate"))?;
             Ok(Block::Certificate(certificate))
         }
-        // OpenSSL's own form has settings of trust behind the certificate.
+        // OpenSSL's own form has trust settings after the certificate.
         "TRUSTED CERTIFICATE" => {
             let certificate = X509::from_pem(&whole()).map_err(|_| unreadable("the certificate"))?;
             Ok(Block::Certificate(certificate))

@@ -6,10 +6,10 @@ use x509_parser::asn1_rs::{Any, FromDer, Oid, Sequence};
 
 use super::content::{Block, Content, Fault};
 
-/// The first byte of a SEQUENCE, which all of them are.
+/// The first byte of a SEQUENCE; all known types are one.
 pub(super) const SEQUENCE: u8 = 0x30;
 
-/// Content of a file that begins like DER.
+/// The content of a file that begins like DER.
 pub(super) fn read(bytes: &[u8]) -> Result<Content, Fault> {
     if let Ok(certificate) = X509::from_der(bytes) {
         return Ok(Content::Blocks(vec![Block::Certificate(certificate)]));

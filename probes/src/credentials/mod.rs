@@ -1,4 +1,4 @@
-//! Certificates and keys in files: what a file is, by its content, and what is in it.
+//! Certificates and keys in files: the type of a file according to its content, and the content itself.
 
 mod content;
 mod der;
@@ -10,17 +10,17 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 use zeroize::Zeroizing;
 
-/// A private key on its way out of its file.
+/// A private key from a file.
 pub enum Key {
-    /// It lay there in the clear, or was opened.
+    /// The key was not encrypted, or was decrypted.
     Open(PKey<Private>),
     /// It is encrypted: PEM or DER of a key, or a PKCS#12 file.
     Locked(Zeroizing<Vec<u8>>),
 }
 
 impl Found {
-    /// Whether our certificate is the first one of its file, as it must be; told where the key and several certificates are known. A
-    /// sentence where it is not.
+    /// Whether our certificate is the first one of its file, as it must be; known only with the key and if there are several certificates.
+    /// With a sentence if it is not the first.
     pub(crate) fn order(&self) -> Option<(Order, Option<String>)> {
         let (Some(Key::Open(key)), [first, rest @ ..]) = (&self.key, self.chain.as_slice()) else { return None };
         let is_its = |certificate: &X509| certificate.public_key().is_ok_and(|public| public.public_eq(key));
@@ -42,8 +42,8 @@ pub struct Found {
     pub chain: Vec<X509>,
     /// Our key.
     pub key: Option<Key>,
-    /// A PKCS#12 file, still packed.
+    /// A PKCS#12 file that is not decrypted yet.
     pub packed: Option<Zeroizing<Vec<u8>>>,
-    /// The CAs that are trusted; where none are named, those of this system are.
+    /// The trusted CAs; if `None`, those of this system are trusted.
     pub authorities: Option<Vec<X509>>,
 }

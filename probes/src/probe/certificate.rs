@@ -1,4 +1,4 @@
-//! `certificate`: is the nickname there, in date, chained to a trusted CA, usable for a TLS client?
+//! `certificate`: does the nickname exist, and is its certificate in date, chained to a trusted CA, and usable for a TLS client?
 
 mod above;
 mod absent;
@@ -39,7 +39,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     };
     let locked = walk.finding(Layer::Password).is_some_and(|password| password.status == Status::Fail);
     if let Some(token) = walk.token().filter(|_| locked) {
-        // As a rule a token shows nothing before the login.
+        // A token usually shows nothing before the login.
         return notes.skip(format!("the token \"{}\" was not logged in to", token.token_name()));
     }
     match Certificate::find(nickname, &nss) {
@@ -76,7 +76,7 @@ fn judge(
     let dated = by_dates(walk, nickname, certificate, &issuers, now, &mut notes);
     let by_use = || by_use(walk.target(), nickname, certificate, chain, &objections);
     let own = match dated {
-        // What is bad for another reason as well is bad for that one.
+        // Another problem takes precedence over this one.
         Some((State::BeginsSoon, _)) => by_use().or(dated),
         None => by_use(),
         bad => bad,
@@ -95,7 +95,7 @@ fn judge(
         };
         return serving::of_database(walk, own, trouble, chain, notes);
     }
-    // Whatever the certificate itself is: what is known of its chain excludes causes.
+    // Independent of the certificate's own state: knowledge about its chain excludes causes.
     let above = look_above(walk, nickname, chain, derive::first_expired(&issuers, now.unix_timestamp()), &mut notes);
     let above = match above.state {
         Chain::Good | Chain::SelfSigned => does_not_hold(nickname, chain, &objections).unwrap_or(above),
@@ -103,7 +103,7 @@ fn judge(
     };
     notes.put(own.as_ref().map_or(State::Good, |(state, _)| *state));
     if matches!(own, Some((State::Weak, _))) {
-        // What NSS as it comes would take, only this host's policy calls weak.
+        // If NSS accepts it by default, only the policy of this host calls it weak.
         let mut policy = Facts::default();
         Policy::of_this_process().facts(&mut policy);
         notes.extend(policy);
@@ -115,7 +115,7 @@ fn judge(
         }
         (Some((state, summary)), _) if !is_a_remark(state) => notes.fail(signal::CERTIFICATE_UNUSABLE, summary),
         (_, Chain::Good | Chain::SelfSigned) => notes.pass(above.summary),
-        // Whoever has to accept it decides: a peer may judge by another list, or by less.
+        // The peer decides: it may use another revocation list, or weaker rules.
         (_, Chain::Invalid | Chain::Revoked) => notes.warn(signal::CERTIFICATE_REMARK, above.summary),
         (_, Chain::IssuerMissing | Chain::Untrusted | Chain::CaExpired) => {
             without_trust(walk, chain, above, now, notes)
@@ -124,7 +124,7 @@ fn judge(
     }
 }
 
-/// Oddities that may still work, because the peer decides.
+/// Problems that may do no harm, because the peer decides.
 fn is_a_remark(state: State) -> bool {
     matches!(state, State::BeginsSoon | State::ForServersOnly)
 }
@@ -178,8 +178,8 @@ fn objections(target: &Target, certificate: &Certificate, notes: &mut Notes) -> 
     objections
 }
 
-/// Whether an issuer of the chain is a CA of the right name with another kind of key. NSS takes an issuer by its name where no key
-/// identifier speaks against it, and such a key for an algorithm that it does not allow.
+/// Whether an issuer of the chain is a CA of the right name with another kind of key. NSS selects an issuer by its name if no key
+/// identifier contradicts this, and then reports such a key as an algorithm that is not allowed.
 fn has_namesake(chain: &[Certificate]) -> bool {
     chain.windows(2).any(|pair| x509::is_by_another_kind_of_key(&pair[0].der(), &pair[1].der()))
 }
@@ -195,7 +195,7 @@ fn signatures_verify(chain: &[Certificate]) -> bool {
     chain.windows(2).all(|pair| x509::is_signed_by(&pair[0].der(), &pair[1].der()))
 }
 
-/// A chain that reaches its root and does not hold, by NSS's own judgement. Every peer over NSS refuses it.
+/// Detects a chain that reaches its root and is invalid according to NSS. Every peer with NSS refuses it.
 fn does_not_hold(nickname: &str, chain: &[Certificate], objections: &[ChainError]) -> Option<Above> {
     objections.iter().find_map(|objection| {
         let state = match objection.error.code {
@@ -203,10 +203,10 @@ fn does_not_hold(nickname: &str, chain: &[Certificate], objections: &[ChainError
             ErrorCode::SEC_ERROR_UNKNOWN_CRITICAL_EXTENSION
             | ErrorCode::SEC_ERROR_CERT_NOT_IN_NAME_SPACE
             | ErrorCode::SEC_ERROR_PATH_LEN_CONSTRAINT_INVALID => Chain::Invalid,
-            // In FIPS mode without a login NSS says so of good ones (measured on 3.87.1).
+            // In FIPS mode without a login, NSS also reports this for valid signatures (measured on 3.87.1).
             ErrorCode::SEC_ERROR_BAD_SIGNATURE if !signatures_verify(chain) => Chain::Invalid,
             ErrorCode::SEC_ERROR_CERT_SIGNATURE_ALGORITHM_DISABLED if has_namesake(chain) => Chain::Invalid,
-            // libpkix has no word of its own for a name that a CA above does not permit (measured on 3.110).
+            // libpkix has no error code for a name that a CA above does not permit (measured on 3.110).
             ErrorCode::SEC_ERROR_INVALID_ARGS | ErrorCode::SEC_ERROR_UNKNOWN_ISSUER if is_outside(chain) => {
                 Chain::Invalid
             }
@@ -227,7 +227,7 @@ fn by_use(
     objections: &[ChainError],
 ) -> Option<(State, String)> {
     let trouble = usage_trouble(nickname, certificate, chain, objections);
-    // Nobody said what this host is: that it is a client is only assumed, and a server's own database is in order with this.
+    // The role of this host is not configured but assumed to be a client, and a server's own database may be correct with this.
     let assumed = target.role == Role::Client && target.profile() == Profile::Tls;
     let wrong = matches!(trouble, Some((State::WrongUsage, _)));
     let as_a_server = || usage_trouble(nickname, certificate, chain, &certificate.verify(Usage::SslServer));
@@ -241,7 +241,7 @@ fn by_use(
 
 fn usages(target: &Target) -> &'static [Usage] {
     match target.role {
-        // A signing server also dials out.
+        // A signing server also connects to others.
         Role::Server if target.profile() == Profile::Tls => &[Usage::SslServer],
         Role::Client => &[Usage::SslClient],
         Role::Bridge => &[Usage::SslServer],
@@ -265,7 +265,7 @@ fn usage_trouble(
         let summary = format!("\"{nickname}\" has a signature with an algorithm that NSS's policy rejects");
         return Some((State::Weak, summary));
     }
-    // Only RSA and DH keys have a least size in the policy; every EC curve NSS knows is longer than 127 bits.
+    // The policy has a minimum size only for RSA and DH keys; every EC curve that NSS supports is longer than 127 bits.
     let (bits, least) = (certificate.key_bits(), library::policy_limits().rsa_min?);
     let too_small = bits >= 256 * 2 && i64::from(bits) < i64::from(least);
     too_small.then(|| {

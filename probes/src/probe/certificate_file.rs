@@ -1,4 +1,4 @@
-//! `certificate`, for files: is our certificate in date, and fit for a TLS client?
+//! `certificate`, for files: is our certificate in date and usable for a TLS client?
 
 use nssight_diagnosis::derive::dates::{self as derive, Validity};
 use nssight_diagnosis::fact::Facts;
@@ -17,7 +17,7 @@ use crate::trust_store;
 use crate::walk::{Probe, Walk};
 use crate::x509;
 
-/// What a PKCS#12 file has is known once it is open.
+/// The content of a PKCS#12 file is known only after decryption.
 pub const PROBE: Probe =
     Probe { layer: Layer::Certificate, needs: &[Layer::Config, Layer::Credentials, Layer::Password], run };
 
@@ -49,7 +49,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     }
     if walk.target().serves {
         let dated = by_dates(&der, &issuers(own, &found.chain), &mut notes);
-        // Only clients of NSS take a certificate a day early.
+        // Only NSS clients accept a certificate up to a day early.
         let early = |state| if state == State::BeginsSoon { State::NotYetValid } else { state };
         let dated = dated.map(|(state, summary)| (early(state), summary));
         let outcome = serving::of_files(walk.target(), found, &ders, dated, notes);
@@ -73,7 +73,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     outcome
 }
 
-/// Why OpenSSL does not take our certificate, or one above it, for its key or its signature.
+/// Why OpenSSL rejects our certificate, or one above it, for its key or its signature.
 fn too_weak(own: &X509, chain: &[X509], notes: &mut Notes) -> Option<String> {
     let above: Vec<X509> = chain.iter().filter(|it| *it != own).cloned().collect();
     let error = nssight_openssl::takes(own, &above).err()?;
@@ -89,9 +89,10 @@ fn too_weak(own: &X509, chain: &[X509], notes: &mut Notes) -> Option<String> {
     Some(format!("OpenSSL rejects our certificate at security level {level}: {}", error.name))
 }
 
-/// Whether our certificate comes from a CA that is trusted here: nobody needs that, and a peer most often trusts the same.
+/// Whether our certificate comes from a CA that is trusted here. This is not required, but usually the peer's certificate comes from the
+/// same CA.
 fn leads_to_trusted(chain: &[Vec<u8>], authorities: &[X509]) -> bool {
-    /// Nobody's chain is longer.
+    /// No real chain is longer.
     const LINKS_AT_MOST: usize = 10;
     let authorities: Vec<Vec<u8>> = authorities.iter().filter_map(|it| it.to_der().ok()).collect();
     let Some(mut last) = chain.first() else { return false };
@@ -108,7 +109,7 @@ fn leads_to_trusted(chain: &[Vec<u8>], authorities: &[X509]) -> bool {
     false
 }
 
-/// The dates of those that issued ours, as far as they lie beside it.
+/// The dates of the issuers of our certificate, as far as they are in its file.
 fn issuers(own: &X509, chain: &[X509]) -> Vec<Option<Validity>> {
     let above = chain.iter().filter(|it| *it != own);
     above.map(|it| it.to_der().ok().and_then(|der| x509::validity(&der))).collect()
@@ -118,7 +119,7 @@ fn judge(role: Role, der: &[u8], issuers: &[Option<Validity>], notes: &mut Notes
     if let Some(dated) = by_dates(der, issuers, notes) {
         return dated;
     }
-    // A bridge is a server to both sides, and nobody's client.
+    // A bridge acts as a server to both sides, and never as a client.
     match x509::client_usage(der) {
         _ if role == Role::Bridge => (State::Good, format!("{} is in date", x509::subject(der))),
         x509::ClientUsage::Fit => (State::Good, format!("{} is in date", x509::subject(der))),

@@ -27,7 +27,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     }
     note_values(target, &mut notes);
     let warnings = &walk.settings.warnings;
-    // Flags alone are all read.
+    // With flags alone, no configuration is ignored.
     let mut quiet: Vec<Fact> = vec![fact::ConfigIgnored::None.into()];
     if !target.config_files.is_empty() {
         quiet.push(fact::ConfigPasswordExposed::No.into());
@@ -72,7 +72,7 @@ fn note_files(files: &Files, notes: &mut Notes) {
     }));
 }
 
-/// Every value with the place it came from.
+/// Notes every value with its origin.
 fn note_values(target: &Target, notes: &mut Notes) {
     notes.put(fact::CONFIG_ROLE.text(target.role));
     match &target.credentials {

@@ -1,4 +1,4 @@
-//! `credentials`: are the files with our certificate, its key and the trusted CAs there, and are they what they should be?
+//! `credentials`: do the files with our certificate, its key and the trusted CAs exist, and do they have the right content?
 
 use std::fs;
 use std::io::{self, Read};
@@ -22,23 +22,23 @@ use crate::walk::{Probe, Walk};
 /// The paths must be known.
 pub const PROBE: Probe = Probe { layer: Layer::Credentials, needs: &[Layer::Config], run };
 
-/// A bundle of the CAs of the whole world has a quarter of a megabyte.
+/// A bundle of all public CAs has a quarter of a megabyte.
 const FILE_AT_MOST: u64 = 16 * 1024 * 1024;
-/// Files of a directory of CAs that are looked at.
+/// Maximum number of files of a CA directory to examine.
 const FILES_AT_MOST: usize = 2000;
-/// Users other than owner and group may read.
+/// Users other than owner and group have read permission.
 const OTHERS_READ: u32 = 0o004;
 
 const OF_AUTHORITIES: Words = Words { ssh: "is an SSH key, not a certificate", other: "is neither PEM nor DER" };
 
-/// Why a file gave nothing.
+/// Why a file could not be used.
 enum Problem {
     Missing,
     Unreadable,
     Bad(Fault),
 }
 
-/// What is said of a file that is none of those that are wanted.
+/// The terms for a file of one kind in messages.
 struct Words {
     ssh: &'static str,
     other: &'static str,
@@ -89,7 +89,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     }
 }
 
-/// The content of a file of sane size; else why there is none, and a sentence.
+/// The content of a file of reasonable size; otherwise the reason why there is none, and a sentence.
 fn read(path: &Path, words: &Words) -> Result<Content, (Problem, String)> {
     let shown = path.display().to_string();
     let bytes = files::within(path, PATIENCE, |path| {
@@ -117,7 +117,7 @@ fn read(path: &Path, words: &Words) -> Result<Content, (Problem, String)> {
     })
 }
 
-/// An error in the system's words, without its number.
+/// The system's message for an error, without its number.
 fn plain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
@@ -125,7 +125,7 @@ fn plain(error: &io::Error) -> String {
     }
 }
 
-/// Reads our certificate, and the key where it is in the same file; what is wrong, in a sentence.
+/// Reads our certificate, and the key if it is in the same file; returns a sentence about a problem.
 fn certificate(files: &Files, found: &mut Found, notes: &mut Notes) -> Option<String> {
     let Some(path) = &files.certificate else {
         notes.put(Certificate::NotGiven);
@@ -185,7 +185,7 @@ fn key(files: &Files, found: &mut Found, notes: &mut Notes) -> Option<String> {
         return None;
     }
     let Some(path) = &files.key else {
-        // A key of its own file is looked for where the layers of the key are walked.
+        // A key in a separate file is only needed if the layers of the key are checked.
         return None;
     };
     let shown = path.value.display();
@@ -290,7 +290,7 @@ fn certificates(blocks: Vec<Block>) -> impl Iterator<Item = X509> {
     })
 }
 
-/// The certificates of a directory; OpenSSL itself takes those that are named by their hashes, eight digits, a point and a number.
+/// The certificates of a directory. OpenSSL itself uses those that are named by their hashes: eight digits, a dot and a number.
 fn directory(path: &Path, all: &mut Vec<X509>) -> Result<(), (Authorities, String)> {
     let shown = path.display().to_string();
     let listed = files::within(path, PATIENCE, |path| {
@@ -308,7 +308,7 @@ fn directory(path: &Path, all: &mut Vec<X509>) -> Result<(), (Authorities, Strin
         _ => (Authorities::Unreadable, format!("{shown} cannot be read: {}", plain(&error))),
     })?;
     for path in &paths {
-        // What cannot be read is left out, as OpenSSL does.
+        // Unreadable files are ignored, as OpenSSL does.
         let Ok(Content::Blocks(blocks)) = read(path, &OF_AUTHORITIES) else { continue };
         all.extend(certificates(blocks));
     }

@@ -1,4 +1,4 @@
-//! `environment`: versions, policy, user, limits and clock of this host. Never fails; it is what the others rest on.
+//! `environment`: versions, policy, user, limits and clock of this host. It never fails; the other layers depend on it.
 
 use std::fs;
 use std::io::Read;
@@ -15,10 +15,11 @@ use time::OffsetDateTime;
 use crate::openssl_configuration::{self, Configuration};
 use crate::walk::{Probe, Walk};
 
-/// Nothing is needed: a broken configuration does not hide the host.
+/// No other layer is needed: a broken configuration does not hide the state of the host.
 pub const PROBE: Probe = Probe { layer: Layer::Environment, needs: &[], run };
 
-/// Variables that change what NSS, NSPR, the linker or the resolver do. Values are shown; none of them holds a secret.
+/// Variables that change the behaviour of NSS, NSPR, the linker or the resolver. Their values are shown, since none of
+/// them holds a secret.
 const VARIABLES: &[&str] = &[
     "NSS_DEFAULT_DB_TYPE",
     "NSS_FIPS",
@@ -37,11 +38,11 @@ const VARIABLES: &[&str] = &[
     "NSPR_LOG_MODULES",
 ];
 
-/// Variables that change what either library, the linker or the resolver does.
+/// Variables that change the behaviour of either library, the linker or the resolver.
 const COMMON_VARIABLES: &[&str] =
     &["SSLKEYLOGFILE", "LD_PRELOAD", "LD_LIBRARY_PATH", "HOSTALIASES", "LOCALDOMAIN", "RES_OPTIONS"];
 
-/// Where Fedora and its kin keep the system-wide policy.
+/// The system-wide policy of Fedora and its derivatives.
 const CRYPTO_POLICY: &str = "/etc/crypto-policies/state/current";
 const CRYPTO_POLICY_NSS: &str = "/etc/crypto-policies/back-ends/nss.config";
 
@@ -50,7 +51,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     if is_of_files { with_openssl() } else { with_nss() }
 }
 
-/// Variables that change what OpenSSL trusts, allows or tells.
+/// Variables that change what OpenSSL trusts, allows or logs.
 const OPENSSL_VARIABLES: &[&str] = &["OPENSSL_CONF", "OPENSSL_MODULES", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 fn with_openssl() -> Outcome {
@@ -62,7 +63,7 @@ fn with_openssl() -> Outcome {
         notes.put(fact::HOST_CRYPTO_POLICY.text(policy));
     }
     this_process(&mut notes);
-    // OpenSSL cannot be younger than now.
+    // OpenSSL cannot have been installed after the present time.
     let installed = fs::metadata(openssl_configuration::built_in()).ok().and_then(|meta| meta.modified().ok());
     let configuration = Configuration::read();
     let mut facts = Facts::default();
@@ -90,7 +91,7 @@ fn with_nss() -> Outcome {
         notes.put(fact::HOST_CRYPTO_POLICY_FILE.text(CRYPTO_POLICY_NSS));
     }
     this_process(&mut notes);
-    // The library's file cannot be younger than now.
+    // The file of the library cannot be newer than the present time.
     let installed = library::paths().into_iter().filter_map(|(_, path)| fs::metadata(path).ok()?.modified().ok()).max();
     clock(notes, installed, format!("NSS {}, NSPR {}", library::nss_version(), library::nspr_version()), None)
 }
@@ -103,7 +104,7 @@ fn note_variables(names: &[&str], notes: &mut Notes) {
     }
 }
 
-/// The kernel's word on this process (proc(5)).
+/// The kernel's information about this process (proc(5)).
 fn this_process(notes: &mut Notes) {
     let status = read_small("/proc/self/status").unwrap_or_default();
     let wanted: [(&str, Key); 6] = [
@@ -134,8 +135,8 @@ fn this_process(notes: &mut Notes) {
     }
 }
 
-/// A clock that stands before the day the library was in use cannot judge a certificate.
-/// `remark` is what else there is to say.
+/// A clock earlier than the day on which the library was in use cannot judge a certificate. `remark` is another remark,
+/// if any.
 fn clock(mut notes: Notes, installed: Option<SystemTime>, library: String, remark: Option<String>) -> Outcome {
     let now = OffsetDateTime::now_utc();
     notes.put(fact::CLOCK_NOW.number(now.unix_timestamp()));
@@ -164,7 +165,7 @@ fn first_line(path: &str) -> Option<String> {
     (!line.is_empty()).then(|| line.to_owned())
 }
 
-/// At most 64 KiB of a file of the system.
+/// Reads at most 64 KiB of a system file.
 fn read_small(path: &str) -> Option<String> {
     let mut text = String::new();
     fs::File::open(path).ok()?.take(64 * 1024).read_to_string(&mut text).ok()?;

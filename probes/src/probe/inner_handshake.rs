@@ -16,14 +16,14 @@ use crate::walk::{InnerSession, Probe, Waits, Walk};
 
 use super::outer_handshake::SHORT_RECORD;
 
-/// The session was begun by `bridge`.
+/// `bridge` has started the session.
 pub const PROBE: Probe = Probe {
     layer: Layer::InnerHandshake,
     needs: &[Layer::Config, Layer::PrivateKey, Layer::OuterHandshake, Layer::Bridge],
     run,
 };
 
-/// In TLS 1.3 the server's word on our certificate is waited for as long as this, when no request follows.
+/// In TLS 1.3, how long to wait for the server's reaction to our certificate if no request follows.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
@@ -71,8 +71,8 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     }
 }
 
-/// What the server has said of our certificate when the handshake is over for us. In TLS 1.3 that is before it has judged
-/// (RFC 8446, 4.4.2), and a ticket tells, or a reply to the request.
+/// The server's reaction to our certificate when the handshake is over for us. In TLS 1.3 the server has not verified it yet at this moment
+/// (RFC 8446, 4.4.2); a later ticket, or a reply to the request, shows the result.
 fn accepted(channel: &Channel, facts: &SessionFacts, has_ticket: bool) -> fact::PeerAcceptedUs {
     match (&facts.asked_for_certificate, channel.version < TlsVersion::Tls13.wire() || has_ticket) {
         (None, _) => fact::PeerAcceptedUs::NotAsked,
@@ -82,7 +82,7 @@ fn accepted(channel: &Channel, facts: &SessionFacts, has_ticket: bool) -> fact::
     }
 }
 
-/// A refusal shows as an error of a read, an acceptance as a ticket, whatever comes behind it; silence says nothing.
+/// A refusal shows as a read error, an acceptance as a ticket, whatever follows it; silence proves nothing.
 fn wait_for_peer_reaction(inner: &mut InnerSession) -> Result<bool, SessionError> {
     let done = inner.log.borrow().place();
     loop {
@@ -97,7 +97,7 @@ fn wait_for_peer_reaction(inner: &mut InnerSession) -> Result<bool, SessionError
             Err(error) => return Err(error),
             Ok(0) if has_ticket => return Ok(true),
             Ok(0) => return Err(SessionError::ended("wait for the peer to accept our certificate")),
-            // What the server says may have come before it judged.
+            // The server may have sent this data before it verified our certificate.
             Ok(_) => return Ok(false),
         }
     }

@@ -1,4 +1,4 @@
-//! `private-key`, for files: is the key there, does it belong to our certificate, can it sign?
+//! `private-key`, for files: does the key exist, does it belong to our certificate, and can it sign?
 
 use nssight_diagnosis::fact::fact::{self, PrivateKeyState};
 use nssight_diagnosis::signal::signal;
@@ -14,7 +14,7 @@ use crate::target::Engine;
 use crate::walk::{Probe, Walk};
 use crate::{error_info, open_session};
 
-/// An encrypted key must be open.
+/// An encrypted key must have been decrypted.
 pub const PROBE: Probe = Probe {
     layer: Layer::PrivateKey,
     needs: &[Layer::Config, Layer::Credentials, Layer::Password, Layer::Certificate],

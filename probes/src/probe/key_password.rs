@@ -1,4 +1,4 @@
-//! `password`, for keys in files: does the password from this source open the key, or the PKCS#12 file?
+//! `password`, for keys in files: does the password from this source decrypt the key or the PKCS#12 file?
 
 use nssight_diagnosis::fact::fact::{self, CertificateFileState, KeyPasswordState as State};
 use nssight_diagnosis::signal::signal;
@@ -12,10 +12,10 @@ use crate::credentials::{Found, Key};
 use crate::secret::{Password, PasswordForm};
 use crate::walk::{Probe, Walk};
 
-/// The files must be there.
+/// The files must have been read.
 pub const PROBE: Probe = Probe { layer: Layer::Password, needs: &[Layer::Config, Layer::Credentials], run };
 
-/// The line of a password file that counts, as OpenSSL reads it: the first one, without its end (openssl-passphrase-options(1)).
+/// The line of a password file that OpenSSL uses: the first one, without its line end (openssl-passphrase-options(1)).
 fn secret(given: Option<&Password>) -> Option<Zeroizing<Vec<u8>>> {
     let given = given?;
     let bytes = given.expose();
@@ -46,11 +46,11 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     }
 }
 
-/// What stands before a key in PEM (RFC 7468).
+/// The start of a key in PEM (RFC 7468).
 const PEM: &[u8] = b"-----BEGIN ";
 
 fn open(bytes: &[u8], secret: &[u8]) -> Result<PKey<Private>, ErrorStack> {
-    // The error of the form that it has not would say nothing.
+    // Only the error for the actual form is useful.
     if bytes.windows(PEM.len()).any(|window| window == PEM) {
         PKey::private_key_from_pem_passphrase(bytes, secret)
     } else {
@@ -78,7 +78,7 @@ fn unlock(
             let Some((order, trouble)) = found.order() else { return notes.pass(summary) };
             notes.put(order);
             match trouble {
-                // It could not be told before.
+                // This was unknown before decryption.
                 Some(trouble) => notes.fail_of(Layer::Credentials, signal::CERTIFICATES_DISORDERED, trouble),
                 None => notes.pass(summary),
             }
@@ -99,17 +99,17 @@ fn unlock(
     }
 }
 
-/// Whether OpenSSL has no such algorithm: those of old programs are in a provider of their own since version 3.
+/// Whether OpenSSL does not offer such an algorithm: since version 3, the algorithms of old programs are in a separate provider.
 fn is_unsupported(errors: &ErrorStack) -> bool {
     errors.errors().iter().any(|error| error.reason().is_some_and(|reason| reason.contains("unsupported")))
 }
 
-/// Whether the file has nothing that a password is tried with (RFC 7292, 4).
+/// Whether the file has no MAC to verify a password with (RFC 7292, 4).
 fn is_without_code(errors: &ErrorStack) -> bool {
     errors.errors().iter().any(|error| error.reason() == Some("mac absent"))
 }
 
-/// No password was tried.
+/// No password was tested.
 fn refused(errors: &ErrorStack, summary: &str, mut notes: Notes) -> Outcome {
     notes.put(State::NotTried);
     let why = errors.errors().iter().filter_map(|error| error.reason()).collect::<Vec<_>>().join("; ");

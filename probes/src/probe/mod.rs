@@ -1,4 +1,4 @@
-//! One probe a file. Each has one constant, `PROBE`, and one function of one signature behind it.
+//! One probe per file. Each file has one constant, `PROBE`, and one function behind it, always with the same signature.
 
 pub mod certificate;
 pub mod certificate_file;
@@ -19,7 +19,7 @@ pub mod tcp;
 
 use crate::walk::Probe;
 
-/// The probes of a walk whose certificates are in files.
+/// The probes of a check with certificates in files.
 pub const OF_FILES: &[Probe] = &[
     config::PROBE,
     environment::PROBE,
@@ -32,7 +32,7 @@ pub const OF_FILES: &[Probe] = &[
     outer_handshake::PROBE,
 ];
 
-/// The probes of a walk with a database, in its order; those behind the handshake are the profile's.
+/// The probes of a check with a database, in its order; the profile adds those after the handshake.
 pub const OF_DATABASE: &[Probe] = &[
     config::PROBE,
     environment::PROBE,

@@ -1,7 +1,7 @@
-//! `nss-db`: which database is there, is it whole, and does NSS open it?
+//! `nss-db`: which database exists, is it complete, and does NSS open it?
 //!
-//! The files are looked at first, without NSS; then NSS opens them, read-only. Where NSS fails, what the files show says
-//! why; where it succeeds, what they show is a warning at most.
+//! The files are examined first, without NSS; then NSS opens them read-only. If NSS fails, the state of the files explains why; if it
+//! succeeds, their state is a warning at most.
 
 mod files;
 mod others;
@@ -27,7 +27,7 @@ use crate::private_copy::{PrivateCopy, Trouble};
 use crate::token;
 use crate::walk::{Opened, Probe, Walk};
 
-/// Only the configuration says where the database is.
+/// Only the configuration gives the location of the database.
 pub const PROBE: Probe = Probe { layer: Layer::NssDb, needs: &[Layer::Config], run };
 
 const HALF_UPGRADED_MEANS: &str =
@@ -102,7 +102,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     }
 }
 
-/// The directory itself, or nothing in it.
+/// Reports an unusable directory, or one without a database.
 fn directory_trouble(look: &Look, notes: &mut Notes) -> Option<Outcome> {
     let path = look.directory.display();
     let fail = |notes: &mut Notes, state, summary: String| Some(unusable(std::mem::take(notes), state, summary));
@@ -133,7 +133,7 @@ fn directory_trouble(look: &Look, notes: &mut Notes) -> Option<Outcome> {
     }
 }
 
-/// NSS said no. The files say why.
+/// NSS failed to open the database. The files show why.
 fn refused(look: &Look, error: &NssError, mut notes: Notes) -> Outcome {
     let asked = look.choice.asked;
     let path = look.directory.display();
@@ -144,7 +144,7 @@ fn refused(look: &Look, error: &NssError, mut notes: Notes) -> Outcome {
     }
     if !look.inventory.has_any(asked) && look.inventory.has_any(look.other()) {
         return match (asked, legacy) {
-            // NSS reads a legacy pair by itself when it can (measured on 3.87.1), so here it cannot.
+            // NSS falls back to a legacy pair if it can (measured on 3.87.1), so here it cannot.
             (Format::Sql, true) if legacy_refused(look, error, Format::Dbm) => legacy_unsupported(look, notes),
             (Format::Sql, true) => unread(look, Format::Dbm, error, notes),
             _ => {
@@ -180,8 +180,8 @@ fn refused(look: &Look, error: &NssError, mut notes: Notes) -> Outcome {
     unread(look, asked, error, notes)
 }
 
-/// The library that reads the legacy format is not there, or NSS was built without it, whatever NSS calls that: it has
-/// PR_LOAD_LIBRARY_ERROR for the one, and SEC_ERROR_LEGACY_DATABASE for the other and for damaged files (measured on 3.87.1).
+/// The library for the legacy format is missing, or NSS was built without it. NSS reports PR_LOAD_LIBRARY_ERROR for the former, and
+/// SEC_ERROR_LEGACY_DATABASE both for the latter and for damaged files (measured on 3.87.1).
 fn legacy_refused(look: &Look, error: &NssError, format: Format) -> bool {
     match error.code {
         _ if legacy_library().is_none() => true,
@@ -223,7 +223,7 @@ fn unread(look: &Look, format: Format, error: &NssError, mut notes: Notes) -> Ou
     }
 }
 
-/// The database cannot be used, and this is what was seen of it.
+/// Reports an unusable database, with its observed state.
 fn unusable(mut notes: Notes, state: DbState, summary: impl Into<String>) -> Outcome {
     notes.put(state);
     notes.fail(signal::DATABASE_UNUSABLE, summary)
@@ -260,7 +260,7 @@ fn type_mismatch(look: &Look, notes: Notes, summary: String) -> Outcome {
     outcome.remedy(format!("Configure the database as {argument}"), None)
 }
 
-/// NSS opened something. Is it what was meant?
+/// NSS opened a database. Is it the intended one?
 fn opened(look: &Look, slot: &Slot, mut notes: Notes) -> Outcome {
     let (path, reads) = (look.directory.display(), look.choice.reads);
     if slot.needs_user_init() {
@@ -288,7 +288,7 @@ fn opened(look: &Look, slot: &Slot, mut notes: Notes) -> Outcome {
                     return outcome;
                 }
             }
-            // NSS is the judge here; the second opinion is only told.
+            // NSS decides here; the second opinion is only reported.
             Err(trouble) => notes.put(fact::DB_SECOND_OPINION.text(trouble)),
         }
     }
@@ -310,14 +310,14 @@ fn opened(look: &Look, slot: &Slot, mut notes: Notes) -> Outcome {
     })
 }
 
-/// Certificates of one database beside the keys of another: it works until the first login.
+/// Certificates of one database next to the keys of another: this works until the first login.
 fn not_a_pair(look: &Look, database: &Database, notes: &mut Notes) -> Option<Outcome> {
     let report = database.pairing();
     let state = match (report.pairing, database.format) {
         (Pairing::SignaturesForeign, _) => DbState::KeysForeign,
         (Pairing::NoKeyMatches, Format::Sql) => DbState::KeysForeign,
-        // Nothing in the legacy format ties the two files together but the certificates' keys: whoever deletes a key and
-        // makes another one leaves the same behind.
+        // In the legacy format only the keys of the certificates link the two files: if a user deletes a key and creates another, the
+        // result looks the same.
         (Pairing::NoKeyMatches, Format::Dbm) => DbState::KeysPerhapsForeign,
         (Pairing::KeyDbEmpty, _) if report.objects_with_signature == 0 && report.signed_objects > 0 => {
             DbState::KeysPerhapsForeign
@@ -339,7 +339,7 @@ fn not_a_pair(look: &Look, database: &Database, notes: &mut Notes) -> Option<Out
     Some(unusable(std::mem::take(notes), state, summary))
 }
 
-/// A database in WAL mode makes `-wal` and `-shm` files when it is opened, also for reading. NSS gets a copy of it.
+/// When a database in WAL mode is opened, even for reading, SQLite creates `-wal` and `-shm` files. NSS gets a copy of it.
 fn private_copy(look: &Look, at: &Path) -> Result<Option<PrivateCopy>, Trouble> {
     needs_copy(look).then(|| PrivateCopy::make(&look.directory, at)).transpose()
 }
@@ -349,20 +349,20 @@ fn needs_copy(look: &Look) -> bool {
     look.choice.reads == Some(Format::Sql) && look.pair(Format::Sql).any(wal)
 }
 
-/// Libraries that the list of modules names and that are not there.
+/// Libraries that the list of modules names and that do not exist.
 pub(crate) fn missing_modules(walk: &Walk<'_>) -> Vec<String> {
     let look = Look::at(walk.target().argument());
     Modules::of(&look.argument, look.choice.asked).missing()
 }
 
-/// The database that NSS reads, read without NSS; `None` where that does not work either.
+/// The database of NSS, read without NSS; `None` if that fails as well.
 pub(crate) fn open_natively(walk: &Walk<'_>) -> Option<Database> {
     let look = Look::at(walk.target().argument());
     Database::open(&look.directory, look.choice.reads?).ok()
 }
 
-/// The length of the password's salt, where NSS 3.118 or later set it and the NSS in use is older: it hashes with SHA-384 then, which the
-/// older one takes for a wrong password.
+/// The length of the password's salt, if NSS 3.118 or later set it and the NSS in use is older. Newer NSS hashes with SHA-384 in this case,
+/// and older NSS then reports a wrong password.
 pub fn salt_too_new(argument: &OsStr) -> Option<usize> {
     let look = Look::at(argument);
     let database = Database::open(&look.directory, look.choice.reads?).ok()?;
@@ -378,7 +378,7 @@ pub(crate) fn salt_of_newer(database: &Database) -> Option<usize> {
     }
 }
 
-/// Whether the format that NSS does not read has a certificate of this nickname, in words.
+/// Whether the format that NSS does not read has a certificate of this nickname, as text.
 pub(crate) fn other_format_has(walk: &Walk<'_>, nickname: &str) -> Option<String> {
     let look = Look::at(walk.target().argument());
     let other = match look.choice.reads? {
@@ -393,8 +393,8 @@ pub(crate) fn other_format_has(walk: &Walk<'_>, nickname: &str) -> Option<String
     there.then(|| format!("it is in {} beside it", other.certificate_file()))
 }
 
-/// What is in the rows of a file is not found through its index: NSS searches an index, the second opinion reads the rows.
-/// Nothing else was seen to make the two disagree, but the tool cannot look into NSS's search.
+/// A row of a file is not found through its index: NSS searches an index, while the second opinion reads the rows. No other reason for such
+/// a disagreement was observed, but nssight cannot observe NSS's search.
 pub(crate) fn index_remedy(file: &str, outcome: Outcome) -> Outcome {
     match file {
         "cert9.db" | "key4.db" => outcome.remedy(
@@ -405,15 +405,15 @@ pub(crate) fn index_remedy(file: &str, outcome: Outcome) -> Outcome {
     }
 }
 
-/// Which keys there are, when the wanted one is not.
-/// Nicknames of certificates whose private key is in the database, going by its public value.
+/// The keys that exist, if the requested one does not: nicknames of certificates whose private key is in the database, compared by public
+/// value.
 pub(crate) fn with_key(walk: &Walk<'_>) -> Vec<String> {
     let Some(native) = open_natively(walk) else { return Vec::new() };
     let own = native.certificates.iter().filter(|entry| entry.key_match == KeyMatch::Matches);
     own.filter_map(|entry| entry.nicknames.first()).map(|name| name.text.clone()).take(10).collect()
 }
 
-/// Notes the private keys that are there.
+/// Notes the private keys of the database.
 pub(crate) fn note_keys(database: Option<&Database>, notes: &mut Notes) {
     let Some(database) = database else { return };
     notes.put(fact::PRIVATE_KEY_IN_DATABASE.number(database.private_keys.len() as u64));

@@ -23,25 +23,27 @@ use crate::walk::{OuterSession, Probe, Walk};
 use crate::wire::{Session, SessionLog};
 use crate::{flow, open_session, peer_name, policy};
 
-/// The one connection, and both halves of our identity.
+/// Needs the connection, and both our certificate and our key.
 pub const PROBE: Probe =
     Probe { layer: Layer::OuterHandshake, needs: &[Layer::Certificate, Layer::PrivateKey, Layer::Tcp], run };
 
-/// A walk that goes on has its answer from the bridge; so long a refusal is waited for before.
+/// If the check continues, the bridge's answer proves that it accepted us; this is how long to wait for a refusal before that.
 const REFUSAL_WAIT_BEFORE_BRIDGE: Duration = Duration::from_millis(150);
-/// A refusal that takes its peer longer than this is rare: a look into a directory, or at a list of revoked certificates.
+/// A refusal rarely takes the peer longer than this: it needs a look into a directory, or at a revocation list.
 const LEAST_PATIENCE: Duration = Duration::from_secs(2);
-/// The handshake shows how slow this peer is.
+/// The handshake shows how slow the peer is.
 const HANDSHAKES: u32 = 10;
-/// In TLS 1.2 the peer's Finished has come: who judges behind it does so at once, and says it in the next packet.
+/// In TLS 1.2 the peer's Finished has arrived. A peer that judges our certificate only after that does so at once, and sends the result in
+/// the next packet.
 const REFUSAL_WAIT_TLS12: Duration = Duration::from_millis(250);
-/// The handshake shows how slow such a peer is too.
+/// The handshake also shows how slow such a peer is.
 const BEHIND_HANDSHAKES: u32 = 3;
-/// After our own end a peer that had not read our flight yet may still refuse it.
+/// After our own end, a peer that had not yet read our flight may still refuse it.
 const AFTERWARDS: Duration = Duration::from_millis(500);
-/// An alert or a KeyUpdate has less, with its content type and the seal around it (RFC 8446, 5.2, 4.6.3 and 6); a ticket has more.
+/// An alert or a KeyUpdate is shorter than this, including its content type and authentication tag (RFC 8446, 5.2, 4.6.3 and 6); a ticket
+/// is longer.
 pub(crate) const SHORT_RECORD: u16 = 40;
-/// A server that greets says less, and one that never stops is not read for as long as it goes on.
+/// A server's greeting is shorter, and a server that never stops sending is not read to its end.
 const SAID_AT_MOST: usize = 256 * 1024;
 const AWAITING: &str = "wait for the peer to accept our certificate";
 
@@ -92,7 +94,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         not_named,
         addresses,
     };
-    // A proxy's host acknowledges what goes to the peer.
+    // With a proxy, it is the proxy's host that acknowledges the data for the peer.
     let figures = if target.proxy.is_some() { |_: &TcpStream| None } else { tcp_info };
     let transport = match TcpTransport::new(stream, attempt.control.clone(), attempt.log.clone(), figures) {
         Ok(transport) => transport,
@@ -130,12 +132,11 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         let (control, log, began) = (attempt.control, attempt.log, attempt.started);
         walk.outer = Some(OuterSession { client, control, log, began, took, round_trip });
     }
-    // Dropped otherwise. The orderly end costs the bridge the least: it reads close_notify and FIN and goes back to its
-    // queue.
+    // Otherwise the session is dropped. An orderly end costs the bridge the least: it reads close_notify and FIN and returns to its queue.
     outcome
 }
 
-/// The peer is asked in the clear to begin TLS.
+/// Requests in the clear that the peer start TLS.
 fn begin_tls(
     protocol: StartTls,
     stream: &TcpStream,
@@ -179,7 +180,7 @@ fn begin_tls(
     Err(Box::new(notes.fail(shown, summary)))
 }
 
-/// What leads to a wrong host says nothing of the names that lead there.
+/// Addresses from a doubtful line say nothing about the names that lead to them.
 fn undoubted_addresses(walk: &Walk<'_>) -> Vec<IpAddr> {
     let facts = walk.finding(Layer::Resolve).map(|finding| &finding.facts);
     if walk.target().proxy.is_some() {
@@ -203,7 +204,7 @@ fn note_versions(client: &dyn TlsSession, asked: (TlsVersion, TlsVersion), notes
         _ => fact::OfferSpan::OlderAlone,
     });
     let asked = (asked.0.wire(), asked.1.wire());
-    // Where nobody asks, OpenSSL may offer older ones as well.
+    // If the user requests no version, OpenSSL may offer older ones as well.
     if offered.0 <= asked.0 && offered.1 >= asked.1 {
         notes.put(fact::OfferVersions::AsAsked);
     } else {
@@ -215,7 +216,7 @@ fn note_versions(client: &dyn TlsSession, asked: (TlsVersion, TlsVersion), notes
 /// The peer's reaction to our certificate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Word {
-    /// The handshake cannot end without it (TLS 1.2), or the peer sent a session ticket after it had asked for a certificate.
+    /// The handshake cannot complete without acceptance (TLS 1.2), or the peer sent a session ticket after it had requested a certificate.
     Accepted,
     /// The peer requested no certificate.
     NotAsked,
@@ -226,9 +227,9 @@ enum Word {
 }
 
 struct Attempt {
-    /// The session is needed after the handshake.
+    /// The session is used after the handshake.
     goes_on: bool,
-    /// The peer is a bridge, which is a program of the library that its clients use.
+    /// The peer is a bridge, which uses the same library as its clients.
     is_bridge: bool,
     /// The configured time to wait for a reaction to our certificate.
     patience: Option<Duration>,
@@ -243,16 +244,16 @@ struct Attempt {
     our_cas: Vec<Vec<u8>>,
     signer: Option<Signer>,
     not_named: Option<Vec<String>>,
-    /// The addresses of the peer's name, where no line of the hosts file is in doubt.
+    /// The addresses of the peer's name, unless a line of the hosts file is doubtful.
     addresses: Vec<IpAddr>,
 }
 
 impl Attempt {
-    /// In TLS 1.3 the handshake is over for us before the peer has judged our certificate (RFC 8446, 4.4.2 and 6.2).
-    /// Its word is waited for. A refusal is an alert or an end without one. A session ticket after a certificate request is an
-    /// acceptance: OpenSSL, NSS, GnuTLS and Go make it from a handshake that is complete on their side. Data and close_notify
-    /// prove nothing, since a server may send both before it reads our flight (RFC 8446, 2). In TLS 1.2 the handshake cannot end
-    /// before the peer has read our certificate; but some servers over GnuTLS judge it only then, as slapd and Exim do.
+    /// Waits for the peer's reaction to our certificate. In TLS 1.3 the handshake is over for us before the peer has verified it (RFC 8446,
+    /// 4.4.2 and 6.2). A refusal is an alert, or an end without one. A session ticket after a certificate request is an acceptance:
+    /// OpenSSL, NSS, GnuTLS and Go derive it from a handshake that is complete on their side. Data and close_notify prove nothing, since a
+    /// server may send both before it reads our flight (RFC 8446, 2). In TLS 1.2 the handshake cannot complete before the peer has read our
+    /// certificate; but some servers with GnuTLS, such as slapd and Exim, verify it only afterwards.
     fn wait_for_peer_reaction(&mut self, client: &mut dyn TlsSession, notes: &mut Notes) -> Result<Word, SessionError> {
         let facts = client.facts();
         if facts.asked_for_certificate.is_none() {
@@ -272,7 +273,7 @@ impl Attempt {
             (false, true) => LEAST_PATIENCE.max(took * HANDSHAKES),
             (false, false) => (took * BEHIND_HANDSHAKES).clamp(REFUSAL_WAIT_TLS12, LEAST_PATIENCE),
         };
-        // What is left of the layer's time is also for the end.
+        // The remaining time of the layer must also cover the end of the session.
         let left = self.control.left().saturating_sub(AFTERWARDS);
         let patience = self.patience.unwrap_or(usual).min(left);
         notes.put(fact::SESSION_WAITED.number(patience.as_micros()));
@@ -281,7 +282,7 @@ impl Attempt {
             return Ok(goes_on);
         }
         let quiet = if is_13 { Word::Unconfirmed } else { goes_on };
-        // Who has ended in order says nothing more, and our own end may find nobody.
+        // A peer that has ended in order sends nothing more, and may no longer receive our own end.
         let has_ended = client.facts().alerts.iter().any(|alert| !alert.sent && alert.description == 0);
         if self.goes_on || has_ended {
             return Ok(quiet);
@@ -289,20 +290,20 @@ impl Attempt {
         if self.is_lost() {
             return Err(SessionError::timed_out(AWAITING));
         }
-        // Silence. An end in order makes the peer go through everything that we sent before it answers.
+        // Silence. An orderly end makes the peer process everything that we have sent before it answers.
         self.control.set_deadline(Instant::now() + AFTERWARDS);
         client.finish()?;
         self.log.borrow_mut().finished();
         Ok(if self.listen(client)? { goes_on } else { quiet })
     }
 
-    /// Whether our certificate did not even reach the peer's host: its kernel acknowledges what comes, whatever the peer does.
+    /// Whether our certificate did not even reach the peer's host: its kernel acknowledges all data, whatever the peer does.
     fn is_lost(&self) -> bool {
         let flow = self.control.last_figures().map(|figures| flow::of(&figures));
         matches!(flow, Some(TcpFlow::OursLost | TcpFlow::OurLargeLost))
     }
 
-    /// Reads until something tells, or until the deadline; whether the peer has gone on.
+    /// Reads until the peer's reaction is known, or until the deadline; returns whether the peer has continued.
     fn listen(&mut self, client: &mut dyn TlsSession) -> Result<bool, SessionError> {
         let (since, mut said) = (self.started.elapsed(), 0);
         loop {
@@ -314,10 +315,11 @@ impl Attempt {
                 client.facts().alerts.iter().any(|alert| !alert.sent && (alert.description == 0) == sent_close)
             };
             let ours_is_over = self.log.borrow().we_finished;
-            // A ticket and the end may come in one packet: what is longer than an alert and no application's can only be one.
+            // A ticket and the end may arrive in one packet: a record that is longer than an alert and is not application data can only be
+            // a ticket.
             let has_ticket = || said == 0 && self.log.borrow().received_more_than(SHORT_RECORD, since);
             return match result {
-                // What it says before it has judged. Whoever says this much is not waited out.
+                // Data that the peer sent before it verified our certificate. A peer that sends this much is not read to its end.
                 Ok(count @ 1..) => {
                     said += count;
                     if said > SAID_AT_MOST {
@@ -326,13 +328,13 @@ impl Attempt {
                     continue;
                 }
                 Ok(0) if told(true) || ours_is_over => Ok(has_ticket()),
-                // An end without a word is the peer's judgement, or its death.
+                // An end without an alert is a refusal by the peer, or a crash.
                 Ok(_) => Err(SessionError::ended(AWAITING)),
-                // Records came, and nothing for the application in them: tickets.
+                // Records arrived without application data: these are tickets.
                 Err(error) if error.kind == Kind::WouldBlock => Ok(true),
                 Err(error) if error.kind == Kind::TimedOut => Ok(false),
                 Err(error) if told(false) => Err(error),
-                // It ended in order, and our answer to that found nobody.
+                // The peer ended in order, and was gone when we answered.
                 Err(_) if told(true) => Ok(has_ticket()),
                 Err(error) if !ours_is_over => Err(error),
                 Err(_) => Ok(false),
@@ -359,7 +361,7 @@ impl Attempt {
         let summary = format!("{version} with {}, trusted in both directions", self.host);
         match word {
             Word::Accepted if self.is_bridge => notes.pass(summary),
-            // A server may finish every handshake and refuse in its application.
+            // A server may complete every handshake and refuse in its application.
             Word::Accepted => notes
                 .pass(format!("{version} with {}; the handshake is done, the application may still refuse", self.host)),
             Word::GoesWithout => {

@@ -14,7 +14,7 @@ use crate::secret::{Password, PasswordForm};
 use crate::target::{Engine, PasswordSource};
 use crate::walk::{Opened, Probe, Walk};
 
-/// The key database must be open.
+/// The key database must have been opened.
 pub const PROBE: Probe = Probe { layer: Layer::Password, needs: &[Layer::Config, Layer::NssDb], run };
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
@@ -35,7 +35,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     outcome
 }
 
-/// The database or token of a password, as the subject of a sentence.
+/// The database or token that the password unlocks, as the subject of a sentence.
 fn opened(walk: &Walk<'_>, token: &str) -> String {
     match walk.token() {
         Some(_) => format!("the token \"{token}\""),
@@ -68,8 +68,8 @@ fn unlock(
             None => "the key database has the empty password".to_owned(),
         });
     }
-    // A password protects keys, and without a nickname no key is used; no client logs in then. In FIPS mode no session comes up
-    // without a login (measured on 3.87.1).
+    // A password protects keys, and without a nickname no key is used, so no client logs in. In FIPS mode no session starts without a login
+    // (measured on 3.87.1).
     if walk.target().nickname().is_none() && !slot.is_fips() && given.is_none_or(|given| given.expose().is_empty()) {
         notes.put(State::NotNeeded);
         return notes.pass("no nickname was given, so no key is used and no password is needed");
@@ -102,7 +102,7 @@ fn unlock(
         Login::Wrong if walk.token().is_some() => wrong_pin(given, &token, source, notes),
         Login::Wrong => wrong(walk, given, &token, source, notes),
         Login::NotGiven => {
-            // An answer was at hand, so NSS asked in a way that never reached it.
+            // A password was available, so NSS must have requested it in a way that bypassed the callback.
             let summary = "NSS asked for the password, but did not use the answer";
             refused(notes, State::NotTaken, summary)
         }
@@ -113,7 +113,7 @@ fn unlock(
     }
 }
 
-/// The key database stays locked, and this is what was seen of it.
+/// Reports that the key database stays locked, with the observed state.
 fn refused(mut notes: Notes, state: State, summary: impl Into<String>) -> Outcome {
     notes.put(state);
     notes.fail(signal::LOGIN_FAILED, summary)
@@ -138,7 +138,7 @@ fn taken(given: &Password, token: &str) -> Reading {
     }
 }
 
-/// Another token compared the PIN, and nothing else can: every further try may be the one that locks it.
+/// Only the other token can compare the PIN: every further attempt may be the one that locks it.
 fn wrong_pin(given: &Password, token: &str, source: &PasswordSource, mut notes: Notes) -> Outcome {
     notes.put(
         fact::PASSWORD_NSS_SAYS.text("tried the password, but the token rejected it (PK11_Authenticate returned -2)"),
@@ -156,7 +156,7 @@ fn wrong_pin(given: &Password, token: &str, source: &PasswordSource, mut notes: 
     refused(notes, State::WrongForToken, summary).remedy(remedy, None)
 }
 
-/// NSS tried the password and it does not fit. Why not?
+/// NSS tested the password, and it is wrong. Finds out why.
 fn wrong(walk: &Walk<'_>, given: &Password, token: &str, source: &PasswordSource, mut notes: Notes) -> Outcome {
     notes.put(fact::PASSWORD_NSS_SAYS.text("tried the password, and rejected it (PK11_Authenticate returned -2)"));
     let native = nss_db::open_natively(walk);
@@ -175,7 +175,7 @@ fn wrong(walk: &Walk<'_>, given: &Password, token: &str, source: &PasswordSource
     };
     let compared = first == Some(PasswordCheck::Wrong);
     if first == Some(PasswordCheck::Right) {
-        // The independent reading of the files and NSS disagree: nobody must change a password for that.
+        // The independent reader and NSS disagree: this is no reason to change a password.
         let summary = "NSS rejects the password, but it matches the key database on disk";
         let opinion = "the password matches the check value in the key database";
         notes.put(fact::PASSWORD_SECOND_OPINION.text(opinion));

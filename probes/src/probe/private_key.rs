@@ -1,4 +1,4 @@
-//! `private-key`: is the key of our certificate there, does it match, can it sign now?
+//! `private-key`: does the key of our certificate exist, does it match, and can it sign now?
 
 use nssight_diagnosis::fact::fact::{self, PrivateKeyState};
 use nssight_diagnosis::signal::signal;
@@ -12,17 +12,17 @@ use crate::probe::nss_db;
 use crate::walk::{Probe, Walk};
 use crate::x509;
 
-/// Without a login NSS does not show private keys.
+/// Before a login NSS does not show private keys.
 pub const PROBE: Probe =
     Probe { layer: Layer::PrivateKey, needs: &[Layer::Config, Layer::NssDb, Layer::Password, Layer::Certificate], run };
 
-/// The key file, if it holds the private key of this certificate, going by its public value.
+/// The key file, if it holds the private key of this certificate, compared by public value.
 fn has_key_of(native: &Database, der: &[u8]) -> Option<&'static str> {
     let entry = native.certificates.iter().find(|entry| entry.der == der)?;
     (entry.key_match == KeyMatch::Matches).then(|| native.format.key_file())
 }
 
-/// A key that no function of this NSS can use: it is as good as not there, whatever the files hold.
+/// A key that no function of this NSS can use: it counts as missing, whatever the files hold.
 fn unknown_kind(walk: &Walk<'_>, nickname: &str, der: &[u8], notes: &mut Notes) -> Option<Outcome> {
     let kind = x509::newer_kind(der)?;
     let slot = walk.opened.as_ref()?.keys();
@@ -40,7 +40,7 @@ fn unknown_kind(walk: &Walk<'_>, nickname: &str, der: &[u8], notes: &mut Notes) 
     Some(std::mem::take(notes).fail(signal::KEY_UNUSABLE, summary))
 }
 
-/// The key of this certificate as the check before unwrapped it, over the same open database.
+/// The key of this certificate as the previous check unwrapped it, from the same open database.
 fn unwrapped_before(walk: &Walk<'_>, der: &[u8]) -> Option<PrivateKey> {
     let before = walk.own_before.as_ref().filter(|own| own.certificate.der() == der)?;
     before.key.as_ref()?.share().ok()
@@ -55,7 +55,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let Some(certificate) = walk.own.as_ref().map(|own| &own.certificate) else {
         return notes.fail(signal::KEY_UNUSABLE, "no certificate was found whose key could be looked up");
     };
-    // Before it is looked for: NSS finds a key of no kind.
+    // Checked before the lookup: NSS finds a key even if it does not support its kind.
     if let Some(outcome) = unknown_kind(walk, nickname, &certificate.der(), &mut notes) {
         return outcome;
     }
@@ -89,8 +89,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         KeyKind::Other(number) => format!("kind {number}"),
     };
     notes.put(fact::PRIVATE_KEY_KIND.text(format!("{kind}, {} bits", certificate.key_bits())));
-    // A copy that cannot be made says nothing about the key: the stored one is then tried itself. Another token does not give
-    // its key away.
+    // A failed copy proves nothing about the key: in this case the stored key itself is tested. Another token never exports its key.
     let in_session = |slot| unwrapped_before(walk, &certificate.der()).or_else(|| key.in_session(slot).ok());
     let key = walk.slot().filter(|_| walk.token().is_none()).and_then(in_session).unwrap_or(key);
     let outcome = match key.proves(certificate) {

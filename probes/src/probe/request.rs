@@ -1,10 +1,10 @@
-//! `request`: does the server behind the bridge answer a request? What is asked, and how, is the profile's.
+//! `request`: does the server behind the bridge answer a request? The profile defines the request.
 
 use nssight_diagnosis::{Layer, Notes, Outcome};
 
 use crate::walk::{Probe, Walk};
 
-/// The session with the server is up.
+/// The session with the server must be established.
 pub const PROBE: Probe =
     Probe { layer: Layer::Request, needs: &[Layer::OuterHandshake, Layer::Bridge, Layer::InnerHandshake], run };
 

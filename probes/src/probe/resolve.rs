@@ -1,4 +1,4 @@
-//! `resolve`: which addresses does the bridge's name have, and who says so?
+//! `resolve`: which addresses does the bridge's name have, and from which source?
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -14,10 +14,10 @@ use crate::resources;
 use crate::target::{Endpoint, Family};
 use crate::walk::{Probe, Walk};
 
-/// Names are looked up whatever the database says.
+/// Names are resolved whatever the state of the database.
 pub const PROBE: Probe = Probe { layer: Layer::Resolve, needs: &[Layer::Config], run };
 
-/// The second opinion from DNS may take this long.
+/// Time limit for the second opinion from DNS.
 const DNS_PATIENCE: Duration = Duration::from_secs(2);
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
@@ -73,7 +73,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             let text = error.to_string();
             let library = "resolver".to_owned();
             let code = i64::from(error.raw_os_error().unwrap_or(0));
-            // Of what getaddrinfo(3) says std keeps the words only.
+            // Of getaddrinfo(3)'s error, std keeps only the text.
             let (shown, state, name) = match Signal::in_line(&text.to_lowercase()) {
                 Some(signal::NAME_TRY_AGAIN) => (signal::NAME_TRY_AGAIN, NameState::TryAgain, "EAI_AGAIN"),
                 _ => (signal::NAME_NOT_FOUND, NameState::NotFound, "getaddrinfo"),
@@ -92,7 +92,7 @@ enum Trouble {
     NoThread(io::Error),
 }
 
-/// getaddrinfo knows no deadline.
+/// getaddrinfo has no deadline.
 fn look_up(host: &str, port: u16, patience: Duration) -> Result<Vec<SocketAddr>, Trouble> {
     let name = host.to_owned();
     let answer = hosts::within(patience, move || (name.as_str(), port).to_socket_addrs().map(Vec::from_iter));
@@ -106,7 +106,7 @@ fn look_up(host: &str, port: u16, patience: Duration) -> Result<Vec<SocketAddr>,
     Ok(seen)
 }
 
-/// Who says so. DNS is asked for a second opinion where a line of the hosts file was used.
+/// Notes the source. DNS is queried for a second opinion if a line of the hosts file was used.
 fn told(host: &str, addresses: &[SocketAddr], patience: Duration, mut notes: Notes) -> Outcome {
     let answers: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
     let list = |addresses: &[IpAddr]| addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");

@@ -1,4 +1,4 @@
-//! Our certificate in a server's chair: its name, the chain that clients are sent, and the CAs that clients may come from.
+//! Our certificate as that of a server: its name, the chain that clients receive, and the CAs accepted for clients.
 
 use std::cell::LazyCell;
 use std::ffi::c_ulong;
@@ -23,11 +23,11 @@ use crate::trust_store;
 use crate::walk::Walk;
 use crate::x509;
 
-/// Nobody's chain is longer.
+/// No real chain is longer.
 const LINKS_AT_MOST: usize = 20;
-/// So many CAs are named.
+/// Maximum number of CAs to name.
 const NAMED_AT_MOST: usize = 20;
-/// OpenSSL's reasons for what is below the security level (`SSL_R_CA_KEY_TOO_SMALL`, `SSL_R_CA_MD_TOO_WEAK` and
+/// OpenSSL's reasons for a certificate below the security level (`SSL_R_CA_KEY_TOO_SMALL`, `SSL_R_CA_MD_TOO_WEAK` and
 /// `SSL_R_EE_KEY_TOO_SMALL` of sslerr.h).
 const TOO_WEAK: [c_ulong; 3] = [397, 398, 399];
 /// The reason of an error without its library (`ERR_GET_REASON` of err.h, OpenSSL 3).
@@ -35,7 +35,7 @@ const REASON: c_ulong = 0x7f_ffff;
 
 type Trouble = (Signal, String);
 
-/// The certificate of a database. `own` is what it is by itself, `trouble` what is wrong above it.
+/// Checks the certificate of a database. `own` is the state of the certificate itself, `trouble` a problem above it.
 pub(crate) fn of_database(
     walk: &Walk<'_>,
     own: (State, String),
@@ -48,7 +48,7 @@ pub(crate) fn of_database(
     let known: Vec<Vec<u8>> = all.iter().map(Certificate::der).collect();
     let name = name(walk.target(), ders.first(), &mut notes);
     let sent = sent(&ders, &known, &mut notes);
-    // The programs that have a configuration ask every client.
+    // Programs with a configuration request a certificate from every client.
     let is_configured = !walk.target().config_files.is_empty();
     notes.put(if is_configured { Asked::Always } else { Asked::Unknown });
     let clients = clients_of_database(&all, ders.first(), &mut notes);
@@ -58,7 +58,7 @@ pub(crate) fn of_database(
     outcome(own, trouble, [name, sent, clients], notes)
 }
 
-/// The certificate of a file. `dated` is what its dates say against it.
+/// Checks the certificate of a file. `dated` is a problem with its dates.
 pub(crate) fn of_files(
     target: &Target,
     found: &Found,
@@ -88,7 +88,7 @@ pub(crate) fn of_files(
     outcome(own, None, [name, sent, None], notes)
 }
 
-/// What comes first: the certificate itself, what is above it, and then what clients make of it.
+/// The first problem, in this order: the certificate itself, the chain above it, and then how clients treat it.
 fn outcome(
     (state, summary): (State, String),
     above: Option<(Chain, String)>,
@@ -112,7 +112,7 @@ fn outcome(
     }
 }
 
-/// Whether it is for the name that clients use, where that was given.
+/// Whether the certificate has the name that clients use, if one is given.
 fn name(target: &Target, own: Option<&Vec<u8>>, notes: &mut Notes) -> Option<Trouble> {
     let names = own.map(|der| x509::plain_names(der)).unwrap_or_default();
     let shown = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
@@ -122,7 +122,7 @@ fn name(target: &Target, own: Option<&Vec<u8>>, notes: &mut Notes) -> Option<Tro
         return None;
     };
     notes.put(fact::OUR_NAME_WANTED.text(wanted));
-    // No client's search domains are known here; a name is one that stands in the certificate, or it is none.
+    // The search domains of clients are unknown here, so only the exact name counts.
     if relation(wanted, &names, &[]) == PeerNameRelation::Same {
         notes.put(Name::Covered);
         return None;
@@ -165,7 +165,7 @@ fn sent(ders: &[Vec<u8>], known: &[Vec<u8>], notes: &mut Notes) -> Option<Troubl
     }
 }
 
-/// The last certificate that leads up from the first one.
+/// The last certificate reached upwards from the first one.
 fn top(ders: &[Vec<u8>]) -> Option<&Vec<u8>> {
     let mut last = ders.first()?;
     for _ in 0..LINKS_AT_MOST {
@@ -184,7 +184,7 @@ fn system() -> Option<X509Store> {
     Some(builder.build())
 }
 
-/// Whether its issuer is among them. How the chain is judged does not matter, only that it leads there.
+/// Whether its issuer is among them. The validity of the chain does not matter here, only that it leads there.
 fn is_known_to(store: &X509Store, der: &[u8]) -> bool {
     let found = || -> Result<bool, ErrorStack> {
         let certificate = X509::from_der(der)?;
@@ -197,7 +197,7 @@ fn is_known_to(store: &X509Store, der: &[u8]) -> bool {
     found().unwrap_or(false)
 }
 
-/// Why OpenSSL does not take a certificate for a server on this host: its key or its signature is below the security level.
+/// Why OpenSSL rejects a server certificate on this host: its key or its signature is below the security level.
 fn refusal(certificate: &X509) -> Option<String> {
     let mut context = SslContext::builder(SslMethod::tls_server()).ok()?;
     let stack = context.set_certificate(certificate).err()?;
@@ -205,7 +205,7 @@ fn refusal(certificate: &X509) -> Option<String> {
     Some(stack.errors().iter().find(weak)?.reason().unwrap_or("it is too weak").to_owned())
 }
 
-/// Which CAs of a database have T, which is what NSS takes clients by.
+/// The CAs of a database with the flag T, by which NSS accepts clients.
 fn clients_of_database(all: &[Certificate], own: Option<&Vec<u8>>, notes: &mut Notes) -> Option<Trouble> {
     let is_other = |it: &&Certificate| Some(&it.der()) != own;
     let (trusted, others): (Vec<_>, Vec<_>) = all.iter().filter(is_other).partition(|it| it.trust().trusts_clients());

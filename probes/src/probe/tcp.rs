@@ -1,4 +1,4 @@
-//! `tcp`: does the connection come up? The one that comes up is the one that TLS then uses.
+//! `tcp`: can a connection be established? TLS then uses this same connection.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
@@ -18,15 +18,14 @@ use crate::sockets;
 use crate::target::Endpoint;
 use crate::walk::{Probe, Walk};
 
-/// Everything that could fail without the network must have come out well: a connection that is not used hurts the
-/// next client of a serial bridge.
+/// Everything that can fail without the network must have passed: a connection that is not used harms the next client of a serial bridge.
 pub const PROBE: Probe = Probe {
     layer: Layer::Tcp,
     needs: &[Layer::Config, Layer::NssDb, Layer::Password, Layer::Certificate, Layer::PrivateKey, Layer::Resolve],
     run,
 };
 
-/// The same where our certificate is in files.
+/// As [`PROBE`], for our certificate in files.
 pub const PROBE_OF_FILES: Probe = Probe {
     needs: &[Layer::Config, Layer::Credentials, Layer::Password, Layer::Certificate, Layer::PrivateKey, Layer::Resolve],
     ..PROBE
@@ -34,9 +33,9 @@ pub const PROBE_OF_FILES: Probe = Probe {
 
 /// An address that does not answer must leave time for the next one.
 const LEAST_PER_ADDRESS: Duration = Duration::from_millis(500);
-/// So many addresses are named in a sentence.
+/// Maximum number of addresses to name in a sentence.
 const SAID: usize = 4;
-/// From this version on the kernel keeps the ICMP message that ends an attempt (tcp_ipv4.c, tcp_v4_err).
+/// From this version on the kernel queues the ICMP message that ends an attempt (tcp_ipv4.c, tcp_v4_err).
 const KEEPS_MESSAGES: (u32, u32) = (5, 9);
 
 /// An attempt that failed.
@@ -91,7 +90,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let (state, together) = state_of(&attempts);
     notes.put(state);
     notes.put(together);
-    // The last of those that decide.
+    // The last failure of the decisive kind.
     let Some(failed) = failures.iter().rfind(|failed| failed.what.state() == state) else {
         return notes.fail(signal::NAME_NOT_FOUND, "no address to connect to is known");
     };
@@ -115,7 +114,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     }
 }
 
-/// The proxy is there, and does not connect us.
+/// The proxy answers, but does not connect us.
 fn refused(refusal: &Refusal, proxy: &Endpoint, peer: &Endpoint, mut notes: Notes) -> Outcome {
     notes.put(refusal.answered);
     let summary = match refusal.answered {
@@ -151,7 +150,7 @@ impl Failed {
         }
     }
 
-    /// Who said so; nothing where this kernel does not keep what it was told.
+    /// Which host reported the failure; `None` if this kernel does not record it.
     fn told_by(&self) -> Option<TcpToldBy> {
         match (self.message, self.what) {
             (Some(message), _) if message.from == self.address.ip() => Some(TcpToldBy::PeerAddress),
@@ -206,7 +205,7 @@ impl Failed {
     }
 }
 
-/// A connect to a free port of this very host can meet itself (simultaneous open, RFC 9293, 3.5); nobody listens then.
+/// A connection to a free port of this host can connect to itself (simultaneous open, RFC 9293, 3.5) although nothing listens.
 fn connect(address: &SocketAddr, patience: Duration) -> Result<TcpStream, (io::Error, Option<Message>)> {
     if patience.is_zero() {
         return Err((ErrorKind::TimedOut.into(), None));
@@ -226,7 +225,7 @@ fn connect(address: &SocketAddr, patience: Duration) -> Result<TcpStream, (io::E
     }
 }
 
-/// How it failed. What an ICMP message said goes before the number that the kernel made of it (icmp.c, icmp_err_convert).
+/// The kind of failure. An ICMP message takes precedence over the error number that the kernel derives from it (icmp.c, icmp_err_convert).
 fn attempt(error: &io::Error, message: Option<Message>, address: &SocketAddr) -> Attempt {
     if message.is_some_and(|message| message.says == TcpIcmp::Prohibited) {
         return Attempt::Forbidden;
@@ -234,9 +233,9 @@ fn attempt(error: &io::Error, message: Option<Message>, address: &SocketAddr) ->
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::CONNREFUSED) => Attempt::Refused,
         Some(Errno::TIMEDOUT) => Attempt::NoAnswer,
-        // A route of type prohibit, a rule on the socket, or the security module of this host (ip-route(8), connect(2)).
+        // A route of type prohibit, a socket rule, or the security module of this host (ip-route(8), connect(2)).
         Some(Errno::ACCESS | Errno::PERM) => Attempt::Forbidden,
-        // A route of type blackhole gives INVAL (ip-route(8)), and so does a link-local address without its interface.
+        // A route of type blackhole returns INVAL (ip-route(8)), and so does a link-local address without an interface.
         Some(Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::NETDOWN | Errno::HOSTDOWN | Errno::INVAL) => {
             Attempt::Unreachable
         }
@@ -247,7 +246,7 @@ fn attempt(error: &io::Error, message: Option<Message>, address: &SocketAddr) ->
     }
 }
 
-/// An address can be bound where it is this host's own; nothing is sent.
+/// An address can be bound only if it belongs to this host; nothing is sent.
 fn is_ours(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }

@@ -1,4 +1,4 @@
-//! The client's certificate, and what the library has against it.
+//! The client's certificate, and the library's objections to it.
 
 use nssight_diagnosis::Notes;
 use nssight_diagnosis::fact::fact::{
@@ -41,7 +41,7 @@ fn number(error: &SessionError) -> i32 {
     }
 }
 
-/// What the library's error says of the certificate at that depth of the chain.
+/// The meaning of the library's error for the certificate at this depth of the chain.
 fn state(why: &SessionError, depth: u32, chain: &[Vec<u8>]) -> State {
     match why.code {
         Code::Nss(code) => state_by_nss(ErrorCode(code), depth, chain),
@@ -49,11 +49,11 @@ fn state(why: &SessionError, depth: u32, chain: &[Vec<u8>]) -> State {
     }
 }
 
-/// What an error of `secerr.h` says of the certificate.
+/// The meaning of an error of `secerr.h` for the certificate.
 fn state_by_nss(code: ErrorCode, depth: u32, chain: &[Vec<u8>]) -> State {
     let is_self_signed = || chain.first().is_some_and(|der| x509::is_signed_by(der, der));
     match (code, depth) {
-        // To NSS a self-signed certificate is its own issuer, which is no CA or not trusted.
+        // NSS treats a self-signed certificate as its own issuer, which is not a CA or not trusted.
         (
             ErrorCode::SEC_ERROR_UNKNOWN_ISSUER
             | ErrorCode::SEC_ERROR_UNTRUSTED_ISSUER
@@ -61,7 +61,7 @@ fn state_by_nss(code: ErrorCode, depth: u32, chain: &[Vec<u8>]) -> State {
             _,
         ) if is_self_signed() => State::SelfSigned,
         (ErrorCode::SEC_ERROR_UNKNOWN_ISSUER | ErrorCode::SEC_ERROR_UNTRUSTED_ISSUER, _) => State::UnknownIssuer,
-        // NSS has one error for both ends of the time (CERT_CheckCertValidTimes in certdb.c).
+        // NSS has one error for both ends of the validity (CERT_CheckCertValidTimes in certdb.c).
         (ErrorCode::SEC_ERROR_EXPIRED_CERTIFICATE, 0) if chain.first().is_some_and(|der| begins_later(der)) => {
             State::NotYetValid
         }
@@ -76,7 +76,7 @@ fn state_by_nss(code: ErrorCode, depth: u32, chain: &[Vec<u8>]) -> State {
     }
 }
 
-/// What an error of `x509_vfy.h` says of the certificate.
+/// The meaning of an error of `x509_vfy.h` for the certificate.
 fn state_by_openssl(code: i32, depth: u32) -> State {
     match (code, depth) {
         // UNABLE_TO_GET_ISSUER_CERT, …_LOCALLY, UNABLE_TO_VERIFY_LEAF_SIGNATURE, SELF_SIGNED_CERT_IN_CHAIN, CERT_UNTRUSTED.

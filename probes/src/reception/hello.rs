@@ -5,10 +5,11 @@ use nssight_diagnosis::Notes;
 use nssight_diagnosis::fact::fact::{self, ClientOfferVersions as Versions};
 use nssight_wire::{ClientHello, Summary};
 
-/// So many of a list are named; a client may send any number.
+/// Maximum number of list entries to name; a client may send any number.
 const NAMED_AT_MOST: usize = 40;
 
-/// The client's first hello, and whether it has a version of ours (lowest and highest, as on the wire).
+/// Notes the client's first ClientHello, and whether it has a version in common with ours (lowest and highest, as on
+/// the wire).
 pub(super) fn note(wire: &Summary, ours: (u16, u16), notes: &mut Notes) {
     let Some(hello) = wire.client_hello.as_deref() else { return };
     notes.put(fact::SESSION_CLIENT_RANDOM.text(random(hello)));
@@ -32,15 +33,15 @@ pub(super) fn note(wire: &Summary, ours: (u16, u16), notes: &mut Notes) {
     }
 }
 
-/// In hexadecimal digits, as key logs have it.
+/// In hexadecimal digits, as in key logs.
 pub(crate) fn random(hello: &ClientHello) -> String {
     hello.random.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Without the extension a client takes whatever is not above what it says (RFC 5246, E.1).
+/// Without the extension a client accepts any version up to the one that it sends (RFC 5246, E.1).
 fn is_in_common(hello: &ClientHello, (low, high): (u16, u16)) -> bool {
     match hello.supported_versions.as_slice() {
-        // TLS 1.3 is offered in the extension alone (RFC 8446, 4.2.1).
+        // TLS 1.3 is offered only in the extension (RFC 8446, 4.2.1).
         [] => hello.legacy_version.0 >= low && low < 0x0304,
         offered => offered.iter().any(|version| (low..=high).contains(&version.0)),
     }

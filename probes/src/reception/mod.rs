@@ -1,4 +1,4 @@
-//! A server's chair: one client that connected, its handshake with us, and what each side made of the other.
+//! The server side: one client that connected, its handshake with us, and how each side judged the other.
 
 mod client;
 mod hello;
@@ -27,12 +27,12 @@ use crate::{error_info, x509};
 
 pub(crate) use hello::{listed, random};
 
-/// A client that has something to say after the handshake says it at once.
+/// A client that sends data after the handshake does so at once.
 const AFTERWARDS: Duration = Duration::from_secs(1);
-/// What is still on its way when a session ends is taken for so long, and so much of it: else our alert is lost with it.
+/// Data still in transit when a session ends is read for this long and up to a limit; otherwise our alert would be lost with it.
 const LINGER: Duration = Duration::from_millis(500);
 const LINGER_AT_MOST: usize = 256 * 1024;
-/// A report with more events than this helps nobody.
+/// A report with more events than this is not useful.
 const EVENTS_AT_MOST: usize = 2000;
 /// The answer to an HTTP client.
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 31\r\nConnection: close\r\n\r\n\
@@ -41,9 +41,9 @@ const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Len
 /// The server's identity and its trusted CAs, shared by all connections.
 pub struct ListenServer {
     seat: ListenEngine,
-    /// Our certificate and what clients are sent of its issuers, as DER, leaf first.
+    /// Our certificate and the issuers sent to clients, as DER, leaf first.
     chain: Ders,
-    /// The CAs of the clients as DER; none where the system's are taken.
+    /// The CAs trusted for clients, as DER; empty if the system's CAs are used.
     authorities: Ders,
     /// The findings about the identity, for the judge.
     findings: Vec<Finding>,
@@ -51,10 +51,10 @@ pub struct ListenServer {
 
 /// The library that makes the sessions, with what it needs.
 enum ListenEngine {
-    /// OpenSSL with the identity of files. The CAs of the clients are those of the system where none are named; the versions are those
-    /// of OpenSSL's configuration where nobody wants others.
+    /// OpenSSL with the identity of files. If no CAs are named for clients, those of the system are used; if no versions are given, those
+    /// of OpenSSL's configuration apply.
     Files { identity: Identity, clients: Option<Vec<X509>>, versions: Option<(TlsVersion, TlsVersion)> },
-    /// NSS with the database that it has open, which knows its clients' CAs by itself.
+    /// NSS with its open database, which contains the CAs trusted for clients.
     Database { versions: (TlsVersion, TlsVersion) },
 }
 
@@ -62,8 +62,8 @@ enum ListenEngine {
 type Ders = Vec<Vec<u8>>;
 
 impl ListenServer {
-    /// With the identity of a walk that has looked at it; none where certificate or key cannot be used. The walk must live for as long
-    /// as somebody sits there: it keeps the database open.
+    /// Builds a server with the identity that a check has examined; `None` if certificate or key cannot be used. The check must outlive the
+    /// server, because it keeps the database open.
     pub fn of(walk: &Walk<'_>) -> Option<Self> {
         let target = walk.settings.target.as_ref().ok()?;
         let (seat, chain, authorities) = match &walk.opened {
@@ -76,7 +76,7 @@ impl ListenServer {
             }
             None => Self::of_files(walk, target)?,
         };
-        // What is wrong with it stops nobody here: what clients make of it is what is asked.
+        // A problem of the identity must not stop the server here: the question is how clients react to it.
         let as_remark = |finding: &Finding| Finding {
             status: if finding.status == Status::Fail { Status::Warn } else { finding.status },
             ..finding.clone()
@@ -85,7 +85,7 @@ impl ListenServer {
     }
 
     fn of_files(walk: &Walk<'_>, target: &Target) -> Option<(ListenEngine, Ders, Ders)> {
-        // Where the certificate is unfit for another reason nobody has looked at the key.
+        // If the certificate is unfit for another reason, the key was not checked.
         let fits =
             |identity: &Identity| identity.certificate.public_key().is_ok_and(|public| public.public_eq(&identity.key));
         let identity = walk.identity().filter(fits)?;
@@ -101,7 +101,7 @@ impl ListenServer {
         ))
     }
 
-    /// A session that waits for a client over this transport.
+    /// Creates a session that waits for a client over this transport.
     fn session(&self, transport: Box<dyn Transport>) -> Result<Box<dyn TlsSession>, SessionError> {
         let wire = |(low, high): (TlsVersion, TlsVersion)| (low.wire(), high.wire());
         match &self.seat {
@@ -125,13 +125,13 @@ impl ListenServer {
 pub struct Reception {
     /// The findings about our identity, the connection and the handshake.
     pub findings: Vec<Finding>,
-    /// What went over the wire.
+    /// The events on the wire.
     pub wire: Vec<WireEvent>,
     /// Our certificate and the client's chain.
     pub certificates: Vec<SeenCertificate>,
 }
 
-/// Receives a client that has connected. Every wait ends with `time`.
+/// Serves a client that has connected. Every wait ends after `time`.
 pub fn receive(chair: &ListenServer, stream: TcpStream, from: SocketAddr, time: Duration) -> Reception {
     let began = Instant::now();
     let mut findings = chair.findings.clone();
@@ -208,12 +208,12 @@ fn taken(channel: &Channel, subject: &str, mut notes: Notes) -> Outcome {
     notes.put(fact::SESSION_AGREED_VERSION.text(&version));
     notes.put(ClientCertificateState::Taken);
     notes.put(ClientPosition::Done);
-    // The client goes on only after it has judged our certificate (RFC 8446, 4.4.4; RFC 5246, 7.4.9).
+    // The client continues only after it has verified our certificate (RFC 8446, 4.4.4; RFC 5246, 7.4.9).
     notes.put(fact::SessionOutcome::Done);
     notes.pass(format!("{version} with {subject}, trusted in both directions"))
 }
 
-/// Reads what a client says after the handshake, answers one of HTTP, and ends the session in order.
+/// Reads what a client sends after the handshake, answers an HTTP request, and ends the session in order.
 fn farewell(session: &mut dyn TlsSession) -> String {
     let mut buffer = [0u8; 4096];
     let said = match session.read(&mut buffer) {
@@ -221,7 +221,7 @@ fn farewell(session: &mut dyn TlsSession) -> String {
         Ok(count) => {
             let said = buffer.get(..count).unwrap_or_default();
             let first = said.split(|byte| *byte == b'\n').next().unwrap_or_default();
-            // What it asks for may have a secret in it.
+            // The rest of the request line may contain a secret.
             let method = first.split(|byte| *byte == b' ').next().unwrap_or_default();
             let method = nssight_wire::escape_bytes(method, 8);
             if is_http(first) && session.write(ANSWER.as_bytes()).is_ok() {
@@ -235,12 +235,12 @@ fn farewell(session: &mut dyn TlsSession) -> String {
             _ => format!("the client ended the session: {}", error.name),
         },
     };
-    // A client that is gone cannot be told.
+    // Errors do not matter if the client is gone.
     let _ = session.finish();
     said
 }
 
-/// Whether so much as has come of it begins a request of HTTP.
+/// Whether the bytes received so far begin an HTTP request.
 fn is_http(line: &[u8]) -> bool {
     [&b"GET "[..], b"HEAD ", b"POST ", b"OPTIONS ", b"PUT "].into_iter().any(|method| {
         let length = method.len().min(line.len());
@@ -248,7 +248,7 @@ fn is_http(line: &[u8]) -> bool {
     })
 }
 
-/// Takes what is still under way: a socket that is closed with bytes unread resets the connection, and an alert with it.
+/// Reads what is still in transit: closing a socket with unread bytes resets the connection, which discards an alert.
 fn linger(stream: &TcpStream) {
     let until = Instant::now() + LINGER;
     let _ = stream.shutdown(Shutdown::Write);

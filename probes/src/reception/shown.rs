@@ -13,18 +13,18 @@ use super::is_http;
 use crate::error_info;
 use crate::wire::SessionLog;
 
-/// The client sent no certificate: OpenSSL's `SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE` (sslerr.h), and NSS's word for it.
+/// The client sent no certificate: OpenSSL's `SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE` (sslerr.h), and NSS's equivalent.
 const NO_CERTIFICATE: [Code; 2] = [Code::OpenSsl(199), Code::Nss(ErrorCode::SSL_ERROR_NO_CERTIFICATE.0)];
 /// OpenSSL's `SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM`.
 const NO_SIGNATURE: Code = Code::OpenSsl(118);
 
-/// A session that could not even be set up: nothing of the client's.
+/// The session could not even be created; the client is not involved.
 pub(super) fn not_set_up(error: &SessionError, notes: Notes) -> Outcome {
     let summary = format!("cannot set up a session: {}", error.name);
     notes.fail(signal::SSL_ERROR, summary).error(error_info::of_session(error))
 }
 
-/// The signal, and what was seen in a sentence.
+/// The signal, and what was observed, in a sentence.
 pub(super) fn shown(
     error: &SessionError,
     facts: &SessionFacts,
@@ -60,7 +60,7 @@ fn position(wire: &Summary, facts: &SessionFacts, error: &SessionError) -> Posit
     }
 }
 
-/// Bytes that are no TLS.
+/// Bytes that are not TLS.
 fn foreign(log: &SessionLog, notes: &mut Notes) -> Option<(Signal, String)> {
     let foreign = log.foreign_of_client()?;
     notes.put(fact::PEER_FIRST_BYTES.text(&foreign));
@@ -97,11 +97,12 @@ fn ours(error: &SessionError, facts: &SessionFacts, notes: &mut Notes) -> Option
     ))
 }
 
-/// The client refused us, or gave up with a word.
+/// The client refused us, or ended with an alert.
 fn theirs(facts: &SessionFacts, wire: &Summary, notes: &mut Notes) -> Option<(Signal, String)> {
     let description = match facts.alerts.iter().rfind(|alert| !alert.sent) {
         Some(alert) => alert.description,
-        // OpenSSL refuses a server over TLS 1.3 in the clear, and NSS calls that a record of the wrong type (measured on 3.0 and 3.87.1).
+        // OpenSSL refuses a TLS 1.3 server with an unencrypted alert, which NSS reports as a record of the wrong type (measured on 3.0 and
+        // 3.87.1).
         None => {
             let alert = wire.refusal(Direction::Sent)?;
             notes.put(fact::SESSION_ALERT_RECEIVED.text(format!("{alert}, in the clear")));
@@ -126,7 +127,7 @@ fn theirs(facts: &SessionFacts, wire: &Summary, notes: &mut Notes) -> Option<(Si
     Some((signal::CLIENT_REFUSED_US, format!("the client answered our certificate with the alert {name}")))
 }
 
-/// It ended without a word, or did not end at all.
+/// The session ended without an alert, or did not end at all.
 fn ending(error: &SessionError, wire: &Summary, log: &SessionLog, notes: &mut Notes) -> Option<(Signal, String)> {
     let after = match &wire.last_sent {
         Some(last) => format!("after {last}"),
@@ -155,7 +156,7 @@ fn ending(error: &SessionError, wire: &Summary, log: &SessionLog, notes: &mut No
     }
 }
 
-/// The library finds nothing that both sides take, or does not take what came.
+/// The library finds nothing that both sides support, or does not accept what arrived.
 fn apart(error: &SessionError) -> (Signal, String) {
     let by_itself = error_info::signal(error);
     if by_itself == signal::NO_COMMON_VERSION {

@@ -16,7 +16,7 @@ use crate::starttls::StartTls;
 use crate::x509;
 
 impl FailedSession<'_> {
-    /// The signal, and what was seen in a sentence.
+    /// The signal, and what was observed, in a sentence.
     pub(super) fn shown(&self, wire: &Summary, out: &mut Facts) -> (Signal, String) {
         self.foreign(wire, out)
             .or_else(|| self.damaged())
@@ -48,14 +48,14 @@ impl FailedSession<'_> {
         Some((signal::NOT_TLS, format!("{peer} does not speak TLS: {foreign}")))
     }
 
-    /// A record of the peer did not verify, whatever it carried.
+    /// A record of the peer failed verification, whatever it contained.
     fn damaged(&self) -> Option<(Signal, String)> {
         let is_damaged = signal_of(self.error) == signal::RECORD_DAMAGED;
         let summary = || format!("a record from {} does not decrypt: {}", self.peer, self.error.name);
         is_damaged.then(|| (signal::RECORD_DAMAGED, summary()))
     }
 
-    /// The peer's half of the key exchange: NSS has one code for a share that it cannot use and for a private key of ours.
+    /// The peer's half of the key exchange: NSS has the same code for an unusable share and for a problem with our private key.
     fn key_exchange(&self, wire: &Summary, out: &mut Facts) -> Option<(Signal, String)> {
         let state = wire.key_share.as_ref().and_then(|share| key_share(share.group.0, &share.value));
         if let (Some(share), Some(state)) = (&wire.key_share, state) {
@@ -85,7 +85,7 @@ impl FailedSession<'_> {
         None
     }
 
-    /// Whose session it is.
+    /// The library of the session.
     fn library(&self) -> &'static str {
         match self.error.code {
             Code::OpenSsl(_) | Code::Verify(_) => "OpenSSL",
@@ -93,7 +93,7 @@ impl FailedSession<'_> {
         }
     }
 
-    /// Trouble before or without the peer.
+    /// A failure before or without the peer.
     fn local_step(&self, wire: &Summary) -> Option<(Signal, String)> {
         if self.error.kind == Kind::NoVersions {
             let summary = "the crypto policy of this host allows none of the requested TLS versions".to_owned();
@@ -132,7 +132,7 @@ impl FailedSession<'_> {
             Some(objection) if objection.depth > 0 => format!("the CA {}", objection.subject),
             _ => format!("{peer}'s certificate"),
         };
-        // OpenSSL has one number for every certificate that has expired, and says which one it is.
+        // OpenSSL has one number for every expired certificate, and reports the certificate separately.
         let is_above = subject.is_some_and(|objection| objection.depth > 0);
         let is_openssl = matches!(error.code, Code::Verify(_));
         let shown = match shown {
@@ -177,9 +177,9 @@ impl FailedSession<'_> {
         Some((shown, summary))
     }
 
-    /// What NSS has against the chain. From 3.110 on it calls the issuer unknown wherever a chain does not hold (measured, with a path
-    /// that is too long and a name that is not permitted): where the issuer is here and trusted, its list of objections has the reason,
-    /// or our own look at the chain.
+    /// NSS's objection to the chain. From 3.110 on NSS reports an unknown issuer whenever a chain is invalid (measured with a path that is
+    /// too long and with a name that is not permitted). If the issuer is present and trusted, its list of objections has the reason, or our
+    /// own examination of the chain does.
     fn reason<'a>(&'a self, error: &'a SessionError) -> (Signal, &'a SessionError) {
         let chain = |error: &SessionError| Some(signal_of(error)).filter(|it| it.row().family == Family::Chain);
         if is_nameless(error) && self.store.facts.has(fact::TrustStoreIssuer::Trusted) {
@@ -204,7 +204,7 @@ impl FailedSession<'_> {
             return "the program set no name to compare with the peer's certificate".to_owned();
         };
         let names = self.facts.peer_chain.first().map(|leaf| x509::names(leaf)).unwrap_or_default();
-        // RFC 6125, 1.7.2: an address is compared with entries of the kind iPAddress alone.
+        // RFC 6125, 1.7.2: an address is compared only with entries of type iPAddress.
         if host.parse::<std::net::IpAddr>().is_ok() && names.iter().any(|name| name == host) {
             return format!(
                 "{}'s certificate has {host} as a host name; an address needs an entry of its own kind, iPAddress",
@@ -217,7 +217,7 @@ impl FailedSession<'_> {
         }
     }
 
-    /// What the database has, where no certificate was named.
+    /// The certificates in the database, if none was configured.
     fn could_be_named(&self) -> String {
         let Some(names) = &self.not_named else { return String::new() };
         let quoted: Vec<String> = names.iter().take(5).map(|name| format!("\"{name}\"")).collect();
@@ -227,7 +227,7 @@ impl FailedSession<'_> {
         }
     }
 
-    /// The peer told us why, in TLS's own words. An alert that warns ends nothing.
+    /// The peer sent a reason as a TLS alert. A warning alert ends nothing.
     fn alert(&self, wire: &Summary) -> Option<(Signal, String)> {
         let number = last_alert(self.facts)?.description;
         let (peer, name) = (self.peer, AlertDescription(number).name().unwrap_or("unregistered"));
@@ -290,7 +290,7 @@ impl FailedSession<'_> {
         Some((signal::SILENCE, summary))
     }
 
-    /// The connection ended without a word.
+    /// The connection ended without an alert.
     fn ending(&self, wire: &Summary) -> (Signal, String) {
         let (peer, gone) = (self.peer, self.gone);
         if self.is(ErrorCode::SSL_ERROR_UNSUPPORTED_VERSION) {
@@ -328,7 +328,8 @@ impl FailedSession<'_> {
     }
 }
 
-/// The greeting of a protocol that changes to TLS on request; some wait for their clients, and have none.
+/// The greeting of a protocol that starts TLS on request; some of these protocols have no greeting, because their servers wait for the
+/// client.
 fn greeting(protocol: StartTls) -> Option<fact::PeerGreeting> {
     Some(match protocol {
         StartTls::Smtp => fact::PeerGreeting::Smtp,
@@ -343,12 +344,12 @@ fn greeting(protocol: StartTls) -> Option<fact::PeerGreeting> {
     })
 }
 
-/// A peer that began with TLS, or has the right idea of a record, is not some other service.
+/// A peer that began with TLS, or with something similar to a record, is not another service.
 fn is_misframed(foreign: &Foreign) -> bool {
     foreign.after_records > 0 || matches!(foreign.fault, RecordFault::Length(_))
 }
 
-/// Whether an error says no more than that no issuer was found.
+/// Whether an error only means that no issuer was found.
 fn is_nameless(error: &SessionError) -> bool {
     error.code == Code::Nss(ErrorCode::SEC_ERROR_UNKNOWN_ISSUER.0)
 }

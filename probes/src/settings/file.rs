@@ -1,4 +1,4 @@
-//! A configuration file: its content, and whether it is one.
+//! A configuration file: its content, and whether it is a configuration at all.
 
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -10,10 +10,10 @@ use zeroize::Zeroizing;
 use super::ConfigTrouble;
 use crate::files;
 
-/// A configuration is a page or two; nothing larger is read.
+/// A configuration has a page or two; nothing larger is read.
 const CONFIG_AT_MOST: u64 = 1024 * 1024;
 
-/// The content of a configuration file and its permission bits. Only a regular file of sane size is opened.
+/// The content of a configuration file and its permission bits. Only a regular file of reasonable size is opened.
 pub(crate) fn read_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), ConfigTrouble> {
     let shown = path.display();
     let trouble = |error: io::Error| match error.kind() {
@@ -23,7 +23,7 @@ pub(crate) fn read_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), Config
     let meta = files::within(path, files::PATIENCE, |path| std::fs::metadata(path)).map_err(trouble)?;
     if !meta.is_file() {
         let kind = if meta.is_dir() { "a directory" } else { "no regular file" };
-        // Somebody who has only a database meant that.
+        // A user who has only a database meant to name it.
         let has = |name: &&str| !files::is_missing(&path.join(name));
         let is_database = meta.is_dir() && ["cert9.db", "cert8.db"].iter().any(has);
         return Err(if is_database {
@@ -39,7 +39,7 @@ pub(crate) fn read_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), Config
     }
     let bytes = files::within(path, files::PATIENCE, |path| {
         let file = files::regular(path)?;
-        // Room for everything at once: a buffer that grows leaves copies of a password behind.
+        // Allocated at full size: a buffer that grows would leave copies of a password in memory.
         let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(CONFIG_AT_MOST).unwrap_or(0) + 1));
         file.take(CONFIG_AT_MOST + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
@@ -51,7 +51,7 @@ pub(crate) fn read_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), Config
     Ok((bytes, meta.permissions().mode() & 0o7777))
 }
 
-/// A file that belongs behind another option than -c, and that option.
+/// A file that belongs to an option other than -c, and that option.
 fn mistaken(bytes: &[u8], path: &Path) -> Option<String> {
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let database = || format!("a file of an NSS database: give its directory as --db {}", directory.display());

@@ -18,7 +18,7 @@ pub struct Overrides {
     pub credentials_directory: Option<PathBuf>,
     /// `--cert`, `--key`, `--cacert` and `--capath`.
     pub files: FileOverrides,
-    /// The peer was named by itself, as any TLS server is: no usual configuration is looked for.
+    /// The peer was named directly, as any TLS server: the usual configuration is not read.
     pub plain: bool,
     /// `--role server`
     pub serves: bool,
@@ -59,15 +59,15 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// Whether the certificates are in files, as far as these say it.
+    /// Whether these options place the certificates in files.
     pub fn has_files(&self) -> bool {
         self.files.any() || self.plain && self.database.is_none()
     }
 
-    /// Whether what was asked for fits together, the library and where our identity is; `config`: a configuration goes with them.
+    /// Checks that the options are consistent: the library, and the place of our identity. `config`: a configuration is used as well.
     ///
     /// # Errors
-    /// In words, for whoever asked.
+    /// A message for the user.
     pub fn fits_together(&self, config: bool) -> Result<(), String> {
         let is_uri = |path: &PathBuf| path.as_os_str().as_encoded_bytes().starts_with(b"pkcs11:");
         if [&self.files.certificate, &self.files.key].into_iter().flatten().any(is_uri) {
@@ -102,7 +102,7 @@ pub struct FileOverrides {
 }
 
 impl FileOverrides {
-    /// Whether any is named.
+    /// Whether any file is named.
     pub fn any(&self) -> bool {
         *self != Self::default()
     }

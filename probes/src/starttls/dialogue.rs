@@ -1,4 +1,4 @@
-//! The words of each protocol.
+//! The dialogue of each protocol.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use super::StartTls;
 
-/// An answer is a few lines.
+/// An answer has only a few lines.
 const ANSWER_AT_MOST: usize = 64 * 1024;
 
-/// Why TLS does not begin.
+/// Why TLS does not start.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// The server said no, in these words.
+    /// The server refused with this text.
     Refused(String),
-    /// It speaks another protocol, by these bytes.
+    /// The server uses another protocol, according to these bytes.
     Unexpected(String),
-    /// Nothing came before the deadline.
+    /// Nothing arrived before the deadline.
     Silent,
     /// The connection ended, or broke.
     Ended(io::Error),
@@ -31,7 +31,7 @@ impl From<io::Error> for Trouble {
     }
 }
 
-/// Both directions, with one deadline.
+/// A stream whose reads and writes share one deadline.
 struct DeadlineStream<'a> {
     stream: &'a TcpStream,
     deadline: Instant,
@@ -49,7 +49,7 @@ impl DeadlineStream<'_> {
         Ok((&mut &*self.stream).write_all(bytes)?)
     }
 
-    /// Reads more; an end is an error.
+    /// Reads more data; the end of the stream is an error.
     fn more(&mut self) -> Result<(), Trouble> {
         if self.held.len() >= ANSWER_AT_MOST {
             return Err(Trouble::Unexpected(shown(&self.held)));
@@ -65,7 +65,7 @@ impl DeadlineStream<'_> {
         }
     }
 
-    /// Exactly so many bytes. Nothing behind them is taken: TLS begins there.
+    /// Reads exactly this many bytes and nothing more: TLS begins after them.
     fn exactly(&mut self, count: usize) -> Result<Vec<u8>, Trouble> {
         while self.held.len() < count {
             self.more()?;
@@ -73,7 +73,7 @@ impl DeadlineStream<'_> {
         Ok(self.held.drain(..count).collect())
     }
 
-    /// One line without its end.
+    /// Reads one line without its line end.
     fn line(&mut self) -> Result<String, Trouble> {
         loop {
             if let Some(end) = self.held.iter().position(|byte| *byte == b'\n') {
@@ -84,7 +84,7 @@ impl DeadlineStream<'_> {
         }
     }
 
-    /// The code of an answer whose lines all begin with it, the last one with a blank behind (RFC 5321, 4.2.1), and its text.
+    /// The code and the text of a reply. All its lines begin with the code, and the last one has a blank after it (RFC 5321, 4.2.1).
     fn reply(&mut self) -> Result<(u16, String), Trouble> {
         loop {
             let line = self.line()?;
@@ -103,7 +103,7 @@ impl DeadlineStream<'_> {
         }
     }
 
-    /// Until these words stand in what came; one of the second kind is a refusal.
+    /// Reads until `wanted` arrives; `refusal` ends the wait as a refusal.
     fn until(&mut self, wanted: &str, refusal: &str) -> Result<(), Trouble> {
         loop {
             let text = String::from_utf8_lossy(&self.held).into_owned();
@@ -119,12 +119,12 @@ impl DeadlineStream<'_> {
     }
 }
 
-/// Some bytes for a sentence.
+/// A few bytes for display in a sentence.
 fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).chars().filter(|it| !it.is_control()).collect()
 }
 
-/// Has the peer begin TLS on a connection. `host` is named where the protocol wants a name.
+/// Requests that the peer start TLS on a connection. `host` is sent if the protocol requires a name.
 pub(crate) fn begin(protocol: StartTls, stream: &TcpStream, host: &str, deadline: Instant) -> Result<(), Trouble> {
     stream.set_nonblocking(false)?;
     let mut talk = DeadlineStream { stream, deadline, held: Vec::new() };
@@ -148,7 +148,7 @@ pub(crate) fn begin(protocol: StartTls, stream: &TcpStream, host: &str, deadline
         }
         StartTls::Sieve => sieve(&mut talk)?,
     }
-    // A server that goes on in the clear after its consent does not speak TLS next (RFC 3207, 6, and CVE-2011-0411).
+    // A server that continues in the clear after its consent does not start TLS next (RFC 3207, 6, and CVE-2011-0411).
     if talk.held.is_empty() { Ok(()) } else { Err(Trouble::Unexpected(shown(&talk.held))) }
 }
 
@@ -209,7 +209,7 @@ fn ldap(talk: &mut DeadlineStream<'_>) -> Result<(), Trouble> {
         }
     };
     let body = talk.exactly(length.min(ANSWER_AT_MOST))?;
-    // Its number, then the response: result code, matched name, and what the server says.
+    // The message number, then the response: result code, matched name, and the server's text.
     let response = body.iter().position(|byte| *byte == EXTENDED_RESPONSE);
     let code = response.and_then(|at| body.get(at..)?.windows(3).find(|it| it[..2] == [0x0a, 1]).map(|it| it[2]));
     match code {
@@ -233,7 +233,7 @@ fn postgres(talk: &mut DeadlineStream<'_>) -> Result<(), Trouble> {
     }
 }
 
-/// The handshake of MySQL: its first packet says whether there is TLS, and SSLRequest begins it.
+/// The handshake of MySQL: its first packet shows whether the server supports TLS, and SSLRequest starts it.
 fn mysql(talk: &mut DeadlineStream<'_>) -> Result<(), Trouble> {
     const TLS: u32 = 0x0800;
     const PROTOCOL_41: u32 = 0x0200;
@@ -246,7 +246,7 @@ fn mysql(talk: &mut DeadlineStream<'_>) -> Result<(), Trouble> {
     if packet.first() != Some(&10) {
         return Err(Trouble::Refused(shown(&packet)));
     }
-    // The version's name ends with a zero; then the connection's number, eight bytes of a challenge and a zero.
+    // The version name ends with a zero; then follow the connection number, eight bytes of a challenge and a zero.
     let end = packet.iter().position(|byte| *byte == 0).unwrap_or(0);
     let flags = packet.get(end + 14..end + 16).map_or(0, |two| u32::from(u16::from_le_bytes([two[0], two[1]])));
     if flags & TLS == 0 {

@@ -81,7 +81,7 @@ pub struct TargetSummary {
 }
 
 impl Target {
-    /// For a report.
+    /// The summary for a report.
     pub fn summary(&self, until: Layer) -> TargetSummary {
         let path = |path: &Option<Setting<PathBuf>>| {
             path.as_ref().map(|path| Setting::new(path.value.display().to_string(), path.origin.clone()))
@@ -126,7 +126,7 @@ pub struct NamedHop {
 }
 
 impl TargetSummary {
-    /// The hops of its profile, in the order of the way.
+    /// The hops of its profile, in order.
     pub fn hops(&self) -> Vec<NamedHop> {
         let address = |hop: Hop| match hop {
             Hop::Peer => self.bridge.as_ref().map(|bridge| bridge.value.clone()),
@@ -136,7 +136,7 @@ impl TargetSummary {
         hops.map(|(hop, name)| NamedHop { hop: *hop, name: (*name).to_owned(), address: address(*hop) }).collect()
     }
 
-    /// The target's own names, for what a cause advises.
+    /// The target's own names, for the advice of a cause.
     pub fn names(&self) -> Names {
         let peer = self.bridge.as_ref().and_then(|bridge| bridge.value.rsplit_once(':'));
         Names {

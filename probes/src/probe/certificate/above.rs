@@ -1,4 +1,4 @@
-//! The CAs above our certificate: whether they are there, in date and trusted.
+//! The CAs above our certificate: whether they exist, are in date and are trusted.
 
 use nssight_diagnosis::fact::fact::{self, OwnChainState as Chain};
 use nssight_diagnosis::signal::signal;
@@ -13,7 +13,7 @@ use crate::target::Role;
 use crate::walk::Walk;
 use crate::x509;
 
-/// Which flags an anchor needs depends on whose certificates this host judges.
+/// The required flags of a trust anchor depend on the certificates that this host verifies.
 fn anchors(role: Role, trust: Trust) -> bool {
     match role {
         Role::Client => trust.trusts_servers(),
@@ -30,8 +30,7 @@ pub(super) struct Above {
     pub(super) ca: Option<Certificate>,
 }
 
-/// The CA that issued our certificate is, as a rule, the one that the peer's certificate comes from. `expired` is the place
-/// of an issuer that is out of date.
+/// The CA that issued our certificate usually also issued the peer's. `expired` is the position of an expired issuer.
 pub(super) fn look_above(
     walk: &Walk<'_>,
     nickname: &str,
@@ -59,7 +58,7 @@ pub(super) fn look_above(
     }
     let top = &chain[chain.len() - 1];
     if chain.len() == 1 && top.is_self_issued() {
-        // Nothing above it that could be trusted, and trust would make a CA of it.
+        // Nothing above it could be trusted, and trust would make it a CA.
         let summary = format!("\"{nickname}\" is valid at this time, and self-signed");
         return Above { state: Chain::SelfSigned, summary, ca: None };
     }
@@ -69,7 +68,7 @@ pub(super) fn look_above(
     if !top.is_self_issued() {
         notes.put(fact::OWN_CHAIN_TROUBLE.text(top.issuer_name()));
         let (subject, issuer) = (top.subject(), top.issuer_name());
-        // A CA that was set up again keeps its name; NSS passes over it where the certificate names the key of its issuer.
+        // A CA that was created again keeps its name; NSS ignores it if the certificate identifies the key of its issuer.
         let stored = walk.slot().map(|slot| slot.certificates()).unwrap_or_default();
         let why = if stored.iter().any(|stored| stored.subject() == issuer) {
             format!("the {issuer} in the database has a different key from the issuer of the certificate")
@@ -91,7 +90,7 @@ pub(super) fn look_above(
     Above { state: Chain::Untrusted, summary, ca: Some(top.share()) }
 }
 
-/// NSS does not find an issuer that neither its extensions nor its trust make a CA. It is here all the same.
+/// NSS does not find an issuer that is a CA neither by its extensions nor by its trust, although the issuer is in the database.
 fn issuer_that_is_no_ca(walk: &Walk<'_>, nickname: &str, top: &Certificate, notes: &mut Notes) -> Option<Above> {
     if top.is_self_issued() {
         return None;
@@ -118,8 +117,8 @@ fn issuer_that_is_no_ca(walk: &Walk<'_>, nickname: &str, top: &Certificate, note
     Some(Above { state: Chain::Untrusted, summary, ca: Some(issuer.share()) })
 }
 
-/// A client only needs the CA of its peer. While another CA is trusted, the peer may well be judged good, and this is a
-/// warning; the handshake decides.
+/// A client only needs the CA of its peer. As long as another CA is trusted, the peer may well be accepted, so this is only a warning; the
+/// handshake decides.
 pub(super) fn without_trust(
     walk: &Walk<'_>,
     chain: &[Certificate],
@@ -144,7 +143,7 @@ pub(super) fn without_trust(
             notes.put(fact::OWN_CHAIN_OTHER_TRUSTED_CA.text(other));
             notes.warn(signal::CERTIFICATE_REMARK, above.summary)
         }
-        // Any peer may come from another CA than ours. Which one this database lacks, the peer's chain shows.
+        // Any peer may have a certificate of another CA than ours. The peer's chain shows which CA this database lacks.
         None if role == Role::Client && walk.target().profile() == Profile::Tls => {
             let summary = format!("{}, and no other CA is trusted there", above.summary);
             if walk.connects {
@@ -155,7 +154,7 @@ pub(super) fn without_trust(
         }
         None => notes.fail(signal::CERTIFICATE_UNUSABLE, above.summary),
     };
-    // A client's own CA needs no trust: that is for the CA of its peer.
+    // A client's own CA needs no trust; only the CA of its peer does.
     match outcome.status() {
         Status::Warn if role == Role::Client && walk.target().profile() == Profile::Tls => outcome,
         _ => outcome.remedy(text, command),

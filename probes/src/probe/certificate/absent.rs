@@ -47,7 +47,7 @@ pub(super) fn not_found(walk: &Walk<'_>, wanted: &str, mut notes: Notes) -> Outc
             Some((format!("\"{nickname}\" ({how})"), nickname))
         })
         .collect();
-    // A copy of the certificate beside a token that is not there is no way to its key.
+    // If the token is missing, a copy of the certificate does not lead to its key.
     let has_key = |nickname: &str| {
         let named = |entry: &&Entry| entry.nicknames.iter().any(|name| name.text == token::in_database(nickname, own));
         native.iter().flat_map(|native| &native.certificates).filter(named).any(|entry| entry.has_private_key)
@@ -77,7 +77,7 @@ pub(super) fn not_found(walk: &Walk<'_>, wanted: &str, mut notes: Notes) -> Outc
     missing(notes, State::NotFound, summary)
 }
 
-/// Between `certutil -R` and the import of what the CA issues, a key is there without a certificate.
+/// Between `certutil -R` and the import of the certificate that the CA issues, there is a key without a certificate.
 fn request_outstanding(native: &Database, wanted: &str, notes: &mut Notes) -> Option<Outcome> {
     let has_own = native.certificates.iter().any(|entry| entry.has_private_key);
     let waiting = native.pairing().orphan_keys;
@@ -98,7 +98,7 @@ fn request_outstanding(native: &Database, wanted: &str, notes: &mut Notes) -> Op
     Some(missing(std::mem::take(notes), State::RequestOutstanding, summary))
 }
 
-/// A smart card that is not in its reader, or a module that was not loaded.
+/// A smart card is not in its reader, or a module was not loaded.
 fn token_absent(walk: &Walk<'_>, wanted: &str, word: &str, mut notes: Notes) -> Outcome {
     let there = walk.opened.as_ref().map(|opened| token::names(&opened.nss)).unwrap_or_default();
     for name in there.iter().take(10) {
@@ -124,7 +124,7 @@ fn token_absent(walk: &Walk<'_>, wanted: &str, word: &str, mut notes: Notes) -> 
     missing(notes, State::TokenAbsent, summary).remedy(remedy, Some(format!("modutil -list -dbdir {directory}")))
 }
 
-/// NSS takes "token:nickname" apart before it looks (pk11cert.c, find_certs_from_nickname).
+/// NSS splits "token:nickname" before its lookup (pk11cert.c, find_certs_from_nickname).
 fn token_looked_for(wanted: &str, token: &str, file: &str, notes: Notes) -> Outcome {
     let summary =
         format!("\"{wanted}\" is in {file}, but NSS takes \"{token}\" for the name of a token, which does not exist");
@@ -132,7 +132,7 @@ fn token_looked_for(wanted: &str, token: &str, file: &str, notes: Notes) -> Outc
     missing(notes, State::TokenName, summary).remedy(remedy, None)
 }
 
-/// There is no certificate that could be used, and so no chain; this is what was seen instead.
+/// There is no usable certificate and therefore no chain; reports what was found instead.
 fn missing(mut notes: Notes, state: State, summary: impl Into<String>) -> Outcome {
     notes.put(state);
     notes.put(Chain::None);

@@ -1,4 +1,4 @@
-//! Databases that other programs of NSS are about to open.
+//! Databases that other NSS programs are about to open.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -12,11 +12,11 @@ use super::{needs_copy, uncopied, unusable};
 use crate::modules::Modules;
 use crate::private_copy::PrivateCopy;
 
-/// Why other programs of NSS must not be let at a database.
+/// Why other NSS programs must not open a database.
 pub struct Forbidden {
     /// The facts of the database.
     pub state: DbState,
-    /// In a sentence.
+    /// A summary in one sentence.
     pub summary: String,
 }
 
@@ -29,24 +29,24 @@ impl Forbidden {
 
 /// The database, or its copy, for other NSS programs.
 pub enum Instead {
-    /// Nothing: the database itself will do.
+    /// The database itself is safe to use.
     Itself,
-    /// This copy of it.
+    /// A copy of the database.
     Copy(PrivateCopy),
 }
 
-/// Looks at a database before other programs of NSS, which nobody can tell to leave its modules out and its directory as
-/// it is, are let at it.
+/// Examines a database before other NSS programs open it. Unlike nssight, these programs cannot be told to skip its modules and to leave
+/// its directory unchanged.
 ///
 /// # Errors
-/// Why they must not be, and whose fault that is.
+/// Why they must not open it, and which component is at fault.
 pub fn before_others(argument: &OsStr, load_modules: bool, at: &Path) -> Result<Instead, Forbidden> {
     let look = Look::at(argument);
     let modules = Modules::of(argument, look.choice.asked);
     if let Some(summary) = modules.refusal().filter(|_| !load_modules) {
         return Err(Forbidden { state: DbState::ModuleForeign, summary });
     }
-    // Whoever could add a module while they run adds it to the original.
+    // Another user who adds a module while they run adds it to the original, not to the copy.
     let changeable = modules.changeable().filter(|_| !load_modules);
     let is_sql = look.choice.reads == Some(Format::Sql);
     if let Some(why) = changeable.filter(|_| !is_sql) {

@@ -1,5 +1,5 @@
-//! Turns the data of this crate into static tables: facts, signals, and one file for each cause. Nothing is parsed when
-//! nssight starts. Contradictory data fails the build, with the name of the file.
+//! Converts the data of this crate to static tables: facts, signals, and one file per cause. Nothing is parsed when
+//! nssight starts. Contradictory data fails the build with the name of the file.
 
 mod build {
     pub(crate) mod causes;
@@ -16,10 +16,10 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let (facts, signals) = (root.join("facts"), root.join("signals.toml"));
     let mut causes = vec![root.join("causes")];
-    // A profile brings causes of its own.
+    // A profile has its own causes.
     let profiles = root.join("../profiles");
     causes.extend(listed(&profiles).into_iter().map(|profile| profile.join("causes")).filter(|causes| causes.is_dir()));
-    // And what its programs say of signals.
+    // A profile also has the messages of its programs for signals.
     let spoken = listed(&profiles).into_iter().filter_map(|profile| {
         let name = profile.file_name()?.to_str()?.to_owned();
         Some((name, profile.join("signals.toml"))).filter(|(_, path)| path.is_file())
@@ -31,7 +31,7 @@ fn main() {
     {
         println!("cargo:rerun-if-changed={}", path.display());
     }
-    // And facts of its own.
+    // A profile also has its own facts.
     let own = listed(&profiles).into_iter().map(|profile| profile.join("facts.toml")).filter(|path| path.is_file());
     let facts: Vec<_> = files(&facts).into_iter().chain(own.map(read)).collect();
     let facts = build::facts::read(&facts);
@@ -50,7 +50,7 @@ fn listed(directory: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Every TOML file of a directory, in the order of their names, with its content.
+/// Every TOML file of a directory, sorted by name, with its content.
 fn files(directory: &Path) -> Vec<(PathBuf, String)> {
     let is_toml = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
     listed(directory).into_iter().filter(is_toml).map(read).collect()

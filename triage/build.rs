@@ -1,5 +1,5 @@
-//! Turns the formats of logs into static tables: one file for each program, in `formats/` and in the folders of the profiles.
-//! Nothing is parsed when nssight starts. What contradicts itself in the data fails the build, with the file that says it.
+//! Converts the log formats to static tables: one file per program, in `formats/` and in the folders of the profiles. Nothing is parsed
+//! when nssight starts. Contradictory data fails the build with the name of the file.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,17 +8,17 @@ use std::{env, fs};
 
 use serde::Deserialize;
 
-/// How one program's log is read.
+/// How to read the log of one program.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Format {
     title: String,
     side: Side,
     hop: Option<Hop>,
-    /// Whose certificate its words about one are about: the other side's, unless it looks at its own only.
+    /// Whose certificate its messages are about: that of the other side, unless the program only checks its own.
     #[serde(default)]
     certificate: Whose,
-    /// Its certificates are in a database of NSS.
+    /// Its certificates are in an NSS database.
     #[serde(default)]
     nss: bool,
     known: Known,
@@ -34,9 +34,9 @@ struct Format {
 enum Side {
     Client,
     Server,
-    /// Which, its lines tell.
+    /// Its lines show which.
     Either,
-    /// What it writes is about errors, and none of them happened.
+    /// Its output is about errors that did not happen.
     Nobody,
 }
 
@@ -56,7 +56,7 @@ enum Hop {
     Server,
 }
 
-/// How a line or a file shows that this program wrote it.
+/// How to recognise a line or a file of this program.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Known {
@@ -68,14 +68,14 @@ struct Known {
     words: Vec<String>,
     #[serde(default)]
     files: Vec<String>,
-    /// Words of lines about a session at whose client's end it is, and at whose server's end.
+    /// Words in lines that show that the program is the client, or the server, of a session.
     #[serde(default, rename = "as-client")]
     as_client: Vec<String>,
     #[serde(default, rename = "as-server")]
     as_server: Vec<String>,
 }
 
-/// What it writes on the way through one attempt.
+/// Its messages during one attempt.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Attempt {
@@ -87,17 +87,17 @@ struct Attempt {
     looks_up: Vec<String>,
     ends: Vec<String>,
     succeeds: Vec<String>,
-    /// What stands before the name of whom it connects to.
+    /// Text before the name of the host that it connects to.
     reaches: Vec<String>,
-    /// What stands before the name of a connection, where its lines have one.
+    /// Text before the name of a connection, if its lines have one.
     connection: Option<String>,
-    /// It is at one end of a connection, whichever, and only some of the connection's lines tell which.
+    /// The program is at either end of a connection, and only some lines of the connection show which.
     one_sided: bool,
-    /// What stands before the id of a session, which all programs of a deployment write alike.
+    /// Text before the id of a session, which all programs of a deployment write in the same form.
     session: Option<String>,
 }
 
-/// Whose words follow or precede a line, where several processes write to one log.
+/// Lines that show whose lines follow or precede, if several processes write to one log.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Context {
@@ -105,17 +105,17 @@ struct Context {
     own: Vec<String>,
     childs: Vec<String>,
     last: Vec<String>,
-    /// Words of a traceback by which it is about the session with a client, or with a server.
+    /// Words in a traceback that show that it is about the session with a client, or with a server.
     about_client: Vec<String>,
-    /// Words of a server's lines that are about what it has itself, not about a client.
+    /// Words in a server's lines that are about its own files, not about a client.
     about_itself: Vec<String>,
     about_server: Vec<String>,
-    /// Where it listens for the one and the other, in words.
+    /// The ports for clients and for the server, as text.
     client_port: Option<String>,
     server_port: Option<String>,
 }
 
-/// What to collect next of it.
+/// The next thing to collect from the program.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Next {

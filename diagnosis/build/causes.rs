@@ -1,4 +1,4 @@
-//! `causes/*.toml`: one file for each cause.
+//! `causes/*.toml`: one file per cause.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -10,17 +10,17 @@ use super::facts::{self, Fact};
 use super::signals::{self, Signal};
 use super::write::{OneOrMore, camel, option, optional, slice};
 
-/// The name by which a condition speaks of the signal itself.
+/// The name of the signal itself in a condition.
 const SIGNAL: &str = "signal.name";
 /// The layer where the signal was shown, in a condition.
 const PLACE: &str = "signal.layer";
 
-/// In a condition, that a fact which is no word was told at all.
+/// In a condition on a fact without word values: the fact was observed at all.
 const TOLD: &str = "*";
 
 type Conditions = BTreeMap<String, OneOrMore>;
 
-/// A cause, as its file has it.
+/// A cause in the form of its file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cause {
@@ -41,17 +41,17 @@ pub(crate) struct Cause {
     at: String,
     title: String,
     why: String,
-    /// The same for who has files in place of a database, where it is another text.
+    /// The title for readers with files instead of a database, if it differs.
     #[serde(default)]
     title_with_files: Option<String>,
     #[serde(default)]
     why_with_files: Option<String>,
-    /// The same for a server that is looked at itself, and whose peers are clients.
+    /// The title for a server that is itself checked, whose peers are clients.
     #[serde(default)]
     title_with_clients: Option<String>,
     #[serde(default)]
     why_with_clients: Option<String>,
-    /// What is to be added where the peer is a bridge.
+    /// An addition for a peer that is a bridge.
     #[serde(default)]
     why_with_bridge: String,
     confirm: Vec<Step>,
@@ -71,7 +71,7 @@ pub(crate) struct Cause {
     proved_by: Vec<Block>,
     #[serde(default)]
     tell_apart: Vec<TellApart>,
-    /// What it was called in reports of the schema before.
+    /// Its name in reports of the previous schema.
     formerly: Option<String>,
 }
 
@@ -109,7 +109,7 @@ struct Component {
     supported_by: Vec<Block>,
     #[serde(default)]
     excluded_by: Vec<Block>,
-    /// It is one of them only where these were observed.
+    /// The component is a candidate only if these facts were observed.
     #[serde(default)]
     only_with: Conditions,
     #[serde(default)]
@@ -124,7 +124,7 @@ struct Shows {
     layer: Option<OneOrMore>,
     #[serde(default)]
     facts: Conditions,
-    /// It shows them only where these were observed.
+    /// The cause shows these signals only if these facts were observed.
     #[serde(default)]
     only_with: Conditions,
 }
@@ -276,10 +276,10 @@ impl Tables<'_> {
     }
 }
 
-/// To whom a text is said, in the order of the wordings of a text.
+/// The readers of a text, in the order of its wordings.
 const READERS: [&str; 6] = ["Plain", "Files", "Bridge", "BridgeOfFiles", "Clients", "ClientsOfFiles"];
 
-/// What stands for something else with one peer than with another, in the order of the readers.
+/// Names that depend on the peer, in the order of the readers.
 const NAMES: [(&str, [&str; 6]); 4] = [
     ("{peer}", ["peer", "peer", "bridge", "bridge", "client", "client"]),
     ("{PEER}", ["PEER", "PEER", "BRIDGE", "BRIDGE", "CLIENT", "CLIENT"]),
@@ -307,7 +307,7 @@ const NAMES: [(&str, [&str; 6]); 4] = [
     ),
 ];
 
-/// What a text about a client calls this host where it is the server itself.
+/// Terms for this host in a text about a client, with their replacements if this host is the server.
 const OF_A_SERVER: [(&str, &str); 7] = [
     ("The client's", "This server's"),
     ("the client's", "this server's"),
@@ -318,10 +318,10 @@ const OF_A_SERVER: [(&str, &str); 7] = [
     ("a client ", "a server "),
 ];
 
-/// What a step speaks of that only who has a database has.
+/// Words in a step that only apply to readers with a database.
 const OF_DATABASES: [&str; 5] = ["pk12util", "modutil", "<DIR>", "<NICKNAME>", "nssight db"];
 
-/// To whom a step is of use.
+/// The readers for whom a step is useful.
 fn peers(step: &Step, place: &str) -> Vec<&'static str> {
     let with: &[&str] = match step.with.as_deref() {
         None => &READERS,
@@ -343,11 +343,11 @@ fn peers(step: &Step, place: &str) -> Vec<&'static str> {
     with.iter().copied().filter(is_of_use).collect()
 }
 
-/// Words of what only who has a database has to do with.
+/// Words that only apply to readers with a database.
 const FOREIGN_TO_FILES: [&str; 9] =
     ["NSS", "NSPR", "SEC_ERROR", "SSL_ERROR", "database", "certutil", "nickname", "bridge", "Sigul"];
 
-/// The same of a bridge whose clients have files.
+/// The same for a bridge whose clients have files.
 const FOREIGN_TO_BRIDGES: [&str; 8] =
     ["NSS", "NSPR", "SEC_ERROR", "SSL_ERROR", "database", "certutil", "nickname", "Sigul "];
 
@@ -356,24 +356,24 @@ fn is_foreign(text: &str) -> bool {
 }
 
 fn has_word(text: &str, words: &[&str]) -> bool {
-    // At the beginning of a word: OPENSSL has NSS in it.
+    // Only at the beginning of a word: OPENSSL contains NSS.
     let begins = |at: usize| !text[..at].ends_with(|before: char| before.is_ascii_alphanumeric());
     words.iter().any(|word| text.match_indices(word).any(|(at, _)| begins(at)))
 }
 
-/// All wordings of a text. What speaks of a database is not said to who has files.
+/// All wordings of a text. Sentences about a database are left out for readers with files.
 fn text(text: &str, of: Whose) -> String {
     let of_files = if is_foreign(text) { "" } else { text };
     let of_bridge = if has_word(text, &FOREIGN_TO_BRIDGES) { of_files } else { text };
     wordings([text, of_files, text, of_bridge, &of.to_a_server(text), &of.to_a_server(of_files)])
 }
 
-/// Whose things a cause is about.
+/// The owner of the items that a cause is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Whose {
-    /// A client's own: a server has the like.
+    /// Items of a client; a server has corresponding ones.
     Own,
-    /// Others' as well.
+    /// Items of others as well.
     Anybodys,
 }
 
@@ -383,25 +383,25 @@ impl Whose {
         if cause.component.iter().all(is_own) { Self::Own } else { Self::Anybodys }
     }
 
-    /// The text, where this host is the server.
+    /// The text for a host that is the server.
     fn to_a_server(self, text: &str) -> String {
         let words: &[(&str, &str)] = if self == Self::Own { &OF_A_SERVER } else { &[] };
         words.iter().fold(text.to_owned(), |text, (client, server)| text.replace(client, server))
     }
 }
 
-/// A text without its sentences that speak of a database.
+/// A text without the sentences about a database.
 fn for_files(text: &str) -> String {
     without(text, &FOREIGN_TO_FILES)
 }
 
-/// A text without its sentences that have one of these words.
+/// A text without the sentences that contain one of these words.
 fn without(text: &str, words: &[&str]) -> String {
     let sentences = text.split_inclusive(". ").filter(|sentence| !has_word(sentence, words));
     sentences.collect::<String>().trim_end().to_owned()
 }
 
-/// In the order of the readers.
+/// The wordings in the order of the readers.
 fn wordings(texts: [&str; 6]) -> String {
     let mut place = 0;
     let [plain, files, bridge, bridge_of_files, clients, clients_of_files] = texts.map(|text| {
@@ -415,7 +415,7 @@ fn wordings(texts: [&str; 6]) -> String {
     )
 }
 
-/// The title; who has files may need another.
+/// The title; readers with files may need another one.
 fn title(cause: &Cause) -> String {
     let of_files = if is_foreign(&cause.title) { "" } else { &cause.title };
     let files = cause.title_with_files.as_deref().unwrap_or(of_files);
@@ -425,7 +425,7 @@ fn title(cause: &Cause) -> String {
     wordings([&cause.title, files, &cause.title, of_bridge, &clients, &clients_of_files])
 }
 
-/// The explanation, and what a bridge adds to it.
+/// The explanation, with the addition for a bridge.
 fn why(cause: &Cause) -> String {
     let files = &cause.why_with_files.clone().unwrap_or_else(|| for_files(&cause.why));
     let bridge = match cause.why_with_bridge.as_str() {

@@ -31,7 +31,7 @@ pub(crate) struct Fact {
     pub(crate) many: bool,
     #[serde(default)]
     pub(crate) derived: bool,
-    /// Values that nobody needs to read where nothing else points at them; all of them for "*".
+    /// Values that a reader does not need to see unless something else refers to them; "*" for all values.
     #[serde(default)]
     usual: Vec<String>,
 }
@@ -62,7 +62,7 @@ pub(crate) fn read(files: &[(PathBuf, String)]) -> Vec<Fact> {
     all
 }
 
-/// Its number and the number of a value.
+/// The number of the fact and the number of the value.
 pub(crate) fn find(facts: &[Fact], id: &str, value: &str, place: &str) -> (usize, usize) {
     let index = index(facts, id, place);
     let value = facts[index].values.iter().position(|known| known == value);
@@ -73,7 +73,7 @@ fn index(facts: &[Fact], id: &str, place: &str) -> usize {
     facts.iter().position(|fact| fact.id == id).unwrap_or_else(|| panic!("{place}: there is no fact {id}"))
 }
 
-/// The number of a fact that is no word and is told once at most.
+/// The number of a fact that has no word values and is observed at most once.
 pub(crate) fn find_untyped(facts: &[Fact], id: &str, place: &str) -> usize {
     let index = index(facts, id, place);
     assert!(facts[index].kind != "word", "{place}: {id} is a word, and a rule says which");

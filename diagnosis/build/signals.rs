@@ -18,7 +18,7 @@ struct File {
     newer: Vec<Newer>,
 }
 
-/// What does not decide where another line of the same failure shows one of these.
+/// A signal that does not decide if another line of the same failure shows one of these.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Yields {
@@ -35,7 +35,7 @@ pub(crate) struct Newer {
     numbers: Vec<i64>,
 }
 
-/// What a code means beside words in one line, where it means something else by itself.
+/// The meaning of a code together with words in the same line, if it differs from the meaning of the code alone.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Together {
@@ -70,19 +70,19 @@ pub(crate) struct Note {
     pub(crate) says: String,
 }
 
-/// What the programs of one profile say of signals of the table.
+/// The messages of one profile's programs for signals of the table.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Spoken {
     replies: Option<Replies>,
     #[serde(default)]
     spelling: Vec<Spelling>,
-    /// What only they show.
+    /// Signals that only these programs show.
     #[serde(default)]
     signal: Vec<Signal>,
 }
 
-/// Whose numbers in replies are, in words.
+/// Which program sends the numbers in replies, as text.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Replies {
@@ -102,17 +102,17 @@ struct Spelling {
     notes: Vec<Note>,
 }
 
-/// The rows, and what is said about several of them.
+/// The rows of the table, and the rules about several of them.
 pub(crate) struct Table {
     pub(crate) signals: Vec<Signal>,
-    /// Profiles whose replies have numbers, and whose numbers these are.
+    /// Profiles whose replies have numbers, with the program that sends them.
     replies: Vec<(String, Replies)>,
     together: Vec<Together>,
     yields: Vec<Yields>,
     newer: Vec<Newer>,
 }
 
-/// Reads the table, and what each profile has beside it: its name, and its file.
+/// Reads the table and the additions of each profile, given by name and file.
 pub(crate) fn read(path: &Path, profiles: &[(String, PathBuf)]) -> Table {
     let mut file: File = parsed(path);
     let mut replies = Vec::new();
@@ -164,7 +164,7 @@ fn parsed<T: serde::de::DeserializeOwned>(path: &Path) -> T {
     toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Its number.
+/// The number of the signal.
 pub(crate) fn find(signals: &[Signal], id: &str, place: &str) -> usize {
     signals.iter().position(|signal| signal.id == id).unwrap_or_else(|| panic!("{place}: there is no signal {id}"))
 }
@@ -202,11 +202,10 @@ pub(crate) fn generate(table: &Table) -> String {
         }
     }
     let is_profile = |library: &str| replies.iter().any(|(profile, _)| profile == library);
-    // The order of the enum, by which they are sought. Two spellings of one number stay in their order: the library's own
-    // comes first.
+    // The order of the enum, by which the search works. Two spellings of one number keep their order: the library's own comes first.
     let rank = |library: &str| if is_profile(library) { format!("reply {library}") } else { library.to_owned() };
     codes.sort_by_key(|code| (rank(&code.0), code.1));
-    // The longest phrase is the most telling one.
+    // The longest phrase is the most specific.
     texts.sort_by(|one, other| (other.0.len(), &one.0).cmp(&(one.0.len(), &other.0)));
     let mut out =
         rows + "];\n" + &names + "}\n/// Every code, by library and number.\npub static CODES: &[Code] = &[\n";

@@ -7,7 +7,7 @@ pub(crate) fn camel(id: &str) -> String {
         letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str()).unwrap_or_default()
     };
     let name: String = id.split(['-', '.', '_']).map(capital).collect();
-    // An identifier does not begin with a digit.
+    // An identifier must not begin with a digit.
     if name.starts_with(|first: char| first.is_ascii_digit()) { format!("N{name}") } else { name }
 }
 
@@ -16,17 +16,17 @@ pub(crate) fn screaming(id: &str) -> String {
     id.replace(['-', '.'], "_").to_uppercase()
 }
 
-/// An option of a string.
+/// An optional string.
 pub(crate) fn option(text: &Option<String>) -> String {
     optional(text, |text| format!("{text:?}"))
 }
 
-/// An optional value, as what it is made of says it.
+/// An optional value; `says` converts the text.
 pub(crate) fn optional(text: &Option<String>, says: impl Fn(&str) -> String) -> String {
     text.as_deref().map_or_else(|| "None".to_owned(), |text| format!("Some({})", says(text)))
 }
 
-/// A slice of what the parts say.
+/// A slice with these parts as elements.
 pub(crate) fn slice(parts: impl IntoIterator<Item = String>) -> String {
     let parts: Vec<String> = parts.into_iter().collect();
     format!("&[{}]", parts.join(", "))

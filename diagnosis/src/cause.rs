@@ -47,7 +47,7 @@ impl Cause {
         &ENTRIES[self as usize]
     }
 
-    /// The cause that had this name in reports of the schema before.
+    /// The cause that had this name in reports of the previous schema.
     pub fn formerly(name: &str) -> Option<Self> {
         FORMERLY.iter().find(|(before, _)| *before == name).map(|(_, cause)| *cause)
     }
@@ -126,7 +126,7 @@ pub struct Text {
 }
 
 impl Text {
-    /// For this kind of peer.
+    /// The text for this kind of peer.
     pub const fn of(self, peer: Peer) -> &'static str {
         match peer {
             Peer::Plain => self.plain,
@@ -138,7 +138,7 @@ impl Text {
         }
     }
 
-    /// For an unknown peer.
+    /// The text for an unknown peer.
     pub const fn plain(self) -> &'static str {
         self.plain
     }
@@ -155,7 +155,7 @@ impl Serialize for Text {
 pub struct Step {
     /// The action, or the result of the command.
     pub text: Text,
-    /// A shell command; the words in angle brackets are for the reader to replace.
+    /// A shell command; the reader replaces the words in angle brackets.
     pub command: Option<Text>,
     /// The kinds of credentials that the step applies to.
     #[serde(skip)]
@@ -233,7 +233,7 @@ pub enum Grade {
     Inference,
     /// A consequence of the cause was observed.
     Observation,
-    /// The cause itself was compared, parsed or read.
+    /// The cause itself was determined by a comparison, or parsed or read directly.
     Proof,
 }
 
@@ -248,21 +248,21 @@ pub struct Block {
     pub grade: Grade,
     /// The component that the block proves to be at fault.
     pub component: Option<Component>,
-    /// What to do first where it supports a cause, more exactly than the catalogue can say it: the text of its fact that is no word
-    /// follows.
+    /// The first action if this block supports a cause, more specific than the catalogue; the text of the block's fact without word values
+    /// is appended.
     pub remedy: Option<&'static str>,
 }
 
 /// Signals that a cause shows, and where.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Shows {
-    /// Any of these signals.
+    /// The cause shows any of these signals,
     pub signals: &'static [Signal],
-    /// At one of these layers; anywhere if there is none.
+    /// at one of these layers, or anywhere if there is none,
     pub layers: &'static [Layer],
-    /// No fact contradicts.
+    /// if no observed fact contradicts these conditions,
     pub facts: &'static [Condition],
-    /// Only where these were observed: what one kind of deployment shows is no rival where nobody knows the kind.
+    /// and only if these were observed: a signal of one kind of deployment must not compete if the kind is unknown.
     pub only_with: &'static [Condition],
 }
 
@@ -275,7 +275,8 @@ pub struct Fault {
     pub supported_by: &'static [Block],
     /// Blocks that exclude the component.
     pub excluded_by: &'static [Block],
-    /// It is one of them only where these were observed: what one kind of credentials has is no rival where nobody knows the kind.
+    /// The component is a candidate only if these were observed: what belongs to one kind of credentials must not compete if the kind is
+    /// unknown.
     pub only_with: &'static [Condition],
     /// The component is rarely at fault.
     pub rare: bool,
@@ -315,7 +316,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Whether this fact speaks for the cause or against it: what does not is only seen when the cause shows.
+    /// Whether this fact supports or excludes the cause; any other fact is only observed together with it.
     pub fn weigh(&self, fact: FactId) -> bool {
         let blocks = self.excluded_by.iter().chain(self.supported_by).chain(self.proved_by);
         self.needs.iter().chain(blocks.flat_map(|block| block.facts)).any(|condition| condition.is_about(fact))

@@ -109,7 +109,7 @@ pub fn explain(text: &str) -> Vec<Explanation> {
     explain_by(text, None)
 }
 
-/// The same for a text whose decisive line is known.
+/// As [`explain`], for a text whose decisive line is known.
 pub fn explain_by(text: &str, line: Option<&str>) -> Vec<Explanation> {
     let text = text.trim();
     if let Ok(number) = text.parse::<i64>() {
@@ -122,7 +122,7 @@ pub fn explain_by(text: &str, line: Option<&str>) -> Vec<Explanation> {
     in_message(text, line)
 }
 
-/// Numbers that stand alone: NSS's, TLS's, OpenSSL's verify codes, those in replies. An errno is too small to be told from them.
+/// Numbers without context: those of NSS, TLS, OpenSSL's verify codes and replies. An errno is too small to be distinguished from these.
 fn by_number(number: i64) -> Vec<Explanation> {
     let wanted = |library: Library| {
         let rows = CODES.iter().filter(move |code| code.library == library && code.number == number);
@@ -139,7 +139,7 @@ fn by_number(number: i64) -> Vec<Explanation> {
     found
 }
 
-/// Where the numbers of NSS and libssl are, those that are not given yet too.
+/// The number ranges of NSS and libssl, including numbers not assigned yet.
 const NSS_NUMBERS: [std::ops::RangeInclusive<i64>; 2] = [-8192..=-7993, -12288..=-12089];
 
 /// A number in NSS's ranges for which this version of nssight has no name.
@@ -150,7 +150,7 @@ fn of_newer(number: i64) -> Explanation {
     explanation(kind, name, Some(number), meaning, if ssl { signal::SSL_ERROR } else { signal::NSS_ERROR })
 }
 
-/// A word that is the name of something.
+/// Explains a word that is the name of an item.
 fn by_name(text: &str) -> Vec<Explanation> {
     if let Ok(cause) = text.parse::<Cause>() {
         return vec![of_cause(cause)];
@@ -160,13 +160,13 @@ fn by_name(text: &str) -> Vec<Explanation> {
     let named = CODES.iter().filter(|code| code.name.eq_ignore_ascii_case(text)).filter(known);
     let mut found: Vec<Explanation> = named.map(of_code).collect();
     found.extend(alerts().filter(|(_, name, _)| name.eq_ignore_ascii_case(text)).map(of_alert));
-    // What is written just so comes first: TLS and OpenSSL have the same names in small and in capital letters.
+    // An exact match comes first: TLS and OpenSSL have the same names in lower and in upper case.
     found.sort_by_key(|explanation| explanation.name != text);
     found
 }
 
-/// What a message is made of: programs' own words, names and numbers in it, the libraries' sentences, alerts as OpenSSL
-/// writes them. What decides comes first: of several lines the one that says most.
+/// The parts of a message: messages of programs, names and numbers, sentences of the libraries, and alerts in OpenSSL's notation. The
+/// decisive item comes first; of several lines, it is the most specific one.
 fn in_message(text: &str, line: Option<&str>) -> Vec<Explanation> {
     let decisive = line.and_then(read).or_else(|| decisive(text));
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -184,7 +184,7 @@ fn in_message(text: &str, line: Option<&str>) -> Vec<Explanation> {
     found
 }
 
-/// The line that says most of what went wrong, and what it says; of equals the first.
+/// The line that is most specific about the failure, and its item; the first of equals.
 fn decisive(text: &str) -> Option<(&str, Spelling)> {
     let found = text.lines().map(str::trim).filter_map(read);
     found.reduce(|best, next| if next.1.weight() > best.1.weight() { next } else { best })
@@ -200,7 +200,7 @@ fn in_line(text: &str) -> Vec<Explanation> {
     found.extend(NOTES.iter().filter(|note| lower.contains(note.text)).map(of_note));
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !"_-".contains(c));
     for word in words.filter(|word| word.len() > 3) {
-        // A number is an error only in what its line says.
+        // A number is an error only in the context of its line.
         if word.parse::<i64>().is_err() && word.contains(['_', '-']) {
             found.extend(by_name(word));
         }
@@ -212,7 +212,7 @@ fn in_line(text: &str) -> Vec<Explanation> {
     found
 }
 
-/// Whether a line has the library's own sentence for a code of NSS, in lower case. Short ones stand in other texts, too.
+/// Whether a line contains the library's sentence for a code of NSS, in lower case. Short sentences also occur in other texts.
 fn says(code: &Code, lower: &str) -> bool {
     let own = matches!(code.library, Library::Nspr | Library::Nss | Library::Ssl);
     own && code.text.len() > 12 && lower.contains(code.text.trim_end_matches('.').to_lowercase().as_str())
@@ -225,7 +225,7 @@ fn alert_in(lower: &str) -> Option<Explanation> {
         return alerts().find(|(_, _, alert)| *alert == number).map(of_alert);
     }
     let (_, rest) = lower.split_once("alert ")?;
-    // The longest name that fits: "certificate unknown" and not "certificate".
+    // The longest matching name: "certificate unknown" and not "certificate".
     let fits = alerts().filter(|(_, name, _)| rest.starts_with(name.replace('_', " ").as_str()));
     fits.max_by_key(|(_, name, _)| name.len()).map(of_alert)
 }
@@ -277,7 +277,7 @@ fn of_code(code: &Code) -> Explanation {
         Some((without, with)) => format!("{text} NSS {without} does not have it yet, and NSS {with} does."),
         None => text,
     };
-    // A program's note on the same signal says what misleads about it.
+    // A program's note on the same signal explains what is misleading about it.
     let mut meaning = text;
     let says_more = matches!(code.library, Library::Nspr | Library::Nss | Library::Ssl);
     if let Some(note) = NOTES.iter().find(|note| says_more && note.text == code.name.to_lowercase()) {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// A row of the registry, by its place.
+/// A row of the registry, by its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FactId(pub(crate) u16);
 
@@ -78,12 +78,12 @@ pub trait Word: Copy {
 pub struct Key(pub FactId);
 
 impl Key {
-    /// With this text, rendered as it is.
+    /// A fact with this text, rendered unchanged.
     pub fn text(self, text: impl ToString) -> Fact {
         Fact::new(self.0, Value::Text(text.to_string()))
     }
 
-    /// With this number: of a count itself, of a duration microseconds, of a time seconds since 1970.
+    /// A fact with this number: a count, a duration in microseconds, or a time in seconds since 1970.
     pub fn number(self, number: impl TryInto<i64>) -> Fact {
         Fact::new(self.0, Value::Number(number.try_into().unwrap_or(i64::MAX)))
     }
@@ -94,7 +94,7 @@ impl Key {
 pub enum Value {
     /// A word from the registry, by index.
     Word(u8),
-    /// A text, also of a version, an address, a path.
+    /// A text; also for a version, an address or a path.
     Text(String),
     /// A number; the registry defines its unit.
     Number(i64),
@@ -143,7 +143,7 @@ impl Fact {
         Self { id, value, seen_by: SeenBy::Us, hop: None }
     }
 
-    /// The word of `W` that is spelled so, if it has one.
+    /// The value of `W` with this spelling, if there is one.
     pub fn spelled<W: Word>(word: &str) -> Option<Self> {
         let place = W::FACT.row().values.iter().position(|(known, _)| *known == word)?;
         Some(Self::new(W::FACT, Value::Word(u8::try_from(place).ok()?)))
@@ -172,14 +172,14 @@ impl Fact {
         usual.contains(&"*") || self.word().is_some_and(|word| usual.contains(&word))
     }
 
-    /// The word of the registry, of a fact that is one.
+    /// The word from the registry, if the fact has word values.
     pub fn word(&self) -> Option<&'static str> {
         let Value::Word(word) = self.value else { return None };
         self.id.row().values.get(usize::from(word)).map(|(word, _)| *word)
     }
 }
 
-/// Microseconds, in the unit that fits.
+/// Formats microseconds in a suitable unit.
 fn duration(micros: i64) -> String {
     match micros {
         ..1_000_000 => format!("{:.1} ms", micros as f64 / 1e3),
@@ -187,7 +187,7 @@ fn duration(micros: i64) -> String {
     }
 }
 
-/// Seconds since 1970, as RFC 3339 has a time in UTC.
+/// Formats seconds since 1970 as a time of RFC 3339 in UTC.
 fn time(seconds: i64) -> String {
     let time = OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|time| time.format(&Rfc3339).ok());
     time.unwrap_or_else(|| format!("{seconds} s since 1970"))
@@ -257,7 +257,7 @@ impl Facts {
         self.0.push(fact.into());
     }
 
-    /// All of them.
+    /// All facts, in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Fact> {
         self.0.iter()
     }
@@ -326,7 +326,7 @@ impl Serialize for Facts {
     }
 }
 
-/// Facts that this version does not know are left out.
+/// Facts unknown to this version are left out.
 impl<'de> Deserialize<'de> for Facts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let documents = Vec::<Document>::deserialize(deserializer)?;

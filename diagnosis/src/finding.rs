@@ -83,7 +83,7 @@ impl Notes {
         self.facts.put(fact);
     }
 
-    /// Adds a fact, and goes on.
+    /// Adds a fact and returns `self`.
     #[must_use]
     pub fn with(mut self, fact: impl Into<Fact>) -> Self {
         self.put(fact);
@@ -150,14 +150,14 @@ impl Outcome {
         Notes::default().skip(summary)
     }
 
-    /// With the library's error.
+    /// Sets the library's error.
     #[must_use]
     pub fn error(mut self, error: impl Into<ErrorInfo>) -> Self {
         self.error = Some(error.into());
         self
     }
 
-    /// With one more fact.
+    /// Adds a fact.
     #[must_use]
     pub fn fact(mut self, fact: impl Into<Fact>) -> Self {
         self.facts.put(fact);
@@ -198,7 +198,7 @@ impl Outcome {
     }
 }
 
-/// An error of the system as perror(3) words it: std puts a number behind the words.
+/// An error of the system in the wording of perror(3): std appends a number.
 pub fn in_words(text: &str) -> String {
     const BEFORE: &str = " (os error ";
     let mut words = String::with_capacity(text.len());

@@ -55,10 +55,10 @@ impl Candidate {
         })
     }
 
-    /// Whether it is there beside another cause, and no other explanation of the same: a fact proves it that does not prove the
-    /// other. A signal is one event, and has one cause.
+    /// Whether this cause exists besides another one, and is not a rival explanation: a fact proves it that does not prove the other. A
+    /// signal is one event and has one cause.
     ///
-    /// What goes before others may have brought them about, however well they are proven.
+    /// A cause that underlies others may have produced them, however strongly they are proven.
     fn coexists_with(&self, other: &Self) -> bool {
         if self.underlies() || other.underlies() {
             return false;
@@ -96,11 +96,11 @@ pub struct Judgement {
     pub shown: Option<Shown>,
     /// Candidates, the most likely first.
     pub candidates: Vec<Candidate>,
-    /// Causes that show the signal, and that facts contradict.
+    /// Causes that show the signal and that facts contradict.
     pub excluded: Vec<Excluded>,
     /// The confidence in the first candidate.
     pub confidence: Confidence,
-    /// The catalogue's steps for the first cause, those for these facts first.
+    /// The catalogue's steps for the first cause; steps for the observed facts come first.
     pub advice: Vec<&'static Step>,
 }
 
@@ -110,7 +110,8 @@ impl Judgement {
         self.candidates.first()
     }
 
-    /// The same where nothing tells which side showed the signal: said by the other one it is about somebody else.
+    /// Lowers the confidence if the side that showed the signal is unknown: from the other side, the signal would be about another
+    /// component.
     #[must_use]
     pub fn of_either_side(self) -> Self {
         Self { confidence: self.confidence.max(Confidence::Possible), ..self }
@@ -146,7 +147,7 @@ impl Judgement {
     }
 }
 
-/// What the catalogue knows to tell one cause from another, from either side; else how to confirm the other one.
+/// How the catalogue distinguishes one cause from another, from either entry; otherwise how to confirm the other one.
 pub fn tell_apart(one: Cause, other: Cause, peer: Peer) -> Vec<String> {
     let of = |entry: &'static Entry, cause: Cause| {
         let both = entry.rules.tell_apart.iter().chain(entry.see_also);
@@ -179,11 +180,12 @@ pub fn judge_with_rules(case: &Case<'_>, wanted: impl Fn(&Rules) -> bool) -> Jud
             advice: Vec::new(),
         };
     };
-    // What explains all of it goes before what explains its beginning.
+    // A cause that explains everything ranks before one that explains only the first part.
     let whole = candidates(&open, case, &wanted);
     let (candidates, excluded) =
         if whole.0.is_empty() && open.len() > 1 { candidates(&open[..1], case, &wanted) } else { whole };
-    // A line of a log is second-hand: it makes certain only where both ends say the same, at the same time or of the same session.
+    // A log line is second-hand evidence: it makes a cause certain only if both ends report the same, at the same time or for the same
+    // session.
     let tells = |fact: Fact| case.facts.iter().any(|it| it.id == fact.id && it.value == fact.value);
     let joined = || tells(LogsJoined::ByTime.into()) || tells(LogsJoined::BySession.into());
     let agreed = || tells(LogsAgree::Yes.into()) && joined();
@@ -213,7 +215,7 @@ fn advice(first: &Candidate, place: &Place<'_>) -> Vec<&'static Step> {
     ranked.into_iter().map(|(_, step)| step).collect()
 }
 
-/// Whether what a cause brought about may pass by itself, as far as the facts tell.
+/// Whether the effect of a cause may disappear by itself, according to the facts.
 pub fn may_pass(cause: Cause, facts: Vec<&Fact>) -> bool {
     let rules = &cause.entry().rules;
     let case = Case { shown: Vec::new(), facts };
@@ -222,7 +224,7 @@ pub fn may_pass(cause: Cause, facts: Vec<&Fact>) -> bool {
     rules.transient || !rules.transient_if.is_empty() && rules.transient_if.iter().all(holds)
 }
 
-/// The causes that show a signal, with nothing else known, in order.
+/// The causes that show a signal, in order, without any other evidence.
 pub fn of_signal(signal: Signal) -> Vec<Candidate> {
     let shown = Shown::new(signal);
     judge(&Case { shown: vec![&shown], facts: Vec::new() }).candidates
@@ -258,8 +260,8 @@ fn shows(row: &Shows, shown: &Shown, case: &Case<'_>) -> bool {
     row.signals.contains(&shown.signal) && here && may_be && is_so
 }
 
-/// Whether something that underlies others may have brought this about: no observed fact rules it out. A walk looks for it first;
-/// a program and a log speak of what was asked of them.
+/// Whether a cause that underlies others may have produced this signal: no observed fact excludes it. A check tests for such causes first;
+/// a program or a log only reports on its own actions.
 fn may_lie_below(shown: &Shown, case: &Case<'_>) -> bool {
     let place = Place { shown: Some(shown), case };
     let possible = |block: &Block| block.facts.iter().all(|condition| place.holds(condition) != Some(false));
@@ -268,7 +270,7 @@ fn may_lie_below(shown: &Shown, case: &Case<'_>) -> bool {
     left.any(|rules| rules.supported_by.iter().any(possible))
 }
 
-/// The signal that is judged, and the facts around it.
+/// The judged signal, and the related facts.
 struct Place<'a> {
     shown: Option<&'a Shown>,
     case: &'a Case<'a>,
@@ -284,7 +286,7 @@ impl Place<'_> {
         }
     }
 
-    /// The last word on a fact; a fact of another session is none of this one.
+    /// The last observation of a fact; facts of another session are ignored.
     fn fact(&self, id: FactId) -> Option<&Fact> {
         let hop = self.hop();
         let here = |fact: &&&Fact| fact.id == id && (fact.hop.is_none() || hop.is_none() || fact.hop == hop);
@@ -308,7 +310,7 @@ impl Place<'_> {
         block.facts.iter().all(|condition| self.holds(condition) == Some(true))
     }
 
-    /// The facts of a condition, as people read them.
+    /// The facts of a condition, as readers see them.
     fn said(&self, condition: &Condition) -> String {
         match condition {
             Condition::Signal(_) => self.shown.map_or_else(String::new, |shown| shown.signal.row().says.to_owned()),
@@ -386,10 +388,10 @@ fn confidence(candidates: &[Candidate], signal: Signal) -> Confidence {
     if (first.grade == Grade::Proof || eliminated) && stands_alone && settled {
         return Confidence::Certain;
     }
-    // Support that no other has: a stronger one, or one of the same strength that rests on something else.
+    // Whether this support is unique: it is stronger than any other, or equally strong and based on something else.
     let equals = others.iter().filter(|other| other.grade == first.grade);
     let shared: Vec<&Condition> = equals.flat_map(|other| &other.support).copied().collect();
-    // The signal itself is one support, whoever lists it beside which others.
+    // The signal itself counts as one support, whichever other conditions are listed with it.
     let is_signal = |condition: &Condition| matches!(condition, Condition::Signal(_));
     let signal_is_shared = shared.iter().any(|condition| is_signal(condition));
     let own = first

@@ -1,10 +1,10 @@
-//! What an observation means.
+//! Interprets observations.
 //!
-//! Other crates observe [`fact`]s and, after a failure, a [`signal`]. Only the [`judge`] names a cause: it lists the causes
-//! that could explain the signal, and excludes those that the facts contradict. All of its rules
-//! are data, in `causes/`, one file for each cause, and its confidence is computed from them.
+//! Other crates observe [`fact`]s and, after a failure, a [`signal`]. Only the [`judge`] names a cause: it lists the causes that could
+//! explain the signal, and excludes those that the facts contradict. All of its rules are data in `causes/`, one file per cause, and its
+//! confidence is computed from them.
 //!
-//! This crate links no TLS library, opens no file, and reads neither clock nor environment.
+//! This crate links no TLS library, opens no file, and reads neither the clock nor the environment.
 
 pub mod cause;
 pub mod derive;

@@ -1,6 +1,6 @@
-//! Words for a shell, so that a command from a report can be pasted.
+//! Quotes words for a shell, so that a command from a report can be pasted.
 
-/// Quotes a word where a shell would otherwise read something into it.
+/// Quotes a word if a shell would otherwise interpret parts of it.
 pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,@%+=".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::fact::SeenBy;
 use crate::vocabulary::Layer;
 
-/// A row of the table, by its place.
+/// A row of the table, by its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(pub(crate) u16);
 
@@ -31,7 +31,7 @@ pub enum Family {
     Other,
 }
 
-/// Whose thing a signal is about.
+/// The owner of the item that a signal is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are those of the table")]
 pub enum About {
@@ -43,7 +43,7 @@ pub enum About {
     Nothing,
 }
 
-/// Who has numbers for errors.
+/// A library or program with numbers for errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the names are those of the table")]
 pub enum Library {
@@ -51,96 +51,96 @@ pub enum Library {
     Nspr,
     Nss,
     Openssl,
-    /// The servers of this profile, in a reply.
+    /// The servers of this profile, in their replies.
     Reply(&'static str),
     Resolver,
     Ssl,
     Verify,
 }
 
-/// Whose numbers in replies are.
+/// Error numbers in replies.
 #[derive(Debug)]
 pub struct Replies {
     /// The profile's name.
     pub profile: &'static str,
-    /// Who gives them.
+    /// The program that sends them.
     pub by: &'static str,
-    /// Where they stand.
+    /// Where they appear.
     pub place: &'static str,
 }
 
 impl Replies {
-    /// Those of a profile.
+    /// The numbers of a profile's replies.
     pub fn of(profile: &str) -> Option<&'static Self> {
         REPLIES.iter().find(|it| it.profile == profile)
     }
 }
 
-/// What the table says of a signal.
+/// A row of the signal table.
 #[derive(Debug)]
 pub struct SignalRow {
     /// Its id.
     pub id: &'static str,
-    /// What it is, in a sentence.
+    /// A description in one sentence.
     pub says: &'static str,
-    /// What it belongs to.
+    /// The family of the signal.
     pub family: Family,
-    /// Whose thing it is about, unless the place says otherwise.
+    /// The owner of the item, unless the layer determines it.
     pub about: About,
-    /// Why the catalogue knows everything that shows it; without a reason it may not.
+    /// Why the catalogue contains every cause that shows the signal; `None` if it may not.
     pub closed: Option<&'static str>,
-    /// The number of the TLS alert that it is, received by us.
+    /// The number of the TLS alert, if the signal is an alert that we received.
     pub alert: Option<u8>,
-    /// The alert's name in the registry of IANA.
+    /// The alert's name in IANA's registry.
     pub alert_name: Option<&'static str>,
 }
 
-/// A number that a library has for it.
+/// A library's number for a signal.
 #[derive(Debug)]
 pub struct Code {
-    /// Whose number.
+    /// The library.
     pub library: Library,
     /// The number.
     pub number: i64,
     /// Its name.
     pub name: &'static str,
-    /// The library's own sentence; empty where it has none.
+    /// The library's own sentence; empty if it has none.
     pub text: &'static str,
-    /// What it shows.
+    /// The signal.
     pub signal: Signal,
-    /// A version of NSS that does not have it yet, and one that does: both were looked at.
+    /// A version of NSS that does not have the number yet, and one that has it: both were examined.
     pub newer_than: Option<(&'static str, &'static str)>,
 }
 
-/// What a program means by a phrase of its own.
+/// The meaning of a phrase of a program.
 #[derive(Debug)]
 pub struct Note {
     /// The phrase, in lower case.
     pub text: &'static str,
-    /// The meaning, and when it is printed.
+    /// The meaning, and when the program prints it.
     pub says: &'static str,
-    /// What it shows.
+    /// The signal.
     pub signal: Signal,
 }
 
-/// What a code means beside words in one line, where it means something else by itself.
+/// The meaning of a code together with words in the same line, if it differs from the meaning of the code alone.
 #[derive(Debug)]
 pub struct Together {
-    /// What the code shows by itself.
+    /// The signal of the code alone.
     pub signal: Signal,
-    /// The words, in lower case; one of them is enough.
+    /// The words, in lower case; one of them is sufficient.
     pub words: &'static [&'static str],
-    /// What it shows beside them.
+    /// The signal of the code together with one of the words.
     pub means: Signal,
 }
 
 impl Signal {
-    /// Every one, in the order of the table.
+    /// Every signal, in the order of the table.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..SIGNALS.len()).filter_map(|place| u16::try_from(place).ok().map(Self))
     }
 
-    /// What the table says of it.
+    /// Its row in the table.
     pub fn row(self) -> &'static SignalRow {
         &SIGNALS[usize::from(self.0)]
     }
@@ -150,35 +150,35 @@ impl Signal {
         self.row().id
     }
 
-    /// The one of this id.
+    /// The signal with this id.
     pub fn of(id: &str) -> Option<Self> {
         Self::all().find(|signal| signal.id() == id)
     }
 
-    /// Whether it does not decide where another line of the same failure shows one of `others`: what is left of a start that
-    /// went well, or a library's guess at what a program says in plain words.
+    /// Whether this signal does not decide if another line of the same failure shows one of `others`: a remnant of a successful start, or a
+    /// library's guess at something that a program states directly.
     pub fn yields_to(self, others: &[Self]) -> bool {
         YIELDS.iter().any(|(signal, to)| *signal == self && others.iter().any(|other| to.contains(other)))
     }
 
-    /// What a library's number shows.
+    /// The signal of a library's number.
     pub fn of_code(library: Library, number: i64) -> Option<Self> {
         code(library, number).map(|code| code.signal)
     }
 
-    /// What an alert shows that we received.
+    /// The signal of an alert that we received.
     pub fn of_alert(number: u8) -> Self {
         Self::all().find(|signal| signal.row().alert == Some(number)).unwrap_or(signal::ALERT_OTHER)
     }
 
-    /// What an error of NSPR, NSS or libssl shows; their numbers meet nowhere.
+    /// The signal of an error of NSPR, NSS or libssl; their number ranges are disjoint.
     pub fn of_nss(number: i32) -> Self {
         let number = i64::from(number);
         let own = [Library::Nss, Library::Ssl, Library::Nspr].into_iter().find_map(|library| code(library, number));
         own.map_or(if number > -8000 { signal::NSPR_ERROR } else { signal::NSS_ERROR }, |code| code.signal)
     }
 
-    /// What a phrase in a line shows: the longest one that is in it. The line is in lower case.
+    /// The signal of the longest phrase in a line. The line is in lower case.
     pub fn in_line(lower: &str) -> Option<Self> {
         TEXTS.iter().find(|(text, _)| lower.contains(text)).map(|(_, signal)| *signal)
     }
@@ -186,7 +186,7 @@ impl Signal {
 
 /// The row of a library's number.
 pub fn code(library: Library, number: i64) -> Option<&'static Code> {
-    // Two spellings of one number stand side by side; the first is the library's own.
+    // Two spellings of one number are adjacent; the first is the library's own.
     let place = CODES.partition_point(|code| (code.library, code.number) < (library, number));
     CODES.get(place).filter(|code| (code.library, code.number) == (library, number))
 }
@@ -205,12 +205,12 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// By us, at a place that is not known.
+    /// A signal observed by us, at an unknown layer.
     pub fn new(signal: Signal) -> Self {
         Self { signal, layer: None, said_by: SeenBy::Us, recovered: None }
     }
 
-    /// At this layer.
+    /// The same signal at this layer.
     #[must_use]
     pub fn at(self, layer: Layer) -> Self {
         Self { layer: Some(layer), ..self }

@@ -7,28 +7,28 @@ use std::sync::LazyLock;
 
 use crate::signal::{CODES, Code, Family, Library, Signal, TEXTS, TOGETHER, code, signal};
 
-/// How what stands at a mark is read.
+/// How to read the text at a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
     /// A phrase of the table, or a library's own sentence, in any case.
     Phrase(Signal),
-    /// The name of an error around it: `SEC_ERROR_…`, `X509_V_ERR_…`.
+    /// The mark is part of the name of an error: `SEC_ERROR_…`, `X509_V_ERR_…`.
     Name,
-    /// The name of OpenSSL's reason behind it: `[SSL: …]`.
+    /// The name of OpenSSL's reason follows: `[SSL: …]`.
     Reason,
-    /// An error of NSPR, NSS or libssl behind it, without its sign.
+    /// An error number of NSPR, NSS or libssl follows, without its sign.
     Number,
-    /// The beginning of a negative number, which is an error only among words that say so.
+    /// The beginning of a negative number, which is an error only near words that mark it as one.
     Bare,
-    /// The number of an alert behind it.
+    /// The number of an alert follows.
     AlertNumber,
-    /// A verify code of OpenSSL behind it.
+    /// A verify code of OpenSSL follows.
     VerifyNumber,
-    /// OpenSSL's packed number around it: `error:0A000418`.
+    /// The mark is part of OpenSSL's packed number: `error:0A000418`.
     Packed,
 }
 
-/// Marks beside the table's phrases.
+/// Marks in addition to the table's phrases.
 const MARKS: &[(&str, Mark)] = &[
     ("_ERROR", Mark::Name),
     ("X509_V_ERR_", Mark::Name),
@@ -56,11 +56,11 @@ const MARKS: &[(&str, Mark)] = &[
     ("error:02", Mark::Packed),
 ];
 
-/// Sentences that a library has for its errors. Short ones stand in other texts, too, and NSPR's are those of any program.
+/// Sentences of a library for its errors. Short ones also occur in other texts, and NSPR's occur in any program.
 fn sentence(code: &Code) -> Option<String> {
     let own = match code.library {
         Library::Nss | Library::Ssl => true,
-        // Two words are any program's: "connection aborted".
+        // A sentence of two words may be from any program: "connection aborted".
         Library::Nspr => {
             let family = code.signal.row().family;
             matches!(family, Family::End | Family::Silence | Family::Network)
@@ -78,13 +78,13 @@ fn is_phrase(text: &str) -> bool {
 
 static SENTENCES: LazyLock<Vec<(String, Signal)>> = LazyLock::new(|| {
     let mut all: Vec<(String, Signal)> = CODES.iter().filter_map(|code| Some((sentence(code)?, code.signal))).collect();
-    // Two spellings of one number have one sentence.
+    // Two spellings of one number share one sentence.
     all.sort_by(|one, other| one.0.cmp(&other.0));
     all.dedup_by(|later, earlier| later.0 == earlier.0);
     all
 });
 
-/// Everything that is sought in a line, in any case, and how what stands there is read.
+/// Every string to search for in a line, in any case, and how to read the text there.
 pub fn marks() -> impl Iterator<Item = (&'static str, Mark)> {
     let phrases = TEXTS.iter().filter(|(_, signal)| *signal != signal::NOTHING_WRONG);
     let phrases = phrases.map(|(text, signal)| (*text, Mark::Phrase(*signal)));
@@ -96,57 +96,56 @@ pub fn marks() -> impl Iterator<Item = (&'static str, Mark)> {
 /// The number or text that was read at a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spelling {
-    /// What it shows.
+    /// The signal.
     pub signal: Signal,
-    /// By a library's name or number, not in words.
+    /// It was a library's name or number, not a phrase.
     pub by_code: bool,
-    /// How long what stands there is.
+    /// The length of the text.
     pub length: usize,
-    /// It says no more than that something went wrong.
+    /// It only means that something failed.
     pub vague: bool,
 }
 
 impl Spelling {
-    /// How much it says, whoever spells it: more than that the other side went, and more than that there was an error.
+    /// How specific the signal is, whoever reports it: more than that the other side disconnected, and more than that there was an error.
     pub fn weight(self) -> impl Ord {
         (self.signal != signal::NO_REASON, self.signal.row().family != Family::End, !self.vague)
     }
 
-    /// Where a line has several, the greatest counts: last comes that something failed, then an end of file, for it is what all
-    /// the others bring about; before it come those that only say that there was an error; then a code before a phrase, and a long phrase before a short one.
+    /// The order of several items in a line, the greatest of which counts. From the least to the greatest: a mere failure; an end of file,
+    /// since every other failure leads to it; items that only report an error; phrases, from short to long; and codes.
     pub fn telling(self) -> impl Ord {
         (self.weight(), self.by_code, self.length)
     }
 }
 
-/// Whether a signal says that a certificate was refused, that an alert came, or that a handshake failed, and not why or which. A
-/// handshake failure is what a peer sends for half a dozen reasons.
+/// Whether a signal means that a certificate was refused, an alert arrived or a handshake failed, without the reason. A peer sends
+/// handshake_failure for half a dozen reasons.
 pub fn says_no_reason(shown: Signal) -> bool {
     [signal::CHAIN_REFUSED, signal::ALERT_OTHER, signal::ALERT_HANDSHAKE_FAILURE, signal::NO_REASON].contains(&shown)
 }
 
-/// Whether what was read says no more than that something went wrong. A name or number of NSS is exact, also where nothing
-/// more is known of it.
+/// Whether the item only means that something failed. A name or number of NSS is exact, even if nothing more is known about it.
 fn is_unspecific(mark: Mark, shown: Signal) -> bool {
     let exact = matches!(mark, Mark::Name | Mark::Number | Mark::Bare);
     let vague = says_no_reason(shown) && shown != signal::ALERT_HANDSHAKE_FAILURE;
     vague || !exact && shown.row().family == Family::Other
 }
 
-/// Names that libraries have for errors. OpenSSL has names with `_ERROR` in them that tell nothing.
+/// The libraries' names for errors. OpenSSL has names with `_ERROR` in them that mean nothing.
 static NAMES: LazyLock<HashMap<&'static str, Signal>> = LazyLock::new(|| {
     let named = |code: &&Code| !matches!(code.library, Library::Openssl | Library::Reply(_));
     let wrong = CODES.iter().filter(named).filter(|code| code.signal != signal::NOTHING_WRONG);
     wrong.map(|code| (code.name, code.signal)).collect()
 });
 
-/// Names that OpenSSL has for its reasons.
+/// OpenSSL's names for its reasons.
 static REASONS: LazyLock<HashMap<&'static str, Signal>> = LazyLock::new(|| {
     let own = CODES.iter().filter(|code| code.library == Library::Openssl);
     own.map(|code| (code.name, code.signal)).collect()
 });
 
-/// Reads what stands at a mark of a line.
+/// Reads the text at a mark of a line.
 pub fn read(mark: Mark, line: &[u8], place: Range<usize>) -> Option<Spelling> {
     let Range { start, end } = place;
     let signal = match mark {
@@ -183,27 +182,27 @@ fn name_around(line: &[u8], start: usize, end: usize) -> Option<&str> {
     std::str::from_utf8(&line[from..to]).ok()
 }
 
-/// Words beside a number that make it an error.
+/// Words near a number that make it an error.
 const ERROR_WORDS: &[&[u8]] = &[
     b"err", b"fail", b"nss", b"nspr", b"ssl", b"tls", b"status", b"code", b"cert", b"rv=", b"rc=", b"ret", b"pr_",
     b"reason",
 ];
-/// Units behind a number that is none.
+/// Units after a number that is not an error.
 const UNITS: &[&str] = &[
     "ms", "us", "ns", "s", "sec", "secs", "second", "seconds", "bytes", "kb", "mb", "kib", "mib", "px", "db", "ppm",
     "ppb",
 ];
-/// So near they stand.
+/// Maximum distance of these words.
 const NEAR: usize = 48;
 
-/// An error of NSS that no word announces. Its number is one that NSS has, stands alone, and is no quantity.
+/// An error of NSS without any introducing word. Its number is one that NSS has, stands alone, and is not a quantity.
 fn bare(line: &[u8], start: usize) -> Option<Signal> {
     let digits = line[start + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     let end = start + 1 + digits;
     let before = start.checked_sub(1).map(|at| line[at]);
     let alone = before.is_none_or(|byte| byte.is_ascii_whitespace() || b"([{=:,;'\"<".contains(&byte));
     let rest = &line[end..];
-    // A full stop may end a sentence; behind it a fraction goes on.
+    // A full stop may end a sentence; a digit after it continues a fraction.
     let ends = match rest.first() {
         None => true,
         Some(b'.') => !rest.get(1).is_some_and(u8::is_ascii_digit),
@@ -244,7 +243,8 @@ fn packed(text: &[u8]) -> Option<Signal> {
     Signal::of_code(library, reason)
 }
 
-/// What a code means beside these words in one line, where it means something else by itself. The line is in lower case.
+/// The meaning of a code together with these words in one line, if it differs from the meaning of the code alone. The line is in lower
+/// case.
 pub fn beside(found: Signal, lower: &str) -> Signal {
     let means = TOGETHER.iter().find(|it| it.signal == found && it.words.iter().any(|word| lower.contains(word)));
     means.map_or(found, |it| it.means)
@@ -270,7 +270,7 @@ pub fn codes_in(line: &str) -> Vec<&'static Code> {
     codes
 }
 
-/// The most telling thing in one line of text.
+/// The most specific item in one line of text.
 pub fn in_line(line: &str) -> Option<Spelling> {
     let lower = line.to_ascii_lowercase();
     let found = marks().flat_map(|(word, mark)| {
@@ -279,7 +279,7 @@ pub fn in_line(line: &str) -> Option<Spelling> {
         places.into_iter().filter_map(move |at| Some((at, read(mark, line.as_bytes(), at..at + word.len())?)))
     });
     let best = found.max_by(|one, other| {
-        // Of equals the first in the line counts.
+        // Of equals, the first in the line counts.
         one.1.telling().cmp(&other.1.telling()).then(other.0.cmp(&one.0))
     });
     best.map(|(_, found)| Spelling { signal: beside(found.signal, &lower), ..found })
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_no_code_for_its_digits() {
+    fn a_number_with_the_digits_of_a_code_is_not_always_a_code() {
         for line in [
             "2026-12-08 -8181 x",
             "System clock wrong by -8174 seconds, error in time",

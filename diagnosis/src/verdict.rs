@@ -53,10 +53,10 @@ pub struct Also {
     pub component: Component,
 }
 
-/// The target's own names, to put into what the catalogue advises.
+/// The target's own names, to fill in the catalogue's advice.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
-    /// The database, as it is given to NSS.
+    /// The database, as given to NSS.
     pub database: Option<String>,
     /// The nickname of our certificate.
     pub nickname: Option<String>,
@@ -64,7 +64,7 @@ pub struct Names {
     pub certificate_file: Option<String>,
     /// The file of its key.
     pub key_file: Option<String>,
-    /// The file of the CAs that are trusted.
+    /// The file of the trusted CAs.
     pub authorities_file: Option<String>,
     /// The configuration.
     pub config: Option<String>,
@@ -79,7 +79,7 @@ pub struct Names {
 }
 
 impl Verdict {
-    /// Without a cause.
+    /// A verdict without a cause.
     pub fn inconclusive(summary: String) -> Self {
         Self {
             status: Outcome::Inconclusive,
@@ -138,7 +138,7 @@ pub fn diagnose(findings: &[Finding], names: &Names) -> Verdict {
     diagnose_with(findings, &[], names)
 }
 
-/// The verdict on a check with additional facts, such as the result of another try.
+/// The verdict on a check with additional facts, such as the result of another attempt.
 pub fn diagnose_with(findings: &[Finding], more: &[Fact], names: &Names) -> Verdict {
     match findings.iter().find(|finding| finding.status == Status::Fail) {
         Some(failed) => failure(findings, failed, &judged(findings, failed, more), names),
@@ -155,8 +155,8 @@ pub fn why_not(findings: &[Finding], cause: Cause) -> Option<(Option<Candidate>,
     Some((left, excluded))
 }
 
-/// A bridge is what the peer is, where there is a server behind it; what is a client's configuration is the bridge's or the
-/// server's on their own hosts.
+/// Adapts a component to the target: the peer is called a bridge if there is a server behind it, and on their own hosts the configuration
+/// of bridge or server takes the place of the client's.
 pub fn named(component: Component, names: &Names) -> Component {
     match (component, names.peer) {
         (
@@ -176,7 +176,7 @@ fn failure(findings: &[Finding], failed: &Finding, judgement: &Judgement, names:
         .alternatives(names.peer)
         .into_iter()
         .map(|other| Alternative { component: named(other.component, names), ..other })
-        // What is a client's in two ways is a server's in one.
+        // Two components of a client correspond to one of a server.
         .filter(|other| {
             judgement.first().is_none_or(|it| (it.cause, named(it.component, names)) != (other.cause, other.component))
         });
@@ -259,14 +259,14 @@ fn pass(findings: &[Finding], more: &[Fact], peer: Peer) -> Verdict {
     let facts = || findings.iter().flat_map(|finding| &finding.facts).chain(more);
     let says = |wanted: Fact| facts().any(|fact| fact.id == wanted.id && fact.value == wanted.value);
     let shook_hands = last.is_some_and(|last| last.layer >= Layer::OuterHandshake);
-    // A request that was answered went through everything before it; else the peer's own word counts.
+    // An answered request passed through everything before it; otherwise the peer's own statement counts.
     let answered = says(fact::ReplyState::Ok.into()) || says(fact::ApplicationAnswer::Answered.into());
     let judged_us = findings.iter().filter(|finding| is_handshake_done(finding)).all(has_checked_us);
     let unconfirmed = says(fact::PeerAcceptedUs::Unconfirmed.into()) && !answered;
     if unconfirmed {
         summary += "; client authentication: unconfirmed";
     } else if !peer.is_bridge() && says(fact::PeerAcceptedUs::Yes.into()) && !answered {
-        // Some servers finish every handshake, and say in the application what they think of our certificate.
+        // Some servers complete every handshake, and only their application rejects our certificate.
         summary += "; the application may still refuse";
     }
     match warnings.as_slice() {
@@ -291,7 +291,7 @@ fn is_handshake_done(finding: &Finding) -> bool {
 /// Whether the peer of this handshake has verified our certificate, or requests none.
 fn has_checked_us(finding: &Finding) -> bool {
     use fact::PeerAcceptedUs::{GoesWithout, NotAsked, Yes};
-    // A server's handshake ends with the client's word, after the client has judged.
+    // A server's handshake ends with a message of the client, sent after the client has verified our certificate.
     if finding.facts.has(fact::ClientCertificateState::Taken) {
         return true;
     }
@@ -309,7 +309,7 @@ impl Names {
         }
     }
 
-    /// What comes before a change of a database in the legacy format (measured on 3.132; 3.110 changes it).
+    /// The step before a change of a database in the legacy format (measured on 3.132; 3.110 changes it).
     fn migration(&self) -> Remedy {
         let directory = self.database.as_deref().map_or("<DIR>", |database| database.trim_start_matches("dbm:"));
         Remedy {
@@ -320,7 +320,7 @@ impl Names {
         }
     }
 
-    /// Puts the target's own names where the catalogue has placeholders.
+    /// Replaces the catalogue's placeholders with the target's own names.
     fn fill_in(&self, text: &str) -> String {
         let database = self.database.as_deref();
         let known = [
@@ -339,7 +339,7 @@ impl Names {
             Some(value) => text.replace(placeholder, &shell::quote(value)),
             None => text,
         });
-        // Whoever named a peer and no certificate goes on without one.
+        // If a peer was named without a certificate, the check continues without one.
         if self.host.is_none() || !text.starts_with("nssight diagnose ") {
             return text;
         }
@@ -348,13 +348,13 @@ impl Names {
     }
 }
 
-/// Lowers what a trace cannot say for certain: what was not read of the program may have been the answer, and that it failed
-/// for what a walk found is inferred where its calls do not show it.
+/// Lowers the confidence where a trace is uncertain. Data of the program that was not read may have been the answer. And if the program's
+/// calls do not show the cause that a check found, it is only inferred that the program failed because of it.
 pub fn doubted(findings: &mut [Finding], verdict: &mut Verdict) {
     let Some(failed) = findings.iter().find(|finding| finding.status == Status::Fail) else { return };
     // A call of the program is direct evidence.
     let is_of_walk = failed.signals.iter().any(|shown| shown.said_by == SeenBy::Us);
-    // As everywhere, what was not looked at makes nothing certain.
+    // As everywhere, incomplete observation makes nothing certain.
     let at_most = if !failed.facts.has(fact::TraceComplete::Yes) {
         Confidence::Possible
     } else if is_of_walk && !failed.facts.has(fact::TraceLink::Shown) {

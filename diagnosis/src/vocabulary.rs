@@ -145,8 +145,7 @@ vocabulary! {
     Possible = "possible",
 }
 
-/// What the reader of a text has: the peer is the end of the way, or a bridge to a server behind it; our certificates are in a database,
-/// or in files.
+/// The reader of a text: the peer is the final server, or a bridge to a server behind it; our certificates are in a database, or in files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Peer {
     /// Any TLS peer, and a database.
@@ -165,7 +164,7 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// Whether a bridge is the peer.
+    /// Whether the peer is a bridge.
     pub const fn is_bridge(self) -> bool {
         matches!(self, Self::Bridge | Self::BridgeOfFiles)
     }

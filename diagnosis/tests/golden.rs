@@ -1,5 +1,5 @@
-//! Golden tables: facts and signals in, the verdict with everything that it leaves open out. `golden/works.toml` has the
-//! observations of a check in which everything works; a row of the other files replaces some of them.
+//! Golden tables: facts and signals as input, and the verdict with everything that it leaves open as output. `golden/works.toml` has the
+//! observations of a check in which everything works; a row of the other files replaces some of these.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -28,7 +28,7 @@ struct Table {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Row {
     id: String,
-    /// The last layer that was walked; none for lines of logs, which are judged without a walk.
+    /// The last layer that was checked; absent for log lines, which are judged without a check.
     at: Option<Layer>,
     #[serde(default = "fails")]
     status: Status,
@@ -36,13 +36,13 @@ struct Row {
     shown: Vec<String>,
     #[serde(default)]
     facts: Vec<String>,
-    /// What the layers before had to say, where it is not what works has.
+    /// The findings of earlier layers, where they differ from those in `works.toml`.
     #[serde(default)]
     others: BTreeMap<Layer, Other>,
-    /// Nothing is known of the layers before, but that the configuration has no key that is read past.
+    /// Nothing is known about earlier layers, except that the configuration has no ignored key.
     #[serde(default)]
     alone: bool,
-    /// It is a trace.
+    /// The row is a trace.
     #[serde(default)]
     trace: bool,
     /// There is a server behind the peer.
@@ -69,7 +69,7 @@ fn fails() -> Status {
     Status::Fail
 }
 
-/// `id=word`, and then a hop and who saw it, where that is said.
+/// `id=word`, optionally followed by a hop and the source.
 fn fact(text: &str) -> Fact {
     let mut words = text.split(' ');
     let (id, value) = words.next().unwrap().split_once('=').unwrap_or_else(|| panic!("{text}: no value"));
@@ -100,7 +100,7 @@ fn said_by(word: &str) -> SeenBy {
     }
 }
 
-/// `signal`, and then who said it and the layer, where that is said.
+/// `signal`, optionally followed by its source and the layer.
 fn shown(text: &str) -> Shown {
     let mut words = text.split(' ');
     let id = words.next().unwrap();
@@ -127,7 +127,7 @@ fn finding(layer: Layer, status: Status, signals: &[String], facts: &[String]) -
     finding
 }
 
-/// As verdict, alternatives, and what is there as well.
+/// The verdict, the alternatives, and the coexisting causes.
 type Given = (String, Vec<String>, Vec<String>);
 
 fn walked(row: &Row, at: Layer, works: &Works) -> Given {
@@ -156,7 +156,7 @@ fn walked(row: &Row, at: Layer, works: &Works) -> Given {
     words.extend(verdict.cause.map(|cause| cause.to_string()));
     words.extend(verdict.component.map(|component| component.to_string()));
     words.push(verdict.confidence.to_string());
-    // A layer that works with a remark has a cause all the same.
+    // A layer that passes with a remark has a cause as well.
     words.extend(
         findings
             .last()
@@ -215,6 +215,6 @@ fn every_row_of_the_golden_tables_gets_its_verdict() {
         }
     }
     println!("{} rows", ids.len());
-    // In the words of the tables, for whoever finds the row and not the judge to be wrong.
+    // Printed in the notation of the tables, for a developer who finds that the row is wrong and not the judge.
     assert!(!ids.is_empty() && wrong.is_empty(), "{} of {}:\n{}", wrong.len(), ids.len(), wrong.join("\n"));
 }

@@ -1,4 +1,4 @@
-//! The judge over its own data: parity and totality.
+//! Tests of the judge with its own data: consistency and completeness.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ fn nothing_is_certain_without_a_fact() {
         let places = Layer::ALL.iter().map(|layer| Shown::new(shown).at(*layer)).chain([nowhere]);
         for shown in places {
             let judgement = judge(&case(&shown, &[]));
-            // What an observer of our own saw, and what a peer says of itself, is a fact.
+            // Our own observation, and a peer's statement about itself, count as facts.
             let proven = judgement.first().is_some_and(|first| first.grade == Grade::Proof);
             assert!(proven || judgement.confidence != Confidence::Certain, "{shown:?}");
         }
@@ -71,7 +71,7 @@ fn every_spelling_leads_to_its_signal() {
     }
 }
 
-/// What was found comes first, then what is for whoever is at fault, and nothing that rests on what was not found.
+/// Remedies for observed facts come first, then those for the component at fault; none depends on a fact that was not observed.
 #[test]
 fn remedies_follow_the_facts() {
     use nssight_diagnosis::fact::fact::{OurCertificateSent, OwnChainState};
@@ -90,7 +90,7 @@ fn remedies_follow_the_facts() {
     assert!(!good.iter().any(objects) && good.len() == 2, "{good:#?}");
 }
 
-/// Newer versions of NSS change nothing in the legacy format: whoever is told to change a database there is told to migrate it before.
+/// Newer versions of NSS change nothing in the legacy format, so advice to change such a database must first advise to migrate it.
 #[test]
 fn a_legacy_database_is_migrated_before_it_is_changed() {
     use nssight_diagnosis::fact::fact::{OurCertificateState, OwnChainState};

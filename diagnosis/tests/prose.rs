@@ -7,13 +7,13 @@ use nssight_diagnosis::fact::FactId;
 use nssight_diagnosis::vocabulary::Peer;
 use nssight_diagnosis::{Cause, Entry, Layer, Step};
 
-/// Programs that an administrator of Debian or Fedora has at hand.
+/// Programs that are available to an administrator of Debian or Fedora.
 const PROGRAMS: &str = "chgrp keytool namei ssh-keygen 
     ausearch cat certutil chmod chown chronyc cp crlutil date df dig find free fuser getent getfacl grep head id ip
     journalctl ls lslocks mkdir mv namei nft nssight od openssl ping pk12util printenv prlimit ps restorecon rpm runuser
     siguldry-bridge siguldry-server ss systemctl tcpdump test timedatectl timeout tstclnt update-crypto-policies uptime wc";
 
-/// Programs that run the rest of their words as a command, after this many words of their own.
+/// Programs that run the rest of their arguments as a command, with the number of their own arguments.
 const WRAPPERS: [(&str, usize); 2] = [("runuser", 4), ("timeout", 2)];
 
 /// All names of the peer.
@@ -71,14 +71,14 @@ fn all_simple_commands(entry: &Entry) -> Vec<Vec<&str>> {
 }
 
 #[test]
-fn an_entry_is_the_one_of_its_cause() {
+fn each_entry_belongs_to_its_cause() {
     for cause in Cause::ALL {
         assert_eq!(cause.entry().id, *cause);
     }
 }
 
 #[test]
-fn ids_are_unique_and_kebab_case_and_read_back() {
+fn ids_are_unique_kebab_case_and_parse_back() {
     let ids: BTreeSet<&str> = Cause::ALL.iter().map(|cause| cause.id()).collect();
     assert_eq!(ids.len(), Cause::ALL.len());
     for cause in Cause::ALL {
@@ -295,7 +295,7 @@ fn entries_for_files_do_not_mention_databases() {
         let steps = steps.flat_map(|step| [Some(step.text), step.command]).flatten().map(|text| text.of(Peer::Files));
         for text in texts.chain(tells).chain(steps) {
             let foreign = ["NSS", "certutil", "nickname", "sigul", "Sigul", "bridge", "the database", "<DIR>"];
-            // OPENSSL has NSS in it.
+            // OPENSSL contains NSS.
             let text = text.replace("OPENSSL", "OpenSSL");
             found.extend(foreign.iter().filter(|it| text.contains(**it)).map(|it| format!("{cause}: {it}: {text}")));
         }

@@ -5,7 +5,7 @@ use nssight_diagnosis::judge::{Case, judge};
 use nssight_diagnosis::signal::{Shown, Signal, signal};
 use nssight_diagnosis::{Cause, Component, Confidence, Layer};
 
-/// First cause and its confidence, and every other that is left.
+/// The first cause with its confidence, and all other causes that are left.
 fn judged(shown: Signal, facts: &[Fact]) -> (Option<Cause>, Confidence, Vec<Cause>) {
     let shown = Shown::new(shown).at(Layer::OuterHandshake);
     let judgement = judge(&Case { shown: vec![&shown], facts: facts.iter().collect() });
@@ -49,7 +49,7 @@ fn any_alert_after_our_certificate_may_be_about_that() {
         assert_eq!((first, sure), (Some(Cause::PeerAlert), Confidence::Likely), "{}", alert.id());
         assert!(others.contains(&Cause::ClientCertRejected), "{}: {others:?}", alert.id());
     }
-    // Where nobody asked for one, it is the peer's own trouble.
+    // If the peer requested no certificate, the problem is the peer's own.
     let (first, sure, _) = judged(
         signal::ALERT_INTERNAL_ERROR,
         &[fact::SessionPosition::AfterServerHello.into(), fact::CertificateRequest::None.into()],
@@ -68,18 +68,18 @@ fn an_offer_of_one_version_may_lack_the_version() {
         ];
         judged(signal::ALERT_HANDSHAKE_FAILURE, &[&facts[..], more].concat())
     };
-    // A suite of TLS 1.3 is known to every peer that knows TLS 1.3.
+    // Every peer that supports TLS 1.3 supports its suites.
     let (first, sure, others) = at_hello(fact::OfferSpan::Tls13Alone, &[]);
     assert_eq!((first, sure), (Some(Cause::TlsVersionMismatch), Confidence::Likely));
     assert!(others.contains(&Cause::TlsNoCommonCipher));
     let (first, sure, others) = at_hello(fact::OfferSpan::OlderAlone, &[]);
     assert_eq!((first, sure), (Some(Cause::TlsNoCommonCipher), Confidence::Possible));
     assert!(others.contains(&Cause::TlsVersionMismatch));
-    // NSS has another word for versions.
+    // NSS has another alert for versions.
     let (first, sure, others) = at_hello(fact::OfferSpan::OlderAlone, &[fact::PeerLibrary::Nss.into()]);
     assert_eq!((first, sure), (Some(Cause::TlsNoCommonCipher), Confidence::Likely));
     assert!(!others.contains(&Cause::TlsVersionMismatch));
-    // What our own policy took away comes before both.
+    // Algorithms that our own policy removed rank before both.
     let (first, sure, _) = at_hello(fact::OfferSpan::OlderAlone, &[fact::OfferByPolicy::Cut.into()]);
     assert_eq!((first, sure), (Some(Cause::TlsPolicyBlocked), Confidence::Likely));
     let (first, sure, _) = at_hello(fact::OfferSpan::Several, &[]);
@@ -99,7 +99,7 @@ fn a_name_that_is_not_recognised_has_two_ends() {
     assert!(others.contains(&Cause::PeerAlert), "{others:?}");
 }
 
-/// What has expired is a copy in our own database, whatever its letters; what the peer sent is in date.
+/// The expired certificate is a copy in our own database, whatever its trust flags; the one that the peer sent is in date.
 #[test]
 fn an_expired_copy_of_ours_is_not_the_peers() {
     let facts = |whose: fact::PeerChainExpired| -> [Fact; 5] {
@@ -113,7 +113,7 @@ fn an_expired_copy_of_ours_is_not_the_peers() {
     };
     let (first, sure, others) = judged(signal::CHAIN_ISSUER_EXPIRED, &facts(fact::PeerChainExpired::OurRoot));
     assert_eq!((first, sure, others), (Some(Cause::CaExpired), Confidence::Certain, vec![]));
-    // The peer should have sent it, too.
+    // The peer should have sent the certificate, too.
     let (first, sure, others) = judged(signal::CHAIN_ISSUER_EXPIRED, &facts(fact::PeerChainExpired::OurIntermediate));
     assert_eq!((first, sure), (Some(Cause::PeerChainIncomplete), Confidence::Possible));
     assert_eq!(others, [Cause::CaExpired]);
@@ -121,7 +121,7 @@ fn an_expired_copy_of_ours_is_not_the_peers() {
     assert_eq!((first, sure), (Some(Cause::PeerCertExpired), Confidence::Likely));
 }
 
-/// First component and confidence at the layer of our certificate, where the configuration has no key that is read past.
+/// The first component and confidence at the layer of our certificate, if the configuration has no ignored key.
 fn whose(facts: &[Fact]) -> (Option<Component>, Confidence) {
     let facts = [facts, &[fact::ConfigIgnored::None.into()]].concat();
     let shown = Shown::new(signal::CERTIFICATE_UNUSABLE).at(Layer::Certificate);
@@ -155,7 +155,7 @@ fn a_rejection_only_by_this_policy_may_be_the_policys_fault() {
 }
 
 #[test]
-fn a_connection_that_is_reset_as_it_comes_up_has_a_cause() {
+fn a_connection_that_is_reset_during_its_start_has_a_cause() {
     let shown = Shown::new(signal::RESET).at(Layer::Tcp);
     let judgement = judge(&Case { shown: vec![&shown], facts: Vec::new() });
     assert!(judgement.candidates.iter().any(|candidate| candidate.cause == Cause::PeerReset), "{judgement:?}");

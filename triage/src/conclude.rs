@@ -21,7 +21,7 @@ use crate::sign::Role;
 use crate::view::{View, view};
 use crate::{Document, FileSummary, Incident, Quote, SCHEMA};
 
-/// Who is heard in a deployment with a bridge, the one that knows most first.
+/// The order of evidence in a deployment with a bridge, the best informed log first.
 const HOPS: [Role; 3] = [Role::Bridge, Role::Client, Role::Server];
 
 pub(crate) fn conclude(files: &[Scanned], groups: &[Group<'_>], heartbeats: Vec<Heartbeat>) -> Document {
@@ -31,7 +31,7 @@ pub(crate) fn conclude(files: &[Scanned], groups: &[Group<'_>], heartbeats: Vec<
     for (index, failure) in failures.iter().enumerate() {
         by_cause.entry(failure.named().map(|first| first.cause)).or_default().push(index);
     }
-    // The most frequent one, and among equals the last; of each its last failure counts.
+    // The most frequent cause, and of equals the latest; its last failure represents it.
     let mut ranked: Vec<(&Failure<'_>, usize, usize)> = by_cause
         .into_values()
         .filter_map(|members| members.last().map(|last| (&failures[*last], members.len(), *last)))
@@ -57,7 +57,7 @@ pub(crate) fn conclude(files: &[Scanned], groups: &[Group<'_>], heartbeats: Vec<
     Document { schema: SCHEMA, verdict, evidence, against, next, incidents, heartbeats, captures, connections, files }
 }
 
-/// One failure, with what is made of it.
+/// One failure, with its judgement.
 struct Failure<'a> {
     group: &'a Group<'a>,
     view: View,
@@ -69,14 +69,14 @@ impl<'a> Failure<'a> {
     fn of(group: &'a Group<'a>) -> Self {
         let view = view(group);
         let mut judgement = judged(view.shown.as_ref(), &view.facts);
-        // Which side wrote it, its lines do not tell: said by a server it is about the other side's certificate.
+        // If its lines do not show which side wrote it: from a server, it would be about the other side's certificate.
         let of_a_certificate = |shown: &Shown| matches!(shown.signal.row().family, Family::Alert | Family::Chain);
         let nobodys = group.events.iter().all(|placed| placed.role == Role::Unknown);
         if nobodys && view.shown.as_ref().is_some_and(of_a_certificate) {
             judgement = judgement.of_either_side();
         }
         let has_bridge = HOPS.into_iter().any(|role| group.heard(role));
-        // What a client brings is the client's own, whatever bridge and server keep theirs in.
+        // The client's credentials are its own, whatever format bridge and server use for theirs.
         let formats = || group.events.iter().filter_map(Placed::format).filter(|format| format.profile.is_some());
         let clients = formats().find(|format| format.role == Role::Client);
         let peer = if has_bridge && clients.or_else(|| formats().next()).is_some_and(|format| !format.nss) {
@@ -93,12 +93,12 @@ impl<'a> Failure<'a> {
         self.view.shown.as_ref()?.layer
     }
 
-    /// The cause that its lines name. That the other side went, or said nothing, has as many causes as there are, and so has
-    /// an error of which no more than the name is known: there something else must speak for one of them.
+    /// The cause that its lines name. A disconnect or a silence of the other side can have any cause, and so can an error of which only the
+    /// name is known: in these cases another fact must support a cause.
     fn named(&self) -> Option<&Candidate> {
         let signal = self.judgement.shown.as_ref()?.signal;
         let no_reason = spelling::says_no_reason(signal);
-        // A handshake failure has several reasons; beside other facts it may have one.
+        // A handshake failure has several reasons; together with other facts it may have one.
         if no_reason && signal != signal::ALERT_HANDSHAKE_FAILURE {
             return None;
         }
@@ -108,7 +108,7 @@ impl<'a> Failure<'a> {
     }
 
     fn component(&self, component: Component) -> Component {
-        // The catalogue speaks of a client; a server has the same things to bring.
+        // The catalogue describes a client; a server has corresponding credentials.
         let own = matches!(component, Component::ClientConfig | Component::ClientDb | Component::ClientHost);
         match self.view.of_server.filter(|_| own) {
             Some(Role::Bridge) => Component::Bridge,
@@ -118,7 +118,7 @@ impl<'a> Failure<'a> {
         }
     }
 
-    /// Every cause that is left, where none of them is named.
+    /// All remaining causes, if none of them is named.
     fn open(&self) -> Vec<Alternative> {
         let Some(first) = self.judgement.first() else { return Vec::new() };
         let of = |candidate: &Candidate| Alternative {
@@ -129,7 +129,7 @@ impl<'a> Failure<'a> {
         self.judgement.candidates.iter().map(of).collect()
     }
 
-    /// The verdict that names this cause, with what the catalogue has for it.
+    /// The verdict with this cause, completed from the catalogue.
     fn verdict(&self, first: &Candidate, summary: String) -> Verdict {
         let entry = first.cause.entry();
         let format = self.group.events.iter().rev().find_map(Placed::format);
@@ -213,7 +213,7 @@ fn failed(failure: &Failure<'_>, count: usize, files: &[Scanned], heartbeats: &[
     (verdict, quotes(failure.group), against, next)
 }
 
-/// Nothing failed but for what comes as regularly as a clock.
+/// The verdict if nothing failed except for events at regular intervals.
 fn beating(beat: &Heartbeat) -> Conclusion {
     let group = Group::default();
     let shown = Shown::new(signal::BARE_CONNECTIONS).at(Layer::Bridge);
@@ -240,7 +240,7 @@ pub(crate) struct OfConnection {
     pub(crate) next: Option<Remedy>,
 }
 
-/// Judges one connection of a capture: whoever recorded it, it is second-hand like a log.
+/// Judges one connection of a capture: like a log, a capture is second-hand evidence.
 pub(crate) fn of_connection(shown: Option<Shown>, facts: Facts, text: &str, quote: Quote) -> OfConnection {
     let group = Group::default();
     let shown = shown.map(|shown| Shown { said_by: SeenBy::Log, ..shown });
@@ -269,7 +269,7 @@ pub(crate) fn of_connection(shown: Option<Shown>, facts: Facts, text: &str, quot
     }
 }
 
-/// Something failed, and the lines leave open what.
+/// The verdict if something failed and the lines do not show what.
 fn unknown(failure: &Failure<'_>, files: &[Scanned]) -> Conclusion {
     let (what, next) = missing(failure, files);
     let verdict = Verdict {
@@ -282,8 +282,8 @@ fn unknown(failure: &Failure<'_>, files: &[Scanned]) -> Conclusion {
     (verdict, quotes(failure.group), told.into_iter().collect(), Some(next))
 }
 
-/// What is not there of a failure, and what to collect of it next: of a deployment the first hop that is not heard, else what
-/// the program at hand can say more.
+/// What is missing about a failure, and what to collect next: the log of the first missing hop of a deployment, or otherwise what this
+/// program can additionally report.
 fn missing(failure: &Failure<'_>, files: &[Scanned]) -> (String, Remedy) {
     let of = |text: &str, command: Option<&str>| Remedy { text: text.to_owned(), command: command.map(str::to_owned) };
     let Some(heard) = failure.group.events.iter().rev().find_map(Placed::format) else {
@@ -331,7 +331,7 @@ fn nothing(files: &[Scanned], overcome: &[&Group<'_>]) -> Conclusion {
     (Verdict::inconclusive(summary.to_owned()), Vec::new(), Vec::new(), Some(next))
 }
 
-/// At most so many lines of one failure are shown.
+/// Maximum number of lines to show of one failure.
 const QUOTES: usize = 24;
 
 fn quotes(group: &Group<'_>) -> Vec<Quote> {

@@ -1,4 +1,4 @@
-//! Selects advice from the catalogue that fits the program: the catalogue's commands are for NSS.
+//! Selects advice from the catalogue that suits the program: the catalogue's commands are for NSS.
 
 use nssight_diagnosis::Remedy;
 use nssight_diagnosis::cause::Entry;
@@ -6,7 +6,7 @@ use nssight_diagnosis::verdict::Names;
 
 use crate::format::Format;
 
-/// Whether a command is one for a database of NSS, or for a deployment with a bridge.
+/// Whether a command only applies to an NSS database, or to a deployment with a bridge.
 fn is_foreign(command: &str, format: Option<&Format>) -> bool {
     let of_nss = ["certutil", "pk12util", "tstclnt", "sql:", "<DIR>", "--db", "pkcs11.txt"];
     let of_deployment = ["nss-", "bridge-hostname", "<CONFIG>"];
@@ -22,7 +22,7 @@ pub(crate) fn remedies(format: Option<&Format>, all: Vec<Remedy>) -> Vec<Remedy>
     all.into_iter().map(fit).collect()
 }
 
-/// What to collect next: what confirms the cause, where that can be done with this program, else what the program can say more.
+/// What to collect next: a confirmation of the cause if this program allows it, otherwise what the program can additionally report.
 pub(crate) fn next(format: Option<&Format>, names: &Names, entry: &Entry) -> Option<Remedy> {
     let steps = || entry.confirm(names.peer).map(|step| names.remedy(step));
     let fits = steps().find(|step| step.command.as_deref().is_some_and(|command| !is_foreign(command, format)));

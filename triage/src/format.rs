@@ -16,7 +16,7 @@ pub struct Format {
     pub profile: Option<&'static str>,
     /// The program of the log.
     pub title: &'static str,
-    /// Where its writer stands.
+    /// The role of the writer.
     pub role: Role,
     /// The next thing to collect from the program.
     pub next: Next,
@@ -31,15 +31,15 @@ pub struct Format {
     about_client: &'static [&'static str],
     about_server: &'static [&'static str],
     about_itself: &'static [&'static str],
-    /// Where it listens for clients and for its server, in words.
+    /// The ports for clients and for its server, as text.
     pub(crate) client_port: Option<&'static str>,
     pub(crate) server_port: Option<&'static str>,
-    /// Its certificates are in a database of NSS.
+    /// Its certificates are in an NSS database.
     pub nss: bool,
     connection: Option<&'static str>,
-    /// It is at one end of a connection, whichever, and only some of the connection's lines tell which.
+    /// The program is at either end of a connection, and only some lines of the connection show which.
     pub(crate) one_sided: bool,
-    /// What stands before the id of a session.
+    /// Text before the id of a session.
     pub(crate) session: Option<&'static str>,
     pub(crate) succeeds: &'static [&'static str],
     reaches: &'static [&'static str],
@@ -49,19 +49,19 @@ pub struct Format {
     pub(crate) nobodys: bool,
 }
 
-/// Of a program between two others, the session that something is about.
+/// For a program between two others, the session that a line is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum About {
-    /// The one with a client.
+    /// The session with a client.
     Client,
-    /// The one with the server.
+    /// The session with the server.
     Server,
 }
 
 /// The next thing to collect.
 #[derive(Debug)]
 pub struct Next {
-    /// In a sentence.
+    /// A sentence.
     pub text: &'static str,
     /// The command for it.
     pub command: Option<&'static str>,
@@ -70,15 +70,15 @@ pub struct Next {
 /// The ways in which a word identifies the program, the most reliable last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Tells {
-    /// Anywhere in it.
+    /// Anywhere in the line.
     Word,
-    /// Before the message, where the journal, syslog, containers and pods put it.
+    /// Before the message, where the journal, syslog, containers and pods put the name.
     Name,
-    /// Where its message begins.
+    /// At the beginning of the message.
     Head,
 }
 
-/// All words that tell who wrote a line.
+/// All words that identify the writer of a line.
 struct Writers {
     automaton: AhoCorasick,
     words: Vec<(&'static Format, Tells)>,
@@ -92,12 +92,12 @@ static WRITERS: LazyLock<Writers> = LazyLock::new(|| {
             words.extend(own.iter().map(|_| (format, tells)));
         }
     }
-    // The words are constants; a test builds this.
+    // The words are constants, and a test builds this automaton.
     let automaton = AhoCorasick::builder().kind(Some(AhoCorasickKind::DFA)).build(texts);
     Writers { automaton: automaton.expect("the words can be sought"), words }
 });
 
-/// What stands before the id of a session, in whichever format.
+/// Texts before the id of a session, of all formats.
 static BEFORE_IDS: LazyLock<Vec<memchr::memmem::Finder<'static>>> = LazyLock::new(|| {
     let mut words: Vec<&str> = FORMATS.iter().filter_map(|format| format.session).collect();
     words.sort_unstable();
@@ -106,7 +106,7 @@ static BEFORE_IDS: LazyLock<Vec<memchr::memmem::Finder<'static>>> = LazyLock::ne
 });
 
 impl Format {
-    /// The id of the session that a line is about, which all ends of the session write.
+    /// The id of the session that a line is about; all ends of the session write the same id.
     pub(crate) fn session_id_in(line: &[u8]) -> Option<u128> {
         let behind = BEFORE_IDS.iter().flat_map(|before| {
             let length = before.needle().len();
@@ -126,14 +126,14 @@ impl Format {
         let hits = WRITERS.automaton.find_overlapping_iter(line);
         let hits = hits.map(|hit| (WRITERS.words[hit.pattern().as_usize()], hit.range()));
         let hits = hits.filter(|((_, tells), place)| holds(*tells, place.clone()));
-        // Of equals the first counts, but a remark that counts for nothing goes before the word that it begins with.
+        // Of equals the first counts, but a remark without meaning takes precedence over a word at its beginning.
         let tells = |((format, tells), _): &((&Self, Tells), Range<usize>)| (*tells, format.nobodys);
         let best = hits.reduce(|best, next| if tells(&next) > tells(&best) { next } else { best })?;
         Some(best.0.0)
     }
 
-    /// Whose log a file is by its name alone: `client.log`, `bridge.log-20261124`, `1-server-1.log`. A webserver.log or
-    /// client_golang.log is somebody else's.
+    /// The program of a log according to its file name alone: `client.log`, `bridge.log-20261124`, `1-server-1.log`. A webserver.log or
+    /// client_golang.log belongs to another program.
     pub(crate) fn of_file(name: &str) -> Option<&'static Self> {
         let file = name.rsplit(['/', ':']).next().unwrap_or(name).to_lowercase();
         let stem = file.split('.').next().unwrap_or(&file);
@@ -142,7 +142,7 @@ impl Format {
         let mut words: Vec<&str> = stem.split(['-', '_']).filter(|word| !is_number(word)).collect();
         words.dedup();
         let whole = words.join("-");
-        // One profile's word is no other one's: siguldry-bridge.log is not of Sigul's bridge.
+        // A word of one profile is not used for another: siguldry-bridge.log is not a log of Sigul's bridge.
         let named = words.iter().copied().find(|word| is_profile(word));
         words.retain(|word| !is_profile(word));
         let is = |format: &&Self| match format.profile {
@@ -152,11 +152,11 @@ impl Format {
             }
             None => format.files.iter().any(|own| file.contains(own)),
         };
-        // Those of a profile are the exact ones.
+        // The formats of a profile are more exact.
         FORMATS.iter().rev().find(is)
     }
 
-    /// Where it stands in the session that a line is about.
+    /// The role of the program in the session that a line is about.
     pub(crate) fn role_in(&self, line: &[u8]) -> Role {
         let has = |words: &[&str]| words.iter().any(|word| memchr::memmem::find(line, word.as_bytes()).is_some());
         match () {
@@ -166,7 +166,7 @@ impl Format {
         }
     }
 
-    /// Whom a line says that it connects to: the host and port of the first address in it, or the name behind a word of the format.
+    /// The host that a line names as its target: the host and port of the first address in it, or the name after a word of the format.
     pub(crate) fn target_in<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
         let behind = |word: &str| Some(memchr::memmem::find(line, word.as_bytes())? + word.len());
         let from = behind("://").or_else(|| self.reaches.iter().find_map(|word| behind(word)))?;
@@ -175,7 +175,7 @@ impl Format {
         (length > 0).then(|| &line[from..from + length])
     }
 
-    /// Whether a line is about what its writer has itself: its certificate, its key, its database.
+    /// Whether a line is about the program's own certificate, key or database.
     pub(crate) fn is_about_itself(&self, line: &[u8]) -> bool {
         self.about_itself.iter().any(|word| memchr::memmem::find(line, word.as_bytes()).is_some())
     }
@@ -189,7 +189,7 @@ impl Format {
         (length > 0).then(|| &line[from..from + length])
     }
 
-    /// The session that a line of a traceback is about, where it tells.
+    /// The session that a line of a traceback is about, if the line shows it.
     pub(crate) fn session_in(line: &[u8]) -> Option<About> {
         let has = |words: &[&str]| words.iter().any(|word| memchr::memmem::find(line, word.as_bytes()).is_some());
         match () {
@@ -199,7 +199,7 @@ impl Format {
         }
     }
 
-    /// Whether a line is the child's by its own word.
+    /// Whether a line itself shows that the child process wrote it.
     pub(crate) fn names_child(line: &[u8]) -> bool {
         let all = FORMATS.iter().flat_map(|format| format.childs);
         all.into_iter().any(|word| memchr::memmem::find(line, word.as_bytes()).is_some())
@@ -211,7 +211,7 @@ impl Format {
     }
 }
 
-/// The UUID that a value begins with: `=01a2…`, `":"01a2…`, and what an escape puts between.
+/// The UUID at the beginning of a value: `=01a2…`, `":"01a2…`, also with escapes in between.
 fn uuid(text: &[u8]) -> Option<u128> {
     const LENGTH: usize = 36;
     const AT_MOST_BETWEEN: usize = 8;
@@ -233,7 +233,7 @@ fn uuid(text: &[u8]) -> Option<u128> {
     (between > 0 && !goes_on).then_some(id)
 }
 
-/// How long what stands before the message is: `host program[42]: `, `program-1  | `.
+/// The length of the text before the message: `host program[42]: `, `program-1  | `.
 fn prefix(line: &[u8]) -> usize {
     let head = &line[..line.len().min(crate::line::HEAD)];
     memchr::memmem::find(head, b": ").or_else(|| memchr::memmem::find(head, b" | ")).unwrap_or(0)
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_known_by_its_id_in_every_notation() {
+    fn a_session_id_is_found_in_every_notation() {
         let id = 0x01a2_2805_b7a5_7cc2_9b34_8d5a_3696_0858;
         let spelled = "01a22805-b7a5-7cc2-9b34-8d5a36960858";
         for line in [
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_known_by_its_name() {
+    fn a_file_is_recognised_by_its_name() {
         for format in FORMATS.iter().filter(|format| format.profile.is_some()) {
             let profile = format.profile.unwrap_or_default();
             for file in format.files {

@@ -1,16 +1,16 @@
-//! The lines around one: the head of what it belongs to, and the frames of a traceback, above it in Python's, below it in Java's.
+//! The lines around one line: the head that it belongs to, and the frames of a traceback, which Python prints above it and Java below it.
 
 use crate::format::{About, Format};
 use crate::line::{self, When};
 use crate::scan::{LINE, TRACEBACK, starts_level};
 use crate::sign::Role;
 
-/// The frames of a traceback that are looked at for their program, two lines each.
+/// Maximum number of frames to examine for their program, two lines each.
 const FRAMES: usize = 24;
-/// So much of a frame is looked at.
+/// Maximum length to examine of a frame.
 const FRAME: usize = 200;
 
-/// The line that those above belong to has their time, and they may say which session they are about: a daemon's traceback.
+/// The time of the head line that these lines belong to, and the session if these lines show it: for a daemon's traceback.
 pub(crate) fn head_above(before: &[u8]) -> (Option<When>, Option<About>) {
     let mut about = None;
     for line in before.trim_ascii_end().rsplit(|byte| *byte == b'\n').take(TRACEBACK as usize) {
@@ -31,7 +31,7 @@ pub(crate) fn writer_above(before: &[u8]) -> Option<&'static Format> {
     frames.filter(|line| line.starts_with(b"File \"")).find_map(Format::of_line)
 }
 
-/// At which end of a session a program is by the frames below and above its line, where its own words do not tell.
+/// The role of a program in a session according to the frames below and above its line, if its own message does not show the role.
 pub(crate) fn side(format: &Format, line: &[u8], before: &[u8], behind: &[u8]) -> Option<Role> {
     let is_frame = |line: &&[u8]| {
         let text = line[..line.len().min(FRAME)].trim_ascii_start();
@@ -43,7 +43,7 @@ pub(crate) fn side(format: &Format, line: &[u8], before: &[u8], behind: &[u8]) -
     if below.is_some() || !line.trim_ascii_start().starts_with(b"Caused by: ") {
         return below;
     }
-    // Up to the exception that all of it belongs to.
+    // Up to the exception that the frames belong to.
     for line in before.trim_ascii_end().rsplit(|byte| *byte == b'\n').take(TRACEBACK as usize) {
         if let Some(role) = told(line) {
             return Some(role);

@@ -8,12 +8,12 @@ use crate::line::When;
 use crate::scan::Scanned;
 use crate::sign::{Sign, Step};
 
-/// So many are needed.
+/// Minimum number of ends of file.
 const FEWEST: usize = 5;
-/// So many of the intervals must be near the middle one.
+/// Minimum share of intervals near the median.
 const REGULAR: f64 = 0.7;
 
-/// What is so near to a beat, in microseconds, is one.
+/// An event this close to a beat, in microseconds, is part of it.
 const NEAR: i64 = 1_000_000;
 
 /// A series of ends of file at regular intervals.
@@ -27,16 +27,16 @@ pub struct Heartbeat {
     pub port: Option<&'static str>,
     /// The interval in seconds.
     pub period_s: f64,
-    /// Their times in order, in microseconds.
+    /// The times in order, in microseconds.
     #[serde(skip)]
     #[schemars(skip)]
     pub(crate) times: Vec<i64>,
 }
 
 impl Heartbeat {
-    /// Whether an event at this time is one of its beats.
+    /// Whether an event at this time is one of the beats.
     pub(crate) fn covers(&self, file: &str, when: When) -> bool {
-        // They are in order: only the first one that is not long before can be near.
+        // The times are in order: only the first one that is not too early can be near.
         let near = self.times.partition_point(|time| *time <= when.0 - NEAR);
         self.file == file && self.times.get(near).is_some_and(|time| *time < when.0 + NEAR)
     }
@@ -49,7 +49,7 @@ pub(crate) fn find(files: &[Scanned]) -> Vec<Heartbeat> {
 fn of(file: &Scanned) -> Option<Heartbeat> {
     let mut times: Vec<i64> = file.ends.iter().map(|when| when.0).collect();
     times.sort_unstable();
-    // A bridge may write two lines for one.
+    // A bridge may write two lines for one end of file.
     times.dedup_by(|later, earlier| *later - *earlier < 500_000);
     let mut gaps: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     if gaps.len() + 1 < FEWEST {
@@ -62,7 +62,7 @@ fn of(file: &Scanned) -> Option<Heartbeat> {
     if middle < 1_000_000 || (near as f64) < REGULAR * gaps.len() as f64 {
         return None;
     }
-    // A beat has a neighbour at its distance; another end of file in between is not one of them.
+    // A beat has a neighbour at the right distance; another end of file in between is not a beat.
     let is_beat = |at: &i64| times.iter().any(|other| ((other - at).abs() - middle).abs() <= slack);
     let times: Vec<i64> = times.iter().copied().filter(|at| is_beat(at)).collect();
     let period_s = (middle as f64 / 100_000.0).round() / 10.0;
@@ -70,7 +70,8 @@ fn of(file: &Scanned) -> Option<Heartbeat> {
     Some(Heartbeat { file: file.name.clone(), port, count: times.len(), period_s, times })
 }
 
-/// Where most of them came in: by what the program says of it, else by how far it was with its client.
+/// Where most of them arrived: according to the program's message, or otherwise by how far the program was with its
+/// client.
 fn port(file: &Scanned, times: &[i64]) -> Option<&'static str> {
     let format = file.format?;
     let (mut with_client, mut of_clients, mut of_servers) = (false, 0, 0);

@@ -12,27 +12,27 @@ use crate::scan::{Event, Scanned};
 use crate::session::{self, Near, Session};
 use crate::sign::{Role, Step};
 
-/// Lines of one failure are no further apart, in microseconds.
+/// Maximum distance of two lines of one failure, in microseconds.
 pub(crate) const GAP: i64 = 2_000_000;
-/// What led to a failure is looked for so far before it.
+/// How far before a failure to look for its origin, in microseconds.
 const BEFORE: i64 = 3_000_000;
-/// A request takes no longer, in microseconds.
+/// Maximum duration of a request, in microseconds.
 const LONGEST: i64 = 120_000_000;
-/// What is tried again is tried so soon, in microseconds.
+/// Maximum delay of a retry, in microseconds.
 const AGAIN: i64 = 120_000_000;
-/// Of a log without times, this many lines before its last trouble are one with it.
+/// In a log without times, this many lines before the last trouble belong to it.
 const NEAR: u64 = 80;
-/// Of those who met no trouble, this many lines are put beside a failure without times.
+/// This many last lines of programs without trouble are placed next to a failure without times.
 const LATEST: usize = 8;
-/// So many different errors are no failure's.
+/// A single failure has fewer different errors than this.
 const LIST: usize = 4;
-/// So many failures at one time are told apart.
+/// Maximum number of simultaneous failures to distinguish.
 pub(crate) const SIDE_BY_SIDE: usize = 64;
-/// Incidents that are judged, from the last one back.
+/// Maximum number of incidents to judge, counted back from the last.
 const MOST: usize = 500;
 
 fn format_of(file: &Scanned, event: &Event) -> Option<&'static Format> {
-    // A file that has a program's name has no lines of another one of its deployment.
+    // A file named after a program has no lines of another program of the same deployment.
     if file.by_name && event.format.is_none_or(|own| own.profile == file.format.and_then(|it| it.profile)) {
         return file.format;
     }
@@ -45,14 +45,14 @@ fn role_of(file: &Scanned, event: &Event) -> Role {
     by_line.or_else(|| format_of(file, event).map(|format| format.role)).unwrap_or(Role::Unknown)
 }
 
-/// Whom an event is about: by its own line, else by the last line before it that names somebody.
+/// The target that an event is about: from its own line, or otherwise from the last line before it that names one.
 fn target<'a>(file: &'a Scanned, event: &Event) -> Option<&'a [u8]> {
     let own = file.events.partition_point(|other| other.line <= event.line);
     let near = file.events[..own].iter().rev().take_while(|other| other.line + NEAR >= event.line);
     near.filter_map(|other| format_of(file, other)?.target_in(other.text.as_bytes())).next()
 }
 
-/// An event with what is known of its file.
+/// An event with the information about its file.
 #[derive(Debug, Clone)]
 pub(crate) struct Placed<'a> {
     pub(crate) file: &'a Scanned,
@@ -71,8 +71,8 @@ impl Placed<'_> {
         }
     }
 
-    /// What went wrong, in its writer's view. Words that any program may write count from a known writer only, and those about
-    /// errors that did not happen never.
+    /// The failure from its writer's point of view. Messages that any program may write count only from a known writer, and messages about
+    /// errors that did not happen never count.
     pub(crate) fn trouble(&self) -> Option<Signal> {
         let format = self.format();
         let known = self.role != Role::Unknown || format.is_some() || self.file.asked;
@@ -80,13 +80,13 @@ impl Placed<'_> {
         self.event.sign.shown().filter(|_| counts && !format.is_some_and(|format| format.nobodys))
     }
 
-    /// Whether it is about no session that has an id: a bridge writes that in all lines of one.
+    /// Whether the line belongs to no session with an id: a bridge writes the id in all lines of a session.
     pub(crate) fn is_outside(&self) -> bool {
         let names_them = self.role == Role::Bridge && self.format().is_some_and(|format| format.session.is_some());
         names_them && self.event.session.is_none()
     }
 
-    /// Whether both may be about one session: a file's programs, and a program's connections, each have their own.
+    /// Whether both events may belong to one session: the programs in a file, and the connections of a program, have separate sessions.
     pub(crate) fn goes_with(&self, other: &Self) -> bool {
         match (self.event.session, other.event.session) {
             (Some(one), Some(two)) => return one == two,
@@ -110,12 +110,12 @@ impl Placed<'_> {
         matches!((self.format(), other.format()), (Some(one), Some(two)) if std::ptr::eq(one, two))
     }
 
-    /// The format of its line, else of its file. A library's words do not tell who wrote a line where the file does.
+    /// The format of the line, or otherwise of the file. A library's message does not identify the writer of a line if the file does.
     pub(crate) fn format(&self) -> Option<&'static Format> {
         format_of(self.file, self.event)
     }
 
-    /// Whether a server's line is about what it has itself, and not about a client.
+    /// Whether a server's line is about its own credentials, and not about a client.
     pub(crate) fn is_about_itself(&self) -> bool {
         !self.role.is_client() && self.format().is_some_and(|it| it.is_about_itself(self.event.text.as_bytes()))
     }
@@ -129,20 +129,20 @@ impl Placed<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct Group<'a> {
     pub(crate) events: Vec<Placed<'a>>,
-    /// The id by which its lines were found.
+    /// The id that all its lines share.
     pub(crate) session: Option<u128>,
-    /// Lines without times were put beside lines with times.
+    /// Lines without times were placed next to lines with times.
     pub(crate) joined_without_time: bool,
 }
 
 impl Group<'_> {
-    /// Whether this role's log has this in it.
+    /// Whether the log of this role has this step.
     pub(crate) fn has(&self, role: Role, step: Step) -> bool {
         self.events.iter().any(|placed| placed.role == role && placed.event.sign.is(step))
     }
 
-    /// The success of the same program that came after its trouble, so soon that it is the same thing tried again. A server's
-    /// next success is another client's.
+    /// The success of the same program after its trouble, so soon that it is a retry of the same attempt. A server's next success belongs
+    /// to another client.
     pub(crate) fn overcome(&self) -> Option<Placed<'_>> {
         self.next_success()
             .filter(|(last, next)| {
@@ -170,7 +170,7 @@ impl Group<'_> {
         Some((last, Placed { file: last.file, role: role_of(last.file, next), event: next }))
     }
 
-    /// Whether a log has any line at the time of this failure. Without times nobody can tell.
+    /// Whether a log has any line at the time of this failure; `true` if the failure has no times.
     pub(crate) fn is_beside(&self, file: &Scanned) -> bool {
         let times = || self.events.iter().filter_map(|placed| placed.event.when);
         let (Some(first), Some(last)) = (times().min(), times().max()) else { return true };
@@ -178,7 +178,7 @@ impl Group<'_> {
         file.events.iter().any(|event| event.when.is_none_or(near))
     }
 
-    /// Where the log of the bridge or the server says that the request ended in order after its client had given up.
+    /// The line in the log of the bridge or the server which shows that the request ended in order after its client had given up.
     pub(crate) fn finished_later<'b>(&self, files: &'b [Scanned]) -> Option<Placed<'b>> {
         let of_client = |placed: &&Placed<'_>| placed.role.is_client() && placed.trouble().is_some();
         let last = self.events.iter().rev().find(of_client)?.event.when?;
@@ -195,12 +195,12 @@ impl Group<'_> {
         theirs.into_iter().find_map(end_in)
     }
 
-    /// The time of its last line with trouble; past all times where it has none.
+    /// The time of its last line with trouble; later than all times if there is none.
     fn at(&self) -> i64 {
         self.events.iter().filter(|placed| placed.trouble().is_some()).map(Placed::at).max().unwrap_or(i64::MAX)
     }
 
-    /// Whether this role's log has anything in it.
+    /// Whether the log of this role has any line in the group.
     pub(crate) fn heard(&self, role: Role) -> bool {
         self.events.iter().any(|placed| placed.role == role)
     }
@@ -226,8 +226,8 @@ pub(crate) fn group<'a>(files: &'a [Scanned], heartbeats: &[Heartbeat]) -> Vec<G
     groups.sort_by_key(Group::at);
     groups.drain(..groups.len().saturating_sub(MOST));
     if is_last {
-        // A client that writes no times: its last failure and the last one of the others. Beside failures whose sessions are
-        // known that would be a guess.
+        // A client without times: its last failure is joined with the last failure of the others. If the sessions of the failures are
+        // known, that would be a guess.
         let mut group = if of_session { Group::default() } else { groups.pop().unwrap_or_default() };
         if group.events.is_empty() && !of_session {
             group.events.extend(unfinished(&timed));
@@ -281,7 +281,7 @@ fn by_time<'a>(timed: &[Placed<'a>], heartbeats: &[Heartbeat], sessions: &mut [S
     spans.into_iter().skip(skipped).map(within).collect()
 }
 
-/// For the logs with trouble from `start` on: when the request began that they were at. It may have waited long for somebody.
+/// For the logs with trouble from `start` on: the start of the request in which it happened. The request may have waited for a long time.
 fn request_start_before<'a>(timed: &[Placed<'a>], start: i64) -> Vec<(&'a Scanned, i64)> {
     let mut begun: Vec<(&Scanned, i64)> = Vec::new();
     let from = timed.partition_point(|placed| placed.at() < start);
@@ -300,24 +300,24 @@ fn request_start_before<'a>(timed: &[Placed<'a>], start: i64) -> Vec<(&'a Scanne
     begun
 }
 
-/// From the first trouble of a failure to its last one.
+/// From the first to the last trouble of a failure.
 struct Span<'a, 'b> {
     start: i64,
     end: i64,
     last: &'b Placed<'a>,
 }
 
-/// What came before the request that failed, and after it, is another request's: times alone do not part them.
+/// Lines before and after the failed request belong to other requests: times alone do not separate them.
 fn since_last_request<'a>(events: Vec<Placed<'a>>, start: i64) -> Vec<Placed<'a>> {
     let of_request = |role: Role| {
         let own = |placed: &Placed<'_>| placed.role == role;
         let trouble = events.iter().position(|it| own(it) && it.trouble().is_some());
-        // Of two lines of one millisecond nobody knows which was first: what began then may have failed then.
+        // The order of two lines of the same millisecond is unknown: a request that began in it may have failed in it.
         let first =
             trouble.or_else(|| events.iter().rposition(|it| own(it) && it.at() <= start)).unwrap_or(events.len());
         let is_begin = |it: &Placed<'_>| own(it) && it.event.sign.is(Step::Begins);
         let begin = events.iter().take(first).rposition(is_begin).unwrap_or(0);
-        // Trouble after a request's end is another one's. Who met no trouble may have ended the very request that failed.
+        // Trouble after the end of a request belongs to another one. A program without trouble may have ended the very request that failed.
         let is_past = |it: &Placed<'_>| own(it) && it.event.sign.is(Step::Ends);
         let past = events.iter().take(trouble.unwrap_or(0)).rposition(is_past).map_or(0, |end| end + 1);
         let from = begin.max(past);
@@ -334,7 +334,7 @@ fn since_last_request<'a>(events: Vec<Placed<'a>>, start: i64) -> Vec<Placed<'a>
     events.into_iter().enumerate().filter(kept).map(|(_, placed)| placed).collect()
 }
 
-/// The last lines of those who met no trouble. A request that they have ended is not the one that failed.
+/// The last lines of programs without trouble. A request that they have ended is not the failed one.
 fn unfinished<'a>(timed: &[Placed<'a>]) -> Vec<Placed<'a>> {
     let is_past = |placed: &Placed<'_>| {
         let ends = |later: &Placed<'_>| later.role == placed.role && later.event.sign.is(Step::Ends);
@@ -343,7 +343,7 @@ fn unfinished<'a>(timed: &[Placed<'a>]) -> Vec<Placed<'a>> {
     timed.iter().rev().take(LATEST).rev().filter(|placed| !is_past(placed)).cloned().collect()
 }
 
-/// Whether nobody's lines without times name so many different errors that they are a text about errors.
+/// Whether lines without times and without a known writer contain so many different errors that they are a text about errors.
 fn is_a_list(events: &[Placed<'_>]) -> bool {
     let named = events.iter().filter(|placed| placed.format().is_none() && placed.event.by_code);
     let mut named: Vec<Signal> = named.filter_map(Placed::trouble).collect();
@@ -352,7 +352,7 @@ fn is_a_list(events: &[Placed<'_>]) -> bool {
     named.len() >= LIST
 }
 
-/// Of every file without times, its last failure.
+/// The last failure of every file without times.
 fn last_of_each<'a>(untimed: &[Placed<'a>]) -> Vec<Placed<'a>> {
     let of_one_file = |events: &'_ [Placed<'a>]| {
         let last = events.iter().filter(|placed| placed.trouble().is_some()).map(|placed| placed.event.line).max();
@@ -361,7 +361,7 @@ fn last_of_each<'a>(untimed: &[Placed<'a>]) -> Vec<Placed<'a>> {
             return Vec::new();
         }
         let kept = session::of_at_most_one(events.iter().filter(near).cloned().collect());
-        // What ended an earlier run is not about this one.
+        // A line that ended an earlier run does not belong to this one.
         let ends = |placed: &Placed<'_>| {
             let event = placed.event;
             placed.trouble().is_some()

@@ -1,6 +1,6 @@
-//! What logs prove: events are recognised line by line, put in order across files, and joined where they belong together.
-//! Each failure gives facts and a signal, told from the client's view, and the judge says what they mean. Logs are
-//! second-hand: only what both ends of a session say alike, at the same time, proves a cause.
+//! What logs prove: events are recognised line by line, ordered across files, and joined into failures. Each failure gives facts and a
+//! signal from the client's point of view, and the judge interprets them. Logs are second-hand evidence: only a statement that both ends of
+//! a session make at the same time proves a cause.
 
 mod capture;
 mod conclude;
@@ -120,16 +120,16 @@ pub struct Triage {
     captures: Vec<capture::Captured>,
 }
 
-/// A report is some hundred kilobytes; no larger document is read as one.
+/// A report has a few hundred kilobytes; no larger document is read as a report.
 const REPORT_AT_MOST: usize = 16 * 1024 * 1024;
 
 impl Triage {
-    /// Reads one log, line by line and in constant memory. What goes wrong in reading is a note on the file.
+    /// Reads one log, line by line and in constant memory. A read error becomes a note on the file.
     pub fn log(&mut self, name: &str, input: impl Read) {
         self.files.push(scan::scan(name, input));
     }
 
-    /// Reads what somebody pasted to know what it means.
+    /// Reads a text that a user pasted to learn its meaning.
     fn pasted(&mut self, text: &str) {
         self.files.push(scan::Scanned { asked: true, ..scan::scan("pasted", text.as_bytes()) });
     }
@@ -139,10 +139,10 @@ impl Triage {
         self.captures.push(capture::read(name, input));
     }
 
-    /// Reads a document: a report of a walk counts as the verdict that it has, anything else as a log.
+    /// Reads a document: the verdict of a report is used, anything else is read as a log.
     ///
     /// # Errors
-    /// What is wrong with the input.
+    /// If the input is invalid.
     pub fn document(&mut self, name: &str, mut input: impl Read) -> std::io::Result<()> {
         let mut bytes = Vec::new();
         input.by_ref().take(REPORT_AT_MOST as u64).read_to_end(&mut bytes)?;
@@ -153,7 +153,7 @@ impl Triage {
         Ok(())
     }
 
-    /// A remark on a file that could not be read, or not to its end.
+    /// Adds a note on a file that could not be read, or not to its end.
     pub fn note(&mut self, name: &str, note: String) {
         let note = nssight_diagnosis::in_words(&note);
         match self.files.iter_mut().find(|file| file.name == name) {
@@ -162,20 +162,20 @@ impl Triage {
         }
     }
 
-    /// Puts everything together.
+    /// Combines everything.
     pub fn finish(self) -> Document {
         let heartbeats = heartbeat::find(&self.files);
         let incidents = incident::group(&self.files, &heartbeats);
         let mut document = conclude::conclude(&self.files, &incidents, heartbeats);
         capture::join(&mut document, self.captures);
-        // A walk has looked itself: its verdict stands, the last one where there are several, and the logs are its context.
+        // A check has made its own observations: its verdict stands, the last one if there are several, and the logs are its context.
         if let Some((name, report)) = self.reports.iter().max_by(|one, other| one.1.started.cmp(&other.1.started)) {
             if let Some(ours) = document.verdict.cause
                 && report.verdict.cause != Some(ours)
             {
                 document.against.push(format!("the logs alone match {ours}, possibly at another time"));
             }
-            // Lines of another failure, of another day perhaps, are no evidence of this walk.
+            // Lines of another failure, perhaps of another day, are not evidence for this check.
             if report.verdict.cause.is_none() || report.verdict.cause != document.verdict.cause {
                 document.evidence.clear();
             }

@@ -1,20 +1,20 @@
-//! The head of a line: when, who, and where the message begins. Containers, the journal and Python's logging each put
-//! something before it.
+//! The head of a line: its time, its writer, and the start of the message. Containers, the journal and Python's logging each prepend their
+//! own fields.
 
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
-/// When a line was written, in microseconds since 1970; by the writer's own clock where no zone is given.
+/// The time of a line, in microseconds since 1970; by the writer's own clock if no zone is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct When(pub(crate) i64);
 
-/// Times stand within so many bytes of a line's beginning.
+/// A time stands within this many bytes from the beginning of a line.
 pub(crate) const HEAD: usize = 96;
 
-/// The first time in a line's head that can be read.
+/// The first readable time in a line's head.
 pub(crate) fn when(line: &[u8]) -> Option<When> {
     let head = &line[..line.len().min(HEAD)];
     for start in memchr::memchr2_iter(b'2', b'1', head).take(12) {
-        // A date begins a word.
+        // A date starts at the beginning of a word.
         let boundary = start == 0 || !head[start - 1].is_ascii_alphanumeric();
         if boundary && let Some(when) = iso(&line[start..]) {
             return Some(when);
@@ -23,7 +23,7 @@ pub(crate) fn when(line: &[u8]) -> Option<When> {
     syslog(head).or_else(|| apache(head)).or_else(|| common(head))
 }
 
-/// `[Sat Nov 28 21:44:32.062221 2026]`, of Apache.
+/// `[Sat Nov 28 21:44:32.062221 2026]`, as in Apache.
 fn apache(head: &[u8]) -> Option<When> {
     let rest = head.strip_prefix(b"[")?;
     let month = MONTHS.iter().position(|month| rest.get(4..7) == Some(month))?;
@@ -33,7 +33,7 @@ fn apache(head: &[u8]) -> Option<When> {
     Some(micros(PrimitiveDateTime::new(date(year as i32, month as u32 + 1, day)?, time), UtcOffset::UTC))
 }
 
-/// `[28/Nov/2026:10:00:00.123456789 +0000]`, of 389 Directory Server and of the common log format.
+/// `[28/Nov/2026:10:00:00.123456789 +0000]`, as in 389 Directory Server and the common log format.
 fn common(head: &[u8]) -> Option<When> {
     let rest = head.strip_prefix(b"[")?;
     if rest.get(2) != Some(&b'/') || rest.get(6) != Some(&b'/') || rest.get(11) != Some(&b':') {
@@ -50,7 +50,7 @@ fn digits(bytes: &[u8]) -> Option<u32> {
     bytes.iter().try_fold(0_u32, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0')))
 }
 
-/// `2026-11-24 06:54:26,123`, `2026-11-24T06:54:26.123456Z`, `…+01:00`; nginx and Go have slashes in it, stunnel dots.
+/// `2026-11-24 06:54:26,123`, `2026-11-24T06:54:26.123456Z`, `…+01:00`; nginx and Go use slashes, stunnel uses dots.
 fn iso(text: &[u8]) -> Option<When> {
     if text.len() < 19
         || !b"-/.".contains(&text[4])
@@ -70,7 +70,7 @@ fn date(year: i32, month: u32, day: u32) -> Option<Date> {
     Date::from_calendar_date(year, Month::try_from(u8::try_from(month).ok()?).ok()?, u8::try_from(day).ok()?).ok()
 }
 
-/// `06:54:26`, with a fraction or without, and its length.
+/// `06:54:26`, with or without a fraction, and its length.
 fn clock(text: &[u8]) -> Option<(Time, usize)> {
     if text.len() < 8 || text[2] != b':' || text[5] != b':' {
         return None;
@@ -103,7 +103,7 @@ fn zone(text: &[u8]) -> UtcOffset {
 const MONTHS: [&[u8]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
-/// `Nov 24 06:54:26`, of the journal and of syslog, which leave out the year: the last one in which it is not in the future.
+/// `Nov 24 06:54:26`, as in the journal and syslog, which omit the year: the latest year in which the time is not in the future.
 fn syslog(head: &[u8]) -> Option<When> {
     let month = MONTHS.iter().position(|month| head.starts_with(month))?;
     let day = match head.get(4..6)? {
@@ -121,14 +121,14 @@ fn micros(at: PrimitiveDateTime, offset: UtcOffset) -> When {
     When((at.assume_offset(offset).unix_timestamp_nanos() / 1000) as i64)
 }
 
-/// As RFC 3339 with milliseconds, in UTC or in the writer's own zone, which is not known.
+/// As RFC 3339 with milliseconds, in UTC or in the writer's own unknown zone.
 pub(crate) fn shown(when: When) -> Option<String> {
     let format =
         time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]");
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(when.0) * 1000).ok()?.format(format).ok()
 }
 
-/// The line as a quote: without control characters and cut.
+/// The line as a quote, truncated and without control characters.
 pub(crate) fn quote(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(&line[..line.len().min(1200)]);
     let text: String = text.chars().filter(|c| !c.is_control()).take(240).collect();
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_of_all_writers_are_read() {
+    fn times_in_all_log_formats_are_read() {
         let expected = Some("2025-11-24T06:54:26.123".to_owned());
         for line in [
             "2025-11-24 06:54:26,123 INFO: Unexpected EOF",

@@ -19,7 +19,7 @@ pub fn page() -> String {
     for format in FORMATS {
         let profile = format.profile.map(|profile| format!("{profile}/")).unwrap_or_default();
         let (side, known, success) = (side(format), known(format), words(format.succeeds));
-        // A string takes it.
+        // A write to a string does not fail.
         let _ = writeln!(out, "| {profile}{} | {} | {side} | {known} | {success} |", format.name, format.title);
     }
     out += "\n## Captures\n\nnssight recognizes a pcap or pcapng file by its first bytes, whatever its name. Without any key, a capture shows versions, TLS 1.2 certificates, unencrypted alerts, and which side ended the connection, and when. Each failed \

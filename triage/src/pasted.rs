@@ -1,4 +1,4 @@
-//! Explains pasted text, and judges its lines together, like those of a log.
+//! Explains pasted text, and judges its lines together like those of a log.
 
 use nssight_diagnosis::explain::{self, Candidate, Explanation};
 use nssight_diagnosis::{Cause, Confidence, Signal};
@@ -40,7 +40,7 @@ pub struct Judged {
 
 /// Explains a text: a code, a name, or lines of a program.
 pub fn explain(text: &str) -> Explained {
-    // A code or a name is no line of a log, and all words of all formats take time to load.
+    // A code or a name is not a log line, and loading all words of all formats takes time.
     if !text.contains(char::is_whitespace) {
         return Explained { judged: None, explanations: explain::explain_by(text, None) };
     }
@@ -65,7 +65,7 @@ pub fn explain(text: &str) -> Explained {
     Explained { judged, explanations }
 }
 
-/// The line that decides: of a failure, else of what says that it was overcome.
+/// The decisive line: of a failure, or otherwise of a failure that was overcome.
 fn deciding(document: &Document) -> Option<&Quote> {
     match document.incidents.first() {
         Some(incident) => incident.decides.as_ref(),
@@ -73,7 +73,7 @@ fn deciding(document: &Document) -> Option<&Quote> {
     }
 }
 
-/// The candidates of the verdict, the first one first. One cause may be named for several components.
+/// The candidates of the verdict, in order. One cause may be named for several components.
 fn causes(document: &Document) -> Vec<Cause> {
     let verdict = &document.verdict;
     let beside = verdict.also.iter().map(|other| other.cause);

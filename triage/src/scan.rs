@@ -1,4 +1,4 @@
-//! One pass over a log: the buffer is searched for all words at once, and only lines that have one are looked at.
+//! One pass over a log: the buffer is searched for all words at once, and only lines with a match are examined.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
@@ -14,32 +14,32 @@ use crate::line::{self, When};
 use crate::session;
 use crate::sign::{self, Mark, Reading, Role, Sign, Step};
 
-/// Read at a time.
+/// Size of one read.
 const BUFFER: usize = 1 << 20;
-/// Of a longer line only so much is looked at.
+/// Maximum length to examine of a line.
 pub(crate) const LINE: usize = 1 << 16;
-/// Events kept of one file: the first ones, and the last ones; the rest is counted.
+/// Number of events kept per file: the first and the last ones; the rest is only counted.
 const FIRST: usize = 500;
 const LAST: usize = 3500;
-/// Lines of a traceback belong to the line that announces it, as long as they are so near.
+/// Lines of a traceback belong to the line that announces it if they are within this distance.
 pub(crate) const TRACEBACK: u64 = 60;
 
-/// A line that says something.
+/// A line with a meaning.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
     pub(crate) line: u64,
     pub(crate) when: Option<When>,
     /// The program that wrote the line, according to its words.
     pub(crate) format: Option<&'static Format>,
-    /// Where its writer stands in the session that it is about, where the line tells.
+    /// The writer's role in the session that the line is about, if the line shows it.
     pub(crate) role: Option<Role>,
-    /// The connection that it is about, as its writer numbers them.
+    /// The connection that the line is about, as its writer numbers it.
     pub(crate) connection: Option<u64>,
-    /// The session that it is about, by the id that all programs of its deployment write.
+    /// The session that the line is about, by the id that all programs of its deployment write.
     pub(crate) session: Option<u128>,
-    /// Announced as the child's.
+    /// An earlier line announced it as the child's.
     pub(crate) child: bool,
-    /// The session that the traceback above it is about.
+    /// The session that the traceback above the line is about.
     pub(crate) about: Option<About>,
     pub(crate) sign: Sign,
     /// Whether a library's name or number identified the signal.
@@ -47,7 +47,7 @@ pub(crate) struct Event {
     pub(crate) text: Text,
 }
 
-/// The beginning of a line, kept without an allocation: most are never shown.
+/// The beginning of a line, kept without an allocation because most are never shown.
 #[derive(Clone)]
 pub(crate) struct Text {
     bytes: [u8; 200],
@@ -86,7 +86,7 @@ pub(crate) struct Scanned {
     /// Times of ends of file, for a heartbeat.
     pub(crate) ends: Vec<When>,
     pub(crate) notes: Vec<String>,
-    /// Somebody asks what it means, so every word in it counts, whoever wrote it.
+    /// A user asks for its meaning, so every word in it counts, whoever wrote it.
     pub(crate) asked: bool,
 }
 
@@ -98,21 +98,21 @@ impl Scanned {
         Self { name: name.to_owned(), format, by_name, bytes: 0, count: 0, events, ends, notes, asked: false }
     }
 
-    /// Where its writer stands.
+    /// The writer's role.
     pub(crate) fn role(&self) -> Role {
         self.format.map_or(Role::Unknown, |format| format.role)
     }
 }
 
-/// Ends of file whose times are kept.
+/// Maximum number of end-of-file times to keep.
 const ENDS: usize = 4096;
 
-/// The words that are sought, in whatever case they stand; for measuring against `grep`.
+/// The words to search for, ignoring case; for measurements against `grep`.
 pub fn patterns() -> Vec<&'static str> {
     sign::marks().map(|(word, _)| word).collect()
 }
 
-/// Everything that is sought, at once.
+/// The search for all words at once.
 struct Search {
     automaton: AhoCorasick,
     marks: Vec<(&'static str, Mark)>,
@@ -120,7 +120,7 @@ struct Search {
 
 static SEARCH: LazyLock<Search> = LazyLock::new(|| {
     let marks: Vec<(&'static str, Mark)> = sign::marks().collect();
-    // The words are constants; a test builds this.
+    // The words are constants, and a test builds this automaton.
     let automaton = AhoCorasick::builder()
         .match_kind(MatchKind::Standard)
         .kind(Some(AhoCorasickKind::DFA))
@@ -157,7 +157,7 @@ pub(crate) fn scan(name: &str, mut input: impl Read) -> Scanned {
                 buffer.copy_within(end + 1..filled, 0);
                 held = filled - end - 1;
             }
-            // A line that never ends is looked at in its beginning only.
+            // Of an endless line only the beginning is examined.
             None if filled > LINE => {
                 if !scan.long {
                     scan.part(&buffer[..LINE]);
@@ -173,20 +173,20 @@ pub(crate) fn scan(name: &str, mut input: impl Read) -> Scanned {
 
 struct Scan {
     out: Scanned,
-    /// Where the next event goes, once all places are taken.
+    /// The place of the next event, once all places are taken.
     ring: usize,
     line: u64,
-    /// Whose the lines of a traceback are, when, and up to which line.
+    /// The writer of the lines of a traceback, its time, and its last line number.
     context: Option<(bool, Option<When>, u64)>,
     named: bool,
-    /// Its lines have times.
+    /// The lines have times.
     timed: bool,
-    /// In the rest of a line that was looked at.
+    /// In the rest of a line that was already examined.
     long: bool,
 }
 
 impl Scan {
-    /// Whole lines.
+    /// Processes whole lines.
     fn lines(&mut self, mut bytes: &[u8]) {
         if self.long {
             let Some(end) = memchr::memchr(b'\n', bytes) else { return };
@@ -210,14 +210,14 @@ impl Scan {
         self.line += memchr::memchr_iter(b'\n', &bytes[counted..]).count() as u64;
     }
 
-    /// The beginning of a line that is too long.
+    /// Processes the beginning of a line that is too long.
     fn part(&mut self, line: &[u8]) {
         if let Some(hit) = SEARCH.automaton.find(line) {
             self.hit([&[], &[]], line, hit.range(), hit.pattern().as_usize());
         }
     }
 
-    /// A line that has a word, with what stands before and behind it.
+    /// Processes a line with a match, with the text before and after it.
     fn hit(&mut self, [before, behind]: [&[u8]; 2], line: &[u8], first: Range<usize>, pattern: usize) {
         let Some(Reading { sign, by_code, .. }) = reading(line, first, pattern) else { return };
         let announces = matches!(sign, Sign::Step(Step::ChildFollows | Step::OwnFollows));
@@ -251,7 +251,7 @@ impl Scan {
         self.keep(Event { when, format, role, connection, child, about, by_code, ..self.plain(line, sign) });
     }
 
-    /// A line of which nothing but its sign was read, and its session: that may stand behind what is kept of it.
+    /// An event of a line of which only the sign and the session were read: the session id may stand after the part that is kept.
     fn plain(&self, line: &[u8], sign: Sign) -> Event {
         Event {
             line: self.line,
@@ -268,7 +268,8 @@ impl Scan {
         }
     }
 
-    /// What every request writes is most of a log, and most of it is overwritten: its time and writer are read at the end.
+    /// Messages of every request are the greatest part of a log, and most of them are overwritten: their time and writer are determined at
+    /// the end.
     fn step(&mut self, line: &[u8], sign: Sign) {
         self.context = None;
         if !self.named {
@@ -288,7 +289,7 @@ impl Scan {
         }
     }
 
-    /// Whose log it is. A program of a deployment is more than the library or the tool that it is made of.
+    /// Determines the program of the log. A program of a deployment is more specific than a library or tool that it consists of.
     fn recognise(&mut self, found: Option<&'static Format>) {
         let is_more = |found: &&Format| {
             found.profile.is_some()
@@ -327,10 +328,10 @@ impl Scan {
     }
 }
 
-/// Lines of one connection are no further apart.
+/// Maximum distance of two lines of one connection.
 const CONNECTION: u64 = 80;
 
-/// Where a program is at one end of each connection, a line that tells which tells it of all lines of that connection.
+/// If a program is at one end of each connection, a line that shows which end determines it for all lines of that connection.
 fn one_side_a_connection(events: &mut [Event], file: Option<&'static Format>) {
     let format = |event: &Event| event.format.or(file).filter(|format| format.one_sided);
     let told = |event: &Event| {
@@ -341,7 +342,7 @@ fn one_side_a_connection(events: &mut [Event], file: Option<&'static Format>) {
     events.iter().filter_map(told).for_each(|(connection, side)| sides.entry(connection).or_default().push(side));
     for event in events.iter_mut().filter(|event| format(event).is_some()) {
         let Some(sides) = event.connection.and_then(|connection| sides.get(&connection)) else { continue };
-        // They are in the order of their lines, and what tells comes last.
+        // The events are in the order of their lines, and the line that shows the end comes last.
         let next = sides.partition_point(|(line, _)| *line < event.line);
         if let Some((_, role)) = sides.get(next).filter(|(line, _)| line - event.line <= CONNECTION) {
             event.role = Some(*role);
@@ -349,7 +350,7 @@ fn one_side_a_connection(events: &mut [Event], file: Option<&'static Format>) {
     }
 }
 
-/// Where the writer of a line stands in its session, and which connection it is about.
+/// The role of a line's writer in its session, and the connection that the line is about.
 fn place(format: Option<&'static Format>, line: &[u8]) -> (Option<Role>, Option<u64>) {
     let Some(format) = format else { return (None, None) };
     let hash = |name: &[u8]| {
@@ -370,8 +371,8 @@ fn reading(line: &[u8], first: Range<usize>, pattern: usize) -> Option<Reading> 
         let (word, mark) = SEARCH.marks[pattern];
         sign::read(mark, word, line, place)
     };
-    // The line of a step has nothing else to say, but that of a success may tell of an exception from it, and one that names
-    // the target may tell how it went.
+    // The line of a step has no other meaning. But a line about a success may also report an exception, and one that names the target may
+    // also report the result.
     let open = |sign: Sign| sign.is_trouble() || sign.is(Step::Succeeds) || sign.is(Step::Reaches);
     let plain = |reading: &Reading| !open(reading.sign);
     if let Some(step) = read(first, pattern).filter(plain) {

@@ -1,8 +1,8 @@
-//! Sessions by the ids that all programs of a deployment write: which lines belong to one, whatever their times. Of two attempts
-//! at the same moment each keeps its own lines; a line that may be of either is of none.
+//! Groups lines by the session ids that all programs of a deployment write, whatever the times of the lines. Two attempts at the same
+//! moment keep their own lines; a line that may belong to either is not used.
 //!
-//! A program does not write the id in each of its lines. What a server says of an inner handshake stands behind the line that
-//! tells of the connection, without the id.
+//! A program does not write the id in each of its lines. A server's line about an inner handshake follows the line about the connection,
+//! without the id.
 
 use std::collections::BTreeMap;
 
@@ -13,17 +13,17 @@ use crate::incident::{GAP, Group, Placed, SIDE_BY_SIDE};
 use crate::scan::Event;
 use crate::sign::{Role, Step};
 
-/// Lines without an id that are about a session stand so near behind the line that begins it.
+/// Maximum distance of a line without an id from the line that begins its session.
 const NEAR: u64 = 80;
-/// What goes wrong at first is followed by what comes of it within so many lines.
+/// The consequences of a first failure follow within this many lines.
 const FOLLOWS: u64 = 2;
 
-/// Gives lines of trouble without an id the session that their writer has begun, where it was at no other one.
+/// Assigns lines of trouble without an id to the session that their writer has begun, if it was in no other one.
 pub(crate) fn of_what_follows(events: &mut [Event], file: Option<&'static Format>) {
     let mut writers: BTreeMap<&'static str, Writer> = BTreeMap::new();
     for event in events {
         match event.format.or(file).filter(|format| format.session.is_some()) {
-            // Another program's sessions are something else.
+            // Sessions of another program are unrelated.
             None => event.session = None,
             // A bridge writes the id in all lines that are about a session.
             Some(format) if format.role == Role::Bridge => {}
@@ -32,12 +32,12 @@ pub(crate) fn of_what_follows(events: &mut [Event], file: Option<&'static Format
     }
 }
 
-/// Where one program is.
+/// The present position of one program.
 #[derive(Default)]
 struct Writer {
-    /// Sessions that are begun, each with its line, and nothing more is known of them yet.
+    /// Sessions that have begun, each with its line, of which nothing more is known yet.
     begun: Vec<(u128, u64)>,
-    /// Where the one of them failed.
+    /// The line at which the only session failed.
     failed: Option<u64>,
 }
 
@@ -51,7 +51,7 @@ impl Writer {
         match event.session {
             Some(id) if event.sign.is(Step::Begins) => self.begun.push((id, event.line)),
             Some(id) => self.begun.retain(|(other, _)| *other != id),
-            // What keeps it from the bridge is about no session.
+            // A failure to reach the bridge belongs to no session.
             None if event.sign.shown().is_some_and(|signal| signal.row().family != Family::Network) => {
                 if let [(id, _)] = self.begun.as_slice() {
                     event.session = Some(*id);
@@ -63,12 +63,12 @@ impl Writer {
     }
 }
 
-/// A session in which something went wrong.
+/// A session with a failure.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     id: u128,
     pub(crate) events: Vec<Placed<'a>>,
-    /// From its first trouble that has a time to its last one.
+    /// From its first trouble with a time to its last one.
     span: Option<(i64, i64)>,
     joined_without_time: bool,
 }
@@ -80,7 +80,7 @@ pub(crate) enum Near<'s, 'a> {
     Several,
 }
 
-/// Takes the lines of the sessions that failed out of all lines, and gives them in the order of their times, or of their ids.
+/// Takes the lines of failed sessions out of all lines, and returns the sessions in the order of their times, or of their ids.
 pub(crate) fn failed<'a, const N: usize>(all: [Vec<Placed<'a>>; N]) -> (Vec<Session<'a>>, [Vec<Placed<'a>>; N]) {
     let mut sessions: BTreeMap<u128, Vec<Placed<'a>>> = BTreeMap::new();
     for placed in all.iter().flatten().filter(|placed| placed.trouble().is_some()) {
@@ -109,7 +109,7 @@ pub(crate) fn failed<'a, const N: usize>(all: [Vec<Placed<'a>>; N]) -> (Vec<Sess
     (sessions, rest)
 }
 
-/// The failed sessions at whose time a line without an id was written, by a program that they go with.
+/// The failed sessions during which a line without an id was written, by a program that belongs to them.
 pub(crate) fn near<'s, 'a>(sessions: &'s mut [Session<'a>], placed: &Placed<'_>) -> Near<'s, 'a> {
     let begun = |session: &Session<'_>| session.span.is_some_and(|(start, _)| start <= placed.at().saturating_add(GAP));
     let past = sessions.partition_point(begun);
@@ -125,8 +125,8 @@ pub(crate) fn near<'s, 'a>(sessions: &'s mut [Session<'a>], placed: &Placed<'_>)
     }
 }
 
-/// What goes with a failure that has no session: lines of one session at most, and none where it is a bridge's word on one that
-/// never came to a session.
+/// The lines that may belong to a failure without a session: those of at most one session, and none if a bridge reports a connection that
+/// never became a session.
 pub(crate) fn of_at_most_one(mut events: Vec<Placed<'_>>) -> Vec<Placed<'_>> {
     let mut ids = events.iter().filter_map(|placed| placed.event.session);
     let first = ids.next();
@@ -138,7 +138,7 @@ pub(crate) fn of_at_most_one(mut events: Vec<Placed<'_>>) -> Vec<Placed<'_>> {
 }
 
 impl<'a> Session<'a> {
-    /// Takes what programs say without times and without an id, which have nothing in it by its id.
+    /// Takes the lines without times and without an id of programs that have no line with the session's id.
     pub(crate) fn take_without_time(&mut self, lines: &mut Vec<Placed<'a>>) {
         let is_there = |placed: &Placed<'_>| self.events.iter().any(|own| own.role == placed.role);
         let fits = |placed: &Placed<'_>| !is_there(placed) && self.events.iter().all(|own| own.goes_with(placed));

@@ -1,5 +1,5 @@
-//! What a line can say, and the words by which it is recognised. What went wrong is a signal of the catalogue, in whichever
-//! of its spellings; what happens in every request is said by a few programs only, in the words of their formats.
+//! The meanings of a line, and the words by which they are recognised. A failure is a signal of the catalogue, in any of its spellings;
+//! events of every request have the specific messages of a few programs, from their formats.
 
 use std::ops::Range;
 
@@ -31,7 +31,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// Whether it is at the client's end of a session, as far as is known.
+    /// Whether it is at the client's end of a session, if known.
     pub(crate) fn is_client(self) -> bool {
         matches!(self, Self::Client | Self::Tool | Self::Unknown)
     }
@@ -50,7 +50,7 @@ pub(crate) enum Step {
     Reads,
     /// The server processes the request.
     Starts,
-    /// A certificate was looked for by its nickname.
+    /// A certificate lookup by nickname.
     LooksUp,
     /// The program finished the request.
     Ends,
@@ -67,14 +67,14 @@ pub(crate) enum Step {
 /// The meaning of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sign {
-    /// Nothing that went wrong.
+    /// An event that is not a failure.
     Step(Step),
     /// The error, from the writer's point of view.
     Shown(Signal),
 }
 
 impl Sign {
-    /// Whether it is this.
+    /// Whether this is the given step.
     pub(crate) fn is(self, step: Step) -> bool {
         self == Self::Step(step)
     }
@@ -92,13 +92,13 @@ impl Sign {
         self.shown().is_some()
     }
 
-    /// An end of file or a reset, which says that the other side went and nothing else.
+    /// An end of file or a reset, which only means that the other side disconnected.
     pub(crate) fn is_end(self) -> bool {
         self.shown().is_some_and(|signal| signal.row().family == Family::End)
     }
 
-    /// Words that any program of a host may write: they count in the log of a known writer only. A library's own name or
-    /// number for an error is nobody else's word.
+    /// Whether any program of a host may write this message: then it only counts in the log of a known writer. A library's own name or
+    /// number for an error is unambiguous.
     pub(crate) fn is_generic(self) -> bool {
         self.shown().is_some_and(|signal| {
             matches!(signal.row().family, Family::Local | Family::Network | Family::Request | Family::Silence)
@@ -106,16 +106,16 @@ impl Sign {
     }
 }
 
-/// How what stands at a mark is read.
+/// How to read the text at a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mark {
-    /// A word of a format, spelled like this.
+    /// A word of a format with exactly this spelling.
     Step(Step),
     /// The error, in one of its notations.
     Spelled(spelling::Mark),
 }
 
-/// Everything that is sought, and what each of it is.
+/// Every string to search for, with its meaning.
 pub(crate) fn marks() -> impl Iterator<Item = (&'static str, Mark)> {
     let steps = STEPS.iter().map(|(word, step)| (*word, Mark::Step(*step)));
     steps.chain(spelling::marks().map(|(word, mark)| (word, Mark::Spelled(mark))))
@@ -125,19 +125,19 @@ pub(crate) fn marks() -> impl Iterator<Item = (&'static str, Mark)> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reading {
     pub(crate) sign: Sign,
-    /// By a library's name or number, not in a program's own words.
+    /// It was a library's name or number, not a message of a program.
     pub(crate) by_code: bool,
     spelling: Option<Spelling>,
 }
 
 impl Reading {
-    /// Where a line has several, the greatest counts: what went wrong before what happens in every attempt.
+    /// The order of several items in a line, the greatest of which counts: a failure outranks an event of every attempt.
     pub(crate) fn telling(self) -> impl Ord {
         self.spelling.map(Spelling::telling)
     }
 }
 
-/// Reads what stands at a mark of a line.
+/// Reads the text at a mark of a line.
 pub(crate) fn read(mark: Mark, word: &str, line: &[u8], place: Range<usize>) -> Option<Reading> {
     match mark {
         Mark::Step(step) => {

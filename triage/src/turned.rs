@@ -12,7 +12,7 @@ pub(crate) enum Said {
         /// The client's observation.
         signal: Signal,
         reason: fact::PeerLogReason,
-        /// The reason is one that an alert has.
+        /// An alert can express the reason.
         knows_why: bool,
     },
     /// The server received an alert that rejects its own certificate.
@@ -21,7 +21,7 @@ pub(crate) enum Said {
         signal: Option<Signal>,
         alert: fact::PeerLogAlertHeard,
     },
-    /// The same for both of them.
+    /// The same for both sides.
     Alike(Signal),
 }
 
@@ -48,10 +48,10 @@ impl Said {
     }
 }
 
-/// What a server's word means to its client; nothing where it is not about the handshake with it.
+/// The meaning of a server's message for its client; `None` if it is not about the handshake with this client.
 pub(crate) fn turned(said: Signal) -> Option<Said> {
     match said.row().family {
-        // A revocation list that cannot be used is the server's own, whatever the certificate is.
+        // An unusable revocation list is the server's own problem, independent of the certificate.
         Family::Chain if said == signal::CHAIN_CRL => None,
         Family::Chain => Some(refusal(said)),
         Family::Alert => Some(heard(said)),
@@ -64,7 +64,7 @@ pub(crate) fn turned(said: Signal) -> Option<Said> {
     }
 }
 
-/// The alert by which a server tells its client what it finds wrong with its certificate.
+/// The alert by which a server reports its objection to its client.
 fn refusal(found: Signal) -> Said {
     use fact::PeerLogReason as Reason;
     let (signal, reason) = match found {
@@ -81,7 +81,7 @@ fn refusal(found: Signal) -> Said {
     Said::Refuses { signal, reason, knows_why: reason != Reason::Other }
 }
 
-/// What a client found wrong that sent such an alert.
+/// The objection of a client that sent such an alert.
 fn heard(alert: Signal) -> Said {
     use fact::PeerLogAlertHeard as Heard;
     let (signal, alert) = match alert {
@@ -89,7 +89,7 @@ fn heard(alert: Signal) -> Said {
         signal::ALERT_CERTIFICATE_EXPIRED => (Some(signal::CHAIN_EXPIRED), Heard::CertificateExpired),
         signal::ALERT_CERTIFICATE_REVOKED => (Some(signal::CHAIN_REVOKED), Heard::CertificateRevoked),
         signal::ALERT_UNSUPPORTED_CERTIFICATE => (Some(signal::CHAIN_WRONG_USAGE), Heard::UnsupportedCertificate),
-        // A client sends these for a wrong name, a weak signature and more.
+        // A client sends this alert for a wrong name, a weak signature and more.
         signal::ALERT_BAD_CERTIFICATE => (None, Heard::BadCertificate),
         signal::ALERT_CERTIFICATE_UNKNOWN => (None, Heard::CertificateUnknown),
         _ => (None, Heard::Other),

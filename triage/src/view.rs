@@ -1,8 +1,8 @@
-//! What the lines of one failure show, told from the client's view: facts, and the signal that counts.
+//! The meaning of the lines of one failure from the client's point of view: facts, and the decisive signal.
 //!
-//! What a client says of its own side comes first, then the sessions from the outside in. A server's log is turned round:
-//! what it finds wrong with its client's certificate is for the client a refusal, and an alert that it heard is the client's
-//! own. An end of file says only that the other side went, so it counts where nothing else is said.
+//! A client's statements about its own side come first, then the sessions from the outer to the inner one. A server's log is inverted: its
+//! objection to the client's certificate is a refusal for the client, and an alert that it received was sent by the client. An end of file
+//! only means that the other side disconnected, so it counts only if there is nothing else.
 
 use std::time::Duration;
 
@@ -18,16 +18,16 @@ use crate::turned::{Said, turned};
 
 /// The signal and facts of one failure.
 pub(crate) struct View {
-    /// The error that counts.
+    /// The decisive error.
     pub(crate) shown: Option<Shown>,
     pub(crate) facts: Facts,
-    /// It is the server's own: what that one has to bring is missing or broken.
+    /// The failure is the server's own: something on its side is missing or broken.
     pub(crate) of_server: Option<Role>,
-    /// The line that decides, by its place among those of the failure.
+    /// The decisive line, by its index among the lines of the failure.
     pub(crate) decides: Option<usize>,
 }
 
-/// What the lines of one failure show.
+/// The meaning of the lines of one failure.
 pub(crate) fn view(group: &Group<'_>) -> View {
     let lines = Lines::of(group);
     let shown = lines.local().or_else(|| lines.outer()).or_else(|| lines.request());
@@ -50,14 +50,14 @@ pub(crate) fn view(group: &Group<'_>) -> View {
     View { shown: shown.map(|shown| Shown { said_by: SeenBy::Log, ..shown }), facts, of_server, decides }
 }
 
-/// Whose bridge and server they are, where all lines that tell say the same.
+/// The kind of deployment, if all lines that show it agree.
 fn deployment(group: &Group<'_>) -> Option<Fact> {
     let mut named = group.events.iter().filter_map(Placed::format).filter_map(|format| format.profile);
     let first = named.next()?;
     named.all(|other| other == first).then(|| Fact::spelled::<fact::DeploymentKind>(first)).flatten()
 }
 
-/// Whose logs have the trouble, where one end alone has it.
+/// Which end's logs have the failure, if only one end has it.
 fn whose(group: &Group<'_>) -> Option<fact::LogsOf> {
     let mut roles = group.events.iter().filter(|placed| placed.trouble().is_some()).map(|placed| placed.role);
     let first = roles.next().filter(|role| *role != Role::Unknown)?;
@@ -69,7 +69,7 @@ fn whose(group: &Group<'_>) -> Option<fact::LogsOf> {
     })
 }
 
-/// An error of a session, not of the program's own side, and more than its end.
+/// Whether this is an error of a session, not of the program's own side, and more than an end of the session.
 fn is_of_session(signal: Signal) -> bool {
     matches!(signal.row().family, Family::Alert | Family::Chain | Family::Version | Family::Wire | Family::Policy)
 }
@@ -78,7 +78,7 @@ fn is_end(signal: Signal) -> bool {
     matches!(signal.row().family, Family::End | Family::Silence)
 }
 
-/// What went wrong at each end of a session, for what a line shows does not decide beside some of it.
+/// The failures at each end of a session, because some failures do not decide if others are present.
 struct Counting {
     client: Vec<Signal>,
     peer: Vec<Signal>,
@@ -96,27 +96,27 @@ impl Counting {
         Self { client: at(true), peer: at(false) }
     }
 
-    /// What went wrong by a line, unless another line of the same end says what that is.
+    /// The failure in a line, unless another line of the same end explains it.
     fn trouble(&self, placed: &Placed<'_>) -> Option<Signal> {
         let others = if placed.role.is_client() { &self.client } else { &self.peer };
         placed.trouble().filter(|signal| !signal.yields_to(others))
     }
 }
 
-/// The lines of one failure, by who wrote them.
+/// The lines of one failure, by their writers.
 struct Lines<'a> {
     group: &'a Group<'a>,
     counting: Counting,
     /// The bridge's log has the client's connection, or its request.
     accepted: bool,
     read: bool,
-    /// The server's log has the request's beginning.
+    /// The server's log has the beginning of the request.
     begun: bool,
-    /// A certificate was looked for by its nickname.
+    /// A certificate was looked up by nickname.
     looked_up: bool,
-    /// What the bridge, or whoever stands in its place, says of its client.
+    /// The statement of the bridge, or of the peer in its place, about its client.
     of_bridge: Option<Said>,
-    /// What the server says of its client.
+    /// The statement of the server about its client.
     of_server: Option<Said>,
     /// The bridge's objection to the server's certificate.
     of_link: Option<Signal>,
@@ -128,9 +128,9 @@ impl<'a> Lines<'a> {
         let accepted = group.has(Role::Bridge, Step::Accepts);
         let looked_up = group.events.iter().any(|it| it.role.is_client() && it.event.sign.is(Step::LooksUp));
         let read = group.has(Role::Bridge, Step::Reads);
-        // A bridge turns to its server once it has a request, and not before.
+        // A bridge contacts its server only after it has received a request.
         let of_server = |it: &Placed<'_>| it.event.about.map_or(read, |about| about == About::Server);
-        // Of several words the first that knows why.
+        // Of several statements, the first one with a reason.
         let said = |at: fn(Role) -> bool| {
             let own = group.events.iter().filter(|it| at(it.role) && !it.event.child && !it.is_about_itself());
             let own = own.filter(|it| it.role != Role::Bridge || it.event.about != Some(About::Server));
@@ -141,7 +141,7 @@ impl<'a> Lines<'a> {
         };
         let mut link = group.events.iter().filter(|it| it.role == Role::Bridge && of_server(it));
         let of_link = link.find_map(|it| counting.trouble(it).filter(|signal| signal.row().family == Family::Chain));
-        // Once it has taken the client, what it says of certificates is not about that one's.
+        // After the bridge has accepted the client, its messages about certificates concern another one.
         let of_bridge = said(|role| matches!(role, Role::Bridge | Role::Peer)).filter(|_| !accepted);
         let of_server = said(|role| role == Role::Server);
         let begun = group.has(Role::Server, Step::Starts);
@@ -159,10 +159,10 @@ impl<'a> Lines<'a> {
         own.filter_map(move |placed| Some((self.counting.trouble(placed)?, placed)))
     }
 
-    /// The session that a client's line is about. Its child has the outer one; what its parent process says is about the
-    /// inner one, where it says so or where the bridge has read a request.
+    /// The session that a client's line is about. The child process has the outer session. A line of the parent process is about the inner
+    /// one if the line shows it, or if the bridge has read a request.
     fn session(&self, placed: &Placed<'_>) -> Option<Layer> {
-        // An id is given once the bridge has both sides.
+        // A session gets an id only after the bridge has both sides.
         let has_id = placed.event.session.is_some();
         let speaks_of_inner = self.group.has(Role::Client, Step::OwnFollows) || self.read || has_id;
         let alone = !self.group.heard(Role::Bridge) && !self.group.heard(Role::Peer);
@@ -177,7 +177,7 @@ impl<'a> Lines<'a> {
     /// Errors before any connection.
     fn local(&self) -> Option<Shown> {
         let counts = |signal: &Signal| match signal.row().family {
-            // It is what a successful start of NSS leaves behind (measured), so it says something after a look-up only.
+            // A successful start of NSS also leaves this error behind (measured), so it only counts after a lookup.
             Family::Local => *signal != signal::LIBRARY_NOT_LOADED || self.looked_up,
             family => family == Family::Network,
         };
@@ -188,7 +188,7 @@ impl<'a> Lines<'a> {
             return Some(Shown::new(signal).at(Layer::Certificate));
         }
         let all = || self.own().map(|(signal, _)| signal).filter(counts);
-        // A traceback names the option that is missing in its last line only.
+        // A traceback names the missing option only in its last line.
         let signal = all().find(|signal| *signal == signal::PASSWORD_MISSING).or_else(|| all().next())?;
         let found_nothing = self.found_nothing(signal);
         Some(if found_nothing {
@@ -198,7 +198,7 @@ impl<'a> Lines<'a> {
         })
     }
 
-    /// Whether a look-up by nickname ended with this.
+    /// Whether a lookup by nickname ended with this error.
     fn found_nothing(&self, signal: Signal) -> bool {
         self.looked_up && [signal::LIBRARY_NOT_LOADED, signal::CERTIFICATE_NOT_FOUND].contains(&signal)
     }
@@ -206,7 +206,7 @@ impl<'a> Lines<'a> {
     fn outer(&self) -> Option<Shown> {
         let of_outer = |placed: &Placed<'_>| self.session(placed) != Some(Layer::InnerHandshake);
         let mut own = self.own().filter(|(signal, placed)| is_of_session(*signal) && of_outer(placed));
-        // What gives a reason goes before what only says that there was an error.
+        // An error with a reason outranks one that only reports a failure.
         let first = own.next();
         let vague = first.is_some_and(|(signal, _)| spelling::says_no_reason(signal));
         let ours = if vague { own.find(|(signal, _)| !spelling::says_no_reason(*signal)).or(first) } else { first };
@@ -214,7 +214,7 @@ impl<'a> Lines<'a> {
         match (ours, self.of_bridge) {
             // The refusing side knows the reason best.
             (_, Some(Said::Refuses { signal, knows_why: true, .. })) => Some(Shown::new(signal).at(at)),
-            // A client that only says that it refused the certificate has told the bridge why, in its alert.
+            // A client whose log only reports that it refused the certificate has sent the reason to the bridge, in its alert.
             (Some((signal::CHAIN_REFUSED, _)), Some(Said::Heard { signal: Some(signal), .. })) => {
                 Some(Shown::new(signal).at(at))
             }
@@ -233,8 +233,8 @@ impl<'a> Lines<'a> {
         answered.or(invalid.map(|(signal, _)| Shown::new(signal).at(Layer::Bridge)))
     }
 
-    /// What the bridge says of a session after it has read the client's request is about the one with its server: it does
-    /// not look into what it forwards.
+    /// The bridge's statement about a session after it has read the client's request concerns the session with its server: the bridge does
+    /// not inspect forwarded data.
     fn link(&self) -> Option<Shown> {
         let failed = self.read && !self.begun && self.by(Role::Bridge).any(|(signal, _)| is_of_session(signal));
         failed.then(|| Shown::new(signal::SERVER_SESSION_FAILED).at(Layer::Bridge))
@@ -245,17 +245,17 @@ impl<'a> Lines<'a> {
         let ours = self.own().find(|(signal, placed)| is_of_session(*signal) && of_inner(placed));
         let theirs = self.of_server.and_then(Said::signal).or(self.of_link);
         let ours = ours.map(|(signal, _)| signal);
-        // As with the outer session: the alert says why.
+        // As for the outer session: the alert has the reason.
         let signal = ours.filter(|signal| *signal != signal::CHAIN_REFUSED).or(theirs).or(ours)?;
         Some(Shown::new(signal).at(Layer::InnerHandshake))
     }
 
-    /// The last end that the bridge met in serving this client.
+    /// The last disconnect that the bridge met while it served this client.
     fn bridge_end(&self) -> Option<&Placed<'a>> {
         self.by(Role::Bridge).rev().map(|(_, placed)| placed).find(|placed| placed.event.sign.is_end())
     }
 
-    /// Nothing but an end, and how far it had come by then.
+    /// Only a disconnect, and how far the request had progressed by then.
     fn end(&self) -> Option<Shown> {
         let own = self.own().find(|(signal, _)| is_end(*signal));
         let (signal, layer) = match (own, self.bridge_end().filter(|_| self.read)) {
@@ -265,7 +265,7 @@ impl<'a> Lines<'a> {
                 (signal, Some(Layer::OuterHandshake))
             }
             (Some((signal, placed)), _) if placed.role == Role::Tool => (signal, Some(Layer::OuterHandshake)),
-            // A parent process sees that its child went, whatever took it.
+            // A parent process notices that its child ended, whatever the reason.
             (Some((signal, _)), _) => (signal, None),
             (None, None) => return None,
         };
@@ -277,7 +277,7 @@ impl<'a> Lines<'a> {
         self.own().last().map(|(signal, _)| Shown::new(signal))
     }
 
-    /// What a server says of its own certificate, key, password, database or configuration, where nothing is said of a client.
+    /// A server's statement about its own certificate, key, password, database or configuration, if nothing is stated about a client.
     fn theirs(&self) -> Option<(Shown, Role)> {
         let is_server = |placed: &&Placed<'a>| matches!(placed.role, Role::Bridge | Role::Server | Role::Peer);
         let own = self.group.events.iter().filter(is_server);
@@ -294,7 +294,7 @@ impl<'a> Lines<'a> {
         Some((shown, placed.role))
     }
 
-    /// The first line that shows what counts, in its writer's view or turned round; else the last one with any trouble.
+    /// The first line with the decisive signal, from its writer's point of view or inverted; otherwise the last line with any failure.
     fn decides(&self, shown: Option<Signal>) -> Option<usize> {
         let place = |holds: &dyn Fn(Signal) -> bool| {
             let said = |placed: &Placed<'_>| self.counting.trouble(placed).is_some_and(holds);
@@ -332,7 +332,7 @@ impl<'a> Lines<'a> {
         facts
     }
 
-    /// Whether both ends wrote the id of one session.
+    /// Whether both ends wrote the same session id.
     fn named_alike(&self) -> bool {
         let names = |of_client: bool| {
             let own = self.group.events.iter().filter(|placed| placed.role.is_client() == of_client);
@@ -379,7 +379,7 @@ impl<'a> Lines<'a> {
         facts
     }
 
-    /// Whether the logs of both ends say the same.
+    /// Whether the logs of both ends agree.
     fn agree(&self, shown: Option<&Shown>) -> bool {
         let Some(shown) = shown else { return false };
         let ours = self.own().any(|(signal, _)| signal == shown.signal);

@@ -1,4 +1,4 @@
-//! Captures of real peers on loopback, recorded with tcpdump: what they show without any key, and what hostile ones do not.
+//! Captures of real peers on loopback, recorded with tcpdump, and hostile captures: what they show without any key.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ fn told(name: &str) -> (Option<&'static str>, Option<&'static str>) {
 }
 
 #[test]
-fn each_connection_that_failed_is_told() {
+fn each_failed_connection_is_reported() {
     for (name, expected) in [
         ("none-12.pcap", Some("client-cert-not-sent")),
         ("other-ca-12.pcap", Some("client-cert-rejected")),
@@ -35,7 +35,7 @@ fn each_connection_that_failed_is_told() {
         ("version.pcap", Some("tls-version-mismatch")),
         ("not-tls.pcap", Some("not-tls")),
         ("refused.pcap", Some("tcp-refused")),
-        // Without a key nobody can tell these.
+        // Without a key these cannot be determined.
         ("none-13.pcap", None),
         ("closed.pcap", None),
     ] {
@@ -60,7 +60,7 @@ fn a_connection_that_works_is_counted() {
 }
 
 #[test]
-fn several_failures_have_a_verdict_each() {
+fn several_failures_get_separate_verdicts() {
     let mut triage = Triage::default();
     for name in ["complete-12.pcap", "expired-12.pcap", "version.pcap"] {
         triage.capture(name, bytes(name).as_slice());
@@ -71,7 +71,7 @@ fn several_failures_have_a_verdict_each() {
     assert_eq!(document.captures.len(), 3);
 }
 
-/// A frame of the first capture format, with this TCP segment.
+/// A frame in the first capture format with this TCP segment.
 fn frame(out: &mut Vec<u8>, port: u16, sequence: u32, flags: u8, payload: &[u8]) {
     let total = 40 + payload.len() as u16;
     let mut packet = vec![0x45, 0];
@@ -96,7 +96,7 @@ fn head() -> Vec<u8> {
 }
 
 #[test]
-fn cut_and_damaged_captures_are_survived() {
+fn truncated_and_damaged_captures_are_handled() {
     for name in ["complete-12.pcap", "expired-12.pcap", "other-ca-12.pcapng"] {
         let whole = bytes(name);
         assert!(is_capture(&whole));
@@ -127,7 +127,7 @@ fn a_flood_of_connections_and_of_gaps_is_bounded() {
     }
     let document = triage("gaps.pcap", &gaps);
     assert_eq!(document.captures[0].failed, 0);
-    // A block that says it is longer than anything.
+    // A block whose length field is larger than any block.
     let mut long = head();
     for number in [0, 0, u32::MAX, u32::MAX] {
         long.extend(number.to_le_bytes());

@@ -1,5 +1,5 @@
-//! Short excerpts of real programs' logs, recorded or composed: each is told right, or honestly not at all. The data are in
-//! `corpus/` and in the folders of the profiles.
+//! Short excerpts of real programs' logs, recorded or composed: each gets the right verdict, or none if the lines do not suffice. The data
+//! are in `corpus/` and in the folders of the profiles.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,12 +27,12 @@ struct Excerpt {
     cause: Option<String>,
     layer: Option<String>,
     component: Option<String>,
-    /// What was wrong in truth, where other faults write the same lines: it is named beside a cause that is only possible.
+    /// The actual cause, if other faults write the same lines: it must be listed beside a cause that is only possible.
     truth: Option<String>,
-    /// What an expert does not exclude: each is named beside the cause.
+    /// Causes that an expert does not exclude: each must be listed beside the cause.
     #[serde(default)]
     beside: Vec<String>,
-    /// Its lines do not say that anything failed, although something did.
+    /// The lines do not show that anything failed, although something did.
     #[serde(default)]
     silent: bool,
     text: String,
@@ -45,13 +45,13 @@ enum Origin {
     Composed,
 }
 
-/// Which end of the session wrote it.
+/// Which end of the session wrote the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Side {
     Client,
     Server,
-    /// The lines do not tell.
+    /// The lines do not show it.
     Either,
 }
 
@@ -92,7 +92,7 @@ fn triage(text: &str) -> Document {
     triage.finish()
 }
 
-/// Which end wrote the lines that count, as far as was seen.
+/// Which end wrote the decisive lines, according to the document.
 fn side(document: &Document) -> Side {
     side_of(document.evidence.last().map_or(document.files[0].role, |line| line.role))
 }
@@ -105,7 +105,7 @@ fn side_of(role: Role) -> Side {
     }
 }
 
-/// Which ends wrote the lines that count: one, but for several logs.
+/// Which ends wrote the decisive lines: one, except for several logs.
 fn sides(document: &Document) -> BTreeSet<Side> {
     match document.files.len() {
         1 => [side(document)].into(),
@@ -123,7 +123,7 @@ fn possible(document: &Document, truth: &str) -> bool {
     document.verdict.confidence == Confidence::Possible && beside(document, truth)
 }
 
-/// What is wrong with what was told.
+/// The mistake in the result, if any.
 fn objection(format: &str, excerpt: &Excerpt) -> Option<String> {
     let document = triage(&excerpt.text);
     let verdict = &document.verdict;
@@ -168,14 +168,14 @@ fn objection(format: &str, excerpt: &Excerpt) -> Option<String> {
 }
 
 #[test]
-fn every_excerpt_is_told_right() {
+fn every_excerpt_gets_the_right_verdict() {
     let all = corpus();
     let objections: Vec<String> =
         all.iter().flat_map(|file| file.excerpt.iter().filter_map(|it| objection(&file.format, it))).collect();
     assert!(objections.is_empty(), "{} objections:\n{}", objections.len(), objections.join("\n"));
 }
 
-/// What to do and to collect is nothing for another program than the one at hand.
+/// No advice is for a program other than the one that wrote the lines.
 #[test]
 fn advice_fits_the_program() {
     let mut looked = 0;
@@ -220,7 +220,7 @@ fn every_format_has_enough_excerpts() {
     assert!(recorded >= 150, "only {recorded} are recorded");
 }
 
-/// The candidates of a verdict, the first one first, whichever component they are named for.
+/// The candidates of a verdict in order, for whichever component they are named.
 fn candidates(document: &Document) -> Vec<Cause> {
     let verdict = &document.verdict;
     let beside = verdict.also.iter().map(|other| other.cause);
@@ -233,8 +233,8 @@ fn candidates(document: &Document) -> Vec<Cause> {
     causes
 }
 
-/// Every line of every excerpt by itself. Where it shows no writer, both have the same causes in the same order; where it shows one,
-/// `explain` has all that the log's reader has. A server's line is turned round for its client by both.
+/// Tests every line of every excerpt alone. If it shows no writer, both commands report the same causes in the same order. If it shows one,
+/// `explain` reports all causes that the log reader does. Both invert a server's line for its client.
 #[test]
 fn a_line_means_the_same_to_explain() {
     let (mut nobodys, mut clients, mut servers, mut silent) = (0, 0, 0, 0);
@@ -248,7 +248,7 @@ fn a_line_means_the_same_to_explain() {
             let judged: Vec<Cause> = answer.judged.iter().flat_map(|it| &it.causes).map(|it| it.cause).collect();
             let place = format!("{}: {line}: {causes:?}", excerpt.id);
             match (document.incidents.is_empty(), document.files[0].program, side(&document)) {
-                // Words that any program may write are no trouble in a log of nobody's.
+                // Messages that any program may write are not a failure in a log without a known writer.
                 (true, ..) => silent += 1,
                 (false, None, _) => {
                     let first: Vec<Cause> =
@@ -273,7 +273,7 @@ fn a_line_means_the_same_to_explain() {
 }
 
 #[test]
-fn the_page_is_that_of_the_data() {
+fn the_page_matches_the_data() {
     let kept = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats.md")).unwrap();
     assert!(nssight_triage::page() == kept, "stale: run `nssight triage --formats > docs/formats.md`");
 }

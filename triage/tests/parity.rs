@@ -1,4 +1,4 @@
-//! A line that shows no writer means what `explain` says of it: one table of signals, and one judge.
+//! A line without a known writer means the same to triage as to `explain`: there is one table of signals, and one judge.
 
 use nssight_diagnosis::signal::{CODES, Family, Library, SIGNALS, Signal, TEXTS, signal};
 use nssight_diagnosis::{Cause, explain, judge};
@@ -10,12 +10,12 @@ fn of_line(line: &str) -> Document {
     triage.finish()
 }
 
-/// The candidates of the verdict, the first one first.
+/// The candidates of the verdict, in order.
 fn told(line: &str) -> Vec<Cause> {
     let verdict = of_line(line).verdict;
     let others = verdict.alternatives.iter().map(|other| other.cause);
     let all = verdict.cause.into_iter().chain(verdict.also.iter().map(|other| other.cause)).chain(others);
-    // The first one may also be named for another component.
+    // The first candidate may also be named for another component.
     let mut causes: Vec<Cause> = Vec::new();
     all.for_each(|cause| {
         if !causes.contains(&cause) {
@@ -29,8 +29,8 @@ fn explained(signal: Signal) -> Vec<Cause> {
     judge::of_signal(signal).iter().map(|candidate| candidate.cause).collect()
 }
 
-/// A line that shows no writer has the causes of its signal, in their order. One that shows its writer has some of them: who wrote
-/// it says which session it is about.
+/// A line without a known writer has the causes of its signal, in their order. A line with a known writer has some of these: its writer
+/// shows which session it is about.
 fn holds(line: &str, meant: Signal) {
     let (causes, expected) = (told(line), explained(meant));
     if of_line(line).files[0].program.is_none() {
@@ -43,7 +43,7 @@ fn holds(line: &str, meant: Signal) {
 }
 
 #[test]
-fn a_code_means_what_explain_says_of_it() {
+fn a_code_means_the_same_as_in_explain() {
     let of_nss = |library| matches!(library, Library::Nspr | Library::Nss | Library::Ssl);
     let codes = CODES.iter().filter(|code| of_nss(code.library) && code.signal != signal::NOTHING_WRONG);
     let (mut names, mut numbers) = (0, 0);
@@ -63,10 +63,10 @@ fn a_code_means_what_explain_says_of_it() {
 }
 
 #[test]
-fn a_phrase_means_what_explain_says_of_it() {
+fn a_phrase_means_the_same_as_in_explain() {
     let (mut count, mut known) = (0, 0);
     for (text, meant) in TEXTS {
-        // Words that any program may write count from a known writer only.
+        // Messages that any program may write count only from a known writer.
         let anybodys =
             matches!(meant.row().family, Family::Local | Family::Network | Family::Request | Family::Silence);
         let line = format!("x: {text}");
@@ -77,7 +77,7 @@ fn a_phrase_means_what_explain_says_of_it() {
         if anybodys {
             continue;
         }
-        // A phrase may have another one in it; the longest one counts.
+        // A phrase may contain another one; the longest one counts.
         assert_eq!(Signal::in_line(text), Some(*meant), "{text}");
         assert_eq!(told(&line), explained(*meant), "{text}");
         let upper = line.to_uppercase();

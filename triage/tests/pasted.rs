@@ -1,4 +1,4 @@
-//! What somebody pastes: several lines are judged together, and the one that decides is named.
+//! Pasted text: several lines are judged together, and the decisive one is named.
 
 use nssight_triage::{Judged, Role, explain};
 
@@ -11,13 +11,13 @@ fn causes(judged: &Judged) -> Vec<&'static str> {
 }
 
 #[test]
-fn the_line_that_decides_is_named_and_what_is_harmless_before_it_does_not_decide() {
+fn the_decisive_line_is_named_and_harmless_lines_do_not_decide() {
     let bad_database = "certutil: function failed: SEC_ERROR_BAD_DATABASE: security library: bad database.";
     for (lines, decides, cause) in [
-        // A look-up that finds nothing leaves the code of what NSS did before.
+        // A lookup without a result leaves behind the error code of an earlier NSS call.
         ([bad_database, "could not find certificate named a"], 2, "cert-not-found"),
         (["could not find certificate named a", bad_database], 1, "cert-not-found"),
-        // NSS calls a certificate that was not sent a key that is not found.
+        // NSS reports a certificate that was not sent as a key that was not found.
         (
             ["SSL error -12285", "Client did not provide any certificate while we require one"],
             2,
@@ -28,7 +28,7 @@ fn the_line_that_decides_is_named_and_what_is_harmless_before_it_does_not_decide
             1,
             "client-cert-not-sent",
         ),
-        // An end of file comes after every failure, and an operation that would block is none.
+        // An end of file follows every failure, and an operation that would block is not a failure.
         (
             ["NSPRError: (PR_END_OF_FILE_ERROR) Encountered end of file.", "(SSL_ERROR_BAD_CERT_ALERT) x"],
             2,
@@ -40,13 +40,13 @@ fn the_line_that_decides_is_named_and_what_is_harmless_before_it_does_not_decide
             1,
             "peer-cert-untrusted",
         ),
-        // Whatever a start of NSS leaves behind says nothing of the handshake.
+        // An error that a start of NSS leaves behind says nothing about the handshake.
         (
             ["PR_LOAD_LIBRARY_ERROR: Failure to load dynamic library", "handshake failed: SSL_ERROR_BAD_CERT_DOMAIN"],
             2,
             "peer-cert-name",
         ),
-        // What only says that something failed gives way to a reason.
+        // A line that only reports a failure is outranked by one with a reason.
         (
             ["error:0A000086:SSL routines::certificate verify failed", "verify error:num=10:certificate has expired"],
             2,
@@ -65,7 +65,7 @@ fn the_line_that_decides_is_named_and_what_is_harmless_before_it_does_not_decide
         let judged = judged(&text).unwrap_or_else(|| panic!("{text}: not judged"));
         assert_eq!((judged.line, causes(&judged).first().copied()), (decides, Some(cause)), "{text}: {judged:#?}");
         assert_eq!(judged.text, lines[decides as usize - 1]);
-        // What decides is explained first, and nothing that was named is left out.
+        // The decisive item is explained first, and nothing that was named is left out.
         let explained = explain(&text).explanations;
         assert!(explained[0].causes.iter().any(|it| it.cause.id() == cause), "{text}: {:?}", explained[0]);
     }
@@ -86,14 +86,14 @@ fn a_line_of_a_server_is_read_for_its_client() {
         let judged = judged(line).unwrap_or_else(|| panic!("{line}: not judged"));
         assert_eq!((judged.role, causes(&judged).first().copied()), (Role::Peer, Some(cause)), "{line}");
     }
-    // A line of a client's, or of nobody's, is explained by itself.
+    // A line of a client, or of an unknown writer, is explained without a verdict.
     for line in ["curl: (60) SSL certificate problem: certificate has expired", "-8179", "SEC_ERROR_UNKNOWN_ISSUER"] {
         assert!(judged(line).is_none() && !explain(line).explanations.is_empty(), "{line}");
     }
 }
 
 #[test]
-fn what_was_overcome_is_told_with_the_line_that_says_so() {
+fn a_failure_that_was_overcome_is_reported_with_its_line() {
     let failed = "curl: (35) OpenSSL/3.0.19: error:0A00042E:SSL routines::tlsv1 alert protocol version";
     let judged = judged(&format!("{failed}\n* Connected to a (10.0.0.1)\n< HTTP/1.1 200 OK")).unwrap();
     assert_eq!((judged.line, judged.causes.len()), (3, 0));
@@ -101,7 +101,7 @@ fn what_was_overcome_is_told_with_the_line_that_says_so() {
 }
 
 #[test]
-fn names_alone_are_no_failure_of_anything() {
+fn names_alone_are_not_a_failure() {
     let names = "SEC_ERROR_EXPIRED_CERTIFICATE\nSEC_ERROR_UNKNOWN_ISSUER\nSSL_ERROR_BAD_CERT_DOMAIN\nSSL_ERROR_UNKNOWN_CA_ALERT";
     let explained = explain(names);
     assert_eq!((explained.judged, explained.explanations.len()), (None, 4));

@@ -1,11 +1,11 @@
-//! Lines of both ends, told from the client's view.
+//! Lines of both ends, from the client's point of view.
 
 use nssight_diagnosis::fact::fact;
 use nssight_diagnosis::signal::signal;
 use nssight_diagnosis::{Cause, Confidence, Facts, Layer};
 use nssight_triage::{Document, Triage};
 
-/// Logs of these names, each line at a second of the same minute.
+/// Logs with these names, each line at a given second of the same minute.
 fn of(logs: &[(&str, &[(u32, &str)])]) -> Document {
     let mut triage = Triage::default();
     for (name, lines) in logs {
@@ -41,28 +41,28 @@ fn an_error_in_the_bridges_log_is_a_refusal_for_its_client() {
             "{line}"
         );
     }
-    // Once it has taken the client, it is not that one's certificate.
+    // After the bridge has accepted the client, the line is not about the client's certificate.
     let document = of(&[("bridge.log", &[(1, CONNECTED), (2, "(SEC_ERROR_UNKNOWN_ISSUER) x")])]);
     assert_eq!(document.incidents[0].shown, None);
     assert!(facts(&document).has(fact::PeerLogRefusedOurCertificate::No));
-    // At the server it is the inner session's.
+    // At the server the line is about the inner session.
     let document = of(&[("server.log", &[(1, "NSPR error: (SEC_ERROR_UNKNOWN_ISSUER) x")])]);
     let shown = document.incidents[0].shown.as_ref().unwrap();
     assert_eq!((shown.signal, shown.layer), (signal::ALERT_UNKNOWN_CA, Some(Layer::InnerHandshake)));
 }
 
 #[test]
-fn an_alert_that_a_server_heard_is_its_clients() {
+fn an_alert_that_a_server_received_was_sent_by_its_client() {
     let document = of(&[("bridge.log", &[(1, "NSPR I/O error: (SSL_ERROR_UNKNOWN_CA_ALERT) x")])]);
     assert_eq!(document.incidents[0].shown.as_ref().unwrap().signal, signal::CHAIN_UNKNOWN_ISSUER);
     assert!(facts(&document).has(fact::PeerLogAlertHeard::UnknownCa));
-    // This one does not say what the client did not like.
+    // This alert does not show the client's objection.
     let document = of(&[("bridge.log", &[(1, "NSPR I/O error: (SSL_ERROR_BAD_CERT_ALERT) x")])]);
     assert_eq!((&document.incidents[0].shown, document.verdict.cause), (&None, None));
 }
 
 #[test]
-fn only_what_both_ends_say_at_the_same_time_proves_anything() {
+fn only_a_statement_of_both_ends_at_the_same_time_proves_a_cause() {
     let refused = "NSPR I/O error: (SEC_ERROR_UNKNOWN_ISSUER) x";
     let told = "nss.error.NSPRError: (SSL_ERROR_UNKNOWN_CA_ALERT) x";
     let both = of(&[("client.log", &[(1, told)]), ("bridge.log", &[(1, refused)])]);
@@ -74,21 +74,21 @@ fn only_what_both_ends_say_at_the_same_time_proves_anything() {
     triage.log("bridge.log", format!("2026-11-24 05:00:01,000 {refused}\n").as_bytes());
     let joined = triage.finish();
     assert!(facts(&joined).has(fact::LogsJoined::WithoutTime) && !joined.against.is_empty());
-    // An alert of the peer's is as sure as a walk can be; a line about one is not.
+    // An alert of the peer is as certain as in a check; a log line about an alert is not.
     let line = "nss.error.NSPRError: (SSL_ERROR_INTERNAL_ERROR_ALERT) x";
     let document = of(&[("client.log", &[(1, line)])]);
     assert_eq!((document.verdict.cause.is_some(), document.verdict.confidence), (true, Confidence::Likely));
 }
 
 #[test]
-fn an_end_is_told_by_how_far_the_request_had_come() {
+fn a_disconnect_is_judged_by_the_progress_of_the_request() {
     let dead = of(&[("bridge.log", &[(1, CONNECTED), (1, REQUEST), (1, ENDED)])]);
     assert!(facts(&dead).has(fact::BridgeClose::AtOnce) && facts(&dead).has(fact::BridgeEnd::NsprError));
     assert!(facts(&dead).has(fact::BridgeRequest::Read) && facts(&dead).has(fact::BridgeRefusal::NotSaid));
     assert_eq!(dead.verdict.cause.map(Cause::id), Some("server-link-dead"));
     let late = of(&[("bridge.log", &[(1, CONNECTED), (1, REQUEST), (4, ENDED)])]);
     assert!(late.incidents.iter().all(|incident| incident.cause.is_none()));
-    // The server had begun with it: it was no dead connection.
+    // The server had begun to process the request, so it was not a dead connection.
     let begun: &[(u32, &str)] = &[(1, "DEBUG: Started processing a request")];
     let bridge: &[(u32, &str)] = &[(1, CONNECTED), (1, REQUEST), (1, ENDED)];
     let document = of(&[("bridge.log", bridge), ("server.log", begun)]);
@@ -119,7 +119,7 @@ fn of_text(text: &str) -> Document {
 }
 
 #[test]
-fn a_text_about_errors_is_no_failure() {
+fn a_text_about_errors_is_not_a_failure() {
     for text in [
         "SSL_ERROR_UNKNOWN_CA_ALERT means that the peer does not trust the CA of your certificate.\n",
         "SEC_ERROR_EXPIRED_CERTIFICATE\nSEC_ERROR_UNKNOWN_ISSUER\nSSL_ERROR_BAD_CERT_DOMAIN\nSSL_ERROR_UNKNOWN_CA_ALERT\n",
@@ -131,7 +131,7 @@ fn a_text_about_errors_is_no_failure() {
 }
 
 #[test]
-fn programs_and_connections_of_one_journal_are_told_apart() {
+fn programs_and_connections_in_one_journal_are_distinguished() {
     let haproxy = "2026-11-24 05:00:01,000 host haproxy[1]: 10.0.0.4:51 tls/1: SSL handshake failure (error:0A000418:SSL routines::x)\n";
     let nginx = |at: &str, connection: u32, text: &str| {
         format!("2026-11-24 05:00:{at} host nginx[2]: *{connection} {text}, client: 10.0.0.5\n")
@@ -158,7 +158,7 @@ fn a_failure_with_a_successful_retry_does_not_count() {
 }
 
 #[test]
-fn only_what_succeeded_with_the_same_target_was_tried_again() {
+fn only_a_success_with_the_same_target_is_a_retry() {
     let curl = |host: &str, end: &str| format!("* Connected to {host} (10.0.0.1) port 443 (#0)\n{end}\n");
     let wget = |host: &str, end: &str| format!("Connecting to {host} ({host})|10.0.0.1|:443... connected.\n{end}\n");
     let expired = "curl: (60) SSL certificate problem: certificate has expired";
@@ -175,7 +175,7 @@ fn only_what_succeeded_with_the_same_target_was_tried_again() {
         let again = of_text(&(failed.clone() + &same));
         assert_eq!((again.verdict.cause, again.incidents.len()), (None, 0), "{failed}{same}");
         assert!(again.verdict.summary.contains("succeeded"), "{}", again.verdict.summary);
-        // What went well before, and what went well with somebody else, says nothing of it.
+        // An earlier success, and a success with another host, say nothing about the failure.
         for text in [failed.clone() + &other, same.clone() + &failed, other.clone() + &failed] {
             let document = of_text(&text);
             assert_eq!(document.verdict.cause, alone.verdict.cause, "{text}");
@@ -203,7 +203,7 @@ fn a_request_that_ended_later_was_not_lost() {
 }
 
 #[test]
-fn a_log_with_a_line_beside_a_failure_is_not_called_silent() {
+fn a_log_with_a_line_near_a_failure_is_not_called_silent() {
     let bridge = "2026-11-28 10:00:00,000 DEBUG: Waiting for the client to connect\n\
                   2026-11-28 10:00:01,000 INFO: Client with CN 'a' connected\n\
                   2026-11-28 10:00:01,001 INFO: Request: op='list-users', user='a'\n\

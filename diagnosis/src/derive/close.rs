@@ -4,24 +4,24 @@ use std::time::Duration;
 
 use crate::fact::fact::{BridgeClose, BridgeCloseCost};
 
-/// A bridge finds a dead connection the moment it writes to it (20 ms, measured); what comes later is something else's end.
+/// A bridge detects a dead connection the moment it writes to it (20 ms, measured); a later close has another reason.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// When the end came, so long after the request was read.
+/// Whether the close came at once, this long after the request was read.
 pub fn close(since_request: Duration) -> BridgeClose {
     if since_request <= AT_ONCE { BridgeClose::AtOnce } else { BridgeClose::Later }
 }
 
-/// Below this a close is at once, however quick the handshake was.
+/// Below this duration a close counts as immediate, however quick the handshake was.
 const SURELY_QUICK: Duration = Duration::from_millis(10);
-/// A handshake with a judged certificate took a real bridge 112 ms, and a dead connection 1 ms (measured).
+/// With a real bridge, a handshake with certificate verification took 112 ms, and a dead connection 1 ms (measured).
 const SURELY_A_HANDSHAKE: Duration = Duration::from_millis(50);
-/// So much more than ours took is a handshake too, however long ours took: what makes a machine slow at a handshake makes it less slow
-/// at a close, which is less work and waits less often for another process.
+/// A close that takes this much longer than our handshake includes a handshake, too, however long ours took. Load delays a close less than
+/// a handshake, since a close is less work and waits less often for another process.
 const SURELY_MORE: Duration = Duration::from_millis(500);
 
-/// What a close cost a bridge, `waited` after the request. What the bridge needs for a handshake is what ours took, without
-/// the two round trips of it; the close itself comes one round trip later. In between nothing follows.
+/// What a bridge did before a close, `waited` after the request. A handshake of the bridge takes as long as ours, minus its two round
+/// trips; the close itself arrives one round trip later. Between the limits, no conclusion is possible.
 pub fn close_cost(waited: Duration, handshake: Duration, round_trip: Duration) -> Option<BridgeCloseCost> {
     let own = handshake.saturating_sub(round_trip * 2);
     let cost = waited.saturating_sub(round_trip);
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cost_of_a_close_is_measured_by_the_handshake_before_it() {
+    fn the_cost_of_a_close_is_relative_to_the_handshake_before_it() {
         let cost = |waited, handshake, round_trip| {
             let [waited, handshake, round_trip] = [waited, handshake, round_trip].map(Duration::from_millis);
             close_cost(waited, handshake, round_trip)
@@ -54,14 +54,14 @@ mod tests {
         // On one host, as measured.
         assert_eq!(cost(1, 20, 0), Some(BridgeCloseCost::AtOnce));
         assert_eq!(cost(112, 20, 0), Some(BridgeCloseCost::AHandshake));
-        // Over a long way both come a round trip later.
+        // Over a long distance both arrive a round trip later.
         assert_eq!(cost(101, 220, 100), Some(BridgeCloseCost::AtOnce));
         assert_eq!(cost(212, 220, 100), Some(BridgeCloseCost::AHandshake));
-        // A machine under load is slow in both.
+        // A machine under load is slow at both.
         assert_eq!(cost(60, 200, 1), Some(BridgeCloseCost::AtOnce));
         assert_eq!(cost(120, 200, 1), None);
         assert_eq!(cost(30, 20, 0), None);
-        // A handshake of seconds need not be taken twice over.
+        // If our handshake took seconds, the bridge's need not take twice as long.
         assert_eq!(cost(3600, 3000, 0), Some(BridgeCloseCost::AHandshake));
         assert_eq!(cost(3400, 3000, 0), None);
         assert_eq!(cost(1400, 3000, 0), Some(BridgeCloseCost::AtOnce));

@@ -5,24 +5,24 @@ use crate::fact::fact::{TcpAddresses, TcpState};
 /// How one address failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
-    /// Nothing came back before the deadline.
+    /// No answer arrived before the deadline.
     NoAnswer,
-    /// It was refused.
+    /// The connection was refused.
     Refused,
-    /// Somebody said that it is not allowed.
+    /// A host reported that the connection is prohibited.
     Forbidden,
-    /// The network or the host says that there is no way there.
+    /// The network or the host reported that the address is unreachable.
     Unreachable,
-    /// This host has no port left to connect from.
+    /// This host has no port left for the connection.
     NoLocalPort,
-    /// This host has no address to connect from.
+    /// This host has no address for the connection.
     NoLocalAddress,
-    /// Something else.
+    /// Any other error.
     Other,
 }
 
 impl Attempt {
-    /// What this one says by itself.
+    /// The result of this attempt alone.
     pub fn state(self) -> TcpState {
         match self {
             Self::NoAnswer => TcpState::NoAnswer,
@@ -36,7 +36,7 @@ impl Attempt {
     }
 }
 
-/// From the most telling to the least: what is only about one family of addresses says little where another one answered.
+/// From the most to the least significant: a result about only one address family means little if an address of another family answered.
 const TELLING: [Attempt; 7] = [
     Attempt::NoAnswer,
     Attempt::Refused,
@@ -47,10 +47,10 @@ const TELLING: [Attempt; 7] = [
     Attempt::Other,
 ];
 
-/// What the attempts say together, and whether they agree.
+/// The combined result of all attempts, and whether they agree.
 pub fn connect(attempts: &[Attempt]) -> (TcpState, TcpAddresses) {
     let most = TELLING.into_iter().find(|wanted| attempts.contains(wanted)).unwrap_or(Attempt::Other);
-    // An address of a family that this host does not have contradicts nobody.
+    // An address of a family that this host does not have contradicts no other result.
     let tried: Vec<Attempt> = attempts.iter().copied().filter(|attempt| *attempt != Attempt::NoLocalAddress).collect();
     let together = match tried.as_slice() {
         [] | [_] => TcpAddresses::One,
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn silence_goes_before_a_refusal_and_that_before_a_missing_route() {
+    fn silence_outranks_a_refusal_and_a_refusal_a_missing_route() {
         use Attempt::{Forbidden, NoAnswer, NoLocalAddress, NoLocalPort, Other, Refused, Unreachable};
         let rows: [(&[Attempt], TcpState, TcpAddresses); 9] = [
             (&[Refused, NoAnswer, Unreachable], TcpState::NoAnswer, TcpAddresses::Mixed),

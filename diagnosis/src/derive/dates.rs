@@ -2,24 +2,24 @@
 
 use crate::fact::fact::{ClockState, OurCertificateState, PeerChainDates};
 
-/// Between zones and mirrors a file may be dated this much ahead, in seconds.
+/// Across time zones and mirrors, a file may be dated this many seconds ahead.
 const DAY: i64 = 24 * 3600;
 
-/// NSS takes a peer's certificate up to a day before it begins (CERT_GetSlopTime in lib/certdb/certdb.c); an hour less, since the peer's
-/// clock is another one.
+/// NSS accepts a peer's certificate up to a day before its validity begins (CERT_GetSlopTime in lib/certdb/certdb.c); an hour less, since
+/// the peer's clock may differ.
 const TAKEN_EARLY: i64 = DAY - 3600;
 
-/// When a certificate is valid, in seconds since 1970.
+/// The validity of a certificate, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validity {
-    /// From this second on.
+    /// The first valid second.
     pub from: i64,
-    /// Until this second.
+    /// The last valid second.
     pub until: i64,
 }
 
-/// What is wrong with the dates of a certificate at `now`, if anything; an issuer without dates that can be read is `None`.
-/// A whole chain from the future, or a clock that is known to be early, says more about the clock than about certificates.
+/// The problem with the dates of a certificate at `now`, if any; an issuer with unreadable dates is `None`. A whole chain from the future,
+/// or a clock known to be slow, is evidence against the clock rather than the certificates.
 pub fn dates(
     certificate: Validity,
     issuers: &[Option<Validity>],
@@ -43,13 +43,13 @@ pub fn dates(
     })
 }
 
-/// The place of the first issuer that is out of date at `now`.
+/// The index of the first issuer that is out of date at `now`.
 pub fn first_expired(issuers: &[Option<Validity>], now: i64) -> Option<usize> {
     issuers.iter().position(|issuer| issuer.is_some_and(|issuer| now > issuer.until))
 }
 
-/// What the dates of a chain that a peer sent say at `now`. The peer uses it, so that a chain whose whole validity is more than a day
-/// away speaks of this clock. Certificates without dates that can be read say nothing.
+/// The dates of a chain that a peer sent, compared with `now`. The peer uses this chain, so a chain whose whole validity is more than a day
+/// ahead is evidence against this clock. Certificates with unreadable dates prove nothing.
 pub fn peer_chain(chain: &[Validity], now: i64) -> Option<PeerChainDates> {
     let from = chain.iter().map(|it| it.from).min()?;
     Some(if from > now.saturating_add(DAY) {
@@ -63,7 +63,7 @@ pub fn peer_chain(chain: &[Validity], now: i64) -> Option<PeerChainDates> {
     })
 }
 
-/// A clock that stands before the day on which what it runs was installed cannot be right.
+/// A clock that is earlier than the installation of the running program cannot be right.
 pub fn clock(now: i64, installed: Option<i64>) -> ClockState {
     match installed {
         Some(installed) if installed > now.saturating_add(DAY) => ClockState::BeforeInstallation,
@@ -83,7 +83,7 @@ mod tests {
     const FUTURE: Validity = of(60 + DAY, 100 + DAY);
 
     #[test]
-    fn a_whole_chain_from_the_future_speaks_of_the_clock() {
+    fn a_whole_chain_from_the_future_is_blamed_on_the_clock() {
         let at = |certificate, issuers: &[Option<Validity>]| dates(certificate, issuers, 50, ClockState::Plausible);
         assert_eq!(at(PAST, &[]), Some(OurCertificateState::Expired));
         assert_eq!(at(PRESENT, &[Some(FUTURE)]), None);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_early_is_blamed_for_what_is_not_valid_yet_and_for_nothing_else() {
+    fn an_early_clock_is_blamed_only_for_certificates_not_valid_yet() {
         let at = |certificate| dates(certificate, &[Some(PRESENT)], 50, ClockState::BeforeInstallation);
         assert_eq!(at(FUTURE), Some(OurCertificateState::NotYetValidByClock));
         assert_eq!(at(PAST), Some(OurCertificateState::Expired));
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_in_use_whose_validity_is_all_ahead_is_told_from_one_that_is_out_of_date() {
+    fn a_peer_chain_not_yet_valid_is_distinguished_from_an_expired_one() {
         use PeerChainDates::{AllFuture, Future, Past, Valid};
         let (soon, later) = (of(60, 90), of(50 + DAY + 1, 90 + 2 * DAY));
         assert_eq!(peer_chain(&[], 50), None);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_may_be_a_day_behind_what_was_installed() {
+    fn a_clock_may_be_a_day_behind_the_installation() {
         assert_eq!(clock(1_000_000, None), ClockState::Plausible);
         assert_eq!(clock(1_000_000, Some(900_000)), ClockState::Plausible);
         assert_eq!(clock(1_000_000, Some(1_000_000 + DAY)), ClockState::Plausible);

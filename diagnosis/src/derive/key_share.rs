@@ -2,7 +2,7 @@
 
 use crate::fact::fact::KeyShareState;
 
-/// Points of Curve25519 of small order, which give the secret zero with every key (RFC 7748, 6.1). The topmost bit does not count.
+/// Points of Curve25519 of small order, with which every key gives the secret zero (RFC 7748, 6.1). The topmost bit is ignored.
 const SMALL_ORDER: [[u8; 32]; 7] = [
     [0; 32],
     one(),
@@ -33,7 +33,7 @@ const fn near_prime(lowest: u8) -> [u8; 32] {
     point
 }
 
-/// The length of a server's share of a group of the registry of IANA, where it is a fixed one.
+/// The length of a server's share for a group of IANA's registry, if it is fixed.
 fn length(group: u16) -> Option<usize> {
     Some(match group {
         23 => 65,
@@ -46,7 +46,7 @@ fn length(group: u16) -> Option<usize> {
         0x0102 => 512,
         0x0103 => 768,
         0x0104 => 1024,
-        // A ciphertext of ML-KEM beside a point (draft-ietf-tls-ecdhe-mlkem).
+        // An ML-KEM ciphertext followed by a point (draft-ietf-tls-ecdhe-mlkem).
         0x11eb => 1088 + 65,
         0x11ec => 1088 + 32,
         0x11ed => 1568 + 97,
@@ -54,7 +54,7 @@ fn length(group: u16) -> Option<usize> {
     })
 }
 
-/// The state of the share of a server; nothing where the group is none of those that are known.
+/// The state of a server's share; `None` for an unknown group.
 pub fn key_share(group: u16, share: &[u8]) -> Option<KeyShareState> {
     if share.len() != length(group)? {
         return Some(KeyShareState::WrongLength);
@@ -64,7 +64,7 @@ pub fn key_share(group: u16, share: &[u8]) -> Option<KeyShareState> {
             point[31] &= 0x7f;
             SMALL_ORDER.contains(&point)
         }
-        // What is no point in its uncompressed form is none that TLS allows (RFC 8446, 4.2.8.2).
+        // TLS allows only points in uncompressed form (RFC 8446, 4.2.8.2).
         _ if matches!(group, 23..=25) => share[0] != 4 || share[1..].iter().all(|byte| *byte == 0),
         _ => share.iter().all(|byte| *byte == 0),
     };
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_has_the_length_of_its_group_and_gives_a_secret() {
+    fn a_valid_share_has_the_length_of_its_group_and_gives_a_secret() {
         use KeyShareState::{Sound, Worthless, WrongLength};
         let point = |first: u8, rest: u8, length: usize| [&[first][..], &vec![rest; length - 1]].concat();
         let rows = [

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use super::nickname::edits;
 use crate::fact::fact::PeerNameRelation as Relation;
 
-/// Whether a certificate with this name is for this host (RFC 6125, 6.4): letter case does not count, and a star stands for one
-/// label, the first.
+/// Whether a certificate with this name is valid for this host (RFC 6125, 6.4): case is ignored, and a star matches exactly one label, the
+/// first.
 fn covers(name: &str, host: &str) -> bool {
     match (host.parse::<IpAddr>(), name.parse::<IpAddr>()) {
         (Ok(host), Ok(name)) => return host == name,
@@ -19,7 +19,7 @@ fn covers(name: &str, host: &str) -> bool {
     }
 }
 
-/// The host before a port that was written behind it: `bridge.example:44334`, `[::1]:44334`.
+/// The host of a name with a port after it: `bridge.example:44334`, `[::1]:44334`.
 pub fn without_port(host: &str) -> Option<&str> {
     if host.parse::<IpAddr>().is_ok() {
         return None;
@@ -31,7 +31,7 @@ pub fn without_port(host: &str) -> Option<&str> {
     bracketed.or(plain).filter(|_| is_port)
 }
 
-/// How `host` stands to the names of a certificate. `search` are the domains that the resolver adds to short names.
+/// The relation of `host` to the names of a certificate. `search` are the domains that the resolver appends to short names.
 pub fn relation(host: &str, names: &[String], search: &[String]) -> Relation {
     let any = |host: &str| names.iter().any(|name| covers(name, host));
     if any(host) {
@@ -61,7 +61,8 @@ pub fn relation(host: &str, names: &[String], search: &[String]) -> Relation {
     }
 }
 
-/// One or two letters changed, left out, or in each other's place; a number that differs names another host of a row.
+/// Whether the name differs by one or two letters that are changed, missing or swapped. A different number is the name of another host of a
+/// series.
 fn is_misspelt(host: &str, name: &str) -> bool {
     let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
     let numbers = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mistakes_of_whoever_wrote_the_name_are_told_from_another_name() {
+    fn spelling_mistakes_are_distinguished_from_another_name() {
         let of = |host: &str, names: &[&str]| {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
             relation(host, &names, &["lab.example".to_owned()])
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_behind_a_name_is_seen() {
+    fn a_port_after_a_name_is_detected() {
         for (host, name) in [
             ("bridge.example:44334", Some("bridge.example")),
             ("[::1]:44334", Some("::1")),

@@ -1,6 +1,6 @@
 //! The similarity of two nicknames.
 
-/// How a nickname differs from the one wanted, if it is close.
+/// How a nickname differs from the requested one, if they are similar.
 pub fn near_miss(wanted: &str, present: &str, subject: &str) -> Option<&'static str> {
     let unspaced = |text: &str| text.chars().filter(|c| !c.is_whitespace() && !"-_".contains(*c)).collect::<String>();
     let after_token = |text: &str| text.rsplit_once(':').map(|(_, name)| name.to_owned());
@@ -27,7 +27,7 @@ pub fn near_miss(wanted: &str, present: &str, subject: &str) -> Option<&'static 
     (wanted.chars().count() > 4 && edits(wanted, present) <= 2).then_some("the spelling is similar")
 }
 
-/// Levenshtein distance; names are short, and only the beginning of longer ones is compared.
+/// Levenshtein distance; names are short, and of longer ones only the beginning is compared.
 pub(super) fn edits(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(200).collect(), b.chars().take(200).collect());
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -48,7 +48,7 @@ mod tests {
     use super::near_miss;
 
     #[test]
-    fn near_misses_are_named() {
+    fn similar_nicknames_are_explained() {
         let rows = [
             ("sigul-client-cert", "Sigul-Client-Cert", "upper and lower case differ"),
             ("sigul-client-cert", " sigul-client-cert", "blanks before or after the nickname differ"),

@@ -2,11 +2,11 @@
 
 use crate::fact::fact::OfferByPolicy;
 
-/// What has been on its way out for years. That a peer of today needs one of them is the exception.
+/// Algorithms that have been deprecated for years. A present-day peer rarely requires one of these.
 const OLD: [&str; 6] =
     ["RSA key exchange", "DHE-RSA key exchange", "ffdhe2048", "AES-128-CBC", "AES-256-CBC", "HMAC-SHA1"];
 
-/// How much is missing, by the names of the algorithms that the policy keeps out.
+/// Classifies the loss by the names of the algorithms that the policy removes.
 pub fn offer(removed: &[&str]) -> OfferByPolicy {
     match (removed.is_empty(), removed.iter().any(|name| !OLD.contains(name))) {
         (true, _) => OfferByPolicy::AsItComes,

@@ -2,14 +2,14 @@
 
 use crate::fact::fact::OurKeyFits;
 
-/// What a key is, as far as its signatures go.
+/// The kind of a key, as far as it matters for signatures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signer {
-    /// RSA, for signatures of either padding.
+    /// RSA, for signatures with either padding.
     Rsa,
-    /// RSA, by its certificate for PSS only.
+    /// RSA, restricted to PSS by its certificate.
     RsaPss,
-    /// An elliptic curve of NIST's.
+    /// A NIST elliptic curve.
     Ec,
     /// DSA.
     Dsa,
@@ -18,7 +18,7 @@ pub enum Signer {
 }
 
 impl Signer {
-    /// Whether a scheme of TLS 1.2 or 1.3 is one of this key (RFC 8446, 4.2.3; RFC 5246, 7.4.1.4.1).
+    /// Whether this key can make signatures of this TLS 1.2 or 1.3 scheme (RFC 8446, 4.2.3; RFC 5246, 7.4.1.4.1).
     fn makes(self, scheme: u16) -> bool {
         match self {
             Self::Rsa => matches!(scheme, 0x0201 | 0x0301 | 0x0401 | 0x0501 | 0x0601 | 0x0804..=0x0806),
@@ -30,7 +30,7 @@ impl Signer {
     }
 }
 
-/// Whether a key can make a signature that the peer takes and that we offered.
+/// Whether a key can make a signature that the peer accepts and that we offered.
 pub fn fits(key: Signer, taken: &[u16], offered: &[u16]) -> OurKeyFits {
     let mut taken = taken.iter().filter(|scheme| key.makes(**scheme)).peekable();
     if taken.peek().is_none() {
@@ -47,7 +47,7 @@ mod tests {
     const RSA_ONLY: [u16; 2] = [0x0804, 0x0401];
 
     #[test]
-    fn a_key_fits_a_scheme_of_its_kind_that_both_sides_list() {
+    fn a_key_fits_if_both_sides_list_a_scheme_of_its_kind() {
         use OurKeyFits::{NotOffered, NotTaken, Yes};
         assert_eq!(fits(Signer::Ec, &BOTH, &BOTH), Yes);
         assert_eq!(fits(Signer::Ec, &RSA_ONLY, &BOTH), NotTaken);

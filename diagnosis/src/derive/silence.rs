@@ -4,28 +4,28 @@ use std::time::Duration;
 
 use crate::fact::fact::SilenceKind;
 
-/// Bytes that came in a session before its deadline passed.
+/// The arrival of bytes in a session before its deadline.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Arrivals {
-    /// The first ones, since the session began.
+    /// The first arrival, since the start of the session.
     pub first: Option<Duration>,
-    /// The last ones.
+    /// The last arrival.
     pub last: Option<Duration>,
-    /// How many times some came.
+    /// The number of arrivals.
     pub count: u64,
 }
 
-/// NSS gives up on handshake messages longer than this (ssl3con.c, MAX_HANDSHAKE_MSG_LEN).
+/// NSS rejects handshake messages longer than this (ssl3con.c, MAX_HANDSHAKE_MSG_LEN).
 const LONGEST_MESSAGE: u32 = 0x1_ffff;
 
-/// What kind of silence it was, `took` after the session began; `announced` is the length of a message that began to come.
+/// Classifies the silence, `took` after the start of the session; `announced` is the length of a message that had begun to arrive.
 pub fn silence(arrivals: Arrivals, took: Duration, announced: Option<u32>) -> SilenceKind {
     let Some(last) = arrivals.last else { return SilenceKind::FromTheStart };
     if announced.is_some_and(|length| length > LONGEST_MESSAGE) {
         return SilenceKind::EndlessMessage;
     }
     let quiet = took.saturating_sub(last);
-    // Bytes that are spread over the time are a trickle; a long silence after the last one is a stall.
+    // Bytes spread over the whole time are a trickle; a long silence after the last one is a stall.
     let spread = last.saturating_sub(arrivals.first.unwrap_or_default());
     if arrivals.count >= 3 && quiet < took / 2 && spread >= took / 4 {
         SilenceKind::Trickle
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stall_is_no_trickle() {
+    fn a_stall_is_not_a_trickle() {
         let at = |first: u64, last: u64, count| Arrivals {
             first: Some(Duration::from_millis(first)),
             last: Some(Duration::from_millis(last)),

@@ -4,23 +4,25 @@ use std::net::IpAddr;
 
 use crate::fact::fact::NameSource;
 
-/// What the sources say of a name.
+/// The answers of the sources for a name.
 #[derive(Debug, Clone, Copy)]
 pub struct Told<'a> {
-    /// What the resolver answered, which is what a client uses.
+    /// The resolver's answer, which clients use.
     pub answers: &'a [IpAddr],
-    /// What lines of the hosts file say.
+    /// The addresses in the hosts file.
     pub lines: &'a [IpAddr],
-    /// What DNS alone says; nothing where it gave no answer, or was not asked.
+    /// The answer of DNS alone; empty if it gave none or was not queried.
     pub dns: &'a [IpAddr],
     /// The name is one of this host's own.
     pub is_own: bool,
 }
 
-/// Debian gives this address to the host's own name (Debian Reference, 5.1.1), and nobody listens there for another.
+/// Debian assigns this address to the host's own name (Debian Reference, 5.1.1), and no server listens there for
+/// another name.
 const OWN_NAME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 1, 1));
 
-/// Whose answer it was. A line that the resolver did not use says nothing, wherever the file stands in the order.
+/// The source of the answer. A line that the resolver did not use proves nothing, wherever the hosts file stands in the
+/// order.
 pub fn source(told: &Told<'_>) -> NameSource {
     let used: Vec<&IpAddr> = told.answers.iter().filter(|answer| told.lines.contains(answer)).collect();
     if told.lines.is_empty() {
@@ -49,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_counts_where_it_was_used_and_contradicted() {
+    fn a_line_counts_if_it_was_used_and_is_contradicted() {
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         let old = [address("10.0.0.9")];
         let new = [address("10.0.0.5")];

@@ -1,8 +1,8 @@
-//! Joins a peer's chain with our own database by keys: the end of the chain, and the obstacle to trust.
+//! Joins a peer's chain with our own database by keys: finds the end of the chain, and the obstacle to trust.
 
 use crate::fact::fact::{PeerChainState as State, TrustStoreIssuer as Issuer};
 
-/// What a trust record says of a certificate, as far as the NSS in use reads it.
+/// The trust record of a certificate, as far as the NSS in use reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Letters {
     /// `C`, or `P` on the certificate itself.
@@ -17,49 +17,49 @@ pub enum Letters {
     Plain,
 }
 
-/// A certificate that was sent, or is in our database, or both.
+/// A certificate that was sent, is in our database, or both.
 #[derive(Debug, Clone, Copy)]
 pub struct Link {
-    /// Its trust, where our database has it.
+    /// Its trust, if our database has the certificate.
     pub stored: Option<Letters>,
     /// Its own key verifies its signature.
     pub is_self_signed: bool,
-    /// Basic constraints and key usage make it a CA's.
+    /// Basic constraints and key usage make it a CA.
     pub is_ca: bool,
     /// It is valid now.
     pub is_in_date: bool,
 }
 
-/// A CA that has the name of an issuer and not the key that signed.
+/// A CA with the name of an issuer whose key did not verify the signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Namesake {
-    /// The key identifiers agree: it is that key, and the signature is broken.
+    /// The key identifiers are equal: it is the right key, and the signature is broken.
     SameKey,
-    /// They differ, or the kinds of key do.
+    /// The key identifiers or the kinds of key differ.
     OtherKey,
-    /// Nothing tells.
+    /// There is no evidence either way.
     Unknown,
 }
 
-/// What a certificate says of its issuer's own issuer.
+/// What a certificate shows about the issuer of its issuer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Above {
-    /// The issuer issued itself: a root.
+    /// The issuer is self-issued: a root.
     Itself,
-    /// Somebody else did: an intermediate CA.
+    /// Another CA issued it: an intermediate CA.
     Another,
-    /// Nothing.
+    /// No information.
     Unsaid,
 }
 
-/// A certificate whose issuer's key is nowhere.
+/// A certificate whose issuer's key was not found.
 #[derive(Debug, Clone)]
 pub struct Loose {
     /// CAs of the issuer's name, sent or stored.
     pub namesakes: Vec<Namesake>,
-    /// One of them is in our database, and may have another key.
+    /// One of these is in our database, possibly with another key.
     pub is_named_here: bool,
-    /// What it says of the issuer's own issuer.
+    /// What it shows about the issuer's own issuer.
     pub above: Above,
     /// The issuer's name, as text.
     pub issuer: String,
@@ -68,17 +68,17 @@ pub struct Loose {
 /// The peer's certificate and everything above it.
 #[derive(Debug, Clone, Default)]
 pub struct Chain {
-    /// The peer's own certificate, and what is reached from it by signatures.
+    /// The peer's own certificate, and those reached from it by signatures.
     pub links: Vec<Link>,
-    /// Which of them signed which: certificate and issuer.
+    /// Pairs of a certificate and its issuer.
     pub signed: Vec<(usize, usize)>,
-    /// Where no signature leads on.
+    /// Certificates from which no signature leads further.
     pub loose: Vec<Loose>,
-    /// The root that was sent is not in our database, and another one of its name is.
+    /// The root that was sent is not in our database, but another one with its name is.
     pub has_namesake_of_root: bool,
 }
 
-/// What our own database has of the peer's chain.
+/// Which part of the peer's chain our own database has.
 pub fn issuer(chain: &Chain) -> Issuer {
     let stored = || chain.links.iter().filter_map(|link| Some((link, link.stored?)));
     let is = |letters: Letters| stored().any(|(_, found)| found == letters);
@@ -102,11 +102,11 @@ pub fn issuer(chain: &Chain) -> Issuer {
     if chain.has_namesake_of_root || chain.loose.iter().any(|loose| loose.is_named_here) {
         return Issuer::OtherKey;
     }
-    // The peer's own certificate leads nowhere.
+    // The peer's own certificate leads to no issuer.
     if chain.links.iter().skip(1).any(|link| link.stored.is_some()) { Issuer::RootMissing } else { Issuer::Absent }
 }
 
-/// How the peer's chain fits together.
+/// The state of the peer's chain.
 pub fn state(chain: &Chain) -> State {
     let Some(leaf) = chain.links.first() else { return State::IssuerUnsent };
     let namesake = |kind: Namesake| chain.loose.iter().any(|loose| loose.namesakes.contains(&kind));
@@ -116,7 +116,8 @@ pub fn state(chain: &Chain) -> State {
     if leaf.is_self_signed {
         return State::SelfSigned;
     }
-    // Trust makes a CA of what its extensions do not, and so may a root be without them (NSS, certvfy.c).
+    // Trust makes a certificate a CA even if its extensions do not, and a root may also lack these extensions (NSS,
+    // certvfy.c).
     let may_issue = |link: &Link| link.is_ca || link.is_self_signed || link.stored == Some(Letters::ForServers);
     let issuers = |of: usize| chain.signed.iter().filter(move |(child, _)| *child == of).map(|(_, issuer)| *issuer);
     let stands_below_no_ca = |of: usize| {
@@ -151,10 +152,10 @@ pub fn state(chain: &Chain) -> State {
     }
 }
 
-/// Words that stand in the names of intermediate CAs and hardly ever in a root's.
+/// Words in the names of intermediate CAs that roots hardly ever have.
 const NO_ROOT: [&str; 7] = ["intermediate", "issuing", "subordinate", "sub-ca", "sub ca", "subca", "signing ca"];
 
-/// Whether a CA calls itself an intermediate.
+/// Whether the name of a CA is that of an intermediate.
 fn is_named_as_intermediate(name: &str) -> bool {
     let name = name.to_lowercase();
     NO_ROOT.iter().any(|word| name.contains(word)) && !name.contains("root")
@@ -172,7 +173,7 @@ mod tests {
         Link { stored: Some(letters), ..link }
     }
 
-    /// Each signed by the next.
+    /// Each certificate is signed by the next.
     fn line(links: &[Link]) -> Chain {
         let signed = (1..links.len()).map(|place| (place - 1, place)).collect();
         Chain { links: links.to_vec(), signed, loose: Vec::new(), has_namesake_of_root: false }
@@ -198,7 +199,7 @@ mod tests {
         assert_eq!(root(Letters::Plain), (Issuer::WithoutTrust, State::Whole));
         let expired = Link { is_in_date: false, ..stored(ROOT, Letters::ForServers) };
         assert_eq!(issuer(&line(&[LEAF, expired])), Issuer::ExpiredCopy);
-        // The peer sends the renewed one.
+        // The peer sends the renewed certificate.
         let renewed = Chain { signed: vec![(0, 1), (0, 2)], ..line(&[LEAF, expired, ROOT]) };
         assert_eq!(both(&renewed), (Issuer::ExpiredCopy, State::Whole));
         let also_here =
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn an_intermediate_alone_is_no_root() {
+    fn an_intermediate_alone_is_not_a_root() {
         let sub = loose(&[LEAF, stored(SUB, Letters::Plain)], &[], Above::Unsaid, "CN=Root");
         assert_eq!(both(&sub), (Issuer::RootMissing, State::IssuerUnsent));
         let leaf = loose(&[stored(LEAF, Letters::Plain)], &[], Above::Unsaid, "CN=Root");
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_and_is_not_here() {
+    fn certificates_sent_but_not_stored_are_classified() {
         assert_eq!(both(&line(&[ROOT])), (Issuer::Absent, State::SelfSigned));
         assert_eq!(both(&line(&[LEAF, ROOT])), (Issuer::Absent, State::RootSent));
         let set_up_again = Chain { has_namesake_of_root: true, ..line(&[LEAF, ROOT]) };
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_issuer_that_was_not_sent_is_what_the_certificate_and_its_name_say() {
+    fn an_issuer_that_was_not_sent_is_classified_by_identifier_and_name() {
         let ends = |above, issuer| state(&loose(&[LEAF], &[], above, issuer));
         assert_eq!(ends(Above::Another, "CN=A"), State::IntermediateUnsent);
         assert_eq!(ends(Above::Itself, "CN=Issuing CA"), State::RootUnsent);
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namesake_is_told_from_a_broken_signature_by_its_key() {
+    fn a_namesake_is_distinguished_from_a_broken_signature_by_its_key() {
         let with = |namesake| both(&loose(&[LEAF], &[namesake], Above::Unsaid, "CN=A"));
         assert_eq!(with(Namesake::SameKey), (Issuer::Absent, State::Broken));
         assert_eq!(with(Namesake::OtherKey), (Issuer::OtherKey, State::IssuerUnsent));

@@ -1,4 +1,4 @@
-//! One TCP connection of a capture, and what the TLS in it shows.
+//! One TCP connection of a capture, and what its TLS data shows.
 
 use std::net::SocketAddr;
 
@@ -11,9 +11,10 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::frame::Segment;
 use super::stream::Stream;
 
-/// Bytes of each direction that are read; a handshake is over long before.
+/// Maximum number of bytes to read per direction; a handshake ends long before.
 const READ: u64 = 192 * 1024;
-/// Without an answer for so long, in microseconds, nobody answers: a client has tried three times by then.
+/// Without an answer for this long, in microseconds, the server does not answer: a client has tried three times by
+/// then.
 const SILENCE: i64 = 5_000_000;
 
 /// The state of a connection.
@@ -35,16 +36,16 @@ pub(super) struct Told {
     pub(super) text: String,
 }
 
-/// One side.
+/// One side of the connection.
 #[derive(Default)]
 struct Side {
     stream: Stream,
     read: u64,
-    /// Its end was told.
+    /// Its end was passed on.
     told: bool,
 }
 
-/// A connection that is followed.
+/// A connection that is tracked.
 pub(super) struct Connection {
     frame: u64,
     began: i64,
@@ -61,9 +62,9 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// A connection that begins with this segment, or that the capture found open.
+    /// A connection that begins with this segment, or that existed before the capture.
     pub(super) fn new(frame: u64, at_us: i64, segment: &Segment<'_>) -> Self {
-        // A ClientHello in a record: the client's. Else the lower port is the server's.
+        // A ClientHello in a record comes from the client. Otherwise the lower port is the server's.
         let hello = segment.payload.first() == Some(&22) && segment.payload.get(5) == Some(&1);
         let is_client = match (segment.syn, segment.ack) {
             (true, acks) => !acks,
@@ -93,7 +94,7 @@ impl Connection {
         self.refused || self.sides.iter().all(|side| side.told)
     }
 
-    /// Takes one segment of it.
+    /// Processes one segment of the connection.
     pub(super) fn take(&mut self, at_us: i64, segment: &Segment<'_>) {
         self.last = self.last.max(at_us);
         let at = u64::try_from(at_us.saturating_sub(self.began)).unwrap_or(0);
@@ -126,7 +127,7 @@ impl Connection {
             side.told = true;
             conversation.ended(direction, at, end);
         }
-        // A reset ends both.
+        // A reset ends both directions.
         if segment.reset {
             self.sides.iter_mut().for_each(|side| side.told = true);
         }
@@ -168,7 +169,7 @@ impl Connection {
         Outcome::Failed(Box::new(Told { frame, at_us: began, client, server, shown, facts, text }))
     }
 
-    /// What failed, where something did; nothing inside where the bytes do not tell what.
+    /// The signal of the failure, if there is one; the inner `None` means that the bytes do not show what failed.
     fn shown(&self, wire: &Summary, now: i64) -> Option<Option<Shown>> {
         let at = |signal: Signal| Some(Some(Shown::new(signal).at(Layer::OuterHandshake)));
         if let Some(foreign) = &wire.foreign {
@@ -189,7 +190,7 @@ impl Connection {
             (Some(false), Some((Direction::Received, End::Reset))) => at(signal::RESET),
             (Some(false), Some((Direction::Received, _))) => at(signal::ENDED),
             (Some(false), Some((Direction::Sent, _))) => Some(None),
-            // In TLS 1.3 a server that takes the client has something to send that is longer than an alert.
+            // In TLS 1.3 a server that accepts the client sends a message that is longer than an alert.
             (None, Some((Direction::Received, _))) if only_an_alert(self.conversation.events()) => at(signal::ENDED),
             (_, None) if wire.bytes_received == 0 && now.saturating_sub(self.last) >= SILENCE => at(signal::SILENCE),
             _ => None,
@@ -197,7 +198,7 @@ impl Connection {
     }
 }
 
-/// Whether all that a server of TLS 1.3 sent after the client's Finished is one record as long as an alert.
+/// Whether a TLS 1.3 server sent only one record, as long as an alert, after the client's Finished.
 fn only_an_alert(events: &[Event]) -> bool {
     let is_encrypted = |event: &&Event| matches!(event.what, What::Encrypted { .. });
     let ours = events.iter().position(|event| event.direction == Direction::Sent && is_encrypted(&event));
@@ -206,7 +207,7 @@ fn only_an_alert(events: &[Event]) -> bool {
     theirs.next().is_some_and(|event| event.what.is_as_long_as_an_alert()) && theirs.next().is_none()
 }
 
-/// What a client found that refused with this alert, as far as it and the certificates in the clear tell.
+/// The objection of a client that sent this alert, as far as the alert and the unencrypted certificates show it.
 fn refused(alert: Alert, wire: &Summary, at_us: i64) -> Option<Signal> {
     let dates = wire.server_certificates.as_deref().and_then(|list| outside(list, at_us));
     match alert.description.0 {
@@ -215,13 +216,13 @@ fn refused(alert: Alert, wire: &Summary, at_us: i64) -> Option<Signal> {
         44 => Some(signal::CHAIN_REVOKED),
         43 => Some(signal::CHAIN_WRONG_USAGE),
         70 => Some(signal::NO_COMMON_VERSION),
-        // These say nothing; dates that are over do.
+        // These alerts have no reason, but expired dates do.
         42 | 46 => dates.or(Some(signal::CHAIN_REFUSED)),
         _ => None,
     }
 }
 
-/// Whether the first certificate of a list was out of date when this was captured.
+/// Whether the first certificate of a list was out of date at the time of the capture.
 fn outside(list: &CertificateMessage, at_us: i64) -> Option<Signal> {
     let (_, leaf) = X509Certificate::from_der(&list.certificates.first()?.der).ok()?;
     let (at, validity) = (at_us / 1_000_000, leaf.validity());
@@ -250,7 +251,7 @@ fn facts(wire: &Summary, at_us: i64) -> Facts {
     match (wire.client_certificate_sent, wire.certificate_request.is_some()) {
         (Some(sent), _) => {
             out.put(fact::CertificateRequest::Seen);
-            // An empty list is nobody's certificate; whether one is configured the wire does not tell.
+            // An empty list contains no certificate; the wire does not show whether one is configured.
             out.put(if sent { fact::OurCertificateSent::Yes } else { fact::OurCertificateSent::No });
         }
         (None, true) => out.put(fact::CertificateRequest::Seen),

@@ -5,14 +5,14 @@ use std::io::Read;
 use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
 use pcap_parser::{Block, LegacyPcapReader, PcapBlockOwned, PcapError, PcapNGReader};
 
-/// A block may be so long; more than the longest frame that tcpdump takes.
+/// Maximum length of a block, above the longest frame that tcpdump captures.
 const BLOCK: usize = 1 << 20;
-/// Interfaces that are known by their numbers.
+/// Maximum number of interfaces.
 const INTERFACES: usize = 1024;
-/// Frames that are looked at.
+/// Maximum number of frames to examine.
 const FRAMES: u64 = 20_000_000;
 
-/// Takes a frame: its number, its time in microseconds since 1970, its link type, and its bytes.
+/// Receives a frame: its number, its time in microseconds since 1970, its link type, and its bytes.
 pub(super) type OnFrame<'a> = dyn FnMut(u64, i64, i32, &[u8]) + 'a;
 
 /// Whether these bytes begin a capture.
@@ -22,7 +22,7 @@ pub fn is_capture(head: &[u8]) -> bool {
     begins.iter().any(|magic| head.starts_with(magic)) || head.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a])
 }
 
-/// Hands every frame on. Gives what was wrong.
+/// Passes on every frame. Returns the problems found.
 pub(super) fn frames(input: impl Read, on: &mut OnFrame<'_>) -> Vec<String> {
     let mut input = input;
     let mut head = [0; 4];
@@ -31,7 +31,7 @@ pub(super) fn frames(input: impl Read, on: &mut OnFrame<'_>) -> Vec<String> {
     }
     let whole = head.as_slice().chain(input);
     let ng = head == [0x0a, 0x0d, 0x0d, 0x0a];
-    // The reader wants the whole header with its first read.
+    // The parser requires the whole header in its first read.
     let whole = std::io::BufReader::with_capacity(1 << 16, Filled(whole));
     let result = if ng {
         PcapNGReader::new(BLOCK, whole).map(|mut reader| read(&mut reader, on))
@@ -69,7 +69,7 @@ fn said<I>(error: &PcapError<I>) -> &'static str {
     }
 }
 
-/// What is known of an interface.
+/// The properties of an interface.
 #[derive(Clone, Copy)]
 struct Interface {
     link: i32,

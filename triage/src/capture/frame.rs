@@ -1,10 +1,10 @@
-//! From a captured frame to the TCP segment in it. Every length is the sender's own word and is checked against what is there.
+//! Extracts the TCP segment from a captured frame. Every length comes from the sender and is checked against the actual data.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Extension headers of IPv6 that are passed over.
+/// Maximum number of IPv6 extension headers to skip.
 const EXTENSIONS: usize = 8;
-/// VLAN tags that are passed over.
+/// Maximum number of VLAN tags to skip.
 const TAGS: usize = 4;
 
 /// One TCP segment.
@@ -18,7 +18,7 @@ pub(super) struct Segment<'a> {
     pub(super) fin: bool,
     pub(super) reset: bool,
     pub(super) payload: &'a [u8],
-    /// Bytes of it that the capture left out.
+    /// Number of its bytes that the capture left out.
     pub(super) missing: usize,
 }
 
@@ -63,7 +63,7 @@ fn packet(bytes: &[u8]) -> Option<Segment<'_>> {
 
 fn ipv4(bytes: &[u8]) -> Option<Segment<'_>> {
     let header = usize::from(bytes[0] & 15) * 4;
-    // A packet may say 0 where the network card cuts it (RFC 791; measured with segmentation offload).
+    // A packet may have length 0 if the network card segments it (RFC 791; measured with segmentation offload).
     let total = match number(bytes, 2)? {
         0 => bytes.len(),
         total => usize::from(total),

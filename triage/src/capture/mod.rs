@@ -19,9 +19,9 @@ use crate::{Document, FileSummary, Quote, conclude, line};
 use connection::{Connection, Told};
 pub use file::is_capture;
 
-/// Connections that are followed at one time; of more the oldest is concluded with what was seen of it.
+/// Maximum number of connections to track at one time; beyond that, the oldest is concluded with the data seen so far.
 const LIVE: usize = 256;
-/// Failed connections that are listed.
+/// Maximum number of failed connections to list.
 const LISTED: usize = 200;
 
 /// The results for the connections of a capture.
@@ -95,7 +95,7 @@ pub(crate) fn read(name: &str, input: impl Read) -> Captured {
 #[derive(Default)]
 struct Table {
     live: HashMap<(SocketAddr, SocketAddr), Connection>,
-    /// Oldest first; a pair may stand here after its connection was concluded.
+    /// Oldest first; a pair may remain here after its connection was concluded.
     order: VecDeque<(SocketAddr, SocketAddr)>,
     now: i64,
     summary: CaptureSummary,
@@ -107,12 +107,12 @@ impl Table {
         self.now = self.now.max(at_us);
         let pair = if segment.from < segment.to { (segment.from, segment.to) } else { (segment.to, segment.from) };
         let again = segment.syn && !segment.ack;
-        // The same two ports may be used again.
+        // The same pair of ports may be used again.
         if again && self.live.get(&pair).is_some_and(Connection::is_over) {
             self.conclude(&pair);
         }
         if !self.live.contains_key(&pair) {
-            // What comes after the end of a connection, or is its end only, begins none.
+            // A segment after the end of a connection, or with only its end, begins no new connection.
             if !again && segment.payload.is_empty() {
                 return;
             }
@@ -155,7 +155,7 @@ impl Table {
     }
 }
 
-/// Puts captures into the document: where the logs name no cause, the last connection that failed with one gives the verdict.
+/// Adds captures to the document: if the logs show no cause, the last failed connection with a cause determines the verdict.
 pub(crate) fn join(document: &mut Document, captures: Vec<Captured>) {
     for captured in captures {
         let Captured { name, frames, bytes, mut notes, summary, failed } = captured;

@@ -1,37 +1,37 @@
-//! One direction of a TCP connection, put in order in bounded memory.
+//! Reorders one direction of a TCP connection in bounded memory.
 
 use std::collections::BTreeMap;
 
-/// Bytes that wait for those before them.
+/// Maximum number of bytes that wait for earlier ones.
 const WAITING: usize = 64 * 1024;
-/// Segments that wait.
+/// Maximum number of segments that wait.
 const SEGMENTS: usize = 128;
 
-/// The bytes of one direction, handed on in order.
+/// The bytes of one direction, passed on in order.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
-    /// The sequence number of the next byte; none before the first segment.
+    /// The sequence number of the next byte; `None` before the first segment.
     next: Option<u32>,
     waiting: BTreeMap<u32, Vec<u8>>,
     held: usize,
-    /// Bytes were lost, or left out of the capture: nothing behind them is read.
+    /// Bytes were lost, or left out of the capture: nothing after them is read.
     pub(super) broken: bool,
-    /// The number behind its last byte.
+    /// The number after its last byte.
     ends: Option<u32>,
 }
 
-/// How far one number is behind another, by the arithmetic of RFC 9293 section 3.4.
+/// How far one number is ahead of another, by the arithmetic of RFC 9293 section 3.4.
 fn ahead(number: u32, of: u32) -> i64 {
     i64::from(number.wrapping_sub(of) as i32)
 }
 
 impl Stream {
-    /// Its first byte has the number behind this one.
+    /// Sets the start: the first byte has the number after this one.
     pub(super) fn begins(&mut self, sequence: u32) {
         self.next.get_or_insert(sequence.wrapping_add(1));
     }
 
-    /// Takes the bytes of a segment, and hands on what is in order.
+    /// Takes the bytes of a segment, and passes on those in order.
     pub(super) fn take(&mut self, sequence: u32, payload: &[u8], missing: usize, mut on: impl FnMut(&[u8])) {
         let next = *self.next.get_or_insert(sequence);
         if self.broken || payload.is_empty() && missing == 0 {
@@ -71,12 +71,12 @@ impl Stream {
         }
     }
 
-    /// Notes that the direction ends behind this segment.
+    /// Notes that the direction ends after this segment.
     pub(super) fn ends_at(&mut self, sequence: u32, length: usize) {
         self.ends.get_or_insert(sequence.wrapping_add(length as u32));
     }
 
-    /// Whether everything up to its end was handed on.
+    /// Whether everything up to its end was passed on.
     pub(super) fn has_ended(&self) -> bool {
         matches!((self.next, self.ends), (Some(next), Some(ends)) if self.broken || ahead(next, ends) >= 0)
     }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_are_put_in_order_over_the_end_of_the_numbers() {
+    fn segments_are_reordered_across_the_wrap_of_sequence_numbers() {
         let first = u32::MAX - 2;
         assert_eq!(read(&[(first, b"abc"), (0, b"def")]), (b"abcdef".to_vec(), false));
         assert_eq!(read(&[(0, b"def"), (first, b"abc")]), (b"abcdef".to_vec(), false));

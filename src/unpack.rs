@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_files_of_a_run_share_one_budget() {
+    fn all_files_of_a_run_have_one_budget() {
         let budget = Budget::default();
         let all = |budget: &Budget| {
             let mut text = Vec::new();

@@ -1,4 +1,4 @@
-//! Checks that are made again: `--wait` until the target passes, and `--repeat` to see how often it does.
+//! Repeated checks: `--wait` until the target passes, and `--repeat` to measure how often it does.
 
 mod common;
 
@@ -13,7 +13,7 @@ use nssight_fixtures::nssdb::DbFormat;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// A bridge whose link to its server is dead until somebody has used it up.
+/// A bridge whose link to its server is stale until a client has used it up.
 fn stale(case: &Case) -> (Deployment, Change) {
     let change = fault::all().unwrap().into_iter().find(|fault| fault.id == "stale-server-link").unwrap().change;
     (Deployment::start(&case.path(""), &change, DbFormat::Sql).unwrap(), change)
@@ -48,9 +48,9 @@ fn check_waits_for_each_target() {
     assert_eq!(target["tries"], 2, "{target:#}");
 }
 
-/// It cannot change: what names the target was read before.
+/// A retry cannot help: the target's settings were read before.
 #[test]
-fn nobody_waits_for_a_configuration_that_cannot_be_read() {
+fn wait_does_not_retry_an_unreadable_configuration() {
     let case = Case::new();
     let config = case.file("client.conf", "[client]\nbridge-port = many\n");
     let refused = run(binary().args(["diagnose", "--wait", "1h", "-c"]).arg(config));
@@ -87,9 +87,9 @@ fn a_check_that_is_repeated_gives_a_rate_and_what_differs() {
     }
 }
 
-/// Ctrl-C while a layer waits: what was found before is told.
+/// Ctrl-C while a layer waits: the findings so far are reported.
 #[test]
-fn an_interrupted_check_tells_what_it_found() {
+fn an_interrupted_check_reports_its_findings() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let (case, endpoint) = (Case::new(), silent());
         let (database, password) = (case.database(DbFormat::Sql), case.password_file());

@@ -1,5 +1,5 @@
-//! Databases in between: requests that wait for their certificate, saved logins, older and newer versions of NSS, and kinds of keys
-//! that not every version knows.
+//! Databases in transition: requests that wait for their certificate, saved logins, older and newer versions of NSS, and kinds of keys that
+//! only some versions support.
 
 mod common;
 
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 const FORMATS: [DbFormat; 2] = [DbFormat::Sql, DbFormat::Dbm];
 
-/// Up to the key, which needs no network.
+/// A check up to the key, which needs no network.
 fn local(case: &Case, argument: &OsStr, database: &Path) -> Run {
     let password = case.password_file();
     let mut command = binary();
@@ -33,7 +33,7 @@ fn remarks(inspection: &Value) -> Vec<&str> {
     inspection["remarks"].as_array().unwrap().iter().filter_map(|remark| remark["id"].as_str()).collect()
 }
 
-/// As an administrator does it: `certutil -N`, the CA, and a request for the CA.
+/// The steps of an administrator: `certutil -N`, the CA, and a request for the CA.
 fn with_request(case: &Case, format: DbFormat) -> PathBuf {
     let path = case.path("db");
     fs::create_dir(&path).unwrap();
@@ -67,7 +67,7 @@ fn with_request(case: &Case, format: DbFormat) -> PathBuf {
 }
 
 #[test]
-fn a_request_that_waits_for_its_certificate_is_told_and_its_key_is_kept() {
+fn a_pending_certificate_request_is_reported_and_its_key_is_kept() {
     for format in FORMATS {
         let case = Case::new();
         let database = with_request(&case, format);
@@ -79,7 +79,7 @@ fn a_request_that_waits_for_its_certificate_is_told_and_its_key_is_kept() {
         let inspection = inspect(&case, &argument);
         assert_eq!(remarks(&inspection).iter().filter(|id| **id == "not-a-pair").count(), 0, "{inspection:#}");
         assert!(remarks(&inspection).contains(&"key-without-certificate"), "{inspection:#}");
-        // Who needs no certificate is not troubled by one that is to come.
+        // A client that needs no certificate gets no warning about a pending one.
         let password = case.password_file();
         let mut command = binary();
         command.args(["diagnose", "--format", "json", "--until", "private-key", "--db"]).arg(&argument);
@@ -99,14 +99,14 @@ fn the_key_of_saved_logins_is_no_private_key() {
         let inspection = inspect(&case, &argument);
         assert_eq!(inspection["private_keys"], serde_json::json!([]), "{inspection:#}");
         assert_eq!(inspection["not_understood"]["secret key"], 1, "{inspection:#}");
-        // No nickname, no key, and no wrong word about the pair.
+        // No nickname, no key, and no wrong statement about the pair of files.
         let run = local(&case, &argument, &database);
         assert_eq!(run.judged()[..2], ["certificate", "cert-not-found"], "{run:#?}");
     }
 }
 
 #[test]
-fn the_keys_of_a_legacy_directory_that_were_exchanged_are_not_certain_to_be_foreign() {
+fn exchanged_keys_of_a_legacy_directory_are_not_certainly_foreign() {
     let (case, other) = (Case::new(), Case::new());
     let database = case.database(DbFormat::Dbm);
     let others = other.database_of(DbFormat::Dbm, &PKI.stranger, &[("ca", &PKI.other_ca, "CT,C,C")]);
@@ -115,7 +115,7 @@ fn the_keys_of_a_legacy_directory_that_were_exchanged_are_not_certain_to_be_fore
     assert_eq!(run.judged(), ["nss-db", "db-pair-mismatch", "client-db", "likely"], "{run:#?}");
 }
 
-/// Since this release NSS writes and takes salts of 48 bytes, with SHA-384.
+/// From this release on NSS writes and accepts salts of 48 bytes, with SHA-384.
 const SALTS_OF_48_BYTES: (u32, u32) = (3, 118);
 
 #[test]
@@ -126,20 +126,20 @@ fn a_password_of_a_newer_nss_is_told_in_both_formats() {
         newer::salt(&database, format, PASSWORD.as_bytes()).unwrap();
         let run = local(&case, &format.directory(&database), &database);
         let expected = match (format, nssight_nss::library::nss_release() >= SALTS_OF_48_BYTES) {
-            // Only where the password is shown to be right it cannot be wrong as well.
+            // If the password is shown to be right, it cannot be wrong as well.
             (DbFormat::Dbm, false) => ["password", "password-salt-too-new", "client-db", "certain"],
             (DbFormat::Sql, false) => ["password", "password-salt-too-new", "client-db", "likely"],
-            // The check value is still that of the salt before: no password fits it.
+            // The check value is still that of the old salt: no password matches it.
             (DbFormat::Sql, true) => ["password", "password-wrong", "client-config", "certain"],
-            // The check value fits, but the keys are still those of the salt before: NSS passes over what it cannot decrypt, and the file is
-            // damaged.
+            // The check value matches, but the keys are still those of the old salt: NSS ignores entries that it cannot decrypt, and the
+            // file is damaged.
             (DbFormat::Dbm, true) => ["private-key", "db-corrupt", "client-db", "likely"],
         };
         assert_eq!(run.judged(), expected, "{format:?} {run:#?}");
     }
 }
 
-/// nssight in a mount namespace of its own, where the library for the legacy format is an empty file.
+/// nssight in a separate mount namespace, in which the library for the legacy format is an empty file.
 fn without_legacy_library(arguments: &[&OsStr]) -> Run {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
@@ -152,7 +152,7 @@ fn without_legacy_library(arguments: &[&OsStr]) -> Run {
 }
 
 #[test]
-fn a_legacy_directory_without_the_library_for_it_is_unsupported_whatever_nss_calls_it() {
+fn a_legacy_directory_without_its_library_is_reported_as_unsupported() {
     let case = Case::new();
     let database = case.database(DbFormat::Dbm);
     for argument in [DbFormat::Dbm.directory(&database), database.clone().into_os_string()] {
@@ -162,7 +162,7 @@ fn a_legacy_directory_without_the_library_for_it_is_unsupported_whatever_nss_cal
     }
 }
 
-/// NSS has SEC_ERROR_LEGACY_DATABASE for it.
+/// NSS reports SEC_ERROR_LEGACY_DATABASE for such files.
 #[test]
 fn legacy_files_that_are_damaged_inside_are_damaged() {
     for file in ["cert8.db", "key3.db"] {
@@ -192,12 +192,12 @@ fn certificates_from_before_the_legacy_format_are_named() {
 }
 
 #[test]
-fn what_the_system_says_of_a_file_keeps_its_letters() {
+fn error_texts_of_the_system_keep_their_case() {
     let case = Case::new();
     let database = case.path("db");
     DbBuilder::new(DbFormat::Sql).password(b"").build(&database).unwrap();
     fs::remove_file(database.join("pkcs11.txt")).unwrap();
-    // A link that leads in a circle cannot be opened, whoever tries.
+    // A circular link cannot be opened by any user.
     std::os::unix::fs::symlink("pkcs11.txt", database.join("pkcs11.txt")).unwrap();
     let run = local(&case, database.as_os_str(), &database);
     let report = run.report();
@@ -208,7 +208,7 @@ fn what_the_system_says_of_a_file_keeps_its_letters() {
 
 /// `certutil --pss`: an RSA key whose certificate allows PSS only.
 #[test]
-fn a_key_of_a_pss_certificate_is_its_own() {
+fn a_key_of_a_pss_certificate_matches_it() {
     let case = Case::new();
     let database = case.path("db");
     fs::create_dir(&database).unwrap();
@@ -231,7 +231,7 @@ fn a_key_of_a_pss_certificate_is_its_own() {
 }
 
 #[test]
-fn a_key_that_is_younger_than_nss_is_named() {
+fn a_kind_of_key_newer_than_nss_is_named() {
     let case = Case::new();
     let stored = PKI.ca.issue(&Spec::new("client", Usage::Client).key(KeyKind::Ec)).unwrap();
     let database = case.database_of(DbFormat::Sql, &stored, &[("lab-ca", &PKI.ca, "CT,C,C")]);

@@ -1,5 +1,5 @@
-//! The same fault over NSS with a database and over OpenSSL with files: what is said of it must not depend on the library, but for what
-//! is written here. docs/engines.md is what this test makes of it.
+//! The same fault with NSS and a database, and with OpenSSL and files: the verdict must not depend on the library, except for the
+//! differences listed here. This test generates docs/engines.md.
 
 mod common;
 
@@ -15,7 +15,7 @@ use nssight_fixtures::deployment::Deployment;
 use nssight_fixtures::fault::{self, Change, Target};
 use nssight_fixtures::nssdb::DbFormat;
 
-/// What a fault may change for a client without NSS to have it: the certificates, the peer, and the way to it.
+/// The changes of a fault that a client without NSS can meet: the certificates, the peer, and the path to it.
 const NOT_OF_NSS: &[&str] = &[
     "target",
     "client",
@@ -30,7 +30,7 @@ const NOT_OF_NSS: &[&str] = &[
     "number",
 ];
 
-/// Changes that no fault of the list has alone.
+/// Changes that are not a fault of the list by themselves.
 const MORE: &[&str] = &[
     "client = 'other-ca'\nbridge-tls = 'tls1.3'",
     "client = 'rsa'",
@@ -50,7 +50,7 @@ const MORE: &[&str] = &[
     "outer = 'refuse-certificate'\nnumber = 51",
 ];
 
-/// Where the libraries themselves differ, and why.
+/// Differences between the libraries themselves, with the reasons.
 const DIFFERENCES: &[(&str, &str)] = &[
     (
         "The bridge speaks TLS 1.1.",
@@ -79,7 +79,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Differences that no fault of the table has, each in a test of its own: `trust`, `healthy`, `truth`.
+/// Differences that no fault of the table shows, each with a separate test: `trust`, `healthy`, `truth`.
 const ELSEWHERE: &[(&str, &str)] = &[
     (
         "Validity within a day",
@@ -141,9 +141,9 @@ fn rows() -> Vec<Row> {
         }
     };
     for fault in fault::all().expect("the list").into_iter().filter(|fault| fault.flags.is_empty()) {
-        // A line of a configuration is no option.
+        // A line of a configuration is not an option.
         let is_of_options = fault.layer.as_deref() != Some("config");
-        // Nor is a server that is looked at itself a peer.
+        // A server that is itself checked is not a peer.
         let is_a_client = !matches!(fault.change.target, Target::Serving | Target::ServingFiles);
         if fault.environment.is_empty()
             && fault.nss_before.is_none()
@@ -160,7 +160,7 @@ fn rows() -> Vec<Row> {
     rows
 }
 
-/// Layer, cause, component and confidence; files and database are the client's in either case.
+/// Layer, cause, component and confidence; files and database are both the client's component.
 fn verdict(change: &Change, target: Target) -> String {
     let change = Change { target, ..change.clone() };
     let directory = tempfile::tempdir().expect("a directory");
@@ -197,7 +197,7 @@ fn page(rows: &[Row], told: &[(String, String)]) -> String {
 }
 
 #[test]
-fn the_library_does_not_decide() {
+fn the_verdict_does_not_depend_on_the_library() {
     let rows = rows();
     let next = AtomicUsize::new(0);
     let mut told: Vec<(usize, (String, String))> = thread::scope(|scope| {
@@ -214,7 +214,7 @@ fn the_library_does_not_decide() {
     });
     told.sort();
     let told: Vec<_> = told.into_iter().map(|(_, told)| told).collect();
-    // The page is that of the libraries that most of it was written for; with newer ones a difference may be gone, and none is new.
+    // The page describes the library versions that it was mostly written for; with newer ones a difference may disappear, but none is new.
     let is_of_the_page =
         nssight_nss::library::nss_release() == (3, 87) && openssl::version::version().starts_with("OpenSSL 3.0.");
     let is_written = |name: &str| DIFFERENCES.iter().any(|(known, _)| *known == name);

@@ -1,4 +1,5 @@
-//! A bundle holds what support needs and no secret, in no form and in no name, and gives the same verdict elsewhere.
+//! A bundle contains what support needs and no secret, in no form and under no name, and gives the same verdict on
+//! another host.
 
 mod common;
 
@@ -13,7 +14,7 @@ use nssight_fixtures::fault;
 use nssight_fixtures::nssdb::DbFormat;
 use serde_json::Value;
 
-/// The same text in other forms, made by another implementation than the redaction's.
+/// The same text in other forms, made by an implementation other than that of the redaction.
 fn forms(secret: &str) -> Vec<String> {
     let script = "import sys,base64,urllib.parse,json\n\
         s=sys.argv[1]; b=s.encode()\n\
@@ -47,7 +48,7 @@ fn ten_planted_secrets_are_in_no_file_in_no_form() {
     let lab = Deployment::start(directory.path(), &fault.change, DbFormat::Sql).unwrap();
     let secrets = secrets();
     assert_eq!(secrets.len(), 10);
-    // In a configuration file of its own they are known by their keys; in the log every form of them is found by value.
+    // In a separate configuration file they are found by their keys; in the log every form of them is found by value.
     let extra = directory.path().join(format!("{PASSWORD}-extra.conf"));
     let keys = [
         "koji-passphrase",
@@ -76,7 +77,7 @@ fn ten_planted_secrets_are_in_no_file_in_no_form() {
         command.env("NSS_SECRET_TOKEN", &secrets[6]).args(more);
         run(&mut command)
     };
-    // First it is only shown: nothing is written, nobody is connected to.
+    // First a preview: nothing is written, and no connection is opened.
     let shown = bundling(&["--dry-run"]);
     assert_eq!(shown.code, Some(0), "{shown:#?}");
     assert!(!bundle.exists() && lab.connections() == 0);
@@ -133,7 +134,7 @@ fn ten_planted_secrets_are_in_no_file_in_no_form() {
     let libraries = String::from_utf8(of("libraries.txt")).unwrap();
     assert!(libraries.contains("libnss3") && libraries.contains("softokn"), "{libraries}");
 
-    // Elsewhere: packed, and unpacked, without the host's files.
+    // On another host: packed and unpacked, without the files of this host.
     let report: Value = serde_json::from_slice(&of("report.json")).unwrap();
     assert_eq!(report["verdict"]["cause"], "server-cert-name");
     let elsewhere = tempfile::tempdir().unwrap();
@@ -148,7 +149,7 @@ fn ten_planted_secrets_are_in_no_file_in_no_form() {
     }
 }
 
-/// Our certificate in files: what they hold is in the report, and no key.
+/// Our certificate in files: the report contains what they hold, except for any key.
 #[test]
 fn a_bundle_of_a_client_with_files_has_no_key() {
     let directory = tempfile::tempdir().unwrap();
@@ -161,7 +162,7 @@ fn a_bundle_of_a_client_with_files_has_no_key() {
     let done = run(binary().arg("bundle").args(words).arg("-o").arg(&bundle));
     assert_eq!(done.code, Some(0), "{done:#?}");
     let files = unpack(&bundle);
-    // The number that makes an EC key, whole, as PEM has it and as text tools print it.
+    // The secret number of an EC key: whole, as in PEM, and as text tools print it.
     let number = key.ec_key().unwrap().private_key().to_vec();
     let hex: String = number.iter().map(|byte| format!("{byte:02x}")).collect();
     for (name, content) in &files {
@@ -198,7 +199,7 @@ fn a_bundle_that_cannot_be_written_leaves_nothing() {
 }
 
 #[test]
-fn a_bundle_tries_again_where_it_is_asked_to() {
+fn a_bundle_retries_on_request() {
     let directory = tempfile::tempdir().unwrap();
     let fault = fault::all().unwrap().into_iter().find(|fault| fault.id == "stale-server-link").unwrap();
     let lab = Deployment::start(directory.path(), &fault.change, DbFormat::Sql).unwrap();
@@ -226,13 +227,13 @@ fn a_bundle_overwrites_nothing_unasked_and_follows_no_link() {
     let refused = bundle(&path("out.tar.zst"), &[]);
     assert_eq!(refused.code, Some(2), "{refused:#?}");
     assert!(refused.stderr.contains("--force"), "{refused:#?}");
-    // Forced, the link is replaced and not what it leads to.
+    // With --force the link itself is replaced, not its target.
     assert_ne!(bundle(&path("out.tar.zst"), &["--force"]).code, Some(2));
     assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
     let written = fs::symlink_metadata(path("out.tar.zst")).unwrap();
     assert!(written.is_file());
     assert_eq!(written.permissions().mode() & 0o777, 0o600);
-    // What is packed one way is not named another.
+    // The file name must match the compression.
     let other = bundle(&path("out.tar.gz"), &[]);
     assert_eq!((other.code, path("out.tar.gz").exists()), (Some(2), false), "{other:#?}");
 }
@@ -249,7 +250,7 @@ fn a_bundle_without_a_name_is_named_after_host_and_time() {
     assert!(names[0].starts_with("nssight-") && names[0].ends_with("Z.tar.zst"), "{names:?}");
 }
 
-/// Whether a process has a file open for writing there, with a name or without one.
+/// Whether a process has a file open for writing in the directory, with or without a name.
 fn writes_into(process: u32, directory: &Path) -> bool {
     let open = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
     let mut files = open.filter_map(|entry| fs::read_link(entry.path()).ok());
@@ -275,14 +276,14 @@ fn a_bundle_that_is_killed_leaves_nothing() {
         let mut child =
             command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
         if number % 8 < 4 {
-            // Moments all over its life, the same in every run;
+            // Moments throughout the run, the same in every test run,
             std::thread::sleep(Duration::from_millis(number * 2_654_435_761 % 600));
         } else {
-            // and the one at which there is something to leave.
+            // and the moment at which there is a file that could be left behind.
             while child.try_wait().unwrap().is_none() && !writes_into(child.id(), directory.path()) {}
         }
         for signal in orders[usize::try_from(number % 4).unwrap()] {
-            // It may be over already.
+            // The process may have ended already.
             let _ = kill_process(Pid::from_child(&child), *signal);
         }
         child.wait().unwrap();
@@ -291,7 +292,7 @@ fn a_bundle_that_is_killed_leaves_nothing() {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .filter(|name| name != "client.log")
             .collect();
-        // A bundle that was done is whole.
+        // A finished bundle is complete.
         if left == ["out.tar.zst"] {
             assert!(unpack(&output).len() > 5);
             fs::remove_file(&output).unwrap();

@@ -1,4 +1,4 @@
-//! What people keep secret does not leave the house in a bundle, however it is written; what they need to read does.
+//! A secret never leaves the host in a bundle, however it is written; the data that a reader needs stays.
 
 mod common;
 
@@ -11,12 +11,12 @@ use std::path::PathBuf;
 use common::{Case, PKI, binary, run, unpack};
 use nssight_fixtures::nssdb::DbFormat;
 
-/// A secret that no other form has, of letters that mean nothing.
+/// A secret unlike any other, of meaningless letters.
 fn secret(number: usize) -> String {
     format!("Qz{number:02}vKt9Lm")
 }
 
-/// So many letters and digits that look drawn by lot, always the same for a number.
+/// This many random-looking letters and digits, always the same for a number.
 fn random(number: usize, length: usize, alphabet: &str) -> String {
     let letters: Vec<char> = alphabet.chars().collect();
     let mut state = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(number as u64 + 1);
@@ -34,7 +34,7 @@ const BASE64: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 const HEX: &str = "0123456789abcdef";
 const UPPER: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-/// Ways to write a secret behind its name; `@` is the secret.
+/// Ways to write a secret after its name; `@` stands for the secret.
 const NAMED: [&str; 112] = [
     "password=@",
     "password = @",
@@ -150,7 +150,7 @@ const NAMED: [&str; 112] = [
     "2026-11-28 21:29:10 DEBUG login(user='bob', password='@')",
 ];
 
-/// Secrets that nothing names.
+/// Secrets without a name.
 fn unnamed() -> Vec<(String, String)> {
     let issued = [
         ("AKIA", 16, UPPER),
@@ -233,7 +233,7 @@ fn unnamed() -> Vec<(String, String)> {
     all
 }
 
-/// What is planted, and what must not come out again.
+/// The planted texts, and the secrets that must not appear in the bundle.
 fn planted() -> Vec<(String, String)> {
     let named = NAMED.iter().enumerate().map(|(number, form)| {
         let secret = secret(number);
@@ -242,7 +242,7 @@ fn planted() -> Vec<(String, String)> {
     named.chain(unnamed()).collect()
 }
 
-/// The bundle of files given as logs and as configurations.
+/// The bundle of these files, given as logs and as configurations.
 fn bundle(case: &Case, logs: &[PathBuf], configs: &[PathBuf]) -> Vec<(String, Vec<u8>)> {
     let path = case.path("out.tar.zst");
     let mut command = binary();
@@ -264,11 +264,11 @@ fn holds(content: &[u8], secret: &str) -> bool {
 }
 
 #[test]
-fn no_way_to_write_a_secret_gets_it_out() {
+fn no_way_to_write_a_secret_leaks_it() {
     let case = Case::new();
     let planted = planted();
     assert!(planted.len() > 150);
-    // Each in a file of its own, so that none is known from another; as a log, in the middle of a line of a log, and as a configuration.
+    // Each in a separate file, so that no secret is known from another file; as a log, in the middle of a log line, and as a configuration.
     let mut files = Vec::new();
     for (number, (form, _)) in planted.iter().enumerate() {
         let around = format!("before it\n{form}\nafter it\n");
@@ -278,12 +278,13 @@ fn no_way_to_write_a_secret_gets_it_out() {
     }
     let mut leaks = Vec::new();
     let as_logs = bundle(&case, &files, &[]);
-    // What a configuration has is known in the others, too, so those of one number at a time would hide nothing: only logs and then only configurations.
+    // A secret found in a configuration is also removed from the other files, which would hide mistakes. So logs and configurations are
+    // bundled separately.
     let as_configs = bundle(&case, &[], &files);
     for (kind, all) in [("logs", as_logs), ("config", as_configs)] {
         for (number, (form, secret)) in planted.iter().enumerate() {
             for place in ["form", "line"] {
-                // A form of several lines is what it is only where it begins a line.
+                // A form of several lines is only valid at the beginning of a line.
                 if place == "line" && form.contains('\n') && !form.contains("-----") {
                     continue;
                 }
@@ -304,7 +305,7 @@ fn no_way_to_write_a_secret_gets_it_out() {
 }
 
 #[test]
-fn packing_and_encoding_hide_nothing() {
+fn compression_and_encoding_hide_no_secret() {
     let case = Case::new();
     let text = format!("a healthy line\npassword = {}\nSIGUL_PW={}\n", secret(1), secret(2));
     let gzip = |bytes: &[u8]| {
@@ -381,7 +382,7 @@ fn files_with_keys_are_not_bundled() {
     paths.extend([sql.clone(), dbm.clone()]);
     let packed: Vec<u8> = zstd::encode_all(fs::read(&sql).unwrap().as_slice(), 3).unwrap();
     paths.push(case.file("key4.db.zst", packed));
-    // A log with a key in its middle.
+    // A log with a key in the middle.
     let mixed = [b"a healthy line of a log\n".repeat(3000), key.clone(), b"\nand its end\n".to_vec()].concat();
     paths.push(case.file("mixed.log", mixed));
     let all = bundle(&case, &paths, &paths);
@@ -407,7 +408,7 @@ fn files_with_keys_are_not_bundled() {
 }
 
 #[test]
-fn nobody_else_leads_a_bundle_to_a_file_of_ours() {
+fn no_other_user_can_lead_a_bundle_to_our_files() {
     assert!(rustix::process::geteuid().is_root(), "only root can make another user's link");
     const UNPRIVILEGED_UID: Option<u32> = Some(65534);
     let case = Case::new();
@@ -429,7 +430,7 @@ fn nobody_else_leads_a_bundle_to_a_file_of_ours() {
     let all = bundle(&case, &paths, &paths);
     assert!(all.iter().all(|(_, content)| !holds(content, "the line of the victim")));
 
-    // Our own link leads where we please, and theirs to their own files.
+    // Our own link may lead anywhere, and another user's link only to that user's files.
     let own = case.path("own.log");
     let mine = case.file("mine", "a line of mine\n");
     symlink(&mine, &own).unwrap();
@@ -453,7 +454,7 @@ fn a_healthy_bundle_stays_readable() {
     let config = case.file("sigul.conf", include_str!("data/healthy-sigul.conf"));
     let all = bundle(&case, &paths, &[config]);
     let marks = |content: &[u8]| String::from_utf8_lossy(content).matches("[redacted]").count();
-    // What a program had redacted itself stays so.
+    // Text that a program has already redacted stays unchanged.
     let of_logs: usize = logs.iter().map(|(name, text)| marks(part(&all, name)) - marks(text.as_bytes())).sum();
     let lines: usize = logs.iter().map(|(_, text)| text.lines().count()).sum();
     assert!(lines > 90, "{lines}");

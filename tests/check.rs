@@ -1,4 +1,4 @@
-//! `nssight check`: many targets, each with its own verdict, whatever becomes of the others.
+//! `nssight check`: many targets, each with its own verdict, whatever happens to the others.
 
 mod common;
 
@@ -20,12 +20,12 @@ use nssight_fixtures::fault::{self, Fault, Target};
 use nssight_fixtures::nssdb::DbFormat;
 use serde_json::Value;
 
-/// A fault of the lab for each cause that needs no flags of its own, all in one run, several at once.
+/// One fault of the lab for each cause that needs no flags, all in one run, several in parallel.
 #[test]
 fn each_of_many_faults_gets_its_own_verdict() {
     let case = Case::new();
     let mut causes = BTreeSet::new();
-    // A target of its configuration alone.
+    // A target with nothing but its configuration.
     let plain = |fault: &Fault| {
         fault.flags.is_empty()
             && fault.environment.is_empty()
@@ -73,8 +73,8 @@ fn each_of_many_faults_gets_its_own_verdict() {
     hold_to_schema("check", &[document.0]);
 }
 
-/// A bridge that counts: who is connected at the same time. One thread does everything in turn, ends before beginnings, so
-/// that its own slowness never makes two of one.
+/// A bridge that counts simultaneous connections. One thread handles everything in turn, ends before beginnings, so that its own slowness
+/// never makes one connection look like two.
 struct Counting {
     port: u16,
     most: Arc<AtomicUsize>,
@@ -118,7 +118,7 @@ impl Drop for Counting {
     }
 }
 
-/// Hands on what is there; false at the end of the connection.
+/// Forwards the available data; false at the end of the connection.
 fn pump(from: &mut TcpStream, to: &mut TcpStream) -> bool {
     let mut buffer = [0; 16 * 1024];
     match from.read(&mut buffer) {
@@ -134,7 +134,7 @@ fn targets_that_share_a_bridge_take_turns_and_others_go_on() {
     let (behind, beside) = (slow(), slow());
     let (shared, other) = (Counting::before(behind.port()), Counting::before(beside.port()));
     let mut fleet = Fleet::new();
-    // However the bridge is written, it is the same one.
+    // However its address is written, it is the same bridge.
     let names = ["localhost", "LocalHost", "127.0.0.1"];
     for (number, host) in names.into_iter().cycle().take(8).enumerate() {
         let bridge = format!("bridge = '{host}:{}'", shared.port);
@@ -178,13 +178,13 @@ fn a_stale_link_is_flaky_and_a_refusal_is_not_tried_again() {
     assert_eq!((document.target("refusal")["tries"].as_u64(), labs[1].1.connections()), (Some(1), 1));
     assert_eq!(["pass", "flaky", "fail"].map(|what| document.count(what)), [0, 1, 1]);
     assert_eq!(all.code, Some(1));
-    // The link is used up by now.
+    // The stale link is used up by now.
     let again = check(&["--only", "stale"]);
     assert_eq!(again.code, Some(0), "{again:#?}");
 }
 
 #[test]
-fn flaky_alone_is_no_failure_unless_strictly() {
+fn flaky_targets_fail_a_run_only_with_strict() {
     for (arguments, code) in [(&[][..], 0), (&["--strict"][..], 1)] {
         let case = Case::new();
         let fault = fault::all().unwrap().into_iter().find(|fault| fault.id == "stale-server-link").unwrap();
@@ -212,7 +212,7 @@ fn fail_fast_begins_nothing_after_the_first_failure() {
 }
 
 #[test]
-fn only_and_label_choose() {
+fn only_and_label_select_targets() {
     let good = endpoint(Behaviour::Well);
     let fleet = Fleet::new()
         .target("web-1", good.port(), "labels = { env = 'prod', team = 'a' }")
@@ -272,7 +272,7 @@ fn a_password_that_cannot_be_read_is_that_targets_finding() {
 }
 
 #[test]
-fn an_administrators_password_that_cannot_be_read_is_a_fault_of_the_configuration() {
+fn an_unreadable_administrator_password_is_a_fault_of_the_configuration() {
     let case = Case::new();
     let healthy = fault::all().unwrap().into_iter().find(|fault| fault.id == "healthy").unwrap();
     let lab = Deployment::start(case.dir.path(), &healthy.change, DbFormat::Sql).unwrap();

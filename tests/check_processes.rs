@@ -1,4 +1,4 @@
-//! `nssight check` and its workers: what hangs, dies or is stopped, and what is told meanwhile.
+//! `nssight check` and its workers: processes that hang, die or are stopped, and the output in the meantime.
 
 mod common;
 
@@ -25,7 +25,7 @@ fn a_target_that_hangs_is_cut_at_its_deadline_while_others_finish() {
     let (document, code) = fleet.document(&["--jobs", "3"]);
     assert_eq!(code, Some(1));
     assert_eq!(document.verdict("hangs"), ["fail", "outer-handshake", "peer-silent"]);
-    // It would be 60 s. How near to its deadline it ends depends on what else the machine does.
+    // It would be 60 s. How close to its deadline it ends depends on the load of the machine.
     let took = document.target("hangs")["duration_ms"].as_u64().unwrap();
     assert!((1500..30_000).contains(&took), "{took} ms");
     assert_eq!(document.verdict("good")[0], "pass");
@@ -33,9 +33,9 @@ fn a_target_that_hangs_is_cut_at_its_deadline_while_others_finish() {
     assert!((2..8).contains(&tries["tries"].as_u64().unwrap()), "the deadline is that of all tries: {tries:#}");
 }
 
-/// Stopped, a worker is as deaf as one that hangs in a C function.
+/// A stopped worker ignores everything, just like one that hangs in a C function.
 #[test]
-fn a_worker_that_hangs_is_killed_at_the_deadline_and_what_it_said_is_kept() {
+fn a_worker_that_hangs_is_killed_at_the_deadline_and_its_findings_are_kept() {
     let hanging = silent();
     let fleet = Fleet::new().target("hangs", hanging.port(), "timeout = 60\ndeadline = 3");
     let mut running = Running::start(fleet.command().args(["--format", "ndjson"]));
@@ -45,7 +45,7 @@ fn a_worker_that_hangs_is_killed_at_the_deadline_and_what_it_said_is_kept() {
     let line = running.lines().next().unwrap();
     let verdict = &line["report"]["verdict"];
     assert_eq!((&verdict["status"], &verdict["cause"]), (&"inconclusive".into(), &"tool-timeout".into()), "{line:#}");
-    // The connection is there before the worker has said so.
+    // The connection exists before the worker has reported it.
     assert!(["tcp", "outer-handshake"].contains(&verdict["layer"].as_str().unwrap()), "{line:#}");
     assert!(line["duration_ms"].as_u64().unwrap() < 30_000, "it waits 60 s by itself: {line:#}");
     let roles: Vec<_> =
@@ -76,9 +76,9 @@ fn a_worker_that_dies_takes_no_other_target_with_it() {
     assert_eq!(running.code(), Some(3));
 }
 
-/// The idle worker between two walks is killed; the next walk must not be taken for a crash.
+/// The idle worker between two checks is killed; this must not look like a crash of the next check.
 #[test]
-fn a_worker_that_dies_between_two_walks_is_nobodys_verdict() {
+fn a_worker_that_dies_between_two_checks_affects_no_verdict() {
     let case = Case::new();
     let fault = fault::all().unwrap().into_iter().find(|fault| fault.id == "stale-server-link").unwrap();
     let lab = Deployment::start(case.dir.path(), &fault.change, DbFormat::Sql).unwrap();
@@ -98,9 +98,9 @@ fn a_worker_that_dies_between_two_walks_is_nobodys_verdict() {
     assert_eq!(running.code(), Some(0));
 }
 
-/// What is walked second in one process comes out as it does in a process of its own.
+/// The second check in one process has the same result as in a separate process.
 #[test]
-fn a_worker_that_is_kept_sees_what_a_fresh_one_sees() {
+fn a_kept_worker_gives_the_same_findings_as_a_fresh_one() {
     let case = Case::new();
     let lab = Deployment::start(case.dir.path(), &Change::default(), DbFormat::Sql).unwrap();
     let good = endpoint(Behaviour::Well);
@@ -129,9 +129,10 @@ fn a_worker_that_is_kept_sees_what_a_fresh_one_sees() {
     }
 }
 
-/// NSS takes something of the process in each round and gives it back in none: what fails in the 150th must look as in the first.
+/// NSS takes resources of the process in each round and never releases them: an error in the 150th check must look the same as in the
+/// first.
 #[test]
-fn a_worker_is_not_kept_until_its_errors_lie() {
+fn a_worker_is_replaced_before_its_errors_mislead() {
     let mut fleet = Fleet::new();
     let other = fleet.case.path("other");
     fs::create_dir(&other).unwrap();
@@ -140,7 +141,7 @@ fn a_worker_is_not_kept_until_its_errors_lie() {
     }
     for number in 0..150 {
         let nickname = if number % 149 == 0 { "nobody" } else { NICKNAME };
-        // Two in turn: the same one would stay open.
+        // Two databases in turn: a single one would stay open.
         let database = if number % 2 == 0 { "db" } else { "other" };
         fleet.text += &format!(
             "[[target]]\nname = '{number}'\nnickname = '{nickname}'\ndb = 'sql:{database}'\nuntil = 'certificate'\nbridge = 'localhost:1'\n"
@@ -180,7 +181,7 @@ fn lines_arrive_while_others_are_still_walked() {
 }
 
 #[test]
-fn a_signal_ends_the_walks_and_what_is_done_is_reported() {
+fn a_signal_ends_the_checks_and_finished_results_are_reported() {
     for (number, wanted, name) in [(Signal::TERM, 143, "SIGTERM"), (Signal::INT, 130, "SIGINT")] {
         let (hanging, other, good) = (silent(), silent(), endpoint(Behaviour::Well));
         let fleet = Fleet::new()

@@ -1,5 +1,5 @@
-//! What went out of our certificate, and whose fault it is when it does not do: what is on the wire was sent, a certificate that nobody
-//! named is missing, and a refusal alone does not say who is wrong.
+//! What we sent of our certificate, and which component is at fault if it is not accepted: the wire shows what was sent, a certificate that
+//! is not configured counts as missing, and a refusal alone does not show which side is wrong.
 
 mod common;
 
@@ -14,7 +14,7 @@ fn well() -> Options {
     Options::new(&PKI.bridge, &PKI.ca)
 }
 
-/// Takes signatures of RSA only.
+/// A server that accepts only RSA signatures.
 fn rsa_only(client_auth: ClientAuth) -> Options {
     Options { signatures: Some("RSA-PSS+SHA256:RSA+SHA256".to_owned()), client_auth, ..well() }
 }
@@ -29,7 +29,7 @@ fn to(case: &Case, database: &std::path::Path, port: u16, flags: &[&str]) -> Run
     run_beside(diagnose(database, &case.password_file(), port).args(flags), database)
 }
 
-/// Without a nickname, as a plain peer.
+/// Without a nickname, against a plain peer.
 fn nameless(case: &Case, port: u16) -> Run {
     let database = case.database(DbFormat::Sql);
     let mut command = binary();
@@ -45,7 +45,7 @@ fn components(run: &Run) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_key_of_a_kind_that_the_peer_does_not_take_is_named_whatever_the_peer_says() {
+fn a_kind_of_key_that_the_peer_rejects_is_named_whatever_the_alert() {
     for client_auth in [ClientAuth::Require, ClientAuth::Request] {
         for is_13 in [false, true] {
             let case = Case::new();
@@ -88,7 +88,7 @@ fn a_key_that_fits_is_sent() {
 }
 
 #[test]
-fn a_certificate_that_nobody_named_is_missing() {
+fn a_certificate_that_is_not_configured_is_missing() {
     for is_13 in [false, true] {
         let case = Case::new();
         let endpoint = Endpoint::start(if is_13 { well().tls13() } else { well().tls12() }).unwrap();
@@ -106,7 +106,7 @@ fn a_certificate_that_nobody_named_is_missing() {
 }
 
 #[test]
-fn a_peer_that_goes_on_without_a_certificate_is_healthy_and_has_accepted_none() {
+fn a_peer_that_continues_without_a_certificate_is_healthy_and_accepted_none() {
     for is_13 in [false, true] {
         let (case, options) = (Case::new(), Options { client_auth: ClientAuth::Request, ..well() });
         let endpoint = Endpoint::start(if is_13 { options.tls13() } else { options.tls12() }).unwrap();
@@ -118,7 +118,7 @@ fn a_peer_that_goes_on_without_a_certificate_is_healthy_and_has_accepted_none() 
 }
 
 #[test]
-fn a_plain_peer_that_has_done_the_handshake_may_still_refuse() {
+fn a_plain_peer_may_still_refuse_after_the_handshake() {
     let case = Case::new();
     let endpoint = Endpoint::start(well().tls12()).unwrap();
     let run = to(&case, &case.database(DbFormat::Sql), endpoint.port(), &[]);
@@ -127,9 +127,9 @@ fn a_plain_peer_that_has_done_the_handshake_may_still_refuse() {
 }
 
 #[test]
-fn an_nss_peer_that_names_no_authority_has_none_for_clients() {
+fn an_nss_peer_that_names_no_ca_trusts_none_for_clients() {
     let case = Case::new();
-    // Trusted for servers, not for clients: the certificate of the peer is fine, its list of authorities empty.
+    // Trusted for servers, not for clients: the peer's certificate is valid, and its list of CAs is empty.
     let server = selfserv_with(&case, Selfserv { version: "tls1.2", trust: "C,," });
     let run = to(&case, &case.database(DbFormat::Sql), server.port, &[]);
     run.is("client-cert-rejected", "peer", "likely");
@@ -140,19 +140,19 @@ fn an_nss_peer_that_names_no_authority_has_none_for_clients() {
 
 #[test]
 fn the_component_of_a_refusal_depends_on_chain_and_ca_list() {
-    // Our CA is on the list and our chain is good: it is theirs, or so it looks.
+    // Our CA is on the list and our chain is valid: the peer seems to be at fault.
     let case = Case::new();
     let endpoint = Endpoint::start(well().tls12().behaving(Behaviour::RefuseCertificate(42))).unwrap();
     let run = to(&case, &case.database(DbFormat::Sql), endpoint.port(), &[]);
     run.is("client-cert-rejected", "peer", "likely");
     assert!(components(&run).contains(&("client-cert-rejected".to_owned(), "client-db".to_owned())), "{run:#?}");
-    // It is not on the list.
+    // Our CA is not on the list.
     let case = Case::new();
     let options = Options { advertised: Some(vec![PKI.other_ca.certificate.clone()]), ..well().tls12() };
     let endpoint = Endpoint::start(options.behaving(Behaviour::RefuseCertificate(42))).unwrap();
     let run = to(&case, &case.database(DbFormat::Sql), endpoint.port(), &[]);
     run.is("client-cert-rejected", "client-db", "likely");
-    // The issuer of ours is nowhere.
+    // The issuer of our certificate is missing everywhere.
     let case = Case::new();
     let options = Options { client_cas: Vec::new(), advertised: Some(Vec::new()), ..well().tls12() };
     let endpoint = Endpoint::start(options.behaving(Behaviour::RefuseCertificate(48))).unwrap();
@@ -169,9 +169,9 @@ fn the_component_of_a_refusal_depends_on_chain_and_ca_list() {
     run.is("client-cert-rejected", "client-db", "likely");
 }
 
-/// The list of authorities was not looked at, so that it is not the first thing to name.
+/// The list of CAs was not visible, so it must not be the first suggestion.
 #[test]
-fn a_bare_end_does_not_speak_of_a_list_that_nobody_saw() {
+fn an_end_without_an_alert_does_not_blame_an_invisible_ca_list() {
     for question in ["PR_END_OF_FILE_ERROR", "PR_CONNECT_RESET_ERROR", "SSL_ERROR_HANDSHAKE_FAILURE_ALERT"] {
         let answers = run(binary().args(["explain", "--format", "json", question])).report();
         let causes = answers["answers"][0]["explanations"][0]["causes"].as_array().unwrap().clone();

@@ -1,4 +1,4 @@
-//! An independent client agrees with the lab, and shows what nssight is for: its error names a symptom, nssight a cause.
+//! An independent client agrees with the lab. It shows the purpose of nssight: the client's error names a symptom, nssight names the cause.
 
 mod common;
 
@@ -31,14 +31,14 @@ fn an_independent_client_completes_its_request() {
 }
 
 #[test]
-fn where_it_sees_an_end_of_file_nssight_sees_a_dead_server_link() {
+fn nssight_finds_a_dead_server_link_where_the_client_reports_an_end_of_file() {
     let stale = Change { queue: Queue::Stale, ..Change::default() };
     let directory = tempfile::tempdir().unwrap();
     let deployment = Deployment::start(directory.path(), &stale, DbFormat::Sql).unwrap();
     let output = python_client(&deployment, "list-users");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("PR_END_OF_FILE_ERROR"), "{output:?}");
-    // The dead link is used up: the same client works now.
+    // The stale link is used up: the same client now succeeds.
     assert!(python_client(&deployment, "list-users").status.success());
 
     let directory = tempfile::tempdir().unwrap();

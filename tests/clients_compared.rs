@@ -25,7 +25,7 @@ fn clients(database: &Path, password: &Path, port: u16, more: &[&str]) -> Run {
     run
 }
 
-/// Each client with its outcome.
+/// Each client with its result.
 fn outcomes(report: &Value) -> Vec<(&str, &str)> {
     let clients = report["clients"].as_array().unwrap();
     clients.iter().map(|it| (it["client"].as_str().unwrap(), it["outcome"].as_str().unwrap())).collect()
@@ -39,7 +39,7 @@ const ALL_PASS: [(&str, &str); 4] =
     [("nssight", "pass"), ("openssl", "pass"), ("tstclnt", "pass"), ("python-nss", "pass")];
 
 #[test]
-fn all_get_through_to_healthy_servers_of_every_kind() {
+fn all_clients_connect_to_healthy_servers_of_every_kind() {
     for version in ["tls1.2", "tls1.3"] {
         let case = Case::new();
         let (database, password) = (case.database(DbFormat::Sql), case.password_file());
@@ -63,7 +63,7 @@ fn all_get_through_to_healthy_servers_of_every_kind() {
 }
 
 #[test]
-fn all_get_through_to_the_bridge_of_a_deployment_and_leave_it_in_order() {
+fn all_clients_pass_the_bridge_of_a_deployment_and_leave_it_intact() {
     let directory = tempfile::tempdir().unwrap();
     let lab = Deployment::start(directory.path(), &Change::default(), DbFormat::Sql).unwrap();
     let mut command = binary();
@@ -81,7 +81,7 @@ fn all_get_through_to_the_bridge_of_a_deployment_and_leave_it_in_order() {
     assert_eq!(next.code, Some(0), "{next:#?}");
 }
 
-/// A program in the place of a client that leaves another process behind, which writes its number to a file.
+/// A program in place of a client. It leaves another process behind, which writes its process number to a file.
 fn leaves_one_behind(case: &Case, ends: &str) -> (PathBuf, PathBuf) {
     let (program, number) = (case.path("client.sh"), case.path("number"));
     let script = format!("#!/bin/sh\nsleep 60 {ends} &\necho $! > {}\nexit 1\n", number.display());
@@ -93,7 +93,7 @@ fn leaves_one_behind(case: &Case, ends: &str) -> (PathBuf, PathBuf) {
 fn lives(number: &Path) -> bool {
     let number = std::fs::read_to_string(number).unwrap();
     let state = std::fs::read_to_string(format!("/proc/{}/stat", number.trim()));
-    // What has ended and is waited for by nobody yet is a zombie (proc(5)).
+    // A process that has ended and was not waited for is a zombie (proc(5)).
     state.is_ok_and(|state| !state.contains(") Z "))
 }
 
@@ -107,7 +107,7 @@ fn processes_left_by_a_client_are_ended_without_waiting() {
         let run = clients(&database, &password, server.port(), &["--python", program.to_str().unwrap()]);
         assert_eq!(outcomes(&run.report())[3], ("python-nss", "absent"), "{run:#?}");
         assert!(run.took < Duration::from_secs(30), "{run:#?}");
-        // Killed with the group; the kernel may take a moment to be done with it.
+        // Killed with the group; the kernel may need a moment.
         until(|| !lives(&number));
     }
 }
@@ -132,7 +132,7 @@ fn client_processes_end_with_nssight() {
     until(|| !lives(&number));
 }
 
-/// Waits for what comes soon, or never.
+/// Waits for a condition that becomes true soon or never.
 fn until(mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !condition() {
@@ -142,7 +142,7 @@ fn until(mut condition: impl FnMut() -> bool) {
 }
 
 #[test]
-fn what_only_the_whole_way_shows_fails_for_those_alone_who_go_it() {
+fn a_fault_behind_the_bridge_fails_only_for_clients_that_go_beyond_it() {
     let directory = tempfile::tempdir().unwrap();
     let other_server = Change { server: nssight_fixtures::fault::Certificate::OtherCa, ..Change::default() };
     let lab = Deployment::start(directory.path(), &other_server, DbFormat::Sql).unwrap();
@@ -154,7 +154,7 @@ fn what_only_the_whole_way_shows_fails_for_those_alone_who_go_it() {
         let report = common::run(command.arg("--admin-password-file").arg(lab.admin_password_file())).report();
         let whole_way = [("double-TLS (python-nss)", "failed-in-handshake"), ("Sigul v1 (siguldry)", outcome)];
         assert_eq!(outcomes(&report), [&ALL_PASS[..], &whole_way].concat(), "{report:#}");
-        // The others end at the bridge: that only these fail says nothing about their application.
+        // The others end at the bridge: that only these clients fail says nothing about their application.
         assert_eq!(kind(&report), "only-the-whole-way-fails", "{report:#}");
     }
 }
@@ -173,14 +173,14 @@ fn a_certificate_that_the_peer_rejects_fails_for_all_of_them() {
     }
 }
 
-/// A server for TLS 1.3 that thinks for so long about each client's certificate, and then refuses it.
+/// A TLS 1.3 server that takes this long to verify each client's certificate and then refuses it.
 fn refuses_after(after: Duration) -> u16 {
     let speaks_first = nss_takes_early_words();
     judging(Judge { after, refuses: true, speaks_first, tickets: 2, leaves: false }, usize::MAX).0
 }
 
 #[test]
-fn a_refusal_that_comes_late_comes_late_for_all_of_them() {
+fn a_late_refusal_is_late_for_all_clients() {
     let case = Case::new();
     let port = refuses_after(Duration::from_secs(1));
     let flags = ["--tls-max", "tls1.3"];
@@ -189,7 +189,7 @@ fn a_refusal_that_comes_late_comes_late_for_all_of_them() {
     let report = run.report();
     assert!(outcomes(&report).iter().all(|(_, outcome)| *outcome == "failed-in-handshake"), "{report:#}");
     assert_eq!((run.code, kind(&report)), (Some(1), "all-fail"), "{report:#}");
-    // A refusal that comes later still is not denied.
+    // A refusal that comes even later is not denied.
     let port = refuses_after(Duration::from_secs(5));
     let report = clients(&database, &password, port, &flags).report();
     assert_eq!(kind(&report), "all-pass", "{report:#}");
@@ -211,7 +211,7 @@ fn a_wrong_password_fails_for_all_of_them_at_the_database() {
 #[test]
 fn a_policy_that_only_nss_applies_fails_for_clients_of_nss_only() {
     let case = Case::new();
-    // Client and CA have EC keys; the bridge has RSA with fewer bits than the policy wants.
+    // Client and CA have EC keys; the bridge has an RSA key with fewer bits than the policy requires.
     let bridge = Spec::new("bridge", Usage::Server).names(&["localhost"]).key(KeyKind::Rsa(2048));
     let bridge = PKI.other_ca.issue(&bridge).unwrap();
     let endpoint = Endpoint::start(Options::new(&bridge, &PKI.other_ca)).unwrap();

@@ -13,7 +13,7 @@ fn compared(change: &str) -> Value {
     let directory = tempfile::tempdir().expect("a directory");
     let lab = Deployment::start(directory.path(), &change, DbFormat::Sql).expect("a lab");
     let mut words = lab.words().to_vec();
-    // The peer is an option here.
+    // Here the peer is given as an option.
     let place = words.iter().position(|word| word.to_string_lossy().starts_with("localhost:")).expect("a peer");
     words.insert(place, "--bridge".into());
     run(binary().arg("clients").args(words).args(["--format", "json", "--pause", "0.05"])).report()

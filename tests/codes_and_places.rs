@@ -1,5 +1,5 @@
-//! A code and an alert mean what they mean at their place: at the ClientHello, after a HelloRetryRequest, on one session or the other;
-//! and silence is not an end.
+//! The meaning of a code and an alert depends on the point in the session: at the ClientHello, after a HelloRetryRequest, in the outer or
+//! the inner session. And silence is not an end.
 
 mod common;
 
@@ -40,7 +40,7 @@ fn an_alert_at_the_client_hello_is_no_verdict_on_a_certificate() {
 
 #[test]
 fn an_alert_after_a_hello_retry_request_is_not_about_the_first_client_hello() {
-    // NSS has shares of x25519 and P-256 in its first ClientHello.
+    // The first ClientHello of NSS has shares of x25519 and P-256.
     for (alert, cause) in [(40, "peer-alert"), (71, "tls-no-common-cipher")] {
         let options = Options { groups: Some("P-384".to_owned()), ..well().tls13() };
         let run = against(options.behaving(Behaviour::RefuseCertificate(alert)), &["--tls-max", "tls1.3"]);
@@ -49,7 +49,7 @@ fn an_alert_after_a_hello_retry_request_is_not_about_the_first_client_hello() {
         assert_eq!(run.word("session.position").as_deref(), Some("after-hello-retry"), "{run:#?}");
         assert!(summary(&run).contains("second ClientHello"), "{run:#?}");
     }
-    // A peer that asks for another share and then goes on is healthy.
+    // A peer that requests another share and then continues is healthy.
     let options = Options { groups: Some("P-384".to_owned()), ..well().tls13() };
     assert_eq!(against(options, &["--tls-max", "tls1.3"]).code, Some(0));
 }
@@ -76,7 +76,7 @@ fn algorithms_removed_by_our_policy_are_our_fault() {
     let suites = |list: &str| Options { suites: format!("{list}:@SECLEVEL=0"), ..well().tls12() };
     let groups = |list: &str| Options { groups: Some(list.to_owned()), ..well() };
     let rows: [(&str, Options, &[&str]); 4] = [
-        // A server with an RSA key signs with nothing else in TLS 1.3.
+        // In TLS 1.3 a server with an RSA key can use no other signature.
         ("disallow=RSA-PSS", well().tls13(), &only_13),
         ("disallow=AES128-GCM:AES256-GCM:CHACHA20-POLY1305", suites("ECDHE+AESGCM"), &["--tls-max", "tls1.2"]),
         ("disallow=CURVE25519:SECP384R1", groups("X25519").tls13(), &only_13),
@@ -93,7 +93,7 @@ fn algorithms_removed_by_our_policy_are_our_fault() {
 }
 
 #[test]
-fn a_policy_that_took_nothing_of_use_is_not_blamed() {
+fn a_policy_that_removed_nothing_useful_is_not_blamed() {
     let camellia = || Options { suites: "ECDHE-RSA-CAMELLIA256-SHA384:@SECLEVEL=0".to_owned(), ..well().tls12() };
     under("disallow=AES128-CBC:AES256-CBC", camellia(), &[]).is("tls-no-common-cipher", "peer", "likely");
     let run = against(camellia(), &[]);
@@ -101,13 +101,13 @@ fn a_policy_that_took_nothing_of_use_is_not_blamed() {
     assert_eq!(run.word("offer.by-policy").as_deref(), Some("as-it-comes"), "{run:#?}");
     let others = run.report()["verdict"]["alternatives"].to_string();
     assert!(!others.contains("tls-policy-blocked"), "{run:#?}");
-    // And one that forbids what this peer does not need lets it pass.
+    // A policy that forbids algorithms this peer does not need lets the check pass.
     assert_eq!(under("disallow=RSA-PSS:SECP521R1", well().tls12(), &[]).code, Some(0));
 }
 
-/// The report has the lists of our ClientHello, with what a policy took from them.
+/// The report has the lists of our ClientHello, and the algorithms that a policy removed.
 #[test]
-fn what_we_offer_is_evidence() {
+fn our_offers_are_evidence() {
     let offered = |run: &Run, id: &str| -> Vec<String> {
         let report = run.report();
         let probes = report["probes"].as_array().unwrap().iter();
@@ -138,9 +138,9 @@ fn a_bad_key_share_of_the_peer_is_not_our_key() {
             run.is("key-share-invalid", "peer", "certain");
         }
     }
-    // A share of the right form from a peer that cannot go on with it: nothing is known of keys.
+    // A share of the right form from a peer that cannot complete the key exchange: nothing is known about keys.
     let run = against(well().tls13().behaving(Behaviour::KeyShare(vec![9; 32])), &["--tls-max", "tls1.3"]);
-    // Unless NSS itself, as 3.132, calls the share malformed.
+    // Unless NSS itself, for example 3.132, reports the share as malformed.
     let [_, cause, _, confidence] = run.judged();
     if run.report()["probes"].as_array().unwrap().iter().any(|probe| probe["error"]["name"] == MALFORMED) {
         assert_eq!([cause.as_str(), &confidence], ["key-share-invalid", "likely"], "{run:#?}");
@@ -151,21 +151,21 @@ fn a_bad_key_share_of_the_peer_is_not_our_key() {
 }
 
 #[test]
-fn a_record_that_was_changed_on_its_way_is_damaged() {
+fn a_record_changed_in_transit_is_reported_as_damaged() {
     for options in [well().tls12(), well().tls13()] {
         let run = against(options.behaving(Behaviour::DamageSecondFlight), &["--tls-max", "tls1.3"]);
         assert_eq!(run.report()["verdict"]["layer"], "outer-handshake", "{run:#?}");
         run.is("record-damaged", "network", "likely");
     }
-    // What we sent did not decrypt there.
+    // The peer could not decrypt our data.
     let run = against(well().tls12().behaving(Behaviour::RefuseCertificate(20)), &[]);
     run.is("record-damaged", "network", "likely");
-    // Before anything was encrypted it means nothing of the kind.
+    // Before any encryption this alert has no such meaning.
     let run = against(well().behaving(Behaviour::Answer(fatal_alert(20).to_vec(), Leave::Close)), &[]);
     run.is("peer-alert", "peer", "likely");
 }
 
-/// A CA and a server of it, valid from so many days from now on.
+/// A CA and a server certificate of it, valid from this many days from now.
 fn from_day(day: i64) -> (Identity, Identity) {
     let when = |spec: Spec| spec.valid(day * DAY, (day + 60) * DAY);
     let authority = Identity::self_signed(&when(Spec::new("Their CA", Usage::Authority))).unwrap();
@@ -182,18 +182,18 @@ fn to_peer_of(authority: &Identity, server: &Identity) -> Run {
 }
 
 #[test]
-fn a_chain_in_use_that_is_all_in_the_future_speaks_of_our_clock() {
+fn a_chain_in_use_that_is_entirely_in_the_future_is_blamed_on_our_clock() {
     let (authority, server) = from_day(3);
     let run = to_peer_of(&authority, &server);
     run.is("clock-skew", "client-host", "likely");
     assert_eq!(run.word("peer-chain.dates").as_deref(), Some("all-future"), "{run:#?}");
     assert!(run.word("clock.synchronised").is_some(), "{run:#?}");
-    // Only the server's own certificate: its CA has seen this day.
+    // Only the server's own certificate is early: its CA is already valid.
     let early = Spec::new("peer", Usage::Server).names(&["localhost"]).valid(3 * DAY, 60 * DAY);
     let run = to_peer_of(&PKI.other_ca, &PKI.other_ca.issue(&early).unwrap());
     assert_eq!(run.judged()[1], "peer-cert-expired", "{run:#?}");
     assert_ne!(run.judged()[3], "certain", "{run:#?}");
-    // One that has expired is out of date by any clock that is not ahead.
+    // An expired certificate is out of date according to any clock that is not ahead.
     let (authority, server) = from_day(-70);
     let run = to_peer_of(&authority, &server);
     assert_eq!(run.judged()[1..3], ["peer-cert-expired", "peer"], "{run:#?}");

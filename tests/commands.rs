@@ -1,5 +1,6 @@
-//! Every command of the README and of the pages in docs/ is run, in the order of its page, where there is what it names: a lab of Sigul, a TLS
-//! server with a client's files, databases, logs and targets. The tutorial's are run by tests/tutorial.rs, which also compares what they print.
+//! Runs every command of the README and of the pages in docs/, in the order of its page, in an environment that has everything the page
+//! names: a Sigul lab, a TLS server with a client's files, databases, logs and targets. tests/tutorial.rs runs the commands of the
+//! tutorial, and also compares their output.
 
 mod common;
 
@@ -29,7 +30,7 @@ fn pages() -> Vec<(String, String)> {
     pages.into_iter().map(read).collect()
 }
 
-/// The lines of a page that a reader types.
+/// The lines of a page that a reader would type.
 fn typed(text: &str) -> Vec<String> {
     let (mut lines, mut in_commands) = (Vec::new(), false);
     for event in Parser::new_ext(text, Options::ENABLE_TABLES) {
@@ -49,7 +50,7 @@ fn typed(text: &str) -> Vec<String> {
     lines
 }
 
-/// What a page names, and what there is of that in the field. Longer names come before those that they begin with.
+/// Names on a page, with their equivalents in the test environment. Longer names come before their prefixes.
 fn here(line: &str, field: &Field) -> String {
     let port = field.port.as_str();
     let named = [
@@ -59,7 +60,7 @@ fn here(line: &str, field: &Field) -> String {
         ("host.example:443", port),
         ("www.example", "localhost"),
         ("localhost:34465", port),
-        // Nobody listens there.
+        // No server listens on this port.
         ("diagnose localhost\n", "diagnose localhost:1\n"),
         ("0.0.0.0:8443", "127.0.0.1:0"),
         ("clients-ca.pem", "ca.pem"),
@@ -89,7 +90,7 @@ fn here(line: &str, field: &Field) -> String {
         ("sigul_bridge.log", "bridge.log"),
         ("/var/log/nginx capture.pcapng", "client.log capture.pcapng"),
         ("--repeat 20", "--repeat 2"),
-        // All of them is a test of its own.
+        // The complete self-test is a test of its own.
         ("nssight selftest\n", "nssight selftest --only healthy\n"),
         ("--dir lab", "--dir another-lab"),
         ("~/.local/share", "share"),
@@ -100,7 +101,7 @@ fn here(line: &str, field: &Field) -> String {
 struct Field {
     case: Case,
     port: String,
-    /// They end with the test.
+    /// The labs end with the test.
     _labs: Vec<Deployment>,
 }
 
@@ -117,7 +118,7 @@ impl Field {
         for name in ["ca.pem", "client.pem", "client.key"] {
             copy(&case.path("files").join(name), name);
         }
-        // An identity that is fit to serve.
+        // An identity that is valid for a server.
         case.file("server.pem", PKI.bridge.certificate.to_pem().unwrap());
         case.file("server.key", PKI.bridge.key.private_key_to_pem_pkcs8().unwrap());
         copy(sigul.config(), "client.conf");
@@ -132,7 +133,7 @@ impl Field {
         case.file("bridge.conf", format!("[bridge]\nbridge-cert-nickname: {NICKNAME}\n{nss}{daemon}"));
         case.file("targets.toml", "[[target]]\nname = 'signing'\nconfig = 'client.conf'\n");
         copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("triage/tests/captures/other-ca-12.pcapng"), "capture.pcapng");
-        // As docs/triage.md shows them.
+        // The logs that docs/triage.md shows.
         case.file("client.log", "ERROR: I/O error: Unexpected EOF in NSPR\n");
         let request = "2026-11-24 07:04:37,313 INFO: Request: op='list-users', user='admin'\n";
         let end = "2026-11-24 07:04:37,316 INFO: NSPR I/O error: (PR_END_OF_FILE_ERROR) Encountered end of file\n";
@@ -156,17 +157,17 @@ impl Field {
         command
     }
 
-    /// How a command that ends by itself ended.
+    /// The exit code and output of a command that ends by itself.
     fn run(&self, line: &str) -> (Option<i32>, String) {
         let run = run(&mut self.command(line));
         (run.code, run.stderr)
     }
 
-    /// How a command that serves ended: after its one client, or by Ctrl-C, once it had said that it serves.
+    /// The exit code and output of a command that serves. It ends after its only client, or on Ctrl-C once it has reported that it serves.
     fn serve(&self, line: &str) -> (Option<i32>, String) {
         let said = self.case.path("said");
         let out = File::create(&said).unwrap();
-        // What a shell starts in the foreground gets the signal, too.
+        // Foreground processes of a shell also receive the signal.
         let mut command = self.command(line);
         command.stdout(out.try_clone().unwrap()).stderr(out).process_group(0);
         let mut child = command.spawn().unwrap();
@@ -192,22 +193,22 @@ impl Field {
     }
 }
 
-/// Whether a command starts a client of Sigul, which a field has as a script of python-nss.
+/// Whether a command starts a Sigul client, which is a python-nss script in the test environment.
 fn starts_a_client(command: &str) -> bool {
     ["-- sigul ", "--trace-against sigul "].iter().any(|words| command.contains(words))
 }
 
-/// Runs those of the commands that are wanted, and says how many there are.
+/// Runs the selected commands, and returns their number.
 fn all_run(wanted: fn(&str) -> bool) -> usize {
     let field = Field::new();
     let (mut count, mut wrong) = (0, Vec::new());
     for (page, text) in pages() {
-        // A line that leaves words out is no command.
+        // A line with an ellipsis is not a command.
         for typed in typed(&text).into_iter().filter(|typed| !typed.contains('…') && wanted(typed)) {
             let line = here(&typed, &field);
             let serves = ["nssight listen", "nssight exporter", "nssight lab up"].iter().any(|it| line.starts_with(it));
             let (code, said) = if serves { field.serve(&line) } else { field.run(&line) };
-            // It did what it is for, whatever it found: no mistake in its words, and no fault of nssight.
+            // The command worked, whatever it found: it reported neither a usage error nor a fault of nssight.
             let well = match code {
                 Some(0 | 1) => true,
                 Some(130) => serves,
@@ -230,7 +231,7 @@ fn every_command_in_the_documents_runs() {
 }
 
 #[test]
-fn those_that_start_a_client_of_sigul_run() {
+fn commands_that_start_a_sigul_client_run() {
     let count = all_run(starts_a_client);
     assert!(count >= 2, "only {count} commands were found");
 }

@@ -1,4 +1,4 @@
-//! `nssight compare`: what may explain that one host works and another does not comes first.
+//! `nssight compare`: differences that may explain why one host works and another does not come first.
 
 mod common;
 
@@ -56,9 +56,9 @@ fn other_trust_explains_a_certificate_that_fails() {
     assert_eq!(report["failing"], "certificate");
     let explains = ranked(&report, "explains");
     assert!(has(&explains, "certificate", "chain"), "{report:#}");
-    // That it failed is what is to be explained.
+    // The failure itself is what must be explained.
     assert!(has(&ranked(&report, "symptom"), "certificate", "result"), "{report:#}");
-    // What was not walked there cannot explain it.
+    // A layer that was not checked on that host cannot explain the failure.
     assert!(explains.iter().all(|(layer, _)| layer == "certificate"), "{explains:?}");
 }
 
@@ -87,7 +87,7 @@ fn another_range_of_versions_explains_a_handshake_that_fails() {
 }
 
 #[test]
-fn another_format_of_the_database_is_what_a_failing_password_rests_on() {
+fn another_database_format_is_related_to_a_failing_password() {
     let case = Case::new();
     let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
     let works = run(&mut diagnose(&case.database(DbFormat::Sql), &case.password_file(), endpoint.port()));
@@ -100,7 +100,8 @@ fn another_format_of_the_database_is_what_a_failing_password_rests_on() {
     assert!(has(&ranked(&report, "related"), "nss-db", "format used by NSS"), "{report:#}");
 }
 
-/// Only what the target itself says of a setting is not told again: two facts that change alike are two differences.
+/// Only the target's own statement of a setting is not repeated: two facts that change in the same way are two
+/// differences.
 #[test]
 fn facts_that_change_alike_are_all_told() {
     let case = Case::new();
@@ -139,7 +140,7 @@ fn the_document_keeps_to_its_schema() {
     hold_to_schema("compare", &[report]);
 }
 
-/// A report as nssight wrote it before its facts had ids.
+/// A report in the format of nssight before facts had ids.
 fn of_the_schema_before(report: &Value) -> Value {
     let mut before = report.clone();
     before["schema"] = "nssight/report/1".into();

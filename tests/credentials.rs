@@ -1,5 +1,5 @@
-//! Credentials and configurations of OpenSSL as openssl, certtool and keytool make them, and servers as they are found on the web: what
-//! a diagnosis says of each. The cases are data beside this file.
+//! Credentials and OpenSSL configurations as openssl, certtool and keytool create them, and servers as on the public web: the verdict of a
+//! check on each. The cases are data next to this file.
 
 mod common;
 
@@ -26,10 +26,10 @@ struct Cases {
 #[serde(deny_unknown_fields)]
 struct Case {
     id: String,
-    /// For whoever reads the data.
+    /// For readers of the data.
     #[serde(rename = "title")]
     _title: String,
-    /// A shell script that makes what it needs.
+    /// A shell script that creates the files.
     make: String,
     /// The server's program.
     #[serde(default = "s_server")]
@@ -44,14 +44,14 @@ struct Case {
     environment: BTreeMap<String, String>,
     /// Layer, cause, component and confidence; `pass` and confidence where it works.
     expect: String,
-    /// What a newer OpenSSL leaves of it.
+    /// The result with a newer OpenSSL, if it differs.
     later: Option<Later>,
-    /// What stands in the verdict's summary.
+    /// Text in the verdict's summary.
     #[serde(default)]
     says: String,
 }
 
-/// What is expected instead from a release of OpenSSL on.
+/// The expected verdict from a release of OpenSSL on.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Later {
@@ -146,10 +146,10 @@ fn serve(case: &Case, options: &[String], directory: &Path, base: &Path) -> (Ser
     (server, port)
 }
 
-/// No word for what no client with files has.
+/// Words about things that a client with files does not have.
 const FOREIGN: [&str; 6] = ["nss ", "nss's", "sigul", "bridge", "certutil", "nickname"];
 
-/// What is said of the versions on offer, if our ClientHello says something else.
+/// The mistake in the reported versions, if our ClientHello offers others.
 fn misreported_offer(report: &Value) -> Option<String> {
     let said = report["probes"].as_array()?.iter().flat_map(|probe| probe["facts"].as_array().unwrap().iter());
     let said = said.filter(|fact| fact["id"] == "session.versions-offered").find_map(|fact| fact["text"].as_str())?;
@@ -157,7 +157,7 @@ fn misreported_offer(report: &Value) -> Option<String> {
     let hello = events.filter_map(|event| event["what"].as_str()).find(|what| what.starts_with("ClientHello"))?;
     let offers = hello.split_once("(offers ")?.1.split_once(')')?.0;
     let is_so = match (offers.strip_prefix("up to "), offers.split_once('–')) {
-        // Without supported_versions a ClientHello says the highest only (RFC 5246, 7.4.1.2).
+        // Without supported_versions a ClientHello contains only the highest version (RFC 5246, 7.4.1.2).
         (Some(high), _) => said.ends_with(&format!(" to TLS {high}")),
         (None, Some((low, high))) => said == format!("TLS {low} to TLS {high}"),
         (None, None) => said == format!("TLS {offers} to TLS {offers}"),
@@ -199,7 +199,7 @@ fn objections(case: &Case, base: &Path) -> Vec<String> {
         objections.push(format!("{}: no word of \"{}\": {}", case.id, case.says, verdict["summary"]));
     }
     let text = diagnose("human").stdout.to_lowercase();
-    // Its own name has one of them.
+    // The name nssight itself contains one of these words.
     let text = text.replace("nssight", "");
     let strange = FOREIGN.iter().filter(|foreign| text.contains(*foreign));
     objections.extend(strange.map(|foreign| format!("{}: \"{foreign}\" in the report: {text}", case.id)));
@@ -226,13 +226,13 @@ fn hold(file: &str, at_least: usize) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Beside those of the lab that begin with `files-`.
+/// In addition to the faults of the lab that begin with `files-`.
 #[test]
 fn credentials_and_configurations_get_their_verdicts() {
     hold("cases.toml", 50);
 }
 
 #[test]
-fn servers_as_they_are_found_are_named() {
+fn servers_as_on_the_public_web_get_their_verdicts() {
     hold("badssl.toml", 18);
 }

@@ -34,7 +34,7 @@ fn password_of(case: &Case) -> String {
     case.password_file().to_str().unwrap().to_owned()
 }
 
-/// A database with these certificates, and with the identity's key where there is one.
+/// A database with these certificates, and with the identity's key if given.
 fn build(
     path: &Path,
     format: DbFormat,
@@ -60,7 +60,7 @@ fn remarks(report: &Value) -> Vec<&str> {
     report["remarks"].as_array().unwrap().iter().map(|remark| remark["id"].as_str().unwrap()).collect()
 }
 
-/// Kind, name and gravity of each difference.
+/// The kind, name and severity of each difference.
 fn differences(report: &Value) -> Vec<(&str, &str, &str)> {
     report["differences"]
         .as_array()
@@ -126,9 +126,9 @@ fn a_wrong_password_and_none_leave_the_keys_closed() {
 }
 
 #[test]
-fn oddities_are_remarked() {
+fn oddities_are_reported() {
     let case = Case::new();
-    // certutil goes on showing "u" when the key is gone.
+    // certutil still shows "u" after the key is gone.
     let database = case.database(DbFormat::Sql);
     let empty = case.path("empty");
     build(&empty, DbFormat::Sql, PASSWORD, &[], None);
@@ -139,7 +139,7 @@ fn oddities_are_remarked() {
     assert!(remarks(&report).contains(&"user-without-key"), "{report:#}");
     assert!(remarks(&report).contains(&"not-a-pair"), "{report:#}");
 
-    // A key that waits for its certificate, readable for everybody, in a directory with both formats.
+    // A key that waits for its certificate, readable for all users, in a directory with both formats.
     let both = case.path("both");
     DbBuilder::new(DbFormat::Sql).password(b"").pkey("waiting", &PKI.client.key).unwrap().build(&both).unwrap();
     build(&both, DbFormat::Dbm, "", &[("lab-ca", &PKI.ca, "CT,C,C")], None);
@@ -153,7 +153,7 @@ fn oddities_are_remarked() {
     assert_eq!((&report["format"], named(&report, "lab-ca")["trust"].as_str()), (&json!("dbm"), Some("CT,C,C")));
     assert!(remarks(&report).contains(&"legacy-format"));
 
-    // A legacy key without a certificate shows its kind only when it is decrypted.
+    // A legacy key without a certificate shows its kind only after decryption.
     let alone = case.path("alone");
     DbBuilder::new(DbFormat::Dbm)
         .password(PASSWORD.as_bytes())
@@ -169,7 +169,7 @@ fn oddities_are_remarked() {
         (&json!("RSA"), &json!("readable"))
     );
 
-    // Two certificates of one subject, and one in the place of another.
+    // Two certificates of one subject, and one in place of another.
     let renewed = case.path("renewed");
     let again = PKI.ca.issue(&Spec::new("client", Usage::Client)).unwrap();
     build(&renewed, DbFormat::Sql, "", &[("one", &again, ""), ("one", &PKI.client, "")], None);
@@ -180,7 +180,7 @@ fn oddities_are_remarked() {
 fn a_half_upgraded_directory_is_named_and_the_old_pair_is_shown() {
     let case = Case::new();
     let database = case.database(DbFormat::Dbm);
-    // Opened for writing and never logged in: this is how it comes about.
+    // Opened for writing without a login: this is how such a database comes about.
     let mut opened = Command::new("certutil");
     opened.args(["-M", "-n", "nobody", "-t", ",,", "-d"]).arg(DbFormat::Sql.directory(&database));
     opened.stdin(Stdio::null()).output().unwrap();
@@ -213,7 +213,7 @@ fn a_nickname_is_shown_with_its_chain() {
 }
 
 #[test]
-fn names_of_strangers_do_not_reach_the_terminal_as_they_are() {
+fn untrusted_names_are_escaped_for_the_terminal() {
     let case = Case::new();
     let database = case.path("db");
     build(&database, DbFormat::Sql, "", &[("red \u{1b}[31m alert", &PKI.ca, "CT,,")], None);
@@ -262,7 +262,7 @@ fn the_same_content_is_the_same_in_either_format() {
     assert_eq!(same.code, Some(i32::from(!objects.is_empty())), "{same:#?}");
     assert_eq!(report["schema"], "nssight/db-compare/1");
     assert_eq!((&report["in_both"], &report["password"]), (&json!(2), &json!("same")));
-    // With a key there is a difference that the formats cannot avoid: how it is encrypted.
+    // With a key there is a difference that the formats cannot avoid: its encryption.
     let (a, b) = (case.path("with-key"), case.path("with-key-too"));
     build(&a, DbFormat::Sql, PASSWORD, &held, Some(&PKI.client));
     build(&b, DbFormat::Dbm, PASSWORD, &held, Some(&PKI.client));
@@ -278,7 +278,7 @@ fn sorted<T: Ord>(mut all: Vec<T>) -> Vec<T> {
     all
 }
 
-/// Since this release NSS writes trust as objects that the legacy format does not have, and has no word for `c`.
+/// From this release on NSS writes trust as objects that the legacy format does not have, with no equivalent of `c`.
 const OBJECTS_OF_TRUST: (u32, u32) = (3, 114);
 
 fn trust_objects<'a>(names: &[&'a str]) -> Vec<(&'static str, &'a str, &'static str)> {
@@ -313,7 +313,7 @@ fn trust_is_compared_letter_by_letter_with_its_consequences() {
             build(&b, formats[1], "", &[("sigul-ca", &PKI.ca, in_b)], None);
             let compared = compare(&a, &b, &[]);
             if in_a == "c,," && nss_release() >= OBJECTS_OF_TRUST {
-                // It writes no letter in either format, but an object where the format has them.
+                // NSS writes no trust flag in either format, but an object where the format supports objects.
                 let objects = if formats[0] == DbFormat::Sql { trust_objects(&["sigul-ca"]) } else { Vec::new() };
                 assert_eq!(compared.code, Some(i32::from(!objects.is_empty())));
                 assert_eq!(differences(&compared.report()), objects);
@@ -332,7 +332,7 @@ fn certificates_of_one_side_renewals_and_other_names_are_told_apart() {
     let renewed = PKI.ca.issue(&Spec::new("client", Usage::Client).valid(-DAY, 90 * DAY)).unwrap();
     let expired = PKI.ca.issue(&Spec::new("client", Usage::Client).valid(-30 * DAY, -DAY)).unwrap();
     let new_ca = Identity::self_signed(&Spec::new("Lab CA", Usage::Authority).valid(-DAY, 90 * DAY)).unwrap();
-    // What A has, what B has, and what must be said.
+    // The certificates of A, those of B, and the expected differences.
     type Held<'a> = Vec<(&'a str, &'a Identity, &'a str)>;
     let rows: Vec<(Held<'_>, Held<'_>, &str, &str, &str)> = vec![
         (
@@ -410,7 +410,7 @@ fn keys_and_passwords_are_compared() {
     assert_eq!(compare(&path("a"), &path("no-key"), &wrong).report()["password"], "unknown");
 }
 
-/// An empty directory that `nobody` may enter, if this is root.
+/// Makes the empty directory accessible for `nobody`, if this is root.
 fn open_to_all(case: &Case) {
     fs::set_permissions(case.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
 }
@@ -425,7 +425,7 @@ fn reading_needs_no_permission_to_write() {
             fs::set_permissions(entry.unwrap().path(), fs::Permissions::from_mode(0o444)).unwrap();
         }
         fs::set_permissions(&database, fs::Permissions::from_mode(0o555)).unwrap();
-        // The binary may lie where others than its builder cannot come.
+        // The binary may be in a directory that other users cannot enter.
         let copy = case.path("nssight");
         common::copy_nssight(&copy);
         let mut command = Command::new(copy);
@@ -450,7 +450,7 @@ fn a_read_only_mount_and_a_path_through_a_link_are_read() {
         std::os::unix::fs::symlink(&database, &link).unwrap();
         let linked = run_beside(binary().args(["db", "inspect", "--format", "json"]).arg(&link), &database);
         assert_eq!(linked.code, Some(0), "{linked:#?}");
-        // In a mount namespace of its own, which ends with the command.
+        // In a separate mount namespace, which ends with the command.
         let script = "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\" && ! touch \"$1/x\" 2>/dev/null && \
                       exec \"$2\" db inspect --format json \"$1\"";
         let mut command = Command::new("unshare");
@@ -463,7 +463,7 @@ fn a_read_only_mount_and_a_path_through_a_link_are_read() {
 }
 
 #[test]
-fn a_database_that_another_process_is_writing_to_is_read_as_it_stood_at_one_moment() {
+fn a_database_that_another_process_writes_to_is_read_consistently() {
     let case = Case::new();
     let database = case.database(DbFormat::Sql);
     let certificate = case.file("ca.der", PKI.other_ca.certificate.to_der().unwrap());
@@ -480,7 +480,7 @@ fn a_database_that_another_process_is_writing_to_is_read_as_it_stood_at_one_mome
     let mut rounds = 0;
     while writer.try_wait().unwrap().is_none() {
         let run = run(binary().args(["db", "inspect", "--format", "json"]).arg(&database));
-        // Being told that it is busy is an answer too; half of a transaction would be none.
+        // A report that the database is busy is acceptable; half of a transaction would not be.
         if run.code == Some(3) {
             assert!(run.stderr.contains("being written by another process"), "{run:#?}");
             continue;

@@ -1,4 +1,4 @@
-//! What ships for systemd, Kubernetes, Grafana and the textfile collector, held to the tools that read it.
+//! The files for systemd, Kubernetes, Grafana and the textfile collector, verified with the tools that read them.
 
 mod common;
 
@@ -35,7 +35,7 @@ fn all<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a Value>) {
     }
 }
 
-/// What a cluster that enforces the restricted pod security standard asks for, and that nothing probes a port.
+/// The requirements of the restricted pod security standard, and no probe of a port.
 fn is_restricted(pod: &Value) {
     assert_eq!(pod["automountServiceAccountToken"], false);
     assert!(pod.get("hostNetwork").is_none() && pod.get("hostPID").is_none() && pod.get("hostIPC").is_none());
@@ -106,7 +106,7 @@ fn the_manifests_are_restricted_and_probe_by_command_only() {
             _ => continue,
         };
         is_restricted(template);
-        // The command lines are ones that this nssight takes.
+        // This nssight accepts the command lines.
         let (mut commands, container) = (Vec::new(), &template["containers"][0]);
         let words = |value: &Value| -> Vec<String> {
             value.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
@@ -138,13 +138,13 @@ fn the_kustomization_is_whole_and_its_monitors_find_the_service_and_the_targets(
     assert_eq!(monitor["spec"]["endpoints"][0]["port"], service["spec"]["ports"][0]["name"]);
     let job = monitor["spec"]["jobLabel"].as_str().unwrap();
     assert_eq!(service["metadata"]["labels"][job], "nssight-exporter", "the alerts go by the job's name");
-    // What Prometheus asks for by the service's name the exporter answers.
+    // The exporter answers requests for the name under which Prometheus reaches the service.
     let host = format!("nssight-exporter.{}.svc", kustomization["namespace"].as_str().unwrap());
     let authority = format!("{host}:{}", service["spec"]["ports"][0]["port"]);
     assert_eq!(scrape["spec"]["httpSDConfigs"][0]["url"], format!("http://{authority}/sd"));
     let arguments = &of("Deployment")["spec"]["template"]["spec"]["containers"][0]["args"];
     assert!(arguments.as_array().unwrap().contains(&format!("--allow-host={host}").into()), "{arguments}");
-    // The same as in the configuration for a Prometheus without an operator, which promtool has passed.
+    // The same as in the configuration for a Prometheus without an operator, which promtool has accepted.
     let [prometheus] = yaml("prometheus/prometheus.yml").try_into().unwrap();
     let plain = &prometheus["scrape_configs"][0];
     assert_eq!(scrape["spec"]["metricsPath"], plain["metrics_path"]);
@@ -155,7 +155,7 @@ fn the_kustomization_is_whole_and_its_monitors_find_the_service_and_the_targets(
     assert_eq!(own[1..], serde_json::from_str::<Vec<Value>>(&expected).unwrap());
 }
 
-/// A command line that fails for its missing file or port only.
+/// A command line whose only failure is a missing file or port.
 fn is_taken(words: &[String]) {
     assert_eq!(words[0], "nssight");
     let mut command = common::binary();
@@ -168,7 +168,7 @@ fn is_taken(words: &[String]) {
 }
 
 #[test]
-fn the_units_are_well_formed_hardened_and_start_what_there_is() {
+fn the_units_are_well_formed_hardened_and_start_existing_commands() {
     let case = Case::new();
     let units: Vec<PathBuf> = fs::read_dir(shipped("systemd")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(units.len(), 5);
@@ -240,7 +240,7 @@ fn the_dashboard_can_be_imported() {
             assert!(!panel["targets"].as_array().unwrap().is_empty());
         }
     }
-    // From what is shown of a target to its report.
+    // From the panels of a target to its report.
     let mut urls = Vec::new();
     all(&dashboard, "url", &mut urls);
     let of_reports = |field: &str| format!("${{exporter}}/report?target=${{{field}:percentencode}}");
@@ -290,7 +290,7 @@ fn the_textfile_recipe_writes_whole_files_or_none() {
         command.env("NSSIGHT", env!("CARGO_BIN_EXE_nssight")).arg(targets).arg(&out);
         tool(&mut command, "")
     };
-    // A target that fails is a result.
+    // A failing target is a result.
     let first = recipe(&targets);
     assert!(first.status.success(), "{first:?}");
     let written = fs::read_to_string(&out).unwrap();
@@ -300,7 +300,7 @@ fn the_textfile_recipe_writes_whole_files_or_none() {
     );
     let checked = tool(Command::new("promtool").args(["check", "metrics"]), &written);
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
-    // What is no result leaves the file, and nothing beside it.
+    // Without a result the file is removed, and nothing else is left.
     let broken = case.file("broken.toml", "[[target]]\nname = 7\n");
     assert_eq!(recipe(&broken).status.code(), Some(2));
     assert_eq!(fs::read_to_string(&out).unwrap(), written);

@@ -1,4 +1,4 @@
-//! The documents hang together: each link leads somewhere, and the book has every page.
+//! The documents are consistent: each link has a target, and the book contains every page.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,7 +9,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 /// Documents outside the book.
 const OTHERS: &[&str] = &["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
 
-/// What a document names and what can be named in it.
+/// The links of a document, and the anchors in it.
 #[derive(Default)]
 struct Document {
     links: Vec<String>,
@@ -42,7 +42,7 @@ impl Document {
         document
     }
 
-    /// The second heading of the same words gets a number.
+    /// A second heading with the same words gets a number.
     fn add_anchor(&mut self, anchor: String) {
         let numbered = (1..).map(|n| format!("{anchor}-{n}"));
         let free = std::iter::once(anchor.clone()).chain(numbered).find(|it| !self.anchors.contains(it));
@@ -50,7 +50,7 @@ impl Document {
     }
 }
 
-/// As hosts of repositories and mdBook make it of a heading.
+/// The anchor that repository hosts and mdBook derive from a heading.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim().to_lowercase().replace(' ', "-");
     kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
@@ -65,7 +65,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every page below docs, from the root of the repository.
+/// Every page below docs, relative to the root of the repository.
 fn pages() -> BTreeSet<PathBuf> {
     fn add(directory: &Path, pages: &mut BTreeSet<PathBuf>) {
         for entry in fs::read_dir(directory).expect("a folder of documents").flatten() {
@@ -91,7 +91,7 @@ fn documents() -> BTreeMap<PathBuf, Document> {
     .collect()
 }
 
-/// `a/../b` is `b`; none if it leads out of the repository.
+/// `a/../b` becomes `b`; `None` if the path leads out of the repository.
 fn plain(path: &Path) -> Option<PathBuf> {
     let mut plain = PathBuf::new();
     for component in path.components() {
@@ -104,7 +104,7 @@ fn plain(path: &Path) -> Option<PathBuf> {
     Some(plain)
 }
 
-/// What is wrong with a link of this document.
+/// The mistake in a link of this document, if any.
 fn wrong_with(from: &Path, link: &str, documents: &BTreeMap<PathBuf, Document>) -> Option<&'static str> {
     if link.contains("://") || link.starts_with("mailto:") {
         return None;
@@ -116,7 +116,7 @@ fn wrong_with(from: &Path, link: &str, documents: &BTreeMap<PathBuf, Document>) 
     if !root().join(&to).exists() {
         return Some("leads to no file");
     }
-    // The book is what is below docs, and nothing else.
+    // The book consists of the files below docs and nothing else.
     if from.starts_with("docs") && !to.starts_with("docs") {
         return Some("leads out of the book");
     }
@@ -165,7 +165,7 @@ fn the_summary_lists_every_page_once() {
     assert!(missing.is_empty(), "not in docs/SUMMARY.md: {missing:#?}");
 }
 
-/// The page that everybody reads first stays short.
+/// The first page for new readers must stay short.
 #[test]
 fn the_readme_is_short() {
     let lines = fs::read_to_string(root().join("README.md")).unwrap().lines().count();
@@ -184,9 +184,9 @@ fn sources(directory: &Path, all: &mut String) {
     }
 }
 
-/// A name that no test has would leave nothing out, and nobody would see it.
+/// A name without a test would exclude nothing, and this would go unnoticed.
 #[test]
-fn the_tests_that_a_system_cannot_run_are_named_as_they_are() {
+fn the_tests_that_a_system_cannot_run_exist_under_their_names() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut all = String::new();
     sources(top, &mut all);

@@ -1,5 +1,5 @@
-//! A database over OpenSSL and files over NSS (`--engine`): the same identity over the other library gets the same verdict, and
-//! what only one of them does is told.
+//! A database with OpenSSL, and files with NSS (`--engine`): the same identity with the other library gets the same verdict, and
+//! differences between the libraries are reported.
 
 mod common;
 
@@ -101,7 +101,7 @@ fn protocols_are_offered_in_order() {
     }
 }
 
-/// What NSS does not take is told before anything is connected to.
+/// A key that NSS does not support is reported before any connection.
 #[test]
 fn a_kind_of_key_that_nss_does_not_take() {
     let case = common::Case::new();
@@ -115,7 +115,7 @@ fn a_kind_of_key_that_nss_does_not_take() {
     };
     assert_eq!(walk("openssl")["verdict"]["status"], "pass");
     let report = walk("nss");
-    // A newer NSS may take it.
+    // A newer NSS may support it.
     if library::nss_release() < (3, 103) {
         assert_eq!(told(&report), ["fail", "private-key", "key-unusable", "client-host", "certain"], "{report:#}");
     }

@@ -10,7 +10,7 @@ use nssight_fixtures::crl::List;
 use nssight_fixtures::endpoint::{Endpoint, Options};
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
 
-/// A client whose certificate has one whole day left, or another number of them.
+/// A client whose certificate has one whole day left, or another number of days.
 struct Expiring {
     case: Case,
     database: PathBuf,
@@ -69,7 +69,7 @@ fn one_day_left_is_critical_for_a_monitor_and_never_a_plain_pass() {
 }
 
 #[test]
-fn thresholds_are_the_users() {
+fn the_user_can_set_thresholds() {
     let case = Expiring::in_days(20);
     let state = |words: &[&str]| {
         let run = case.walk(&[&["--format", "nagios"], words].concat());
@@ -94,7 +94,7 @@ fn thresholds_are_the_users() {
 
 /// The peer's certificate, and the CA above it.
 #[test]
-fn those_of_the_peer_count_too() {
+fn certificates_of_the_peer_count_too() {
     let spec = Spec::new("expiring intermediate", Usage::Authority).valid(-DAY, 3 * DAY + DAY / 2);
     let intermediate: Identity = PKI.ca.issue(&spec).unwrap();
     let server = intermediate.issue(&Spec::new("server", Usage::Server).names(&["localhost"])).unwrap();
@@ -113,9 +113,9 @@ fn those_of_the_peer_count_too() {
     assert_eq!((&urgent[0]["role"], &urgent[0]["urgency"]), (&"authority".into(), &"critical".into()));
 }
 
-/// NSS goes on using a list that has expired, and then nobody sees what was revoked since.
+/// NSS still uses an expired list, and then nobody notices later revocations.
 #[test]
-fn a_revocation_list_counts_whose_ca_has_a_certificate_here() {
+fn a_revocation_list_counts_if_its_ca_issued_a_certificate_here() {
     let stranger = Identity::self_signed(&Spec::new("stranger CA", Usage::Authority)).unwrap();
     for format in [DbFormat::Sql, DbFormat::Dbm] {
         let walk = |days: i64, words: &[&str]| {

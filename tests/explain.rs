@@ -14,7 +14,7 @@ fn explain(words: &[&str]) -> Run {
     run(binary().args(["explain", "--format", "json"]).args(words))
 }
 
-/// Names of everything that one question was explained by.
+/// The names in all explanations of one question.
 fn names(question: &str) -> Vec<String> {
     let report = explain(&[question]).report();
     let explanations = report["answers"][0]["explanations"].as_array().unwrap();
@@ -28,7 +28,7 @@ fn causes(question: &str) -> Vec<String> {
     causes.map(|cause| cause["cause"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Where a chain was refused and nothing says why, the usual reason is the first.
+/// If a chain was refused without a reason, the most common reason comes first.
 #[test]
 fn a_refusal_without_a_reason_has_the_usual_one_first() {
     for message in ["certificate verify failed", "GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR", "-8164"] {
@@ -73,7 +73,7 @@ fn constants() -> Vec<(String, i64)> {
             found.push((name.trim().to_owned(), base + offset));
         }
     }
-    // Neither is an error: one is where they begin, the other where they end.
+    // Neither is an error: one marks the start of the range, the other its end.
     found.retain(|(name, _)| name != "PR_NSPR_ERROR_BASE" && name != "PR_MAX_ERROR");
     found
 }
@@ -115,7 +115,7 @@ fn every_alert_and_every_cause_is_known() {
             (*id, "cause")
         );
     }
-    // RFC 8446, 6 and B.2, and those of TLS 1.2.
+    // The alerts of RFC 8446, 6 and B.2, and those of TLS 1.2.
     for (number, name) in [
         (0, "close_notify"),
         (10, "unexpected_message"),
@@ -152,8 +152,8 @@ fn every_alert_and_every_cause_is_known() {
 }
 
 #[test]
-fn pasted_messages_lead_to_their_entry_and_their_causes() {
-    // What is pasted, the first thing that it is explained by, and a cause that must be named.
+fn pasted_messages_are_explained_with_their_causes() {
+    // A pasted text, its first explanation, and a cause that must be named.
     let rows = [
         ("I/O error: Unexpected EOF in NSPR", "unexpected eof in nspr", "server-link-dead"),
         ("Error: I/O error: NSPR connection reset", "nspr connection reset", "peer-reset"),
@@ -313,7 +313,7 @@ fn unknown_words_are_reported_with_suggestions() {
     // Words of a message need no quotes; several names are several questions.
     assert_eq!(explain(&["Unexpected", "EOF", "in", "NSPR"]).report()["answers"].as_array().unwrap().len(), 1);
     assert_eq!(explain(&["unknown_ca", "-5938", "48"]).report()["answers"].as_array().unwrap().len(), 3);
-    // A port, a line or a year in a message is no error code.
+    // A port, a line or a year in a message is not an error code.
     assert_eq!(names("connecting to bridge.example port 44334 at 2026"), Vec::<String>::new());
 }
 
@@ -348,7 +348,7 @@ fn a_message_is_read_from_standard_input() {
     assert_eq!(code, Some(0));
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(report["answers"][0]["judged"]["line"], 2, "{report:#}");
-    // Nothing, and more than any message has.
+    // Empty input, and more input than any message has.
     assert_eq!(from(b" \n").0, Some(2));
     assert_eq!(from(&vec![b'x'; 2 << 20]).0, Some(2));
 }

@@ -1,4 +1,5 @@
-//! What `nssight exporter` serves: walks as metrics, results from its cache, reports, and nothing that it should not.
+//! What `nssight exporter` serves: checks as metrics, results from its cache, and reports, and nothing that it should
+//! not.
 
 mod common;
 
@@ -27,14 +28,14 @@ fn lab(directory: &Path, change: &Change) -> Deployment {
     Deployment::start(directory, change, DbFormat::Sql).unwrap()
 }
 
-/// A targets file with one target that walks all layers through the lab.
+/// A targets file with one target that passes all layers through the lab.
 fn one_target(case: &Case) -> std::path::PathBuf {
     let text = "[[target]]\nname = \"sign-1\"\nconfig = \"lab/client.conf\"\nadmin-password-file = \"lab/admin-password\"\n\
                 labels = { team = \"releng\" }\n";
     case.file("targets.toml", text)
 }
 
-/// Targets that end at the outer handshake with these ports, over the usual database.
+/// Targets with these ports and the usual database that end at the outer handshake.
 fn targets_at(case: &Case, ports: &[u16]) -> std::path::PathBuf {
     case.password_file();
     let mut text = format!(
@@ -53,7 +54,7 @@ fn well() -> Endpoint {
 }
 
 #[test]
-fn a_probe_walks_and_tells_in_the_format_that_is_asked_for() {
+fn a_probe_runs_a_check_and_answers_in_the_requested_format() {
     let case = Case::new();
     let lab = lab(&case.path("lab"), &Change::default());
     let exporter = Exporter::start(&one_target(&case), &[]);
@@ -110,7 +111,7 @@ fn only_targets_of_the_file_are_walked() {
 }
 
 #[test]
-fn scrapes_at_the_same_time_share_one_walk_and_later_ones_its_result() {
+fn simultaneous_scrapes_share_one_check_and_later_ones_its_result() {
     let case = Case::new();
     let lab = lab(&case.path("lab"), &Change::default());
     let exporter = Exporter::start(&one_target(&case), &["--cache", "1"]);
@@ -133,7 +134,7 @@ fn scrapes_at_the_same_time_share_one_walk_and_later_ones_its_result() {
     assert_eq!(exporter.metrics().value("nssight_exporter_walks_total{outcome=\"pass\"}"), Some(2.0));
 }
 
-/// Takes connections, holds each for a while, and counts how many there are at once.
+/// Accepts connections, holds each for a while, and counts simultaneous ones.
 struct Slow {
     port: u16,
     most: Arc<AtomicUsize>,
@@ -165,7 +166,7 @@ impl Slow {
 }
 
 #[test]
-fn a_bridge_is_never_hit_by_two_walks_at_once_and_different_bridges_are() {
+fn one_bridge_never_gets_two_checks_at_once_and_different_bridges_do() {
     let case = Case::new();
     case.database(DbFormat::Sql);
     let bridge = Slow::start(&Arc::default(), &Arc::default());
@@ -182,7 +183,7 @@ fn a_bridge_is_never_hit_by_two_walks_at_once_and_different_bridges_are() {
     });
     assert_eq!((bridge.all.load(Ordering::SeqCst), bridge.most.load(Ordering::SeqCst)), (4, 1));
     assert!(others[0].most.load(Ordering::SeqCst) > 1, "three bridges are walked at the same time");
-    // With one job they are not.
+    // With one job there are no simultaneous connections.
     others[0].most.store(0, Ordering::SeqCst);
     let exporter = Exporter::start(&targets_at(&case, &ports[4..]), &["--jobs", "1"]);
     std::thread::scope(|scope| {
@@ -212,7 +213,7 @@ fn a_target_that_hangs_holds_up_neither_its_scrape_nor_others() {
     assert_eq!(first.value("nssight_result_timestamp_seconds"), None);
     assert_eq!(exporter.probe("t1").value("probe_success"), Some(1.0));
     assert_eq!(exporter.metrics().value("nssight_exporter_walks_in_flight"), Some(1.0));
-    // The walk goes on, to its deadline, and its result is there for the next scrape.
+    // The check continues to its deadline, and its result is available for the next scrape.
     let walked = exporter.probe("t0");
     assert_eq!(walked.label("nssight_verdict_info", "status").as_deref(), Some("fail"), "{walked:#?}");
     assert!(walked.value("nssight_certificate_not_after_timestamp_seconds{role=\"client\"").is_some(), "{walked:#?}");
@@ -242,13 +243,13 @@ fn dates_of_certificates_stay_known_while_the_network_fails_and_after_a_restart(
     exporter.signal(Signal::TERM);
     assert!(exporter.wait(Duration::from_secs(5)).unwrap().success());
 
-    // Restarted within the time of a longer cache, it asks no bridge anew and has forgotten nothing.
+    // After a restart within the time of a longer cache, the exporter contacts no bridge and still has all results.
     let before = (healthy.connections(), faulty.connections());
     let exporter = Exporter::start(&targets, &["--state", state.to_str().unwrap()]);
     let again = exporter.probe("sign-1");
     assert_eq!((healthy.connections(), faulty.connections()), before);
     assert_eq!(again.0, failed.0);
-    // What it was before is known, too: it passed, and fails now.
+    // The earlier state is known, too: the target passed, and fails now.
     let page = exporter.get("/").body;
     assert!(page.contains("The last 2 checks since ") && page.contains(": 1 failed, 1 passed"), "{page}");
     assert!(page.contains("CN=bridge"), "the bridge's certificate is on the page: {page}");
@@ -308,7 +309,7 @@ fn the_targets_file_is_read_again_on_a_hangup() {
 }
 
 #[test]
-fn people_get_a_list_and_the_last_reports() {
+fn browsers_get_a_list_and_the_last_reports() {
     let case = Case::new();
     let _lab = lab(&case.path("lab"), &Change::default());
     let exporter = Exporter::start(&one_target(&case), &[]);
@@ -399,7 +400,7 @@ fn no_password_is_served_logged_or_kept() {
 }
 
 #[test]
-fn a_supervisor_can_ask_by_a_command() {
+fn a_supervisor_can_check_the_health_with_a_command() {
     let case = Case::new();
     let exporter = Exporter::start(&case.file("targets.toml", "[[target]]\nname = \"a\"\nconfig = \"a.conf\"\n"), &[]);
     let address = exporter.address.to_string();

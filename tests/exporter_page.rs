@@ -19,15 +19,15 @@ use time::format_description::well_known::Rfc3339;
 
 const LONG_NAME: &str = "with-a-name-that-is-longer-than-a-phone-is-wide.signing.internal.example";
 
-/// Some targets of one kind, as an exporter finds them in its state directory.
+/// Several targets of one kind, as an exporter finds them in its state directory.
 struct Kind {
     name: &'static str,
     count: usize,
-    /// Whose result they have.
+    /// The fault whose result they have.
     like: &'static str,
-    /// How the last 600 checks came out, by their number.
+    /// The results of the last 600 checks, by number.
     history: fn(usize) -> &'static str,
-    /// Minutes since it comes out as it does.
+    /// Minutes since the start of the present state.
     turned: u64,
     days_left: i64,
 }
@@ -82,7 +82,7 @@ fn lab(case: &Case, name: &str, outer: Outer) -> Deployment {
     Deployment::start(&directory, &Change { outer, ..Change::default() }, DbFormat::Sql).unwrap()
 }
 
-/// The file that an exporter keeps of a target.
+/// The exporter's file for a target.
 fn kept(state: &Path, name: &str) -> PathBuf {
     let digits: String = openssl::sha::sha256(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     state.join(format!("{digits}.json"))
@@ -143,7 +143,7 @@ fn fleet(case: &Case) -> (PathBuf, PathBuf) {
 
 const LOOKS: [Look; 5] = [Look::WIDE, Look::DARK, Look::PHONE, Look::PAPER, Look { width: 320, ..Look::PHONE }];
 
-/// Whole, accessible and quiet.
+/// Verifies that the page is complete, accessible and without console messages.
 fn look_at(browser: &Browser, exporter: &Exporter, path: &str) {
     let url = format!("http://{}{path}", exporter.address);
     for look in LOOKS {
@@ -160,7 +160,7 @@ fn texts(browser: &Browser, selector: &str) -> Vec<String> {
 }
 
 #[test]
-fn list_and_reports_are_whole_accessible_and_quiet_in_every_look() {
+fn list_and_reports_are_complete_and_accessible_in_every_view() {
     let case = Case::new();
     let labs = [lab(&case, "well", Outer::default()), lab(&case, "closing", Outer::CloseAfterHello)];
     let mut text = "[defaults]\nlabels = { team = \"releng\", env = \"production\" }\n".to_owned();
@@ -174,7 +174,7 @@ fn list_and_reports_are_whole_accessible_and_quiet_in_every_look() {
     }
     let exporter = Exporter::start(&case.file("targets.toml", text), &[]);
     let browser = Browser::open();
-    // Before anything was checked, too.
+    // Before the first check, too.
     look_at(&browser, &exporter, "/");
     assert_eq!(texts(&browser, "h1"), ["No target was checked yet"]);
     for name in ["well", "closing", LONG_NAME] {
@@ -183,7 +183,7 @@ fn list_and_reports_are_whole_accessible_and_quiet_in_every_look() {
     for path in ["/", "/report?target=well", "/report?target=closing"] {
         look_at(&browser, &exporter, path);
     }
-    // From the list to a report, and the policy of the server and that of the page get along.
+    // From the list to a report; the policies of the server and of the page are compatible.
     browser.visit(&format!("http://{}/", exporter.address), Look::WIDE);
     assert_eq!(texts(&browser, "h1"), ["2 of 3 targets fail"]);
     let mut failing = texts(&browser, "[aria-labelledby=failing] h3");
@@ -194,7 +194,7 @@ fn list_and_reports_are_whole_accessible_and_quiet_in_every_look() {
     assert!(texts(&browser, "[aria-labelledby=waiting] li")[0].starts_with("nobody-asks-for-this"));
     browser.click("a[href='report?target=closing']");
     assert_eq!(browser.run("return document.querySelector('h1').textContent"), "closing");
-    // A report says when, where and by what it was made.
+    // A report shows when, where and by which version it was made.
     let host = rustix::system::uname();
     let stamp = texts(&browser, ".stamp").concat();
     let made_by = format!(" UTC on {}, nssight {}", host.nodename().to_str().unwrap(), env!("CARGO_PKG_VERSION"));
@@ -204,7 +204,7 @@ fn list_and_reports_are_whole_accessible_and_quiet_in_every_look() {
 }
 
 #[test]
-fn two_hundred_targets_are_in_order_of_what_they_need() {
+fn two_hundred_targets_are_ordered_by_urgency() {
     let case = Case::new();
     let (targets, state) = fleet(&case);
     let exporter = Exporter::start(&targets, &["--state", state.to_str().unwrap()]);
@@ -216,7 +216,7 @@ fn two_hundred_targets_are_in_order_of_what_they_need() {
     let expected =
         ["5 failing", "1 not finished", "3 flaky", "2 certificates to renew", "189 passing", "2 not checked yet"];
     assert_eq!(tiles.iter().map(|text| text.replace('\n', " ")).collect::<Vec<_>>(), expected);
-    // The newest trouble first, with its cause and since when.
+    // The most recent failure comes first, with its cause and its start.
     let failing = texts(&browser, "[aria-labelledby=failing] .target");
     assert!(failing[0].starts_with("build-1.example") && failing[0].contains("Failing since"), "{}", failing[0]);
     let unfinished = texts(&browser, "[aria-labelledby=unfinished] .target");
@@ -227,12 +227,12 @@ fn two_hundred_targets_are_in_order_of_what_they_need() {
         flaky.len() == 3 && flaky[0].contains("8 of the last 600 checks failed or needed a retry (1 %)"),
         "{flaky:?}"
     );
-    // One certificate of many targets is one row, and the first to end is the first.
+    // A certificate that many targets share is one row, and the first to expire comes first.
     let left = texts(&browser, "[aria-labelledby=certificates] > table .left");
     assert!(left[0] == "2 days left" && left[1] == "22 days left" && left.len() == 7, "{left:?}");
     let strips = browser.run("return document.querySelectorAll('svg.strip[role=img][aria-label]').length");
     assert_eq!(strips, 198);
-    // Refreshing by itself is a choice, which stays.
+    // Automatic refresh is an option, and the choice is remembered.
     assert_eq!(browser.run("return document.querySelector('#every input').checked"), false);
     browser.click("#every input");
     browser.visit(&format!("http://{}/", exporter.address), Look::WIDE);
@@ -240,7 +240,7 @@ fn two_hundred_targets_are_in_order_of_what_they_need() {
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
-/// `NSSIGHT_PICTURES=DIR cargo test --test exporter_page pictures` writes the pictures of docs/page anew.
+/// `NSSIGHT_PICTURES=DIR cargo test --test exporter_page pictures` recreates the pictures of docs/page.
 #[test]
 fn pictures() {
     let kept = std::env::var_os("NSSIGHT_PICTURES").map(PathBuf::from);

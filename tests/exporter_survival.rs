@@ -1,4 +1,4 @@
-//! What `nssight exporter` lives through: peers that mean harm or mean nothing, signals, and a full disk.
+//! What `nssight exporter` survives: hostile and careless peers, signals, and a full disk.
 
 mod common;
 
@@ -19,7 +19,7 @@ use nssight_fixtures::nssdb::DbFormat;
 use rustix::net::sockopt;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit, test_kill_process};
 
-/// A healthy target, walked once so that its result is in the cache.
+/// A healthy target, checked once so that its result is in the cache.
 fn walked(case: &Case) -> (Endpoint, Exporter) {
     let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
     let exporter = Exporter::start(&targets(case, endpoint.port()), &[]);
@@ -37,7 +37,8 @@ fn targets(case: &Case, port: u16) -> PathBuf {
     case.file("targets.toml", text)
 }
 
-/// A scrape as Prometheus does it must be answered long before it gives up, on a machine that is busy with other tests.
+/// A scrape like Prometheus's must be answered long before it gives up, even on a machine that is busy with other
+/// tests.
 fn scrape(exporter: &Exporter) {
     let answer = exporter.get_with("/probe?target=t", &[("X-Prometheus-Scrape-Timeout-Seconds", "10")]);
     assert!(answer.status == 200 && answer.took < Duration::from_secs(10), "{answer:#?}");
@@ -55,7 +56,7 @@ fn until(patience: u64, what: &str, mut is: impl FnMut() -> bool) {
 #[test]
 fn a_thousand_idle_connections_hold_up_nobody() {
     let case = Case::new();
-    // The exporter has as many descriptors as a process usually gets; this end of a thousand connections needs more.
+    // The exporter has the usual number of descriptors; this end of a thousand connections needs more.
     let (endpoint, mut command) =
         (Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap(), Command::new("prlimit"));
     command.arg("--nofile=1024:1024").arg(env!("CARGO_BIN_EXE_nssight")).args(["exporter", "--listen", "127.0.0.1:0"]);
@@ -67,7 +68,7 @@ fn a_thousand_idle_connections_hold_up_nobody() {
     let idle: Vec<TcpStream> = (0..1000)
         .map(|number| {
             let mut stream = TcpStream::connect(exporter.address).unwrap();
-            // Some have begun a request and do not go on.
+            // Some have begun a request and do not continue.
             if number % 3 == 0 {
                 stream.write_all(b"GET /probe?target=t HTTP/1.1\r\nHost: lo").unwrap();
             }
@@ -79,7 +80,7 @@ fn a_thousand_idle_connections_hold_up_nobody() {
     }
     let metrics = exporter.metrics();
     assert!(metrics.value("nssight_exporter_connections_evicted_total").unwrap() > 400.0, "{metrics:#?}");
-    // They are closed by themselves when their time has passed.
+    // They are closed automatically after their time limit.
     until(20, "the end of idle connections", || {
         exporter.get("/metrics").body.contains("nssight_exporter_connections 1\n")
     });
@@ -88,14 +89,14 @@ fn a_thousand_idle_connections_hold_up_nobody() {
 }
 
 #[test]
-fn slow_readers_are_let_go() {
+fn slow_readers_are_disconnected() {
     let case = Case::new();
     let (_endpoint, exporter) = walked(&case);
     let readers: Vec<TcpStream> = (0..20)
         .map(|_| {
             let mut stream = TcpStream::connect(exporter.address).unwrap();
             sockopt::set_socket_recv_buffer_size(&stream, 4096).unwrap();
-            // More answers than the kernel keeps for somebody who does not read.
+            // More answers than the kernel buffers for a client that does not read.
             let requests = "GET /report?target=t HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(150);
             stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
             let _ = stream.write_all(requests.as_bytes());
@@ -106,7 +107,7 @@ fn slow_readers_are_let_go() {
     let trickle = std::thread::spawn({
         let (mut slowest, over) = (readers[0].try_clone().unwrap(), over.clone());
         move || {
-            // A byte now and then does not buy more time.
+            // A client that reads a byte now and then gets no more time.
             while !over.load(Ordering::SeqCst) && slowest.read(&mut [0; 1]).is_ok_and(|count| count > 0) {
                 std::thread::sleep(Duration::from_millis(300));
             }
@@ -155,7 +156,7 @@ fn malformed_requests_are_refused_and_change_nothing() {
         let mut stream = TcpStream::connect(exporter.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
         stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
-        // It may be refused before all of it is there.
+        // The request may be refused before it is complete.
         let _ = stream.write_all(request);
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let mut answer = Vec::new();
@@ -173,7 +174,7 @@ fn malformed_requests_are_refused_and_change_nothing() {
     assert!(exporter.metrics().value("process_resident_memory_bytes").unwrap() < 100e6);
 }
 
-/// A walk that hangs in the handshake, with the worker that does it.
+/// A check that hangs in the handshake, with its worker.
 fn hanging(case: &Case) -> (TcpListener, Exporter, Vec<u32>) {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let exporter = Exporter::start(&targets(case, silent.local_addr().unwrap().port()), &[]);
@@ -182,7 +183,7 @@ fn hanging(case: &Case) -> (TcpListener, Exporter, Vec<u32>) {
     until(10, "the walk's connection", || {
         silent.set_nonblocking(true).unwrap();
         silent.accept().is_ok_and(|(stream, _)| {
-            // Kept open for as long as the test lasts.
+            // Kept open until the end of the test.
             std::mem::forget(stream);
             true
         })
@@ -197,7 +198,7 @@ fn a_signal_in_the_middle_of_a_walk_ends_it_and_leaves_no_child() {
     for signal in [Signal::TERM, Signal::INT] {
         let case = Case::new();
         let (_silent, mut exporter, children) = hanging(&case);
-        // One that waits for the walk is answered all the same.
+        // A request that waits for the check is answered all the same.
         let address = exporter.address;
         let waiting = std::thread::spawn(move || common::exporter::get(address, "/probe?target=t", &[]));
         std::thread::sleep(Duration::from_millis(200));
@@ -216,11 +217,11 @@ fn a_signal_in_the_middle_of_a_walk_ends_it_and_leaves_no_child() {
 }
 
 #[test]
-fn a_configuration_that_does_not_answer_holds_up_its_own_target_only() {
+fn an_unresponsive_configuration_blocks_only_its_own_target() {
     let case = Case::new();
     let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
     let targets = targets(&case, endpoint.port());
-    // A pipe without a writer stands for a file server that is away.
+    // A pipe without a writer stands for a file server that does not respond.
     rustix::fs::mkfifoat(rustix::fs::CWD, case.path("away.conf"), rustix::fs::Mode::RUSR).unwrap();
     let mut text = fs::read_to_string(&targets).unwrap();
     for number in 0..8 {
@@ -249,13 +250,13 @@ fn a_crash_of_the_exporter_leaves_no_child_either() {
     });
 }
 
-/// Ended, and not yet waited for by whoever inherited it.
+/// Whether a process has ended and was not waited for by the process that inherited it.
 fn is_zombie(process: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
 }
 
-/// The exporter goes on, says so once, and says when it is over.
+/// The exporter continues, and reports the failure once, and its end once.
 fn outlives_a_full_disk(exporter: &Exporter) {
     for round in 0..3 {
         let before = exporter.metrics().value("nssight_exporter_walks_total{outcome=\"pass\"}").unwrap_or(0.0);
@@ -270,13 +271,13 @@ fn outlives_a_full_disk(exporter: &Exporter) {
 }
 
 #[test]
-fn a_full_disk_for_its_state_is_said_once_and_survived() {
+fn a_full_disk_for_the_state_is_reported_once_and_survived() {
     let case = Case::new();
     let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
     let targets = targets(&case, endpoint.port());
     let state = case.path("state");
     fs::create_dir(&state).unwrap();
-    // A file system of its own that is full but for what is written now and then.
+    // A separate file system that is full except for the data written now and then.
     let script = "mount -t tmpfs -o size=16k none \"$1\" && head -c 16384 /dev/zero > \"$1/full\"; \
                   exec \"$2\" exporter --listen 127.0.0.1:0 --cache 0.1 --state \"$1\" \"$3\"";
     let mut command = Command::new("unshare");
@@ -284,7 +285,7 @@ fn a_full_disk_for_its_state_is_said_once_and_survived() {
     command.arg(&state).arg(env!("CARGO_BIN_EXE_nssight")).arg(&targets);
     let exporter = Exporter::spawn(&mut command);
     outlives_a_full_disk(&exporter);
-    // Seen through the exporter's own root, since nobody else has the file system.
+    // Accessed through the exporter's own root, since only the exporter sees that file system.
     let inside = Path::new("/proc").join(exporter.child.id().to_string()).join("root");
     let inside = inside.join(state.strip_prefix("/").unwrap());
     let left = |()| fs::read_dir(&inside).unwrap().flatten().map(|entry| entry.file_name()).collect::<Vec<_>>();
@@ -335,7 +336,7 @@ fn walked_at(targets: &Path, options: &[&str]) -> Exporter {
 }
 
 #[test]
-fn it_lives_without_anywhere_to_log_to() {
+fn the_exporter_runs_without_a_usable_log() {
     let case = Case::new();
     let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
     let targets = targets(&case, endpoint.port());
@@ -353,7 +354,7 @@ fn it_lives_without_anywhere_to_log_to() {
 }
 
 #[test]
-fn a_targets_file_that_never_answers_holds_up_neither_scrapes_nor_the_end() {
+fn an_unresponsive_targets_file_blocks_neither_scrapes_nor_the_end() {
     let case = Case::new();
     let (_endpoint, mut exporter) = walked(&case);
     let targets = case.path("targets.toml");
@@ -373,7 +374,7 @@ fn a_targets_file_that_never_answers_holds_up_neither_scrapes_nor_the_end() {
 }
 
 #[test]
-fn a_state_file_that_never_answers_is_left_aside() {
+fn an_unresponsive_state_file_is_ignored() {
     let case = Case::new();
     let (_endpoint, exporter) = walked(&case);
     drop(exporter);
@@ -404,7 +405,7 @@ fn asked(exporter: &Exporter, lines: &str) -> u16 {
 }
 
 #[test]
-fn a_browser_led_here_by_a_strangers_name_reads_nothing() {
+fn a_browser_under_dns_rebinding_reads_nothing() {
     let case = Case::new();
     let (_endpoint, exporter) = walked(&case);
     let port = exporter.address.port();

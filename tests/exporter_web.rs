@@ -1,4 +1,4 @@
-//! The exporter behind a web configuration file: real curl over TLS, with passwords and with certificates; and its log.
+//! The exporter with a web configuration file: real curl over TLS, with passwords and with certificates; and the exporter's log.
 
 mod common;
 
@@ -17,7 +17,7 @@ use serde_json::Value;
 const USER: &str = "prometheus";
 const PASSWORD: &str = "correct-horse-7Qx: staple";
 
-/// What curl got.
+/// The result of curl.
 #[derive(Debug)]
 struct Fetched {
     /// curl's own exit code.
@@ -26,7 +26,7 @@ struct Fetched {
     text: String,
 }
 
-/// Fetches a page with curl, whose options come on its standard input, as a password must.
+/// Fetches a page with curl, which gets its options on standard input, as required for a password.
 fn curl(exporter: &Exporter, path: &str, options: &str) -> Fetched {
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--include", "--max-time", "120", "--config", "-"]);
@@ -57,7 +57,7 @@ fn hash(cost: u32) -> String {
 
 const TLS: &str = "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n";
 
-/// A case with a server's certificate, clients' certificates and a target.
+/// A case with a server certificate, client certificates and a target.
 fn case() -> (Case, PathBuf) {
     let case = Case::new();
     pem(&case, "server", &PKI.bridge);
@@ -83,7 +83,7 @@ fn with_certificate(case: &Case, name: &str) -> String {
 }
 
 #[test]
-fn over_tls_a_password_opens_every_page_but_the_health() {
+fn over_tls_every_page_except_the_health_check_needs_a_password() {
     let (case, targets) = case();
     let headers = "http_server_config:\n  headers:\n    Strict-Transport-Security: max-age=60\n    Content-Security-Policy: default-src *\n";
     let web = format!("{TLS}{headers}basic_auth_users:\n  {USER}: \"{}\"\n", hash(4));
@@ -104,19 +104,19 @@ fn over_tls_a_password_opens_every_page_but_the_health() {
     assert_eq!(ask("/healthz", "").status, "200");
     let page = ask("/", &user(PASSWORD));
     assert!(page.status == "200" && page.text.contains("No target was checked yet"), "{page:#?}");
-    // The policy of a page is stricter than that of the file, which holds where there is none.
+    // The policy of a page is stricter than that of the file, which applies to answers without one.
     assert!(page.text.contains("max-age=60") && !page.text.contains("default-src *"), "{page:#?}");
     assert!(ask("/metrics", &user(PASSWORD)).text.contains("default-src *"));
-    // Remembered or not, a right password is right, and a wrong one is wrong.
+    // A correct password is accepted and a wrong one refused, whether remembered or not.
     for _ in 0..2 {
         assert_eq!(ask("/probe?target=a", &user(PASSWORD)).status, "200");
         assert_eq!(ask("/probe?target=a", &user("wrong")).status, "401");
     }
-    // The check of the host stays, and comes first.
+    // The host check still applies, and comes first.
     assert_eq!(ask("/healthz", "header = \"Host: evil.example\"").status, "421");
     // curl trusts no other CA.
     assert_eq!(curl(&exporter, "/healthz", "").code, 60);
-    // What speaks no TLS gets nothing.
+    // A client without TLS gets nothing.
     let plain = run(Command::new("curl")
         .args(["--silent", "--max-time", "60"])
         .arg(format!("http://{}/healthz", exporter.address)));
@@ -128,7 +128,7 @@ fn over_tls_a_password_opens_every_page_but_the_health() {
 #[test]
 fn client_certificates_are_asked_for_and_verified() {
     let (case, targets) = case();
-    // Type, and what somebody without a certificate, one with ours and a stranger get.
+    // The type, and the results without a certificate, with one of ours, and with a stranger's.
     for (kind, without, with, stranger) in [
         ("RequireAndVerifyClientCert", false, true, false),
         ("VerifyClientCertIfGiven", true, true, false),
@@ -149,7 +149,7 @@ fn client_certificates_are_asked_for_and_verified() {
             assert_eq!(gets(&trusting(&case)), without, "{kind} {version}");
             assert_eq!(gets(&with_certificate(&case, "client")), with, "{kind} {version}");
             assert_eq!(gets(&with_certificate(&case, "stranger")), stranger, "{kind} {version}");
-            // A supervisor has no certificate, and sees that the exporter is there.
+            // A supervisor has no certificate, and still detects that the exporter is running.
             let asked = run(binary()
                 .args(["exporter", "--healthcheck", "--listen", &exporter.address.to_string(), "--web-config"])
                 .arg(case.path("web.yml")));
@@ -171,7 +171,7 @@ fn versions_and_suites_are_those_of_the_file() {
 #[test]
 fn guessing_passwords_holds_up_nobody() {
     let (case, targets) = case();
-    // In a build for tests each check takes seconds.
+    // In a test build each password check takes seconds.
     let exporter = start(&case, &targets, &format!("basic_auth_users:\n  {USER}: \"{}\"\n", hash(11)));
     assert_eq!(curl(&exporter, "/metrics", &user(PASSWORD)).status, "200");
     let (refused, busy) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -189,7 +189,7 @@ fn guessing_passwords_holds_up_nobody() {
             assert!(Instant::now() < until, "nobody was put off");
             std::thread::sleep(Duration::from_millis(10));
         }
-        // More rounds of the event loop than passwords wait: if it checked them itself, they would all be checked by then.
+        // More rounds of the event loop than waiting passwords: if the loop checked them itself, all would be checked by then.
         for _ in 0..10 {
             assert_eq!(exporter.get("/healthz").status, 200);
             let known = openssl::base64::encode_block(format!("{USER}:{PASSWORD}").as_bytes());
@@ -216,7 +216,7 @@ fn a_renewed_certificate_and_other_users_are_picked_up() {
             std::thread::sleep(Duration::from_millis(20));
         }
     };
-    // A file that cannot be used changes nothing.
+    // An unusable file changes nothing.
     case.file("web.yml", "tls_server_config: {}\n");
     until_logged("the web configuration remains unchanged");
     assert_eq!(status(PASSWORD), "200");
@@ -235,7 +235,7 @@ fn a_configuration_is_checked_without_a_start() {
     let (case, targets) = case();
     let checked = |web: Option<&str>, targets: &Path| {
         let mut command = binary();
-        // Nothing listens there, and the address is nobody's.
+        // Nothing listens on this address, which belongs to no host.
         command.args(["exporter", "--check-config", "--listen", "192.0.2.1:1", "--state"]).arg(case.path("never"));
         if let Some(web) = web {
             command.arg("--web-config").arg(case.file("web.yml", web));
@@ -336,7 +336,7 @@ fn the_log_has_levels_and_json() {
     }
     let lines: Vec<&str> = shown.lines().collect();
     assert!(lines.iter().all(|line| line.starts_with("20")), "an event is one line: {shown}");
-    // With the level of errors a healthy exporter says nothing, so nobody learns its port: the one before is used.
+    // At level error a healthy exporter logs nothing, so its port is unknown: the previous one is used.
     let quiet = case.path("quiet.log");
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut child = common::fresh();

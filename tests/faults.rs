@@ -1,5 +1,5 @@
-//! A walk of every fault in the list: it ends, with its verdict, after one connection at most, leaves the database as it was,
-//! and writes no secret. What is to be said beside the verdict is here by the fault's id.
+//! Checks every fault in the list: each check ends, with the right verdict, after one connection at most, leaves the database unchanged,
+//! and writes no secret. Requirements beyond the verdict are listed here by the fault's id.
 
 mod common;
 
@@ -13,7 +13,7 @@ use nssight_fixtures::fault::{self, Door, Fault, Named};
 use nssight_fixtures::nssdb::DbFormat;
 use serde_json::Value;
 
-/// A walk, and whether it left everything as it was.
+/// A check, and whether it left everything unchanged.
 struct Walked {
     run: Run,
     reached: usize,
@@ -30,7 +30,7 @@ fn walk(fault: &Fault) -> Walked {
         command.uid(user).gid(user);
     }
     let database = directory.path().join(fault.change.database_directory.as_deref().unwrap_or("client"));
-    // Reading a file would end a lock that this process has.
+    // To read a file here would release a lock that this process holds.
     let look = |database: &Path| (!deployment.locks_a_file()).then(|| fingerprint(database));
     let before = look(&database);
     let run = run(&mut command);
@@ -56,7 +56,7 @@ fn objections(fault: &Fault, walked: &Walked) -> Vec<String> {
     hold(run.code == Some(i32::from(fault.cause.is_some())), format!("exit code {:?}", run.code));
     let counted = report["connections_opened"].as_u64().unwrap();
     let reached = u64::try_from(walked.reached).unwrap();
-    // What waits in a queue that nobody takes from was opened all the same.
+    // A connection that waits in an accept queue was opened all the same.
     hold(reached <= counted && counted <= 1, format!("{reached} connections, {counted} counted"));
     hold(walked.untouched, "the database was changed".to_owned());
     for secret in [PASSWORD, ADMIN_PASSWORD] {
@@ -74,7 +74,7 @@ fn a_walk_of_every_fault_gives_its_verdict_and_leaves_no_trace() {
 }
 
 #[test]
-fn a_key_that_stands_twice_is_named_with_its_line() {
+fn a_duplicate_key_is_named_with_its_line() {
     let summary = of("config-duplicate-key").report()["verdict"]["summary"].to_string();
     assert!(summary.contains("client.conf:") && summary.contains("user-name"), "{summary}");
 }

@@ -1,4 +1,4 @@
-//! Modules that a database directory names: never loaded as root where somebody else could have named them.
+//! Modules that a database directory names: root never loads them if another user could have named them.
 
 mod common;
 
@@ -12,7 +12,7 @@ use nssight_fixtures::endpoint::{Endpoint, Options};
 use nssight_fixtures::nssdb::DbFormat;
 use serde_json::Value;
 
-/// Somebody who is not root.
+/// A user other than root.
 const UNPRIVILEGED_UID: u32 = 65534;
 
 /// A database, and a library that leaves a mark when it is loaded.
@@ -28,7 +28,7 @@ impl Trap {
     fn new(format: DbFormat, name: &str) -> Self {
         let case = Case::new();
         let database = case.database(format);
-        // /tmp is sticky, the case's own directory is root's alone.
+        // /tmp is sticky; only root can enter the case's own directory.
         fs::set_permissions(case.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let mark = case.path("loaded");
         let source = case.file(
@@ -102,9 +102,9 @@ fn refused(trap: &Trap, run: &Run) {
     assert!(named.iter().any(|text| text.contains("trap") || text.contains("libnssckbi")), "{report:#}");
 }
 
-/// Every way to name a library that NSS understands, and that a reader of lines may miss.
+/// Every notation for a library that NSS supports, and that a line-based reader may miss.
 #[test]
-fn root_loads_no_module_that_somebody_else_named() {
+fn root_loads_no_module_that_another_user_named() {
     if !is_root() {
         return;
     }
@@ -129,7 +129,7 @@ fn root_loads_no_module_that_somebody_else_named() {
     }
 }
 
-/// NSS looks for root certificates in the directory of the database, without being told.
+/// NSS searches the database directory for root certificates without being told to.
 #[test]
 fn root_loads_no_root_certificates_that_somebody_else_left_in_the_directory() {
     if !is_root() {
@@ -148,12 +148,12 @@ fn every_component_of_the_path_counts() {
         let trap = Trap::new(DbFormat::Sql, "trap.so").listed("library=@\nname=Trap");
         fs::set_permissions(trap.case.dir.path(), fs::Permissions::from_mode(mode)).unwrap();
         refused(&trap, &trap.diagnose(&[]));
-        // In a sticky directory nobody else can put another in its place.
+        // In a sticky directory no other user can replace the file.
         fs::set_permissions(trap.case.dir.path(), fs::Permissions::from_mode(0o1000 | mode)).unwrap();
         trap.diagnose(&[]);
         assert!(trap.is_sprung());
     }
-    // A link is as good as the directory that it stands in.
+    // A link is only as safe as its directory.
     let trap = Trap::new(DbFormat::Sql, "trap.so").listed("library=@\nname=Trap");
     let open = trap.case.path("open");
     fs::create_dir(&open).unwrap();
@@ -168,7 +168,7 @@ fn every_component_of_the_path_counts() {
 }
 
 #[test]
-fn modules_are_loaded_and_named_on_request_and_where_only_we_could_have_named_them() {
+fn modules_are_loaded_on_request_and_if_only_we_could_have_named_them() {
     let trap = Trap::new(DbFormat::Sql, "trap.so").listed("library=@\nname=Trap");
     let report = trap.diagnose(&[]).report();
     assert!(trap.is_sprung(), "{report:#}");
@@ -187,14 +187,14 @@ fn modules_are_loaded_and_named_on_request_and_where_only_we_could_have_named_th
 }
 
 #[test]
-fn somebody_without_rights_to_lose_loads_them_as_before() {
+fn an_unprivileged_user_loads_modules_as_before() {
     if !is_root() {
         return;
     }
     let trap = Trap::new(DbFormat::Sql, "trap.so").listed("library=@\nname=Trap").of_somebody();
     fs::set_permissions(trap.case.dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let mut command = trap.with("diagnose", &trap.database, &["--format", "json", "--until", "nss-db"]);
-    // Readable by the other account; the build directory need not be.
+    // Readable for the other user; the build directory need not be.
     let program = trap.case.path("nssight");
     common::copy_nssight(&program);
     let mut other = Command::new("setpriv");
@@ -207,7 +207,7 @@ fn somebody_without_rights_to_lose_loads_them_as_before() {
 }
 
 #[test]
-fn a_database_of_somebody_without_modules_passes_and_its_list_is_left_alone() {
+fn another_users_database_without_modules_passes_and_its_list_is_ignored() {
     let trap = Trap::new(DbFormat::Sql, "trap.so");
     assert_eq!(told(&trap.diagnose(&[]).report(), "db.foreign-module"), Vec::<String>::new());
     if !is_root() {
@@ -220,7 +220,7 @@ fn a_database_of_somebody_without_modules_passes_and_its_list_is_left_alone() {
 }
 
 #[test]
-fn a_list_that_is_no_file_is_said_and_not_waited_for() {
+fn a_list_that_is_not_a_file_is_reported_without_a_wait() {
     let trap = Trap::new(DbFormat::Sql, "trap.so");
     let list = trap.database.join("pkcs11.txt");
     fs::remove_file(&list).unwrap();
@@ -229,7 +229,7 @@ fn a_list_that_is_no_file_is_said_and_not_waited_for() {
     assert_eq!((run.verdict(), run.code), (("nss-db".to_owned(), "db-unreadable".to_owned()), Some(1)), "{run:#?}");
 }
 
-/// NSS's own module with root certificates, beside its libraries.
+/// NSS's own module with root certificates, next to its libraries.
 fn real_module() -> PathBuf {
     let (_, nss) = nssight_nss::library::paths().into_iter().find(|(name, _)| *name == "nss").unwrap();
     let directory = nss.parent().unwrap();
@@ -237,14 +237,14 @@ fn real_module() -> PathBuf {
     places.into_iter().find(|path| path.exists()).expect("libnssckbi.so comes with NSS")
 }
 
-/// The list of the old format.
+/// The module list of the legacy format.
 #[test]
 fn root_loads_no_module_out_of_secmod_db() {
     if !is_root() {
         return;
     }
     let trap = Trap::new(DbFormat::Dbm, "trap.so");
-    // modutil takes real modules only; the trap comes into its place afterwards.
+    // modutil accepts only real modules; the trap replaces the module afterwards.
     let kept = trap.case.path("kept.so");
     fs::rename(&trap.library, &kept).unwrap();
     fs::copy(real_module(), &trap.library).unwrap();
@@ -267,8 +267,8 @@ fn root_loads_no_module_out_of_secmod_db() {
     refused(&trap, &run(&mut command));
     run(command.arg("--load-modules"));
     assert!(trap.is_sprung(), "it is a way to load a library");
-    // Beside the new format without a list of its own, NSS looks at the old list; what it takes over depends on its legacy
-    // library and its rights, so it counts whatever comes of it.
+    // If the new format has no list of its own, NSS reads the old list. What it takes from it depends on its legacy library and its
+    // permissions, so the old list counts in any case.
     let sql = Trap::new(DbFormat::Sql, "trap.so");
     fs::remove_file(sql.database.join("pkcs11.txt")).unwrap();
     fs::copy(trap.database.join("secmod.db"), sql.database.join("secmod.db")).unwrap();
@@ -277,9 +277,9 @@ fn root_loads_no_module_out_of_secmod_db() {
     refused(&trap, &sql.diagnose(&[]));
 }
 
-/// What no copy can be made of is not given to programs that look for modules themselves.
+/// A database that cannot be copied is not given to programs that look for modules themselves.
 #[test]
-fn other_programs_are_kept_from_a_list_that_somebody_can_change() {
+fn other_programs_do_not_get_a_list_that_another_user_can_change() {
     if !is_root() {
         return;
     }

@@ -1,4 +1,4 @@
-//! The formats for machines, each read back by a reader that is not ours, and the certificates that they watch.
+//! The formats for machines, each parsed by an independent reader, and the certificates that they monitor.
 
 mod common;
 mod readers;
@@ -18,12 +18,12 @@ fn lab(fault: &str, format: &str) -> Run {
     run(binary().args(["lab", "run", "--fault", fault, "--format", format]).env_remove("GITHUB_STEP_SUMMARY"))
 }
 
-/// A nickname that the database has: before a colon NSS would look for the name of a token.
+/// A nickname that the database has; NSS would take text before a colon as the name of a token.
 fn present() -> String {
     HOSTILE.replace(':', ";")
 }
 
-/// A walk to the certificate of a hostile nickname. No network in it.
+/// A check up to the certificate with a hostile nickname, without any network.
 fn hostile(case: &Case, format: &str, nickname: &str) -> Command {
     let database = case.path("hostile-db");
     if !database.exists() {
@@ -51,7 +51,7 @@ fn exit_codes_are_the_same_in_every_format_but_that_of_a_plugin() {
 }
 
 #[test]
-fn junit_keeps_to_the_schema_and_has_a_case_a_layer() {
+fn junit_matches_the_schema_and_has_one_case_per_layer() {
     let healthy = lab("healthy", "junit").stdout;
     assert_eq!(junit(&healthy, "count(//testcase)"), "12");
     assert_eq!(junit(&healthy, "count(//testcase/*)"), "0");
@@ -61,7 +61,7 @@ fn junit_keeps_to_the_schema_and_has_a_case_a_layer() {
     assert_eq!(junit(&failed, "count(//skipped)"), "3");
     assert!(junit(&failed, "string(//testcase[@name='certificate']/system-out)").starts_with("warning ca-missing: "));
     assert!(junit(&failed, "string(//testsuite/@name)").starts_with("localhost:"));
-    // The verdict names what it is when the finding alone does not: a dead link that was not used up by the first try.
+    // The verdict has the cause if the finding alone does not: a dead link that the first attempt did not use up.
     let rejected = run(binary().args(["lab", "run", "--fault", "bridge-rejects", "--format", "junit"]));
     assert_eq!(junit(&rejected.stdout, "string(//failure/@type)"), "server-link-dead");
 }
@@ -75,7 +75,7 @@ fn metrics_are_read_by_the_parser_of_prometheus() {
     let roles: Vec<&Value> =
         healthy["nssight_certificate_not_after_timestamp_seconds"].iter().map(|(labels, _)| &labels["role"]).collect();
     assert_eq!(roles, ["authority", "bridge", "client", "server"]);
-    // Without a network our own certificate is still watched.
+    // Our own certificate is monitored even without a network.
     let closed = samples(&lab("port-closed", "openmetrics").stdout);
     assert_eq!(closed["probe_success"][0].1, 0.0);
     let verdict =
@@ -112,8 +112,8 @@ fn a_plugin_line_is_short_and_has_performance_data() {
 }
 
 #[test]
-fn a_plugin_warns_of_warnings_and_knows_nothing_after_bad_arguments() {
-    // The issuer of our certificate is missing here, and the peer takes it all the same.
+fn a_plugin_reports_warnings_and_unknown_after_bad_arguments() {
+    // The issuer of our certificate is missing here, and the peer accepts it all the same.
     let case = Case::new();
     let database = case.database_of(DbFormat::Sql, &PKI.stranger, &[("lab-ca", &PKI.ca, "CT,C,C")]);
     let options = Options { client_cas: vec![PKI.other_ca.certificate.clone()], ..Options::new(&PKI.bridge, &PKI.ca) };
@@ -154,10 +154,10 @@ fn annotations_and_the_step_summary_say_what_the_report_says() {
     let (text, tables) = rendered(&page);
     assert!(page.starts_with("before\n\n## ✗ `localhost:"), "{page}");
     assert!(tables == 3 && text.contains("the bridge answered with the alert unknown_ca (48)"), "{text}");
-    // A pass annotates nothing, and without a file there is no summary.
+    // A pass has no annotations, and without a file there is no summary.
     let healthy = lab("healthy", "github");
     assert_eq!(annotations(&healthy.stdout), [], "{healthy:#?}");
-    // A file that cannot be written is no reason to stay silent.
+    // A file that cannot be written does not prevent the output.
     let mut command = binary();
     command.args(["lab", "run", "--format", "github"]).env("GITHUB_STEP_SUMMARY", "/nonexistent/summary.md");
     let run = run(&mut command);
@@ -176,8 +176,8 @@ fn a_page_of_markdown_has_the_verdict_the_layers_and_the_certificates() {
 }
 
 #[test]
-fn people_are_told_what_it_may_be_instead() {
-    // One closed session is all that is seen: a dead link and a refusal look the same.
+fn text_output_lists_alternative_causes() {
+    // Only a closed session is visible: a dead link and a refusal look the same.
     let report = lab("stale-server-link", "json").report();
     let others = report["verdict"]["alternatives"].as_array().unwrap();
     let other = others.iter().find(|other| other["cause"] == "bridge-rejected-request").unwrap();
@@ -187,7 +187,7 @@ fn people_are_told_what_it_may_be_instead() {
         let text = shown.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(text.contains("bridge-rejected-request") && text.contains(how), "{format}: {shown}");
     }
-    // A failure that appears at another layer than its own names both.
+    // A failure that appears at another layer than its own names both layers.
     let shown = lab("db-both-formats", "human").stdout;
     assert!(
         shown.contains("FAIL  layer: nss-db  cause: db-mixed-formats")
@@ -198,7 +198,7 @@ fn people_are_told_what_it_may_be_instead() {
 }
 
 #[test]
-fn nothing_that_strangers_wrote_is_markup_in_any_format() {
+fn untrusted_text_is_never_markup_in_any_format() {
     let case = Case::new();
     for (nickname, is_there) in [(present(), true), (HOSTILE.to_owned(), false)] {
         let walk = |format: &str| run(&mut hostile(&case, format, &nickname));
@@ -230,7 +230,7 @@ fn nothing_that_strangers_wrote_is_markup_in_any_format() {
         is_visible(&line);
         let first = line.lines().next().unwrap();
         assert!(first.matches('|').count() == 1 && first.len() < 1536, "{line}");
-        // However long the names are, the certificate's time is in the line.
+        // However long the names are, the line contains the certificate's time.
         assert_eq!(first.contains("days left |"), is_there, "{line}");
         assert!(!line.lines().any(|line| line.starts_with("::")), "{line}");
 
@@ -252,7 +252,7 @@ fn nothing_that_strangers_wrote_is_markup_in_any_format() {
 }
 
 #[test]
-fn the_hops_of_the_way_have_names() {
+fn every_hop_has_a_name() {
     let hops = |fault: &str| {
         let report = lab(fault, "json").report();
         let hops = report["hops"].as_array().unwrap().clone();
@@ -266,7 +266,7 @@ fn the_hops_of_the_way_have_names() {
     let named = |all: &[[&str; 2]]| all.iter().map(|hop| hop.map(str::to_owned)).collect::<Vec<_>>();
     assert_eq!(hops("healthy"), named(&[["peer", "bridge"], ["server", "server"]]));
     assert_eq!(hops("plain-tls-1.3"), named(&[["peer", "peer"]]));
-    // Where nothing could be configured, there is nobody to have an address.
+    // If nothing could be configured, no hop has an address.
     assert_eq!(hops("config-missing"), named(&[["peer", "bridge"], ["server", "server"]]));
 }
 

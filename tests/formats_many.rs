@@ -1,5 +1,5 @@
-//! Many targets in the formats for machines: one that passes, one that is flaky, one that fails, one that the tool cannot
-//! judge in its time, and one with a name and labels that mean something to every format.
+//! Many targets in the formats for machines: one that passes, one that is flaky, one that fails, one that nssight cannot judge in time, and
+//! one with a name and labels that have a meaning in every format.
 
 mod browser;
 mod common;
@@ -15,7 +15,7 @@ use browser::{Browser, Look, obstacles, overflowing};
 use common::{Case, NICKNAME, PKI, Run, binary, run};
 use readers::{HOSTILE, annotations, is_visible, junit, rendered, samples};
 
-/// Walks all of them once; the lab's stale link makes one flaky.
+/// Checks all of them once; the lab's stale link makes one flaky.
 fn check(case: &Case, format: &str, more: &[&str]) -> Run {
     let lab = case.path(&format!("lab-{format}"));
     std::fs::create_dir(&lab).unwrap();
@@ -48,7 +48,7 @@ fn check(case: &Case, format: &str, more: &[&str]) -> Run {
 }
 
 #[test]
-fn junit_has_a_suite_a_target_and_shows_what_was_flaky() {
+fn junit_has_one_suite_per_target_and_shows_flaky_targets() {
     let run = check(&Case::new(), "junit", &[]);
     is_visible(&run.stdout);
     let value = |expression: &str| junit(&run.stdout, expression);
@@ -86,7 +86,7 @@ fn metrics_of_many_carry_their_target() {
 }
 
 #[test]
-fn a_plugin_line_of_many_counts_them_and_names_those_in_trouble() {
+fn a_plugin_line_of_many_targets_counts_them_and_names_failing_ones() {
     let run = check(&Case::new(), "nagios", &[]);
     is_visible(&run.stdout);
     let first = run.stdout.lines().next().unwrap();
@@ -100,7 +100,7 @@ fn a_plugin_line_of_many_counts_them_and_names_those_in_trouble() {
 }
 
 #[test]
-fn annotations_of_many_are_one_each_and_the_summary_has_a_table() {
+fn each_of_many_targets_has_one_annotation_and_the_summary_a_table() {
     let case = Case::new();
     let run = check(&case, "github", &[]);
     is_visible(&run.stdout);

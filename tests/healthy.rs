@@ -1,5 +1,5 @@
-//! Healthy walks over real peers: NSS's selfserv and OpenSSL's s_server, with databases by NSS's tools and by our own
-//! builders, by configuration and by flags.
+//! Healthy checks with real peers: NSS's selfserv and OpenSSL's s_server, with databases from NSS's tools and from our
+//! own builders, by configuration and by flags.
 
 mod common;
 
@@ -19,7 +19,7 @@ fn passes(run: &Run) {
     assert_eq!(handshake.unwrap()["status"], "pass", "{run:#?}");
 }
 
-/// By configuration file, as Sigul's client has one.
+/// By a configuration file like that of Sigul's client.
 fn by_config(case: &Case, database: &Path, port: u16, maximum: &str) -> Run {
     let text = format!(
         "[nss]\nnss-dir: {}\nnss-password: {PASSWORD}\nnss-max-tls: {maximum}\n\n[client]\nbridge-hostname = localhost\n\
@@ -66,7 +66,7 @@ fn against_the_lab_by_configuration() {
     assert_eq!(endpoint.clients().len(), 1);
 }
 
-/// The findings, but for times and paths.
+/// The findings without times and paths.
 fn findings(run: &Run, case: &Case) -> Vec<(String, String, String, Vec<String>)> {
     let report = run.report();
     let here = case.dir.path().display().to_string();

@@ -1,4 +1,4 @@
-//! A host that gives nothing more, and files that never end: a finding in good time, and no panic.
+//! A host without resources, and files that never end: the result is a timely finding, and no panic.
 
 mod common;
 
@@ -13,12 +13,12 @@ use common::{Case, binary, run};
 use nssight_fixtures::nssdb::DbFormat;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A user that nothing else runs as.
+/// A user that runs nothing else.
 const ALONE: &str = "64321";
-/// What hangs is ended, and then fails the test by its exit code.
+/// A process that hangs is ended, and its exit code then fails the test.
 const PATIENCE: &str = "60";
 
-/// nssight where that user can run it, and a database that the user can read.
+/// nssight in a place where that user can run it, and a database that the user can read.
 fn for_anybody(case: &Case) -> (PathBuf, PathBuf) {
     let database = case.database(DbFormat::Sql);
     let program = case.path("nssight");
@@ -62,7 +62,7 @@ fn a_host_without_threads_or_descriptors_is_a_finding() {
             if done.code == Some(3) && text.contains("host-resources") {
                 found += 1;
             }
-            // With a little more it does well, but for the password that nobody gave.
+            // With slightly higher limits everything passes, except for the password that was not given.
             assert!(matches!(done.code, Some(0 | 1 | 3)) || limit.contains("nofile"), "{limit}: {done:#?}");
         }
         let mut command = limited(&program, &limit);
@@ -137,7 +137,7 @@ fn nothing_waits_for_a_pipe_that_nobody_writes_to() {
         words(&["trace", "--", pipe]),
     ];
     for row in rows {
-        // A pipe that stays open and gives nothing, as standard input, too.
+        // A pipe that stays open without data; also as standard input.
         let (silent, _held) = std::io::pipe().unwrap();
         let mut command = Command::new("timeout");
         command.args(["--signal=KILL", PATIENCE]).arg(binary().get_program()).args(&row);
@@ -151,7 +151,7 @@ fn nothing_waits_for_a_pipe_that_nobody_writes_to() {
 }
 
 #[test]
-fn a_report_that_is_too_large_or_none_is_said_to_be() {
+fn an_oversized_or_missing_report_is_reported_as_such() {
     let case = Case::new();
     let report = case.file("report.json", "{}");
     let large = case.path("large.json");
@@ -180,7 +180,7 @@ fn a_host_without_proc_is_told_from_a_program_without_nss() {
 }
 
 #[test]
-fn errors_of_the_system_are_words() {
+fn errors_of_the_system_are_printed_as_text() {
     let case = Case::new();
     let missing = case.path("missing");
     let missing = missing.to_str().unwrap();
@@ -202,7 +202,8 @@ fn errors_of_the_system_are_words() {
     }
 }
 
-/// Mounts a file system that answers nobody, not even the kernel's first question, and runs a program beside it.
+/// Mounts a file system that answers no request, not even the kernel's first one, and runs a program in the same
+/// namespace.
 const HUNG: &str = "
 import ctypes, os, subprocess, sys
 place, command = sys.argv[1], sys.argv[2:]
@@ -221,7 +222,7 @@ print('ended with', code)
 ";
 
 #[test]
-fn a_file_system_that_does_not_answer_is_given_up() {
+fn an_unresponsive_file_system_is_abandoned() {
     assert!(rustix::process::geteuid().is_root(), "only root can mount");
     if !std::path::Path::new("/dev/fuse").exists() {
         println!("NOT TRIED: this kernel has no FUSE, by which a file system is made that does not answer");

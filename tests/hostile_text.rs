@@ -1,4 +1,4 @@
-//! What strangers write reaches a terminal as text and as nothing else, on both streams.
+//! Untrusted text reaches a terminal only as plain text, on both streams.
 
 mod common;
 
@@ -13,10 +13,10 @@ use nssight_fixtures::endpoint::{Endpoint, Options};
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
 use wait4::Wait4;
 
-/// Green, a title, a cleared screen, one byte for an introducer, and a turned reading direction.
+/// Green, a title, a cleared screen, a one-byte introducer, and a reversed reading direction.
 const CONTROL_SEQUENCES: &str = "\u{1b}[32mverdict: PASS\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{202e}\r\u{8}";
 
-/// What one run says on both streams.
+/// The output of one run on both streams.
 fn said(command: &mut Command) -> (String, Option<i32>) {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
@@ -44,7 +44,7 @@ fn untrusted_text_cannot_control_the_terminal() {
     );
     let config = case.file("client.conf", text("[client]\nbridge-hostname: ", "\n[nss]\nnss-dir: /x\n"));
     let section = case.file("section.conf", text("[client", "\nbroken\n"));
-    // SQLite shows what it could not parse of a schema.
+    // SQLite shows the part of a schema that it could not parse.
     let broken = case.path("broken");
     fs::create_dir(&broken).unwrap();
     let database = rusqlite::Connection::open(broken.join("cert9.db")).unwrap();
@@ -120,7 +120,7 @@ fn untrusted_text_cannot_control_the_terminal() {
         assert!(bad.is_empty(), "{row:?}\n{}", bad.join("\n"));
         assert!(!text.is_empty() && !text.contains("panicked"), "{row:?}: {text}");
     }
-    // In colours, only colours.
+    // With colours enabled, the only sequences are colours.
     for row in [vec!["triage".into(), path(&log)], vec!["db".into(), "inspect".into(), path(&nicknamed)]] {
         let (text, _) = said(binary().args(&row).args(["--color", "always"]));
         for piece in text.split('\u{1b}').skip(1) {
@@ -135,7 +135,7 @@ fn untrusted_text_cannot_control_the_terminal() {
 }
 
 #[test]
-fn nothing_but_the_writer_for_terminals_prints() {
+fn only_the_terminal_writer_prints() {
     let mut open = vec![
         PathBuf::from("src"),
         "reports/src".into(),
@@ -150,7 +150,7 @@ fn nothing_but_the_writer_for_terminals_prints() {
             open.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
             continue;
         }
-        // The one writer; and two whose standard output is a pipe to nssight.
+        // The only writer, and two programs whose standard output is a pipe to nssight.
         let allowed = ["reports/src/terminal.rs", "runner/src/worker.rs", "src/process_model/run.rs"]
             .iter()
             .any(|it| path == Path::new(it));
@@ -169,7 +169,7 @@ fn nothing_but_the_writer_for_terminals_prints() {
     assert!(read > 100, "{read} files were read");
 }
 
-/// Processor time of nssight and its worker, for a bridge whose certificate has a name of so many letters.
+/// Processor time of nssight and its worker, with a bridge whose certificate has a name of this many letters.
 fn time_for(letters: usize, format: &[&str]) -> (Duration, String) {
     let name = "a".repeat(letters);
     let bridge = Spec::new(&name, Usage::Server).names(&["localhost"]).key(KeyKind::Rsa(2048));
@@ -186,14 +186,14 @@ fn time_for(letters: usize, format: &[&str]) -> (Duration, String) {
     (used.rusage.utime + used.rusage.stime, fs::read_to_string(output).unwrap())
 }
 
-/// Ten times the usual is far from what comes of time that grows with the square of the length: that was more than fifty times.
+/// Ten times the usual is far below the effect of quadratic time, which was a factor of more than fifty.
 #[test]
 fn a_name_of_100_000_letters_takes_no_time_that_matters() {
     for format in [&["--format", "human"][..], &["--format", "human", "-v"], &["--format", "markdown"]] {
         let (usual, _) = time_for(20, format);
         let (long, text) = time_for(100_000, format);
         assert!(long < usual * 10, "{format:?}: {long:?} after {usual:?}");
-        // It was met, and whoever asks for everything sees its beginning.
+        // The certificate was seen, and verbose output shows the beginning of its name.
         assert!(!format.contains(&"-v") || text.contains(&"a".repeat(20)), "{format:?}: {text}");
         assert!(text.len() < 200_000, "{format:?}: {} bytes", text.len());
     }

@@ -1,4 +1,4 @@
-//! What scripts and readers rely on: exit codes, one JSON document, the schema, the options in the documents.
+//! The stable interface for scripts and readers: exit codes, one JSON document, the schema, and the documented options.
 
 mod common;
 
@@ -31,7 +31,7 @@ fn well() -> Endpoint {
 }
 
 #[test]
-fn the_schema_file_is_the_one_of_the_types() {
+fn the_schema_file_matches_the_types() {
     let printed: Value = serde_json::from_str(&run(binary().arg("schema")).stdout).unwrap();
     let kept: Value = serde_json::from_str(SCHEMA).unwrap();
     assert!(printed == kept, "docs/report.schema.json is stale: write `nssight schema` into it");
@@ -58,7 +58,7 @@ fn reports_keep_to_the_schema() {
         assert_eq!(report["schema"], "nssight/report/2");
         assert!(run.stderr.is_empty(), "{run:#?}");
     }
-    // A validator that takes everything would pass too.
+    // A validator that accepts everything would pass too.
     assert!(!validator.is_valid(&serde_json::json!({ "schema": "nssight/report/2" })));
 }
 

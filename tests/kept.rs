@@ -1,5 +1,5 @@
-//! A worker of `nssight check` keeps a database open for the next target with the same one, and says of each target what a process of
-//! its own would say.
+//! A worker of `nssight check` keeps a database open for the next target with the same one, and still gives each target the verdict of a
+//! separate process.
 
 mod common;
 
@@ -19,7 +19,7 @@ use serde_json::Value;
 const OPENED_FROM: &str = "db.opened-from";
 const KEPT: &str = "the check before, which had the same database open";
 
-/// The files of a database must be older than the steps in which a file system counts time.
+/// The files of a database must be older than the time resolution of the file system.
 fn settle(directory: &Path) {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
     let changed = |path: &Path| fs::metadata(path).unwrap().ctime();
@@ -33,9 +33,9 @@ fn is_kept(report: &Value) -> bool {
     facts.any(|fact| fact["id"] == OPENED_FROM && fact["value"] == KEPT)
 }
 
-/// Later versions of NSS verify with libpkix, which remembers chains: no database is kept there.
+/// Later versions of NSS verify with libpkix, which caches chains: with these, no database is kept.
 fn keeps() -> bool {
-    // NSS chooses when it is initialised.
+    // NSS decides this at its initialisation.
     let _nss = nssight_nss::Nss::without_database().unwrap();
     !nssight_nss::library::verifies_by_pkix()
 }
@@ -66,11 +66,11 @@ impl Peers {
 }
 
 #[test]
-fn a_target_gets_the_verdict_that_a_process_of_its_own_gives() {
+fn a_target_gets_the_same_verdict_as_in_a_separate_process() {
     let peers = Peers::start();
     for format in [DbFormat::Sql, DbFormat::Dbm] {
         let fleet = Fleet::of(format);
-        // The order counts: a failure ends the worker, and each of these fails right after a check that has kept the database.
+        // The order matters: a failure ends the worker, and each of these fails directly after a check that kept the database.
         let order = [
             ("first", &peers.good),
             ("second", &peers.sends),
@@ -89,17 +89,17 @@ fn a_target_gets_the_verdict_that_a_process_of_its_own_gives() {
         let after_another = ["second", "intermediate left out", "fourth", "other CA", "closes"];
         for (name, peer) in &order {
             let report = &document.target(name)["report"];
-            // Beside a database of the old format is its list of modules, and a worker does one check with that.
+            // A database of the old format has its list of modules next to it, and a worker does only one check with such a list.
             let expected = keeps() && format == DbFormat::Sql && after_another.contains(name);
             assert_eq!(is_kept(report), expected, "{format:?} {name}: {report:#}");
-            // The same file with this target alone.
+            // The same file with only this target.
             let text = std::mem::replace(&mut fleet.text, defaults.clone());
             let single = fleet.target(name, peer.port(), "");
             let document = single.document(&[]).0;
             let alone = &document.target(name)["report"];
             let lines = |report: &Value| {
                 let mut report = timeless(report.clone());
-                // Whether tickets of TLS 1.3 come before the end is chance.
+                // Whether TLS 1.3 tickets arrive before the end is random.
                 report["wire"] = Value::Null;
                 format!("{report:#}").lines().map(str::to_owned).collect::<Vec<_>>()
             };
@@ -113,7 +113,7 @@ fn a_target_gets_the_verdict_that_a_process_of_its_own_gives() {
 }
 
 #[test]
-fn another_password_another_nickname_and_no_nickname_are_no_reason_to_pass() {
+fn a_kept_database_does_not_hide_another_password_or_nickname() {
     let good = endpoint(Behaviour::Well);
     let fleet = Fleet::new();
     fs::write(fleet.case.path("wrong"), "not-the-password\n").unwrap();
@@ -136,7 +136,7 @@ fn another_password_another_nickname_and_no_nickname_are_no_reason_to_pass() {
     }
 }
 
-/// Passes one connection on, once something was written beside the database.
+/// Forwards one connection after a file was written next to the database.
 fn after_a_change(directory: PathBuf, port: u16) -> u16 {
     let listener = TcpListener::bind("localhost:0").unwrap();
     let own = listener.local_addr().unwrap().port();

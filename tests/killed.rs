@@ -1,6 +1,6 @@
-//! Parent and worker are killed at random moments: no process, no file and no socket stays, and no byte of a database changes.
+//! Parent and worker are killed at random moments: no process, file or socket is left behind, and no byte of a database changes.
 //!
-//! `NSSIGHT_KILLS` says at how many moments, and `NSSIGHT_KILL_SEED` repeats those of another run.
+//! `NSSIGHT_KILLS` sets the number of moments, and `NSSIGHT_KILL_SEED` repeats those of another run.
 
 mod common;
 
@@ -25,9 +25,9 @@ use serde_json::Value;
 
 const MOMENTS: &str = "NSSIGHT_KILLS";
 const SEED: &str = "NSSIGHT_KILL_SEED";
-/// Says that this process has file systems of its own where nssight leaves things.
+/// Set if this process has separate file systems where nssight writes files.
 const INSIDE: &str = "NSSIGHT_KILL_INSIDE";
-/// What is still there then stays for ever.
+/// Anything that still exists after this time stays forever.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// splitmix64.
@@ -61,11 +61,11 @@ const ALL: [What; 5] = [What::Diagnose, What::Check, What::Exporter, What::Bundl
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whom {
     Parent,
-    /// Of a trace, the traced program.
+    /// In a trace, the traced program.
     Worker,
 }
 
-/// The signals and who gets each.
+/// The signals, and the process that gets each.
 const HOW: [&[(Whom, Signal)]; 8] = [
     &[(Whom::Parent, Signal::KILL)],
     &[(Whom::Worker, Signal::KILL)],
@@ -76,15 +76,15 @@ const HOW: [&[(Whom, Signal)]; 8] = [
     &[(Whom::Parent, Signal::STOP), (Whom::Parent, Signal::KILL)],
     &[(Whom::Worker, Signal::STOP), (Whom::Worker, Signal::KILL)],
 ];
-/// The worker is stopped when its parent dies. A traced program is not nssight's, and would wait for whoever stopped it.
+/// The worker is stopped when its parent dies. A traced program is not part of nssight, and would wait for the process that stopped it.
 const ORPHAN: &[(Whom, Signal)] = &[(Whom::Worker, Signal::STOP), (Whom::Parent, Signal::KILL)];
 
-/// Where all of it happens.
+/// The environment of all runs.
 struct Field {
     case: Case,
     /// In WAL mode.
     database: PathBuf,
-    /// For a program that is traced: what that does to a database in WAL mode is its own doing.
+    /// For a traced program: it may itself change a database in WAL mode.
     plain: PathBuf,
     password: PathBuf,
     log: PathBuf,
@@ -165,7 +165,7 @@ impl Field {
                 walked(&mut command, &self.answering);
             }
             What::Trace => {
-                // One process: those that outlive a program keep the library in their environment, and so where it is.
+                // One process: processes that outlive a program keep the library, and therefore its path, in their environment.
                 command.args(["trace", "--format", "json", "--output"]).arg(report);
                 command.args(["--", "certutil", "-L", "-d"]).arg(format!("sql:{}", self.plain.display()));
             }
@@ -175,17 +175,17 @@ impl Field {
         command
     }
 
-    /// Starts it. Of an exporter, walks are asked for without end.
+    /// Starts the command. An exporter gets requests for checks continuously.
     fn start(&self, what: What) -> Started {
         let mut child = self.command(what).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
         let pid = Pid::from_child(&child);
-        // Whoever has ended is waited for below, together with those that were left to this process.
+        // Ended processes are waited for below, together with the orphans that this process inherits.
         drop(child);
         Started { pid, said: thread::spawn(move || listen(stderr)) }
     }
 
-    /// Until it does what it does for long, or is done.
+    /// The time until the command reaches its longest step, or ends.
     fn horizon(&self, what: What) -> Duration {
         let (begun, before) = (Instant::now(), self.silent.connections());
         let started = self.start(what);
@@ -202,7 +202,7 @@ impl Field {
         horizon + horizon / 5
     }
 
-    /// Kills it at a moment, and looks what is left.
+    /// Kills the command at a given moment, and checks what is left.
     fn kill(&self, what: What, how: &[(Whom, Signal)], moment: Duration, pause: Duration) {
         let before = [&self.database, &self.plain].map(|path| fingerprint(path));
         let started = self.start(what);
@@ -213,13 +213,13 @@ impl Field {
             }
             let worker = workers(started.number()).into_iter().find(|pid| how != ORPHAN || executes(*pid));
             let worker = worker.and_then(Pid::from_raw);
-            // Without a worker yet, or any more, there is nobody to kill but the parent.
+            // If there is no worker, only the parent can be killed.
             let victim = worker.filter(|_| *whom == Whom::Worker).unwrap_or(started.pid);
             let _ = kill_process(victim, *signal);
         }
         let killed = how.iter().any(|(whom, signal)| (*whom, *signal) == (Whom::Parent, Signal::KILL));
         if what == What::Exporter && !killed {
-            // It goes on without the worker.
+            // The parent continues without the worker.
             let _ = kill_process(started.pid, Signal::TERM);
         }
         let status = all_gone(started.pid);
@@ -228,7 +228,7 @@ impl Field {
         if let Some(address) = address {
             assert!(TcpStream::connect(address).is_err(), "{address} still listens");
         }
-        // What a killed parent was at is the next one's to remove, and so is what it could not see.
+        // The next run must remove the files of a killed parent, including those that the parent did not know about.
         if status.signaled() && status.terminating_signal() == Some(Signal::KILL.as_raw()) {
             self.next(what);
         }
@@ -237,7 +237,7 @@ impl Field {
         self.nothing_left();
     }
 
-    /// The next run of the same command, or one that cleans up in the same way.
+    /// The next run of the same command, or one with the same cleanup.
     fn next(&self, what: What) {
         let mut command = fresh();
         match what {
@@ -258,7 +258,7 @@ impl Field {
         assert_eq!(next.code, Some(0), "{next:#?}");
     }
 
-    /// Files are whole or not there, and there are no others.
+    /// Files are complete or absent, and there are no others.
     fn nothing_left(&self) {
         for place in [self.temporary.as_path(), Path::new("/run"), Path::new("/dev/shm")] {
             assert_eq!(names(place), Vec::<String>::new(), "{}", place.display());
@@ -284,8 +284,8 @@ impl Field {
     }
 }
 
-/// Whether it is a program of its own by now. One that is stopped between fork and exec can be told nothing, its parent's end
-/// included, and there is no call with which the kernel would be told first.
+/// Whether the process has executed its own program by now. A process that is stopped between fork and exec cannot react to anything,
+/// including the end of its parent, and no call arranges this with the kernel beforehand.
 fn executes(pid: i32) -> bool {
     let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     words.split('\0').nth(1) == Some("worker")
@@ -298,7 +298,7 @@ fn names(directory: &Path) -> Vec<String> {
 
 struct Started {
     pid: Pid,
-    /// What it said, and where an exporter listened.
+    /// Its output, and the address on which an exporter listened.
     said: JoinHandle<(String, Option<SocketAddr>)>,
 }
 
@@ -312,7 +312,7 @@ impl Started {
     }
 }
 
-/// Reads until the end, and asks an exporter for walks until it answers no more.
+/// Reads until the end, and requests checks from an exporter until it no longer answers.
 fn listen(stderr: ChildStderr) -> (String, Option<SocketAddr>) {
     let (mut lines, mut said, mut address) = (BufReader::new(stderr), String::new(), None);
     while lines.read_line(&mut said).unwrap() > 0 {
@@ -334,8 +334,7 @@ fn ask(address: SocketAddr) -> std::io::Result<()> {
     }
 }
 
-/// Waits until this process has no child left, those included that nssight had and that were left to this process. Gives how
-/// the one ended.
+/// Waits until this process has no child left, including nssight's children that this process inherited. Returns how `parent` ended.
 fn all_gone(parent: Pid) -> WaitStatus {
     let until = Instant::now() + PATIENCE;
     let mut ended = None;
@@ -356,11 +355,11 @@ fn all_gone(parent: Pid) -> WaitStatus {
 }
 
 #[test]
-fn nothing_stays_of_whoever_is_killed_at_a_random_moment() {
+fn nothing_is_left_behind_after_a_kill_at_a_random_moment() {
     if std::env::var_os(INSIDE).is_none() {
         return inside();
     }
-    // Whoever loses its parent becomes a child of this process, so that none gets lost.
+    // Orphans become children of this process, so that none is lost.
     set_child_subreaper(Some(rustix::process::getpid())).unwrap();
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
     let seed = number(SEED).unwrap_or_else(|| RandomState::new().build_hasher().finish());
@@ -372,7 +371,7 @@ fn nothing_stays_of_whoever_is_killed_at_a_random_moment() {
     for turn in 0..number(MOMENTS).unwrap_or(40) as usize {
         let kind = turn % ALL.len();
         let (what, horizon) = (ALL[kind], horizons[kind]);
-        // Every one of them with every other of them.
+        // All commands are combined with all signals.
         let how = HOW[(turn / ALL.len()) % HOW.len()];
         let turned = how.len() == 2 && what != What::Trace && random.next().is_multiple_of(2);
         let how = if turned { ORPHAN } else { how };
@@ -382,14 +381,14 @@ fn nothing_stays_of_whoever_is_killed_at_a_random_moment() {
     }
 }
 
-/// The same in file systems of its own, where whatever is left is nssight's.
+/// The same in separate file systems, where every file left behind is nssight's.
 fn inside() {
     assert!(rustix::process::geteuid().is_root(), "only root can mount");
     let mount = "mount --no-mtab -t tmpfs -o";
     let prepare = format!("{mount} mode=0755 own /run && {mount} mode=1777 own /dev/shm && exec \"$@\"");
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", &prepare, "sh"]).arg(std::env::current_exe().unwrap());
-    command.args(["--exact", "nothing_stays_of_whoever_is_killed_at_a_random_moment", "--nocapture"]);
+    command.args(["--exact", "nothing_is_left_behind_after_a_kill_at_a_random_moment", "--nocapture"]);
     let status = command.env(INSIDE, "1").status().expect("util-linux must be installed");
     assert!(status.success(), "{status}");
 }

@@ -1,4 +1,4 @@
-//! The lab as a whole: every fault gets its verdict, and a diagnosis leaves a bridge ready for the next client.
+//! The lab as a whole: every fault gets its verdict, and a check leaves a bridge ready for the next client.
 
 mod common;
 
@@ -28,8 +28,8 @@ fn statuses(run: &Run) -> Vec<(String, String)> {
     report["probes"].as_array().unwrap().iter().map(|probe| (text(&probe["layer"]), text(&probe["status"]))).collect()
 }
 
-/// Every fault at every door is asked by tests of its own: `faults`, `trace_catalogue`, `triage`. Here it is the selftest that is tested,
-/// with one fault of eight.
+/// Separate tests cover every fault at every door: `faults`, `trace_catalogue`, `triage`. This one tests the selftest itself, with one
+/// fault in eight.
 #[test]
 fn faults_get_their_verdicts_at_every_door() {
     let all: Vec<_> = nssight_fixtures::fault::here().unwrap().0.into_iter().step_by(8).collect();
@@ -56,7 +56,7 @@ fn a_diagnosis_leaves_the_bridge_ready_for_the_next_client() {
     let deployment = Deployment::start(directory.path(), &Change::default(), DbFormat::Sql).unwrap();
     let bridge = deployment.bridge().unwrap();
     for round in 1..=50 {
-        // With and without the request: both ends of a walk must leave the deployment in order.
+        // With and without the request: both kinds of check must leave the deployment intact.
         let run = if round % 2 == 0 { with_request(&deployment) } else { diagnose(&deployment, &[]) };
         assert_eq!(
             run.code,
@@ -68,7 +68,7 @@ fn a_diagnosis_leaves_the_bridge_ready_for_the_next_client() {
         assert_eq!(deployment.connections(), round, "{run:#?}");
         assert_eq!(run.report()["connections_opened"], 1);
     }
-    // The bridge counts a request when its client has gone, a moment after the client is done.
+    // The bridge counts a request when its client has disconnected, a moment after the client has finished.
     let patience = std::time::Instant::now() + std::time::Duration::from_secs(5);
     while bridge.served() < 25 && std::time::Instant::now() < patience {
         std::thread::sleep(std::time::Duration::from_millis(5));
@@ -117,7 +117,7 @@ fn both_sessions_are_on_the_wire_of_the_report() {
 }
 
 #[test]
-fn another_try_tells_a_dead_link_from_a_rejected_request() {
+fn a_retry_distinguishes_a_dead_link_from_a_rejected_request() {
     use nssight_fixtures::fault::{Queue, Relay};
     let stale = Change { queue: Queue::Stale, ..Change::default() };
     let rejecting = Change { relay: Relay::Reject, ..Change::default() };
@@ -155,7 +155,7 @@ fn faults_can_be_ordered_together_unless_they_exclude_each_other() {
 }
 
 #[test]
-fn a_lab_that_is_up_has_databases_for_all_three_and_ends_at_an_interrupt() {
+fn a_running_lab_has_databases_for_all_three_roles_and_ends_on_interrupt() {
     for (format, prefix) in [("cert9", "sql"), ("cert8", "dbm")] {
         let directory = tempfile::tempdir().unwrap();
         let mut command = binary();
@@ -195,7 +195,7 @@ fn a_lab_takes_no_directory_that_is_not_its_own() {
 const TLS_13: [&str; 2] = ["--tls-max", "tls1.3"];
 
 #[test]
-fn a_server_that_has_not_said_so_has_not_accepted_us() {
+fn a_server_without_a_confirmation_has_not_accepted_us() {
     let change = Change {
         inner_tls: Some("tls1.3".to_owned()),
         bridge_tls: Some("tls1.2".to_owned()),
@@ -213,13 +213,13 @@ fn a_server_that_has_not_said_so_has_not_accepted_us() {
     let (status, confidence, summary) = verdict(&diagnose(&deployment, &TLS_13));
     assert_eq!((status.as_str(), confidence.as_str()), ("pass", "likely"), "{summary}");
     assert!(summary.contains("client authentication: unconfirmed"), "{summary}");
-    // A ticket does, which is made of a handshake that is complete on the server's side.
+    // A ticket proves it, since it is derived from a handshake that is complete on the server's side.
     let talkative = Change { answer: Answer::Well, ..change };
     let other = tempfile::tempdir().unwrap();
     let (status, confidence, summary) =
         verdict(&diagnose(&Deployment::start(other.path(), &talkative, DbFormat::Sql).unwrap(), &TLS_13));
     assert_eq!((status.as_str(), confidence.as_str()), ("pass", "certain"), "{summary}");
-    // And so does an answered request.
+    // An answered request proves it as well.
     let admin = deployment.admin_password_file().to_str().unwrap();
     let answered = diagnose(&deployment, &[&TLS_13[..], &["--admin-password-file", admin]].concat());
     let (status, confidence, summary) = verdict(&answered);
@@ -227,7 +227,7 @@ fn a_server_that_has_not_said_so_has_not_accepted_us() {
 }
 
 #[test]
-fn a_tls_server_and_files_are_a_lab_too() {
+fn the_lab_supports_a_tls_server_with_files() {
     let healthy = run(binary().args(["lab", "run", "--profile", "tls", "--format", "json"])).report();
     assert_eq!(healthy["verdict"]["status"], "pass", "{healthy:#}");
     assert_eq!(healthy["target"]["credentials"], "files");
@@ -239,7 +239,7 @@ fn a_tls_server_and_files_are_a_lab_too() {
 }
 
 #[test]
-fn a_siguldry_deployment_is_a_lab_too() {
+fn the_lab_supports_a_siguldry_deployment() {
     let lab =
         |words: &[&str]| run(binary().args(["lab", "run", "--profile", "siguldry", "--format", "json"]).args(words));
     let healthy = lab(&[]).report();

@@ -1,5 +1,5 @@
-//! What a TLS 1.3 peer says of our certificate after the handshake is over for us: a refusal may be late, and what could have been
-//! said before the judgement is no acceptance.
+//! A TLS 1.3 peer's reaction to our certificate after the handshake is over for us: a refusal may be late, and data that the peer may have
+//! sent before verification is not an acceptance.
 
 mod common;
 
@@ -54,9 +54,9 @@ fn a_refusal_is_waited_for() {
     }
 }
 
-/// Its tickets and its end come in one packet, or not: that must not make a difference.
+/// The peer's tickets and its end may or may not arrive in one packet: that must not make a difference.
 #[test]
-fn a_ticket_is_seen_also_where_the_end_comes_with_it() {
+fn a_ticket_is_detected_even_if_the_end_arrives_with_it() {
     for tickets in [0, 2] {
         for _ in 0..8 {
             let run = diagnosed(Judge { leaves: true, tickets, ..ACCEPTS }, &JSON);
@@ -97,7 +97,7 @@ fn patience_can_be_given() {
 }
 
 #[test]
-fn a_ticket_is_an_acceptance_and_nothing_else_is() {
+fn only_a_ticket_is_an_acceptance() {
     let run = diagnosed(ACCEPTS, &JSON);
     assert_eq!((run.code, authentication(&run).as_deref()), (Some(0), Some("yes")), "{run:#?}");
     assert_eq!(run.report()["verdict"]["confidence"], "certain", "{run:#?}");
@@ -112,9 +112,9 @@ fn a_ticket_is_an_acceptance_and_nothing_else_is() {
     }
 }
 
-/// A peer that never stops talking is not read for as long as it goes on.
+/// A peer that never stops sending is not read to its end.
 #[test]
-fn a_peer_that_never_stops_is_not_waited_out() {
+fn a_peer_that_never_stops_sending_is_not_read_to_its_end() {
     let listener = ports::listen().unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = std::thread::spawn(move || {
@@ -138,6 +138,6 @@ fn a_peer_that_never_stops_is_not_waited_out() {
     let run = run(command.arg("--password-file").arg(case.password_file()).args(JSON));
     let sent = server.join().unwrap();
     assert_eq!(run.code, Some(0), "{run:#?}");
-    // What lies in the buffers of two kernels is sent as well.
+    // The buffers of two kernels hold data that counts as sent as well.
     assert!(sent < 32 << 20, "{sent} bytes were taken");
 }

@@ -1,5 +1,5 @@
-//! The laws of the judge, over the recorded facts of every fault in the lab: what was not looked at makes nothing certain, and
-//! two worlds that look alike are told apart by nobody.
+//! The laws of the judge, tested with the recorded facts of every fault in the lab: missing observations make nothing certain, and
+//! identical observations get identical verdicts.
 
 mod common;
 
@@ -26,7 +26,7 @@ use nssight_fixtures::nssdb::DbFormat;
 use nssight_probes::Report;
 use serde_json::Value;
 
-/// What one door saw of a fault.
+/// The observations of a fault through one door.
 struct Recorded {
     fault: Fault,
     door: Door,
@@ -34,15 +34,15 @@ struct Recorded {
 }
 
 enum World {
-    /// Findings of a walk.
+    /// The findings of a check.
     Walk(Vec<Finding>),
-    /// Findings of a trace.
+    /// The findings of a trace.
     Trace(Vec<Finding>),
-    /// What the lines of one failure show, and what else they tell.
+    /// The signal of the lines of one failure, and the other facts in these lines.
     Lines(Shown, Facts),
 }
 
-/// What every door saw of every fault of the lab. Lines of logs that show nothing are nobody's world.
+/// The observations of every fault of the lab through every door. Log lines that show nothing are left out.
 static RECORDED: LazyLock<Vec<Recorded>> = LazyLock::new(|| {
     let (faults, _) = fault::here().unwrap();
     over_all(&faults, 6, record).into_iter().flat_map(|(_, recorded)| recorded).collect()
@@ -53,7 +53,7 @@ fn record(fault: &Fault) -> Vec<Recorded> {
     let mut worlds = vec![(Door::Diagnose, World::Walk(walk(fault).probes))];
     if fault.doors == Doors::All {
         let (layers, logs) = traced(fault, directory.path());
-        // Where no call fails and the program ended badly, there is nothing to judge.
+        // If no call fails and the program itself ended with an error, there is nothing to judge.
         worlds.extend(layers.map(|layers| (Door::Trace, World::Trace(layers))));
         for (door, files) in [(Door::Triage, &logs[..]), (Door::TriageClient, &logs[..1])] {
             let document = run(binary().args(["triage", "--format", "json"]).args(files)).report();
@@ -76,7 +76,7 @@ fn walk(fault: &Fault) -> Report {
         .unwrap_or_else(|error| panic!("{}: {error}: {}", fault.id, String::from_utf8_lossy(&output.stderr)))
 }
 
-/// The layers of the double-TLS client's trace, and the logs of that run, the client's first.
+/// The layers of the double-TLS client's trace, and the logs of that run, with the client's log first.
 fn traced(fault: &Fault, directory: &Path) -> (Option<Vec<Finding>>, Vec<PathBuf>) {
     let lab = Deployment::start(directory, &fault.change, DbFormat::Sql).unwrap();
     let [report, client_log] = ["trace.json", "client.log"].map(|name| directory.join(name));
@@ -104,7 +104,7 @@ fn traced(fault: &Fault, directory: &Path) -> (Option<Vec<Finding>>, Vec<PathBuf
     (layers, logs.into_iter().filter(|path| path.exists()).collect())
 }
 
-/// Facts of which rules want to know only whether they were told.
+/// Facts of which the rules only test whether they were observed.
 static TOLD: LazyLock<Vec<FactId>> = LazyLock::new(|| {
     let rules = Cause::ALL.iter().map(|cause| &cause.entry().rules);
     let blocks = rules.flat_map(|rules| rules.supported_by.iter().chain(rules.proved_by).chain(rules.excluded_by));
@@ -115,11 +115,11 @@ static TOLD: LazyLock<Vec<FactId>> = LazyLock::new(|| {
     told.collect()
 });
 
-/// What is sure in a world.
+/// What is certain given these observations.
 type Certainty = Option<(Outcome, Option<Cause>, Option<Component>)>;
 
 impl World {
-    /// Its facts that rules rest on, by their places: words, and what only has to be told.
+    /// The indexes of the facts that rules depend on: facts with word values, and facts that only need to be observed.
     fn words(&self) -> Vec<usize> {
         let is_asked = |(_, fact): &(usize, &Fact)| fact.id.row().kind == Kind::Word || TOLD.contains(&fact.id);
         self.facts().enumerate().filter(is_asked).map(|(place, _)| place).collect()
@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    /// What is sure without the facts at these places.
+    /// What is certain without the facts at these indexes.
     fn certainty(&self, gone: &BTreeSet<usize>) -> Certainty {
         match self {
             Self::Walk(findings) => certainty(&diagnose(&without(findings, gone), &Names::default())),
@@ -153,7 +153,7 @@ impl World {
         }
     }
 
-    /// All that the judge may look at, in words that are alike for worlds that are.
+    /// All input of the judge as text, which is equal for equal observations.
     fn looks(&self) -> String {
         let words = |facts: &Facts| -> BTreeSet<String> {
             let told = |fact: &Fact| TOLD.contains(&fact.id).then_some("told");
@@ -173,12 +173,12 @@ impl World {
     }
 }
 
-/// What a verdict is sure of.
+/// What is certain in a verdict.
 fn certainty(verdict: &Verdict) -> Option<(Outcome, Option<Cause>, Option<Component>)> {
     (verdict.confidence == Confidence::Certain).then_some((verdict.status, verdict.cause, verdict.component))
 }
 
-/// The findings without the facts at these places.
+/// The findings without the facts at these indexes.
 fn without(findings: &[Finding], places: &BTreeSet<usize>) -> Vec<Finding> {
     let mut place = 0;
     let mut findings = findings.to_vec();
@@ -191,7 +191,7 @@ fn without(findings: &[Finding], places: &BTreeSet<usize>) -> Vec<Finding> {
     findings
 }
 
-/// A small generator of its own, so that a failure can be had again (Knuth, The Art of Computer Programming 2, 3.3.4).
+/// A small separate generator, so that a failure can be reproduced (Knuth, The Art of Computer Programming 2, 3.3.4).
 struct SeededRandom(u64);
 
 impl SeededRandom {
@@ -233,7 +233,7 @@ fn identical_observations_give_identical_verdicts() {
         worlds.entry((recorded.door, recorded.world.looks())).or_default().push(recorded);
     }
     for ((door, _), alike) in &worlds {
-        // What a client does not look at is no fault of its run.
+        // If a door does not examine the faulty item, the run through it has no fault.
         let is_fault = |fault: &Fault| fault.must(*door).is_none_or(|must| must.status != "pass");
         let truth = |fault: &Fault| is_fault(fault).then(|| (fault.layer.clone(), fault.cause.clone()));
         let truths: BTreeSet<_> = alike.iter().map(|it| truth(&it.fault)).collect();
@@ -248,8 +248,8 @@ fn identical_observations_give_identical_verdicts() {
     }
 }
 
-/// That the other side went, that the client sent nothing, and an error of which no more than the name is known have as many
-/// causes as there are. Any other signal names something.
+/// A disconnect of the other side, a client that sent nothing, and an error of which only the name is known can have any cause. Every other
+/// signal names something.
 #[test]
 fn an_undecidable_fault_has_no_cause_or_looks_like_another_fault() {
     let mut told_apart = Vec::new();
@@ -273,7 +273,7 @@ fn an_undecidable_fault_has_no_cause_or_looks_like_another_fault() {
     assert!(told_apart.is_empty(), "{}", told_apart.join("\n"));
 }
 
-/// Derived by the door that reads logs, whose verdicts `tests/triage.rs` holds to the data of the faults.
+/// Derived by the log reader, whose verdicts `tests/triage.rs` compares with the data of the faults.
 const TOLD_BY_LOGS: [&str; 1] = ["bridge.close"];
 
 #[test]

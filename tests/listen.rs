@@ -1,4 +1,4 @@
-//! `nssight listen`: the server's side of a connection, with real clients, whole and with faults.
+//! `nssight listen`: the server's side of a connection, with real clients, healthy and with faults.
 
 mod common;
 
@@ -13,10 +13,10 @@ use nssight_fixtures::nssdb::DbFormat;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// Files of a server and of its clients.
+/// The files of a server and of its clients.
 struct Lab {
     case: Case,
-    /// The words that name the server's identity and the CAs of its clients.
+    /// The options for the server's identity and the CAs trusted for its clients.
     identity: Vec<String>,
 }
 
@@ -32,7 +32,7 @@ impl Lab {
         lab
     }
 
-    /// The server has its identity in a database, and trusts one CA for clients.
+    /// The server has its identity in a database, which trusts one CA for clients.
     fn with_database(format: DbFormat) -> Self {
         let lab = Self::new();
         let path = lab.case.database_of(format, &PKI.bridge, &[("lab-ca", &PKI.ca, "CT,,")]);
@@ -60,7 +60,7 @@ impl Lab {
         self.case.path(name)
     }
 
-    /// Listens with these words beside the identity.
+    /// Listens with these options in addition to the identity.
     fn listen(&self, words: &[&str]) -> Listening {
         let mut command = binary();
         command.args(["listen", "--format", "json", "--servername", "localhost"]);
@@ -77,7 +77,7 @@ impl Lab {
         Listening { child, error, said, port: port.unwrap() }
     }
 
-    /// What one client gets.
+    /// The report on one client.
     fn one(&self, words: &[&str], client: impl FnOnce(&str)) -> Value {
         let listening = self.listen(&[&["--count", "1"], words].concat());
         client(&listening.port);
@@ -89,7 +89,7 @@ impl Lab {
         report
     }
 
-    /// A client in a shell, where `PORT` is the port.
+    /// A client in a shell, where `PORT` stands for the port.
     fn client(&self, line: &str) -> impl FnOnce(&str) {
         let (line, directory) = (line.to_owned(), self.case.dir.path().to_owned());
         move |port: &str| {
@@ -97,7 +97,7 @@ impl Lab {
             let mut command = Command::new("timeout");
             command.args(["20", "sh", "-c", &line]).current_dir(directory).stdin(Stdio::null());
             let Output { status, stderr, .. } = command.output().unwrap();
-            // What the shell does not find, or what did not end.
+            // The shell did not find the client, or the client did not end.
             let code = status.code();
             assert!(code != Some(127) && code != Some(124), "{line}: {}", String::from_utf8_lossy(&stderr));
         }
@@ -121,7 +121,7 @@ impl Listening {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Its exit code, its reports, and what it said.
+    /// The exit code, the reports, and the other output.
     fn end(mut self) -> (ExitStatus, Vec<Value>, String) {
         let mut text = String::new();
         self.child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
@@ -135,7 +135,7 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        // Whoever failed before it ended leaves nobody behind.
+        // A test that fails early must not leave a process behind.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -163,7 +163,7 @@ with socket.create_connection(('127.0.0.1', PORT)) as plain:
         session.sendall(b'hello')
 \"";
 
-/// Files over OpenSSL, and a database of either format over NSS.
+/// Files with OpenSSL, and a database of either format with NSS.
 fn every_seat() -> [Lab; 3] {
     [Lab::new(), Lab::with_database(DbFormat::Sql), Lab::with_database(DbFormat::Dbm)]
 }
@@ -221,7 +221,7 @@ fn what_a_client_does_wrong_is_named_by(lab: &Lab) {
     lab.keep("weak", &issue(Spec::new("weak", Usage::Client).key(KeyKind::Rsa(1024))));
     lab.keep("alone", &Identity::self_signed(&Spec::new("alone", Usage::Client)).unwrap());
     let with = |name: &str| format!("{OPENSSL} -cert {name}.pem -key {name}.key");
-    // The library itself does not begin with such a key.
+    // The library itself does not start with such a key.
     let weak = format!("{} -cipher DEFAULT@SECLEVEL=0", with("weak"));
     let refuses = OPENSSL.replace("ca.pem", "other-ca.pem");
     let raw = |what: &str| {
@@ -257,7 +257,7 @@ fn what_a_client_does_wrong_is_named_by(lab: &Lab) {
         (raw("s.sendall(bytes.fromhex('1603010040')); s.close()"), &[], ["client-left", "peer", "likely"]),
         (raw("s.recv(9)"), &["--timeout", "0.3"], ["client-stalled", "peer", "likely"]),
     ];
-    // NSS has no bound for the length of a client's key above 1023 bits; OpenSSL's level 2 of security has one of 2048.
+    // NSS has no minimum for the length of a client's key above 1023 bits; OpenSSL's security level 2 has one of 2048.
     let over_nss = lab.identity.iter().any(|word| word == "--db");
     let mut wrong = Vec::new();
     for (line, words, [cause, component, confidence]) in &cases {
@@ -273,7 +273,7 @@ fn what_a_client_does_wrong_is_named_by(lab: &Lab) {
 }
 
 #[test]
-fn every_objection_is_told_with_its_depth() {
+fn every_objection_is_reported_with_its_depth() {
     let lab = Lab::new();
     let report = lab.one(&[], lab.client(&format!("{OPENSSL} -cert stranger.pem -key stranger.key")));
     let objections = fact(&report, "client-certificate.objection");
@@ -281,7 +281,7 @@ fn every_objection_is_told_with_its_depth() {
     assert!(fact(&report, "session.alert-sent").iter().any(|it| it.starts_with("unknown_ca")), "{report:#}");
 }
 
-/// The CA that issued our own certificate is not among those of the clients.
+/// The CA that issued our own certificate is not trusted for clients.
 #[test]
 fn the_server_lacks_the_clients_ca() {
     let mut files = Lab::new();
@@ -306,7 +306,7 @@ fn the_server_lacks_the_clients_ca() {
     }
 }
 
-/// An identity that is unfit is listened with all the same, and is the reason where a client finds it.
+/// An unfit identity is used all the same, and is the cause if a client rejects it.
 #[test]
 fn a_fault_of_our_certificate_explains_its_rejection() {
     let lab = Lab::new();
@@ -321,7 +321,7 @@ fn a_fault_of_our_certificate_explains_its_rejection() {
         assert_eq!(verdict(&report), ["fail", cause, "server", "certain"], "{report:#}");
         assert_eq!(report["verdict"]["seen_at"], "outer-handshake");
     }
-    // Nothing can be listened with a key that is another certificate's.
+    // A server cannot listen with the key of another certificate.
     lab.keep("server", &PKI.bridge);
     lab.case.file("server.key", PKI.stranger.key.private_key_to_pem_pkcs8().unwrap());
     let words = ["listen", "--cert", "server.pem", "--key", "server.key", "--format", "json"];
@@ -330,7 +330,7 @@ fn a_fault_of_our_certificate_explains_its_rejection() {
     assert_eq!(verdict(&run.report()), ["fail", "key-mismatch", "server", "certain"]);
 }
 
-/// The identity of a configuration, and one that cannot be read.
+/// The identity of a configuration, and an unreadable configuration.
 #[test]
 fn a_configuration_gives_the_identity() {
     let lab = Lab::with_database(DbFormat::Sql);
@@ -351,7 +351,8 @@ fn a_configuration_gives_the_identity() {
     assert_eq!(verdict(&run.report()), ["fail", "config-invalid", "bridge", "certain"]);
 }
 
-/// Whoever says nothing, sends bytes one by one, or keeps a port busy does not keep others out, and is gone in the end.
+/// Clients that send nothing, send single bytes, or keep a port busy do not keep others out, and are disconnected in
+/// the end.
 #[test]
 fn hostile_clients_neither_hang_nor_exhaust_it() {
     every_seat().iter().for_each(hostile_clients_do_not_stop);
@@ -377,7 +378,7 @@ fn hostile_clients_do_not_stop(lab: &Lab) {
     assert!(causes.contains(&"-"), "the real client was not served: {causes:?}");
 }
 
-/// Lengths that announce what never comes, and bytes that only look like TLS.
+/// Lengths of data that never arrives, and bytes that only look like TLS.
 #[test]
 fn records_that_lie_end_in_order() {
     let lab = Lab::new();
@@ -394,7 +395,7 @@ fn records_that_lie_end_in_order() {
         let mut stream = listening.connect();
         stream.write_all(bytes).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
-        // Until it has answered, or gone.
+        // Until the server has answered or closed the connection.
         let _ = stream.read_to_end(&mut Vec::new());
     }
     let (status, reports, said) = listening.end();
@@ -406,7 +407,7 @@ fn records_that_lie_end_in_order() {
 }
 
 #[test]
-fn a_signal_ends_it_whoever_is_there() {
+fn a_signal_ends_it_while_clients_are_connected() {
     let lab = Lab::new();
     for signal in [Signal::INT, Signal::TERM] {
         let listening = lab.listen(&["--timeout", "600"]);
@@ -419,7 +420,7 @@ fn a_signal_ends_it_whoever_is_there() {
             out.read_exact(&mut byte).unwrap();
             first.push(char::from(byte[0]));
         }
-        // One that would keep it for ten minutes.
+        // A client that would keep the connection for ten minutes.
         let waits = listening.connect();
         listening.signal(signal);
         let (status, reports, said) = listening.end();
@@ -430,7 +431,7 @@ fn a_signal_ends_it_whoever_is_there() {
 }
 
 #[test]
-fn both_ends_of_a_connection_know_each_other() {
+fn reports_of_both_ends_of_a_connection_match() {
     let lab = Lab::new();
     let listening = lab.listen(&["--count", "3"]);
     let own = ["--cert", "client.pem", "--key", "client.key"];
@@ -470,7 +471,7 @@ fn both_ends_of_a_connection_know_each_other() {
         let said = run(binary().arg("compare").args([&client, &server])).stdout;
         assert!(said.contains("The same connection, seen from both sides"), "{said}");
     }
-    // Two of one host are no two ends.
+    // Two reports of one host are not two ends.
     let compared = run(binary()
         .args(["compare", "--format", "json"])
         .args([lab.path("client-0.json"), lab.path("client-1.json")]));

@@ -9,14 +9,14 @@ use std::process::Command;
 
 use common::{Case, binary, run};
 
-/// A command as its help shows it.
+/// A command according to its help.
 struct Shown {
-    /// Words after `nssight`.
+    /// The words after `nssight`.
     words: Vec<String>,
     options: BTreeSet<String>,
 }
 
-/// Every command that the help leads to, the first one `nssight` itself.
+/// Every command that the help lists, the first one being `nssight` itself.
 fn shown(words: Vec<String>, all: &mut Vec<Shown>) {
     let help = run(binary().args(&words).arg("--help"));
     assert_eq!(help.code, Some(0), "{words:?}: {help:#?}");
@@ -31,13 +31,13 @@ fn shown(words: Vec<String>, all: &mut Vec<Shown>) {
 /// The names in a section of the help.
 fn section<'a>(help: &'a str, title: &str) -> impl Iterator<Item = &'a str> {
     let lines = help.lines().skip_while(move |line| *line != title).skip(1).take_while(|line| !line.is_empty());
-    // What a long description is wrapped to stands further to the right.
+    // Continuation lines of a long description are indented further.
     lines
         .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
         .filter_map(|line| line.split_whitespace().next())
 }
 
-/// `-c`, `--config` of the line `  -c, --config <FILE>`; a number in a description is no option.
+/// `-c`, `--config` from the line `  -c, --config <FILE>`; a number in a description is not an option.
 fn options_of(line: &str) -> Vec<String> {
     let words = line.split_whitespace().map_while(|word| word.starts_with('-').then(|| word.trim_end_matches(',')));
     words.filter(|word| word.contains(|c: char| c.is_ascii_alphabetic())).map(str::to_owned).collect()
@@ -47,7 +47,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Whether an option stands in the text by itself, not as the beginning of a longer one.
+/// Whether an option occurs in the text as a whole word, not as a prefix of a longer one.
 fn names(text: &str, option: &str) -> bool {
     let ends = |rest: &str| !rest.starts_with(|next: char| next.is_ascii_alphanumeric() || next == '-');
     text.match_indices(option).any(|(at, _)| ends(&text[at + option.len()..]))
@@ -58,7 +58,7 @@ fn files(directory: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn man_pages_and_completions_have_what_the_help_has() {
+fn man_pages_and_completions_match_the_help() {
     let case = Case::new();
     let share = case.path("share");
     let written = run(binary().arg("manual").arg(&share).env("SOURCE_DATE_EPOCH", "86400"));
@@ -134,7 +134,7 @@ fn a_directory_that_cannot_be_written_is_said() {
 }
 
 #[test]
-fn the_version_tells_the_libraries_that_a_report_tells() {
+fn the_version_names_the_same_libraries_as_a_report() {
     let report = run(binary().args(["diagnose", "--format", "json", "-c", "/nonexistent"])).report();
     let tool = |key: &str| report["tool"][key].as_str().unwrap().to_owned();
     let expected = format!(

@@ -1,4 +1,5 @@
-//! `nssight db compare` of a database with PEM files: which certificates moved from NSS to a program over OpenSSL.
+//! `nssight db compare` of a database with PEM files: which certificates were copied from NSS to a program with
+//! OpenSSL.
 
 mod common;
 
@@ -12,7 +13,7 @@ use openssl::symm::Cipher;
 use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::{Value, json};
 
-/// With the database untouched.
+/// Compares, and requires that the database is unchanged.
 fn compare(database: &Path, files: &[&Path]) -> Run {
     let before = fingerprint(database);
     let run = run(binary().args(["db", "compare", "--format", "json"]).arg(database).args(files));
@@ -20,7 +21,7 @@ fn compare(database: &Path, files: &[&Path]) -> Run {
     run
 }
 
-/// What became of each certificate: name, fate, files and key.
+/// The fate of each certificate: its name, result, files and key.
 fn moved(report: &Value) -> Vec<[String; 4]> {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let files = |it: &Value| it.as_array().unwrap().iter().map(text).collect::<Vec<_>>().join(" ");
@@ -58,7 +59,7 @@ fn a_complete_export_is_no_difference_for_a_directory_or_files() {
         let database = database(&case);
         let content = [("client.pem", pem(&PKI.client)), ("client.key", key(&PKI.client)), ("ca.pem", pem(&PKI.ca))];
         let directory = files(&case, "pki", content);
-        // What is no PEM file is passed over, and what could hang is not opened.
+        // Files that are not PEM are ignored, and files that could block are not opened.
         fs::write(directory.join("server.toml"), "bridge_port = 44333\n").unwrap();
         fs::create_dir(directory.join("state")).unwrap();
         mkfifoat(CWD, directory.join("pipe"), Mode::RUSR).unwrap();
@@ -80,7 +81,7 @@ fn a_complete_export_is_no_difference_for_a_directory_or_files() {
 }
 
 #[test]
-fn renewals_strangers_and_what_is_missing_are_told_apart() {
+fn renewed_foreign_and_missing_certificates_are_distinguished() {
     let case = Case::new();
     let database = case.database(DbFormat::Sql);
     let same_key = PKI.ca.certify(&PKI.client, &Spec::new("client", Usage::Client).valid(-DAY, 300 * DAY)).unwrap();
@@ -191,14 +192,14 @@ fn unreadable_input_exits_with_3() {
         assert!(report["problems"][0].as_str().unwrap().contains(says), "{report:#}");
         assert_eq!(report["in_both"], 2, "{report:#}");
     }
-    // A directory that has neither is no side at all.
+    // A directory with neither is not a valid side.
     let empty = files(&case, "empty", []);
     let compared = run(binary().args(["db", "compare"]).arg(&database).arg(&empty));
     assert_eq!((compared.code, compared.stdout.as_str()), (Some(3), ""), "{compared:#?}");
 }
 
 #[test]
-fn a_person_sees_what_moved_and_no_escape_sequence() {
+fn text_output_shows_copied_certificates_and_no_escape_sequence() {
     let case = Case::new();
     let odd = PKI.ca.issue(&Spec::new("alert\u{1b}[31m", Usage::Client)).unwrap();
     let database = case.database_of(DbFormat::Sql, &odd, &[("lab-ca", &PKI.ca, "CT,C,C")]);

@@ -1,5 +1,5 @@
-//! Names, addresses, routes, filters and packet sizes, in networks that each test makes for itself. Each case has the verdict
-//! that a diagnosis must give, and how sure it may be at most.
+//! Names, addresses, routes, filters and packet sizes, in networks that each test creates for itself. Each case has the verdict that a
+//! check must give, and its maximum confidence.
 
 mod common;
 
@@ -7,7 +7,7 @@ use common::situation::{PEER, PORT, Situation};
 use common::{PKI, Run};
 use nssight_fixtures::authority::{Spec, Usage};
 
-/// What a verdict says: layer, cause, component, confidence.
+/// The verdict: layer, cause, component, confidence.
 fn verdict(run: &Run) -> [String; 4] {
     assert_eq!(run.code, Some(1), "{run:#?}");
     run.judged()
@@ -36,7 +36,7 @@ fn passes(run: &Run) {
     assert_eq!((run.code, run.report()["verdict"]["status"].as_str()), (Some(0), Some("pass")), "{run:#?}");
 }
 
-/// Declares a case a line: what is wrong, what must be said, and what else must hold.
+/// Declares one case per line: the fault, the required verdict, and further requirements.
 macro_rules! cases {
     ($($name:ident: [$layer:literal, $cause:literal, $component:literal, $confidence:literal] => $run:expr;)+) => {$(
         #[test]
@@ -47,7 +47,7 @@ macro_rules! cases {
     )+};
 }
 
-/// A table of nft(8) with one rule in a chain of this hook.
+/// An nft(8) table with one rule in a chain of this hook.
 fn filter(place: &str, hook: &str, rule: &str) -> String {
     format!("filter '{place}' <<.\ntable inet lab {{ chain c {{ type filter hook {hook} priority 0; {rule}; }}; }}\n.")
 }
@@ -56,7 +56,7 @@ fn at_the_peer() -> Situation {
     Situation::new(&["bridge.example", PEER]).serving()
 }
 
-/// A server at the peer's host, a name server that knows it, and nothing else.
+/// A server on the peer's host, a name server with its name, and nothing else.
 fn named() -> Situation {
     at_the_peer().with_setup(&format!("dns --host-record=bridge.example,{PEER}"))
 }
@@ -173,7 +173,7 @@ mod connecting {
     }
 
     #[test]
-    fn version_6_that_leads_nowhere_does_not_stop_version_4() {
+    fn a_dead_ipv6_route_does_not_stop_ipv4() {
         for setup in [
             "ip route add unreachable fd77:2::2/128",
             "ip route add prohibit fd77:2::2/128",
@@ -274,7 +274,7 @@ mod naming {
 
     #[test]
     fn a_line_that_differs_on_purpose_is_no_fault() {
-        // Inside and outside have addresses of their own, and the service works.
+        // The inside and outside networks have different addresses, and the service works.
         let run = Situation::new(&["bridge.example"])
             .serving()
             .with_setup("dns --host-record=bridge.example,192.0.2.7")
@@ -293,11 +293,11 @@ mod naming {
     }
 }
 
-/// Paths that take smaller packets than both ends think, with the ICMP messages lost that would tell them.
+/// Paths with a smaller packet size than both ends assume, where the ICMP messages about it are lost.
 mod packet_sizes {
     use super::*;
 
-    /// A peer that takes key shares of one group alone.
+    /// A peer that accepts key shares of only one group.
     fn of_group(group: &str) -> Situation {
         let options = format!("-Verify 1 -verify_return_error -groups {group}");
         Situation::new(&["bridge.example", PEER]).with_setup(&format!("serve in_peer {PEER} {PORT} {options}"))
@@ -324,7 +324,7 @@ mod packet_sizes {
             assert_eq!(fact(&run, "tcp.flow"), "peers-first-lost", "{run:#?}");
             run
         };
-        // It asks in a small packet (RFC 8446, 4.1.4).
+        // The peer's request for another share fits in a small packet (RFC 8446, 4.1.4).
         large_packets_vanish_of_a_peer_that_asked_for_another_key_share:
             ["outer-handshake", "peer-stalled", "network", "likely"] => {
             let run = of_group("P-384").with_setup(&narrow("near", 900)).diagnose(PEER);
@@ -339,7 +339,7 @@ mod packet_sizes {
     }
 
     #[test]
-    fn a_narrow_path_that_says_so_passes() {
+    fn a_narrow_path_with_icmp_messages_passes() {
         passes(
             &at_the_peer()
                 .with_setup("in_router ip link set far mtu 900; in_peer ip link set far mtu 900")

@@ -1,4 +1,4 @@
-//! Hosts that look odd and are in order: what is odd is a remark, and the peer decides.
+//! Hosts that are unusual but correct: an oddity is only a remark, and the peer decides.
 
 mod common;
 
@@ -17,7 +17,7 @@ fn probe(run: &Run, layer: &str) -> Value {
     found.unwrap_or_else(|| panic!("{report:#}")).clone()
 }
 
-/// A pass with a remark at `certificate`, and the cause of it.
+/// Requires a pass with a remark at `certificate`, with this cause.
 fn remarked(run: &Run, cause: &str) {
     assert_eq!(run.code, Some(0), "{run:#?}");
     assert_eq!(run.report()["verdict"]["status"], "pass", "{run:#?}");
@@ -59,7 +59,7 @@ fn an_expired_copy_of_our_ca_stops_where_no_other_ca_is_trusted_and_in_date() {
     for authorities in [vec![("own-ca", &old, "CT,C,C")], vec![("own-ca", &old, "CT,C,C"), ("gone", &gone, "CT,C,C")]] {
         let case = Case::new();
         let database = case.database_of(DbFormat::Sql, &client, &authorities);
-        // The peer may come from another CA, which is missing as well.
+        // The peer's certificate may come from another CA, which is missing as well.
         assert_eq!(local(&case, &database).judged(), ["certificate", "ca-expired", "client-db", "likely"]);
     }
 }
@@ -71,9 +71,9 @@ fn beginning_in(seconds: i64) -> (Case, PathBuf) {
     (case, database)
 }
 
-/// Issued by a clock that is ahead, or seen by one that is behind. NSS takes it.
+/// Issued by a clock that is ahead, or verified by one that is behind. NSS accepts it.
 #[test]
-fn a_certificate_that_begins_in_some_minutes_works_with_a_peer_of_nss() {
+fn a_certificate_valid_in_a_few_minutes_works_with_an_nss_peer() {
     let (case, database) = beginning_in(600);
     for version in ["tls1.2", "tls1.3"] {
         let beside = Case::new();
@@ -87,7 +87,7 @@ fn a_certificate_that_begins_in_some_minutes_works_with_a_peer_of_nss() {
 
 /// OpenSSL does not.
 #[test]
-fn a_peer_that_is_stricter_has_the_last_word_on_a_certificate_that_begins_soon() {
+fn a_stricter_peer_decides_on_a_certificate_that_is_valid_soon() {
     let (case, database) = beginning_in(600);
     let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
     let password = case.password_file();
@@ -104,7 +104,7 @@ fn a_certificate_that_begins_in_some_days_does_not_work() {
 
 /// No key is used without a nickname, so no client logs in.
 #[test]
-fn a_password_that_nobody_needs_is_not_missed() {
+fn an_unneeded_password_is_not_required() {
     let case = Case::new();
     let database = case.database(DbFormat::Sql);
     let walk = |more: &[&str]| {
@@ -126,14 +126,14 @@ fn server_only() -> (Case, PathBuf) {
     (case, database)
 }
 
-/// A web server's own database: nothing says that this host is a client.
+/// A web server's own database: nothing shows that this host is a client.
 #[test]
 fn a_server_certificate_in_a_plain_database_is_no_fault() {
     let (case, database) = server_only();
     remarked(&local(&case, &database), "cert-wrong-usage");
 }
 
-/// Whoever sends it as a client is refused, and whoever is configured as a client means to.
+/// A client that sends it is refused, and a host that is configured as a client will send it.
 #[test]
 fn a_server_certificate_of_a_client_is_the_wrong_one() {
     let (case, database) = server_only();
@@ -151,9 +151,9 @@ fn a_server_certificate_of_a_client_is_the_wrong_one() {
     assert_eq!(run.judged(), ["certificate", "cert-wrong-usage", "client-db", "certain"], "{run:#?}");
 }
 
-/// Nobody knows the password of a profile that only its certificates are wanted of.
+/// The password of a database that is only used for its certificates is often unknown.
 #[test]
-fn a_directory_of_authorities_needs_nothing() {
+fn a_database_with_only_cas_needs_no_password() {
     let case = Case::new();
     let database = case.path("db");
     let builder = DbBuilder::new(DbFormat::Sql).password(PASSWORD.as_bytes());
@@ -164,7 +164,7 @@ fn a_directory_of_authorities_needs_nothing() {
     assert_eq!(run.code, Some(0), "{run:#?}");
 }
 
-/// Types the password when it is asked for one, as somebody at a terminal does.
+/// Types the password at the prompt, like a user at a terminal.
 const PASSWORD_TYPING_SCRIPT: &str = r#"
 import os, pty, sys, termios, time
 child, terminal = pty.fork()
@@ -206,9 +206,9 @@ fn typing(text: &str, config: &Path) -> Run {
     common::run(command.arg(config).stdin(std::process::Stdio::null()))
 }
 
-/// Sigul asks where its configuration has no `nss-password`, and so does nssight; without a terminal there is nobody to ask.
+/// Sigul prompts if its configuration has no `nss-password`, and so does nssight; without a terminal no prompt is possible.
 #[test]
-fn a_password_that_the_configuration_does_not_have_is_asked_for_at_a_terminal() {
+fn a_password_missing_from_the_configuration_is_prompted_for_at_a_terminal() {
     let case = Case::new();
     let database = case.database(DbFormat::Sql);
     let config = |path: &Path| {
@@ -224,7 +224,7 @@ fn a_password_that_the_configuration_does_not_have_is_asked_for_at_a_terminal() 
     let mut nobody = binary();
     let run = run_beside(nobody.args(["diagnose", "--format", "json", "-c"]).arg(&path), &database);
     assert_eq!(run.judged(), ["password", "password-missing", "client-config", "certain"], "{run:#?}");
-    // Nobody is asked for a password that is empty.
+    // There is no prompt for an empty password.
     let empty = case.path("empty");
     let builder = DbBuilder::new(DbFormat::Sql).password(b"");
     let builder = builder.x509_identity(NICKNAME, &PKI.client.certificate, &PKI.client.key, "").unwrap();
@@ -233,9 +233,9 @@ fn a_password_that_the_configuration_does_not_have_is_asked_for_at_a_terminal() 
     assert!(run.code == Some(0) && run.stdout.starts_with("not asked"), "{run:#?}");
 }
 
-/// In FIPS mode no session comes up before a login, whether a key of ours is used in it or not.
+/// In FIPS mode no session starts before a login, whether it uses a key of ours or not.
 #[test]
-fn a_database_in_fips_mode_wants_its_password_though_no_key_is_used() {
+fn a_database_in_fips_mode_needs_its_password_even_if_no_key_is_used() {
     let case = Case::new();
     let database = case.database(DbFormat::Sql);
     let argument = format!("sql:{}", database.display());

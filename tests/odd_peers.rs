@@ -8,9 +8,9 @@ use std::net::TcpListener;
 use common::{Case, diagnose, run_beside};
 use nssight_fixtures::nssdb::DbFormat;
 
-/// What a service that sends back what it gets shows is a ClientHello: that is nothing which was damaged on its way.
+/// An echo service returns our ClientHello: this is not data that was damaged in transit.
 #[test]
-fn a_service_that_echoes_is_no_tls_server() {
+fn an_echo_service_is_not_a_tls_server() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let echo = std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! A plain client's own CA needs no trust, and where no CA has it, only the peer's chain shows which one is missing.
+//! A plain client's own CA needs no trust, and if no CA is trusted, only the peer's chain shows which one is missing.
 
 mod common;
 
@@ -7,7 +7,7 @@ use nssight_fixtures::authority::{Identity, Spec, Usage};
 use nssight_fixtures::endpoint::{Endpoint, Options};
 use nssight_fixtures::nssdb::DbFormat;
 
-/// The client's own CA with these letters, and nothing that is trusted; the peer comes from `peers`.
+/// The client's own CA with these trust flags, and no trusted CA; the peer's certificate comes from `peers`.
 fn walked(letters: &str, peers: &Identity, flags: &[&str]) -> Run {
     let case = Case::new();
     let server = peers.issue(&Spec::new("peer", Usage::Server).names(&["localhost"])).unwrap();
@@ -21,7 +21,7 @@ fn walked(letters: &str, peers: &Identity, flags: &[&str]) -> Run {
 fn the_peers_chain_says_which_ca_is_missing() {
     let missing = walked(",,", &PKI.other_ca, &[]);
     assert_eq!(missing.judged(), ["certificate", "ca-missing", "client-db", "certain"], "{missing:#?}");
-    // Our own CA is not what is to be trusted.
+    // Our own CA is not the one to trust.
     let remedies = missing.report()["verdict"]["remedies"].to_string();
     assert!(!remedies.contains("certutil -M"), "{remedies}");
     for letters in [",,", "T,,"] {
@@ -32,7 +32,7 @@ fn the_peers_chain_says_which_ca_is_missing() {
 }
 
 #[test]
-fn without_the_peers_chain_it_is_open() {
+fn without_the_peers_chain_the_missing_ca_is_unknown() {
     let open = walked(",,", &PKI.ca, &["--until", "private-key"]);
     assert_eq!(open.judged(), ["certificate", "ca-untrusted", "client-db", "likely"], "{open:#?}");
     let alternatives = open.report()["verdict"]["alternatives"].to_string();

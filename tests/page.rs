@@ -20,7 +20,7 @@ fn page(case: &Case, fault: &str) -> PathBuf {
 }
 
 #[test]
-fn it_is_whole_and_accessible_in_every_look() {
+fn the_page_is_complete_and_accessible_in_every_view() {
     let case = Case::new();
     let browser = Browser::open();
     for fault in ["healthy", "stale-server-link", "server-hangs-in-inner", "bridge-expired", "db-directory-missing"] {
@@ -81,7 +81,7 @@ fn commands_are_copied_with_a_click_and_there_is_no_button_without_a_script() {
     );
     assert_eq!(copied, command);
     assert_eq!(browser.run("return document.getElementById('said').textContent"), "The command was copied.");
-    // Where there is no clipboard to write to, the command is at least selected.
+    // Without access to a clipboard, the command is at least selected.
     browser.show(&page, Look::WIDE);
     browser.run("Object.defineProperty(navigator, 'clipboard', { value: undefined })");
     browser.click("button.copy");
@@ -94,7 +94,7 @@ fn commands_are_copied_with_a_click_and_there_is_no_button_without_a_script() {
 }
 
 #[test]
-fn it_needs_nothing_from_elsewhere() {
+fn the_page_loads_nothing_from_elsewhere() {
     let case = Case::new();
     let text = std::fs::read_to_string(page(&case, "stale-server-link")).unwrap();
     assert!(
@@ -105,7 +105,7 @@ fn it_needs_nothing_from_elsewhere() {
     }
 }
 
-/// `NSSIGHT_PICTURES=DIR cargo test --test page pictures` writes the pictures of docs/page anew.
+/// `NSSIGHT_PICTURES=DIR cargo test --test page pictures` recreates the pictures of docs/page.
 #[test]
 fn pictures() {
     let kept = std::env::var_os("NSSIGHT_PICTURES").map(PathBuf::from);
@@ -120,7 +120,7 @@ fn pictures() {
         let page = page(&case, fault);
         browser.show(&page, look);
         if look.width > Look::PHONE.width {
-            // From top to bottom.
+            // The whole page from top to bottom.
             let height = browser.run("return document.documentElement.scrollHeight").as_u64().unwrap();
             browser.show(&page, Look { height: u32::try_from(height).unwrap(), ..look });
         }

@@ -1,4 +1,4 @@
-//! The private copy of a database in WAL mode: nobody else can read it, and nothing of it stays.
+//! The private copy of a database in WAL mode: no other user can read it, and nothing of it is left behind.
 
 mod common;
 
@@ -17,10 +17,10 @@ use nssight_fixtures::nssdb::DbFormat;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal};
 
-/// What a copy's directory is called; 16 hexadecimal digits follow.
+/// Prefix of a copy's directory; 16 hexadecimal digits follow.
 const PREFIX: &str = "nssight-copy-";
 
-/// A case with a database in WAL mode and a directory for temporary files of its own.
+/// A case with a database in WAL mode and a separate directory for temporary files.
 struct Wal {
     case: Case,
     database: PathBuf,
@@ -35,7 +35,7 @@ impl Wal {
             let script = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nc.execute('pragma journal_mode=wal')\nc.close()";
             let file = database.join(name);
             common::tool("/usr/bin/python3", ["-c".as_ref(), script.as_ref(), file.as_os_str()]);
-            // As an administrator has them who keeps everybody out by the directory alone.
+            // As with an administrator who relies on the directory's permissions alone.
             fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
         }
         fs::set_permissions(&database, fs::Permissions::from_mode(0o700)).unwrap();
@@ -55,13 +55,13 @@ impl Wal {
         command
     }
 
-    /// Up to the handshake, which never ends.
+    /// Runs up to the handshake, which never ends.
     fn held(&self, mut command: Command, endpoint: &Endpoint) -> Child {
         command.args(["--timeout", "20", "--bridge", &format!("localhost:{}", endpoint.port())]);
         command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
     }
 
-    /// A targets file with a walk that never ends.
+    /// A targets file with a check that never ends.
     fn targets(&self, endpoint: &Endpoint) -> PathBuf {
         let text = format!(
             "[[target]]\nname = 'a'\ndb = '{}'\nnickname = '{NICKNAME}'\npassword-file = '{}'\nbridge = 'localhost:{}'\n",
@@ -101,7 +101,7 @@ fn send(child: &Child, signal: Signal) {
 #[test]
 fn the_copy_is_private_whatever_the_umask() {
     let (wal, endpoint) = (Wal::new(), silent());
-    // env(1) drops no signal disposition and sh sets the mask; nssight is what remains of both.
+    // env(1) keeps signal dispositions and sh sets the mask; nssight replaces both processes.
     let mut loose = Command::new("/bin/sh");
     loose.args(["-c", "umask 000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_nssight")]).stdin(Stdio::null());
     let before = fingerprint(&wal.database);
@@ -135,7 +135,7 @@ fn nothing_is_left_when_parent_or_worker_are_killed_at_any_moment() {
             (Signal::TERM, false),
         ] {
             let child = wal.held(wal.diagnose(), &endpoint);
-            // Spread over the start, the copying, the opening and the handshake; later moments are all alike.
+            // Spread over the start, the copying, the opening and the handshake; later moments are all the same.
             std::thread::sleep(Duration::from_micros(u64::from(round) * 1500));
             if at_parent {
                 send(&child, signal)
@@ -143,12 +143,12 @@ fn nothing_is_left_when_parent_or_worker_are_killed_at_any_moment() {
                 if let Some(worker) = worker_of(&child) {
                     let _ = rustix::process::kill_process(worker, signal);
                 }
-                // Without a worker yet there is nobody to kill but the parent.
+                // As long as there is no worker, only the parent can be killed.
                 wait_for_end(&child);
             }
             child.wait_with_output().unwrap();
             if signal == Signal::KILL && at_parent {
-                // Its worker dies with it, and what it was at is the next one's to remove.
+                // Its worker dies with it, and the next run must remove its files.
                 let next = run(wal.diagnose().args(["--until", "nss-db"]));
                 assert_eq!(next.code, Some(0), "{next:#?}");
                 wait_for("a copy stayed after the next start", || {
@@ -160,7 +160,7 @@ fn nothing_is_left_when_parent_or_worker_are_killed_at_any_moment() {
     }
 }
 
-/// A walk whose worker was killed ends by itself; one that was not met by the kill is ended.
+/// A check whose worker was killed ends by itself; one that the kill missed is ended here.
 fn wait_for_end(child: &Child) {
     let patience = Instant::now() + Duration::from_millis(200);
     let state = || fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
@@ -170,7 +170,7 @@ fn wait_for_end(child: &Child) {
     send(child, Signal::TERM);
 }
 
-/// A command with a use of its own for some of the signals.
+/// A command that handles some of the signals itself.
 #[test]
 fn nothing_is_left_when_a_check_is_ended() {
     let (wal, endpoint) = (Wal::new(), silent());
@@ -208,7 +208,7 @@ fn nothing_is_left_when_an_exporter_is_ended() {
     }
 }
 
-/// A stopped worker is as deaf as one that hangs in a C function.
+/// A stopped worker ignores everything, just like one that hangs in a C function.
 #[test]
 fn nothing_is_left_when_a_worker_hangs() {
     let (wal, endpoint) = (Wal::new(), silent());
@@ -249,7 +249,7 @@ fn only_orphans_of_our_own_are_removed() {
     fs::write(elsewhere.join("precious"), "x").unwrap();
     let link = named(&format!("{PREFIX}3123456789abcdef"));
     symlink(&elsewhere, &link).unwrap();
-    // A link inside of an orphan goes, and what it leads to stays.
+    // A link inside an orphan is removed, and its target stays.
     symlink(&elsewhere, orphan.join("link")).unwrap();
     if rustix::process::geteuid().is_root() {
         let foreign = make(&format!("{PREFIX}4123456789abcdef"), 0o700);
@@ -267,9 +267,9 @@ fn only_orphans_of_our_own_are_removed() {
     assert!(!in_use.exists(), "whoever used it is gone");
 }
 
-/// It is the environment's fault and not the database's; a copy lies as well elsewhere.
+/// The environment is at fault, not the database; a copy can be made elsewhere.
 #[test]
-fn a_temporary_directory_that_is_not_there_fails_nobody() {
+fn a_missing_temporary_directory_causes_no_failure() {
     let wal = Wal::new();
     let file = wal.case.file("file", "");
     for nowhere in [wal.case.path("gone"), file, PathBuf::from("/proc/self")] {
@@ -281,9 +281,9 @@ fn a_temporary_directory_that_is_not_there_fails_nobody() {
 }
 
 #[test]
-fn a_place_for_temporary_files_that_is_of_no_use_is_said_to_be_that() {
+fn an_unusable_temporary_directory_is_reported_as_such() {
     let wal = Wal::new();
-    // As on a full disk: a file may not grow beyond 16 blocks.
+    // As on a full disk: a file may not exceed 16 blocks.
     let mut small = Command::new("/bin/sh");
     small.args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_nssight")]);
     let full = run(wal.on(small).stdin(Stdio::null()).args(["--until", "nss-db"]));
@@ -307,7 +307,7 @@ fn a_database_without_end_is_not_copied() {
     assert_eq!(wal.left(), Vec::<PathBuf>::new());
 }
 
-/// The other commands that give the database to NSS.
+/// The other commands that pass the database to NSS.
 #[test]
 fn process_models_leave_a_database_in_wal_mode_as_it_is() {
     let wal = Wal::new();

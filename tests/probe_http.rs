@@ -1,5 +1,5 @@
-//! `--probe http`: what the application of a plain peer says after the handshake. nginx finishes every handshake and refuses a
-//! certificate in HTTP; Apache wants one for a part of a site only.
+//! `--probe http`: the reaction of a plain peer's application after the handshake. nginx completes every handshake and refuses a
+//! certificate in HTTP; Apache requires one only for a part of a site.
 
 mod common;
 
@@ -14,7 +14,7 @@ use nssight_fixtures::authority::Identity;
 use nssight_fixtures::endpoint::{Endpoint, Options};
 use nssight_fixtures::nssdb::DbFormat;
 
-/// A server of another project, ended when it goes out of scope.
+/// A server of another project, ended when this value is dropped.
 struct Server {
     child: Child,
     port: u16,
@@ -46,7 +46,7 @@ fn files(case: &Case) {
     case.file("ca.pem", PKI.ca.certificate.to_pem().unwrap());
 }
 
-/// Where Debian and Fedora have it.
+/// The paths on Debian and Fedora.
 fn first(places: &[&'static str]) -> &'static str {
     places.iter().find(|place| Path::new(place).exists()).expect("nginx and Apache must be installed (make deps)")
 }
@@ -55,7 +55,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// nginx that wants a certificate, over this version of TLS, with more lines for its site.
+/// nginx that requires a certificate, with this version of TLS and additional lines for its site.
 fn nginx(case: &Case, version: &str, site: &str) -> Server {
     files(case);
     let (directory, port) = (case.dir.path().display(), free_port());
@@ -87,7 +87,7 @@ fn apache(case: &Case, version: &str, site: &str) -> Server {
     started(case, port, Command::new(first(&["/usr/sbin/apache2", "/usr/sbin/httpd"])).arg("-X").arg("-f").arg(config))
 }
 
-/// Asks the server at this port with this certificate, or with none.
+/// Sends the request to the server at this port, with this certificate or none.
 fn asked(case: &Case, port: u16, identity: Option<&Identity>) -> Run {
     let database = case.database_of(DbFormat::Sql, identity.unwrap_or(&PKI.client), &[("lab-ca", &PKI.ca, "CT,C,C")]);
     let mut command = binary();
@@ -184,9 +184,9 @@ fn apache_answers_and_refuses() {
     }
 }
 
-/// What is no HTTP server is not blamed for it, and has said nothing of our certificate.
+/// A peer that is not an HTTP server is not at fault for that, and has not judged our certificate.
 #[test]
-fn a_peer_that_speaks_something_else_is_healthy() {
+fn a_peer_with_another_protocol_is_healthy() {
     let case = Case::new();
     let endpoint = Endpoint::start(Options::new(&PKI.bridge, &PKI.ca)).unwrap();
     let run = asked_briefly(&case, endpoint.port());
@@ -202,9 +202,9 @@ fn asked_briefly(case: &Case, port: u16) -> Run {
     run(command.arg("--password-file").arg(case.password_file()))
 }
 
-/// Without the question nothing is asked, and no layer of it is in the report.
+/// Without the option no request is sent, and the report has no such layer.
 #[test]
-fn nothing_is_asked_unless_it_is_wanted() {
+fn no_request_is_sent_without_the_option() {
     let case = Case::new();
     let server = nginx(&case, "TLSv1.3", "ssl_verify_client on; location / { return 204; }");
     let database = case.database(DbFormat::Sql);

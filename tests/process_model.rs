@@ -1,4 +1,4 @@
-//! `nssight process-model`: what this NSS does in threads and after forks, cell by cell.
+//! `nssight process-model`: the behaviour of this NSS in threads and after forks, cell by cell.
 
 mod common;
 
@@ -41,7 +41,7 @@ fn row_of<'a>(report: &'a Value, binding: &str, model: &str) -> &'a Value {
     rows.iter().find(|row| row["binding"] == binding && row["model"] == model).unwrap_or_else(|| panic!("no {model}"))
 }
 
-/// One word a step: `ok`, `repeated`, the error's name, `hung`, `crashed`, or `-` where nobody came to it.
+/// One word per step: `ok`, `repeated`, the error's name, `hung`, `crashed`, or `-` if no run reached it.
 fn words(row: &Value) -> Vec<String> {
     let word = |cell: &Value| {
         let count = |what: &str| cell[what].as_u64().unwrap();
@@ -98,7 +98,7 @@ fn every_cell_of_the_models_that_do_not_race_is_as_measured() {
         }
         assert_eq!(causes(&report)[0], "fork-duplicates-randomness");
         let repeating = report["conclusions"][0]["models"].as_array().unwrap();
-        // Among many children of a busy parent two may be forked between two draws.
+        // Of many children of a busy parent, two may be forked between two draws.
         let repeating: Vec<&Value> = repeating.iter().filter(|model| *model != "fork-while-busy").collect();
         assert_eq!(repeating, ["fork-after-init", "fork-after-login", "fork-from-thread"]);
     }
@@ -131,7 +131,7 @@ fn through_python_nss_a_thread_loses_the_password_and_a_fork_does_not() {
 }
 
 #[test]
-fn an_interpreter_without_python_nss_is_said_to_be_one() {
+fn an_interpreter_without_python_nss_is_reported_as_such() {
     let case = Case::new();
     let run = models(&case, DbFormat::Sql, &["--python", "/bin/false"]);
     assert_eq!(run.code, Some(1));
@@ -184,7 +184,7 @@ fn refusing_softoken(case: &Case, what: &str) -> Vec<(&'static str, String)> {
 #[test]
 fn a_softoken_that_refuses_forks_hangs_or_aborts_shows_in_its_cells() {
     let device = "SEC_ERROR_PKCS11_DEVICE_ERROR";
-    // What a child sees that goes on with what it inherited; after a hang or a crash there is nothing.
+    // The results of a child that continues with the inherited state; after a hang or a crash there are none.
     let rows = [
         ("refuse", ["-", device, "no error code set", "-", "-", device], "fork-breaks-nss"),
         ("hang", ["-", "-", "-", "-", "-", "hung"], "fork-deadlocks"),
@@ -216,10 +216,10 @@ fn a_softoken_that_refuses_forks_hangs_or_aborts_shows_in_its_cells() {
 }
 
 #[test]
-fn the_same_password_is_taken_differently_by_every_way_of_giving_it() {
+fn every_channel_reads_the_same_password_in_its_own_way() {
     let (good, bad) = (None, Some("SEC_ERROR_BAD_PASSWORD"));
     let password = common::PASSWORD;
-    // The ways: callback, callback that strips white space, file, environment, descriptor, standard input, terminal, tstclnt -w.
+    // The channels: callback, callback that strips white space, file, environment, descriptor, standard input, terminal, tstclnt -w.
     type Row<'a> = (Vec<u8>, [Option<&'a str>; 8], Option<&'a str>);
     let rows: Vec<Row<'_>> = vec![
         (format!("{password}\n").into(), [bad, good, good, good, good, good, good, bad], None),
@@ -300,7 +300,7 @@ fn with_connect_each_model_does_both_handshakes_over_one_connection() {
 }
 
 #[test]
-fn trouble_on_the_way_says_nothing_about_processes() {
+fn transport_failures_prove_nothing_about_processes() {
     use nssight_fixtures::fault::{Queue, Relay};
     let over = |change: &Change| {
         let directory = tempfile::tempdir().unwrap();
@@ -310,11 +310,11 @@ fn trouble_on_the_way_says_nothing_about_processes() {
         let run = run(command.arg(lab.config()));
         (run, lab.connections())
     };
-    // A dead server link meets the first attempt; the next one goes through.
+    // The first attempt meets a dead server link; the next one succeeds.
     let (once, connections) = over(&Change { queue: Queue::Stale, ..Change::default() });
     assert_eq!((once.code, connections), (Some(0), 2), "{once:#?}");
     assert_eq!(once.report()["conclusions"], serde_json::json!([]), "{once:#?}");
-    // What fails every time is left open.
+    // A failure of every attempt is left open.
     let (always, connections) = over(&Change { relay: Relay::Reject, ..Change::default() });
     assert_eq!((always.code, connections), (Some(3), 2), "{always:#?}");
     let conclusions = always.report()["conclusions"].as_array().unwrap().clone();

@@ -1,4 +1,4 @@
-//! What ships for Prometheus, held to Prometheus's own programs: Debian's server scrapes a running exporter.
+//! The files for Prometheus, verified with Prometheus's own programs: Debian's server scrapes a running exporter.
 
 mod common;
 
@@ -46,7 +46,7 @@ fn promtool_passes_configuration_rules_and_their_tests() {
     assert_passes(&["check", "config", "prometheus.yml"], "");
     assert_passes(&["check", "rules", "nssight.rules.yml"], "");
     assert_passes(&["test", "rules", "nssight.rules.test.yml"], "");
-    // A tool that passes everything would pass these too.
+    // A tool that accepts everything would accept the files, too.
     assert!(!promtool(&["check", "metrics"], "a 1\na 1\n# TYPE a_total gauge\na_total x\n").status.success());
 }
 
@@ -93,7 +93,7 @@ fn every_alert_leads_to_a_page_of_the_book() {
                 assert_eq!(anchor, name.to_lowercase());
                 assert!(monitoring.contains(&format!("\n#### {name}\n")), "{name} has no section");
             }
-            // The rest is made when the alert fires; the tests of the rules have what it comes to.
+            // The rest is filled in when the alert fires; the tests of the rules contain the result.
             _ => assert!(url.starts_with("causes/") && alert.trim_end().contains(".html"), "{name}: {url}"),
         }
     }
@@ -108,7 +108,7 @@ fn every_alert_leads_to_a_page_of_the_book() {
         let page = page.split('#').next().unwrap().replace(".html", ".md");
         assert!(docs.join(&page).is_file(), "{page}");
     }
-    // Those that no certificate of the tests comes to.
+    // Causes that no certificate of the tests leads to.
     for cause in Regex::new(r"[a-z-]+-expired").unwrap().find_iter(&rules) {
         assert!(docs.join(format!("causes/{}.md", cause.as_str())).is_file(), "{}", cause.as_str());
     }
@@ -139,7 +139,7 @@ fn promtool_passes_the_metrics() {
     assert_passes(&["check", "metrics"], &exporter.get("/metrics").body);
 }
 
-/// A running Prometheus, ended when it goes out of scope.
+/// A running Prometheus, ended when this value is dropped.
 struct Prometheus {
     child: Child,
     address: SocketAddr,
@@ -157,7 +157,7 @@ impl Drop for Prometheus {
 }
 
 impl Prometheus {
-    /// With what ships; only times and the exporter's address are others.
+    /// With the shipped files; only times and the exporter's address are changed.
     fn start(case: &Case, exporter: SocketAddr) -> Self {
         let rules = fs::read_to_string(shipped("nssight.rules.yml")).unwrap();
         let waits = Regex::new(r"(?m)^(\s+for: )\d+[mh]$").unwrap();
@@ -169,7 +169,7 @@ impl Prometheus {
         let config = times.replace_all(&config, "${1}1s").replace("127.0.0.1:9744", &exporter.to_string());
         let config = config.replace("global:\n", "global:\n  evaluation_interval: 1s\n");
         let config = case.file("prometheus.yml", config);
-        // It takes a port and no 0, so the kernel is asked for a free one first.
+        // Prometheus does not accept port 0, so the kernel is asked for a free port first.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let log = case.path("prometheus.log");
         let mut command = Command::new("prometheus");
@@ -204,7 +204,7 @@ impl Prometheus {
         found["data"]["result"][0]["value"][1].as_str().map(|value| value.parse().unwrap())
     }
 
-    /// The alerts of this name that fire.
+    /// The firing alerts of this name.
     fn firing(&self, name: &str) -> Vec<Value> {
         let alerts = self.api("/api/v1/alerts")["data"]["alerts"].as_array().unwrap().clone();
         alerts.into_iter().filter(|alert| alert["labels"]["alertname"] == name && alert["state"] == "firing").collect()

@@ -1,4 +1,4 @@
-//! An HTTP proxy between nssight and its peer: what it says, what it does not, and that it changes nothing else.
+//! An HTTP proxy between nssight and its peer: answers, refusals, and no effect on anything else.
 
 mod common;
 
@@ -15,7 +15,7 @@ use nssight_fixtures::fault::{Change, Target};
 use nssight_fixtures::nssdb::DbFormat;
 use serde_json::Value;
 
-/// A real proxy, on a port that the kernel picked.
+/// A real proxy, on a port that the kernel chose.
 struct Proxy {
     process: Child,
     port: u16,
@@ -23,7 +23,7 @@ struct Proxy {
 
 impl Proxy {
     fn start(directory: &Path, more: &str) -> Self {
-        // Another process may take the port before the proxy has it, which then ends at once.
+        // Another process may take the port before the proxy does; the proxy then ends at once.
         for _ in 0..20 {
             let port = free_port();
             let configuration = directory.join("tinyproxy.conf");
@@ -63,7 +63,7 @@ fn free_port() -> u16 {
     listener.local_addr().expect("its number").port()
 }
 
-/// A walk to the lab's plain peer, with these changes of it, and these words behind the target's own.
+/// A check of the lab's plain peer, with these changes, and these options after the target's own.
 fn walk(change: &str, words: &[&str]) -> Value {
     let directory = tempfile::tempdir().expect("a directory");
     let change = Change { target: Target::Files, ..toml::from_str(change).expect("a change") };
@@ -140,7 +140,7 @@ fn a_proxy_that_does_not_connect_is_not_the_peer() {
 
 #[test]
 fn a_peer_that_is_not_a_proxy_is_reported() {
-    // The lab's peer that greets as SSH does stands in the proxy's place, and a second one behind it is never reached.
+    // The lab's peer with an SSH greeting takes the place of the proxy, and a second peer behind it is never reached.
     let directory = tempfile::tempdir().unwrap();
     let change = Change { target: Target::Files, ..toml::from_str("outer = 'ssh'").unwrap() };
     let ssh = Deployment::start(directory.path(), &change, DbFormat::Sql).unwrap();
@@ -152,8 +152,8 @@ fn a_peer_that_is_not_a_proxy_is_reported() {
 }
 
 #[test]
-fn a_greeting_in_the_clear_comes_through() {
-    // The lab's peer that greets as a mail server does is asked in the clear to begin TLS, and does not answer that.
+fn an_unencrypted_greeting_passes_the_proxy() {
+    // The lab's peer with a mail greeting gets a request in the clear to start TLS, and does not answer it.
     let directory = tempfile::tempdir().unwrap();
     let proxy = Proxy::start(directory.path(), "");
     let through = format!("127.0.0.1:{}", proxy.port);

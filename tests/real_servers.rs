@@ -1,4 +1,4 @@
-//! Servers of other projects over both versions of TLS, each healthy and with faults of its clients. `make truth` tries many more.
+//! Servers of other projects with both versions of TLS, each healthy and with faults of its clients. `make truth` runs many more.
 
 mod common;
 
@@ -34,7 +34,7 @@ static PKI: LazyLock<Pki> = LazyLock::new(|| {
     }
 });
 
-/// What is wrong on the client's side.
+/// The fault on the client's side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     Nothing,
@@ -54,17 +54,17 @@ const FAULTS: [Fault; 6] = [
     Fault::VersionsApart,
 ];
 
-/// Causes of which one must come out; none where the handshake succeeds.
+/// The causes of which one must be found; empty if the handshake must succeed.
 fn wanted(server: &Server, fault: Fault) -> &'static [&'static str] {
     match (fault, server.name) {
         (Fault::Nothing, _) => &[],
-        // They refuse behind TLS: by HTTP, at the login, when a user is authenticated.
+        // These servers refuse after the handshake: in HTTP, at the login, or when a user authenticates.
         (Fault::Stranger | Fault::NoCertificate, "nginx" | "dovecot") | (Fault::NoCertificate, "postgresql") => &[],
         (Fault::Stranger, _) => &["client-ca-not-acceptable", "client-cert-rejected"],
         (Fault::NoCertificate, _) => &["client-cert-missing"],
         (Fault::OtherAuthority, _) => &["peer-cert-untrusted"],
         (Fault::WrongName, _) => &["peer-cert-name", "peer-name-misconfigured"],
-        // Some close without the alert that there is for it, and GnuTLS has another one.
+        // Some close without the specified alert, and GnuTLS sends another one.
         (Fault::VersionsApart, "dovecot" | "slapd" | "slapd-ldaps") => {
             &["tls-version-mismatch", "peer-closed-in-handshake"]
         }
@@ -79,7 +79,7 @@ fn pem(directory: &Path, name: &str, identity: &Identity) {
     Command::new("chmod").arg("600").arg(directory.join(format!("{name}.key"))).status().unwrap();
 }
 
-/// What nssight is told of the client.
+/// The options of nssight for this client.
 fn words(command: &mut Command, directory: &Path, fault: Fault, version: Tls) {
     let (own, authority) = match fault {
         Fault::Stranger => ("stranger", "ca"),
@@ -105,7 +105,7 @@ fn diagnose(server: &Server, port: u16, fault: Fault) -> Command {
     command
 }
 
-/// What is wrong with what came out.
+/// The mistake in the result, if any.
 fn objection(what: &str, mut command: Command, wanted: &[&str], foreign: &[&str]) -> Option<String> {
     let run = run(&mut command);
     let report = run.report();
@@ -122,7 +122,7 @@ fn objection(what: &str, mut command: Command, wanted: &[&str], foreign: &[&str]
     is_wrong.then(|| format!("{what}: {told:?} {strange:?}, wanted {wanted:?}: {}", verdict["summary"]))
 }
 
-/// Every fault of the client with one server.
+/// Tests every fault of the client with one server.
 fn try_out(server: &Server, version: Tls) -> Vec<String> {
     let (case, pki) = (Case::new(), &*PKI);
     let directory = case.path("server");
@@ -140,7 +140,7 @@ fn try_out(server: &Server, version: Tls) -> Vec<String> {
         let mut command = diagnose(server, running.port, fault);
         words(&mut command, case.dir.path(), fault, version);
         let what = format!("{} {} {fault:?} over OpenSSL", server.name, version.as_str());
-        // Whoever has files has none of these.
+        // Words about things that a client with files does not have.
         let foreign = ["nss ", "sigul", "bridge", "certutil", "nickname"];
         wrong.extend(objection(&what, command, wanted(server, fault), &foreign));
     }

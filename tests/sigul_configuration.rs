@@ -1,4 +1,4 @@
-//! Configurations as Sigul's programs take or refuse them, and what of them has no effect.
+//! Configurations that Sigul's programs accept or refuse, and settings in them without effect.
 
 mod common;
 
@@ -9,14 +9,14 @@ use common::{Case, NICKNAME, PASSWORD, PKI, Run, binary, run, run_beside};
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
 use serde_json::Value;
 
-/// A file that nobody else may read, since it may hold a password.
+/// A file that no other user may read, since it may contain a password.
 fn private(case: &Case, name: &str, text: &str) -> PathBuf {
     let path = case.file(name, text);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     path
 }
 
-/// A configuration of this role, with a database that works and these lines at its end.
+/// A configuration of this role, with a working database and these lines at its end.
 fn configured(role: &str, end: &str) -> Run {
     let case = Case::new();
     let database = case.database(DbFormat::Sql);
@@ -39,7 +39,7 @@ fn refused(run: &Run, component: &str, says: &str) {
     assert!(run.report()["verdict"]["summary"].as_str().unwrap().contains(says), "{says}: {run:#?}");
 }
 
-/// Blamed on a key that has no effect, which is the first thing to correct.
+/// Requires that a key without effect is blamed, as the first thing to correct.
 fn blamed_on_key(run: &Run, seen_at: &str, instead: &str, key: &str) {
     let report = run.report();
     assert_eq!(verdict(run), ["fail", "config-ignored-key", "client-config", "likely"].map(Value::from), "{run:#?}");
@@ -58,7 +58,7 @@ fn finding(run: &Run, layer: &str) -> Value {
 }
 
 #[test]
-fn daemons_run_with_an_empty_user_and_not_without_the_line_or_with_one_that_is_not_there() {
+fn daemons_need_the_user_line_which_may_be_empty_but_not_unknown() {
     for role in ["bridge", "server"] {
         let run = configured(role, "[daemon]\nunix-user:\nunix-group:\n");
         assert_eq!((verdict(&run)[0].clone(), run.code), ("pass".into(), Some(0)), "{run:#?}");
@@ -72,7 +72,7 @@ fn daemons_run_with_an_empty_user_and_not_without_the_line_or_with_one_that_is_n
         refused(&configured(role, stranger), role, ":8: key \"unix-user\": there is no user \"nobody-of-this-name\"");
         let group = "[daemon]\nunix-user:\nunix-group: no-such-group\n";
         refused(&configured(role, group), role, "there is no group \"no-such-group\"");
-        // Sigul has the section even where no file has it, and no default for what stands in it.
+        // Sigul has this section even if no file defines it, but no defaults for its keys.
         refused(&configured(role, ""), role, "key \"unix-user\": there is no section [daemon]");
     }
 }
@@ -128,7 +128,7 @@ fn a_key_without_an_effect_is_a_warning_and_is_named_where_it_matters() {
     let key = ":4: key \"client-cert-nickname\" in section [nss] is ignored: it belongs in section [client]";
     blamed_on_key(&nickname, "certificate", "cert-not-found", key);
 
-    // What it bears on works, or is walked no further: the walk passes, with the warning, and nothing else is blamed on it.
+    // The affected layer works or is not reached: the check passes with the warning, and nothing else is blamed on the key.
     let right = format!("client-cert-nickname: {NICKNAME}\n");
     let harmless = client(&password, &format!("{right}user_name: ann\n"));
     assert_eq!((verdict(&harmless)[0].clone(), harmless.code), ("pass".into(), Some(0)), "{harmless:#?}");
@@ -136,13 +136,13 @@ fn a_key_without_an_effect_is_a_warning_and_is_named_where_it_matters() {
     let wrong = client("nss-password: nope\n", &format!("{right}user_name: ann\n"));
     assert_eq!(verdict(&wrong), ["fail", "password-wrong", "client-config", "certain"].map(Value::from), "{wrong:#?}");
     assert!(!wrong.report()["verdict"]["summary"].as_str().unwrap().contains("user_name"), "{wrong:#?}");
-    // Sections and keys of other programs are nobody's mistake.
+    // Sections and keys of other programs are not a mistake.
     let other = client(&password, &format!("{right}fas-user-name: ann\n[koji]\nkoji-config: /x\n"));
     assert_eq!(finding(&other, "config")["status"], "pass", "{other:#?}");
 }
 
 #[test]
-fn a_server_does_not_dial_a_bridge_that_would_not_answer() {
+fn a_server_check_does_not_connect_to_a_bridge_that_would_not_answer() {
     use nssight_fixtures::deployment::Deployment;
     use nssight_fixtures::fault::Change;
     let directory = tempfile::tempdir().unwrap();
@@ -153,14 +153,14 @@ fn a_server_does_not_dial_a_bridge_that_would_not_answer() {
     let resolve = finding(&run, "resolve");
     assert_eq!(resolve["status"], "skip");
     assert!(resolve["summary"].as_str().unwrap().contains("only to forward a client's request"), "{run:#?}");
-    // Nothing came into the server's place: the next client is served.
+    // Nothing took the server's place: the next client is served.
     let next = common::run(
         binary().args(["diagnose", "-c"]).arg(lab.config()).arg("--admin-password-file").arg(lab.admin_password_file()),
     );
     assert_eq!(next.code, Some(0), "{next:#?}");
 }
 
-/// A name with a port behind it is no server's name.
+/// A name with a port after it is not a server name.
 #[test]
 fn a_port_behind_the_servers_name() {
     let run = configured("client", "server-hostname: sign.example:44333\n");

@@ -1,5 +1,5 @@
-//! An implementation of Sigul's client that nobody here wrote, siguldry's over OpenSSL, agrees with the lab; and what its log tells
-//! under the lab's faults, beside those of bridge and server.
+//! An independent implementation of Sigul's client, siguldry's with OpenSSL, agrees with the lab. Also tests the meaning of its log under
+//! the lab's faults, together with the logs of bridge and server.
 
 mod common;
 
@@ -17,7 +17,7 @@ fn healthy(directory: &Path) -> Deployment {
 }
 
 #[test]
-fn it_completes_its_request_in_turn_with_the_other_client() {
+fn both_clients_complete_their_requests_in_turn() {
     let directory = tempfile::tempdir().unwrap();
     let lab = healthy(directory.path());
     for turn in 1..=5 {
@@ -30,10 +30,10 @@ fn it_completes_its_request_in_turn_with_the_other_client() {
     assert_eq!(lab.connections(), 10);
 }
 
-/// Faults that it meets, too, and what is told of them where it is something else than of a client of NSS.
+/// Faults that this client also meets, with its verdicts where they differ from those of an NSS client.
 const MET: [(&str, Option<[&str; 4]>); 18] = [
     ("name-unresolved", None),
-    // Its log is known for a client's, which the other one's words on this are not.
+    // Its log is recognised as a client's, unlike the message of the NSS client.
     ("port-closed", Some(["tcp", "tcp-refused", "bridge", "likely"])),
     ("outer-ssh", Some(["outer-handshake", "not-tls", "bridge", "possible"])),
     ("bridge-other-ca", None),
@@ -47,14 +47,14 @@ const MET: [(&str, Option<[&str; 4]>); 18] = [
     ("server-killed-before-inner", None),
     ("server-killed-in-inner", None),
     ("server-refuses-client", None),
-    // The client reads it in an authenticated reply, and the bridge logs it.
+    // The client gets the error in an authenticated reply, and the bridge logs it.
     ("admin-password-wrong", Some(["request", "request-auth-failed", "client-config", "certain"])),
     ("server-rejects", None),
     ("reply-header-tampered", None),
     ("reply-payload-tampered", None),
 ];
 
-/// What is wrong with what is told, if it is not what must be.
+/// The mistake in the verdict, if it is not the required one.
 fn objection(fault: &Fault, other: Option<[&str; 4]>) -> Option<String> {
     let directory = tempfile::tempdir().unwrap();
     let lab = Deployment::start(directory.path(), &fault.change, DbFormat::Sql).unwrap();
@@ -84,7 +84,7 @@ fn objection(fault: &Fault, other: Option<[&str; 4]>) -> Option<String> {
 }
 
 #[test]
-fn its_log_and_the_others_tell_what_is_wrong() {
+fn its_log_and_those_of_bridge_and_server_show_the_cause() {
     let all = fault::all().unwrap();
     let met = |(id, other)| (all.iter().find(|fault| fault.id == id).unwrap().clone(), other);
     let met: Vec<(Fault, Option<[&str; 4]>)> = MET.into_iter().map(met).collect();
@@ -95,9 +95,9 @@ fn its_log_and_the_others_tell_what_is_wrong() {
     assert!(objections.is_empty(), "{}", objections.join("\n"));
 }
 
-/// It uses another library than those that a trace watches, which is said, and nothing is made of it.
+/// It uses a library that a trace does not watch. The trace reports this and draws no conclusion.
 #[test]
-fn a_trace_says_that_it_sees_nothing_of_it() {
+fn a_trace_reports_that_it_cannot_watch_this_client() {
     let directory = tempfile::tempdir().unwrap();
     let lab = healthy(directory.path());
     let report = directory.path().join("trace.json");

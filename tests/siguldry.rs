@@ -1,4 +1,5 @@
-//! A walk of a deployment of the real Siguldry: its verdict, one connection, and what the next real client meets.
+//! Checks of a deployment of the real Siguldry: the verdict, a single connection, and the effect on the next real
+//! client.
 
 mod common;
 
@@ -16,12 +17,12 @@ fn diagnose(stack: &Stack) -> Run {
     run(command.arg("--credentials-directory").arg(stack.directory.path()))
 }
 
-/// Whoever came to the client port of the bridge, as its log has it.
+/// The number of connections to the client port of the bridge, according to its log.
 fn clients(stack: &Stack) -> usize {
     ["role=Client", "Failed to accept new client connection"].map(|it| stack.count_in("bridge", it)).iter().sum()
 }
 
-/// A failure with this layer, cause, component and confidence, after one connection.
+/// Requires a failure with this layer, cause, component and confidence, after one connection.
 fn fails(stack: &Stack, wanted: [&str; 4]) -> Run {
     let before = clients(stack);
     let walked = diagnose(stack);
@@ -53,7 +54,7 @@ fn twenty_walks_pass_and_the_real_client_is_greeted_after_each() {
         assert_eq!(clients(&stack), before + 1, "{turn}: {}", stack.text_of("bridge"));
         assert!(stack.greets(), "{turn}: {}", stack.text_of("server"));
     }
-    // The session's id is that of both logs.
+    // The session's id is the same in both logs.
     let id = diagnose(&stack).word("siguldry.session-id").unwrap();
     until("the end of our session", || stack.text_of("server").contains(&id));
     assert!(stack.text_of("bridge").contains(&id));
@@ -61,7 +62,7 @@ fn twenty_walks_pass_and_the_real_client_is_greeted_after_each() {
 }
 
 #[test]
-fn faults_of_the_client_are_told_and_cost_the_next_client_nothing() {
+fn faults_of_the_client_are_reported_and_do_not_affect_the_next_client() {
     let identities = Identities::new();
     let stack = Stack::start(&identities, Without::default());
     let own = |identity: &Identity| {
@@ -95,7 +96,7 @@ fn faults_of_the_client_are_told_and_cost_the_next_client_nothing() {
     fails(&stack, ["inner-handshake", "server-cert-name", "server", "likely"]);
     again();
 
-    // What is found before a connection is made.
+    // Faults that are found before any connection.
     let alone = |wanted: [&str; 4]| {
         let before = clients(&stack);
         let walked = diagnose(&stack);
@@ -115,7 +116,7 @@ fn faults_of_the_client_are_told_and_cost_the_next_client_nothing() {
 }
 
 #[test]
-fn a_client_on_the_port_for_servers_is_told_so_and_harms_nobody() {
+fn a_client_on_the_server_port_is_reported_and_does_no_harm() {
     let stack = well();
     stack.write_client(|text| text.replace(&stack.client_port.to_string(), &stack.server_port.to_string()));
     let walked = diagnose(&stack);
@@ -126,7 +127,7 @@ fn a_client_on_the_port_for_servers_is_told_so_and_harms_nobody() {
 }
 
 #[test]
-fn bridge_and_server_are_looked_at_where_they_are_and_nobody_is_connected_to() {
+fn bridge_and_server_are_checked_on_their_hosts_without_a_connection() {
     let stack = well();
     for (name, role) in [("bridge.toml", "bridge"), ("server.toml", "server")] {
         let mut command = binary();
@@ -143,7 +144,7 @@ fn bridge_and_server_are_looked_at_where_they_are_and_nobody_is_connected_to() {
 fn a_bridge_without_a_server_is_told_from_one_that_hangs() {
     let mut stack = Stack::start(&Identities::new(), Without { server: true, ..Without::default() });
     fails(&stack, ["bridge", "no-server-attached", "server", "likely"]);
-    // The server that comes gets us first, who has gone.
+    // The server that connects first gets our own connection, which has ended.
     stack.start_server();
     assert!(stack.greets(), "{}\n{}", stack.text_of("bridge"), stack.text_of("server"));
     stack.signal_server(Signal::STOP);
@@ -153,7 +154,7 @@ fn a_bridge_without_a_server_is_told_from_one_that_hangs() {
 }
 
 #[test]
-fn a_server_without_its_signer_drops_clients_as_if_it_did_not_know_them() {
+fn a_server_without_its_signer_drops_clients_like_unknown_ones() {
     let stack = Stack::start(&Identities::new(), Without { signer: true, ..Without::default() });
     let walked = fails(&stack, ["request", "user-unknown", "server", "possible"]);
     let report = walked.report();
@@ -163,7 +164,7 @@ fn a_server_without_its_signer_drops_clients_as_if_it_did_not_know_them() {
 }
 
 #[test]
-fn certificates_of_the_bridge_and_of_the_server_are_judged_each_at_its_layer() {
+fn bridge_and_server_certificates_are_each_judged_at_their_layer() {
     let mut identities = Identities::new();
     let bridge = Spec::new("bridge", Usage::Server).names(&["localhost"]);
     identities.bridge = identities.authority.issue(&bridge.valid(-30 * DAY, -DAY)).unwrap();
@@ -176,7 +177,7 @@ fn certificates_of_the_bridge_and_of_the_server_are_judged_each_at_its_layer() {
     let stack = Stack::start(&identities, Without::default());
     fails(&stack, ["inner-handshake", "server-cert-usage", "server", "certain"]);
 
-    // One that has expired is not taken by the bridge, so that no server is there.
+    // The bridge rejects an expired certificate, so there is no server.
     let mut identities = Identities::new();
     let server = Spec::new("server", Usage::Both).names(&[SERVER]);
     identities.server = identities.authority.issue(&server.valid(-30 * DAY, -DAY)).unwrap();

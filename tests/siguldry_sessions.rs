@@ -1,5 +1,5 @@
-//! Attempts of two real clients of Siguldry at one time, each with its own fault: logs of clients, bridge and server are joined by the
-//! ids of the sessions, so that neither attempt gets a line of the other.
+//! Simultaneous attempts of two real Siguldry clients, each with its own fault: logs of clients, bridge and server are joined by session
+//! ids, so that neither attempt gets a line of the other.
 
 mod common;
 
@@ -20,7 +20,7 @@ const LOGS: [(&str, &str); 4] = [
     ("server", "siguldry-server"),
 ];
 
-/// When the sessions of lines began, by their ids: of a long line a report shows the beginning only.
+/// The start times of the sessions of these lines, from their ids: of a long line a report shows only the beginning.
 fn ids(lines: &[&str]) -> BTreeSet<String> {
     let id = |line: &&str| Some(line.split_once("session_id=")?.1.chars().take(13).collect());
     lines.iter().filter_map(id).collect()
@@ -36,7 +36,7 @@ fn triage(files: &[PathBuf]) -> Value {
     run(binary().args(["triage", "--format", "json"]).args(files)).report()
 }
 
-/// Wants each of both faults as often as it was met, with lines of one session and of all programs.
+/// Requires each of the two faults as often as it occurred, with lines of one session and of all programs.
 fn are_told_apart(document: &Value, log_of_server: &str) {
     let incidents = document["incidents"].as_array().unwrap();
     for (cause, word) in [("user-unknown", "Failed to look up user"), ("signer-absent", "Failed to connect to socket")]
@@ -58,7 +58,7 @@ fn are_told_apart(document: &Value, log_of_server: &str) {
 #[test]
 fn two_attempts_at_one_moment_keep_their_own_lines() {
     let identities = Identities::new();
-    // Its signer is not there for a user that it knows, and the other user it does not know.
+    // The signer is missing for a user that the server knows, and the other user is unknown.
     let stack = Stack::start(&identities, Without { signer: true, ..Without::default() });
     let mallory = identities.authority.issue(&Spec::new("mallory", Usage::Client)).unwrap();
     stack.write_other_client("mallory", &mallory);
@@ -66,7 +66,7 @@ fn two_attempts_at_one_moment_keep_their_own_lines() {
     until("two attempts of each", || {
         ["Failed to look up user", "Failed to connect to socket"].iter().all(|it| stack.count_in("server", it) >= 2)
     });
-    // The bridge hears of the last one after the server.
+    // The bridge notices the end of the last session later than the server.
     until("the bridge's word on all of them", || stack.count_in("bridge", "Error reading from server") >= 4);
     for client in &mut clients {
         client.kill().unwrap();
@@ -76,20 +76,20 @@ fn two_attempts_at_one_moment_keep_their_own_lines() {
     drop(stack);
     let directory = tempfile::tempdir().unwrap();
 
-    // As the programs print them: without times.
+    // As the programs print the lines: without times.
     let printed: Vec<PathBuf> = (LOGS.iter().zip(&texts).enumerate())
         .map(|(at, ((_, program), text))| write(directory.path(), &format!("{program}-{at}.log"), text))
         .collect();
     are_told_apart(&triage(&printed), &texts[3]);
 
-    // As a journal has them, all at the same second, and in one file.
+    // As in a journal, with one second for all lines, in a single file.
     let mut journal = String::new();
     for ((_, program), text) in LOGS.iter().zip(&texts) {
         text.lines().for_each(|line| journal.push_str(&format!("Nov 24 06:54:26 host {program}[42]: {line}\n")));
     }
     are_told_apart(&triage(&[write(directory.path(), "journal", journal)]), &texts[3]);
 
-    // A line without an id may be of either, and is of none.
+    // A line without an id may belong to either session, and is assigned to none.
     let odd = "ERROR siguldry::client: certificate verify failed; check the CA, bridge, and server certificates\n";
     let other = write(directory.path(), "siguldry-client-9.log", odd);
     let document = triage(&[printed, vec![other]].concat());

@@ -1,4 +1,4 @@
-//! Keys on other tokens than the database's own: SoftHSM, a PKCS #11 module in software.
+//! Keys on tokens other than the database's own: SoftHSM, a PKCS #11 module in software.
 
 mod common;
 
@@ -12,11 +12,11 @@ use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
 
 const TOKEN: &str = "lab-token";
 const PIN: &str = "right-pin-5Kd";
-/// Where Debian and Fedora have it.
+/// The paths on Debian and Fedora.
 const MODULES: [&str; 3] =
     ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm.so", "/usr/lib64/pkcs11/libsofthsm2.so"];
 
-/// A database whose list of modules has SoftHSM, and our identity on a token of it; the database itself has the CA only.
+/// A database whose list of modules has SoftHSM, and our identity on a SoftHSM token; the database itself only contains the CA.
 struct Hsm {
     case: Case,
     database: PathBuf,
@@ -65,7 +65,7 @@ impl Hsm {
         hsm
     }
 
-    /// A line per token.
+    /// A password file with one line per token.
     fn both(&self) -> PathBuf {
         self.case.file("both", format!("NSS Certificate DB:{PASSWORD}\n{TOKEN}:{PIN}\n"))
     }
@@ -87,7 +87,7 @@ impl Hsm {
         run
     }
 
-    /// Up to the key.
+    /// A check up to the key.
     fn local(&self, nickname: &str, password: Option<&Path>) -> Run {
         let mut more = vec![OsStr::new("--until"), OsStr::new("private-key")];
         if let Some(password) = password {
@@ -119,7 +119,7 @@ fn a_key_on_a_token_authenticates() {
     }
 }
 
-/// NSS's own client takes the token's line too; OpenSSL has no way to the key, which says nothing of the others.
+/// NSS's own client uses the token's line, too; OpenSSL has no access to the key, which proves nothing about the others.
 #[test]
 fn other_clients_use_the_token_and_one_that_cannot_proves_nothing() {
     let hsm = Hsm::new();
@@ -139,7 +139,7 @@ fn other_clients_use_the_token_and_one_that_cannot_proves_nothing() {
     assert!(report["conclusion"]["text"].as_str().unwrap().contains("openssl never came to the peer"), "{report:#}");
 }
 
-/// One try a walk: a token locks itself after some wrong ones.
+/// One attempt per check: a token locks itself after several wrong attempts.
 #[test]
 fn a_wrong_pin_is_the_wrong_password_of_that_token() {
     let hsm = Hsm::new();

@@ -1,5 +1,5 @@
-//! The double-TLS client of the tests, traced under every fault of the lab that it can meet: it does what it does untraced,
-//! and the trace says what the list of faults has for it.
+//! The double-TLS client of the tests, traced under every fault of the lab that it can meet: it behaves as it does untraced, and the trace
+//! gives the verdict from the list of faults.
 
 mod common;
 
@@ -11,7 +11,7 @@ use nssight_fixtures::fault::{self, Door, Fault, Named};
 use serde_json::Value;
 
 #[test]
-fn the_trace_says_what_it_must_of_every_fault_and_the_client_does_as_without_it() {
+fn every_fault_gets_its_verdict_and_the_client_behaves_as_without_a_trace() {
     let faults: Vec<Fault> =
         fault::here().unwrap().0.into_iter().filter(|fault| fault.must(Door::Trace).is_some()).collect();
     let runs = over_all(&faults, 6, |fault| {

@@ -1,4 +1,4 @@
-//! Differences of a program from a correct client, and a program compared with the check of a correct client.
+//! Differences between a program and a correct client, and the comparison of a program with the check of a correct client.
 
 mod common;
 
@@ -72,9 +72,9 @@ fn each_mistake_is_named() {
     }
 }
 
-/// A program whose own deadline comes soon after its request has waited for nothing worth the name, and nobody ended its session.
+/// A program whose own deadline passes soon after its request has not really waited, and its session was not ended by the peer.
 #[test]
-fn a_deadline_that_comes_early_is_nobodys_end() {
+fn an_early_deadline_is_not_an_end_by_the_peer() {
     let case = Case::new();
     let fault = fault::all().unwrap().into_iter().find(|fault| fault.id == "server-hangs-after-inner").unwrap();
     let lab = Deployment::start(&case.path(""), &fault.change, DbFormat::Sql).unwrap();
@@ -88,9 +88,9 @@ fn a_deadline_that_comes_early_is_nobodys_end() {
     assert!(!report["verdict"]["summary"].as_str().unwrap().contains("session ended"), "{report:#}");
 }
 
-/// It works, as long as nothing depends on random numbers that nobody else has.
+/// This works as long as nothing depends on unique random numbers.
 #[test]
-fn nss_that_was_started_before_a_fork_is_warned_of() {
+fn nss_initialised_before_a_fork_causes_a_warning() {
     let report = careless("fork-after-init", well());
     assert_eq!(said(&report).0, "pass", "{report:#}");
     assert_eq!(differences(&report), ["nss-used-after-fork"]);
@@ -100,7 +100,7 @@ fn nss_that_was_started_before_a_fork_is_warned_of() {
 }
 
 #[test]
-fn a_handshake_with_somebody_who_has_left_is_told_from_one_that_is_cut() {
+fn a_handshake_with_a_peer_that_left_is_distinguished_from_one_cut_short() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let leaves = std::thread::spawn(move || drop(listener.accept()));
@@ -113,9 +113,9 @@ fn a_handshake_with_somebody_who_has_left_is_told_from_one_that_is_cut() {
     assert_eq!(differences(&cut), Vec::<&str>::new(), "{cut:#}");
 }
 
-/// What a program does itself is nobody else's fault, and what proves nothing is said to prove nothing.
+/// The program's own actions are no other component's fault, and calls that prove nothing are reported as such.
 #[test]
-fn nobody_is_blamed_for_what_the_program_did_itself() {
+fn no_component_is_blamed_for_the_programs_own_actions() {
     let silent = || well().behaving(Behaviour::Answer(Vec::new(), Leave::Stall));
     let expected = [
         ("closes-early", silent(), "the program itself closed the session"),
@@ -134,7 +134,7 @@ fn nobody_is_blamed_for_what_the_program_did_itself() {
     }
 }
 
-/// It polls for the end of its connect, and asks for it afterwards.
+/// It polls for the end of its connect, and reads the result afterwards.
 #[test]
 fn a_client_that_does_not_wait_in_its_connect_is_refused_as_well() {
     let case = Case::new();
@@ -154,9 +154,9 @@ fn a_client_that_does_not_wait_in_its_connect_is_refused_as_well() {
     assert_eq!((&failed["function"], &failed["layer"]), (&"PR_GetConnectStatus".into(), &"tcp".into()), "{report:#}");
 }
 
-/// A client that does well in a script that does not.
+/// A successful client in a script that fails.
 #[test]
-fn a_script_that_fails_after_its_client_accuses_nobody() {
+fn a_script_that_fails_after_its_client_blames_no_component() {
     let (directory, healthy) = lab(Change::default());
     let script = directory.path().join("then.sh");
     std::fs::write(&script, "\"$@\"\nexit 9\n").unwrap();
@@ -173,7 +173,7 @@ fn a_script_that_fails_after_its_client_accuses_nobody() {
     }
 }
 
-/// Both ends of one session in one tree are a client and its server, and nothing inner.
+/// Both ends of one session in one process tree are a client and its server, not an inner session.
 #[test]
 fn a_client_and_its_server_in_one_script_are_no_double_session() {
     let case = Case::new();
@@ -195,7 +195,7 @@ fn a_client_and_its_server_in_one_script_are_no_double_session() {
         traced
     });
     let report: Value = serde_json::from_str(&std::fs::read_to_string(case.path("report")).unwrap()).unwrap();
-    // The server shows a client's certificate, which is not made out to its name.
+    // The server presents a client's certificate, which does not have the server's name.
     assert_eq!(said(&report).1, Some("outer-handshake"), "{report:#}");
 }
 
@@ -216,7 +216,7 @@ fn lab(change: Change) -> (tempfile::TempDir, Deployment) {
 }
 
 #[test]
-fn a_program_beside_a_correct_client() {
+fn a_program_is_compared_with_a_correct_client() {
     let mut documents = Vec::new();
     let double = |lab: &Deployment| client(lab, &["--timeout", "4"], "list-users");
 
@@ -227,7 +227,7 @@ fn a_program_beside_a_correct_client() {
     assert_eq!((healthy.connections(), &document["reference"]["connections_opened"]), (2, &1.into()));
     documents.push(document);
 
-    // The dead link is the program's, as it came first; the walk after it finds nothing, which is said for what it is.
+    // The program came first and met the dead link; the check after it finds nothing, which is explained as such.
     let (_directory, stale) = lab(Change { queue: Queue::Stale, ..Change::default() });
     let (code, document, _) = against(&stale, &double(&stale));
     assert_eq!((code, &document["parting"]), (Some(1), &"bridge".into()), "{document:#}");
@@ -244,7 +244,7 @@ fn a_program_beside_a_correct_client() {
     );
     documents.push(document);
 
-    // Nothing is wrong but the program.
+    // Nothing is wrong except the program.
     let (_directory, healthy) = lab(Change::default());
     let (code, document, _) = against(&healthy, &["sh", "-c", "exit 5"].map(str::to_owned));
     assert_eq!((code, &document["parting"]), (Some(3), &Value::Null), "{document:#}");

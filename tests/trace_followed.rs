@@ -28,7 +28,7 @@ use nssight_tracer::reader::Reader;
 use nssight_tracer::ring::VARIABLE;
 use serde_json::Value;
 
-/// Looks functions up as a program that is linked with NSS would.
+/// Looks functions up like a program that is linked with NSS.
 const NSS: &str = "
 import ctypes, os, signal, sys, threading, time
 for library in ('libnspr4.so', 'libnss3.so', 'libssl3.so'):
@@ -64,7 +64,7 @@ impl Trace {
         self.report["lost"].as_array().unwrap().iter().map(|lost| lost.as_str().unwrap()).collect::<Vec<_>>().join("\n")
     }
 
-    /// How often a function was called, by whomever.
+    /// How often a function was called, by any process.
     fn calls(&self, function: &str) -> u64 {
         let calls = self.report["timeline"].as_array().unwrap().iter().filter(|call| call["function"] == function);
         calls.map(|call| call["count"].as_u64().unwrap()).sum()
@@ -86,7 +86,7 @@ fn read(case: &Case) -> Value {
     serde_json::from_str(&fs::read_to_string(case.path("report")).unwrap()).unwrap()
 }
 
-/// A program without a loader, made by the compiler that builds the tests.
+/// A program without a loader, built with the compiler of the tests.
 fn static_program(case: &Case) -> PathBuf {
     let source = case.file("still.rs", "fn main() { println!(\"still\"); }");
     let program = case.path("still");
@@ -126,7 +126,7 @@ fn status_signals_and_streams_go_through() {
     assert!(code == Some(2) && said.contains("there is no such program"), "{code:?} {said}");
 }
 
-/// Where no report was found.
+/// The exit code and output of a run without a report.
 fn refused(program: &[&str]) -> (Option<i32>, String) {
     let output = tracing(&Case::new(), program, &[]).output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
@@ -141,14 +141,14 @@ fn wait_for(mut ready: impl FnMut() -> bool) {
 }
 
 #[test]
-fn a_crash_and_a_kill_show_the_call_they_came_in() {
+fn a_crash_and_a_kill_show_the_interrupted_call() {
     for (signal, end) in [(11, "ctypes.string_at(0)"), (9, "os.kill(os.getpid(), signal.SIGKILL)"), (6, "os.abort()")] {
         let trace = Trace::python(&format!("nss.NSS_NoDB_Init(None); {end}"), &[]);
         assert_eq!(trace.output.status.signal(), Some(signal), "{:?}", trace.output);
         assert_eq!(trace.report["program"]["signal"], signal);
         assert_eq!(trace.calls("NSS_NoDB_Init"), 1, "{:#}", trace.report);
     }
-    // In the middle of a call: a listener that never answers.
+    // In the middle of a call, with a listener that never answers.
     let script = "
 import socket
 nss.NSS_NoDB_Init(None)
@@ -224,7 +224,7 @@ os.execv('/usr/bin/python3', ['python3', '-c', 'import ctypes; ctypes.CDLL(\"lib
     assert_eq!(trace.code(), Some(0), "{:?}", trace.output);
     assert_eq!(trace.calls("NSS_NoDB_Init"), 2, "{:#}", trace.report);
     assert_eq!(trace.processes().len(), 3);
-    // Without being asked to wait for it: it is said that it goes on.
+    // Without a request to wait for it: the report notes that it continues.
     let trace = Trace::python(
         "
 if os.fork(): os._exit(0)
@@ -255,7 +255,7 @@ os.waitpid(child, 0)
 }
 
 #[test]
-fn programs_that_nobody_can_look_into_are_named_before_and_in_the_middle() {
+fn untraceable_programs_are_named_before_and_during_a_run() {
     let case = Case::new();
     for (program, why) in [(static_program(&case), "statically linked"), (setuid_program(&case), "is setuid or setgid")]
     {
@@ -270,7 +270,7 @@ fn programs_that_nobody_can_look_into_are_named_before_and_in_the_middle() {
     }
 }
 
-/// The program is not held up by a reader that has stopped reading; what found no room is counted.
+/// A reader that has stopped reading does not block the program; events without room are counted.
 #[test]
 fn a_slow_reader_costs_events_and_no_time() {
     let case = Case::new();
@@ -295,7 +295,7 @@ open({done:?}, 'w').close()
     assert!(report["events_lost"].as_u64().unwrap() > 100_000, "{report:#}");
 }
 
-/// Runs a program with the tracer in front of it: how it ended, everything that the tracer wrote down, and how much was lost.
+/// Runs a program with the tracer preloaded. Returns its exit status, all events of the tracer, and the number of lost ones.
 fn watched(mut command: Command) -> (ExitStatus, Vec<Event>, u64) {
     let mut reader = Reader::new().unwrap();
     let place = Place::new(&fs::read(env!("NSSIGHT_TRACER")).unwrap()).unwrap();
@@ -313,7 +313,7 @@ fn watched(mut command: Command) -> (ExitStatus, Vec<Event>, u64) {
     (status, events, reader.lost())
 }
 
-/// Everything that the tracer writes down, and not only what a report shows of it.
+/// All events of the tracer, not only those that a report shows.
 #[test]
 fn no_secret_is_in_an_event() {
     let directory = tempfile::tempdir().unwrap();
@@ -331,7 +331,7 @@ fn no_secret_is_in_an_event() {
         }
     }
     let found = |secret: &[u8]| all.windows(secret.len()).any(|bytes| bytes == secret);
-    // What is told is found, or nothing would be proven by not finding the rest.
+    // Recorded data is found; otherwise the absence of the rest would prove nothing.
     assert!(found(NICKNAME.as_bytes()));
     for secret in [PASSWORD.as_bytes(), ADMIN_PASSWORD.as_bytes(), b"signer"] {
         let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();

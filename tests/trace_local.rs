@@ -1,5 +1,5 @@
-//! A traced client that goes on without its certificate: the look-up or the login that failed is the layer, however far the client
-//! comes. In TLS 1.3 its handshake is done before the peer refuses it.
+//! A traced client that continues without its certificate: the failed lookup or login is the layer, however far the client gets. In TLS 1.3
+//! its handshake is complete before the peer refuses it.
 
 mod common;
 
@@ -11,7 +11,7 @@ use nssight_fixtures::newer;
 use nssight_fixtures::nssdb::DbFormat;
 use serde_json::Value;
 
-/// What the trace of tstclnt tells against a server that requires a certificate.
+/// The trace of tstclnt with a server that requires a certificate.
 fn traced(case: &Case, arguments: &[&str], version: (&str, &str)) -> Value {
     let beside = Case::new();
     let server = s_server(&beside, version.0);
@@ -36,7 +36,7 @@ fn judged(report: &Value) -> [&str; 3] {
 const VERSIONS: [(&str, &str); 2] = [("-tls1_2", "tls1.2"), ("-tls1_3", "tls1.3")];
 
 #[test]
-fn the_first_look_up_or_login_that_the_rest_hangs_on_is_the_layer() {
+fn the_first_failed_lookup_or_login_is_the_layer() {
     let case = Case::new();
     let database = DbFormat::Sql.directory(&case.database(DbFormat::Sql));
     let (database, password) = (database.to_str().unwrap(), case.password_file());
@@ -58,7 +58,7 @@ fn the_first_look_up_or_login_that_the_rest_hangs_on_is_the_layer() {
     }
 }
 
-/// The directory that the program gave NSS is looked at.
+/// The directory that the program gave to NSS is examined.
 #[test]
 fn a_password_that_this_nss_cannot_check_is_not_called_wrong() {
     for format in [DbFormat::Sql, DbFormat::Dbm] {
@@ -72,7 +72,7 @@ fn a_password_that_this_nss_cannot_check_is_not_called_wrong() {
     }
 }
 
-/// A program without a configuration of Sigul, and with no session inside another, has a peer and no bridge.
+/// A program without a Sigul configuration and without an inner session has a peer, not a bridge.
 #[test]
 fn a_plain_program_has_no_bridge() {
     let case = Case::new();

@@ -1,4 +1,4 @@
-//! Programs of others, traced under every fault of the lab: they do what they do untraced.
+//! Third-party programs, traced under every fault of the lab: they behave as they do untraced.
 
 mod common;
 
@@ -10,7 +10,7 @@ use nssight_fixtures::deployment::{Deployment, PASSWORD};
 use nssight_fixtures::fault::{self, Door, Doors, Fault};
 use serde_json::Value;
 
-/// Of the faults that another program than nssight can meet, one of three. `trace_catalogue` has all.
+/// One in three of the faults that a program other than nssight can meet. `trace_catalogue` has all of them.
 fn faults() -> Vec<Fault> {
     fault::here().unwrap().0.into_iter().filter(|fault| fault.doors == Doors::All).step_by(3).collect()
 }
@@ -24,14 +24,14 @@ fn under_all(needs: Needs, program: impl Fn(&Deployment) -> Vec<String> + Sync) 
     runs.into_iter().filter_map(|(_, run)| run.ok()).collect()
 }
 
-/// Verdicts that name another layer than a diagnosis. A program without a configuration does not show why its database or its
-/// certificate is not what it should be, only what comes of that: those are left out.
+/// Verdicts with a layer other than that of a check. A program without a configuration does not show why its database or its certificate is
+/// wrong, only the effects: those faults are left out.
 fn contradictions(reports: &[Value]) -> Vec<String> {
     const LOCAL: [&str; 5] = ["config", "nss-db", "password", "certificate", "private-key"];
     let faults = faults();
     let contradict = faults.iter().zip(reports).filter_map(|(fault, report)| {
         let (expected, layer) = (fault.layer.as_deref(), report["verdict"]["layer"].as_str()?);
-        // A trace sees less of some than a walk.
+        // Of some faults a trace shows less than a check.
         let in_trace = fault.must(Door::Trace).and_then(|named| named.layer);
         let is_right = expected == Some(layer)
             || in_trace.as_deref() == Some(layer)
@@ -50,7 +50,7 @@ fn has_call(report: &Value, function: &str) -> bool {
 }
 
 #[test]
-fn tstclnt_does_as_without_it() {
+fn tstclnt_behaves_as_without_a_trace() {
     let reports = under_all(Needs::Fresh, |lab| {
         let settings = Settings::of(lab);
         let (password, database) = (settings.password_file(lab), settings.database.clone());
@@ -64,7 +64,7 @@ fn tstclnt_does_as_without_it() {
 }
 
 #[test]
-fn certutil_does_as_without_it() {
+fn certutil_behaves_as_without_a_trace() {
     let reports = under_all(Needs::Any, |lab| {
         let settings = Settings::of(lab);
         let script = r#"certutil -L -d "$1" -f "$2" -n "$3"; certutil -K -d "$1" -f "$2""#;
@@ -75,7 +75,7 @@ fn certutil_does_as_without_it() {
 }
 
 #[test]
-fn a_script_of_python_nss_does_as_without_it() {
+fn a_python_nss_script_behaves_as_without_a_trace() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/src/handshake.py");
     let reports = under_all(Needs::Fresh, |lab| {
         let settings = Settings::of(lab);
@@ -89,7 +89,7 @@ fn a_script_of_python_nss_does_as_without_it() {
 }
 
 #[test]
-fn curl_over_another_library_does_as_without_it_and_is_said_to_show_nothing() {
+fn curl_with_another_library_behaves_as_without_a_trace_and_shows_nothing() {
     let reports = under_all(Needs::Fresh, |lab| {
         let settings = Settings::of(lab);
         let address = format!("https://{}:{}/", settings.host, settings.port);
@@ -102,9 +102,9 @@ fn curl_over_another_library_does_as_without_it_and_is_said_to_show_nothing() {
     }
 }
 
-/// A server with the bridge's database, and the client's that comes to it before it is ended.
+/// A server with the bridge's database, and the trace of the client that connects before the server is ended.
 #[test]
-fn selfserv_does_as_without_it() {
+fn selfserv_behaves_as_without_a_trace() {
     let reports = under_all(Needs::Any, |lab| {
         let settings = Settings::of(lab);
         let bridge = lab.config().with_file_name("bridge");

@@ -30,7 +30,7 @@ fn said(document: &Value) -> (Option<&str>, Option<&str>, &str) {
     (verdict["layer"].as_str(), verdict["cause"].as_str(), verdict["confidence"].as_str().unwrap())
 }
 
-/// The reference client's words under this fault, in a file.
+/// The reference client's log under this fault, in a file.
 fn record(fault: &Fault, directory: &Path) -> Vec<PathBuf> {
     let lab = Deployment::start(directory, &fault.change, DbFormat::Sql).unwrap();
     let client_log = directory.join("client.log");
@@ -51,7 +51,7 @@ fn record(fault: &Fault, directory: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// What is wrong with what was told, if it is not what must be.
+/// The mistake in the verdict, if it is not the required one.
 fn objection(fault: &Fault, door: Door, run: &Run) -> Option<String> {
     let document = run.report();
     let verdict = &document["verdict"];
@@ -79,7 +79,7 @@ fn objection(fault: &Fault, door: Door, run: &Run) -> Option<String> {
 }
 
 #[test]
-fn logs_of_every_fault_tell_what_they_can_and_no_more() {
+fn logs_of_every_fault_prove_what_they_can_and_no_more() {
     let faults: Vec<Fault> =
         fault::here().unwrap().0.into_iter().filter(|fault| fault.must(Door::Triage).is_some()).collect();
     let run = |fault: &Fault| {
@@ -97,7 +97,7 @@ fn logs_of_every_fault_tell_what_they_can_and_no_more() {
 }
 
 #[test]
-fn other_programs_words_are_understood() {
+fn messages_of_other_programs_are_recognised() {
     for (name, text, layer, cause) in [
         (
             "tstclnt.txt",
@@ -197,7 +197,7 @@ fn one_line_of_a_client_is_not_enough() {
         assert!(document["next"]["text"].is_string(), "{document:#}");
         assert!(document["verdict"]["summary"].as_str().unwrap().starts_with("cannot tell"), "{document:#}");
     }
-    // Any program may write these words; without a TLS client they are about something else.
+    // Any program may write these messages; without a TLS client they are about something else.
     for text in [
         "2026-11-24 05:00:00,000 nginx: connect() failed (111: Connection refused) while connecting to upstream",
         "postfix: connect to mx: Connection timed out",
@@ -206,12 +206,12 @@ fn one_line_of_a_client_is_not_enough() {
     ] {
         assert_eq!(said(&of_text("messages", text)).1, None, "{text}");
     }
-    // A verify code of 0 proves nothing, and is no error either.
+    // A verify code of 0 proves nothing, and is not an error either.
     assert_eq!(said(&of_text("s_client.txt", "Verify return code: 0 (ok)")).1, None);
 }
 
 #[test]
-fn an_earlier_run_and_an_earlier_request_are_not_this_one() {
+fn an_earlier_run_and_an_earlier_request_do_not_count() {
     let wrong = "ERROR: Provided NSS password is incorrect\n";
     let untrusted = "WARNING: Exception in child\nnss.error.NSPRError: (SEC_ERROR_UNTRUSTED_ISSUER) x\n\
         ERROR: I/O error: NSPR connection reset\n";
@@ -225,7 +225,7 @@ fn an_earlier_run_and_an_earlier_request_are_not_this_one() {
         let document = of_text("client.log", &text);
         assert_eq!(said(&document).1, Some(cause), "{text}: {document:#}");
     }
-    // The bridge has done with a request, or a second has gone by: the next end of file is another client's.
+    // The bridge has finished a request, or a second has passed: the next end of file belongs to another client.
     let line = |time: &str, text: &str| format!("2026-11-24 05:00:0{time} {text}\n");
     let served = line("0,000", "INFO: Client with CN 'a' connected") + &line("0,001", "INFO: Request: op='list-users'");
     let finished = line("0,100", "DEBUG: Request handling finished");
@@ -236,7 +236,7 @@ fn an_earlier_run_and_an_earlier_request_are_not_this_one() {
     assert_eq!(said(&of_text("sigul_bridge.log", &(served + &end("0,021")))).1, Some("server-link-dead"));
 }
 
-/// Two hosts write the same millisecond: the server had begun with the request that failed then.
+/// Two hosts write in the same millisecond: the server had begun to process the request that failed in it.
 #[test]
 fn lines_of_one_millisecond_have_no_order() {
     let case = Case::new();
@@ -263,7 +263,7 @@ fn lines_of_one_millisecond_have_no_order() {
 }
 
 #[test]
-fn a_file_is_nobodys_log_for_a_part_of_its_name() {
+fn a_part_of_a_file_name_does_not_identify_a_log() {
     let issuer = "2026-11-24 05:00:00 [error] SSL Library Error: -8179 SEC_ERROR_UNKNOWN_ISSUER";
     for name in ["webserver.log", "observer.log", "web-server.log"] {
         assert_ne!(said(&of_text(name, issuer)).0, Some("inner-handshake"), "{name}");
@@ -284,20 +284,20 @@ fn a_heartbeat_is_named_by_its_period() {
     let document = of_text("sigul_bridge.log", &beats);
     assert_eq!(said(&document), (Some("bridge"), Some("bare-connections"), "likely"), "{document:#}");
     assert_eq!(document["heartbeats"][0]["period_s"], 10.0);
-    // A request that failed in between is its own failure, and the heartbeat explains it.
+    // A request that failed in between is a separate failure, and the heartbeat explains it.
     let dead = line(123, "INFO: Client with CN 'c' connected")
         + &line(123, "INFO: Request: op='list-users'")
         + &line(124, "INFO: NSPR I/O error: (PR_END_OF_FILE_ERROR) Encountered end of file.");
     let document = of_text("sigul_bridge.log", &(beats.clone() + &dead));
     assert_eq!(said(&document).1, Some("server-link-dead"), "{document:#}");
     assert!(document["verdict"]["summary"].as_str().unwrap().contains("every 10 s"), "{document:#}");
-    // Irregular ones are no heartbeat.
+    // Irregular ends of file are not a heartbeat.
     let odd: String = [0, 3, 4, 31, 33, 90, 97, 300].map(|at| line(at, "INFO: Unexpected EOF: EOFError()")).concat();
     assert_eq!(of_text("sigul_bridge.log", &odd)["heartbeats"].as_array().unwrap().len(), 0);
 }
 
 #[test]
-fn packed_files_directories_and_standard_input_are_read_alike() {
+fn compressed_files_directories_and_standard_input_are_read_alike() {
     let case = Case::new();
     let dir = case.path("logs");
     fs::create_dir(&dir).unwrap();
@@ -324,7 +324,7 @@ fn packed_files_directories_and_standard_input_are_read_alike() {
     {
         let document = triage(&[case.file(name, &bytes)]).report();
         assert_eq!(said(&document).1, Some("password-wrong"), "{name}: {document:#}");
-        // Cut in the middle it is read as far as it goes.
+        // A truncated file is read as far as possible.
         let document = triage(&[case.file(name, &bytes[..bytes.len() - 9])]).report();
         assert!(!document["files"][0]["notes"].as_array().unwrap().is_empty() || said(&document).1.is_some(), "{name}");
     }
@@ -349,7 +349,7 @@ fn a_report_of_nssight_keeps_its_verdict() {
     fs::write(&file, report.to_string()).unwrap();
     let document = triage(std::slice::from_ref(&file)).report();
     assert_eq!(document["verdict"], report["verdict"]);
-    // What another day's log has is no evidence for it.
+    // Another day's log is not evidence for it.
     let log = directory.path().join("sigul_bridge.log");
     let line = |text: &str| format!("2026-11-24 05:00:01,000 {text}\n");
     let refused =
@@ -378,7 +378,7 @@ fn hostile_logs_are_survived_in_bounded_memory() {
         let document = triage(std::slice::from_ref(file)).report();
         assert_eq!(said(&document).1, Some("password-wrong"), "{}: {document:#}", file.display());
     }
-    // A gigabyte of zeros in a few kilobytes, packed twice.
+    // A gigabyte of zeros in a few kilobytes, compressed twice.
     let mut zeros = zstd::Encoder::new(Vec::new(), 1).unwrap();
     (0..1024).for_each(|_| zeros.write_all(&[0; 1 << 20]).unwrap());
     let bomb = zeros.finish().unwrap();

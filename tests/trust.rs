@@ -1,6 +1,5 @@
-//! How our side judges a peer's chain, and our own certificate: over NSS, against a server whose TLS is OpenSSL's, which sends any
-//! chain that it is given. Each case has the cause, the component and the confidence that a diagnosis must give; what only
-//! looks odd must pass.
+//! How our side judges a peer's chain and our own certificate: with NSS, against a server with OpenSSL, which sends any chain that it is
+//! given. Each case has the cause, the component and the confidence that a check must give; a mere oddity must pass.
 
 mod common;
 
@@ -13,28 +12,28 @@ use nssight_fixtures::nssdb::{DbBuilder, DbFormat, rewrite_trust};
 use nssight_nss::library::verifies_by_pkix;
 use openssl::x509::X509;
 
-/// What our database holds, and whom we meet.
+/// The content of our database, and the peer.
 struct World {
-    /// Our certificate; none is configured without it.
+    /// Our certificate; if absent, none is configured.
     client: Option<Identity>,
-    /// Nickname, certificate and trust letters of what else is in our database.
+    /// Nickname, certificate and trust flags of everything else in our database.
     stored: Vec<(String, X509, String)>,
     lists: Vec<Vec<u8>>,
-    /// What the peer shows.
+    /// The peer's identity.
     peer: Identity,
-    /// Whose clients it takes; the CA of our certificate as a rule.
+    /// The CAs that it trusts for clients; usually the CA of our certificate.
     takes: Vec<X509>,
-    /// Whose names it sends, where these are others.
+    /// The CAs whose names it sends, if they differ.
     advertised: Option<Vec<X509>>,
     client_auth: ClientAuth,
-    /// It sends what is above its certificate.
+    /// It sends the chain above its certificate.
     sends_chain: bool,
     format: DbFormat,
-    /// The trust of this one was written by a newer NSS.
+    /// A newer NSS wrote the trust of this certificate.
     newer: Option<X509>,
 }
 
-/// The CA of our own certificate, which is trusted here in most worlds.
+/// The CA of our own certificate, which is trusted here in most cases.
 fn home() -> Identity {
     authority("Home CA")
 }
@@ -53,7 +52,7 @@ fn unidentified(ca: &Identity, spec: Spec) -> Identity {
 }
 
 impl World {
-    /// Our own chain is in order, and the peer's certificate comes from another CA, `other`.
+    /// Our own chain is valid, and the peer's certificate comes from another CA, `other`.
     fn apart(peer: Identity) -> Self {
         let home = home();
         Self { peer, ..Self::together(&home, home.issue(&localhost()).unwrap()) }
@@ -90,7 +89,7 @@ impl World {
         self
     }
 
-    /// No certificate of ours, and none asked for.
+    /// We have no certificate, and the peer requests none.
     fn anonymous(mut self) -> Self {
         self.client = None;
         self.client_auth = ClientAuth::None;
@@ -143,7 +142,7 @@ impl World {
     }
 }
 
-/// Cause, component and confidence; what passes has none of the first two.
+/// Cause, component and confidence; a pass has none of the first two.
 fn told(run: &Run) -> String {
     let verdict = &run.report()["verdict"];
     let text = |name: &str| verdict[name].as_str().unwrap_or("-").to_owned();
@@ -157,7 +156,7 @@ fn fact(run: &Run, id: &str) -> Vec<String> {
     facts.filter(|fact| fact["id"] == id).map(|fact| fact["text"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Holds every world to its verdict, over both versions of TLS.
+/// Requires the verdict of every case with both versions of TLS.
 fn hold(cases: Vec<(&str, &str, World)>) {
     hold_over(&[false, true], cases);
 }
@@ -315,7 +314,7 @@ fn a_peer_of_another_ca() {
         ),
         ("the same, root sent", "fail peer-cert-untrusted peer likely", World::apart(root_sent(&rebuilt))),
         ("nobody asks for ours", "fail peer-cert-untrusted peer likely", World::apart(peer()).anonymous()),
-        // No key identifier tells whether the key is another one or the signature is broken, but the kinds of key do.
+        // No key identifier shows whether the key differs or the signature is broken, but the kinds of key do.
         ("a CA of the same name with another kind of key", "fail peer-cert-untrusted peer likely", {
             let before = Identity::self_signed(
                 &Spec::new("Home CA", Usage::Authority).key(KeyKind::Rsa(2048)).without_key_identifiers(),
@@ -326,7 +325,7 @@ fn a_peer_of_another_ca() {
             let sub = other.issue(&Spec::new("Blue", Usage::Authority)).unwrap();
             World::apart(sub.issue(&localhost()).unwrap()).store("sub", &sub, ",,")
         }),
-        // Of two certificates of an issuer NSS takes the younger one, and here that is the root that is not trusted; libpkix tries both.
+        // Of two certificates of an issuer NSS selects the more recent one, and here that is the untrusted root; libpkix tries both.
         (
             "a root that hides a cross-certificate",
             if verifies_by_pkix() { "pass - - certain" } else { "fail peer-cert-untrusted peer likely" },
@@ -394,7 +393,7 @@ fn a_chain_that_is_not_valid() {
     ]);
 }
 
-/// NSS counts a name that is not permitted against the certificate of that name, and gives the depth of the CA above it.
+/// NSS reports a name that is not permitted for the certificate with that name, with the depth of the CA above it.
 #[test]
 fn the_report_names_the_certificate_that_nss_rejects() {
     let home = home();
@@ -407,7 +406,7 @@ fn the_report_names_the_certificate_that_nss_rejects() {
         for tls13 in [false, true] {
             let run = World::together(&home, peer.clone()).diagnosed(tls13);
             let summary = run.report()["verdict"]["summary"].as_str().unwrap().to_owned();
-            // libpkix names no code but the one for a chain that was not found.
+            // libpkix has no error code other than that for a chain that was not found.
             let whole = summary.trim_end_matches(" does not permit its name (SEC_ERROR_UNKNOWN_ISSUER)");
             assert!(whole.ends_with(whose), "{summary}");
         }
@@ -463,12 +462,12 @@ fn a_serial_number_given_twice() {
             World { client: Some(client), ..World::together(&home, numbered) },
         ),
     ]);
-    // Which they are shows on the wire before TLS 1.3 only.
+    // Only before TLS 1.3 does the wire show which certificates these are.
     hold_over(
         &[false],
         vec![(
             "of a CA that was rebuilt",
-            // libpkix has judged the chain before NSS comes to the serial number.
+            // libpkix has judged the chain before NSS checks the serial number.
             if verifies_by_pkix() {
                 "fail peer-cert-untrusted peer likely"
             } else {
@@ -495,7 +494,7 @@ fn a_serial_number_given_twice() {
 fn harmless_oddities_pass() {
     let (home, other) = (home(), authority("Other CA"));
     let leaf = other.issue(&localhost()).unwrap();
-    // Younger than the root of the same name and key.
+    // More recent than the root with the same name and key.
     let younger = Spec::new("Other CA", Usage::Authority).valid(-DAY / 2, 60 * DAY);
     let crossed = home.certify(&other, &younger).unwrap();
     let sends = |above: &[&Identity]| {
@@ -552,7 +551,7 @@ fn harmless_oddities_pass() {
             PASS,
             apart(plain.issue(&localhost()).unwrap()).store("plain", &plain, "C,,"),
         ),
-        // OpenSSL would not take ours.
+        // OpenSSL would not accept our certificate.
         (
             "a CA without constraints for both",
             PASS,
@@ -566,9 +565,9 @@ fn harmless_oddities_pass() {
     ]);
 }
 
-/// What NSS objects to is a warning: the peer decides.
+/// An objection of NSS is a warning: the peer decides.
 #[test]
-fn the_layer_of_our_certificate_heeds_what_nss_says() {
+fn the_layer_of_our_certificate_reports_objections_of_nss() {
     let home = home();
     let server = home.issue(&localhost()).unwrap();
     let spec = || Spec::new("client", Usage::Client);
@@ -599,7 +598,7 @@ fn the_layer_of_our_certificate_heeds_what_nss_says() {
     }
 }
 
-/// A server over NSS that trusts no CA for clients names none, and refuses everybody.
+/// An NSS server that trusts no CA for clients names none, and refuses every client.
 #[test]
 fn an_nss_server_without_trust_for_clients() {
     for version in ["tls1.2", "tls1.3"] {

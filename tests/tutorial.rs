@@ -1,4 +1,4 @@
-//! The tutorial shows the output of its commands.
+//! The output in the tutorial matches that of its commands.
 
 mod common;
 
@@ -10,7 +10,7 @@ use common::{binary, run};
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
 use regex::Regex;
 
-/// A lab that ends with the test, however that ends.
+/// A lab that ends with the test, however the test ends.
 struct Lab(Child);
 
 impl Drop for Lab {
@@ -20,7 +20,7 @@ impl Drop for Lab {
     }
 }
 
-/// Each command of the tutorial, and what it prints by the page.
+/// Each command of the tutorial with its output on the page.
 fn steps() -> Vec<(Vec<String>, String)> {
     let mut steps = Vec::new();
     let mut in_console = false;
@@ -39,14 +39,14 @@ fn steps() -> Vec<(Vec<String>, String)> {
     steps
 }
 
-/// Without what differs from run to run: times, ports and versions, the directory, and where lines break.
+/// Removes what differs from run to run: times, ports, versions, the directory, and line breaks.
 fn kept(text: &str, directory: &Path) -> String {
     let text = text.replace(&format!("{}/", directory.display()), "");
     let numbers = Regex::new(r"[0-9]+(\.[0-9]+)*").expect("a pattern");
     numbers.replace_all(&text, "#").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What is shown occurs in what was printed, in its order; an ellipsis stands for anything.
+/// The shown text must occur in the printed text, in the same order; an ellipsis stands for anything.
 fn hold(shown: &str, printed: &str, directory: &Path) {
     let printed = kept(printed, directory);
     let mut rest = printed.as_str();
@@ -78,6 +78,6 @@ fn the_tutorial_shows_what_its_commands_print() {
         hold(&shown, &run.stdout, &directory);
         codes.push(run.code);
     }
-    // An explanation, the failure, and the same again after the dead connection is used up.
+    // An explanation, the failure, and the same check after the dead connection is used up.
     assert_eq!(codes, [Some(0), Some(1), Some(0)]);
 }

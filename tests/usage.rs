@@ -1,4 +1,4 @@
-//! Usual mistakes on the command line: each gets its exit code, at most three lines, and no report.
+//! Common mistakes on the command line: each gets its exit code, at most three lines, and no report.
 
 mod common;
 
@@ -9,10 +9,11 @@ use common::{Case, binary, tool};
 
 /// The command line cannot be carried out.
 const USAGE: i32 = 2;
-/// What was named cannot be read, or does not suffice.
+/// A named input cannot be read, or does not suffice.
 const INCONCLUSIVE: i32 = 3;
 
-/// Words behind `nssight`, and the exit code. DB is a database directory, PEM a certificate, LOG a text file and MISSING nothing.
+/// The arguments of `nssight`, and the exit code. DB is a database directory, PEM a certificate, LOG a text file, and MISSING does not
+/// exist.
 const MISTAKES: &[(&str, i32)] = &[
     ("", USAGE),
     ("diagnos db.example:636", USAGE),
@@ -134,7 +135,7 @@ fn usual_mistakes_get_a_short_answer() {
             word.replace("LOG", log.to_str().unwrap()).replace("MISSING", missing.to_str().unwrap())
         });
         let mut command = binary();
-        // Nobody's own configuration is read.
+        // No configuration of the user is read.
         command.args(words).env("HOME", case.path("nobody")).current_dir(case.dir.path()).stdin(Stdio::null());
         let output = command.output().unwrap();
         let (told, report) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));

@@ -1,4 +1,4 @@
-//! The worker: killed, hung, and with nothing to give away.
+//! The worker: killed, hung, and without any secret to reveal.
 
 mod common;
 
@@ -76,7 +76,7 @@ fn tool_verdict(report: &Value, cause: &str) {
         layers.contains(&Value::from("outer-handshake")) && layers.contains(&Value::from("private-key")),
         "{layers:?}"
     );
-    // What earlier layers met is not lost with the worker.
+    // The results of earlier layers are not lost with the worker.
     assert_eq!(report["certificates"][0]["nickname"], NICKNAME, "{report:#}");
 }
 
@@ -96,9 +96,9 @@ fn a_worker_that_is_killed_gives_a_finding_with_the_signal() {
     }
 }
 
-/// Nothing died of itself, and nothing is known.
+/// No process crashed, and there is no result.
 #[test]
-fn a_walk_that_somebody_ends_was_interrupted() {
+fn a_check_ended_by_a_signal_was_interrupted() {
     for (signal, name) in [(Signal::INT, "2"), (Signal::TERM, "15"), (Signal::HUP, "1")] {
         let started = start("20");
         let worker = worker_in_handshake(&started.child, &started.endpoint);
@@ -111,7 +111,7 @@ fn a_walk_that_somebody_ends_was_interrupted() {
     }
 }
 
-/// A monitor is told that nothing is known only where the tool is at fault; what takes too long is critical.
+/// A monitor gets an unknown state only if nssight is at fault; a timeout is critical.
 #[test]
 fn formats_tell_a_fault_of_the_tool_from_a_failure() {
     for (signal, code, beginning) in [(Signal::KILL, 3, "NSSIGHT UNKNOWN - "), (Signal::STOP, 2, "NSSIGHT CRITICAL - ")]
@@ -135,7 +135,7 @@ fn formats_tell_a_fault_of_the_tool_from_a_failure() {
     );
 }
 
-/// A stopped process is as deaf as one that hangs in a C function: its own deadlines do not help it.
+/// A stopped process ignores everything, just like one that hangs in a C function: its own deadlines do not help.
 #[test]
 fn a_worker_that_hangs_gives_a_finding_with_the_time() {
     let started = start("1");
@@ -170,7 +170,7 @@ fn a_parent_that_is_killed_takes_its_worker_with_it() {
     });
 }
 
-/// Every readable page of a process.
+/// Searches every readable page of a process.
 fn memory_holds(pid: u32, wanted: &[u8]) -> bool {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
@@ -232,7 +232,7 @@ fn no_password_in_arguments_environment_memory_or_core() {
             let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
             let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap().to_owned();
             assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
-            // What a debugger could dump; only root may look, since the processes are not dumpable.
+            // Memory that a debugger could dump; only root can look, since the processes are not dumpable.
             if rustix::process::geteuid().is_root() {
                 let whose = if pid == worker { "worker" } else { "parent" };
                 assert!(!memory_holds(pid, PASSWORD.as_bytes()), "the password is in the memory of the {whose}");
@@ -262,7 +262,7 @@ fn the_memory_scan_finds_what_is_there() {
         .unwrap();
     wait_for(|| fs::read(format!("/proc/{}/cmdline", child.id())).is_ok_and(|line| line.starts_with(b"cat")));
     if rustix::process::geteuid().is_root() {
-        // The stack, with the environment on it, is among what is scanned.
+        // The scan includes the stack, which holds the environment.
         assert!(memory_holds(child.id(), &planted));
     }
     child.kill().unwrap();

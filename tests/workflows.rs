@@ -1,4 +1,5 @@
-//! The action, and the workflows of this repository: read as GitHub reads them, and their scripts by a shell. The action's own step is run.
+//! The action and the workflows of this repository: parsed like GitHub does, with their scripts checked by a shell. The action's own step
+//! is run.
 
 mod common;
 
@@ -36,7 +37,7 @@ fn scripts_of_workflows_are_scripts_and_need_no_secret() {
         let steps = steps(&document);
         assert!(steps.len() > 1, "{name}");
         for script in steps.iter().filter_map(|step| step["run"].as_str()) {
-            // What GitHub puts in before a shell sees it.
+            // Expressions that GitHub replaces before a shell sees them.
             let mut shell = String::new();
             let mut rest = script;
             while let Some((before, after)) = rest.split_once("${{") {
@@ -51,21 +52,21 @@ fn scripts_of_workflows_are_scripts_and_need_no_secret() {
         }
         let text = fs::read_to_string(root(name)).unwrap();
         assert!(!text.contains("secrets."), "{name}");
-        // Whoever may send a pull request must not find a token that writes.
+        // The author of a pull request must not get a token with write access.
         assert!(name == "action.yml" || document["permissions"]["contents"] == "read", "{name}");
     }
 }
 
 #[test]
-fn ci_does_what_everybody_runs() {
+fn ci_runs_the_same_commands_as_developers() {
     let document = read(".github/workflows/ci.yml");
     assert!(steps(&document).iter().any(|step| step["run"] == ".ci/run"), "{document:#}");
     assert!(root(".ci/run").exists());
 }
 
-/// The step that checks, run as the runner does it: with a healthy target, and with one that fails.
+/// The step with the check, run like the runner does it: with a healthy target, and with one that fails.
 #[test]
-fn the_action_annotates_what_fails_and_hands_on_the_exit_code() {
+fn the_action_annotates_failures_and_passes_on_the_exit_code() {
     let action = read("action.yml");
     let step = steps(&action).into_iter().find(|step| step["id"] == "check").unwrap();
     let bin = Path::new(env!("CARGO_BIN_EXE_nssight")).parent().unwrap();
@@ -77,7 +78,7 @@ fn the_action_annotates_what_fails_and_hands_on_the_exit_code() {
         let text = format!("[[target]]\nname = \"signing\"\nconfig = \"{}\"\n", lab.config().display());
         case.file("targets.toml", text);
         let mut command = Command::new("bash");
-        // As actions/runner starts a script of this shell.
+        // The way actions/runner starts a script with this shell.
         command.args(["--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step["run"].as_str().unwrap()]);
         command.env("PATH", &path).env("TARGETS", case.path("targets.toml")).env("ARGUMENTS", "--timeout 10 --jobs 1");
         command.env("GITHUB_OUTPUT", case.path("output")).env("GITHUB_WORKSPACE", case.path(""));

@@ -155,7 +155,7 @@ fn a_rejection_only_by_this_policy_may_be_the_policys_fault() {
 }
 
 #[test]
-fn a_connection_that_is_reset_during_its_start_has_a_cause() {
+fn a_connection_that_is_reset_as_it_comes_up_has_a_cause() {
     let shown = Shown::new(signal::RESET).at(Layer::Tcp);
     let judgement = judge(&Case { shown: vec![&shown], facts: Vec::new() });
     assert!(judgement.candidates.iter().any(|candidate| candidate.cause == Cause::PeerReset), "{judgement:?}");

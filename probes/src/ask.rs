@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_does_not_answer_in_time_is_ended() {
+    fn a_process_that_does_not_answer_is_ended() {
         let number = tempfile::NamedTempFile::new().unwrap();
         let script = format!("echo $$ > {}; exec sleep 600", number.path().display());
         while std::fs::read_to_string(number.path()).unwrap().trim().is_empty() {

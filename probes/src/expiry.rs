@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_issued_every_week_causes_no_warning() {
+    fn a_list_that_is_made_every_week_is_no_reason_to_warn() {
         let list = |days: i64| SeenRevocationList {
             issuer: String::new(),
             this_update: "2024-01-01T00:00:00Z".to_owned(),

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_that_have_just_changed_are_not_identified() {
+    fn files_that_have_just_changed_are_not_known() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("cert9.db");
         fs::write(&path, b"1").unwrap();

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_read_as_nss_tools_read_them() {
+    fn files_are_read_as_the_tools_of_nss_read_them() {
         // Every row was measured with certutil and tstclnt 3.87.1.
         let rows: [(&[u8], &[u8]); 12] = [
             (b"sekrit1", b"sekrit1"),

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_never_ends_with_a_bare_connect() {
+    fn a_walk_never_ends_with_a_bare_connect() {
         assert_eq!(Plan::new(Some(Layer::Tcp), vec![]), Err(PlanError::BareConnect));
         assert_eq!(Plan::new(None, vec![Layer::OuterHandshake]), Err(PlanError::BareConnect));
         assert!(Plan::new(Some(Layer::Resolve), vec![]).is_ok());

@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn listeners_of_this_host_are_found() {
+    fn listeners_of_this_host_are_seen() {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         assert_eq!(listener(&address), Some(TcpListener::Present));
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_list_is_parsed() {
+    fn a_line_of_the_list_is_read() {
         let line = "   0: 0100007F:1F90 0200000A:01BB 01 00000000:00000002 00:00000000 00000000     0        0 1 1 0\n";
         let expected = if cfg!(target_endian = "little") { "127.0.0.1:8080" } else { "1.0.0.127:8080" };
         let socket = read(line).unwrap();

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn consent_is_distinguished_from_refusal() {
+    fn consent_is_told_from_refusal() {
         let good: [Dialogue; 8] = [
             (StartTls::Smtp, b"220-mx\r\n220 ready\r\n", &[b"250-mx\r\n250 STARTTLS\r\n", b"220 go\r\n"]),
             (StartTls::Imap, b"* OK hello\r\n", &[b"* CAPABILITY X\r\nn1 OK begin\r\n"]),

@@ -65,7 +65,7 @@ fn wants_more(error: &clap::Error) -> bool {
 }
 
 #[test]
-fn every_command_line_in_the_documents_is_accepted() {
+fn every_command_line_in_the_documents_is_taken() {
     let mut wrong = Vec::new();
     let mut count = 0;
     for page in pages() {

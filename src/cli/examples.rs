@@ -197,7 +197,7 @@ mod tests {
 
     /// Every command that users see has an example, and the parser accepts each of them.
     #[test]
-    fn every_command_has_examples_that_the_parser_accepts() {
+    fn every_command_has_examples_that_are_taken() {
         let whole = crate::cli::command();
         for command in whole.get_subcommands().filter(|it| !it.is_hide_set()) {
             let below: Vec<String> =

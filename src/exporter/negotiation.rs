@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn prometheus_gets_openmetrics_and_other_clients_get_text() {
+    fn prometheus_gets_openmetrics_and_everybody_else_text() {
         let newer = "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,\
                      text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
         assert_eq!(accepting(newer), Dialect::OpenMetrics);

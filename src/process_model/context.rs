@@ -81,7 +81,7 @@ fn descriptors() -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_context_of_this_process_is_collected() {
+    fn the_context_of_this_process_is_found() {
         let context = super::of_this_process();
         for name in ["Uid", "Gid", "CapEff", "NoNewPrivs", "SigBlk", "Max open files", "namespace mnt", "descriptors"] {
             assert!(context.get(name).is_some_and(|value| !value.is_empty()), "{name}: {context:?}");

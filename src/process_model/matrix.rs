@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn only_differences_between_parent_and_child_are_kept() {
+    fn only_what_differs_around_parent_and_child_is_kept() {
         let lines = [Line::Context(Who::Child(0), context("1")), Line::Context(Who::Again, context("4")), Line::Over];
         let row = Row::of("c", Model::ForkAfterInit, &lines, false, Some(Ending::Code(0)));
         assert_eq!(row.context_differences, [["Threads", "4", "1"].map(str::to_owned)]);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_never_ended_gets_the_end_of_its_process() {
+    fn a_step_that_never_ended_has_the_end_of_its_process() {
         let begun = |who: Who| Line::Begin(who, Step::Sign);
         let lines = [begun(Who::Child(0)), Line::Ended(0, Ending::Signal(11)), begun(Who::Again)];
         let row = Row::of("c", Model::ForkAfterInit, &lines, true, None);

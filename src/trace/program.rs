@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_with_a_loader_is_distinguished_from_one_without() {
+    fn a_program_with_a_loader_is_told_from_one_without() {
         assert_eq!(has_loader(&fs::read("/proc/self/exe").unwrap()), Some(true));
         let mut elf = vec![0; 64 + 56];
         elf[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1]);

@@ -1,6 +1,6 @@
 //! Chromium without a window, driven through chromedriver's WebDriver protocol (W3C WebDriver, and Chrome's own commands
 //! behind `goog/cdp`).
-// Each test binary uses its own part of this, and what it does needs no more words than its name.
+// Each test binary uses its own part of this module, and the names are self-explanatory.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
 use std::io::{BufRead, BufReader};
@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// Chromium starts within seconds, also on a busy machine.
+/// Chromium starts within seconds, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// axe-core, a checker of accessibility; tests/vendor/README.md.
+/// axe-core, an accessibility checker; see tests/vendor/README.md.
 const AXE: &str = include_str!("../vendor/axe.min.js");
 
-/// Ends the driver with whatever became of the test.
+/// Ends the driver, however the test ends.
 struct Driver(Child);
 
 impl Drop for Driver {
@@ -28,7 +28,7 @@ impl Drop for Driver {
     }
 }
 
-/// How a page is looked at.
+/// A view of a page.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
     pub width: u32,
@@ -41,7 +41,7 @@ impl Look {
     pub const WIDE: Self = Self { width: 1280, height: 900, dark: false, print: false };
     pub const DARK: Self = Self { dark: true, ..Self::WIDE };
     pub const PHONE: Self = Self { width: 390, height: 844, ..Self::WIDE };
-    /// A4 between its margins, at 96 pixels an inch.
+    /// A4 without its margins, at 96 pixels per inch.
     pub const PAPER: Self = Self { width: 718, height: 1047, print: true, ..Self::WIDE };
 }
 
@@ -90,12 +90,12 @@ impl Browser {
         request(&self.agent, &format!("{}/{path}", self.session), body)
     }
 
-    /// A command of the DevTools protocol.
+    /// Runs a command of the DevTools protocol.
     pub fn devtools(&self, command: &str, params: &Value) -> Value {
         self.post("goog/cdp/execute", &json!({ "cmd": command, "params": params }))
     }
 
-    /// Opens a file of this host, looked at in one way.
+    /// Opens a file of this host in a view.
     pub fn show(&self, page: &Path, look: Look) {
         self.visit(&format!("file://{}", page.display()), look);
     }
@@ -131,21 +131,21 @@ impl Browser {
         self.post("execute/async", &json!({ "script": body, "args": [] }))
     }
 
-    /// Clicks what a selector finds first, as a mouse does.
+    /// Clicks the first match of a selector, like a mouse does.
     pub fn click(&self, selector: &str) {
         let found = self.post("element", &json!({ "using": "css selector", "value": selector }));
         let element = found.as_object().and_then(|it| it.values().next()).and_then(Value::as_str).unwrap().to_owned();
         self.post(&format!("element/{element}/click"), &json!({}));
     }
 
-    /// What the console has had since the last call, apart from what is only for information.
+    /// Console messages since the last call, except purely informational ones.
     pub fn complaints(&self) -> Vec<String> {
         let entries = self.post("se/log", &json!({ "type": "browser" }));
         let bad = |entry: &&Value| matches!(entry["level"].as_str(), Some("SEVERE" | "WARNING"));
         entries.as_array().unwrap().iter().filter(bad).map(Value::to_string).collect()
     }
 
-    /// What is seen of the page, as PNG.
+    /// The visible part of the page, as PNG.
     pub fn picture(&self) -> Vec<u8> {
         let taken = self.devtools("Page.captureScreenshot", &json!({ "format": "png" }));
         openssl::base64::decode_block(taken["data"].as_str().unwrap()).unwrap()
@@ -160,12 +160,12 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Chromium ends with its session; the driver alone would leave it behind.
+        // Chromium ends with its session; if only the driver ended, Chromium would stay.
         let _ = self.agent.delete(&self.session).call();
     }
 }
 
-/// Elements that reach over the right edge; none may, or the page scrolls sideways.
+/// Elements that extend beyond the right edge; there must be none, or the page scrolls sideways.
 pub fn overflowing(browser: &Browser) -> Value {
     browser.run(
         "const width = document.documentElement.clientWidth;
@@ -176,7 +176,7 @@ pub fn overflowing(browser: &Browser) -> Value {
     )
 }
 
-/// What axe-core finds, from "moderate" on.
+/// The findings of axe-core, from "moderate" on.
 pub fn obstacles(browser: &Browser) -> Vec<String> {
     browser.run(AXE);
     let found = browser.run_async(
@@ -193,7 +193,7 @@ pub fn obstacles(browser: &Browser) -> Vec<String> {
 fn port(driver: &mut Child) -> u16 {
     let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
     let (sender, receiver) = mpsc::channel();
-    // Reads on to the end, so that the driver never waits for it.
+    // Reads the output to its end, so that the driver never blocks on it.
     thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
             if let Some((_, rest)) = line.rsplit_once("successfully on port ") {
@@ -208,7 +208,7 @@ fn request(agent: &ureq::Agent, url: &str, body: &Value) -> Value {
     let sent = agent.post(url).config().http_status_as_error(false).build().send_json(body);
     let mut answer = sent.unwrap_or_else(|error| panic!("{url}: {error}"));
     let status = answer.status();
-    // Pictures of long pages are larger than what is read by default.
+    // Pictures of long pages exceed the default limit.
     let value: Value = answer.body_mut().with_config().limit(256 * 1024 * 1024).read_json().unwrap();
     assert!(status.is_success(), "{url} {body:.300}: {value:#}");
     value["value"].clone()

@@ -1,4 +1,4 @@
-//! A running `nssight exporter`, and as much of HTTP as tests need.
+//! A running `nssight exporter`, and the subset of HTTP that the tests need.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::fresh;
 
-/// A running exporter, ended when it goes out of scope.
+/// A running exporter, ended when this value is dropped.
 pub struct Exporter {
     pub child: Child,
     pub address: SocketAddr,
@@ -29,7 +29,7 @@ impl Exporter {
         Self::spawn(&mut command)
     }
 
-    /// Starts a command that becomes an exporter on a port that the kernel picks, and waits until it listens.
+    /// Starts a command that becomes an exporter on a port that the kernel chooses, and waits until it listens.
     pub fn spawn(command: &mut Command) -> Self {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -39,11 +39,11 @@ impl Exporter {
         let kept = log.clone();
         let reader = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                // In the log first: whoever is told the address may look there how it is spoken to.
+                // The log is filled first: a test that gets the address may look up the protocol there.
                 kept.lock().unwrap().extend([line.as_str(), "\n"]);
                 let said = line.split_once("listening on ").and_then(|(_, rest)| rest.split_once("://"));
                 if let Some((_, address)) = said {
-                    // In JSON a quotation mark ends it.
+                    // In JSON a quotation mark ends the address.
                     let address = address.split('"').next().unwrap_or_default().trim().to_owned();
                     let _ = listening.send(address);
                 }
@@ -64,12 +64,12 @@ impl Exporter {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits for its end, at most so long.
+    /// Waits for its end, for at most this long.
     pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
         let until = Instant::now() + patience;
         while Instant::now() < until {
             if let Some(status) = self.child.try_wait().unwrap() {
-                // Everything that was said is in the log when the other end of the pipe is closed.
+                // The log is complete once the other end of the pipe is closed.
                 self.reader.take().map(JoinHandle::join);
                 return Some(status);
             }
@@ -78,7 +78,7 @@ impl Exporter {
         None
     }
 
-    /// Processes that it started and that are still there.
+    /// Processes that it started and that still exist.
     pub fn children(&self) -> Vec<u32> {
         children_of(self.child.id())
     }
@@ -112,12 +112,12 @@ impl Drop for Exporter {
     }
 }
 
-/// Processes whose parent has this number.
+/// Processes with this parent.
 pub fn children_of(parent: u32) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let of_parent = |number: &u32| {
-        // proc_pid_stat(5): the command's name in parentheses, then state and parent.
+        // proc_pid_stat(5): the command's name in parentheses, then the state and the parent.
         let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
         let fields =
             stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
@@ -126,7 +126,7 @@ pub fn children_of(parent: u32) -> Vec<u32> {
     numbers.filter(of_parent).collect()
 }
 
-/// What came back.
+/// An HTTP answer.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -142,12 +142,12 @@ impl Answer {
     }
 }
 
-/// A request on a connection of its own.
+/// Sends a request on a separate connection.
 pub fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
     request(address, "HTTP/1.1", path, headers)
 }
 
-/// With HTTP/1.0 the answer comes in one piece from every server.
+/// With HTTP/1.0 every server sends the answer in one piece.
 pub fn request(address: SocketAddr, version: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
     let started = Instant::now();
     let mut stream = TcpStream::connect(address).unwrap();
@@ -162,7 +162,7 @@ pub fn request(address: SocketAddr, version: &str, path: &str, headers: &[(&str,
     Answer { status, head: head.to_owned(), body: body.to_owned(), took: started.elapsed() }
 }
 
-/// Samples of an exposition: a series as it is written, and its value.
+/// Samples of an exposition: each series as written, with its value.
 #[derive(Debug)]
 pub struct Metrics(pub BTreeMap<String, f64>);
 
@@ -179,7 +179,7 @@ impl Metrics {
         )
     }
 
-    /// The value of the only series that begins so.
+    /// The value of the only series with this prefix.
     pub fn value(&self, beginning: &str) -> Option<f64> {
         let mut found = self.0.iter().filter(|(series, _)| series.starts_with(beginning));
         let value = found.next().map(|(_, value)| *value);

@@ -1,4 +1,4 @@
-//! Files of targets, what `nssight check` says of them, and its processes.
+//! Targets files, the results of `nssight check` for them, and its processes.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -21,7 +21,7 @@ pub fn silent() -> Endpoint {
     endpoint(Behaviour::Answer(Vec::new(), Leave::Stall))
 }
 
-/// A directory with a database and its password, and a file of targets that use both.
+/// A directory with a database and its password, and a targets file that uses both.
 pub struct Fleet {
     pub case: Case,
     pub text: String,
@@ -92,7 +92,7 @@ pub fn wait_for(mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Processes that any thread of this one has started and that still run.
+/// Processes that any thread of this process has started and that still run.
 pub fn workers(parent: u32) -> Vec<i32> {
     let tasks = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
     let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
@@ -108,7 +108,7 @@ pub fn signal(pid: i32, signal: Signal) {
     kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
 }
 
-/// Ends with the test, however that ends.
+/// Ends with the test, however the test ends.
 pub struct Running(pub Child);
 
 impl Running {

@@ -1,4 +1,4 @@
-//! The lab's faults, and an independent client under each.
+//! The lab's faults, and an independent client for each of them.
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use nssight_fixtures::deployment::Deployment;
 use nssight_fixtures::fault::Fault;
 
-/// Many faults end by a deadline: so many are tried at a time. In the order of the faults.
+/// Runs `each` for all faults, this many at a time since many end by a deadline. The results are in the order of the
+/// faults.
 pub fn over_all<T: Send>(faults: &[Fault], at_a_time: usize, each: impl Fn(&Fault) -> T + Sync) -> Vec<(&Fault, T)> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -33,7 +34,7 @@ pub fn over_all<T: Send>(faults: &[Fault], at_a_time: usize, each: impl Fn(&Faul
     done.into_iter().map(|(_, fault, result)| (fault, result)).collect()
 }
 
-/// The python-nss client that forks before it initialises NSS, as the words of a command line.
+/// The python-nss client that forks before it initialises NSS, as a command line.
 pub fn client(deployment: &Deployment, options: &[&str], operation: &str) -> Vec<String> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/double_tls_client.py");
     let path = |path: &Path| path.to_str().unwrap().to_owned();
@@ -45,7 +46,7 @@ pub fn client(deployment: &Deployment, options: &[&str], operation: &str) -> Vec
     words
 }
 
-/// Runs these words after those, which may be none.
+/// A command from the words of `before`, which may be empty, followed by these words.
 pub fn words(before: &[&str], words: &[String]) -> Command {
     let mut all = before.iter().copied().chain(words.iter().map(String::as_str));
     let mut command = Command::new(all.next().expect("a program"));
@@ -53,8 +54,8 @@ pub fn words(before: &[&str], words: &[String]) -> Command {
     command
 }
 
-/// Runs a command to its end and takes what it has left behind with it: a child of the client that shuttles has no
-/// deadline of its own, and would keep a pipe open for good.
+/// Runs a command to its end and ends the processes that it leaves behind: the client's child that relays data has no
+/// deadline of its own, and would keep a pipe open forever.
 pub fn to_its_end(mut command: Command) -> Output {
     let (mut out, mut err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     command.stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap()).process_group(0);

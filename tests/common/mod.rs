@@ -1,5 +1,5 @@
-//! What the end-to-end tests share: a directory, identities, databases, and the built binary.
-// Each test binary uses its own part of this, and what it does needs no more words than its name.
+//! Shared parts of the end-to-end tests: a directory, identities, databases, and the built binary.
+// Each test binary uses its own part of this module, and the names are self-explanatory.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
 use std::ffi::OsStr;
@@ -17,11 +17,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 
-/// Sought in everything that nssight leaves behind.
+/// The tests search everything that nssight leaves behind for this password.
 pub const PASSWORD: &str = "correct-horse-7Zq";
 pub const NICKNAME: &str = "sigul-client-cert";
 
-/// Identities that many tests share; keys take time.
+/// Identities shared by many tests, because key generation takes time.
 pub struct Pki {
     pub ca: Identity,
     pub other_ca: Identity,
@@ -44,7 +44,7 @@ pub static PKI: LazyLock<Pki> = LazyLock::new(|| {
     }
 });
 
-/// A directory of its own for one case, shown when the case fails.
+/// A separate directory for one case, printed when the case fails.
 pub struct Case {
     pub dir: tempfile::TempDir,
 }
@@ -58,7 +58,7 @@ impl Case {
         self.dir.path().join(name)
     }
 
-    /// Writes a file and gives its path.
+    /// Writes a file and returns its path.
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, content).unwrap();
@@ -146,7 +146,7 @@ pub fn tool<'a>(name: &str, arguments: impl IntoIterator<Item = &'a OsStr>) -> O
     output
 }
 
-/// What a run of nssight gave.
+/// The result of a run of nssight.
 #[derive(Debug)]
 pub struct Run {
     pub code: Option<i32>,
@@ -167,19 +167,19 @@ impl Run {
         (text("layer"), text("cause"))
     }
 
-    /// Layer, cause, component and confidence of the verdict, `-` for what it leaves out.
+    /// Layer, cause, component and confidence of the verdict, with `-` for an absent value.
     pub fn judged(&self) -> [String; 4] {
         let verdict = &self.report()["verdict"];
         ["layer", "cause", "component", "confidence"].map(|name| verdict[name].as_str().unwrap_or("-").to_owned())
     }
 
-    /// Wants a failure with this cause, component and confidence, at whichever layer.
+    /// Requires a failure with this cause, component and confidence, at any layer.
     pub fn is(&self, cause: &str, component: &str, confidence: &str) {
         assert_eq!(self.code, Some(1), "{self:#?}");
         assert_eq!(self.judged()[1..], [cause, component, confidence], "{self:#?}");
     }
 
-    /// The value of the first fact of this name that is text.
+    /// The value of the first fact of this name with a text value.
     pub fn word(&self, id: &str) -> Option<String> {
         let report = self.report();
         let mut facts =
@@ -200,8 +200,8 @@ pub fn unpack(bundle: &Path) -> Vec<(String, Vec<u8>)> {
     archive.entries().unwrap().map(read).collect()
 }
 
-/// Another nssight, at this place. It is copied by another process: a file that this one has open for writing would go to
-/// whatever another test starts meanwhile, and could not be run until that ends.
+/// Copies nssight to this place, in another process: a process that another test starts meanwhile would inherit the open file of this one,
+/// and the copy could not be executed until that process ends.
 pub fn copy_nssight(to: &Path) {
     tool("cp", [env!("CARGO_BIN_EXE_nssight").as_ref(), to.as_os_str()]);
 }
@@ -210,24 +210,24 @@ pub fn binary() -> Command {
     plain(Command::new(env!("CARGO_BIN_EXE_nssight")))
 }
 
-/// Without input, and without variables that change what it does or shows.
+/// Without input, and without variables that change its behaviour or its output.
 fn plain(mut command: Command) -> Command {
     command.stdin(Stdio::null()).env_remove("NSS_DEFAULT_DB_TYPE").env_remove("NO_COLOR");
     command
 }
 
-/// nssight with the signals that a terminal would give it: whoever runs the tests in the background has SIGINT ignored, which every
-/// child inherits (POSIX.1-2017, XCU 2.11).
+/// nssight with the signal dispositions of a terminal: if the tests run in the background, SIGINT is ignored, and every child inherits this
+/// (POSIX.1-2017, XCU 2.11).
 pub fn fresh() -> Command {
     let mut command = Command::new("env");
     command.args(["--default-signal=HUP,INT,QUIT,TERM", env!("CARGO_BIN_EXE_nssight")]);
     plain(command)
 }
 
-/// What hangs is killed after this time, which no run needs on a machine however busy.
+/// A process that hangs is killed after this time, which is sufficient even on a busy machine.
 const HANGS: Timespec = Timespec { tv_sec: 600, tv_nsec: 0 };
 
-/// Runs to its end.
+/// Runs a command to its end.
 pub fn run(command: &mut Command) -> Run {
     let started = Instant::now();
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -255,7 +255,7 @@ pub fn diagnose(database: &Path, password: &Path, port: u16) -> Command {
     command
 }
 
-/// Holds documents to the schema of their kind, and the schema in `docs/` to the types.
+/// Validates documents against the schema of their kind, and the schema in `docs/` against the types.
 pub fn hold_to_schema(name: &str, documents: &[Value]) {
     let printed = run(binary().args(["schema", name]));
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/{name}.schema.json"));
@@ -268,7 +268,7 @@ pub fn hold_to_schema(name: &str, documents: &[Value]) {
     }
 }
 
-/// Names, contents and times of everything in a directory; equal before and after or something was touched.
+/// Names, contents and times of everything in a directory; a difference means that something was touched.
 pub fn fingerprint(directory: &Path) -> Vec<(PathBuf, u64, i64, i64, Vec<u8>)> {
     let mut files: Vec<_> = walk(directory);
     files.sort();
@@ -301,7 +301,7 @@ pub mod situation;
 pub mod trace;
 pub mod yaml;
 
-/// As [`run`], and holds nssight to leaving a directory as it was.
+/// As [`run`], and requires that nssight leaves a directory unchanged.
 pub fn run_beside(command: &mut Command, directory: &Path) -> Run {
     let before = fingerprint(directory);
     let run = run(command);
@@ -310,14 +310,14 @@ pub fn run_beside(command: &mut Command, directory: &Path) -> Run {
     run
 }
 
-/// A report without what is another number in every check: times, ports and random bytes.
+/// A report without values that differ in every check: times, ports and random bytes.
 pub fn timeless(mut report: Value) -> Value {
     let timed = [
         "clock.now",
         "tcp.local-address",
         "tcp.attempt",
         "db.opened-in",
-        // Or kept by the check before, if that was long enough after the database had changed.
+        // Or kept open by the previous check, if that was long enough after the last change of the database.
         "db.opened-from",
         "bridge.waited",
         "session.client-random",
@@ -336,7 +336,7 @@ pub fn timeless(mut report: Value) -> Value {
     }
     for event in report["wire"].as_array_mut().unwrap() {
         event["at_us"] = Value::Null;
-        // An ECDSA signature is a byte shorter now and then.
+        // An ECDSA signature is sometimes a byte shorter.
         if event["what"].as_str().unwrap().starts_with("application data") {
             event["what"] = Value::Null;
         }

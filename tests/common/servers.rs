@@ -12,7 +12,7 @@ use openssl::ssl::{Ssl, SslContext, SslMethod, SslStream, SslVerifyMode, SslVers
 
 use super::{Case, PASSWORD, PKI};
 
-/// A server of another project, ended when it goes out of scope.
+/// A server of another project, ended when this value is dropped.
 pub struct Server {
     child: Child,
     pub port: u16,
@@ -25,20 +25,19 @@ impl Drop for Server {
     }
 }
 
-/// How NSS's own server is set up.
+/// Settings of NSS's own server.
 pub struct Selfserv<'a> {
     pub version: &'a str,
     /// Trust of the CA in its database.
     pub trust: &'a str,
 }
 
-/// NSS's own server, which takes clients of the lab's CA.
+/// NSS's own server, which accepts clients of the lab's CA.
 pub fn selfserv(case: &Case, version: &str) -> Server {
     selfserv_with(case, Selfserv { version, trust: "CT,C,C" })
 }
 
-/// NSS's own server. It takes a port and no 0, so the kernel is asked for a free one first; it has no option to listen on
-/// loopback only.
+/// NSS's own server. It does not accept port 0, so the kernel is asked for a free port first; it has no option to listen on loopback only.
 pub fn selfserv_with(case: &Case, Selfserv { version, trust }: Selfserv<'_>) -> Server {
     let directory = case.path("server-db");
     DbBuilder::new(DbFormat::Sql)
@@ -63,12 +62,12 @@ pub fn selfserv_with(case: &Case, Selfserv { version, trust }: Selfserv<'_>) -> 
     server
 }
 
-/// OpenSSL's server, which says the port that the kernel gave it.
+/// OpenSSL's server, which prints the port that the kernel chose.
 pub fn s_server(case: &Case, version: &str) -> Server {
     s_server_with(case, version, &[])
 }
 
-/// The same with more options.
+/// As [`s_server`], with more options.
 pub fn s_server_with(case: &Case, version: &str, options: &[&str]) -> Server {
     let certificate = case.file("bridge.pem", PKI.bridge.certificate.to_pem().unwrap());
     let key = case.file("bridge.key", PKI.bridge.key.private_key_to_pem_pkcs8().unwrap());
@@ -84,31 +83,31 @@ pub fn s_server_with(case: &Case, version: &str, options: &[&str]) -> Server {
         line.clear();
         assert!(lines.read_line(&mut line).unwrap() > 0, "s_server does not listen");
     }
-    // Read to the end, or s_server stops when the pipe is full.
+    // The output must be read to its end, or s_server blocks when the pipe is full.
     std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
     Server { child, port: line.trim().rsplit(':').next().unwrap().parse().unwrap() }
 }
 
-/// Whether NSS takes what a server says before it has read the client's flight (RFC 8446, 2): 3.110 does, and 3.132 ends the session with
-/// `SSL_ERROR_RX_UNEXPECTED_APPLICATION_DATA`.
+/// Whether NSS accepts data that a server sends before it has read the client's flight (RFC 8446, 2): 3.110 does, and 3.132 ends the
+/// session with `SSL_ERROR_RX_UNEXPECTED_APPLICATION_DATA`.
 pub fn nss_takes_early_words() -> bool {
     nssight_nss::library::nss_release() < (3, 132)
 }
 
-/// How a server for TLS 1.3 judges its clients.
+/// How a TLS 1.3 server judges its clients.
 #[derive(Clone, Copy)]
 pub struct Judge {
-    /// It thinks about a certificate for so long.
+    /// It takes this long to verify a certificate.
     pub after: Duration,
     pub refuses: bool,
-    /// It says something in its own first flight.
+    /// It sends data in its own first flight.
     pub speaks_first: bool,
     pub tickets: usize,
-    /// It ends the session as soon as it is up.
+    /// It ends the session as soon as it is established.
     pub leaves: bool,
 }
 
-/// A server for so many connections; what it takes for ever is ended with the test.
+/// A server for this many connections; if it never finishes, it ends with the test.
 pub fn judging(judge: Judge, connections: usize) -> (u16, JoinHandle<()>) {
     let listener = ports::listen().unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -116,11 +115,11 @@ pub fn judging(judge: Judge, connections: usize) -> (u16, JoinHandle<()>) {
     context.set_min_proto_version(Some(SslVersion::TLS1_3)).unwrap();
     context.set_certificate(&PKI.bridge.certificate).unwrap();
     context.set_private_key(&PKI.bridge.key).unwrap();
-    // Without a HelloRetryRequest, which newer versions send for a group of theirs.
+    // Avoids a HelloRetryRequest, which newer versions send for a group that they prefer.
     context.set_groups_list("X25519:P-256").unwrap();
     context.set_num_tickets(judge.tickets).unwrap();
     context.set_verify_callback(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT, move |_, store| {
-        // Whoever refuses is called once: whatever it objects to first, at whichever depth, ends the verification.
+        // A refusing callback is called only once: its first objection, at any depth, ends the verification.
         if judge.refuses || store.error_depth() == 0 {
             thread::sleep(judge.after);
         }
@@ -130,14 +129,14 @@ pub fn judging(judge: Judge, connections: usize) -> (u16, JoinHandle<()>) {
     let serve = move |socket: TcpStream| {
         let mut stream = SslStream::new(Ssl::new(&context).unwrap(), socket).unwrap();
         if judge.speaks_first {
-            // Half a round trip early (RFC 8446, 2): before the client's flight has come, which is no acceptance.
+            // Half a round trip early (RFC 8446, 2): before the client's flight has arrived, which is not an acceptance.
             let _ = stream.read_early_data(&mut [0; 16]).and_then(|_| stream.write_early_data(b"220 ready\r\n"));
         }
         let is_up = stream.accept().is_ok();
         if is_up && judge.leaves {
             let _ = stream.shutdown();
         } else if is_up {
-            // Until the client goes.
+            // Until the client disconnects.
             let _ = stream.ssl_read(&mut [0; 16]);
         }
     };

@@ -1,4 +1,4 @@
-//! siguldry's client for Sigul, by the program that `scripts/siguldry` builds for it.
+//! siguldry's client for Sigul, through the program that `scripts/siguldry` builds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ pub fn program() -> PathBuf {
     path
 }
 
-/// Listing the users of a deployment, as the words of a command line.
+/// Lists the users of a deployment, as a command line.
 pub fn words(lab: &Deployment) -> Vec<String> {
     let config = fs::read_to_string(lab.config()).unwrap();
     let value = |key: &str| {

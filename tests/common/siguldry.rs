@@ -1,4 +1,4 @@
-//! The real programs of Siguldry: bridge, server with its signer, and client, as `scripts/siguldry` builds them.
+//! The real programs of Siguldry, built by `scripts/siguldry`: the bridge, the server with its signer, and the client.
 
 use std::fs;
 use std::io::Read;
@@ -14,7 +14,7 @@ use nssight_fixtures::ports;
 pub const USER: &str = "alice";
 /// The name in the server's certificate; it is never looked up.
 pub const SERVER: &str = "server.example.com";
-/// What a client of theirs does until it is ended, it does for so long at most.
+/// Maximum run time of a Siguldry client that runs until it is ended.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn program(name: &str) -> PathBuf {
@@ -23,18 +23,18 @@ fn program(name: &str) -> PathBuf {
     path
 }
 
-/// What is different from a deployment in which all is well.
+/// Differences from a healthy deployment.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Without {
     pub server: bool,
     pub signer: bool,
-    /// The server was never told of the user.
+    /// The server has no such user.
     pub user: bool,
-    /// Its database is not there yet.
+    /// Its database does not exist yet.
     pub database: bool,
 }
 
-/// The identities of a deployment, from one CA where not said otherwise.
+/// The identities of a deployment, from one CA unless stated otherwise.
 pub struct Identities {
     pub authority: Identity,
     pub bridge: Identity,
@@ -105,7 +105,7 @@ impl Stack {
         self.directory.path().join(name)
     }
 
-    /// The client's configuration, changed.
+    /// Writes the client's configuration with a change.
     pub fn write_client(&self, change: impl Fn(String) -> String) {
         let own = format!(
             "server_hostname = \"{SERVER}\"\nbridge_hostname = \"localhost\"\nbridge_port = {}\n",
@@ -115,14 +115,14 @@ impl Stack {
         fs::write(self.path("client.toml"), change(text)).unwrap();
     }
 
-    /// Configuration and files of another client.
+    /// Writes the configuration and files of another client.
     pub fn write_other_client(&self, name: &str, identity: &Identity) {
         write_identity(self.directory.path(), name, identity);
         let text = fs::read_to_string(self.path("client.toml")).unwrap().replace("\"client.", &format!("\"{name}."));
         fs::write(self.path(&format!("{name}.toml")), text).unwrap();
     }
 
-    /// Starts a client with this configuration, which asks who it is until it is ended, and logs what goes well, too.
+    /// Starts a client with this configuration. It requests its own identity repeatedly until it is ended, and logs successes, too.
     pub fn spawn_client(&self, name: &str) -> Child {
         let (out, err) = self.log(name);
         let mut command = self.command("siguldry-client");
@@ -172,14 +172,14 @@ impl Stack {
         until("the signer's socket", || socket.exists());
     }
 
-    /// Starts the server, and waits until the bridge has a connection of it.
+    /// Starts the server, and waits until the bridge has its connection.
     pub fn start_server(&mut self) {
         let before = self.count_in("bridge", "role=Server");
         self.server = Some(self.spawn_server());
         until("a connection of the server", || self.count_in("bridge", "role=Server") > before);
     }
 
-    /// Starts a server of which nothing is awaited: one that the bridge refuses.
+    /// Starts a server without waiting: one that the bridge refuses.
     pub fn spawn_server(&self) -> Child {
         let (out, err) = self.log("server");
         let mut command = self.command("siguldry-server");
@@ -190,7 +190,7 @@ impl Stack {
         self.server = Some(server);
     }
 
-    /// Ends the server; the bridge keeps what it had of it.
+    /// Ends the server; the bridge keeps its connection.
     pub fn stop_server(&mut self) {
         let mut server = self.server.take().unwrap();
         server.kill().unwrap();
@@ -209,12 +209,12 @@ impl Stack {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// How often a log has these words.
+    /// The number of occurrences of these words in a log.
     pub fn count_in(&self, log: &str, words: &str) -> usize {
         self.text_of(log).matches(words).count()
     }
 
-    /// Connections of clients and whoever came to the client port, as far as the bridge says so.
+    /// Whether the bridge reports connections to the client port, from clients or others.
     pub fn greets(&self) -> bool {
         let mut command = self.command("siguldry-client");
         command.args(["-c", "client.toml", "--credentials-directory"]).arg(self.directory.path()).arg("whoami");
@@ -242,7 +242,8 @@ fn credentials(name: &str) -> String {
     format!("[credentials]\nprivate_key = \"{name}.key\"\ncertificate = \"{name}.pem\"\nca_certificate = \"ca.pem\"\n")
 }
 
-/// A bridge takes ports and no 0 that it would tell, so the kernel is asked for free ones first; another process may be quicker.
+/// A bridge requires explicit ports and reports none that the kernel chose, so the kernel is asked for free ports first; another process
+/// may be quicker.
 fn start_bridge(path: &Path) -> (u16, u16, Child) {
     for _ in 0..20 {
         let free: [TcpListener; 2] = [ports::listen().unwrap(), ports::listen().unwrap()];
@@ -267,7 +268,7 @@ fn start_bridge(path: &Path) -> (u16, u16, Child) {
     panic!("the bridge found no free ports: {}", fs::read_to_string(path.join("bridge.log")).unwrap());
 }
 
-/// Whether this process listens on both; nobody connects to see it, since the bridge would take that for a client.
+/// Whether this process listens on both ports. A test connection is not possible, since the bridge would take it for a client.
 fn is_listening(child: &mut Child, ports: [u16; 2]) -> bool {
     let deadline = Instant::now() + PATIENCE;
     while child.try_wait().unwrap().is_none() && Instant::now() < deadline {

@@ -1,5 +1,5 @@
-//! Networks of a test's own: this host, a router, and the peer's host, each a network namespace, with names, routes, filters and
-//! packet sizes as a case wants them. Everything ends with the process that holds the namespaces.
+//! Private networks of a test: this host, a router, and the peer's host, each a network namespace, with the names, routes, filters and
+//! packet sizes of a case. Everything ends with the process that holds the namespaces.
 //!
 //! ```text
 //! this host 10.77.1.1 ── 10.77.1.254 router 10.77.2.254 ── 10.77.2.2 the peer's host
@@ -16,13 +16,13 @@ use super::{Case, NICKNAME, PKI, Run, run_beside};
 
 /// The peer's address.
 pub const PEER: &str = "10.77.2.2";
-/// Where its server listens.
+/// The port of its server.
 pub const PORT: u16 = 44334;
 
-/// Sets the namespaces up, and has functions for cases.
+/// Creates the namespaces, and defines functions for the cases.
 const BEGIN: &str = include_str!("../../fixtures/networks.sh");
 
-/// One such network.
+/// One private network.
 pub struct Situation {
     case: Case,
     server: Identity,
@@ -33,14 +33,14 @@ pub struct Situation {
 }
 
 impl Situation {
-    /// Everything works; the peer's certificate is for `names`.
+    /// Everything works; the peer's certificate has `names`.
     pub fn new(names: &[&str]) -> Self {
         use nssight_fixtures::authority::{Spec, Usage};
         let server = PKI.ca.issue(&Spec::new("peer", Usage::Server).names(names)).unwrap();
         Self::with(server)
     }
 
-    /// With this certificate of the peer.
+    /// As [`Self::new`], with this certificate of the peer.
     pub fn with(server: Identity) -> Self {
         Self {
             case: Case::new(),
@@ -52,31 +52,31 @@ impl Situation {
         }
     }
 
-    /// More lines of the hosts file.
+    /// Adds lines to the hosts file.
     pub fn hosts(mut self, lines: &str) -> Self {
         self.hosts.push_str(&format!("{lines}\n"));
         self
     }
 
-    /// The order of sources.
+    /// Sets the order of sources.
     pub fn switch(mut self, order: &str) -> Self {
         self.switch = format!("hosts: {order}\n");
         self
     }
 
-    /// More lines of resolv.conf.
+    /// Adds lines to resolv.conf.
     pub fn resolver(mut self, lines: &str) -> Self {
         self.resolver.push_str(&format!("{lines}\n"));
         self
     }
 
-    /// Commands, with what the script above has.
+    /// Adds commands, which can use the functions of the script above.
     pub fn with_setup(mut self, commands: &str) -> Self {
         self.setup.push_str(&format!("{commands}\n"));
         self
     }
 
-    /// The usual server at the peer's host.
+    /// Starts the usual server on the peer's host.
     pub fn serving(self) -> Self {
         self.with_setup(&format!("serve in_peer {PEER} {PORT} -Verify 1 -verify_return_error"))
     }
@@ -86,7 +86,7 @@ impl Situation {
         self.diagnose_with(&format!("{host}:{PORT}"), &[])
     }
 
-    /// With more options.
+    /// As [`Self::diagnose`], with more options.
     pub fn diagnose_with(&self, bridge: &str, options: &[&str]) -> Run {
         let case = &self.case;
         let database = case.database(DbFormat::Sql);
@@ -99,7 +99,7 @@ impl Situation {
         case.file("ca.pem", PKI.ca.certificate.to_pem().unwrap());
         let script = format!("dir=$1; shift\n{BEGIN}\n{}\n\"$@\"\n", self.setup);
         let script = case.file("situation.sh", script);
-        // Of a process that ends as the first of its namespace, all others are ended by the kernel (pid_namespaces(7)).
+        // When the first process of a PID namespace ends, the kernel ends all others (pid_namespaces(7)).
         let mut command = Command::new("unshare");
         command.args(["--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-eu"]);
         command.arg(script).arg(case.dir.path()).args(arguments(&database, &password, bridge)).args(options);

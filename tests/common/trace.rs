@@ -1,4 +1,4 @@
-//! A program, traced and untraced: what it does must be the same, and the report is looked at.
+//! A program, traced and untraced: its behaviour must be the same, and the report is examined.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -16,7 +16,7 @@ use super::lab::{to_its_end, words};
 const SEES_A_RESET: &str = "I/O error: (PR_CONNECT_RESET_ERROR) TCP connection reset by peer.";
 const SEES_AN_END: &str = "I/O error: (PR_END_OF_FILE_ERROR) Encountered end of file.";
 
-/// What a program did, with what differs from run to run made alike.
+/// The behaviour of a program, with values that differ from run to run normalised.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Behaviour {
     pub code: Option<i32>,
@@ -39,12 +39,12 @@ impl<'a> Lab<'a> {
         Self { fault, deployment, directory }
     }
 
-    /// Runs a program after the words of `before`.
+    /// Runs a program with the words of `before` prepended.
     fn run(&self, before: &[&str], program: &dyn Fn(&Deployment) -> Vec<String>) -> Behaviour {
         let user = self.deployment.run_as();
         let mut all = program(&self.deployment);
         all.splice(..0, before.iter().map(|word| (*word).to_owned()));
-        // Another user may have no way into the checkout.
+        // Another user may have no access to the checkout.
         let elsewhere = tempfile::tempdir().unwrap();
         if user.is_some() {
             readable(elsewhere.path(), 0o755);
@@ -57,9 +57,9 @@ impl<'a> Lab<'a> {
         }
         let output = to_its_end(command);
         let (directory, port) = (self.directory.path().to_str().unwrap(), Settings::of(&self.deployment).port);
-        // Processes write when they like, and a tool that asks the same again and again until it is ended does so a number
-        // of times. Whether the double-TLS client's parent finds its pair ended or reset depends on what the child had not
-        // read yet when it left: both come untraced, in every fault that the child meets.
+        // The order of output from several processes is arbitrary, and a tool that repeats the same prompt until it is ended prints it a
+        // varying number of times. Whether the double-TLS client's parent gets an orderly end or a reset of its pair depends on the data
+        // that the child had not read when it ended: both occur untraced, under every fault that the child meets.
         let alike = |bytes: &[u8]| {
             let text = String::from_utf8_lossy(bytes).replace(directory, "DIRECTORY");
             let text = without_key_ids(&text.replace(&port, "PORT").replace(SEES_A_RESET, SEES_AN_END));
@@ -72,7 +72,7 @@ impl<'a> Lab<'a> {
         Behaviour { code: output.status.code(), signal: output.status.signal(), stdout, stderr }
     }
 
-    /// The same, traced, with the report.
+    /// As [`Self::run`], traced, with the report.
     fn trace(&self, options: &[&str], program: &dyn Fn(&Deployment) -> Vec<String>) -> (Behaviour, Value) {
         let file = tempfile::NamedTempFile::new().unwrap();
         readable(file.path(), 0o666);
@@ -87,28 +87,28 @@ impl<'a> Lab<'a> {
     }
 }
 
-/// Each deployment has keys of its own, which certutil names by 40 hexadecimal digits.
+/// Each deployment has its own keys, which certutil identifies by 40 hexadecimal digits.
 fn without_key_ids(text: &str) -> String {
     let words = text.split_inclusive(|letter: char| !letter.is_ascii_hexdigit());
     words.map(|word| if word.len() > 40 { "ID " } else { word }).collect()
 }
 
-/// What a program leaves of a deployment.
+/// The effect of a program on a deployment.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// It uses up what waits for it there: each run has a deployment of its own.
+    /// It uses up the bridge's waiting connections: each run needs a fresh deployment.
     Fresh,
     /// It does not touch the bridge.
     Any,
 }
 
-/// Traced and untraced, with the report of the trace.
+/// Runs a program traced and untraced, and returns the report of the trace.
 ///
-/// Client, bridge and server race when one of them leaves, and that may come out in more than one way: some of what the
-/// program does untraced must be what it does traced.
+/// Client, bridge and server race when one of them ends, and the result may vary: the behaviour of a traced run must equal that of one of
+/// the untraced runs.
 ///
 /// # Errors
-/// What it did, where no two of several runs are alike.
+/// The behaviours, if no two of several runs are equal.
 pub fn alike(
     fault: &Fault,
     needs: Needs,
@@ -129,7 +129,7 @@ pub fn alike(
     Err(format!("{}: without {without:#?}, with {with:#?}", fault.id))
 }
 
-/// What the configuration of a deployment says, as it stands there.
+/// The settings of a deployment, as written in its configuration.
 pub struct Settings {
     pub database: String,
     pub password: String,
@@ -154,7 +154,7 @@ impl Settings {
         }
     }
 
-    /// The password in a file beside the configuration, as NSS's tools take it.
+    /// The password in a file next to the configuration, in the format of NSS's tools.
     pub fn password_file(&self, deployment: &Deployment) -> String {
         let path = deployment.config().with_file_name("pw");
         std::fs::write(&path, format!("{}\n", self.password)).unwrap();
@@ -163,7 +163,7 @@ impl Settings {
     }
 }
 
-/// Puts a copy of what belongs to the checkout, the program or a peer, into this directory, and names that.
+/// Copies a file of the checkout, the program or a peer, into this directory, and substitutes its path.
 fn copied(word: &mut String, to: &Path) {
     let program = Path::new(env!("CARGO_BIN_EXE_nssight"));
     let path = PathBuf::from(&*word);
@@ -171,7 +171,7 @@ fn copied(word: &mut String, to: &Path) {
     if path == program {
         copy_nssight(&copy);
     } else if path.starts_with(concat!(env!("CARGO_MANIFEST_DIR"), "/tests")) {
-        // What a peer is made of lies beside it.
+        // The files of a peer are next to it.
         for entry in path.parent().unwrap().read_dir().unwrap() {
             let entry = entry.unwrap().path();
             if entry.is_file() {

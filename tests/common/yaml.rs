@@ -1,4 +1,4 @@
-//! YAML as those read it who take it: by Python's reader, strictly.
+//! YAML as its consumers parse it: with Python's reader, strictly.
 
 use std::fs;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// Runs a program that must be installed, with this on its standard input.
+/// Runs a program that must be installed, with this text on its standard input.
 pub fn tool(command: &mut Command, input: &str) -> Output {
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.unwrap_or_else(|error| panic!("{command:?} must be installed (make deps): {error}"));

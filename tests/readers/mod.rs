@@ -1,5 +1,5 @@
-//! Readers of the formats for machines that are not ours, and text that tries to fool them.
-// What they do needs no more words than their names.
+//! Independent readers of the formats for machines, and text that tries to confuse them.
+// The names are self-explanatory.
 #![allow(missing_docs, unreachable_pub)]
 
 use std::collections::BTreeMap;
@@ -9,11 +9,11 @@ use std::process::{Command, Stdio};
 use pulldown_cmark::{Event, Parser, Tag};
 use serde_json::Value;
 
-/// Everything that means something to one of the formats.
+/// Every character sequence with a meaning in one of the formats.
 pub const HOSTILE: &str = "a<script>alert(1)</script>&amp;]]>|x `tick` ``two`` \n::error::forged\r\n## [head](http://x.example) \
                        ##[error]forged *b* _u_ @someone #1 %0A \u{1b}[31mred \u{202e}turned \"quoted\" 'single' \\ \u{ffff} $a$ <b> | end";
 
-/// No format passes on what could move a cursor, turn text or forge a line.
+/// No format passes on characters that could move a cursor, reverse text or forge a line.
 pub fn is_visible(text: &str) {
     let harmful = |c: &char| (c.is_control() && *c != '\n') || "\u{202e}\u{ffff}".contains(*c);
     assert_eq!(text.chars().find(harmful), None, "{text}");
@@ -30,13 +30,13 @@ fn piped(program: &str, arguments: &[&str], input: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The value of an XPath expression in a document that keeps to the schema.
+/// The value of an XPath expression in a document that matches the schema.
 pub fn junit(document: &str, expression: &str) -> String {
     piped("xmllint", &["--noout", "--schema", "tests/readers/junit.xsd", "-"], document);
     piped("xmllint", &["--xpath", expression, "-"], document).trim_end().to_owned()
 }
 
-/// Samples by name, as Prometheus's parser reads them.
+/// Samples by name, parsed by Prometheus's parser.
 pub fn samples(text: &str) -> BTreeMap<String, Vec<(Value, f64)>> {
     let families: Value =
         serde_json::from_str(&piped("/usr/bin/python3", &["tests/readers/openmetrics.py"], text)).unwrap();
@@ -52,7 +52,7 @@ pub fn samples(text: &str) -> BTreeMap<String, Vec<(Value, f64)>> {
     samples
 }
 
-/// Commands of a log as the runner of GitHub Actions takes them: name, properties, message.
+/// Commands in a log as the runner of GitHub Actions parses them: name, properties, message.
 pub fn annotations(log: &str) -> Vec<(String, BTreeMap<String, String>, String)> {
     let data = |text: &str| text.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%");
     let property = |text: &str| data(&text.replace("%3A", ":").replace("%2C", ","));

@@ -1,5 +1,5 @@
-//! Programs that begin others in unusual ways: on small stacks, without the C library's fork, from a shell, or in a trace of
-//! their own. And signals: what a program begins with, and which it gets.
+//! Programs that start others in unusual ways: on small stacks, without the C library's fork, from a shell, or in a separate trace. And
+//! signals: the dispositions that a program starts with, and the signals that it receives.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -8,8 +8,8 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::*;
 
-/// Executes a program on a stack of so many bytes, in memory that its parent has lent, as posix_spawn does; with its own
-/// environment and with one that is new.
+/// Executes a program on a stack of this many bytes, in memory borrowed from its parent, as posix_spawn does; with its own environment and
+/// with a new one.
 const SMALL: &str = r#"
 #define _GNU_SOURCE
 #include <sched.h>
@@ -46,8 +46,8 @@ fn programs_are_executed_on_small_stacks() {
     }
 }
 
-/// Executes what is not there, over and over, with an environment that another thread makes longer and shorter. Each turn has a
-/// thread of its own, in which the tracer has no room yet that would happen to be long enough.
+/// Executes a nonexistent program repeatedly, with an environment that another thread lengthens and shortens. Each round uses a new thread,
+/// in which the tracer does not yet have a buffer that could happen to be long enough.
 const CHANGING: &str = r#"
 #include <pthread.h>
 #include <string.h>
@@ -76,7 +76,7 @@ int main() {
 "#;
 
 #[test]
-fn an_environment_that_another_thread_changes_meanwhile_does_no_harm() {
+fn a_concurrently_changing_environment_does_no_harm() {
     let case = Case::new();
     let program = compiled(&case, CHANGING);
     let trace = Trace::of(&[program.to_str().unwrap()], &[]);
@@ -93,7 +93,7 @@ fn compiled(case: &Case, source: &str) -> PathBuf {
 }
 
 #[test]
-fn a_library_that_a_plugin_takes_along_and_brings_back_is_used_again() {
+fn a_library_unloaded_and_reloaded_with_a_plugin_is_used_again() {
     let script = "
 import _ctypes, ctypes, mmap
 kept = []
@@ -127,7 +127,7 @@ os.waitpid(child, 0)
 }
 
 #[test]
-fn a_shell_of_whoever_dropped_its_rights_says_nothing_of_the_tracer() {
+fn a_shell_of_an_unprivileged_process_does_not_mention_the_tracer() {
     assert!(rustix::process::geteuid().is_root(), "only root can drop its rights");
     let script = "os.setgid(65534); os.setuid(65534); sys.exit(os.system('echo from a shell'))";
     let trace = Trace::python(script, &[]);
@@ -175,7 +175,7 @@ fn signal_dispositions_are_the_same_as_without_tracing() {
     }
 }
 
-/// What the group is sent, the program has from there; what nssight alone is sent, it has from nssight. Each comes once.
+/// A signal sent to the group reaches the program directly; a signal sent to nssight alone reaches it through nssight. Each arrives once.
 #[test]
 fn each_signal_comes_once() {
     let script = "
@@ -204,7 +204,7 @@ while True: time.sleep(0.01)
         } else {
             kill_process(pid, Signal::HUP).unwrap();
         }
-        // Python looks at its signals in the order of their numbers: of two that come while it looks, the second may be seen first.
+        // Python examines its signals in the order of their numbers: of two that arrive meanwhile, the second may be seen first.
         wait_for(|| heard.exists());
         kill_process(pid, Signal::TERM).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(11), "to all: {to_all}");

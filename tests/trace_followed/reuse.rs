@@ -1,5 +1,5 @@
-//! What becomes of a trace's library and ring when nssight is gone: somebody else may get its process number, and the files
-//! that it had open must not be found there.
+//! The fate of a trace's library and ring when nssight has ended: another process may get its process number, and must not be able to plant
+//! files under its old descriptors.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -10,7 +10,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
 use super::*;
 
-/// The library of somebody who got the number. Whoever loads it leaves its user's number.
+/// The library of a process that got the number. It records the user number of any process that loads it.
 const STRANGER: &str = r#"
 #include <fcntl.h>
 #include <stdio.h>
@@ -49,7 +49,7 @@ os.wait()
 os.rename(path('printed'), path('done'))
 ";
 
-/// As process 1 of a namespace: runs nssight, ends it, and gives its number to somebody without rights.
+/// As process 1 of a namespace: runs nssight, ends it, and gives its number to an unprivileged process.
 const NAMESPACE: &str = "
 import os, signal, subprocess, sys, time
 nssight, daemon, place, library, how = sys.argv[1:]
@@ -86,7 +86,7 @@ os.kill(child, signal.SIGKILL)
 ";
 
 #[test]
-fn nothing_is_loaded_from_whoever_gets_the_number_of_nssight() {
+fn nothing_is_loaded_from_a_process_that_reuses_the_number_of_nssight() {
     assert!(rustix::process::geteuid().is_root(), "only root can make a namespace and drop its rights");
     for how in ["ended", "killed"] {
         let case = Case::new();
@@ -102,7 +102,7 @@ fn nothing_is_loaded_from_whoever_gets_the_number_of_nssight() {
         assert!(compiler.status().expect("gcc must be installed (make deps)").success());
 
         let mut command = Command::new("unshare");
-        // With a /run of its own: from in there nobody sees who else uses what other tests leave behind.
+        // With a separate /run: from inside the namespace, nobody can see which other processes use the files of other tests.
         let own_run = "mount -t tmpfs -o mode=0755 own /run && exec \"$@\"";
         command.args(["--pid", "--fork", "--mount-proc", "sh", "-c", own_run, "sh"]);
         command.args(["/usr/bin/python3", "-c", NAMESPACE]);
@@ -111,7 +111,7 @@ fn nothing_is_loaded_from_whoever_gets_the_number_of_nssight() {
         assert!(output.status.success(), "{how}: {output:?}");
         let loaded = fs::read_to_string(&mark).unwrap_or_default();
         assert_eq!(loaded, "", "{how}: users whose programs loaded it");
-        // What the survivor executes knows nothing of the tracer, and nobody complains that it is not there.
+        // Programs that the survivor executes do not mention the tracer, and none reports that it is missing.
         let printed = fs::read_to_string(place.join("done")).unwrap();
         assert!(printed.matches("PATH=").count() >= 6, "{how}: {printed}");
         assert!(!printed.contains("LD_PRELOAD") && !printed.contains(&format!("{VARIABLE}=")), "{how}: {printed}");
@@ -123,7 +123,7 @@ fn nothing_is_loaded_from_whoever_gets_the_number_of_nssight() {
     }
 }
 
-/// Runs a program whose variable says of some file that it is the ring, and gives what it printed.
+/// Runs a program whose variable claims that a file is the ring, and returns its output.
 fn with_ring(file: &File, place: &Place, reader: &Reader) -> Output {
     let variable = place.variable(reader).unwrap();
     let status = file.metadata().unwrap();
@@ -135,9 +135,9 @@ fn with_ring(file: &File, place: &Place, reader: &Reader) -> Output {
     command.output().unwrap()
 }
 
-/// Whatever is taken for the ring by its number alone ends the program, or is told what it does.
+/// A file taken for the ring because of its number alone would either end the program or receive its events.
 #[test]
-fn only_what_is_as_long_and_sealed_and_owned_as_the_ring_is_taken_for_it() {
+fn only_a_file_with_length_seals_and_owner_of_the_ring_is_accepted() {
     assert!(rustix::process::geteuid().is_root(), "only root can give a file away");
     let place = Place::new(&fs::read(env!("NSSIGHT_TRACER")).unwrap()).unwrap();
     let reader = Reader::new().unwrap();
@@ -157,7 +157,7 @@ fn only_what_is_as_long_and_sealed_and_owned_as_the_ring_is_taken_for_it() {
     };
     unharmed(&tempfile::tempfile_in("/dev/shm").unwrap());
 
-    // As long, and the same inside; it could be cut short at any moment.
+    // The same length and content, but the file could be truncated at any moment.
     let unsealed = File::from(memfd_create("unsealed", MemfdFlags::ALLOW_SEALING).unwrap());
     unsealed.set_len(BYTES as u64).unwrap();
     head(&unsealed);
@@ -174,18 +174,18 @@ fn only_what_is_as_long_and_sealed_and_owned_as_the_ring_is_taken_for_it() {
         events(&file)
     };
     assert_eq!(sealed(Some(65534)), 0);
-    // Nothing else was wrong with it.
+    // Nothing else was wrong with the file.
     assert!(sealed(None) > 0);
 }
 
-/// How many events were written into a ring: the head is in its second line.
+/// The number of events written into a ring: the head is in its second line.
 fn events(file: &File) -> u64 {
     let mut head = [0; 8];
     file.read_exact_at(&mut head, 64).unwrap();
     u64::from_ne_bytes(head)
 }
 
-/// The directory stays for a program that outlives nssight, and goes when the next trace finds nobody in it.
+/// The directory stays for a program that outlives nssight, and is removed when the next trace finds no process using it.
 #[test]
 fn the_library_stays_for_survivors_and_is_removed_after_them() {
     let case = Case::new();
@@ -212,18 +212,18 @@ while not os.path.exists({go:?}): time.sleep(0.005)
     let report = read(&case);
     assert!(report["lost"].to_string().contains("programs that it executes run without the library"), "{report:#}");
 
-    // Another trace leaves it alone as long as somebody is in it.
+    // Another trace leaves it alone as long as a process uses it.
     assert_eq!(Trace::of(&["true"], &[]).code(), Some(0));
     assert!(library.exists());
     fs::write(go, "").unwrap();
-    // The last word of a process is not its end: only the kernel knows when it has let go of the library.
+    // The last output of a process is not its end: only the kernel knows when it has released the library.
     wait_for(|| {
         assert_eq!(Trace::of(&["true"], &[]).code(), Some(0));
         !directory.exists()
     });
 }
 
-/// Runs a program without rights, in a file system of its own where `prepare` was done, and gives the report and `LD_PRELOAD`.
+/// Runs an unprivileged program in a separate file system prepared by `prepare`, and returns the report and `LD_PRELOAD`.
 fn elsewhere(prepare: &str, user: &str) -> (Value, String) {
     let case = Case::new();
     fs::set_permissions(case.dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
@@ -240,7 +240,7 @@ fn elsewhere(prepare: &str, user: &str) -> (Value, String) {
 }
 
 #[test]
-fn a_directory_is_chosen_that_is_safe_and_from_which_programs_can_be_run() {
+fn a_directory_is_chosen_that_is_safe_and_allows_execution() {
     assert!(rustix::process::geteuid().is_root(), "only root can mount, and drop its rights");
     const NOBODY: &str = "--reuid 65534 --regid 65534 --clear-groups";
     const OWN: &str = "mount -t tmpfs -o mode=0700,uid=65534 own /mnt; export XDG_RUNTIME_DIR=/mnt";
@@ -249,7 +249,7 @@ fn a_directory_is_chosen_that_is_safe_and_from_which_programs_can_be_run() {
         ("mount -t tmpfs -o mode=0755,noexec own /run", "", "/var/cache/"),
         ("mount -t tmpfs -o mode=0777 own /run", "", "/var/cache/"),
         (OWN, NOBODY, "/mnt/"),
-        // Of somebody who has become root with it.
+        // Of a user who has become root with it.
         (OWN, "", "/run/"),
         ("export XDG_RUNTIME_DIR=/run", NOBODY, "/dev/shm/"),
         ("mount -t tmpfs -o mode=0700,uid=65534 own /mnt; export XDG_CACHE_HOME=/mnt", NOBODY, "/mnt/"),

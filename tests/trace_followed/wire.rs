@@ -1,4 +1,4 @@
-//! What is told of the bytes on a watched socket, and of names: looked at in the events themselves.
+//! What the tracer records of the bytes on a watched socket, and of names: verified in the events themselves.
 
 use std::process::{Command, Stdio};
 
@@ -7,7 +7,7 @@ use nssight_tracer::event::{Event, Function, Phase};
 use super::common::trace::Settings;
 use super::*;
 
-/// A session over one end of a connection, of which the other is `peer`; and functions to put bytes through it.
+/// A session over one end of a connection, whose other end is `peer`; and functions that send bytes through it.
 const SESSION: &str = "
 import socket
 for function in (nss.PR_ImportTCPSocket, nss.SSL_ImportFD): function.restype = ctypes.c_void_p
@@ -42,7 +42,7 @@ fn events_of(script: &str) -> Vec<Event> {
     events
 }
 
-/// The bytes that are told of the wire, one after the other.
+/// The recorded bytes of the wire, concatenated.
 fn told(events: &[Event]) -> String {
     let bytes = events.iter().filter(|event| event.function == Function::wire_bytes).flat_map(|event| event.text());
     bytes.map(|byte| char::from(*byte)).collect()
@@ -50,11 +50,11 @@ fn told(events: &[Event]) -> String {
 
 #[test]
 fn bytes_outside_the_session_are_not_recorded() {
-    // Who a peer is that speaks no TLS is told.
+    // A peer without TLS is reported.
     let events = events_of("receive(begin(), b'SSH-2.0-x')");
     assert_eq!(told(&events), "SSH-2.0-x");
 
-    // What comes after TLS is not, nor what comes over a descriptor that is something else by then.
+    // Data after the TLS session is not recorded, nor data on a descriptor that has been reused by then.
     let record = "receive(peer, b'\\x16\\x03\\x01\\x00\\x05hello')";
     let events = events_of(&format!("peer = begin(); {record}; receive(peer, b'DB-PASSWORD=1')"));
     assert_eq!(told(&events), "\x16\x03\x01\0\x05hello");
@@ -84,7 +84,7 @@ receive(peer, b'\\x16\\x03\\x01\\x00\\x05hello')
 }
 
 #[test]
-fn bytes_that_are_thrown_away_or_only_looked_at_are_not_read() {
+fn discarded_or_peeked_bytes_are_not_recorded_as_read() {
     const DISCARDING_READER: &str = "
 peer = begin()
 peer.sendall(b'12345678')
@@ -93,7 +93,7 @@ assert nss.recv(number, None, 5, 0x20) == 5
 assert nss.recv(number, ctypes.create_string_buffer(3), 3, 0x20) == 3
 ";
     assert_eq!(told(&events_of(DISCARDING_READER)), "");
-    // SSL_SECURITY off: NSPR's functions go through to the socket.
+    // SSL_SECURITY is off: NSPR's functions go directly to the socket.
     let look = "
 peer = begin()
 nss.SSL_OptionSet(session, 1, 0)
@@ -120,7 +120,7 @@ begin(5000)
 }
 
 #[test]
-fn a_pin_in_a_nickname_is_not_told() {
+fn a_pin_in_a_nickname_is_not_recorded() {
     let events = events_of(
         "nss.PK11_FindCertFromNickname(b'pkcs11:object=web?PIN-value=hunter2;x&pin-source=/run/pin&a=b', None)",
     );
@@ -128,13 +128,13 @@ fn a_pin_in_a_nickname_is_not_told() {
     assert_eq!(String::from_utf8_lossy(found.text()), "pkcs11:object=web?PIN-value=&pin-source=&a=b");
 }
 
-/// tstclnt's hook says SECWouldBlock, and it completes the authentication later.
+/// tstclnt's hook returns SECWouldBlock and completes the authentication later.
 #[test]
-fn a_decision_that_is_put_off_is_no_failure() {
+fn a_deferred_decision_is_not_a_failure() {
     let directory = tempfile::tempdir().unwrap();
     let lab = Deployment::start(directory.path(), &Change::default(), DbFormat::Sql).unwrap();
     let settings = Settings::of(&lab);
-    // It would wait for a server that speaks first.
+    // The program would wait for a server that sends first.
     let mut command = Command::new("timeout");
     command.args(["2", "tstclnt", "-4", "-Q", "-V", "tls1.2:tls1.2", "-d", &settings.database]);
     command.args(["-W", &settings.password_file(&lab), "-n", &settings.nickname]);

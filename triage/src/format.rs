@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_id_is_found_in_every_notation() {
+    fn a_session_is_known_by_its_id_in_every_notation() {
         let id = 0x01a2_2805_b7a5_7cc2_9b34_8d5a_3696_0858;
         let spelled = "01a22805-b7a5-7cc2-9b34-8d5a36960858";
         for line in [
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_recognised_by_its_name() {
+    fn a_file_is_known_by_its_name() {
         for format in FORMATS.iter().filter(|format| format.profile.is_some()) {
             let profile = format.profile.unwrap_or_default();
             for file in format.files {

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_in_all_log_formats_are_read() {
+    fn times_of_all_writers_are_read() {
         let expected = Some("2025-11-24T06:54:26.123".to_owned());
         for line in [
             "2025-11-24 06:54:26,123 INFO: Unexpected EOF",

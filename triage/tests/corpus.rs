@@ -168,7 +168,7 @@ fn objection(format: &str, excerpt: &Excerpt) -> Option<String> {
 }
 
 #[test]
-fn every_excerpt_gets_the_right_verdict() {
+fn every_excerpt_is_told_right() {
     let all = corpus();
     let objections: Vec<String> =
         all.iter().flat_map(|file| file.excerpt.iter().filter_map(|it| objection(&file.format, it))).collect();
@@ -273,7 +273,7 @@ fn a_line_means_the_same_to_explain() {
 }
 
 #[test]
-fn the_page_matches_the_data() {
+fn the_page_is_that_of_the_data() {
     let kept = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats.md")).unwrap();
     assert!(nssight_triage::page() == kept, "stale: run `nssight triage --formats > docs/formats.md`");
 }

@@ -119,7 +119,7 @@ fn of_text(text: &str) -> Document {
 }
 
 #[test]
-fn a_text_about_errors_is_not_a_failure() {
+fn a_text_about_errors_is_no_failure() {
     for text in [
         "SSL_ERROR_UNKNOWN_CA_ALERT means that the peer does not trust the CA of your certificate.\n",
         "SEC_ERROR_EXPIRED_CERTIFICATE\nSEC_ERROR_UNKNOWN_ISSUER\nSSL_ERROR_BAD_CERT_DOMAIN\nSSL_ERROR_UNKNOWN_CA_ALERT\n",
@@ -131,7 +131,7 @@ fn a_text_about_errors_is_not_a_failure() {
 }
 
 #[test]
-fn programs_and_connections_in_one_journal_are_distinguished() {
+fn programs_and_connections_of_one_journal_are_told_apart() {
     let haproxy = "2026-11-24 05:00:01,000 host haproxy[1]: 10.0.0.4:51 tls/1: SSL handshake failure (error:0A000418:SSL routines::x)\n";
     let nginx = |at: &str, connection: u32, text: &str| {
         format!("2026-11-24 05:00:{at} host nginx[2]: *{connection} {text}, client: 10.0.0.5\n")

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_may_be_a_day_behind_the_installation() {
+    fn a_clock_may_be_a_day_behind_what_was_installed() {
         assert_eq!(clock(1_000_000, None), ClockState::Plausible);
         assert_eq!(clock(1_000_000, Some(900_000)), ClockState::Plausible);
         assert_eq!(clock(1_000_000, Some(1_000_000 + DAY)), ClockState::Plausible);

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_valid_share_has_the_length_of_its_group_and_gives_a_secret() {
+    fn a_share_has_the_length_of_its_group_and_gives_a_secret() {
         use KeyShareState::{Sound, Worthless, WrongLength};
         let point = |first: u8, rest: u8, length: usize| [&[first][..], &vec![rest; length - 1]].concat();
         let rows = [

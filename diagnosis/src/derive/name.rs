@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_after_a_name_is_detected() {
+    fn a_port_behind_a_name_is_seen() {
         for (host, name) in [
             ("bridge.example:44334", Some("bridge.example")),
             ("[::1]:44334", Some("::1")),

@@ -48,7 +48,7 @@ mod tests {
     use super::near_miss;
 
     #[test]
-    fn similar_nicknames_are_explained() {
+    fn near_misses_are_named() {
         let rows = [
             ("sigul-client-cert", "Sigul-Client-Cert", "upper and lower case differ"),
             ("sigul-client-cert", " sigul-client-cert", "blanks before or after the nickname differ"),

@@ -47,7 +47,7 @@ mod tests {
     const RSA_ONLY: [u16; 2] = [0x0804, 0x0401];
 
     #[test]
-    fn a_key_fits_if_both_sides_list_a_scheme_of_its_kind() {
+    fn a_key_fits_a_scheme_of_its_kind_that_both_sides_list() {
         use OurKeyFits::{NotOffered, NotTaken, Yes};
         assert_eq!(fits(Signer::Ec, &BOTH, &BOTH), Yes);
         assert_eq!(fits(Signer::Ec, &RSA_ONLY, &BOTH), NotTaken);

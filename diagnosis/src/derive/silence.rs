@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stall_is_not_a_trickle() {
+    fn a_stall_is_no_trickle() {
         let at = |first: u64, last: u64, count| Arrivals {
             first: Some(Duration::from_millis(first)),
             last: Some(Duration::from_millis(last)),

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_counts_if_it_was_used_and_is_contradicted() {
+    fn a_line_counts_where_it_was_used_and_contradicted() {
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         let old = [address("10.0.0.9")];
         let new = [address("10.0.0.5")];

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn an_intermediate_alone_is_not_a_root() {
+    fn an_intermediate_alone_is_no_root() {
         let sub = loose(&[LEAF, stored(SUB, Letters::Plain)], &[], Above::Unsaid, "CN=Root");
         assert_eq!(both(&sub), (Issuer::RootMissing, State::IssuerUnsent));
         let leaf = loose(&[stored(LEAF, Letters::Plain)], &[], Above::Unsaid, "CN=Root");

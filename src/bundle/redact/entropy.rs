@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_things_are_not_random_words() {
+    fn names_of_things_are_no_random_words() {
         for line in [
             "PK11_FindCertFromNickname SSL_ERROR_BAD_CERT_DOMAIN TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
             "/usr/lib/x86_64-linux-gnu/nss/libsoftokn3.so libnspr4_2:4.35-1+deb12u1_amd64",

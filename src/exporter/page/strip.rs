@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn one_failure_in_six_hundred_checks_is_visible() {
+    fn one_failure_of_six_hundred_checks_shows() {
         let drawn = strip((0..600).map(|minute| if minute == 5 { Standing::Fail } else { Standing::Warning }));
         assert_eq!(drawn.paths[0], ("fail", "M0 0h4v2h-4z".to_owned()));
         assert!(drawn.paths[1].1.contains("M0 2h4v18h-4z") && drawn.paths[1].1.contains("M5 8h4v12h-4z"));

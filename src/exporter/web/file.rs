@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_are_refused_with_name_and_line() {
+    fn unknown_keys_are_refused_by_their_name_and_line() {
         assert_eq!(said(""), "");
         assert_eq!(said("# nothing\n"), "");
         assert_eq!(said("basic_auth_users:\nhttp_server_config:\n"), "");

@@ -1,5 +1,7 @@
-# demo: see it work · test: everything that must pass · bench: figures · truth: real servers · versions: other releases of Debian · fuzz: hostile bytes · deps: what all of that needs · peers: programs of others that are built
-# · aarch64: the other machine · kill: whoever dies leaves nothing · miri: what is unsafe and pure · build-deps: what building needs · deb, rpm: packages · package-test: packages tried on a clean root
+# demo: a demonstration · test: all tests · bench: performance figures · truth: real servers · versions: other releases of Debian
+# fuzz: hostile input · deps: packages for all of these · peers: third-party programs that must be built · aarch64: the other architecture
+# kill: kills at random moments · miri: unsafe code without foreign calls · build-deps: packages for a build · deb, rpm: packages
+# package-test: tests of the packages on a clean root
 
 CARGO ?= cargo
 
@@ -8,7 +10,7 @@ CARGO ?= cargo
 all: build-deps
 	$(CARGO) build --release
 
-## A healthy walk and one with a fault, against a lab on loopback.
+## A healthy check and one with a fault, with a lab on loopback.
 demo: build-deps
 	$(CARGO) build --profile demo --quiet
 	target/demo/nssight lab run
@@ -22,36 +24,36 @@ test: deps peers
 peers: deps
 	@scripts/siguldry
 
-## The documents as a book, in target/book.
+## The documents as a book in target/book.
 book:
 	mdbook build
 
-## Packages, in target/package. With PROFILE=dev they hold the program that the tests have built.
+## Packages in target/package. With PROFILE=dev they contain the program that the tests have built.
 deb rpm: package-deps
 	@scripts/package $@
 
-## PACKAGES=deb leaves the other out.
+## PACKAGES=deb only tests the .deb.
 PACKAGES ?= deb rpm
 package-test: package-deps
 	@scripts/package-test $(PACKAGES)
 
-## Real servers with real faults, and what nssight says of each; makes docs/truth.md. Takes some minutes.
+## Real servers with real faults, and nssight's verdict on each; writes docs/truth.md. Takes several minutes.
 truth: deps
 	$(CARGO) build --release --quiet
 	$(CARGO) run --release --quiet --package nssight-truth -- target/release/nssight --write docs/truth.md
 
-## The package on Debian's releases, each with its own NSS, and every version's databases read by each; makes docs/versions.md.
-## Wants root, and takes about half an hour the first time.
+## The package on Debian's releases, each with its own NSS, which also reads the databases of every other version; writes docs/versions.md.
+## Needs root, and takes about half an hour the first time.
 versions: deps package-deps
 	@PROFILE=dev scripts/package deb
 	scripts/versions
 
-## Whole-process figures against tstclnt and python-nss, as ratios of the same run.
+## Whole-process figures compared with tstclnt and python-nss, as ratios of the same run.
 bench: deps
 	$(CARGO) build --release --quiet
 	$(CARGO) run --release --quiet --package nssight-bench
 
-## Ten minutes a target, twenty for the two database formats; FUZZ_SECONDS and FUZZ_DB_SECONDS say otherwise. Needs a
+## Ten minutes per target, twenty for the two database formats; FUZZ_SECONDS and FUZZ_DB_SECONDS set other times. Needs a
 ## nightly toolchain and cargo-fuzz.
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?= archive chunk config header log password reply ring targets wire
@@ -68,18 +70,18 @@ fuzz: deps
 			-malloc_limit_mb=64 || exit 1; \
 	done
 
-## What needs no foreign call, under Miri: the ring that the traced program shares with nssight, and the readers of Sigul's bytes. Needs
-## a nightly toolchain with Miri.
+## Code without foreign calls, under Miri: the ring that the traced program shares with nssight, and the parsers of Sigul's protocol.
+## Needs a nightly toolchain with Miri.
 miri:
 	MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) +nightly miri test --package nssight-tracer --lib ring
 	MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=3 $(CARGO) +nightly miri test --package nssight-sigul --test chunk --test header
 
-## Parent and worker are killed at so many random moments; the tests do it at 40.
+## Kills parent and worker at this many random moments; the normal tests use 40.
 KILLS ?= 300
 kill: deps
 	NSSIGHT_KILLS=$(KILLS) $(CARGO) test --quiet --test killed -- --nocapture
 
-## The other machine, checked from this one, on Debian. Nothing runs there: its code is checked, and the tracer's library is linked for it.
+## Cross-check for the other architecture, on Debian. Nothing runs: the code is checked, and the tracer's library is linked for it.
 AARCH64 := aarch64-unknown-linux-gnu
 aarch64:
 	@scripts/deps cross
@@ -91,7 +93,7 @@ aarch64:
 lint:
 	@scripts/deps lint
 	$(CARGO) fmt --all --check
-	# Files that a build gathers are no modules that cargo sees.
+	# cargo fmt does not see files that a build script includes.
 	rustfmt --edition 2024 --check profiles/*/*.rs reports/src/formats/*.rs peers/sigul-v1-client/src/*.rs
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) clippy --package nssight-tracer --features preload --lib --quiet -- -D warnings

@@ -85,7 +85,7 @@ fn a_certificate_valid_in_a_few_minutes_works_with_an_nss_peer() {
     }
 }
 
-/// OpenSSL does not.
+/// OpenSSL does not accept it.
 #[test]
 fn a_stricter_peer_decides_on_a_certificate_that_is_valid_soon() {
     let (case, database) = beginning_in(600);

@@ -1,11 +1,11 @@
-//! `nssight check` over many targets against `xargs -P` with `tstclnt`, which does the same handshakes with the same
-//! databases, and with the floor, which does no more than it must; over as many databases as targets, and over one; memory of all
-//! processes together, and how time grows with the number of targets.
+//! Compares `nssight check` of many targets with `xargs -P` and `tstclnt`, which does the same handshakes with the same databases, and with
+//! the floor, which does no more than necessary. Each target has its own database, or all share one. Measures the memory of all processes
+//! together, and the growth of time with the number of targets.
 //!
-//! What counts is the number of PBKDF2 runs, 2 ms each. nssight logs in first, as clients do, and NSS then checks the
-//! integrity of everything it reads: 7 runs for the trust of a CA, once. `tstclnt` logs in when it is asked for its
-//! certificate, and whether it pays for the CA's trust, perhaps twice, depends on what it holds by then: not where the
-//! endpoint sends its root certificate along, which these endpoints, like most, do not.
+//! The number of PBKDF2 runs, 2 ms each, dominates. nssight logs in first, as clients do, and NSS then checks the integrity of everything
+//! it reads: 7 runs for the trust of a CA, once. `tstclnt` logs in when its certificate is requested. Whether it pays for the CA's trust,
+//! possibly twice, depends on the certificates that it holds by then: it does not if the endpoint also sends its root certificate, but
+//! these endpoints, like most, do not send it.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -28,25 +28,25 @@ use crate::{Figures, NICKNAME, PASSWORD, binary, floor};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// For the comparison.
+/// Number of targets in the comparison.
 const TARGETS: usize = 500;
-/// For the growth.
+/// Number of targets for the growth.
 const FEW: usize = 100;
 const MANY: usize = 2000;
 const ROUNDS: usize = 3;
-/// Databases with a key and salts of their own; the directories of all targets are copies of these.
+/// Databases with their own keys and salts; the directories of all targets are copies of these.
 const BUILT: usize = 20;
 const STACK: usize = 256 * 1024;
-/// A client of TLS 1.3 is done, and may have ended, before the endpoint is.
+/// A TLS 1.3 client is done, and may have ended, before the endpoint is.
 const CLIENT_SETTLE_TIME: Duration = Duration::from_secs(5);
 const SAMPLE: Duration = Duration::from_millis(50);
 
-/// Where the targets' database is.
+/// Which databases the targets have.
 #[derive(Clone, Copy)]
 enum Databases {
-    /// Each target has one.
+    /// Each target has its own.
     Own,
-    /// All have the same.
+    /// All share one.
     One,
 }
 
@@ -106,7 +106,7 @@ impl Databases {
     }
 }
 
-/// Endpoints, each at an address of its own, and databases, each in a directory of its own.
+/// Endpoints, each with its own address, and databases, each in its own directory.
 struct Fleet {
     directory: tempfile::TempDir,
     floor: PathBuf,
@@ -172,7 +172,7 @@ impl Fleet {
         let mut command = Command::new("xargs");
         command.args(["-P", &jobs.to_string(), "-n", "4", "tstclnt", "-4", "-Q", "-n", NICKNAME]);
         command.args(["-p", &self.port.to_string(), "-W"]).arg(self.password());
-        // tstclnt ends with 1 when there is nothing on its standard input; the endpoints' count says who got through.
+        // tstclnt ends with 1 if its standard input is empty; the endpoints' count shows how many succeeded.
         self.each(command, count, databases, line)
     }
 
@@ -189,7 +189,7 @@ impl Fleet {
         self.directory.path().join("pw")
     }
 
-    /// Runs xargs over a line for each target.
+    /// Runs xargs with one line per target.
     fn each(
         &self,
         mut xargs: Command,
@@ -222,7 +222,7 @@ impl Fleet {
     }
 }
 
-/// Every one of 127.1.0.1 to 127.250.250.250 is this host.
+/// Every address from 127.1.0.1 to 127.250.250.250 belongs to this host.
 fn address(number: usize) -> Ipv4Addr {
     let part = |by: usize| u8::try_from(number / by % 250).unwrap_or_default() + 1;
     Ipv4Addr::new(127, part(62_500), part(250), part(1))
@@ -240,7 +240,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A handshake with a client's certificate, and then whatever the client says until it leaves.
+/// A handshake with a client certificate, and then a read until the client disconnects.
 fn serve(context: &SslContext, stream: TcpStream, handshakes: &AtomicUsize) -> Result<(), Failure> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
@@ -253,8 +253,7 @@ fn serve(context: &SslContext, stream: TcpStream, handshakes: &AtomicUsize) -> R
     Ok(())
 }
 
-/// Runs a command to its end: the kernel's figures for it and its children, and the most that all of them had in memory at
-/// once.
+/// Runs a command to its end. Returns the kernel's figures for it and its children, and the maximum memory of all of them at one time.
 fn watch(command: &mut Command) -> io::Result<(Figures, ExitStatus)> {
     let started = Instant::now();
     let mut child = command.spawn()?;
@@ -283,7 +282,7 @@ fn children(pid: u32) -> Vec<u32> {
     lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
-/// Pages shared with others are counted for each (proc(5), VmRSS).
+/// Shared pages count for each process (proc(5), VmRSS).
 fn resident(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,5 +1,5 @@
-//! `nssight db inspect` and `db compare` at scale: against `certutil -L` on the same files, from 10,000 to 100,000
-//! certificates, and how much memory they take.
+//! `nssight db inspect` and `db compare` with large databases, from 10,000 to 100,000 certificates: compared with `certutil -L` on the same
+//! files, and their memory.
 
 use std::error::Error;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::{Competitor, Figures, binary, measure, tool};
 const SMALL: usize = 10_000;
 const LARGE: usize = 100_000;
 const RUNS: usize = 5;
-/// Argument that makes this program a maker of databases: what it allocates must not count as its children's memory.
+/// Argument that makes this program create databases, so that its allocations do not count as memory of the measured children.
 pub(crate) const MAKE: &str = "make-databases";
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -73,7 +73,7 @@ fn several(name: &'static str, command: Command) -> Result<Figures, Failure> {
     Ok(medians)
 }
 
-/// What takes most of a minute is run once.
+/// Runs only once, because a run takes most of a minute.
 fn once(name: &'static str, command: &mut Command) -> Result<Figures, Failure> {
     let mut command_again = Command::new(command.get_program());
     command_again.args(command.get_args());
@@ -82,9 +82,8 @@ fn once(name: &'static str, command: &mut Command) -> Result<Figures, Failure> {
     Ok(figures)
 }
 
-/// Makes the databases. Certificates go into `cert8.db` through NSS. Into `cert9.db` NSS takes the longer the more there
-/// are, five minutes for the small one: there rows are added that are copies of one that NSS wrote, but for their
-/// certificate.
+/// Creates the databases. Certificates go into `cert8.db` through NSS. For `cert9.db`, NSS becomes slower with every certificate and takes
+/// five minutes for the small database. So rows are added there that copy one written by NSS, except for their certificate.
 pub(crate) fn make(directory: &Path) -> Result<(), Failure> {
     let authority = Identity::authority("Bench CA")?;
     let issue = |number: usize| {

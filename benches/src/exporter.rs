@@ -1,5 +1,5 @@
-//! `nssight exporter`: ten thousand scrapes of a result in its cache, its resident memory after a thousand of them and after all, and
-//! how many it answers in a second.
+//! `nssight exporter`: ten thousand scrapes of a cached result, its resident memory after a thousand of them and after all, and the number
+//! of answers per second.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -18,7 +18,7 @@ const FIRST: usize = 1_000;
 const PROMETHEUS: &str = "Accept: application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5\r\n\
                           X-Prometheus-Scrape-Timeout-Seconds: 10\r\n";
 
-/// Ended when the part is over.
+/// Ended when this part is over.
 struct Running(Child);
 
 impl Drop for Running {
@@ -76,7 +76,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-/// One request and its whole answer.
+/// One request with its complete answer.
 fn scrape(stream: &mut TcpStream, path: &str) -> Result<(), Failure> {
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{PROMETHEUS}\r\n").as_bytes())?;
     let (mut bytes, mut buffer) = (Vec::new(), [0; 65536]);

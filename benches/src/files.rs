@@ -1,4 +1,4 @@
-//! `nssight diagnose` with certificates in files against `openssl s_client -brief`, which does the same handshake and nothing else.
+//! Compares `nssight diagnose` with certificates in files with `openssl s_client -brief`, which only does the same handshake.
 
 use std::fs;
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! `nssight diagnose --until outer-handshake` against the floor: a C program that initialises NSS, logs in, finds certificate and key,
-//! shakes hands and closes, and nothing else. `tstclnt` beside both.
+//! Compares `nssight diagnose --until outer-handshake` with the floor, a C program that only initialises NSS, logs in, finds certificate
+//! and key, does a handshake and closes. Also measures `tstclnt`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::{Competitor, Failure, NICKNAME, PASSWORD, RUNS, binary, in_turn, tool
 
 const SOURCE: &str = include_str!("floor.c");
 
-/// Compiles the floor, as whoever writes a client of NSS would.
+/// Compiles the floor like any NSS client.
 pub(crate) fn compile(directory: &Path) -> Result<PathBuf, Failure> {
     let (source, program) = (directory.join("floor.c"), directory.join("floor"));
     fs::write(&source, SOURCE)?;
@@ -76,7 +76,7 @@ struct Case<'a> {
     floor: &'a Path,
     database: std::ffi::OsString,
     password: &'a Path,
-    /// The 2 of TLS 1.2.
+    /// The 2 in "TLS 1.2".
     version: u8,
 }
 

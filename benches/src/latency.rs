@@ -7,8 +7,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Relays to a port of this host and gives its own; half of the round trip is added each way. It runs as long as the
-/// process.
+/// Relays to a port of this host and returns its own port; half of the round trip is added in each direction. It runs
+/// as long as the process.
 pub(crate) fn relay(port: u16, round_trip: Duration) -> io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let own = listener.local_addr()?.port();
@@ -25,7 +25,7 @@ pub(crate) fn relay(port: u16, round_trip: Duration) -> io::Result<u16> {
     Ok(own)
 }
 
-/// One direction: read at once, written when its time has come. An empty piece is the end.
+/// One direction: data is read at once and written after the delay. An empty piece is the end.
 fn later(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
     let (sender, receiver) = mpsc::channel::<(Instant, Vec<u8>)>();
     thread::spawn(move || {

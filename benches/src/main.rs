@@ -1,14 +1,14 @@
-//! First `nssight diagnose --until outer-handshake` against `tstclnt` and a python-nss script that do the same handshake with
-//! the same database, turn by turn, as ratios of whole-process figures.
+//! First compares `nssight diagnose --until outer-handshake` with `tstclnt` and a python-nss script that do the same handshake with the
+//! same database, in turn, as ratios of whole-process figures.
 //!
-//! Then the same against a floor, the least that any client of NSS must do (`floor.c`), with files against `openssl s_client`, a
-//! whole walk against the python-nss double-TLS client, many targets against `xargs -P` with `tstclnt` and with the floor, and
-//! databases of 10,000 and 100,000 certificates against certutil. Named on the command line, a part is run alone: `handshake`,
-//! `floor`, `files`, `walk`, `check`, `databases`, `triage`, `trace`, `exporter`.
+//! Then compares it with a floor, the minimum work of any NSS client (`floor.c`); with files, with `openssl s_client`; a whole check with
+//! the python-nss double-TLS client; many targets with `xargs -P` and `tstclnt` or the floor; and databases of 10,000 and 100,000
+//! certificates with certutil. A part that is named on the command line runs alone: `handshake`, `floor`, `files`, `walk`, `check`,
+//! `databases`, `triage`, `trace`, `exporter`.
 //!
-//! Figures are the kernel's own for each finished process and its children: CPU time (user and system), wall time, and
-//! the largest resident set. The medians of the runs are compared. The kernel counts the memory of whoever starts a process as
-//! the process's own, so a small process starts each (`measured.rs`).
+//! Figures are the kernel's own for each finished process and its children: CPU time (user and system), wall time, and the largest resident
+//! set. The medians of the runs are compared. The kernel counts the memory of the process that starts another one as the new process's own,
+//! so a small process starts each (`measured.rs`).
 
 mod check;
 mod databases;
@@ -37,7 +37,7 @@ const PASSWORD: &str = "bench-password";
 const NICKNAME: &str = "client";
 const PYTHON: &str = include_str!("handshake.py");
 
-/// Contestants that have no reason to end with anything but 0.
+/// Contestants that must end with 0.
 const MUST_SUCCEED: [&str; 5] = ["nssight", "python-nss", "floor", "traced", "untraced"];
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -174,7 +174,7 @@ fn tool(command: &mut Command) -> io::Result<()> {
     }
 }
 
-/// A binary that was built beside this one.
+/// A binary built together with this one.
 fn binary(name: &str) -> PathBuf {
     let own = std::env::current_exe().ok();
     own.and_then(|path| Some(path.parent()?.join(name))).unwrap_or_else(|| PathBuf::from(name))
@@ -237,14 +237,14 @@ impl Competitor {
 
 /// Runs a command to its end, with the kernel's figures for it and for the children that it waited for (getrusage(2)).
 fn measure(contestant: &mut Competitor) -> io::Result<Figures> {
-    // tstclnt ends with 1 when there is nothing on its standard input, the endpoint's count says who got through; what compares or finds a
-    // failure says so by 1, too.
+    // tstclnt ends with 1 if its standard input is empty, and the endpoint's count shows how many succeeded. A program that compares, or
+    // that finds a failure, also ends with 1.
     let codes: &[u64] = if MUST_SUCCEED.contains(&contestant.name) { &[0] } else { &[0, 1] };
     contestant.command.status()?;
     measured::read(contestant.report.path(), contestant.name, codes)
 }
 
-/// Once each to warm up, and then in turn, so that a machine whose speed drifts treats all alike.
+/// Each contestant once to warm up, and then in turn, so that a drift in the machine's speed affects all alike.
 fn in_turn(contestants: &mut [Competitor], runs: usize) -> io::Result<()> {
     for round in 0..=runs {
         for contestant in contestants.iter_mut() {

@@ -1,5 +1,5 @@
-//! A command started by a process that has nothing in its memory: at an exec the kernel takes the largest resident set of the process that
-//! was there before, a copy of its parent, for one of the program's own (exec_mmap in fs/exec.c), and the benchmark's own memory grows.
+//! Starts a command from a process with little memory. At an exec the kernel counts the largest resident set of the previous process image,
+//! a copy of its parent, as the new program's own (exec_mmap in fs/exec.c), and the benchmark's own memory grows.
 
 use std::fs;
 use std::io;
@@ -15,7 +15,7 @@ use crate::Figures;
 /// Argument that makes this program start one command, wait for it, and write its figures to a file.
 pub(crate) const MEASURE: &str = "measure";
 
-/// The command, to be started by this program in a process of its own.
+/// The command, wrapped so that a separate process of this program starts it.
 pub(crate) fn started_by_a_small_process(command: &Command, report: &Path) -> io::Result<Command> {
     let mut outer = Command::new(std::env::current_exe()?);
     outer.arg(MEASURE).arg(report).arg(command.get_program()).args(command.get_args());
@@ -31,22 +31,22 @@ pub(crate) fn started_by_a_small_process(command: &Command, report: &Path) -> io
     Ok(outer)
 }
 
-/// In that process: the command's standard streams are ours.
+/// Runs in that process: the command inherits our standard streams.
 pub(crate) fn measure(report: &Path, program: &str, words: &[String]) -> io::Result<()> {
     let started = Instant::now();
     let finished = Command::new(program).args(words).spawn()?.wait4()?;
     let wall = started.elapsed();
     let used = finished.rusage;
     let (cpu, peak) = (used.utime + used.stime, used.maxrss / 1024);
-    // As a shell has it.
+    // As in a shell.
     let code = finished.status.code().or(finished.status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     fs::write(report, format!("{} {} {peak} {code}", cpu.as_nanos(), wall.as_nanos()))
 }
 
-/// What it has written, of a command that may end with these codes.
+/// Reads the written figures of a command that may end with these codes.
 pub(crate) fn read(report: &Path, name: &str, codes: &[u64]) -> io::Result<Figures> {
     let text = fs::read_to_string(report)?;
-    // What is there belongs to this run only.
+    // The file then only contains data of this run.
     fs::write(report, "")?;
     let numbers: Vec<u64> = text.split_whitespace().filter_map(|number| number.parse().ok()).collect();
     match numbers[..] {

@@ -10,10 +10,11 @@ use nssight_fixtures::nssdb::DbFormat;
 use crate::walk::python;
 use crate::{Competitor, Failure, binary, in_turn};
 
-/// The difference is a few milliseconds, which takes more runs to see than a ratio of two programs.
+/// The difference is a few milliseconds, which needs more runs to detect than a ratio of two programs.
 const RUNS: usize = 61;
 const POLLS: u64 = 1_000_000;
-/// `PR_Poll` of nothing, without waiting, so many times. Looked up as a program linked with NSPR would find it.
+/// Calls `PR_Poll` with nothing to wait for, this many times. The function is looked up as by a program linked with
+/// NSPR.
 const POLL: &str = "
 import ctypes, sys
 ctypes.CDLL('libnspr4.so', mode=ctypes.RTLD_GLOBAL)

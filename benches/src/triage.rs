@@ -1,5 +1,5 @@
-//! `nssight triage` against `grep -ciE` with the same alternatives over the same gigabyte: once a log of a busy bridge, of
-//! which nearly every line is recognised, once a host's journal, of which one line in two hundred is.
+//! Compares `nssight triage` with `grep -ciE` for the same alternatives on the same gigabyte: once a log of a busy bridge, of which nearly
+//! every line is recognised, and once a host's journal, of which one line in two hundred is.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -25,7 +25,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         let mut triage = Command::new(binary("nssight"));
         triage.arg("triage").arg(&log);
         let mut both = [Competitor::new("grep -ciE", grep)?, Competitor::new("nssight triage", triage)?];
-        // grep that writes to /dev/null stops at the first match.
+        // grep stops at the first match if its output is /dev/null.
         both[0].command.stdout(File::create(directory.path().join("count"))?);
         // The first round warms the page cache.
         in_turn(&mut both, RUNS)?;
@@ -68,13 +68,13 @@ fn write(path: &Path, line: fn(&mut String, u64)) -> Result<(), Failure> {
     Ok(file.flush()?)
 }
 
-/// So many seconds into a month.
+/// The time this many seconds into a month.
 fn day_and_time(second: u64) -> String {
     let (day, hour, minute) = (1 + second / 86400 % 28, second / 3600 % 24, second / 60 % 60);
     format!("{day:02} {hour:02}:{minute:02}:{:02}", second % 60)
 }
 
-/// One request, and one end of file in a hundred.
+/// One request; one in a hundred ends with an end of file.
 fn bridge(text: &mut String, number: u64) {
     let at = format!("2026-11-{},{:03}", day_and_time(number), number * 7919 % 1000);
     let end = match number % 100 {

@@ -13,8 +13,8 @@ use crate::latency;
 use crate::{Competitor, RUNS, binary, in_turn, measure};
 
 /// Outer TLS 1.2: two. The request with the inner ClientHello, answered by the server's flight: one. The client's inner
-/// flight, answered by the server's Finished: one. The secrets, answered by the reply: one. The TCP connect, which the
-/// relay answers itself, is not among them.
+/// flight, answered by the server's Finished: one. The secrets, answered by the reply: one. The TCP connect is not
+/// counted, since the relay answers it.
 const ROUND_TRIPS: u32 = 5;
 const ROUND_TRIP: Duration = Duration::from_millis(50);
 

@@ -38,7 +38,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// A value and its origin: "--db", "client.conf:12", "default".
+/// A value and where it came from: "--db", "client.conf:12", "default".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Setting<T> {
     /// The value.

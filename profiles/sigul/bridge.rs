@@ -1,7 +1,7 @@
-//! `bridge`: does the bridge take the request, and does it hold a live server behind it?
+//! `bridge`: does the bridge accept the request, and does it have a live server behind it?
 //!
-//! A bridge says neither. What shows is the first byte of the inner stream, which comes from the server: so the request
-//! and the inner ClientHello are sent, as a client sends them, and that byte is waited for.
+//! A bridge reports neither. The only evidence is the first byte of the inner stream, which comes from the server. So
+//! this probe sends the request and the inner ClientHello like a client, and waits for that byte.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -25,13 +25,13 @@ use crate::wire::{Session, SessionLog};
 use super::request::Requested;
 use super::tunnel::{Arrival, InnerTransport, Tunnel};
 
-/// Everything up to here must have come out well.
+/// All layers before must have passed.
 pub(super) const PROBE: Probe = Probe { layer: Layer::Bridge, needs: &[Layer::Config, Layer::OuterHandshake], run };
 
-/// Used where neither flag nor configuration names a user; a bridge looks at its form only.
+/// Used if neither flags nor configuration name a user; a bridge only checks its form.
 const NOBODY: &str = "nssight";
 
-/// What the bridge sent before it went is here, or never comes.
+/// Time for the last data that the bridge sent before it disconnected.
 const LAST_WORD: Duration = Duration::from_millis(200);
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
@@ -53,7 +53,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         }
     };
     notes.put(fact::REQUEST_MADE.text(format!("list-users by {user}, protocol version 1")));
-    // `Request` makes no other.
+    // `Request` only builds valid requests.
     notes.put(fact::RequestForm::Valid);
     let OuterSession { client, control, log: outer_log, began, took: handshake, round_trip } = outer;
     control.set_deadline(walk.deadline);
@@ -74,7 +74,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         TlsOptions { host: &server, versions, client_auth: walk.client_auth(), alpn: &[], authorities: Vec::new() };
     let inner =
         NssSession::client(&nss, Box::new(transport), options).and_then(|mut client| match client.handshake() {
-            // The ClientHello is out, and nothing is waited for yet.
+            // The ClientHello was sent, and there is no wait yet.
             Err(error) if error.code == ErrorCode::PR_WOULD_BLOCK_ERROR => Ok(client),
             Err(error) => Err(error),
             Ok(()) => Ok(client),
@@ -90,7 +90,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             };
             return notes.fail(shown, summary).error(error_info::of(&error));
         }
-        // A bridge that goes away at once is noticed here already, by the write of the ClientHello.
+        // A bridge that disconnects at once is noticed here, by the write of the ClientHello.
         Err(error) => {
             let arrival = last_word(&mut tunnel.borrow_mut(), error.into());
             return ended(notes, arrival, asked.elapsed(), handshake, round_trip);
@@ -144,7 +144,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     }
 }
 
-/// The outer session ended without an answer, so long after the request.
+/// The outer session ended without an answer, this long after the request.
 fn ended(mut notes: Notes, arrival: Arrival, waited: Duration, handshake: Duration, round_trip: Duration) -> Outcome {
     if let Arrival::Failed(error) = &arrival
         && let Ok(outcome) = damaged_carrier(notes.clone().with(fact::BridgeFirstAnswer::Broken), "the bridge", error)
@@ -167,7 +167,7 @@ fn ended(mut notes: Notes, arrival: Arrival, waited: Duration, handshake: Durati
             signal::RESET,
             "the bridge accepted our session, but its connection was reset after the request",
         ),
-        // Whatever the write or the read called it, the session has ended.
+        // Whatever error the write or the read reported, the session has ended.
         _ => (
             fact::BridgeFirstAnswer::Broken,
             signal::ENDED,
@@ -183,7 +183,8 @@ fn ended(mut notes: Notes, arrival: Arrival, waited: Duration, handshake: Durati
     notes.fail(shown, summary).error(error_info::of_session(&error))
 }
 
-/// A write that fails says only that the bridge has gone. How it went is what it sent before, which can still be read.
+/// A failed write only shows that the bridge has disconnected. The data that it sent before, which can still be read,
+/// shows how.
 fn last_word(tunnel: &mut Tunnel, error: SessionError) -> Arrival {
     tunnel.set_deadline(Instant::now() + LAST_WORD);
     match wait_for_the_server(tunnel) {
@@ -192,12 +193,12 @@ fn last_word(tunnel: &mut Tunnel, error: SessionError) -> Arrival {
     }
 }
 
-/// Trouble of our own, before a byte of the inner session was sent.
+/// Whether the error is our own, before the first byte of the inner session.
 fn is_local(error: &NssError) -> bool {
     error.step != Step::Handshake || error.code == ErrorCode::SSL_ERROR_NO_SUPPORTED_SIGNATURE_ALGORITHM
 }
 
-/// Until the inner stream has something, or nothing more can come.
+/// Waits until the inner stream has data, or no more can arrive.
 fn wait_for_the_server(tunnel: &mut Tunnel) -> Arrival {
     loop {
         if tunnel.has(Stream::Inner) {

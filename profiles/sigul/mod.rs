@@ -1,5 +1,5 @@
-//! Sigul: a bridge, and a signing server that dials out to it. A client's request to the bridge and its inner TLS session with
-//! the server go through one outer TLS session, in chunks.
+//! Sigul: a bridge, and a signing server that connects to it. A client's request to the bridge and its inner TLS session with the server
+//! share one outer TLS session, in chunks.
 
 mod bridge;
 mod request;
@@ -14,7 +14,7 @@ use nssight_diagnosis::vocabulary::Peer;
 use crate::probe::{inner_handshake, request as request_layer};
 use crate::profile::{Configuration, Details};
 
-/// Two hops.
+/// A profile with two hops.
 pub const DETAILS: Details = Details {
     peer: Peer::Bridge,
     kind: Some(DeploymentKind::Sigul),

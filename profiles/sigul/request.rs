@@ -30,7 +30,7 @@ pub(super) struct Requested {
     pub(super) request: Request,
 }
 
-/// A list of users is no longer than this.
+/// Maximum length of a list of users.
 const REPLY_AT_MOST: u64 = 1024 * 1024;
 
 impl Passage for Requested {
@@ -81,14 +81,14 @@ impl Passage for Requested {
     }
 }
 
-/// Whether the user of the request is the one that our certificate names.
+/// Whether the user of the request is the one in our certificate.
 fn is_named_by_certificate(walk: &Walk<'_>) -> Option<fact::RequestUser> {
     let (user, own) = (walk.target().user.as_ref()?, walk.own.as_ref()?);
     let named = x509::common_name(&own.certificate.der())? == user.value;
     Some(if named { fact::RequestUser::TheCertificates } else { fact::RequestUser::Another })
 }
 
-/// Keys for the reply, and the password, in the inner stream; then its end.
+/// Sends the keys for the reply, and the password, on the inner stream; then ends it.
 fn send_secrets(inner: &mut InnerSession, request: &Request, password: &[u8]) -> Result<ReplyKeys, SessionError> {
     const STEP: Step = Step::Authenticate;
     let mut random = Zeroizing::new([0u8; 128]);
@@ -106,7 +106,7 @@ fn send_secrets(inner: &mut InnerSession, request: &Request, password: &[u8]) ->
         let count = inner.client.write(rest)?;
         rest = rest.get(count..).unwrap_or_default();
     }
-    // The server has all it needs with the last byte of the header: it may have answered, and be gone, by now.
+    // The last byte of the header completes the server's input: it may have answered and disconnected by now.
     let _ = inner.client.finish();
     inner.log.borrow_mut().finished();
     Ok(keys)
@@ -155,7 +155,7 @@ fn receive(tunnel: &Rc<RefCell<Tunnel>>, keys: ReplyKeys) -> Answer {
     }
 }
 
-/// What a number in a refusal is a signal of; one that is not known is of a later version.
+/// The signal of an error number in a refusal; an unknown one belongs to a later version.
 pub(super) fn refusal(code: u32) -> Signal {
     Signal::of_code(Library::Reply("sigul"), code.into()).unwrap_or(signal::REQUEST_REFUSED)
 }

@@ -21,22 +21,22 @@ use crate::target::{Credentials, Database, Endpoint, Role, Setting, Target, TlsV
 
 use super::users;
 
-/// Where Sigul keeps the system's configuration.
+/// The directory of the system's Sigul configuration.
 const SYSTEM_DIRECTORY: &str = "/etc/sigul";
 /// The port that a Sigul bridge keeps for servers.
 const SERVER_PORT: u16 = 44333;
 
-/// Whether a file is one of Sigul's, by its sections.
+/// Whether a file is a Sigul configuration, according to its sections.
 pub(super) fn is_in(content: &[u8]) -> bool {
     let has = |section: &[u8]| content.split(|byte| *byte == b'\n').any(|line| line.trim_ascii() == section);
-    // Others have a section [nss], too: sssd, for one.
+    // Other programs, for example sssd, have a section [nss], too.
     has(b"[nss]") && [&b"[client]"[..], b"[server]", b"[bridge]"].into_iter().any(has)
 }
 
-/// Reads what the command line names, or else the usual files.
+/// Reads the files that the command line names, or otherwise the usual ones.
 ///
 /// # Errors
-/// When there is none, or what it says cannot be used.
+/// If there is no file, or it cannot be used.
 pub(super) fn read(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<Configured, ConfigTrouble> {
     let (paths, mut config) = read_files(request, warnings)?;
     let text = |setting: &config::Setting<String>| Setting::new(setting.value.clone(), setting.origin.to_string());
@@ -54,7 +54,7 @@ pub(super) fn read(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result
     let (low, high) = (&config.tls_min, &config.tls_max);
     let (role, no_network) = match config.role {
         config::Role::Client => (Role::Client, None),
-        // A peer that was named is no bridge's server port.
+        // A named peer cannot be a bridge's server port.
         config::Role::Server => {
             let named = request.overrides.connect && request.overrides.bridge.is_some();
             (Role::Server, (!named).then_some(AS_A_SERVER))
@@ -131,12 +131,12 @@ fn read_files(
         let meant = key.meant.and_then(|(_, meant)| setting_of(meant));
         let fact = meant.filter(|meant| is_missed(key, *meant, &config, request)).unwrap_or(CONFIG_IGNORED_KEY);
         let told = fact.text(key);
-        // Of two keys for one setting either will do.
+        // Of two keys for one setting, either is sufficient.
         let more = vec![if missed.contains(&fact) { CONFIG_IGNORED_KEY.text(key) } else { told }];
         missed.push(fact);
         warnings.push(Warning { fact: ConfigIgnored::Some.into(), more, summary: key.to_string() });
     }
-    // Of the other settings it is known that nothing keeps them from what was meant.
+    // For all other settings, no ignored key keeps them from their intended value.
     if let Some(warning) = warnings.iter_mut().find(|warning| warning.fact == ConfigIgnored::Some.into()) {
         warning.more.extend(effects(&missed));
     }
@@ -151,7 +151,7 @@ fn role(role: config::Role) -> Role {
     }
 }
 
-/// Of each setting, whether a key that was meant for it is ignored.
+/// For each setting, whether a key intended for it is ignored.
 fn effects(missed: &[Key]) -> [Fact; 7] {
     fn of<W: Word + Into<Fact>>(missed: bool, ignored: W, read: W) -> Fact {
         if missed { ignored.into() } else { read.into() }
@@ -168,7 +168,7 @@ fn effects(missed: &[Key]) -> [Fact; 7] {
     ]
 }
 
-/// By which fact it is told that a key was meant for a setting and is ignored; none where a connection does not depend on it.
+/// The fact for an ignored key that was intended for a setting; `None` if no connection depends on this setting.
 fn setting_of(key: &str) -> Option<Key> {
     Some(match key {
         "nss-dir" => CONFIG_IGNORED_DATABASE,
@@ -182,7 +182,7 @@ fn setting_of(key: &str) -> Option<Key> {
     })
 }
 
-/// Whether the setting has another value than the key was to give it, and the one that the configuration leaves it with.
+/// Whether the effective value of the setting is the one that the configuration leaves, and differs from the value of the ignored key.
 fn is_missed(key: &IgnoredKey, meant: Key, config: &SigulConfig, request: &Request<'_>) -> bool {
     let flags = request.overrides;
     let is_overridden = match meant {
@@ -238,7 +238,7 @@ fn invalid(error: ConfigError) -> ConfigTrouble {
     ConfigTrouble::invalid(error.to_string())
 }
 
-/// A client on the port that the bridge keeps for servers is taken for a server, and breaks the next client.
+/// On the port that a bridge keeps for servers, a client is taken for a server, and the next client fails.
 pub(super) fn check_port(target: &Target, request: &Request<'_>) -> Result<(), ConfigTrouble> {
     let Some(bridge) = &target.bridge else { return Ok(()) };
     if target.role != Role::Client || request.overrides.connect || request.until < Layer::Tcp {
@@ -260,7 +260,7 @@ pub(super) fn check_port(target: &Target, request: &Request<'_>) -> Result<(), C
     Err(ConfigTrouble::of(state, summary))
 }
 
-/// The server port of a bridge.conf beside the client's configuration or in the system's directory.
+/// The server port of a bridge.conf next to the client's configuration or in the system's directory.
 fn bridge_conf_at_hand(request: &Request<'_>) -> Option<(PathBuf, u16)> {
     let beside = request.config.and_then(Path::parent).map(|directory| directory.join("bridge.conf"));
     let system = Path::new(SYSTEM_DIRECTORY).join("bridge.conf");

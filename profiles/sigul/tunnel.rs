@@ -1,4 +1,4 @@
-//! The two streams inside the outer TLS session, and the inner session's way through it.
+//! The two streams inside the outer TLS session, and the transport of the inner session through it.
 //!
 //! One process, one connection, no pipes: the inner TLS session runs on a transport whose bytes are the inner chunks of
 //! the outer session.
@@ -16,7 +16,7 @@ use nssight_sigul::chunk::{Combiner, Event, Splitter, Stream};
 use crate::walk::Waits;
 use crate::wire::SessionLog;
 
-/// What is held of one stream before its reader takes it; a bridge forwards at most 4 KiB at a time.
+/// Maximum amount of data to hold of one stream before it is read; a bridge forwards at most 4 KiB at a time.
 const HELD_AT_MOST: usize = 1024 * 1024;
 
 /// The next arrival.
@@ -50,23 +50,23 @@ pub(super) struct Tunnel {
     incoming: [Incoming; 2],
     /// How the outer session ended.
     pub(super) ended: Option<Arrival>,
-    /// Bytes of the inner stream that have come.
+    /// Number of bytes of the inner stream that have arrived.
     pub(super) inner_received: u64,
 }
 
 impl Tunnel {
-    /// Over an established outer session.
+    /// Creates a tunnel over an established outer session.
     pub(super) fn new(outer: Box<dyn TlsSession>, control: Rc<Control>) -> Self {
         let (splitter, combiner) = (Splitter::new(), Combiner::new());
         Self { outer, control, splitter, combiner, incoming: Default::default(), ended: None, inner_received: 0 }
     }
 
-    /// Everything that waits ends at `deadline`.
+    /// Every wait ends at `deadline`.
     pub(super) fn set_deadline(&self, deadline: Instant) {
         self.control.set_deadline(deadline);
     }
 
-    /// The outer session, for what its callbacks learned.
+    /// The outer session, for the results of its callbacks.
     pub(super) fn outer(&self) -> &dyn TlsSession {
         &*self.outer
     }
@@ -83,7 +83,7 @@ impl Tunnel {
         let mut chunks = Vec::new();
         match self.combiner.end(stream, &mut chunks) {
             Ok(()) => self.write(&chunks),
-            // Ended before: nothing is left to say.
+            // The session ended before: nothing is left to send.
             Err(_) => Ok(()),
         }
     }
@@ -96,7 +96,7 @@ impl Tunnel {
         Ok(())
     }
 
-    /// Waits for the next bytes of the outer session, and sorts them.
+    /// Waits for the next bytes of the outer session, and assigns them to their streams.
     pub(super) fn wait(&mut self) -> Arrival {
         if let Some(ended) = &self.ended {
             return ended.clone();
@@ -147,13 +147,13 @@ impl Tunnel {
         }
     }
 
-    /// Whether a stream has bytes at hand, or has ended.
+    /// Whether a stream has data available, or has ended.
     pub(super) fn has(&self, stream: Stream) -> bool {
         let incoming = &self.incoming[index(stream)];
         incoming.ended || !incoming.bytes.is_empty()
     }
 
-    /// Takes what is at hand of a stream; 0 and `true` when it has ended.
+    /// Takes available data of a stream; 0 and `true` if it has ended.
     pub(super) fn take(&mut self, stream: Stream, buffer: &mut [u8]) -> (usize, bool) {
         let incoming = &mut self.incoming[index(stream)];
         let count = incoming.bytes.len().min(buffer.len());
@@ -185,12 +185,12 @@ fn already_ended() -> SessionError {
 pub(super) struct InnerTransport {
     tunnel: Rc<RefCell<Tunnel>>,
     tap: Rc<RefCell<SessionLog>>,
-    /// Whether a receive waits, or gives `WouldBlock`.
+    /// Whether a receive waits, or returns `WouldBlock`.
     waits: Rc<std::cell::Cell<Waits>>,
 }
 
 impl InnerTransport {
-    /// Over this tunnel.
+    /// Creates a transport over this tunnel.
     pub(super) fn new(
         tunnel: Rc<RefCell<Tunnel>>,
         tap: Rc<RefCell<SessionLog>>,

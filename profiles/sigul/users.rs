@@ -1,4 +1,4 @@
-//! Whether the account that a daemon is told to run as is there.
+//! Whether the account under which a daemon is configured to run exists.
 
 use std::sync::mpsc;
 use std::thread;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use nix::unistd::{Group, User};
 use nssight_sigul::config::{Setting, SigulConfig};
 
-/// A directory service that does not answer by then is not waited for, and nothing is said.
+/// A directory service that does not answer within this time is ignored.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What is wrong with `unix-user` or `unix-group`: a daemon whose account is not known does not start.
+/// A mistake in `unix-user` or `unix-group`: a daemon with an unknown account does not start.
 pub(crate) fn check(config: &SigulConfig) -> Result<(), String> {
     let user = |name: &str| User::from_name(name).map(|found| found.is_some());
     let group = |name: &str| Group::from_name(name).map(|found| found.is_some());
@@ -25,7 +25,7 @@ fn known(
     look_up: impl FnOnce(&str) -> nix::Result<bool> + Send + 'static,
 ) -> Result<(), String> {
     let Some(setting) = setting else { return Ok(()) };
-    // Where no account has this name, Sigul takes a number for the account itself, whether or not it has a name.
+    // If no account has this name, Sigul takes a number as the account itself, whether or not it has a name.
     if setting.value.trim().parse::<i64>().is_ok() {
         return Ok(());
     }
@@ -39,7 +39,7 @@ fn known(
             let name = setting.value.escape_debug();
             Err(format!("{}: key \"{key}\": there is no {kind} \"{name}\" on this host", setting.origin))
         }
-        // What cannot be looked up is not known to be absent.
+        // After a failed lookup the account may exist.
         Ok(Ok(true) | Err(_)) | Err(_) => Ok(()),
     }
 }

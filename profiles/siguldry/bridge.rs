@@ -1,5 +1,5 @@
-//! `bridge`: does the bridge take our header, and does it have a server for us? It acknowledges a good header when it has
-//! both sides, and answers a bad one at once.
+//! `bridge`: does the bridge accept our header, and does it have a server for us? It acknowledges a valid header when it has both sides,
+//! and answers an invalid one at once.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -20,10 +20,10 @@ use super::carried::{Ended, InnerTransport, Outer};
 use super::header::{self, ACKNOWLEDGEMENT, Acknowledged};
 use super::request::Asked;
 
-/// Everything up to here must have come out well.
+/// All layers before must have passed.
 pub(super) const PROBE: Probe = Probe { layer: Layer::Bridge, needs: &[Layer::Config, Layer::OuterHandshake], run };
 
-/// What the bridge sent before it went is here, or never comes.
+/// Time for the last data that the bridge sent before it disconnected.
 const LAST_WORD: Duration = Duration::from_millis(200);
 
 /// The answer to our header.
@@ -96,7 +96,7 @@ fn our_name(walk: &Walk<'_>) -> Option<String> {
 
 fn ask(outer: &mut Outer) -> Answer {
     if let Err(error) = outer.write(&header::of_client()) {
-        // How the bridge went is what it sent before, which can still be read.
+        // The data that the bridge sent before, which can still be read, shows how it ended.
         outer.set_deadline(Instant::now() + LAST_WORD);
         return match read(outer) {
             Answer::Short(count, Ended::Failed(_)) => Answer::Short(count, Ended::Failed(error)),
@@ -178,7 +178,7 @@ fn ended(count: usize, how: Ended, notes: Notes) -> Outcome {
     }
 }
 
-/// The inner session, of which nothing is sent yet.
+/// Creates the inner session, without sending anything yet.
 fn begin(walk: &mut Walk<'_>, server: &str, outer: Rc<RefCell<Outer>>, session: String, mut notes: Notes) -> Outcome {
     notes.put(Ack::Ok);
     notes.put(fact::SIGULDRY_SESSION_ID.text(&session));

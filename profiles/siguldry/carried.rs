@@ -1,4 +1,4 @@
-//! The inner session's way through the outer one: the same bytes, as they are.
+//! The transport of the inner session through the outer one: the same bytes, unchanged.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};
@@ -16,7 +16,7 @@ use crate::wire::SessionLog;
 pub(super) enum Ended {
     /// With close_notify.
     InOrder,
-    /// FIN without it.
+    /// With a FIN only.
     Abruptly,
     /// By an error.
     Failed(SessionError),
@@ -26,27 +26,27 @@ pub(super) enum Ended {
 pub(super) struct Outer {
     session: Box<dyn TlsSession>,
     control: Rc<Control>,
-    /// How it ended, once it has.
+    /// How it ended, if it has.
     pub(super) ended: Option<Ended>,
 }
 
 impl Outer {
-    /// An established one.
+    /// Wraps an established session.
     pub(super) fn new(session: Box<dyn TlsSession>, control: Rc<Control>) -> Self {
         Self { session, control, ended: None }
     }
 
-    /// Everything that waits ends at `deadline`.
+    /// Every wait ends at `deadline`.
     pub(super) fn set_deadline(&self, deadline: Instant) {
         self.control.set_deadline(deadline);
     }
 
-    /// The session, for what its callbacks learned.
+    /// The session, for the results of its callbacks.
     pub(super) fn session(&self) -> &dyn TlsSession {
         &*self.session
     }
 
-    /// Reads some bytes; an end is kept, a deadline that has passed is not.
+    /// Reads some bytes. An end is remembered; an expired deadline is not.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Ended> {
         if let Some(ended) = &self.ended {
             return Err(ended.clone());
@@ -67,7 +67,7 @@ impl Outer {
         self.session.facts().alerts.iter().any(|alert| !alert.sent && alert.description == 0)
     }
 
-    /// Writes all of it.
+    /// Writes all bytes.
     pub(super) fn write(&mut self, mut bytes: &[u8]) -> Result<(), SessionError> {
         while !bytes.is_empty() {
             let count = self.session.write(bytes)?;
@@ -81,7 +81,7 @@ impl Outer {
         self.session.finish()
     }
 
-    /// How the bridge ended it, if it has.
+    /// How the bridge ended the session, if it has.
     pub(super) fn how_it_ended(&self) -> Option<OuterSessionEnd> {
         match self.ended.as_ref()? {
             Ended::InOrder => Some(OuterSessionEnd::CloseNotify),
@@ -100,7 +100,7 @@ pub(super) struct InnerTransport {
 }
 
 impl InnerTransport {
-    /// Over this session; a receive waits as `waits` says.
+    /// Creates a transport over this session; `waits` determines whether a receive waits.
     pub(super) fn new(outer: Rc<RefCell<Outer>>, tap: Rc<RefCell<SessionLog>>, waits: Rc<Cell<Waits>>) -> Self {
         Self { outer, tap, waits }
     }

@@ -20,7 +20,7 @@ const AS_A_BRIDGE: &str = "a bridge listens and opens no connections";
 /// Reads the file that the command line names.
 ///
 /// # Errors
-/// When there is none, or what it says cannot be used.
+/// If there is no file, or it cannot be used.
 pub(super) fn read(request: &Request<'_>, _warnings: &mut Vec<Warning>) -> Result<Configured, ConfigTrouble> {
     let path = request.config.ok_or_else(|| ConfigTrouble::of(ConfigState::Missing, "give -c client.toml"))?;
     let (bytes, _) = settings::read_file(path)?;
@@ -70,7 +70,7 @@ impl Own<'_> {
         Setting::new(endpoint, format!("{}, port {}", self.place(host), self.place(port)))
     }
 
-    /// A path that is relative is one of the credentials directory, where there is one.
+    /// A relative path is relative to the credentials directory, if there is one.
     fn file(&self, path: &Spanned<PathBuf>, request: &Request<'_>) -> Setting<PathBuf> {
         let place = self.place(path);
         let flag = request.overrides.credentials_directory.clone().map(|it| (it, "--credentials-directory".to_owned()));
@@ -81,7 +81,8 @@ impl Own<'_> {
         }
     }
 
-    /// A client reads the passphrases of its keys before it connects, those of relative paths from where the variable says alone.
+    /// A client reads the passphrases of its keys before it connects; relative paths of these are always relative to the directory in the
+    /// variable.
     fn passphrase(&self, key: &str, path: &Spanned<PathBuf>) -> Result<(), ConfigTrouble> {
         let place = self.place(path);
         let trouble =
@@ -115,7 +116,7 @@ impl Own<'_> {
                 key: Some(self.file(&credentials.private_key, request)),
                 authorities: Some(self.file(&credentials.ca_certificate, request)),
                 directory: None,
-                // Measured: `SSL_CTX_use_certificate_file` takes one.
+                // `SSL_CTX_use_certificate_file` reads only one certificate (measured).
                 sends_first_only: true,
             }),
             peer,

@@ -1,5 +1,5 @@
-//! client.toml, server.toml and bridge.toml, with the line of each value. What Siguldry refuses is refused: a key that it does
-//! not know, and one that is left out and has no default.
+//! client.toml, server.toml and bridge.toml, with the line of each value. A mistake that Siguldry refuses is refused here, too: an unknown
+//! key, or a missing one without a default.
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU64};
@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
-/// Keys by which a file is one of Siguldry's, each at the beginning of a line.
+/// Keys that identify a Siguldry file, each at the beginning of a line.
 const OWN: [&[u8]; 4] =
     [b"server_hostname", b"client_listening_address", b"connection_pool_size", b"signer_socket_path"];
 
-/// Whether a file is one of Siguldry's.
+/// Whether a file is a Siguldry configuration.
 pub(super) fn is_in(content: &[u8]) -> bool {
     let lines = || content.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     lines().any(|line| line == b"[credentials]") && lines().any(|line| OWN.iter().any(|key| line.starts_with(key)))
@@ -40,7 +40,7 @@ pub(super) struct Client {
     pub(super) keys: Vec<UnlockedKey>,
 }
 
-/// A key that the client unlocks when it connects. Siguldry lets further keys pass here.
+/// A key that the client unlocks when it connects. Siguldry accepts additional keys here.
 #[derive(Deserialize)]
 pub(super) struct UnlockedKey {
     pub(super) key_name: String,
@@ -80,10 +80,10 @@ pub(super) enum Document {
     Server(Server),
 }
 
-/// Reads one; whose it is follows from the keys that only it has.
+/// Parses a file; the program that it belongs to follows from the keys that only this program has.
 ///
 /// # Errors
-/// In words, with the line.
+/// A message with the line.
 pub(super) fn read(path: &Path, text: &str) -> Result<Document, String> {
     let has = |key: &str| text.lines().any(|line| line.trim_start().starts_with(key));
     let document = if has("client_listening_address") || has("server_listening_address") {
@@ -100,7 +100,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Document, String> {
     })
 }
 
-/// The number of the line that this byte is in.
+/// The number of the line with this byte.
 pub(super) fn line_of(text: &str, at: usize) -> usize {
     1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }

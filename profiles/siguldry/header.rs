@@ -1,15 +1,15 @@
-//! The header that a connection to the bridge begins with, and its acknowledgement.
+//! The header at the start of a connection to the bridge, and its acknowledgement.
 //!
-//! Both are measured on siguldry 0.8.0. Its structures have no fixed layout, and the compiler puts the one byte first: role,
-//! magic, version, and status, session id; its documentation has the byte last. The acknowledgement is read in either order:
-//! its session id is a UUID of version 7 (RFC 9562, 5.7), which has a form of its own.
+//! Both are measured on siguldry 0.8.0. Its structures have no fixed layout, and the compiler puts the single byte first: role, magic,
+//! version; and status, session id. Its documentation has the byte last. The acknowledgement is accepted in either order: its session id is
+//! a UUID of version 7 (RFC 9562, 5.7), which has a recognisable form.
 
 use std::fmt::Write;
 
 use nssight_diagnosis::fact::fact::SiguldryAcknowledgement as Ack;
 
 const MAGIC: &[u8; 8] = b"SIGULDRY";
-/// The version of the protocol that is spoken here.
+/// The version of the protocol that this module implements.
 pub(super) const VERSION: u32 = 2;
 const CLIENT: u8 = 0;
 /// Bytes of an acknowledgement.
@@ -22,15 +22,15 @@ pub(super) fn of_client() -> Vec<u8> {
 
 /// An acknowledgement.
 pub(super) struct Acknowledged {
-    /// What its status says.
+    /// The meaning of its status.
     pub(super) status: Ack,
-    /// The status itself.
+    /// The number of the status.
     pub(super) number: u8,
-    /// The session's id, as logs write it.
+    /// The session's id, in the notation of logs.
     pub(super) session: String,
 }
 
-/// Reads one; nothing where the bytes are none.
+/// Parses an acknowledgement; `None` if the bytes are not one.
 pub(super) fn acknowledgement(bytes: &[u8; ACKNOWLEDGEMENT]) -> Option<Acknowledged> {
     let [first, behind @ ..] = bytes;
     let (before, last) = bytes.split_last_chunk::<1>()?;

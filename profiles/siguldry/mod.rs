@@ -1,6 +1,5 @@
-//! Siguldry: a bridge, and a signing server that dials out to it, as with Sigul; over OpenSSL, with certificates in files. A
-//! connection begins with a header, which the bridge acknowledges when it has both sides; then bytes of the inner session are
-//! passed on as they are.
+//! Siguldry: a bridge, and a signing server that connects to it, as with Sigul; with OpenSSL, and certificates in files. A connection
+//! begins with a header, which the bridge acknowledges when it has both sides; then it forwards the bytes of the inner session unchanged.
 
 mod bridge;
 mod carried;
@@ -16,7 +15,7 @@ use nssight_diagnosis::vocabulary::Peer;
 use crate::probe::{inner_handshake, request as request_layer};
 use crate::profile::{Configuration, Details};
 
-/// Two hops.
+/// A profile with two hops.
 pub const DETAILS: Details = Details {
     peer: Peer::Bridge,
     kind: Some(DeploymentKind::Siguldry),

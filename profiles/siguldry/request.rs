@@ -1,4 +1,4 @@
-//! The request: does the server say who we are?
+//! The request: does the server identify us?
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -16,14 +16,14 @@ use crate::walk::{InnerSession, Passage, Walk};
 
 use super::carried::{Ended, Outer};
 
-/// An answer to whoami is a line.
+/// An answer to whoami is a single line.
 const ANSWER_AT_MOST: u64 = 64 * 1024;
-/// Of what the layer may take, this is kept for our own end after a silence.
+/// Part of the layer's time reserved for our own end after a silence.
 const AFTERWARDS: Duration = Duration::from_secs(1);
-/// The user of an answer is shown so far.
+/// Maximum length to show of the user in an answer.
 const SHOWN_AT_MOST: usize = 200;
 
-/// The way to the server, and the id that the bridge gave it.
+/// The transport to the server, and the id that the bridge assigned.
 pub(super) struct Asked {
     /// The outer session.
     pub(super) outer: Rc<RefCell<Outer>>,
@@ -54,7 +54,7 @@ impl Passage for Asked {
         let asked = send(&mut inner, &frame(&request(&self.session)));
         match asked.and_then(|()| receive(&mut inner)) {
             Ok(Answer::Whole(bytes)) => {
-                // As a client says that it is done, so that the server does not take our end for a failure.
+                // The message with which a client announces its end, so that the server does not report a failure.
                 let _ = send(&mut inner, &frame(""));
                 let _ = inner.client.finish();
                 answered(&bytes, notes)
@@ -76,14 +76,14 @@ enum Answer {
     TooLong(u64),
 }
 
-/// How many bytes of an answer had come, and what went wrong then.
+/// Number of bytes of an answer before a failure, and the error.
 type Broken = (usize, SessionError);
 
 fn request(session: &str) -> String {
     format!(r#"{{"session_id":"{session}","request_id":0,"request":{{"who_am_i":{{}}}}}}"#)
 }
 
-/// Its length, and the text.
+/// The length, followed by the text.
 fn frame(json: &str) -> Vec<u8> {
     [&(json.len() as u64).to_be_bytes()[..], json.as_bytes()].concat()
 }
@@ -114,7 +114,7 @@ fn fill(inner: &mut InnerSession, buffer: &mut [u8], before: usize) -> Result<()
         match inner.client.read(room) {
             Ok(0) => return Err((before + count, SessionError::ended("read the answer"))),
             Ok(more) => count += more,
-            // Tickets and the like: nothing for the application.
+            // Tickets and similar messages: no application data.
             Err(error) if error.kind == Kind::WouldBlock => {}
             Err(error) => return Err((before + count, error)),
         }
@@ -152,7 +152,7 @@ fn answered(bytes: &[u8], mut notes: Notes) -> Outcome {
 }
 
 impl Asked {
-    /// Nothing came. The bridge does not tell its client that the server has gone; but once we end the session, it has nothing
+    /// No answer arrived. The bridge does not report to its client that the server has gone; but once we end the session, it has nothing
     /// left to wait for, and ends at once.
     fn silent(&self, walk: &Walk<'_>, inner: &mut InnerSession, error: &SessionError, notes: Notes) -> Outcome {
         self.set_deadline(walk.deadline);

@@ -1,5 +1,5 @@
-//! The question `http`: does the application answer `HEAD /`? Some servers finish every handshake and refuse a certificate in their
-//! application (`ssl_verify_client on` of nginx), and an answer cannot come before a TLS server has judged its client.
+//! The question `http`: does the application answer `HEAD /`? Some servers complete every handshake and refuse a certificate in their
+//! application (`ssl_verify_client on` in nginx). An answer also proves that a TLS server has verified its client before.
 
 use std::time::Instant;
 
@@ -11,14 +11,14 @@ use nssight_session::{Kind, SessionError, TlsSession};
 use crate::error_info;
 use crate::walk::{OuterSession, Probe, Walk};
 
-/// The handshake is done.
+/// The handshake must be complete.
 pub(super) const PROBE: Probe = Probe { layer: Layer::Request, needs: &[Layer::OuterHandshake], run };
 
-/// Headers of an answer are shorter.
+/// Maximum length of the headers of an answer.
 const ANSWER_AT_MOST: usize = 16 * 1024;
-/// The port that a Host header leaves out (RFC 9110, 4.2.2).
+/// The port that a Host header omits (RFC 9110, 4.2.2).
 const HTTPS_PORT: u16 = 443;
-/// Servers that have status 400 for a certificate that they do not take, and for one that is missing (ngx_http_request.c).
+/// Servers that send status 400 for a certificate that they reject, and for a missing one (ngx_http_request.c).
 const LIKE_NGINX: [&str; 4] = ["nginx", "openresty", "angie", "tengine"];
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
@@ -41,7 +41,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let refusal = alerts.iter().rfind(|alert| !alert.sent && alert.description != 0).cloned();
     let in_order = alerts.iter().any(|alert| !alert.sent && alert.description == 0);
     let outcome = match (answer, refusal) {
-        // What the peer says of our certificate comes before what it says of the question.
+        // The peer's reaction to our certificate takes precedence over its reaction to the request.
         (_, Some(alert)) => refused(Signal::of_alert(alert.description), notes),
         (Answer::Head(head), None) => answered(walk, &head, notes),
         (Answer::Ended(error), None) => ended(walk, error, in_order, notes),
@@ -50,16 +50,16 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             notes.pass("the peer does not answer HEAD /: it may not be an HTTP server")
         }
     };
-    // The orderly end; a peer that is gone cannot be told.
+    // An orderly end; errors do not matter if the peer is gone.
     let _ = client.finish();
     log.borrow_mut().finished();
     outcome
 }
 
 enum Answer {
-    /// Up to the end of its headers, or what came in place of them.
+    /// The data up to the end of the headers, or other data in their place.
     Head(Vec<u8>),
-    /// The session ended without a byte.
+    /// The session ended without any data.
     Ended(Option<SessionError>),
     Silent,
 }
@@ -69,7 +69,7 @@ fn ask(client: &mut dyn TlsSession, question: &[u8]) -> Answer {
     while !rest.is_empty() {
         match client.write(rest) {
             Ok(count) => rest = rest.get(count..).unwrap_or_default(),
-            // Why it cannot be written shows when it is read.
+            // The following read shows why the write failed.
             Err(_) => break,
         }
     }
@@ -98,7 +98,7 @@ fn may_be_http(head: &[u8]) -> bool {
     head.iter().zip(BEGINS).all(|(is, must)| is == must)
 }
 
-/// Status and `Server` of an answer (RFC 9112, 4).
+/// The status and the `Server` header of an answer (RFC 9112, 4).
 fn read(head: &[u8]) -> Option<(u16, String)> {
     if head.len() < BEGINS.len() || !may_be_http(head) {
         return None;
@@ -127,7 +127,8 @@ fn answered(walk: &Walk<'_>, head: &[u8], mut notes: Notes) -> Outcome {
     let asked =
         walk.finding(Layer::OuterHandshake).is_some_and(|session| session.facts.has(fact::CertificateRequest::Seen));
     match code {
-        // Never on the wire unless somebody lets them out: nginx's own codes for a certificate that does not verify, and for none.
+        // Only on the wire if the configuration exposes them: nginx's own codes for a certificate that fails verification, and for a
+        // missing one.
         495 | 496 => {
             notes.put(fact::ApplicationAnswer::RefusesCertificate);
             let what = if code == 495 { "did not verify" } else { "was not sent" };
@@ -155,7 +156,7 @@ fn answered(walk: &Walk<'_>, head: &[u8], mut notes: Notes) -> Outcome {
     }
 }
 
-/// An alert after the handshake, in place of an answer.
+/// An alert after the handshake, instead of an answer.
 fn refused(shown: Signal, mut notes: Notes) -> Outcome {
     notes.put(fact::ApplicationAnswer::None);
     notes.put(here(fact::SessionPosition::AfterHandshake));
@@ -164,7 +165,8 @@ fn refused(shown: Signal, mut notes: Notes) -> Outcome {
     notes.fail_of(Layer::OuterHandshake, shown, summary)
 }
 
-/// It ended without a byte. Where the peer has not said anything of our certificate before, an end without close_notify may be its word.
+/// The session ended without any data. If the peer has not reacted to our certificate before, an end without close_notify may be its
+/// reaction.
 fn ended(walk: &Walk<'_>, error: Option<SessionError>, in_order: bool, mut notes: Notes) -> Outcome {
     notes.put(fact::ApplicationAnswer::None);
     let open =

@@ -1,4 +1,4 @@
-//! Any TLS peer: the walk ends with the handshake, or with a harmless question where one was asked for.
+//! Any TLS peer: the check ends with the handshake, or with a harmless request if one was configured.
 
 mod http;
 
@@ -7,7 +7,7 @@ use nssight_diagnosis::vocabulary::Peer;
 
 use crate::profile::Details;
 
-/// One hop.
+/// A profile with one hop.
 pub const DETAILS: Details = Details {
     peer: Peer::Plain,
     kind: None,

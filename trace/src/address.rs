@@ -2,22 +2,22 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Bytes of each.
+/// Length of each address in bytes.
 const ADDRESS: usize = 28;
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 
-/// Where a socket is, and where its peer is.
+/// The local address of a socket, and the address of its peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Ends {
     pub(crate) own: Option<SocketAddr>,
     pub(crate) peer: Option<SocketAddr>,
-    /// It does not leave this host, whatever its addresses are.
+    /// The connection does not leave this host, whatever its addresses are.
     pub(crate) is_local: bool,
 }
 
-/// Reads the text of an event about a socket.
+/// Parses the text of an event about a socket.
 pub(crate) fn ends(text: &[u8]) -> Option<Ends> {
     let (own, peer) = text.get(..2 * ADDRESS)?.split_at(ADDRESS);
     let is_local = family(own) == AF_UNIX;

@@ -57,7 +57,7 @@ impl Side {
 }
 
 impl Against {
-    /// Puts both side by side.
+    /// Combines both reports.
     pub fn new(reference: Report, trace: TraceReport) -> Self {
         let layers = Layer::ALL.iter().map(|layer| Pair {
             layer: *layer,
@@ -121,7 +121,7 @@ fn conclude(reference: &Report, trace: &TraceReport) -> (Option<Layer>, String) 
     }
 }
 
-/// The program fails, and a correct client does not.
+/// The conclusion if the program fails and a correct client does not.
 fn alone(layer: Layer, trace: &TraceReport) -> String {
     let mut text = format!("The program fails at {layer}; a correct client, run afterwards, passes it.");
     let facts = || trace.layers.iter().flat_map(|finding| &finding.facts).collect();

@@ -171,7 +171,7 @@ impl Story {
         (at_ns.saturating_sub(self.from_ns) / 1000) as f64 / 1000.0
     }
 
-    /// Whether anything of NSS was seen at all.
+    /// Whether no NSS call was recorded at all.
     pub fn is_empty(&self) -> bool {
         self.processes.iter().all(|process| process.calls == 0)
     }
@@ -183,12 +183,12 @@ impl Story {
         named.iter().filter(|(bit, _)| all & bit != 0).map(|(_, name)| *name).collect()
     }
 
-    /// Whether it was a server: it has sessions, and in none of them it was the client.
+    /// Whether the program was a server: it has sessions, and is the client in none of them.
     pub fn is_server(&self) -> bool {
         !self.sessions.is_empty() && self.sessions.iter().all(|session| session.is_server)
     }
 
-    /// Processes that nobody waited for, which may still run: number and program.
+    /// Processes that were not waited for and may still run: number and program.
     pub fn unfinished(&self) -> Vec<(u32, String)> {
         let unfinished = self.processes.iter().filter(|process| process.status.is_none());
         unfinished.map(|process| (process.pid, process.programs.last().cloned().unwrap_or_default())).collect()
@@ -203,7 +203,7 @@ impl Story {
         local::layer(call.event.function).or(of_session)
     }
 
-    /// The call that the verdict rests on, or else the first that failed, and what the program did next.
+    /// The call on which the verdict is based, or otherwise the first failed one, and the program's next action.
     pub fn first_failure(&self, ending: Ending, layer: Option<Layer>) -> Option<FailedCall> {
         if !ending.is_bad() {
             return None;
@@ -314,7 +314,7 @@ impl Story {
         self.calls.iter().map(of).collect()
     }
 
-    /// What was on the wire of all sessions, in order.
+    /// The events on the wire of all sessions, in order.
     pub fn wire_events(&mut self) -> Vec<WireEvent> {
         let places: Vec<bool> = self.sessions.iter().map(|session| self.is_inner(session)).collect();
         let from_ns = self.from_ns;
@@ -337,7 +337,7 @@ fn error(call: &Call) -> Option<ErrorInfo> {
         .then(|| error_info::of(&NssError::of(Step::Function(call.event.function.name()), ErrorCode(call.event.error))))
 }
 
-/// Functions whose text is one, and no address.
+/// Functions whose text is printable, not an address.
 fn has_text(function: Function) -> bool {
     !matches!(
         function,

@@ -21,8 +21,8 @@ mod beyond;
 pub(crate) const LEAST_WAIT_FOR_SILENCE: Duration = Duration::from_secs(1);
 
 impl Story {
-    /// A finding a layer, in the order of a walk. `own` are the certificates of the program's own chain, as far as a walk of
-    /// its configuration has met them.
+    /// One finding per layer, in the order of a check. `own` are the certificates of the program's own chain, as far as a check of its
+    /// configuration has seen them.
     pub fn findings(&self, ending: Ending, own: &[SeenCertificate]) -> Vec<Finding> {
         let ending = self.of_the_client(ending);
         let mut findings: Vec<Finding> = Vec::new();
@@ -45,8 +45,7 @@ impl Story {
         findings
     }
 
-    /// How long the program was in a layer's calls; of a session, until its handshake was settled. Zero where that has no
-    /// meaning.
+    /// How long the program was in calls of a layer; for a session, until its handshake was settled. Zero where this has no meaning.
     fn took(&self, layer: Layer) -> Duration {
         let of = |session: &Session| self.until(session).saturating_sub(session.began_ns);
         Duration::from_nanos(match layer {
@@ -57,7 +56,7 @@ impl Story {
         })
     }
 
-    /// How the process that speaks TLS ended, where that is known: a script may end badly after a client that did well.
+    /// How the process with the TLS session ended, if known: a script may fail after its client succeeded.
     pub fn of_the_client(&self, ending: Ending) -> Ending {
         let session = self.inner().or_else(|| self.outer());
         let process = session.and_then(|session| self.processes.get(session.process));
@@ -82,26 +81,26 @@ impl Story {
         }
     }
 
-    /// The session to a peer outside. The last one, as earlier ones were tried again; but one that the program itself gave up
-    /// only where there is no other.
+    /// The session with an external peer. If there are several, the last one, since earlier ones were retried; but one that the program
+    /// itself abandoned is used only if there is no other.
     pub(crate) fn outer(&self) -> Option<&Session> {
         let mut outer = self.sessions.iter().rev().filter(|session| !session.is_server && !self.is_inner(session));
         let given_up = |session: &&Session| !matches!(session.handshake, Handshake::Abandoned(_) | Handshake::NotTried);
         outer.clone().find(given_up).or_else(|| outer.next())
     }
 
-    /// Whether a session with a server runs through that with the peer.
+    /// Whether a session with a server runs inside the session with the peer.
     pub fn is_double(&self) -> bool {
         self.inner().is_some()
     }
 
-    /// The session through a socket between two traced processes.
+    /// The session over a socket between two traced processes.
     pub(crate) fn inner(&self) -> Option<&Session> {
         self.sessions.iter().rev().find(|session| self.is_inner(session) && !session.is_server)
     }
 
-    /// Whether the peer is a socket of the program's own without TLS on it, and there is another session that may carry this
-    /// one. A client of a server in the same tree has a peer of the program's own, too, and is nobody's inner session.
+    /// Whether the session runs over a socket of the program's own without TLS, and another session may carry it. A client of a server in
+    /// the same process tree also has a peer of the program's own, but is not an inner session.
     pub(crate) fn is_inner(&self, session: &Session) -> bool {
         self.has_own_peer(session)
             && !self.sessions.iter().any(|other| other.is_server && other.ends.own == session.ends.peer)
@@ -112,8 +111,8 @@ impl Story {
         session.ends.is_local || session.ends.peer.is_some_and(|peer| self.own_addresses.contains(&peer))
     }
 
-    /// How long nothing had gone over a session when it ended, or come through the one that carries it: what goes there is
-    /// also that the program leaves.
+    /// How long a session had been silent when it ended: without bytes in it, and without bytes received in the one that carries it. Bytes
+    /// sent in the latter do not count, since they include the program's own end.
     fn silence(&self, session: &Session) -> Duration {
         let carrier = self.outer().filter(|_| self.is_inner(session)).and_then(|outer| outer.last_received_ns);
         let last = session.last_wire_ns.max(carrier).unwrap_or(session.began_ns);
@@ -133,7 +132,7 @@ impl Story {
                 "the program ended inside its own callback ({function}), in the middle of the handshake"
             )),
             (_, None) => {
-                // TLS 1.3 tells the client last that its certificate was refused (RFC 8446, 4.4.2.4).
+                // In TLS 1.3, a client learns only after its handshake that its certificate was refused (RFC 8446, 4.4.2.4).
                 let refused = session.later_failure.filter(|_| session.moved[1] == 0 && session.reply_code.is_none());
                 match refused.filter(|(_, code)| is_alert(*code) && ending.is_bad()) {
                     Some((function, code)) => {
@@ -153,7 +152,7 @@ impl Story {
         }
     }
 
-    /// Facts of every session, before its own observations.
+    /// Facts common to every session, before its own observations.
     fn facts(&self, session: &Session, hop: Hop, seen: Facts) -> Facts {
         let mut facts = Facts::default();
         facts.put(fact::SESSION_PROCESS.text(format!("{}, thread {}", self.pid(session), session.tid)));
@@ -178,14 +177,14 @@ impl Story {
         let mut facts = Facts::default();
         let wire = session.log.summary();
         let asked = wire.certificate_request.is_some() || session.gave_certificate.is_some();
-        // The reply comes outside of the inner session, and only to a client whose inner session was taken.
+        // The reply arrives outside the inner session, and only for a client whose inner session was accepted.
         let replied = || hop == Hop::Server && self.outer().is_some_and(|outer| outer.reply_code.is_some());
         let word = match (asked, session.hides_handshake()) {
             (false, true) if !session.has_client_auth => None,
             (false, _) => Some(fact::PeerAcceptedUs::NotAsked),
             (true, false) if wire.client_certificate_sent == Some(false) => Some(fact::PeerAcceptedUs::GoesWithout),
             (true, false) => Some(fact::PeerAcceptedUs::Yes),
-            // What a server sends of its own accord it may send before it has judged (RFC 8446, 2).
+            // A server may send unsolicited data before it has verified the client (RFC 8446, 2).
             (true, true) if replied() => Some(fact::PeerAcceptedUs::Yes),
             (true, true) => Some(fact::PeerAcceptedUs::Unconfirmed),
         };
@@ -271,7 +270,7 @@ impl Story {
     }
 }
 
-/// With how the session that carries another one ended.
+/// Adds how the session that carries another one ended.
 fn with_end(notes: Notes, end: Option<(fact::OuterSessionEnd, u64)>) -> Notes {
     match end {
         Some((end, _)) => notes.with(end),
@@ -285,24 +284,24 @@ fn with(facts: Facts) -> Notes {
     notes
 }
 
-/// A layer that was looked at, and of which nothing can be said.
+/// A layer that was examined without a conclusion.
 fn proves_nothing(facts: Facts, summary: String) -> Outcome {
     with(facts).with(fact::TraceShows::Nothing).skip(summary)
 }
 
 impl Session {
-    /// TLS 1.3 encrypts what is asked and sent of certificates.
+    /// TLS 1.3 encrypts the certificate request and the certificates.
     fn hides_handshake(&self) -> bool {
         self.log.summary().version.is_some_and(|version| version >= TlsVersion::TLS_1_3)
     }
 
-    /// Without what does not show in another process, and with what shows only there.
+    /// Removes facts that another process cannot observe, and adds those that only it can observe.
     fn corrected(&self, mut facts: Facts, own: &[SeenCertificate]) -> Facts {
         let wire = self.log.summary();
         if wire.certificate_request.is_none() {
             facts.retain(|fact| fact.id != fact::CERTIFICATE_REQUEST_AUTHORITIES.0);
         }
-        // Without a hook nobody is told whether the peer asks.
+        // Without a hook, the request of the peer is not visible.
         if self.hides_handshake() && !self.has_client_auth && self.gave_certificate.is_none() {
             facts.retain(|fact| fact.id != fact::CertificateRequest::FACT);
         }

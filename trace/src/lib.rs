@@ -30,13 +30,13 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// Whether the program itself says that something went wrong.
+    /// Whether the program itself reports a failure.
     pub fn is_bad(self) -> bool {
         self.exit != Some(0)
     }
 
-    /// Whether somebody ended it: SIGHUP, SIGINT, SIGQUIT, SIGKILL or SIGTERM (signal(7)), or what a shell and timeout(1)
-    /// make of that.
+    /// Whether it was ended from outside: SIGHUP, SIGINT, SIGQUIT, SIGKILL or SIGTERM (signal(7)), or the exit codes of a shell and
+    /// timeout(1) for these.
     pub fn is_interrupted(self) -> bool {
         const SIGNALS: [i32; 5] = [1, 2, 3, 9, 15];
         const OF_TIMEOUT: i32 = 124;
@@ -44,7 +44,7 @@ impl Ending {
         self.signal.is_some_and(by) || self.exit.is_some_and(|code| code == OF_TIMEOUT || by(code - 128))
     }
 
-    /// Whether the alarm ended it that it had set for itself.
+    /// Whether an alarm that it had set itself ended it.
     pub fn is_its_own_deadline(self) -> bool {
         const ALARM: i32 = 14;
         self.signal == Some(ALARM) || self.exit == Some(128 + ALARM)

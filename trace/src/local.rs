@@ -17,7 +17,7 @@ use crate::overcome::Later;
 use crate::process::Nss;
 use crate::story::{Call, Story};
 
-/// The layer that a call belongs to, if it belongs to one by itself; a call on a session belongs to the session's.
+/// The layer that a call belongs to by itself, if any; a call on a session belongs to the layer of the session.
 pub(crate) fn layer(function: Function) -> Option<Layer> {
     match function.purpose() {
         Purpose::Start | Purpose::End | Purpose::Module => Some(Layer::NssDb),
@@ -31,7 +31,8 @@ pub(crate) fn layer(function: Function) -> Option<Layer> {
     }
 }
 
-/// Whose NSS the processes use. None of the calls that begin or end processes is a layer that fails.
+/// Which process initialised the NSS that each process uses. Calls that start or end processes are never a failing
+/// layer.
 pub(crate) fn process_model(story: &Story) -> Option<Outcome> {
     let users = || story.processes.iter().filter(|process| process.nss != Nss::No);
     users().next()?;
@@ -52,7 +53,8 @@ pub(crate) fn process_model(story: &Story) -> Option<Outcome> {
     }
 }
 
-/// The finding on one of these layers; `None` if no call belongs to it. A failure that the program got over is none.
+/// The finding on one of these layers; `None` if no call belongs to it. A failure that the program recovered from does
+/// not count.
 pub(crate) fn finding(story: &Story, layer: Layer, is_bad: bool) -> Option<Outcome> {
     let calls: Vec<&Call> = story.calls.iter().filter(|call| self::layer(call.event.function) == Some(layer)).collect();
     let last = calls.iter().rev().find(|call| call.event.phase != Phase::Note && counts(&call.event))?;
@@ -83,20 +85,20 @@ pub(crate) fn finding(story: &Story, layer: Layer, is_bad: bool) -> Option<Outco
     })
 }
 
-/// Time in the calls of a layer that the program itself made, in nanoseconds.
+/// Time spent in calls of a layer that the program itself made, in nanoseconds.
 pub(crate) fn took_ns(story: &Story, layer: Layer) -> u64 {
     let calls = story.calls.iter().filter(|call| call.event.depth == 0);
     calls.filter(|call| self::layer(call.event.function) == Some(layer)).map(|call| call.event.took_ns).sum()
 }
 
-/// Not every call that comes back with nothing has failed.
+/// Whether a call counts: a call without a result has not necessarily failed.
 pub(crate) fn counts(event: &Event) -> bool {
     match event.function.purpose() {
-        // A sandbox's socket, a name service, a log: not the connection that TLS goes over.
+        // A socket of a sandbox, a name service or a log: not the connection for TLS.
         Purpose::Connection if event.function == Function::connect => {
             address::ends(event.text()).is_some_and(|ends| !ends.is_local)
         }
-        // python-nss and others try a module of root certificates under several names, and go on without it.
+        // python-nss and others try to load a module of root certificates under several names, and continue without it.
         Purpose::Module | Purpose::End => false,
         Purpose::Start
         | Purpose::Password
@@ -169,7 +171,7 @@ fn signs(function: Function) -> bool {
     matches!(function, Function::PK11_Sign | Function::PK11_SignWithMechanism)
 }
 
-/// NSS's own error where it says something of the database, and else that it did not start.
+/// NSS's own error if it is about the database; otherwise a failed initialisation.
 fn database(shown: Signal) -> Signal {
     match shown {
         signal::DATABASE_BAD
@@ -182,7 +184,7 @@ fn database(shown: Signal) -> Signal {
     }
 }
 
-/// What connect(2) gives where this host, or the network with version 6, forbids a connection.
+/// The error of connect(2) if this host, or an IPv6 network, prohibits a connection.
 const EPERM: i32 = 1;
 const EACCES: i32 = 13;
 
@@ -193,8 +195,8 @@ fn connection(failed: &Call, notes: &mut Notes) -> (Signal, &'static str) {
     let of_nspr = (failed.event.error != 0).then(|| Signal::of_nss(failed.event.error));
     let (state, shown, summary) = match of_nspr.or(of_system) {
         Some(signal::REFUSED) => (fact::TcpState::Refused, signal::REFUSED, "the connection was refused"),
-        // NSPR polls for the end of a connect, and calls what it finds a reset; a reset that answers a SYN is a refusal
-        // (RFC 9293, 3.10.7.3).
+        // NSPR polls for the end of a connect, and reports the result as a reset; a reset in answer to a SYN is a
+        // refusal (RFC 9293, 3.10.7.3).
         Some(signal::RESET) => {
             (fact::TcpState::Refused, signal::RESET, "the connection was refused, which NSPR reports as a reset")
         }
@@ -216,7 +218,7 @@ fn connection(failed: &Call, notes: &mut Notes) -> (Signal, &'static str) {
     (shown, summary)
 }
 
-/// What the callback did before NSS gave up tells a wrong password from a missing one.
+/// The calls of the callback before NSS gave up distinguish a wrong password from a missing one.
 fn password(story: &Story, failed: &Call, shown: Signal, notes: &mut Notes) -> (Signal, &'static str) {
     let shown = match shown {
         signal::BAD_PASSWORD | signal::DATABASE_IO => shown,
@@ -248,7 +250,7 @@ fn password(story: &Story, failed: &Call, shown: Signal, notes: &mut Notes) -> (
     (shown, summary)
 }
 
-/// What the process gave NSS as its database, or the process that it has NSS from.
+/// The database that the process gave to NSS, or that the process did from which it inherited NSS.
 fn database_of(story: &Story, failed: &Call) -> Option<OsString> {
     let starts = || {
         let done = story.calls.iter().filter(|call| call.event.phase == Phase::Done && call.event.length > 0);
@@ -258,7 +260,7 @@ fn database_of(story: &Story, failed: &Call) -> Option<OsString> {
     own.map(|call| OsStr::from_bytes(call.event.text()).to_owned())
 }
 
-/// A call in a line: what, where, when, and how it came out.
+/// A call in one line: function, place, time, and result.
 pub(crate) fn describe(story: &Story, call: &Call) -> String {
     let event = &call.event;
     let at = event.at_ns.saturating_sub(story.from_ns) as f64 / 1e6;

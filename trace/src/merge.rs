@@ -1,7 +1,6 @@
 //! Merges the results of a program's calls with those of a check of its configuration without a connection.
 //!
-//! The calls say which layer fails. A walk may see why: its failure is told in place of theirs where it is one that shows
-//! what the calls show.
+//! The calls show which layer fails. A check may find out why: its failure replaces theirs if its cause explains what the calls show.
 
 use std::cmp::Ordering;
 
@@ -9,7 +8,7 @@ use nssight_diagnosis::fact::{Word, fact};
 use nssight_diagnosis::judge::{self, Case};
 use nssight_diagnosis::{Finding, Layer, Status, verdict};
 
-/// The findings on a program, from those of its calls and those of a walk that made no connection; judged.
+/// The findings on a program, combined from those of its calls and those of a check without a connection, and judged.
 pub fn merge(mut trace: Vec<Finding>, walked: &[Finding]) -> Vec<Finding> {
     let passed: Vec<Layer> =
         trace.iter().filter(|finding| finding.status == Status::Pass).map(|finding| finding.layer).collect();
@@ -36,8 +35,9 @@ fn is_looked_at(finding: &Finding) -> bool {
     finding.skipped_because.is_none()
 }
 
-/// Puts what the walk saw of a layer before what the calls show of it, and its warnings where they show no failure. What the
-/// program itself was told is the last word, but for who answered its resolver, which does not show in a call.
+/// Combines the observations of the check with those of the calls for each layer: the check's facts come first, and its warnings are kept
+/// where the calls show no failure. The program's own observations take precedence, except for who answered its resolver, which no call
+/// shows.
 fn unite(trace: &mut [Finding], walked: &[Finding]) {
     let knows_source = walked.iter().any(|finding| finding.fact(fact::NameSource::FACT).is_some());
     for finding in trace.iter_mut().filter(|finding| is_looked_at(finding)) {
@@ -55,9 +55,10 @@ fn unite(trace: &mut [Finding], walked: &[Finding]) {
     }
 }
 
-/// How the walk's failure made the program fail, if it did. `passed` are the layers that its own calls passed.
+/// How the check's failure made the program fail, if it did. `passed` are the layers that its own calls passed.
 fn link(reason: &Finding, trace: &[Finding], passed: &[Layer]) -> Option<fact::TraceLink> {
-    // What the peer has taken in a handshake is good enough, whatever a walk makes of it, and so is what NSS has taken.
+    // Credentials that the peer has accepted in a handshake are good enough, whatever the check found; so is a password that NSS has
+    // accepted.
     let taken =
         passed.contains(&Layer::OuterHandshake) || reason.layer == Layer::Password && passed.contains(&Layer::Password);
     let inferred = match trace.iter().find(|finding| finding.status == Status::Fail) {
@@ -70,34 +71,34 @@ fn link(reason: &Finding, trace: &[Finding], passed: &[Layer]) -> Option<fact::T
     inferred.then_some(fact::TraceLink::Inferred)
 }
 
-/// Whether the walk's cause is one that shows what the call showed, and that nothing contradicts.
+/// Whether the check's cause can show what the call showed, and no fact contradicts it.
 fn shows(reason: &Finding, call: &Finding, trace: &[Finding]) -> bool {
     let facts = trace.iter().flat_map(|finding| &finding.facts).collect();
     let judgement = judge::judge(&Case { shown: call.signals.iter().collect(), facts });
     judgement.candidates.iter().any(|candidate| Some(candidate.cause) == reason.cause)
 }
 
-/// Whether one comes of the other by the order in which things are done.
+/// Whether one failure is a consequence of the other in the order of steps.
 fn leads_to(reason: &Finding, call: &Finding) -> bool {
     let sent_none = call.facts.has(fact::OurCertificateSent::No) || call.facts.has(fact::OurCertificateSent::Empty);
     match reason.layer {
-        // A program with settings that cannot be used may fail anywhere.
+        // A program with unusable settings may fail anywhere.
         Layer::Config => true,
-        // Whoever cannot come by its certificate or key goes on without, and fails where the peer asks for it.
+        // A program without access to its certificate or key continues without it, and fails if the peer requests it.
         Layer::Password | Layer::Certificate | Layer::PrivateKey => sent_none,
-        // Nothing else was seen to come of another.
+        // No other consequences were observed.
         _ => false,
     }
 }
 
-/// Who has not called NSS has failed at nothing but its settings.
+/// Whether the failure is one of settings: a program that has not called NSS can only have failed at these.
 fn is_setting(reason: &Finding) -> bool {
     use fact::PasswordState::{NoneGiven, SourceEmpty, SourceUnreadable};
     reason.layer == Layer::Config
         || [NoneGiven, SourceEmpty, SourceUnreadable].into_iter().any(|state| reason.facts.has(state))
 }
 
-/// The walk's failure in its place, with what the call showed that comes of it; nothing after it matters.
+/// Puts the check's failure in its layer, together with the consequence that the call showed; later findings do not matter.
 fn with_reason(trace: Vec<Finding>, reason: &Finding, link: fact::TraceLink) -> Vec<Finding> {
     let layer = reason.layer;
     let call = trace.iter().find(|finding| finding.status == Status::Fail).cloned();
@@ -146,7 +147,7 @@ mod tests {
         Finding::skipped(layer, None, "no call".to_owned())
     }
 
-    /// A walk's failure, judged as a walk judges it, which has looked for keys that are read past.
+    /// A failure of a check, judged as in a check that has looked for ignored keys.
     fn walked(layer: Layer, shown: Signal, facts: &[Fact]) -> Vec<Finding> {
         let facts = [facts, &[fact::ConfigIgnored::None.into()]].concat();
         judged(vec![failed(layer, shown, &facts)])
@@ -212,7 +213,7 @@ mod tests {
         let said = verdict_on(ended.clone(), &none);
         assert_eq!(said, (Some(Layer::Password), Some(Cause::PasswordMissing), Confidence::Likely));
         assert_eq!(verdict_on(ended, &expired()).0, None);
-        // It came to NSS, and none of its calls failed.
+        // The program called NSS, and none of its calls failed.
         assert_eq!(verdict_on(before(), &none).0, None);
     }
 
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_walk_knows_who_answered_the_resolver() {
+    fn the_check_determines_who_answered_the_resolver() {
         let mut resolve = notes(&[fact::NameSource::HostsDiffers.into()]);
         resolve.put(fact::NameState::Resolved);
         let warned = judged(vec![resolve.warn(signal::NAME_REMARK, "DNS differs").into_finding(Layer::Resolve, 0)]);

@@ -10,14 +10,14 @@ use crate::local::{counts, layer};
 use crate::session::{Handshake, Session};
 use crate::story::{Call, Story};
 
-/// When what happened last in each process: a pass over the calls answers for every call that failed.
+/// The last time of each event in each process: one pass over the calls serves all failed calls.
 pub(crate) struct Later<'a> {
     story: &'a Story,
-    /// A call of a layer that was done.
+    /// A completed call of a layer.
     of_layer: HashMap<(usize, Layer), u64>,
-    /// A call of a function that was done, for a name, and for any.
+    /// A completed call of a function, for a name, and for any name.
     of_function: HashMap<(usize, Function, Option<&'a [u8]>), u64>,
-    /// Any call of a layer that counts.
+    /// Any significant call of a layer.
     reached: HashMap<(usize, Layer), u64>,
     /// A call of NSS.
     nss: HashMap<usize, u64>,
@@ -51,13 +51,13 @@ impl<'a> Later<'a> {
         later
     }
 
-    /// Whether the program went on after a failed call of this layer, or the call was not about its TLS at all.
+    /// Whether the program continued after a failed call of this layer, or the call did not concern its TLS session at all.
     pub(crate) fn overcomes(&self, of: Layer, failed: &Call) -> bool {
         let (story, at) = (self.story, failed.event.at_ns);
         let process = story.processes.get(failed.process);
-        // Whoever says that all is well has said so about this, too.
+        // A process that exits with success has succeeded in spite of this failure.
         let ended_well = process.is_some_and(|process| process.status == Some(0));
-        // It was over, and somebody else went on with NSS: a shell and its commands.
+        // The process had ended, and another one continued with NSS: a shell and its commands.
         let was_left_behind = process
             .and_then(|process| process.reaped_ns)
             .is_some_and(|reaped| self.nss.iter().any(|(other, last)| *other != failed.process && *last > reaped));
@@ -76,7 +76,7 @@ impl<'a> Later<'a> {
             || is_beside(story, of, failed)
     }
 
-    /// The same was tried again and worked: the same name where it matters which, anything where only the layer matters.
+    /// Whether a retry succeeded: with the same name if the name matters, or with any call if only the layer matters.
     fn worked(&self, of: Layer, failed: &Call) -> bool {
         let name = (failed.event.length != 0).then(|| failed.event.text());
         let last = match of {
@@ -86,8 +86,8 @@ impl<'a> Later<'a> {
         last.is_some_and(|last| *last > failed.event.at_ns)
     }
 
-    /// Without certificate or key a program may come far, to a peer that asks for one: where that peer refuses it, the look-up or the
-    /// login that failed is the reason. In TLS 1.3 the handshake is done by then (RFC 8446, 4.4.2.4).
+    /// Whether the later failure depends on this one. Without certificate or key a program may get as far as a peer that requests one; if
+    /// that peer refuses it, the failed lookup or login is the reason. In TLS 1.3 the handshake is complete by then (RFC 8446, 4.4.2.4).
     fn hangs_on(&self, of: Layer, failed: &Call) -> bool {
         let was_refused = |session: &Session| {
             session.error().is_some() || session.later_failure.is_some_and(|(_, code)| is_alert(code))
@@ -117,7 +117,7 @@ fn sessions_of<'a>(story: &'a Story, failed: &'a Call) -> impl Iterator<Item = &
     story.sessions.iter().filter(|session| session.process == failed.process && !session.is_server)
 }
 
-/// A name or a connection that comes after the handshake had begun is another one.
+/// A name or a connection that follows the start of the handshake is unrelated.
 fn is_beside(story: &Story, of: Layer, failed: &Call) -> bool {
     let had_begun = |session: &Session| session.had_started_handshake_by(failed.event.at_ns);
     matches!(of, Layer::Resolve | Layer::Tcp) && sessions_of(story, failed).any(had_begun)

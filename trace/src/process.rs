@@ -9,9 +9,9 @@ use nssight_tracer::event::Event;
 pub(crate) enum Birth {
     /// The process loaded the tracer at its start.
     Started,
-    /// By a fork of a process that was watched.
+    /// A watched process forked it.
     Forked,
-    /// Something spoke for it that was not seen to begin.
+    /// It sent events without an observed start.
     Unseen,
 }
 
@@ -25,9 +25,9 @@ pub(crate) struct Process {
     pub(crate) programs: Vec<String>,
     /// The wait status from the kernel.
     pub(crate) status: Option<i32>,
-    /// When its parent was told so.
+    /// When its parent received the status.
     pub(crate) reaped_ns: Option<u64>,
-    /// NSS was started by this process, or by one that it was forked from.
+    /// Whether this process initialised NSS, or one that it was forked from.
     pub(crate) nss: Nss,
     /// The thread that set the password callback.
     pub(crate) callback_set_by: Option<u32>,
@@ -36,9 +36,9 @@ pub(crate) struct Process {
     pub(crate) threads: Vec<u32>,
     /// TLS libraries that it had loaded when it started.
     pub(crate) libraries: i64,
-    /// About to become this program, of which nothing was heard yet.
+    /// It is about to execute this program, which has not sent any event yet.
     pub(crate) executing: Option<String>,
-    /// It spoke itself; a child may not have come to that when its parent tells of it.
+    /// It has sent an event itself; a child may not have done so when its parent reports it.
     pub(crate) has_spoken: bool,
     pub(crate) handles: HashMap<u64, usize>,
     pub(crate) descriptors: HashMap<i64, usize>,
@@ -48,16 +48,16 @@ pub(crate) struct Process {
 /// The NSS that a process uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Nss {
-    /// Not started.
+    /// Not initialised.
     No,
-    /// Started here.
+    /// Initialised by this process.
     Own,
-    /// Started before the fork, in another process; with whether it was used since.
+    /// Initialised before the fork, by another process; with whether it was used since.
     Inherited { used: bool },
 }
 
 impl Process {
-    /// A process that an event tells of, with what it has from its parent.
+    /// The process of an event, with the state that it inherits from its parent.
     pub(crate) fn new(event: &Event, birth: Birth, number: Option<u32>, parent: Option<&Self>) -> Self {
         let mut process = Self {
             pid: event.pid,
@@ -96,7 +96,7 @@ impl Process {
 
     /// The parent received the wait status.
     pub(crate) fn reap(&mut self, event: &Event) {
-        /// What wait(2) says of a child that is stopped, and not gone (WIFSTOPPED).
+        /// The status of wait(2) for a child that is stopped, and has not ended (WIFSTOPPED).
         const STOPPED: i64 = 0x7f;
         let knows_status = event.extra == 1;
         if knows_status && event.number & 0xff == STOPPED {
@@ -104,11 +104,11 @@ impl Process {
         }
         self.status = knows_status.then_some(event.number as i32);
         self.reaped_ns = Some(event.at_ns);
-        // A program that forks for years has no use for what its dead children had open.
+        // A program that forks for years must not accumulate the descriptors of its dead children.
         (self.handles, self.descriptors) = Default::default();
     }
 
-    /// A new program in an old process: nothing of the old one is left but its sockets.
+    /// A new program in an existing process: nothing of the old one remains except its sockets.
     pub(crate) fn becomes(&mut self, event: &Event) {
         self.programs.push(String::from_utf8_lossy(event.text()).into_owned());
         self.programs.truncate(100);

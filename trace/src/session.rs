@@ -17,25 +17,25 @@ mod failure;
 const WOULD_BLOCK: i64 = -2;
 /// SSL_HANDSHAKE_AS_SERVER (ssl.h).
 const AS_SERVER: i64 = 6;
-/// Bytes in one event that are not told; a record is shorter.
+/// Bytes in one event that are not recorded; a record is shorter.
 const SKIPPED: i64 = 1 << 15;
 
 /// The progress of the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handshake {
-    /// Nothing was said.
+    /// No handshake message was sent.
     NotTried,
     /// The handshake started, but neither succeeded nor failed.
     Begun,
-    /// Both sides are done.
+    /// The handshake is complete on both sides.
     Done,
     /// The handshake failed in this call, with this error.
     Failed(Function, ErrorCode),
-    /// This call never came back.
+    /// This call never returned.
     Hangs(Function),
-    /// The program itself closed its end before it was done.
+    /// The program itself closed its end before the handshake was complete.
     Abandoned(Function),
-    /// The program ended inside of its own hook.
+    /// The program ended inside its own hook.
     EndedInHook(Function),
 }
 
@@ -48,10 +48,10 @@ pub(crate) struct Session {
     pub(crate) host: Option<String>,
     pub(crate) is_server: bool,
     pub(crate) handshake: Handshake,
-    /// When the handshake ended, or was last heard of.
+    /// When the handshake ended, or its last event.
     pub(crate) settled_ns: u64,
     pub(crate) log: SessionLog,
-    /// The program has a hook that gives certificate and key, or NSS's own.
+    /// The program has set its own hook for certificate and key, or NSS's.
     pub(crate) has_client_auth: bool,
     /// The callback was called, and returned a certificate.
     pub(crate) gave_certificate: Option<bool>,
@@ -59,40 +59,40 @@ pub(crate) struct Session {
     pub(crate) decision: Option<Result<(), ErrorCode>>,
     /// The first call that failed after the handshake.
     pub(crate) later_failure: Option<(Function, ErrorCode)>,
-    /// The first byte was moved after the peer was gone.
+    /// The first byte was moved after the peer had disconnected.
     pub(crate) peer_was_gone: bool,
-    /// Bytes of the program that went through it.
+    /// Bytes of the program that were sent and received through it.
     pub(crate) moved: [u64; 2],
-    /// Frames of the inner stream that came, other than its end.
+    /// Frames of the inner stream that arrived, other than its end.
     pub(crate) inner_chunks: u32,
-    /// Ends of the inner stream that came.
+    /// Ends of the inner stream that arrived.
     pub(crate) inner_ends: u32,
     pub(crate) outer_ends: u32,
-    /// Frames of the outer stream that came, other than its end: the reply.
+    /// Frames of the outer stream that arrived, other than its end: the reply.
     pub(crate) outer_chunks: u32,
     pub(crate) reply_code: Option<u8>,
     pub(crate) reply_whole: bool,
-    /// The program's own hook refused the peer's certificate, and not NSS.
+    /// The program's own hook refused the peer's certificate, not NSS.
     pub(crate) refused_by_program: bool,
-    /// When bytes last went over its wire.
+    /// When bytes were last sent or received on its wire.
     pub(crate) last_wire_ns: Option<u64>,
-    /// When the peer last sent some.
+    /// When the peer last sent data.
     pub(crate) last_received_ns: Option<u64>,
     /// When the peer's direction ended.
     pub(crate) ended_ns: Option<u64>,
-    /// When the program last sent something.
+    /// When the program last sent data.
     last_sent_ns: Option<u64>,
-    /// When the program sent an alert that is encrypted, and when the peer first did: before TLS 1.3 it shows.
+    /// When the program sent an encrypted alert, and when the peer first did: visible before TLS 1.3.
     alert_ns: [Option<u64>; 2],
-    /// When it had last sent something before the peer last sent some.
+    /// When the program had last sent data before the peer's last data.
     pub(crate) sent_before_ns: Option<u64>,
-    /// Bytes of it are not told any more.
+    /// Its bytes are no longer recorded.
     cut: bool,
     first_wire: Option<u64>,
 }
 
 impl Session {
-    /// A session that SSL_ImportFD has just made.
+    /// A session that SSL_ImportFD has just created.
     pub(crate) fn new(event: &Event, process: usize) -> Self {
         Self {
             process,
@@ -103,7 +103,7 @@ impl Session {
             is_server: false,
             handshake: Handshake::NotTried,
             settled_ns: event.at_ns,
-            // The place is known when all sessions are; it says nothing about the log itself.
+            // The place is known only when all sessions are; it does not affect the log itself.
             log: SessionLog::new(Place::Outer, Instant::now()),
             has_client_auth: false,
             gave_certificate: None,
@@ -129,7 +129,7 @@ impl Session {
         }
     }
 
-    /// A call on it begins.
+    /// A call on it starts.
     pub(crate) fn enters(&mut self, event: &Event) {
         let handshakes = matches!(
             event.function,
@@ -145,7 +145,7 @@ impl Session {
         }
     }
 
-    /// A call on it came back.
+    /// A call on it has returned.
     pub(crate) fn call(&mut self, event: &Event, failed: bool) {
         let code = ErrorCode(event.error);
         match event.function {
@@ -159,14 +159,14 @@ impl Session {
             Function::SSL_GetClientAuthDataHook => self.has_client_auth = event.number != 0,
             Function::client_auth_hook => self.gave_certificate = Some(!failed && event.number != 0),
             Function::NSS_GetClientAuthData => self.gave_certificate = Some(!failed),
-            // SECWouldBlock: it will say so later.
+            // SECWouldBlock: the decision follows later.
             Function::SSL_AuthCertificate | Function::auth_certificate_hook if event.result == WOULD_BLOCK => {}
             Function::SSL_AuthCertificate => self.decision = Some(if failed { Err(code) } else { Ok(()) }),
             Function::auth_certificate_hook => {
                 self.refused_by_program = failed && !matches!(self.decision, Some(Err(_)));
                 self.decision = Some(if failed { Err(code) } else { Ok(()) });
             }
-            // The program takes a certificate that NSS does not.
+            // The program accepts a certificate that NSS rejects.
             Function::bad_certificate_hook if !failed => self.decision = Some(Ok(())),
             Function::handshake_callback => self.settle(event, Handshake::Done),
             Function::SSL_ForceHandshake | Function::SSL_ForceHandshakeWithTimeout => match event.phase {
@@ -182,7 +182,7 @@ impl Session {
                 } else if failed {
                     self.fail(event, code);
                 } else if event.phase == Phase::Done && self.handshake == Handshake::Begun && way == 1 {
-                    // An end of file in place of a handshake.
+                    // An end of file instead of a handshake.
                     self.fail(event, ErrorCode::PR_END_OF_FILE_ERROR);
                 }
             }
@@ -190,7 +190,7 @@ impl Session {
         }
     }
 
-    /// What went before in the clear, to a proxy or before STARTTLS, is not the session's.
+    /// Earlier unencrypted data, to a proxy or before STARTTLS, does not belong to the session.
     fn restart_session(&mut self) {
         self.handshake = Handshake::NotTried;
         self.log = SessionLog::new(Place::Outer, Instant::now());
@@ -205,7 +205,7 @@ impl Session {
             return;
         }
         match self.decision {
-            // A program that checks the certificate beside the handshake leaves when it does not like it.
+            // A program that verifies the certificate in parallel to the handshake disconnects if it rejects it.
             Some(Err(code)) => self.settle(event, Handshake::Failed(Function::SSL_AuthCertificate, code)),
             _ if self.is_done_by_wire() => self.settle(event, Handshake::Done),
             _ if self.log.end.is_none() => self.settle(event, Handshake::Abandoned(event.function)),
@@ -213,7 +213,7 @@ impl Session {
         }
     }
 
-    /// One that reads at once, without a callback, is not told that the handshake in between is done; the wire shows it.
+    /// A program that reads at once, without a callback, gets no notice that the handshake in between is complete; the wire shows it.
     fn is_done_by_wire(&self) -> bool {
         let wire = self.log.summary();
         let encrypts = wire.encrypted_records_sent > 0 && wire.encrypted_records_received > 0;
@@ -223,7 +223,7 @@ impl Session {
     }
 
     fn settle(&mut self, event: &Event, how: Handshake) {
-        // A call that comes back well before anything was connected has done nothing.
+        // A successful call before any connection has done nothing.
         let has_begun = self.first_wire.is_some() || self.ends.peer.is_some();
         if how == Handshake::Done && !has_begun {
             return;
@@ -243,7 +243,7 @@ impl Session {
         }
     }
 
-    /// The program is over.
+    /// The program has ended.
     pub(crate) fn end(&mut self) {
         match self.decision {
             Some(Err(code)) if self.handshake == Handshake::Begun => {
@@ -254,7 +254,7 @@ impl Session {
         }
     }
 
-    /// The program ended while this call was under way.
+    /// The program ended during this call.
     pub(crate) fn never_returned(&mut self, event: &Event) {
         let is_open = matches!(self.handshake, Handshake::NotTried | Handshake::Begun | Handshake::Hangs(_));
         if is_open {
@@ -265,7 +265,7 @@ impl Session {
         }
     }
 
-    /// Bytes of it were seen, or that there were some, or that there will be no more.
+    /// Its bytes, their number, or the note that no more follow.
     pub(crate) fn wire(&mut self, event: &Event) {
         let first = *self.first_wire.get_or_insert(event.at_ns);
         if event.function != Function::wire_end {
@@ -273,7 +273,7 @@ impl Session {
             if event.extra == 0 {
                 self.last_sent_ns = Some(event.at_ns);
             } else if self.alert_ns[0].is_none() {
-                // What comes after the program has said that it leaves is no answer any more.
+                // Data that arrives after the program has announced its end is no longer an answer.
                 self.last_received_ns = Some(event.at_ns);
                 self.sent_before_ns = self.last_sent_ns;
             }
@@ -283,10 +283,10 @@ impl Session {
         match event.function {
             Function::wire_bytes if !self.cut => self.feed(direction, at, event.text()),
             Function::wire_skipped if event.os_error != 0 => {
-                // Bytes that are no TLS, or too many of them. One more of its kind keeps the count of bytes honest enough.
+                // Bytes that are not TLS, or too many. One more of the same kind keeps the count of bytes accurate enough.
                 self.cut |= direction == Direction::Received;
             }
-            // What is in a record of application data is of no interest to the story; how much there is, is.
+            // The content of an application data record does not matter, but its length does.
             Function::wire_skipped if !self.cut => {
                 let count = usize::try_from(event.result.clamp(0, SKIPPED)).unwrap_or_default();
                 self.feed(direction, at, &vec![0; count]);
@@ -313,9 +313,9 @@ impl Session {
         }
     }
 
-    /// How the peer ended its direction after the handshake, and when; nothing where it only followed the program. An alert that is
-    /// encrypted is close_notify where no call failed for one, and NSS reads nothing after it; in TLS 1.3 no record shows
-    /// whether it is an alert.
+    /// How the peer ended its direction after the handshake, and when; `None` if it only followed the program. An encrypted alert is
+    /// close_notify if no call failed because of it and NSS reads nothing after it; in TLS 1.3 a record does not show whether it is an
+    /// alert.
     pub(crate) fn how_it_ended(&self) -> Option<(OuterSessionEnd, u64)> {
         if self.closed_before_peer() {
             return None;
@@ -330,23 +330,23 @@ impl Session {
         }
     }
 
-    /// Whether the program ended its own direction before the peer did. In TLS 1.3 it does not show.
+    /// Whether the program ended its own direction before the peer did. Not visible in TLS 1.3.
     pub(crate) fn closed_before_peer(&self) -> bool {
         let peer = self.alert_ns[1].or(self.ended_ns);
         self.alert_ns[0].is_some_and(|own| peer.is_none_or(|peer| own < peer))
     }
 
-    /// Whether bytes went over its wire after that.
+    /// Whether bytes were sent or received on its wire after this time.
     pub(crate) fn was_used_after(&self, at_ns: u64) -> bool {
         self.last_wire_ns.is_some_and(|last| last > at_ns)
     }
 
-    /// Whether its handshake had begun by then.
+    /// Whether its handshake had started by this time.
     pub(crate) fn had_started_handshake_by(&self, at_ns: u64) -> bool {
         self.first_wire.is_some_and(|first| first < at_ns)
     }
 
-    /// What was on its wire, from the story's first event on.
+    /// The events on its wire, from the story's first event on.
     pub(crate) fn take_wire(&mut self, inner: bool, from_ns: u64) -> Vec<WireEvent> {
         let later = self.first_wire.unwrap_or(from_ns).saturating_sub(from_ns) / 1000;
         let place = if inner { Place::Inner } else { Place::Outer };
@@ -358,7 +358,7 @@ impl Session {
         placed.collect()
     }
 
-    /// A frame of a double TLS stream inside of it.
+    /// A frame of a double TLS stream inside it.
     pub(crate) fn chunk(&mut self, event: &Event) {
         let received = event.extra & 1 == 1;
         match event.function {

@@ -10,18 +10,18 @@ use crate::address::{self, Ends};
 use crate::process::{Birth, Nss, Process};
 use crate::session::{Handshake, Session};
 
-/// Calls kept for the timeline; the first half and the last.
+/// Maximum number of calls to keep for the timeline: the first half and the last ones.
 const CALLS: usize = 20_000;
-/// Processes kept; more are counted.
+/// Maximum number of processes to keep; further ones are only counted.
 const PROCESSES: usize = 10_000;
-/// Sessions kept.
+/// Maximum number of sessions to keep.
 const SESSIONS: usize = 2_000;
-/// Calls of one thread that can be inside of each other.
+/// Maximum nesting of calls in one thread.
 const NESTED: usize = 64;
-/// Threads of one process whose calls are told apart.
+/// Maximum number of threads per process whose calls are kept separate.
 const THREADS: usize = 4_096;
 
-/// One call, or several alike that came one after the other.
+/// One call, or several equal consecutive ones.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) event: Event,
@@ -34,12 +34,12 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Whether it failed, and not for want of patience.
+    /// Whether it failed; a non-blocking call that is not finished has not.
     pub(crate) fn failed(&self) -> bool {
         self.event.phase == Phase::Failed && !is_not_now(&self.event)
     }
 
-    /// The error, as NSPR or the system has it.
+    /// The error number of NSPR or the system.
     pub(crate) fn code(&self) -> ErrorCode {
         ErrorCode(self.event.error)
     }
@@ -49,7 +49,7 @@ impl Call {
     }
 }
 
-/// A call on a socket that does not wait.
+/// Whether it is a call on a non-blocking socket that is not finished.
 fn is_not_now(event: &Event) -> bool {
     const AGAIN: i32 = 11;
     const IN_PROGRESS: i32 = 115;
@@ -59,39 +59,39 @@ fn is_not_now(event: &Event) -> bool {
     }
 }
 
-/// CLOCK_MONOTONIC, by which events are timed.
+/// CLOCK_MONOTONIC, the clock of the events.
 fn now_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     u64::try_from(i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec)).unwrap_or_default()
 }
 
-/// execve and its kin: the process becomes another program.
+/// execve and its variants: the process becomes another program.
 pub(crate) fn is_exec(function: Function) -> bool {
     function.purpose() == Purpose::Execute
 }
 
-/// Everything that was seen.
+/// Everything that was observed.
 #[derive(Default)]
 pub struct Story {
     pub(crate) processes: Vec<Process>,
     pub(crate) sessions: Vec<Session>,
     pub(crate) calls: Vec<Call>,
-    /// Calls between the first and the last that are kept.
+    /// Number of calls between the first and the last ones that were dropped.
     left_out: u64,
     /// Processes that the tracer could not follow.
     lost: Vec<String>,
-    /// Local addresses of the sockets that the traced processes have.
+    /// Local addresses of the sockets of the traced processes.
     pub(crate) own_addresses: HashSet<SocketAddr>,
     processes_left_out: u64,
     pub(crate) from_ns: u64,
-    /// The last event.
+    /// The time of the last event.
     pub(crate) until_ns: u64,
     live: HashMap<u32, usize>,
     last_of_thread: HashMap<u32, usize>,
 }
 
 impl Story {
-    /// Takes the next event.
+    /// Processes the next event.
     pub fn take(&mut self, event: &Event) {
         if self.from_ns == 0 {
             self.from_ns = event.at_ns;
@@ -113,14 +113,14 @@ impl Story {
         }
     }
 
-    /// What cannot be told, in words; the same is said once.
+    /// Records something that could not be traced, as text; duplicates are dropped.
     pub fn lose(&mut self, what: String) {
         if self.lost.len() < 100 && !self.lost.contains(&what) {
             self.lost.push(what);
         }
     }
 
-    /// No more events will come: calls that have not come back never will.
+    /// No more events follow: calls that have not returned never will.
     pub fn end(&mut self) {
         let mut open: Vec<(usize, Event)> = Vec::new();
         for (index, process) in self.processes.iter_mut().enumerate() {
@@ -145,7 +145,7 @@ impl Story {
         }
     }
 
-    /// A program that says nothing as it starts has not loaded the tracer.
+    /// A program that sends no event at its start has not loaded the tracer.
     fn mark_untraced_programs(&mut self) {
         let silent: Vec<String> = self
             .processes
@@ -162,7 +162,7 @@ impl Story {
         silent.into_iter().for_each(|what| self.lose(what));
     }
 
-    /// The process that an event is of, made if it was not known.
+    /// The process of an event, created if it is unknown.
     fn process(&mut self, event: &Event) -> Option<usize> {
         let parent = || u32::try_from(event.number).ok();
         match (event.function, self.live.get(&event.pid).copied()) {
@@ -174,11 +174,11 @@ impl Story {
                 self.processes[index].has_spoken = true;
                 Some(index)
             }
-            // A number that is used again: the old process is gone.
+            // A reused process number: the old process has ended.
             (Function::forked, _) => self.begin(event, Birth::Forked, parent()),
             (Function::started, None) => self.begin(event, Birth::Started, parent()),
             (_, Some(index)) => Some(index),
-            // What a child of vfork says first is what it becomes, and whose child it is.
+            // The first event of a vfork child names the program that it executes, and its parent.
             (function, None) if is_exec(function) => self.begin(event, Birth::Forked, parent()),
             (_, None) => self.begin(event, Birth::Unseen, None),
         }
@@ -197,7 +197,7 @@ impl Story {
         Some(index)
     }
 
-    /// A parent tells of a child that has not said anything yet, and perhaps never will.
+    /// A parent reports a child that has not sent an event yet, and may never do so.
     fn announce(&mut self, event: &Event) {
         let Some(child) = u32::try_from(event.result).ok().filter(|child| *child > 0) else { return };
         let known = self.live.get(&child).and_then(|index| self.processes.get(*index));
@@ -237,9 +237,9 @@ impl Story {
         self.closing(event, process);
     }
 
-    /// The program leaves one of its sessions; a child that closes what it has inherited leaves nobody.
+    /// The program closes one of its sessions; a child that closes an inherited one does not.
     fn closing(&mut self, event: &Event, process: usize) {
-        /// SHUT_WR (socket(7)) and PR_SHUTDOWN_SEND (prio.h): there will be answers still.
+        /// SHUT_WR (socket(7)) and PR_SHUTDOWN_SEND (prio.h): answers may still arrive.
         const SENDING: i64 = 1;
         let session = match event.function {
             Function::PR_Close => self.session_of(event, process),
@@ -277,7 +277,7 @@ impl Story {
         self.closing(event, process);
         self.learn(event, process);
         let session = match event.function {
-            // Known only now; the address may have been another's before.
+            // Known only now; the address may have belonged to another session before.
             Function::SSL_ImportFD => self.session_of(event, process),
             _ => session,
         };
@@ -287,13 +287,14 @@ impl Story {
         self.keep(event, process, session);
     }
 
-    /// What a call that came back changes.
+    /// Updates the state after a call has returned.
     fn learn(&mut self, event: &Event, process: usize) {
         let owner = &mut self.processes[process];
         let well = event.phase == Phase::Done;
         let starts = event.function.purpose() == Purpose::Start;
         match event.function {
-            // A second start in a process that inherited the first one does nothing (measured); a context is its own.
+            // A second initialisation in a process that inherited the first one does nothing (measured); a context is
+            // separate.
             _ if starts && well && owner.nss == Nss::No => owner.nss = Nss::Own,
             Function::NSS_Shutdown | Function::SECMOD_RestartModules if well => owner.nss = Nss::No,
             Function::PK11_SetPasswordFunc => owner.callback_set_by = (event.number != 0).then_some(event.tid),
@@ -314,7 +315,7 @@ impl Story {
                 return;
             }
             Function::fork if well => return self.announce(event),
-            // The same number and the same address may be another socket's next.
+            // The next socket may have the same number and the same address.
             Function::close => {
                 self.processes[process].descriptors.remove(&event.number);
             }
@@ -347,7 +348,7 @@ impl Story {
         owner.descriptors.insert(event.number, index);
     }
 
-    /// A session that came out of a listening one, and is a server's if that is.
+    /// A session accepted by a listening one, which belongs to a server if the listening one does.
     fn accept(&mut self, event: &Event, process: usize) {
         let listening = Event { handle: event.result as u64, ..*event };
         let listening = self.session_of(&listening, process).and_then(|index| self.sessions.get(index));
@@ -365,7 +366,7 @@ impl Story {
         }
     }
 
-    /// Puts a call into the timeline, together with the one before it if they are alike.
+    /// Adds a call to the timeline, merged with the previous one if they are equal.
     fn keep(&mut self, event: &Event, process: usize, session: Option<usize>) {
         let often = matches!(
             event.function,
@@ -391,7 +392,7 @@ impl Story {
             }
         }
         if self.calls.len() >= CALLS {
-            // The end is where things fail: the middle goes.
+            // Failures are at the end, so calls in the middle are dropped.
             self.calls.drain(CALLS / 2..CALLS * 3 / 4);
             self.left_out += (CALLS / 4) as u64;
             self.last_of_thread.clear();

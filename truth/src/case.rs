@@ -6,71 +6,71 @@ pub(crate) use nssight_peers::{Asks, Tls};
 
 use crate::peer::Peer;
 
-/// What is wrong, and what must come out.
+/// A fault, and the allowed verdict.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Fault {
     /// Its name.
     pub id: String,
-    /// In a sentence.
+    /// A sentence about it.
     pub title: String,
-    /// Which peers it is tried with; none means each real server.
+    /// The peers to test; if empty, every real server.
     #[serde(default)]
     pub peers: Vec<String>,
-    /// Over which versions; none means both.
+    /// The TLS versions to test; if empty, both.
     #[serde(default)]
     pub over: Vec<Tls>,
-    /// The server's identity, by the name that [`crate::pki`] has for it.
+    /// The server's identity, by its name in [`crate::pki`].
     #[serde(default = "good")]
     pub server: String,
     /// The client's identity, or `none`.
     #[serde(default = "good")]
     pub client: String,
-    /// The name that the client is given for the server.
+    /// The client's name for the server.
     #[serde(default = "localhost")]
     pub host: String,
-    /// More words of the command line.
+    /// Additional command-line arguments.
     #[serde(default)]
     pub flags: Vec<String>,
-    /// Trust letters of the servers' CA in the client's database, or `none` if it is not there.
+    /// Trust flags of the servers' CA in the client's database, or `none` if it is not in the database.
     #[serde(default = "trusted")]
     pub authorities: String,
-    /// Trust letters of the clients' own CA there, or `none`. It needs no trust.
+    /// Trust flags of the clients' own CA there, or `none`. It needs no trust.
     #[serde(default = "untrusted")]
     pub own_authority: String,
-    /// More certificates there: a nickname, a certificate and its trust letters.
+    /// Further certificates there: nickname, certificate and trust flags.
     #[serde(default)]
     pub store: Vec<[String; 3]>,
     /// Revocation lists there.
     #[serde(default)]
     pub lists: Vec<Revokes>,
-    /// What the server wants of its clients.
+    /// Whether the server requires a client certificate.
     #[serde(default)]
     pub asks: Asks,
     /// The format of the client's database.
     #[serde(default)]
     pub database: Database,
-    /// What else is odd about it.
+    /// Other oddities of the database.
     #[serde(default)]
     pub odd: Vec<Odd>,
-    /// The password that the client has for it.
+    /// The password that the client is given.
     #[serde(default)]
     pub password: Password,
-    /// Whether the two have a TLS version in common.
+    /// Whether client and server have a TLS version in common.
     #[serde(default)]
     pub versions: Versions,
-    /// When and how the peer `late` judges.
+    /// When and how the peer `late` decides.
     #[serde(default)]
     pub judge: Judge,
     /// The network of the peer `network`.
     #[serde(default)]
     pub network: Network,
-    /// The engines that it is tried with, where not each that can have it is to be.
+    /// The engines to test, if not all possible ones.
     #[serde(default)]
     pub engines: Vec<Engine>,
-    /// What must come out.
+    /// The allowed verdict.
     pub expect: Expectation,
-    /// What must come out for some peers, versions or engines.
+    /// The allowed verdict for some peers, versions or engines.
     #[serde(default, rename = "where")]
     pub exceptions: Vec<Exception>,
 }
@@ -97,10 +97,10 @@ fn untrusted() -> String {
 pub(crate) struct Revokes {
     /// The CA that signed it.
     pub by: String,
-    /// What it revokes.
+    /// The certificates that it revokes.
     #[serde(default)]
     pub revokes: Vec<String>,
-    /// This update and the next one, in days from now.
+    /// The times of this update and the next one, in days from now.
     pub days: (i64, i64),
 }
 
@@ -108,36 +108,36 @@ pub(crate) struct Revokes {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Judge {
-    /// Milliseconds that it thinks.
+    /// Delay of the decision in milliseconds.
     #[serde(default)]
     pub after: u64,
-    /// It refuses.
+    /// Whether it refuses.
     #[serde(default)]
     pub refuses: bool,
-    /// It says something before it has read the client's flight.
+    /// Whether it sends data before it has read the client's flight.
     #[serde(default)]
     pub speaks_first: bool,
-    /// Session tickets that it sends.
+    /// Number of session tickets.
     #[serde(default)]
     pub tickets: usize,
 }
 
-/// A network of its own; see `fixtures/networks.sh`.
+/// A separate network; see `fixtures/networks.sh`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Network {
-    /// Names of the peer's certificate.
+    /// The names in the peer's certificate.
     #[serde(default)]
     pub names: Vec<String>,
-    /// More lines of the hosts file.
+    /// Additional lines of the hosts file.
     #[serde(default)]
     pub hosts: String,
-    /// The order of sources of names.
+    /// The order of name sources.
     pub switch: Option<String>,
-    /// More lines of `resolv.conf`.
+    /// Additional lines of `resolv.conf`.
     #[serde(default)]
     pub resolver: String,
-    /// Commands before the diagnosis.
+    /// Commands to run before the check.
     #[serde(default)]
     pub setup: String,
 }
@@ -146,39 +146,39 @@ pub(crate) struct Network {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Exception {
-    /// Names of peers; none means every peer.
+    /// Names of peers; if empty, every peer.
     #[serde(default)]
     pub peers: Vec<String>,
-    /// TLS versions; none means each.
+    /// TLS versions; if empty, each.
     #[serde(default)]
     pub versions: Vec<Tls>,
-    /// Engines; none means each.
+    /// Engines; if empty, each.
     #[serde(default)]
     pub engines: Vec<Engine>,
-    /// What must come out.
+    /// The allowed verdict.
     pub expect: Expectation,
 }
 
-/// What must come out.
+/// The allowed verdict.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Expectation {
     /// `pass` or `fail`.
     pub status: String,
-    /// The layer, where it is settled.
+    /// The layer, if there is only one right answer.
     pub layer: Option<String>,
-    /// Causes that are right; none where nothing fails.
+    /// Causes that are right; empty if nothing fails.
     #[serde(default)]
     pub causes: Vec<String>,
-    /// Components that are right; none means any.
+    /// Components that are right; empty for any.
     #[serde(default)]
     pub components: Vec<String>,
-    /// Words that its sentences must have.
+    /// Words that its sentences must contain.
     #[serde(default)]
     pub says: Vec<String>,
-    /// Less sure than this is too little.
+    /// Minimum confidence.
     pub least: Sure,
-    /// More sure than this is too much.
+    /// Maximum confidence.
     #[serde(default = "certain")]
     pub most: Sure,
 }
@@ -187,7 +187,7 @@ fn certain() -> Sure {
     Sure::Certain
 }
 
-/// How sure a verdict is.
+/// The confidence of a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Sure {
@@ -221,36 +221,36 @@ words! {
 }
 
 words! {
-    /// What is odd about the client's database.
+    /// An oddity of the client's database.
     Odd {
         /// Nothing.
         #[default]
         Nothing,
-        /// The key of saved logins is there too.
+        /// It also contains the key of saved logins.
         SavedLogins,
         /// A key waits for its certificate.
         RequestOutstanding,
-        /// The certificate's own key is not there, and another one waits.
+        /// The certificate's own key is missing, and another key waits for its certificate.
         OtherKey,
-        /// The key of the certificate is not there.
+        /// The key of the certificate is missing.
         NoKey,
-        /// The nickname that is asked for has a letter too many.
+        /// The requested nickname has an additional letter.
         MisspeltNickname,
-        /// The nickname that is asked for is quite another.
+        /// The requested nickname is entirely different.
         OtherNickname,
-        /// The nickname is asked for with the token's name.
+        /// The requested nickname has the token's name as prefix.
         TokenName,
-        /// The nickname has blanks and letters beyond ASCII.
+        /// The nickname has blanks and non-ASCII letters.
         LongNickname,
-        /// The directory's name has blanks and letters beyond ASCII.
+        /// The directory's name has blanks and non-ASCII letters.
         LongPath,
-        /// Forty CAs more, without trust.
+        /// Forty additional CAs without trust.
         Many,
         /// SQLite's write-ahead log is on.
         Wal,
-        /// A database of the other format is beside it, without our certificate.
+        /// A database of the other format exists next to it, without our certificate.
         Beside,
-        /// Its kind is not said.
+        /// The argument has no format prefix.
         KindUnsaid,
         /// The database directory does not exist.
         Missing,
@@ -258,44 +258,44 @@ words! {
         CertificatesCut,
         /// key4.db is truncated.
         KeysCut,
-        /// The file of the keys is another database's.
+        /// The key file is that of another database.
         KeysForeign,
         /// The key file does not exist.
         KeysMissing,
-        /// The key is on a token of SoftHSM.
+        /// The key is on a SoftHSM token.
         OnToken,
-        /// Its module is listed, and there is no such file.
+        /// Its module is listed, but the file does not exist.
         ModuleMissing,
-        /// The token has another name than the one asked for.
+        /// The token has a name other than the requested one.
         TokenAbsent,
     }
 }
 
 words! {
-    /// The password that the client has.
+    /// The password that the client is given.
     Password {
         /// The right one, in a file.
         #[default]
         Right,
-        /// The right one, with the line end of Windows.
+        /// The right one, with a Windows line end.
         Crlf,
-        /// The right one, behind the token's name.
+        /// The right one, with the token's name before it.
         ForToken,
-        /// The right one, behind a remark.
+        /// The right one, after a line with a remark.
         Lines,
         /// Another one.
         Wrong,
-        /// None, and the database has one.
+        /// None, although the database has one.
         None,
-        /// The database has the empty one, and none is given.
+        /// The database has the empty password, and none is given.
         EmptyNone,
-        /// The database has the empty one, and the file is empty.
+        /// The database has the empty password, and the file is empty.
         EmptyFile,
-        /// The database has the empty one, and another one is given.
+        /// The database has the empty password, and another one is given.
         EmptyWrong,
-        /// The file is not there.
+        /// The file does not exist.
         FileMissing,
-        /// The right one with a blank behind it.
+        /// The right one, followed by a blank.
         Blank,
         /// In an environment variable.
         Environment,
@@ -303,32 +303,32 @@ words! {
 }
 
 words! {
-    /// Whether the two have a TLS version in common.
+    /// Whether client and server have a TLS version in common.
     Versions {
         /// The client offers TLS 1.2 and 1.3.
         #[default]
         Common,
-        /// The client offers only the one that the server does not speak.
+        /// The client only offers the version that the server does not support.
         Apart,
     }
 }
 
-/// The TLS library of the client, and with it where its credentials are.
+/// The TLS library of the client, which determines the place of its credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub(crate) enum Engine {
-    /// A database.
+    /// NSS with a database.
     #[serde(rename = "nss")]
     Nss,
-    /// Files.
+    /// OpenSSL with files.
     #[serde(rename = "openssl")]
     OpenSsl,
 }
 
 impl Engine {
-    /// Both.
+    /// Both engines.
     pub(crate) const ALL: [Self; 2] = [Self::Nss, Self::OpenSsl];
 
-    /// As the data and the names of cases spell it.
+    /// The spelling in the data and in the names of cases.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Nss => "nss",
@@ -338,14 +338,14 @@ impl Engine {
 }
 
 impl Fault {
-    /// Whether a client without a database can have it: its certificate and key, the CA of the servers, and nothing else.
+    /// Whether the fault is possible without a database: it only concerns certificate and key, and the servers' CA.
     fn is_without_database(&self) -> bool {
         let is_usual = self.authorities == trusted() && self.own_authority == untrusted();
         let has_more = !self.store.is_empty() || !self.lists.is_empty() || !self.odd.is_empty();
         is_usual && !has_more && self.database == Database::Sql && self.password == Password::Right
     }
 
-    /// Whether it is tried with this peer over this version by this engine.
+    /// Whether the fault is tested with this peer, version and engine.
     pub(crate) fn is_tried(&self, peer: &Peer, version: Tls, engine: Engine) -> bool {
         let named = self.peers.iter().any(|name| name == peer.name);
         let by_engine = if self.engines.is_empty() {
@@ -358,7 +358,7 @@ impl Fault {
             && by_engine
     }
 
-    /// What must come out for this peer, version and engine.
+    /// The allowed verdict for this peer, version and engine.
     pub(crate) fn expected(&self, peer: &str, version: Tls, engine: Engine) -> &Expectation {
         let fits = |exception: &&Exception| {
             let peers = exception.peers.is_empty() || exception.peers.iter().any(|name| name == peer);

@@ -29,7 +29,7 @@ impl Fault {
 /// Writes the files of a fault into `directory`, and names them on the command line.
 ///
 /// # Errors
-/// Those of OpenSSL and of the file system.
+/// Errors of OpenSSL and of the file system.
 pub(crate) fn files(fault: &Fault, pki: &Pki, directory: &Path, command: &mut Command) -> Result<(), Failure> {
     let file = |name: &str, content: &[u8]| -> Result<PathBuf, Failure> {
         let path = directory.join(name);
@@ -51,10 +51,10 @@ pub(crate) fn files(fault: &Fault, pki: &Pki, directory: &Path, command: &mut Co
     Ok(())
 }
 
-/// Makes the database of a fault in `directory`, and names it on the command line.
+/// Creates the database of a fault in `directory`, and names it on the command line.
 ///
 /// # Errors
-/// Those of OpenSSL, of NSS and of the file system.
+/// Errors of OpenSSL, of NSS and of the file system.
 pub(crate) fn arguments(fault: &Fault, pki: &Pki, directory: &Path, command: &mut Command) -> Result<(), Failure> {
     let format = match fault.database {
         Database::Sql => DbFormat::Sql,
@@ -112,7 +112,7 @@ fn builder(fault: &Fault, pki: &Pki, format: DbFormat) -> Result<DbBuilder, Fail
         builder = builder.pkey("", &waits()?.key)?;
     }
     let nickname = if fault.is(Odd::LongNickname) { LONG_NICKNAME } else { NICKNAME };
-    // "none" has none at all; with a request outstanding there is none yet.
+    // "none" has no certificate at all; with an outstanding request there is none yet.
     if fault.client != "none" && !fault.is(Odd::OnToken) && fault.client != "requested" {
         let identity = pki.certificate(&format!("client:{}", fault.client))?;
         let (certificate, key) = (&identity.certificate, &identity.key);
@@ -150,7 +150,7 @@ fn builder(fault: &Fault, pki: &Pki, format: DbFormat) -> Result<DbBuilder, Fail
     Ok(builder)
 }
 
-/// What happened to the files since.
+/// Damages the files after their creation.
 fn spoil(fault: &Fault, pki: &Pki, format: DbFormat, path: &Path) -> Result<(), Failure> {
     let [certificates, keys] = format.files().map(|file| path.join(file));
     let cut = |file: &PathBuf| -> Result<(), Failure> {

@@ -12,10 +12,10 @@ use openssl::ssl::{Ssl, SslContext, SslMethod, SslStream, SslVerifyMode, SslVers
 use crate::Failure;
 use crate::case::{Judge, Tls};
 
-/// Serves until the process ends; gives its port.
+/// Serves until the process ends; returns its port.
 ///
 /// # Errors
-/// Those of OpenSSL, and of the socket.
+/// Errors of OpenSSL and of the socket.
 pub(crate) fn serve(setup: &Setup<'_>, judge: &Judge) -> Result<u16, Failure> {
     let listener = ports::listen()?;
     let port = listener.local_addr()?.port();
@@ -50,10 +50,10 @@ pub(crate) fn serve(setup: &Setup<'_>, judge: &Judge) -> Result<u16, Failure> {
                     stream.write_early_data(b"220 ready\r\n").map_err(io::Error::other)?;
                 }
                 stream.accept().map_err(io::Error::other)?;
-                // Until the client goes.
+                // Until the client disconnects.
                 stream.ssl_read(&mut [0; 16]).map(|_| ()).map_err(io::Error::other)
             };
-            // What the client makes of it is what is looked at.
+            // Only the client's view of the session matters.
             thread::spawn(serve);
         }
     });

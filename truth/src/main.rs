@@ -1,7 +1,8 @@
 //! Sets up real TLS servers with real faults, runs nssight on each, and compares the verdicts with the expected ones.
 //!
-//! `nssight-truth PROGRAM [--write FILE] [--reports DIR] [WORD…]`: with words, only the cases whose name or kind has all of them.
-//! `--write` puts the table of results into a page, `--reports DIR` the reports of wrong verdicts into a directory. It exits with 1 if a verdict is wrong, surer than it can be, or less sure than it must be.
+//! `nssight-truth PROGRAM [--write FILE] [--reports DIR] [WORD…]`: with words, only the cases whose name or kind contains all of them.
+//! `--write` writes the table of results into a page, `--reports DIR` the reports of wrong verdicts into a directory. It exits with 1 if a
+//! verdict is wrong, too certain, or not certain enough.
 
 mod case;
 mod client;
@@ -30,7 +31,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Faults {
-    /// What they have in common.
+    /// The kind of all of these faults.
     kind: String,
     fault: Vec<Fault>,
 }
@@ -49,26 +50,26 @@ const KINDS: [&str; 10] = [
     include_str!("../faults/networks.toml"),
 ];
 
-/// One case, and what came of it.
+/// One case with its result.
 pub(crate) struct Tried<'a> {
-    /// What kind of fault it is.
+    /// The kind of the fault.
     pub(crate) kind: &'a str,
     /// The server.
     pub(crate) peer: &'static Peer,
-    /// What was wrong.
+    /// The fault.
     pub(crate) fault: &'a Fault,
-    /// The version that the server spoke.
+    /// The TLS version of the server.
     pub(crate) version: Tls,
-    /// By which library the client spoke.
+    /// The TLS library of the client.
     pub(crate) engine: Engine,
-    /// What nssight said.
+    /// nssight's verdict.
     pub(crate) verdict: Verdict,
-    /// What is wrong with that.
+    /// The mistake in the verdict, if any.
     pub(crate) wrong: Option<Wrong>,
 }
 
 impl Tried<'_> {
-    /// As it can be asked for on the command line.
+    /// The name that selects the case on the command line.
     fn name(&self) -> String {
         name(self.peer, self.fault, self.version, self.engine)
     }
@@ -133,7 +134,7 @@ fn run() -> Result<usize, Failure> {
                 };
                 let (report, verdict, wrong) = match case_of(&program, &pki, peer, fault, version, engine) {
                     Ok(case) => case,
-                    // It is no verdict, right or wrong, and no reason to leave the others out.
+                    // This is not a verdict, right or wrong, and no reason to skip the other cases.
                     Err(error) => {
                         let what = format!("{}: {error}", name(peer, fault, version, engine));
                         eprintln!("not tried: {what}");
@@ -170,7 +171,7 @@ fn run() -> Result<usize, Failure> {
     Ok(done.iter().filter(|tried| tried.wrong.is_some()).count())
 }
 
-/// The report, its verdict, and what is wrong with that.
+/// The report, its verdict, and the mistake in the verdict.
 fn case_of(
     program: &Path,
     pki: &Pki,

@@ -1,4 +1,4 @@
-//! A diagnosis in network namespaces of its own, with names, routes, filters and packet sizes as a fault wants them.
+//! A check in separate network namespaces, with the names, routes, filters and packet sizes of a fault.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,15 +12,15 @@ use crate::case::{Fault, Tls};
 use crate::pki::Pki;
 
 const BEGIN: &str = include_str!("../../fixtures/networks.sh");
-/// Where the peer's server listens.
+/// The port of the peer's server.
 const PORT: u16 = 44334;
 const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 signer\n";
 const RESOLVER: &str = "nameserver 10.77.1.254\noptions timeout:1 attempts:1\n";
 
-/// The command that makes the namespaces and then runs `diagnose` in them.
+/// The command that creates the namespaces and then runs `diagnose` in them.
 ///
 /// # Errors
-/// Those of OpenSSL and of the file system.
+/// Errors of OpenSSL and of the file system.
 pub(crate) fn within(
     fault: &Fault,
     version: Tls,
@@ -56,7 +56,7 @@ pub(crate) fn within(
     );
     file("situation.sh", script.as_bytes())?;
     let mut command = Command::new("unshare");
-    // Of a process that ends as the first of its namespace, all others are ended by the kernel (pid_namespaces(7)).
+    // When the first process of a PID namespace ends, the kernel ends all others (pid_namespaces(7)).
     command.args(["--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-eu"]);
     command.arg(directory.join("situation.sh")).arg(directory).arg(diagnose.get_program());
     command.args(diagnose.get_args().map(OsString::from).collect::<Vec<_>>());
@@ -70,7 +70,7 @@ pub(crate) fn within(
     Ok(command)
 }
 
-/// What the client is given for the peer.
+/// The client's argument for the peer.
 pub(crate) fn target(host: &str) -> String {
     format!("{host}:{PORT}")
 }

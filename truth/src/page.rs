@@ -21,14 +21,14 @@ fn with(all: &[&Tried<'_>], wrong: Option<Wrong>) -> usize {
     all.iter().filter(|tried| tried.wrong == wrong).count()
 }
 
-/// How many were right, and how many wrong in which way.
+/// The number of right verdicts, and of each kind of wrong one.
 pub(crate) fn counts(all: &[Tried<'_>]) -> String {
     let all: Vec<&Tried<'_>> = all.iter().collect();
     let wrong = WRONG.map(|(kind, name)| format!("{name} {}", with(&all, Some(kind))));
     format!("{} cases: {} right; {}", all.len(), with(&all, None), wrong.join(", "))
 }
 
-/// The page: counts by kind, and what came of each case.
+/// The page: counts by kind, and the result of each case.
 pub(crate) fn page(all: &[Tried<'_>]) -> String {
     let mut text = String::from(
         "# Trust in the verdict\n\nnssight checked real TLS servers, services, databases, files, tokens and networks, with real faults and with \
@@ -64,7 +64,7 @@ pub(crate) fn page(all: &[Tried<'_>]) -> String {
 /// The verdicts of one row, by engine and column.
 type Cells<'a> = BTreeMap<(Engine, &'a str), Vec<String>>;
 
-/// A row for each fault, and a column for each peer that any of them was tried with.
+/// One row per fault, and one column per peer that any of them was tested with.
 fn table(all: &[&Tried<'_>], text: &mut String) {
     let is_in = |peer: &&Peer| all.iter().any(|tried| tried.peer.name == peer.name);
     let peers: Vec<&Peer> = PEERS.iter().filter(is_in).collect();
@@ -88,7 +88,7 @@ fn table(all: &[&Tried<'_>], text: &mut String) {
         if !cells.keys().any(|(of, _)| *of == engine) {
             continue;
         }
-        // The title stands once.
+        // The title is written only once.
         let is_first = engine == Engine::Nss || !cells.keys().any(|(of, _)| *of == Engine::Nss);
         let name = match engine {
             Engine::Nss => "NSS",

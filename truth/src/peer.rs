@@ -12,27 +12,27 @@ use crate::late;
 
 /// One kind of peer.
 pub(crate) struct Peer {
-    /// As the data and the table spell it.
+    /// The spelling in the data and in the table.
     pub name: &'static str,
     kind: Kind,
 }
 
 enum Kind {
-    /// A TLS server that every fault is tried with, unless it names its peers.
+    /// A TLS server that every fault is tested with, unless the fault names its peers.
     Server(&'static Server),
     /// HTTP without TLS.
     Http,
-    /// A TLS server that is stopped as soon as it listens, so that the kernel takes connections for it.
+    /// A TLS server that is stopped as soon as it listens, so that only the kernel accepts connections.
     Stopped,
     /// A server in this process.
     Late,
-    /// Nobody listens.
+    /// No server listens.
     Nobody,
-    /// A host in a network of its own.
+    /// A host in a separate network.
     Network,
 }
 
-/// All of them; those that every fault is tried with come first.
+/// All peers; those that every fault is tested with come first.
 pub(crate) static PEERS: LazyLock<Vec<Peer>> = LazyLock::new(|| {
     let servers = SERVERS.iter().map(|server| Peer { name: server.name, kind: Kind::Server(server) });
     let others = [
@@ -45,10 +45,10 @@ pub(crate) static PEERS: LazyLock<Vec<Peer>> = LazyLock::new(|| {
     servers.chain(others).collect()
 });
 
-/// A peer that runs. Dropping it ends it.
+/// A running peer. Dropping it ends it.
 pub(crate) struct Running {
     _server: Option<nssight_peers::Running>,
-    /// Where it listens.
+    /// The port on which it listens.
     pub port: u16,
 }
 
@@ -59,17 +59,17 @@ impl From<nssight_peers::Running> for Running {
 }
 
 impl Peer {
-    /// Whether every fault is tried with it, unless it names its peers.
+    /// Whether every fault is tested with it, unless the fault names its peers.
     pub(crate) fn is_usual(&self) -> bool {
         matches!(self.kind, Kind::Server(_))
     }
 
-    /// Whether it is a host in a network of its own, which [`crate::network`] makes.
+    /// Whether it is a host in a separate network, which [`crate::network`] creates.
     pub(crate) fn is_elsewhere(&self) -> bool {
         matches!(self.kind, Kind::Network)
     }
 
-    /// The protocol by which its clients ask for TLS, where they do.
+    /// The protocol by which its clients request TLS, if any.
     pub(crate) fn starttls(&self) -> Option<&'static str> {
         match self.kind {
             Kind::Server(server) => server.starttls,
@@ -77,10 +77,10 @@ impl Peer {
         }
     }
 
-    /// Starts it and waits until it listens.
+    /// Starts the peer and waits until it listens.
     ///
     /// # Errors
-    /// When it is not installed or does not start; what it said is in the directory.
+    /// If it is not installed or does not start; its output is in the directory.
     pub(crate) fn start(&self, setup: &Setup<'_>, judge: &Judge) -> Result<Running, Failure> {
         Ok(match self.kind {
             Kind::Server(server) => server.start(setup)?.into(),

@@ -1,4 +1,4 @@
-//! Every certificate of the suite, by the names that the data has for them.
+//! Every certificate of the suite, by its name in the data.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use crate::Failure;
 /// Names and identities.
 pub(crate) type Named = BTreeMap<&'static str, Identity>;
 
-/// Authorities, servers and clients.
+/// CAs, servers and clients.
 pub(crate) struct Pki {
     /// CAs that a client's database may hold.
     pub authorities: Named,
-    /// What servers show.
+    /// Identities of servers.
     pub servers: Named,
-    /// What clients show.
+    /// Identities of clients.
     pub clients: Named,
 }
 
@@ -24,10 +24,10 @@ const MINUTE: i64 = 60;
 const LOCAL: [&str; 2] = ["localhost", "127.0.0.1"];
 
 impl Pki {
-    /// Makes them.
+    /// Creates all certificates.
     ///
     /// # Errors
-    /// Those of OpenSSL.
+    /// Errors of OpenSSL.
     pub(crate) fn make() -> Result<Self, Failure> {
         let ca = Identity::authority("Truth CA")?;
         let other = Identity::authority("Another CA")?;
@@ -54,7 +54,7 @@ impl Pki {
         Ok(Self { authorities, servers, clients })
     }
 
-    /// The certificate that the data calls `server:NAME`, `client:NAME`, or by the name of an authority.
+    /// The certificate with the name `server:NAME` or `client:NAME`, or the name of a CA, in the data.
     pub(crate) fn certificate(&self, name: &str) -> Result<&Identity, Failure> {
         let found = match name.split_once(':') {
             Some(("server", name)) => self.servers.get(name),

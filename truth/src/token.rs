@@ -1,4 +1,4 @@
-//! A client's key on a token of SoftHSM.
+//! A client's key on a SoftHSM token.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,19 +15,19 @@ use crate::client::{NICKNAME, PASSWORD};
 pub(crate) const NAME: &str = "truth-token";
 /// Its PIN.
 pub(crate) const PIN: &str = "truth-pin-5Kd";
-/// Where Debian and Fedora have the module.
+/// The paths of the module on Debian and Fedora.
 const MODULES: [&str; 3] =
     ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm.so", "/usr/lib64/pkcs11/libsofthsm2.so"];
 
-/// A password file with a line for the database and one for the token.
+/// A password file with one line for the database and one for the token.
 pub(crate) fn passwords(pin: &str) -> String {
     format!("NSS Certificate DB:{PASSWORD}\n{NAME}:{pin}\n")
 }
 
-/// Makes a token with this identity on it, and lists its module in the database.
+/// Creates a token with this identity, and lists its module in the database.
 ///
 /// # Errors
-/// Those of the tools.
+/// Errors of the tools.
 pub(crate) fn fill(
     directory: &Path,
     database: &Path,

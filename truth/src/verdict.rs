@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::case::{Engine, Expectation, Sure};
 
-/// What nssight said.
+/// nssight's verdict.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Verdict {
     /// `pass`, `fail`, `inconclusive`, …
@@ -15,17 +15,17 @@ pub(crate) struct Verdict {
     pub layer: Option<String>,
     /// The cause.
     pub cause: Option<String>,
-    /// Whose fault.
+    /// The component at fault.
     pub component: Option<String>,
-    /// How sure.
+    /// The confidence.
     pub confidence: Option<Sure>,
-    /// In a sentence.
+    /// A sentence.
     #[serde(default)]
     pub summary: String,
-    /// Why it looks like this.
+    /// The explanation of the symptoms.
     #[serde(default)]
     pub why: Option<String>,
-    /// What to do.
+    /// The actions to take.
     #[serde(default)]
     pub remedies: Vec<Step>,
     /// Other possible causes.
@@ -33,31 +33,31 @@ pub(crate) struct Verdict {
     pub alternatives: Vec<Alternative>,
 }
 
-/// One thing to do.
+/// One action.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Step {
-    /// In words.
+    /// As text.
     pub text: String,
     /// As a command.
     pub command: Option<String>,
 }
 
-/// Another cause that was not ruled out.
+/// Another cause that was not excluded.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Alternative {
-    /// How to tell it.
+    /// Ways to distinguish it.
     #[serde(default)]
     pub tell_apart: Vec<String>,
 }
 
-/// What no peer of the suite is or has.
+/// Words about things that no peer of the suite has.
 const FOREIGN: [&str; 4] = ["the bridge", "a bridge", "sigul", "signing server"];
 
-/// What no client with files has.
+/// Words about things that no client with files has.
 const OF_NSS: [&str; 4] = ["nss ", "nickname", "certutil", "the database"];
 
 impl Verdict {
-    /// Everything that people read of it, in small letters.
+    /// All of its text for readers, in lower case.
     fn words(&self) -> String {
         let steps = self.remedies.iter().flat_map(|step| [Some(step.text.as_str()), step.command.as_deref()]);
         let others = self.alternatives.iter().flat_map(|other| other.tell_apart.iter().map(|it| Some(it.as_str())));
@@ -75,27 +75,27 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What is wrong with a verdict.
+/// The mistake in a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Wrong {
-    /// It passes what fails, or fails what passes.
+    /// It passes a failure, or fails a healthy peer.
     Status,
     /// Another layer, cause or component.
     Cause,
-    /// Surer than it can be.
+    /// Too certain.
     OverCertain,
-    /// Less sure than it could be.
+    /// Not certain enough.
     UnderCertain,
-    /// It speaks of what is not there, or leaves out what is to be said.
+    /// It mentions things that do not exist, or omits a required word.
     Words,
     /// More or fewer than one connection.
     Connections,
 }
 
 impl Expectation {
-    /// What is wrong with this verdict, if anything is.
+    /// The mistake in this verdict, if any.
     pub(crate) fn against(&self, verdict: &Verdict, connections: u64, engine: Engine) -> Option<Wrong> {
-        // What is in the database of one client is in the files of another.
+        // What one client has in the database, another has in files.
         let as_written = |it: &str| match (engine, it) {
             (Engine::OpenSsl, "client-files") => "client-db".to_owned(),
             _ => it.to_owned(),

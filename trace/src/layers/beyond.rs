@@ -21,7 +21,7 @@ const ENDED_BEFORE_SERVER: &str =
     "the outer session succeeded, but the inner session ended before the server sent anything";
 
 impl Story {
-    /// Did anything of the inner session come through the outer one?
+    /// The layer `bridge`: did any data of the inner session arrive through the outer one?
     pub(super) fn bridge(&self, ending: Ending) -> Option<Outcome> {
         let (outer, inner) = (self.outer()?, self.inner()?);
         let wire = inner.log.summary();
@@ -42,8 +42,8 @@ impl Story {
         if ends == Some(fact::BridgeInnerEnds::Several) {
             return Some(notes.fail(signal::CHUNKS_GARBLED, "the bridge ended the inner stream more than once"));
         }
-        // A program that waits for a whole frame has passed on nothing of one that was cut; and a bridge that ends the inner
-        // stream in order has had something to end.
+        // A program that waits for a whole frame has forwarded nothing of a truncated one. And a bridge that ends the inner stream in order
+        // must have had an inner stream.
         if wire.bytes_received > 0 || outer.inner_chunks > 0 || ends.is_some() {
             return Some(notes.pass("something of data of the inner session arrived"));
         }
@@ -75,7 +75,7 @@ impl Story {
                 "the outer session succeeded, but no data from the server arrived through it",
             ),
         };
-        // How long a packet travels does not show, and is left out: then a close seems dearer, and so does a handshake.
+        // The transit time of a packet is not visible and is left out: both a close and a handshake then seem longer.
         if let (fact::BridgeFirstAnswer::CloseNotify, Some(asked), Some(ended)) =
             (answer, outer.sent_before_ns, end.map(|(_, at_ns)| at_ns))
         {
@@ -122,7 +122,7 @@ impl Story {
                 (None, signal::REQUEST_AUTHENTICATION_FAILED, "the server answered that authentication failed")
             }
             Some(shown) => (None, shown, "the server answered with an error"),
-            // It is told by what the program did next, which may have had another reason.
+            // Derived from the program's next action, which may have had another reason.
             None if outer.reply_whole => (
                 Some(fact::ReplyState::WholeAndFailed),
                 signal::REPLY_UNEXPECTED,

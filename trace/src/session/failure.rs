@@ -8,14 +8,14 @@ use nssight_wire::{AlertLevel, Direction};
 use super::{Handshake, Session};
 
 impl Session {
-    /// The error that the handshake ended with, if it did not end well.
+    /// The error of the handshake, if it failed.
     pub(crate) fn error(&self) -> Option<NssError> {
         match self.handshake {
             Handshake::Failed(_, code) => Some(NssError::of(Step::Handshake, code)),
             // A server that waits for its client has not failed.
             Handshake::Hangs(_) | Handshake::Begun if self.is_server && self.log.end.is_none() => None,
             Handshake::Hangs(_) | Handshake::Begun => {
-                // The program was ended before the handshake was: by its own deadline or somebody's patience.
+                // The program ended before the handshake did: by its own deadline or from outside.
                 let code = match self.log.end {
                     Some(End::Closed) => ErrorCode::PR_END_OF_FILE_ERROR,
                     Some(End::Reset) => ErrorCode::PR_CONNECT_RESET_ERROR,
@@ -34,7 +34,7 @@ impl Session {
         if let Some(certificates) = &wire.server_certificates {
             facts.peer_chain = certificates.certificates.iter().map(|certificate| certificate.der.clone()).collect();
         }
-        // Only what NSS itself says when it gives up: a decision that the program overruled is none.
+        // Only NSS's own decision when it gives up: one that the program overruled does not count.
         facts.decision = match self.decision {
             Some(Err(code)) if code == error.code => Some(Err(NssError::of(Step::JudgePeer, code).into())),
             Some(Err(_)) | None => None,
@@ -51,7 +51,7 @@ impl Session {
             description: seen.alert.description.0,
         });
         facts.alerts = alerts.collect();
-        // An encrypted alert is not on the wire to be read, but NSS's error says which one it was.
+        // An encrypted alert cannot be read on the wire, but NSS's error identifies it.
         let heard = facts.alerts.iter().any(|alert| !alert.sent);
         let alert = Signal::of_nss(error.code.0).row().alert.filter(|alert| *alert != 0);
         if let (false, Some(description)) = (heard, alert) {

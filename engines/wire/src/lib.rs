@@ -27,6 +27,7 @@ mod numbers;
 mod reader;
 mod story;
 mod stream;
+mod suites;
 mod summary;
 mod version;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tls_parser::{TlsCipherKx, TlsCipherSuite};
+use crate::suites::SUITES;
 
 /// The values that RFC 8701 reserves so that clients can offer meaningless ones on purpose.
 pub(crate) fn is_grease(value: u16) -> bool {
@@ -119,7 +119,7 @@ pub struct CipherSuite(pub u16);
 impl CipherSuite {
     /// The registered name, `TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`, if there is one.
     pub fn name(self) -> Option<&'static str> {
-        TlsCipherSuite::from_id(self.0).map(|suite| suite.name)
+        SUITES.binary_search_by_key(&self.0, |suite| suite.0).ok().map(|at| SUITES[at].1)
     }
 
     /// Whether the number is a suite that could be chosen: neither a GREASE value (RFC 8701) nor one of the two
@@ -130,7 +130,7 @@ impl CipherSuite {
 
     /// Whether the server names an elliptic curve in its ServerKeyExchange (RFC 8422 section 5.4).
     pub(crate) fn exchanges_curve(self) -> bool {
-        TlsCipherSuite::from_id(self.0).is_some_and(|suite| matches!(suite.kx, TlsCipherKx::Ecdhe | TlsCipherKx::Aecdh))
+        self.name().is_some_and(|name| name.starts_with("TLS_ECDHE_") || name.starts_with("TLS_ECDH_anon_"))
     }
 }
 
@@ -286,6 +286,26 @@ mod tests {
         assert_eq!(NamedGroup(29).to_string(), "x25519");
         assert_eq!(NamedGroup(0x0202).to_string(), "MLKEM1024");
         assert_eq!(HandshakeKind(99).to_string(), "unknown handshake message (99)");
+    }
+
+    #[test]
+    fn openssl_has_the_same_names_for_its_suites() {
+        let listed = std::process::Command::new("openssl")
+            .args(["ciphers", "-V", "-stdname", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"])
+            .output()
+            .expect("openssl must be installed (make deps)");
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        // "0xC0,0x2C - TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 - ECDHE-ECDSA-AES256-GCM-SHA384 TLSv1.2 …"
+        let suites = listed.lines().map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let number = words[0].replace("0x", "").replace(',', "");
+            (CipherSuite(u16::from_str_radix(&number, 16).unwrap()), words[2].to_owned())
+        });
+        let suites: Vec<_> = suites.collect();
+        assert!(suites.len() > 100, "{listed}");
+        for (suite, name) in suites {
+            assert_eq!(suite.name(), Some(name.as_str()), "{suite:?}");
+        }
     }
 
     #[test]

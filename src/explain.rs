@@ -175,7 +175,7 @@ fn candidate(out: &mut dyn Write, candidate: &Candidate, verbose: bool) -> io::R
     // known, there is only one step.
     let shown = if verbose { candidate.tell_apart.len() } else { 1 };
     for how in candidate.tell_apart.iter().take(shown).filter(|how| candidate.check != Some(how.as_str())) {
-        terminal::paragraph(out, "      ", 6, &format!("To distinguish it from the first: {how}"))?;
+        terminal::paragraph(out, "      ", 6, &format!("To distinguish this cause from the first: {how}"))?;
     }
     if let Some(check) = candidate.check {
         terminal::paragraph(out, "      ", 6, check)?;

@@ -203,14 +203,14 @@ fn own(dir: &Path) -> Result<(), Failure> {
     let marker = dir.join(MARKER);
     let known = std::fs::symlink_metadata(&marker).is_ok_and(|marker| marker.is_file());
     if !known && std::fs::read_dir(dir)?.next().is_some() {
-        let text = format!("{} is not empty and no lab's; name another directory", dir.display());
+        let text = format!("{} is not empty, and the lab did not create it; name another directory", dir.display());
         return Err(text.into());
     }
     // The lab must not follow a link that someone else has placed in the directory since then.
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         if entry.file_type()?.is_symlink() {
-            return Err(format!("{} is a link, and the lab follows none", entry.path().display()).into());
+            return Err(format!("{} is a symbolic link, and the lab follows no links", entry.path().display()).into());
         }
     }
     Ok(std::fs::write(marker, "made by nssight lab\n")?)

@@ -194,7 +194,7 @@ fn flaky_targets_fail_a_run_only_with_strict() {
             .arg(lab.config())
             .args(arguments));
         assert_eq!(run.code, Some(code), "{run:#?}");
-        assert!(run.stdout.contains("1 flaky") && run.stdout.contains("2 tries"), "{run:#?}");
+        assert!(run.stdout.contains("1 flaky") && run.stdout.contains("2 attempts"), "{run:#?}");
     }
 }
 
@@ -262,7 +262,7 @@ fn a_password_that_cannot_be_read_is_that_targets_finding() {
     for name in ["missing", "directory", "fifo", "empty", "variable"] {
         assert_eq!(document.verdict(name), ["fail", "password", "password-missing"], "{name}");
     }
-    for (name, words) in [("missing", "nowhere/pw"), ("fifo", "no regular file"), ("variable", "NSSIGHT_NOT_SET")] {
+    for (name, words) in [("missing", "nowhere/pw"), ("fifo", "not a regular file"), ("variable", "NSSIGHT_NOT_SET")] {
         let summary = document.target(name)["report"]["verdict"]["summary"].as_str().unwrap();
         assert!(summary.contains(words), "{summary}");
     }

@@ -296,12 +296,17 @@ fn trust_is_compared_letter_by_letter_with_its_consequences() {
             "CT,,",
             ",,",
             "grave",
-            "C only in A: server certificates from this CA are accepted there, with B all server \
+            "C only in A: with A, server certificates from this CA are accepted; with B, all server \
             certificates from this CA are rejected; T only in A",
         ),
-        (",,", "T,,", "grave", "T only in B: client certificates from this CA are accepted there, with A all client"),
-        ("p,,", "C,,", "grave", "p only in A: it is rejected there regardless of its issuer"),
-        ("P,,", ",,", "grave", "P only in A: the certificate is accepted as a peer by itself there"),
+        (
+            ",,",
+            "T,,",
+            "grave",
+            "T only in B: with B, client certificates from this CA are accepted; with A, all client",
+        ),
+        ("p,,", "C,,", "grave", "p only in A: with A, the certificate is rejected regardless of its issuer"),
+        ("P,,", ",,", "grave", "P only in A: with A, the certificate is accepted as a peer by itself"),
         ("c,,", ",,", "notable", "c only in A"),
         ("C,C,", "C,,C", "note", "e-mail: \"C\" in A, \"\" in B (does not matter for TLS); code signing"),
     ];
@@ -342,7 +347,13 @@ fn certificates_of_one_side_renewals_and_other_names_are_told_apart() {
             "grave",
             "every server certificate from this CA is rejected",
         ),
-        (vec![], vec![("x", &PKI.bridge, "")], "only-in-b", "notable", "are incomplete, unless the peer sends it"),
+        (
+            vec![],
+            vec![("x", &PKI.bridge, "")],
+            "only-in-b",
+            "notable",
+            "are incomplete, unless the peer sends the CA certificate",
+        ),
         (
             vec![("one", &PKI.ca, "")],
             vec![("other", &PKI.ca, "")],
@@ -355,9 +366,15 @@ fn certificates_of_one_side_renewals_and_other_names_are_told_apart() {
             vec![("c", &renewed, "")],
             "renewed-in-b",
             "notable",
-            "with a new key; that of A is good",
+            "with a new key; the certificate of A is valid",
         ),
-        (vec![("c", &renewed, "")], vec![("d", &expired, "")], "renewed-in-a", "grave", "that of B expired on"),
+        (
+            vec![("c", &renewed, "")],
+            vec![("d", &expired, "")],
+            "renewed-in-a",
+            "grave",
+            "the certificate of B expired on",
+        ),
         (
             vec![("ca", &PKI.ca, "CT,,")],
             vec![("ca", &new_ca, "CT,,")],
@@ -482,7 +499,7 @@ fn a_database_that_another_process_writes_to_is_read_consistently() {
         let run = run(binary().args(["db", "inspect", "--format", "json"]).arg(&database));
         // A report that the database is busy is acceptable; half of a transaction would not be.
         if run.code == Some(3) {
-            assert!(run.stderr.contains("being written by another process"), "{run:#?}");
+            assert!(run.stderr.contains("another process is writing to"), "{run:#?}");
             continue;
         }
         let report = run.report();

@@ -224,7 +224,7 @@ fn a_renewed_certificate_and_other_users_are_picked_up() {
     pem(&case, "server", &renewed);
     let other = bcrypt::hash("another", 4).unwrap();
     case.file("web.yml", format!("{TLS}basic_auth_users:\n  {USER}: \"{other}\"\n"));
-    until_logged("web.yml was read again");
+    until_logged("reloaded the web configuration");
     assert_eq!((status(PASSWORD).as_str(), status("another").as_str()), ("401", "200"));
     let seen = curl(&exporter, "/healthz", &format!("{trusting}\nverbose"));
     assert!(seen.text.contains("CN=renewed"), "{seen:#?}");

@@ -82,7 +82,7 @@ fn a_duplicate_key_is_named_with_its_line() {
 #[test]
 fn a_nickname_with_a_colon_is_explained() {
     let run = of("nickname-with-colon");
-    assert!(run.stdout.contains("for the name of a token"), "{run:#?}");
+    assert!(run.stdout.contains("as the name of a token"), "{run:#?}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use nssight_fixtures::nssdb::DbFormat;
 use serde_json::Value;
 
 const OPENED_FROM: &str = "db.opened-from";
-const KEPT: &str = "the check before, which had the same database open";
+const KEPT: &str = "the previous check, which had the same database open";
 
 /// The files of a database must be older than the time resolution of the file system.
 fn settle(directory: &Path) {

@@ -180,9 +180,12 @@ fn unreadable_input_exits_with_3() {
     let text = case.file("text", "see the wiki\n");
     let cut = case.file("cut.pem", &pem(&PKI.ca)[..200]);
     let garbled = case.file("garbled.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-    for (odd, says) in
-        [(case.path("nowhere"), "No such file"), (text, "no PEM file"), (cut, "it is cut"), (garbled, "garbled.pem")]
-    {
+    for (odd, says) in [
+        (case.path("nowhere"), "No such file"),
+        (text, "not a PEM file"),
+        (cut, "the file is truncated"),
+        (garbled, "garbled.pem"),
+    ] {
         let given = whole.clone().map(|(name, _)| well.join(name));
         let all: Vec<&Path> = given.iter().map(|path| path.as_path()).chain([odd.as_path()]).collect();
         let compared = compare(&database, &all);

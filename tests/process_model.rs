@@ -135,7 +135,7 @@ fn an_interpreter_without_python_nss_is_reported_as_such() {
     let case = Case::new();
     let run = models(&case, DbFormat::Sql, &["--python", "/bin/false"]);
     assert_eq!(run.code, Some(1));
-    assert!(run.stdout.contains("cannot test the models through python-nss: it ended early"), "{run:#?}");
+    assert!(run.stdout.contains("cannot test the models through python-nss: the process ended early"), "{run:#?}");
 }
 
 #[test]

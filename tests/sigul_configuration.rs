@@ -125,7 +125,7 @@ fn a_key_without_an_effect_is_a_warning_and_is_named_where_it_matters() {
     );
     let config = private(&case, "client.conf", &text);
     let nickname = run(binary().args(["diagnose", "--format", "json", "--until", "private-key", "-c"]).arg(config));
-    let key = ":4: key \"client-cert-nickname\" in section [nss] is ignored: it belongs in section [client]";
+    let key = ":4: key \"client-cert-nickname\" in section [nss] is ignored: the key belongs in section [client]";
     blamed_on_key(&nickname, "certificate", "cert-not-found", key);
 
     // The affected layer works or is not reached: the check passes with the warning, and nothing else is blamed on the key.
@@ -164,6 +164,10 @@ fn a_server_check_does_not_connect_to_a_bridge_that_would_not_answer() {
 #[test]
 fn a_port_behind_the_servers_name() {
     let run = configured("client", "server-hostname: sign.example:44333\n");
-    refused(&run, "client-config", ":7: key \"server-hostname\": \"sign.example:44333\" is not only a host name");
+    refused(
+        &run,
+        "client-config",
+        ":7: key \"server-hostname\": \"sign.example:44333\" contains more than a host name",
+    );
     assert_eq!(run.report()["connections_opened"], 0);
 }

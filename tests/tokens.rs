@@ -136,7 +136,7 @@ fn other_clients_use_the_token_and_one_that_cannot_proves_nothing() {
     assert_eq!([outcome("nssight"), outcome("tstclnt")], ["pass", "pass"], "{report:#}");
     assert_eq!(outcome("openssl"), "failed-locally", "{report:#}");
     assert_eq!(report["conclusion"]["kind"], "all-pass", "{report:#}");
-    assert!(report["conclusion"]["text"].as_str().unwrap().contains("openssl never came to the peer"), "{report:#}");
+    assert!(report["conclusion"]["text"].as_str().unwrap().contains("openssl never reached the peer"), "{report:#}");
 }
 
 /// One attempt per check: a token locks itself after several wrong attempts.

@@ -123,7 +123,7 @@ fn status_signals_and_streams_go_through() {
     assert_eq!(child.wait().unwrap().code(), Some(9));
 
     let (code, said) = refused(&["no-such-program-here"]);
-    assert!(code == Some(2) && said.contains("there is no such program"), "{code:?} {said}");
+    assert!(code == Some(2) && said.contains("program not found"), "{code:?} {said}");
 }
 
 /// The exit code and output of a run without a report.

@@ -210,7 +210,7 @@ fn same_certificate(a: Held<'_>, b: Held<'_>, differences: &mut Vec<Difference>)
         add(Kind::TrustDiffers, gravity, Some(here.letters()), Some(there.letters()), consequence);
     } else if (here.source == TrustSource::Pkcs11Trust) != (there.source == TrustSource::Pkcs11Trust) {
         let newer = if here.source == TrustSource::Pkcs11Trust { "A" } else { "B" };
-        let consequence = format!("NSS before 3.114 does not see the trust settings in {newer}");
+        let consequence = format!("NSS before 3.114 does not read the trust settings in {newer}");
         let shown = |trust: nssight_nssdb::Trust| match trust.source {
             TrustSource::Pkcs11Trust => "object of NSS 3.114 and later".to_owned(),
             TrustSource::NssTrust => "object of all versions of NSS".to_owned(),
@@ -256,12 +256,14 @@ fn only(held: Held<'_>, kind: Kind) -> Difference {
             Gravity::Grave,
             format!("with {lacks} every server certificate from this CA is rejected, because its issuer is unknown"),
         ),
-        (None, _, true) => {
-            (Gravity::Grave, format!("{has} distrusts it; with {lacks} it counts for what its issuer is"))
-        }
-        (None, false, false) => {
-            (Gravity::Notable, format!("with {lacks} chains through this CA are incomplete, unless the peer sends it"))
-        }
+        (None, _, true) => (
+            Gravity::Grave,
+            format!("{has} distrusts the certificate; with {lacks}, its issuer decides whether it is trusted"),
+        ),
+        (None, false, false) => (
+            Gravity::Notable,
+            format!("with {lacks} chains through this CA are incomplete, unless the peer sends the CA certificate"),
+        ),
     };
     let shown =
         format!("trust \"{}\"{}", trust.letters(), if held.key.is_some() { ", with its private key" } else { "" });
@@ -293,7 +295,7 @@ fn keys_alone(databases: [&Database; 2], differences: &mut Vec<Difference>) {
                 a,
                 b,
                 consequence:
-                    "if a certificate was requested for this key and not imported yet, the import works only on that side"
+                    "if a requested certificate for this key is not imported yet, the import works only on the side that has the key"
                         .to_owned(),
             });
         }
@@ -309,7 +311,7 @@ fn revocations(databases: [&Database; 2], differences: &mut Vec<Difference>) {
             let shown = Some(format!("revocation list of {} bytes", list.der.len()));
             let (a, b) = if side == 0 { (shown, None) } else { (None, shown) };
             let (sha256, name) = (Some(hex(&openssl::sha::sha256(&list.der))), "revocation list".to_owned());
-            let consequence = "only that side rejects the certificates in this list".to_owned();
+            let consequence = "only the side with this list rejects the certificates in it".to_owned();
             differences.push(Difference { kind, gravity: Gravity::Notable, name, sha256, a, b, consequence });
         }
     }

@@ -129,9 +129,10 @@ fn of_certificate(held: &Held<'_>, fate: Fate, found: Option<&Filed<'_>>, now: O
                 Gravity::Grave,
                 "with B every certificate from this CA is rejected, because its issuer is unknown".to_owned(),
             ),
-            _ => {
-                (Gravity::Notable, "with B chains through this CA are incomplete, unless the peer sends it".to_owned())
-            }
+            _ => (
+                Gravity::Notable,
+                "with B chains through this CA are incomplete, unless the peer sends the CA certificate".to_owned(),
+            ),
         };
         return Some(difference(Kind::OnlyInA, gravity, consequence));
     };
@@ -181,7 +182,7 @@ fn of_key(held: &Held<'_>, found: Option<&Filed<'_>>, key_file: Option<&str>, fi
             (Kind::KeyOnlyInA, Gravity::Grave, text.to_owned())
         }
         (false, Some(file)) => {
-            let text = format!("{file} has its private key, which the database has not");
+            let text = format!("{file} has its private key, but the database does not");
             (Kind::KeyOnlyInB, Gravity::Note, text)
         }
         _ => return None,

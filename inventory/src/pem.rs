@@ -65,7 +65,7 @@ impl PemFiles {
         match content(path) {
             Ok(Some(content)) => self.content(path, &content),
             Ok(None) if found => {}
-            Ok(None) => self.problems.push(format!("{}: no PEM file", path.display())),
+            Ok(None) => self.problems.push(format!("{}: not a PEM file", path.display())),
             Err(error) => self.problems.push(format!("{}: {error}", path.display())),
         }
     }
@@ -85,7 +85,7 @@ impl PemFiles {
             }
         }
         if blocks.is_empty() {
-            self.problems.push(format!("{}: it is cut", path.display()));
+            self.problems.push(format!("{}: the file is truncated", path.display()));
         }
     }
 

@@ -80,7 +80,10 @@ fn directory(remarks: &mut Remarks, inspection: &Inspection, loaded: &Loaded) {
         file.name == name && u32::from_str_radix(&file.mode, 8).is_ok_and(|mode| mode & others != 0)
     };
     if let Some(file) = inspection.files.iter().find(open) {
-        remarks.add("keys-readable", format!("{} has mode {}: others than its owner can use it", file.name, file.mode));
+        remarks.add(
+            "keys-readable",
+            format!("{} has mode {}: users other than its owner can use it", file.name, file.mode),
+        );
     }
 }
 
@@ -88,9 +91,9 @@ fn pairing(remarks: &mut Remarks, inspection: &Inspection, database: &Database) 
     let report = database.pairing();
     let text = match report.pairing {
         Pairing::Pair | Pairing::KeysWait | Pairing::NothingToPair | Pairing::Unknown => None,
-        Pairing::NoKeyMatches => {
-            Some("the certificates had keys here in the past, but the private keys are different ones")
-        }
+        Pairing::NoKeyMatches => Some(
+            "the certificates had keys here in the past, but no private key in the database belongs to these certificates",
+        ),
         Pairing::KeyDbEmpty => Some("the certificates had keys here in the past, but the key database has none"),
         Pairing::SignaturesForeign => Some(
             "the signatures in the key database belong to another certificate database: all trust is lost after a login",
@@ -108,7 +111,7 @@ fn pairing(remarks: &mut Remarks, inspection: &Inspection, database: &Database) 
     remarks.about(
         "key-differs",
         &named(&|view| view.private_key == "differs"),
-        "the private key with its identifier is a different one: it can sign, but the peer rejects the signature",
+        "another private key has its identifier: that key can sign, but the peer rejects the signature",
     );
     remarks.about(
         "user-without-key",
@@ -134,7 +137,7 @@ fn pairing(remarks: &mut Remarks, inspection: &Inspection, database: &Database) 
     for kind in newer_kinds(inspection) {
         let (major, minor) = kind.since;
         let what = format!(
-            "the key is {}, which NSS supports since {major}.{minor}: this host's NSS {} is too old",
+            "the key is {}, which requires NSS {major}.{minor} or later: this host's NSS {} is too old",
             kind.name,
             library::nss_version()
         );
@@ -148,7 +151,7 @@ fn pairing(remarks: &mut Remarks, inspection: &Inspection, database: &Database) 
         })
         .map(|key| key.certificates.first().cloned().or(key.nickname.clone()).unwrap_or_else(|| key.id.clone()))
         .collect();
-    remarks.about("key-broken", &broken, "the private key does not decrypt, or does not belong to the certificate");
+    remarks.about("key-broken", &broken, "the private key cannot be decrypted, or does not belong to the certificate");
 }
 
 fn is_of(view: &CertificateView, kind: &NewerKind) -> bool {
@@ -167,15 +170,17 @@ fn signatures(remarks: &mut Remarks, inspection: &Inspection) {
         remarks.add(
             "signatures-bad",
             format!(
-                "{} signatures over trust or keys do not hold and {} are missing: after a login NSS takes those values for \
-                 absent",
+                "{} signatures over trust or keys do not verify and {} are missing: after a login, NSS treats the signed \
+                 values as absent",
                 report.bad, report.missing
             ),
         );
     }
     if report.unchecked > 0 {
-        remarks
-            .add("signatures-unchecked", format!("{} signatures were not checked, the time was up", report.unchecked));
+        remarks.add(
+            "signatures-unchecked",
+            format!("{} signatures were not checked before the deadline", report.unchecked),
+        );
     }
 }
 
@@ -235,7 +240,7 @@ fn other_versions(remarks: &mut Remarks, database: &Database) {
         0 => {}
         count => remarks.add(
             "trust-of-3.114",
-            format!("NSS 3.114 or later wrote the trust of {count} certificates: an older NSS does not see it"),
+            format!("NSS 3.114 or later wrote the trust of {count} certificates: an older NSS does not read it"),
         ),
     }
     if database.generation.certificate_columns > 120 {
@@ -258,7 +263,7 @@ fn other_versions(remarks: &mut Remarks, database: &Database) {
             "keys-in-3des",
             format!(
                 "{count} private keys are still encrypted with SHA-1 and 3DES, as in a legacy database; changing the password \
-                 with NSS 3.49 or later encrypts them anew"
+                 with NSS 3.49 or later re-encrypts them"
             ),
         ),
     }

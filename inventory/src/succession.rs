@@ -93,8 +93,14 @@ fn succession(a: Held<'_>, b: Held<'_>, now: OffsetDateTime) -> Difference {
             difference.gravity = Gravity::Notable;
             format!("another certificate of the same subject, with {key} and the same dates")
         }
-        (false, true) => format!("{newer} has it renewed with {key}; that of {} expired on {until}", older.1),
-        (false, false) => format!("{newer} has it renewed with {key}; that of {} is good until {until}", older.1),
+        (false, true) => format!(
+            "{newer} has the renewed certificate, with {key}; the certificate of {} expired on {until}",
+            older.1
+        ),
+        (false, false) => format!(
+            "{newer} has the renewed certificate, with {key}; the certificate of {} is valid until {until}",
+            older.1
+        ),
     };
     if (here.is_ca || there.is_ca) && here.public_key != there.public_key {
         difference.gravity = Gravity::Grave;

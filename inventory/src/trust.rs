@@ -45,14 +45,14 @@ pub(crate) fn consequence(a: &Trust, b: &Trust) -> (String, Gravity) {
     for meaning in &TLS {
         let Some((with, without)) = sides(a.ssl.has(meaning.bits), b.ssl.has(meaning.bits)) else { continue };
         parts.push(format!(
-            "{} only in {with}: {} there, with {without} {}",
+            "{} only in {with}: with {with}, {}; with {without}, {}",
             meaning.letter, meaning.with, meaning.without
         ));
         gravity = gravity.min(meaning.gravity);
     }
     if let Some((with, without)) = sides(a.ssl.is_distrusted(), b.ssl.is_distrusted()) {
         parts.push(format!(
-            "p only in {with}: it is rejected there regardless of its issuer; with {without} its issuer decides"
+            "p only in {with}: with {with}, the certificate is rejected regardless of its issuer; with {without}, its issuer decides"
         ));
         gravity = Gravity::Grave;
     }
@@ -61,7 +61,7 @@ pub(crate) fn consequence(a: &Trust, b: &Trust) -> (String, Gravity) {
         && parts.is_empty()
     {
         parts.push(format!(
-            "c only in {with}: it counts as a CA there, but is not trusted; with {without} its own extensions decide"
+            "c only in {with}: with {with}, the certificate counts as an untrusted CA; with {without}, its own extensions decide"
         ));
         gravity = Gravity::Notable;
     }

@@ -74,5 +74,5 @@ pub(crate) fn our_ca_is_listed(facts: &SessionFacts, our_cas: &[Vec<u8>]) -> Opt
 
 /// NSS had a certificate and a key but sent no certificate: the key can make no signature that the peer accepts.
 pub(crate) fn withheld(peer: &str) -> String {
-    format!("{peer} asked for a certificate, and NSS sent none: our key can make no signature that {peer} takes")
+    format!("{peer} requested a certificate, and NSS sent none: our key cannot make a signature that {peer} accepts")
 }

@@ -99,7 +99,7 @@ impl Modules {
             (None, None) => return None,
         };
         Some(format!(
-            "{what}, and {exposed}: as root nssight loads no such module; use --load-modules to load it anyway"
+            "{what}, and {exposed}: as root, nssight does not load such a module; use --load-modules to load it anyway"
         ))
     }
 
@@ -157,7 +157,7 @@ fn exposed(path: &Path) -> Option<String> {
         if seen.is_symlink() {
             links += 1;
             if links > LINKS_AT_MOST {
-                return Some(format!("{} leads in a circle", path.display()));
+                return Some(format!("{} is a loop of symbolic links", path.display()));
             }
             let target = fs::read_link(&at).ok()?;
             at.pop();
@@ -168,7 +168,11 @@ fn exposed(path: &Path) -> Option<String> {
         // even a sticky directory may get new names.
         let kept = seen.is_dir() && seen.mode() & 0o1000 != 0 && !left.is_empty();
         if seen.mode() & 0o022 != 0 && !kept {
-            return Some(format!("{} (mode {:04o}) can be written by others", at.display(), seen.mode() & 0o7777));
+            return Some(format!(
+                "users other than root can write to {} (mode {:04o})",
+                at.display(),
+                seen.mode() & 0o7777
+            ));
         }
     }
     None

@@ -154,7 +154,7 @@ pub fn identity(database: &Database, nickname: &str, password: &[u8]) -> Result<
     let wanted = nickname.strip_prefix("NSS Certificate DB:").unwrap_or(nickname);
     let named = |entry: &&nssight_nssdb::Certificate| entry.nicknames.iter().any(|name| name.text == wanted);
     let entry = database.certificates.iter().find(named);
-    let entry = entry.ok_or_else(|| format!("no certificate \"{nickname}\" in the database"))?;
+    let entry = entry.ok_or_else(|| format!("the database has no certificate \"{nickname}\""))?;
     let key = database.private_keys.iter().find(|key| key.cka_id == entry.cka_id);
     let key = key.ok_or("the certificate has no private key in the database")?;
     let unlocked = database.unlock(password).map_err(|error| error.to_string())?;

@@ -155,7 +155,7 @@ impl Configuration {
     /// A sentence about a part that OpenSSL silently ignores.
     pub(crate) fn remark(&self) -> Option<String> {
         let path = self.path.display();
-        let then = "OpenSSL uses its built-in settings, without a message";
+        let then = "OpenSSL silently uses its built-in settings";
         Some(match self.trouble.as_ref()? {
             // A host does not need this file.
             Trouble::Missing if self.source == Source::BuiltIn => return None,
@@ -166,7 +166,7 @@ impl Configuration {
                 format!("OpenSSL's configuration {path} names a section [{name}] that does not exist: {then}")
             }
             Trouble::Unknown(name) => {
-                format!("OpenSSL's configuration {path} has a TLS setting that OpenSSL does not know: {name}")
+                format!("OpenSSL's configuration {path} has a TLS setting that OpenSSL does not support: {name}")
             }
         })
     }

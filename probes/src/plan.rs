@@ -20,7 +20,7 @@ pub enum PlanError {
     NotOfAServer(Layer),
     /// A TCP connection without its handshake.
     #[error(
-        "tcp and outer-handshake share one connection; a bridge would take a connection without TLS for a client, \
+        "tcp and outer-handshake share one connection; a bridge would treat a connection without TLS as a client, \
          and the next client would fail: stop at resolve or at outer-handshake"
     )]
     BareConnect,

@@ -47,7 +47,7 @@ pub enum Trouble {
         source: io::Error,
     },
     /// The database is larger than any real one.
-    #[error("it has more than {COPIED_AT_MOST} bytes, the maximum for a copy")]
+    #[error("the database has more than {COPIED_AT_MOST} bytes, the maximum for a copy")]
     TooLarge,
 }
 
@@ -168,7 +168,7 @@ fn copy_file(
     };
     let seen = original.metadata().map_err(unread)?;
     if !seen.is_file() {
-        return Err(unread(io::Error::other("no regular file")));
+        return Err(unread(io::Error::other("not a regular file")));
     }
     // Checked before any byte is written: a sparse file takes more space in the copy.
     if seen.len() > *left {

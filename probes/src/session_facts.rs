@@ -193,7 +193,7 @@ pub fn damaged_carrier(notes: Notes, peer: &str, error: &SessionError) -> Result
     if error_info::signal(error) != signal::RECORD_DAMAGED {
         return Err(notes);
     }
-    let summary = format!("a record from {peer} does not decrypt: {}", error.name);
+    let summary = format!("a record from {peer} cannot be decrypted: {}", error.name);
     let notes = notes.with(Fact { hop: Some(Hop::Peer), ..fact::SessionPosition::AfterHandshake.into() });
     Ok(notes.fail_of(Layer::OuterHandshake, signal::RECORD_DAMAGED, summary).error(error_info::of_session(error)))
 }
@@ -265,6 +265,6 @@ fn peer(facts: &SessionFacts, out: &mut Facts) {
         out.put(fact::PEER_CHAIN_OBJECTION.text(format!("{} to {}", objection.error.name, objection.subject)));
     }
     if facts.name_error.is_some() {
-        out.put(fact::PEER_CHAIN_OBJECTION.text("the certificate is not for this host name"));
+        out.put(fact::PEER_CHAIN_OBJECTION.text("the certificate is not valid for this host name"));
     }
 }

@@ -279,7 +279,7 @@ fn credentials(flags: &Overrides, config: Option<&Configured>) -> Result<Credent
             nickname: flagged(&flags.nickname, "nickname").or_else(|| named.cloned()),
         }),
         (None, _) if flags.nickname.is_some() => Err(ConfigTrouble::usage(
-            "--nickname names a certificate of an NSS database: give --db, or --cert in its place",
+            "--nickname names a certificate of an NSS database: give --db, or use --cert instead",
         )),
         (None, false) if !flags.plain && !flags.serves && in_files.is_none() => {
             Err(ConfigTrouble::usage("no database was given: give -c or --db"))

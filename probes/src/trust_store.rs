@@ -283,13 +283,13 @@ impl Known {
         let missing = || self.chain.loose.first().map_or_else(|| "its issuer".to_owned(), |loose| loose.issuer.clone());
         Some(match (issuer, state) {
             (Issuer::Distrusted, _) => {
-                format!("{} is marked in {store} as one that must not be trusted", has(Letters::Distrusted))
+                format!("{} is explicitly distrusted in {store}", has(Letters::Distrusted))
             }
-            (_, State::Broken) => "a signature in it does not verify with the key of its issuer".to_owned(),
+            (_, State::Broken) => "a signature in its chain does not verify with the issuer's key".to_owned(),
             (_, State::PerhapsBroken) => {
-                format!("its signature does not verify with the key of the {} that is here", missing())
+                format!("its signature does not verify with the key of the {} on this host", missing())
             }
-            (_, State::IssuerNoCa) => "a certificate in it was issued by a certificate that is not a CA".to_owned(),
+            (_, State::IssuerNoCa) => "the issuer of a certificate in its chain is not a CA".to_owned(),
             (Issuer::WithoutTrust | Issuer::ForClientsOnly, _) => {
                 let is_expired = |link: &Link| link.stored.is_some() && link.is_self_signed && !link.is_in_date;
                 if self.chain.links.iter().any(is_expired) {
@@ -297,7 +297,7 @@ impl Known {
                     return Some(format!("{store} has an expired copy of its CA {copy}, without trust for servers"));
                 }
                 let root = self.with(|link| link.stored.is_some() && link.is_self_signed);
-                format!("it leads to {root}, which {store} does not trust for servers")
+                format!("its chain leads to {root}, which {store} does not trust for servers")
             }
             (Issuer::ExpiredCopy, _) => {
                 let copy = self.with(|link| link.stored == Some(Letters::ForServers) && !link.is_in_date);
@@ -307,17 +307,17 @@ impl Known {
                 format!("its CA {} is trusted in a form that only NSS 3.114 and later read", has(Letters::ForNewer))
             }
             (Issuer::Absent | Issuer::OtherKey | Issuer::RootMissing, _) if anchors == Anchors::Empty => {
-                format!("{store} has no certificate at all")
+                format!("{store} contains no certificate")
             }
             (Issuer::Absent | Issuer::OtherKey | Issuer::RootMissing, _) if anchors == Anchors::None => {
-                format!("{store} trusts no CA for servers at all")
+                format!("{store} trusts no CA for servers")
             }
             (_, State::IntermediateUnsent) => {
                 format!("the intermediate CA {} was not sent, and is not in {store}", missing())
             }
             (Issuer::OtherKey, State::RootSent) => {
                 let root = self.with(|link| link.is_self_signed);
-                format!("it leads to {root}, but the CA with that name in {store} has another key")
+                format!("its chain leads to {root}, but the CA with that name in {store} has another key")
             }
             (Issuer::OtherKey, _) => format!("the {} in {store} has a different key from its issuer", missing()),
             (_, State::IssuerUnsent | State::RootUnsent | State::PerhapsIntermediateUnsent) => {
@@ -326,7 +326,7 @@ impl Known {
             (_, State::SelfSigned) => format!("it is self-signed, and not in {store}"),
             (Issuer::Absent | Issuer::RootMissing, State::RootSent) => {
                 let root = self.with(|link| link.is_self_signed);
-                format!("the root that it leads to, {root}, is not in {store}")
+                format!("its chain leads to the root {root}, which is not in {store}")
             }
             _ => return None,
         })
@@ -439,7 +439,7 @@ fn same_serial(walk: &Walk<'_>, sent: &[Vec<u8>]) -> Opinion {
         opinion.facts.put(fact::SERIAL_CERTIFICATE.text(format!("{}, sent by the peer", other.shown())));
         opinion.facts.put(fact::SERIAL_CERTIFICATE.text(format!("{}, in the database", entry.shown())));
         opinion.says = Some(format!(
-            "{} has the issuer and the serial number {serial} of {} in the database, and is another certificate",
+            "{} and {} in the database are different certificates with the same issuer and serial number {serial}",
             other.shown(),
             entry.shown()
         ));

@@ -231,7 +231,7 @@ impl<'a> Walk<'a> {
     pub fn target(&self) -> &'a Target {
         match &self.settings.target {
             Ok(target) => target,
-            Err(trouble) => unreachable!("a layer was walked without a configuration: {trouble}"),
+            Err(trouble) => unreachable!("a layer was checked without a configuration: {trouble}"),
         }
     }
 

@@ -127,7 +127,7 @@ pub(crate) fn why_not(report: &Report, cause: Cause) -> String {
         None => format!("{cause} is not named, since no layer failed."),
         Some((_, Some(excluded))) => format!("{cause} is excluded: {}.", excluded.because),
         Some((Some(_), None)) => format!("{cause} is not excluded; it is one of the alternatives."),
-        Some((None, None)) => format!("{cause} does not show what was seen here."),
+        Some((None, None)) => format!("{cause} does not match what nssight observed here."),
     }
 }
 
@@ -252,7 +252,7 @@ pub(crate) fn library(report: &Report) -> String {
 /// The number of connections, and the library.
 pub(crate) fn colophon(subject: &Subject) -> String {
     let report = &subject.report;
-    let tries = if subject.tries > 1 { format!(" in {} tries", subject.tries) } else { String::new() };
+    let tries = if subject.tries > 1 { format!(" in {} attempts", subject.tries) } else { String::new() };
     let (library, connections) = (library(report), connections(report));
     let host = report.host.as_deref().map(|host| format!(" on {host}")).unwrap_or_default();
     format!(

@@ -40,7 +40,7 @@ impl Worker {
     /// libraries loaded: NSS unloads the softoken in its shutdown, and loading it again costs more than the shutdown itself.
     pub fn start<'a>(hidden: impl Iterator<Item = &'a String>, kept: bool) -> io::Result<Self> {
         if !Path::new("/proc/self/exe").exists() {
-            return Err(io::Error::other("/proc is not mounted, and from there nssight starts its own program again"));
+            return Err(io::Error::other("/proc is not mounted, and nssight needs it to start its own program again"));
         }
         // The file that runs now, even if a package manager has just replaced it.
         let mut command = Command::new("/proc/self/exe");

@@ -47,7 +47,7 @@ pub fn read(source: &PasswordSource) -> Result<Option<Password>, String> {
         }
         PasswordSource::Env(name) => {
             use std::os::unix::ffi::OsStringExt;
-            let value = std::env::var_os(name).ok_or(format!("there is no environment variable {name}"))?;
+            let value = std::env::var_os(name).ok_or(format!("the environment variable {name} is not set"))?;
             Zeroizing::new(value.into_vec())
         }
         PasswordSource::Fd(fd) => {
@@ -63,7 +63,7 @@ pub fn read(source: &PasswordSource) -> Result<Option<Password>, String> {
         }
         PasswordSource::Prompt => {
             let typed = rpassword::prompt_password("Password of the NSS database: ");
-            Zeroizing::new(typed.map_err(|error| format!("no terminal to ask at: {error}"))?.into_bytes())
+            Zeroizing::new(typed.map_err(|error| format!("no terminal for the password prompt: {error}"))?.into_bytes())
         }
     };
     Ok(Some(Password::new(PasswordForm::Literal, without_newline(&bytes).to_vec())))
@@ -113,7 +113,7 @@ fn to_end(mut source: File) -> io::Result<Zeroizing<Vec<u8>>> {
         if let Some(end) = end {
             let left = Timespec::try_from(end.saturating_duration_since(Instant::now())).unwrap_or_default();
             if retry_on_intr(|| poll(&mut [PollFd::new(&source, PollFlags::IN)], Some(&left)))? == 0 {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody wrote a password to it in time"));
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "no password arrived before the deadline"));
             }
         }
         match source.read(&mut bytes[count..]) {

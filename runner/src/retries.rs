@@ -43,11 +43,11 @@ pub fn combine(mut first: Report, mut next: Report) -> Report {
         Outcome::Pass => {
             next.verdict = again(fact::RetryNext::Passed);
             next.verdict.status = Outcome::Flaky;
-            next.verdict.summary += "; the next try passed";
+            next.verdict.summary += "; the next attempt passed";
         }
         _ if closed_in_order(&first) && closed_in_order(&next) => {
             next.verdict = again(fact::RetryNext::ClosedAlike);
-            next.verdict.summary += ", and did so again when tried again";
+            next.verdict.summary += ", and did the same on the next attempt";
         }
         _ => {}
     }

@@ -258,9 +258,9 @@ impl Supervised {
 
     fn hung(&self, patience: Duration) -> Finding {
         let (layer, took) = self.place();
-        let how = format!("killed after {:.1} s without a word", patience.as_secs_f64());
+        let how = format!("killed after {:.1} s without a message", patience.as_secs_f64());
         let notes = Notes::default().with(fact::ToolState::WorkerSilent).with(fact::TOOL_ENDED_BY.text(how));
-        let summary = format!("the worker did not come back from {layer} within {:.1} s", patience.as_secs_f64());
+        let summary = format!("the worker did not return from {layer} within {:.1} s", patience.as_secs_f64());
         notes.fail(signal::TOOL_TIMEOUT, summary).into_finding(layer, took)
     }
 
@@ -271,8 +271,8 @@ impl Supervised {
             return self.interrupted(Some(number));
         }
         let how = match status.map(|status| (status.signal(), status.code())) {
-            Some((Some(signal), _)) => format!("was ended by signal {}", signal_name(signal)),
-            Some((None, Some(code))) => format!("ended by itself with exit code {code}"),
+            Some((Some(signal), _)) => format!("was terminated by signal {}", signal_name(signal)),
+            Some((None, Some(code))) => format!("exited with code {code}"),
             _ => "ended in an unknown way".to_owned(),
         };
         let mut notes = Notes::default().with(fact::ToolState::WorkerCrashed).with(fact::TOOL_ENDED_BY.text(&how));
@@ -289,7 +289,7 @@ impl Supervised {
         let mut notes = Notes::default().with(fact::ToolState::Interrupted);
         let mut summary = format!("the check was interrupted in {layer}");
         if let Some(number) = number {
-            let how = format!("was ended by signal {}", signal_name(number));
+            let how = format!("was terminated by signal {}", signal_name(number));
             summary += &format!(": the worker {how}");
             notes.put(fact::TOOL_ENDED_BY.text(how));
         }
@@ -302,7 +302,7 @@ impl Supervised {
         let walked: Vec<Layer> = self.findings.iter().map(|finding| finding.layer).collect();
         let missing: Vec<Layer> = self.layers.iter().copied().filter(|layer| !walked.contains(layer)).collect();
         for layer in missing {
-            let summary = because.map_or("not checked".to_owned(), |because| format!("{because} did not end"));
+            let summary = because.map_or("not checked".to_owned(), |because| format!("{because} did not finish"));
             self.take(Finding::skipped(layer, because, summary), observer);
         }
     }

@@ -86,7 +86,7 @@ pub fn run() -> Result<(), String> {
         match receive() {
             Ok(Some((task, passwords))) => kept = walk(task, passwords, kept)?,
             Ok(None) => return Ok(()),
-            Err(error) => return Err(format!("the worker is started by nssight itself: {error}")),
+            Err(error) => return Err(format!("only nssight itself starts the worker: {error}")),
         }
     }
 }
@@ -99,7 +99,7 @@ fn walk(task: Task, passwords: Passwords, kept: Option<Kept>) -> Result<Option<K
     let kept = kept.filter(|kept| Some(&kept.key) == key.as_ref());
     // If initialised once more, NSS would keep the database that it has. This worker then sends nothing, and another does the task.
     if kept.is_none() && library::is_initialised() {
-        return Err("NSS did not let go of the database of the check before".to_owned());
+        return Err("NSS did not release the database of the previous check".to_owned());
     }
     let settings = Settings::of(task.target);
     let mut walk = Walk::new(&settings, passwords.database);

@@ -50,7 +50,7 @@ impl Source {
         match read.and_then(|kept| Ok((kept.cut, text(&kept.content)?))) {
             Ok((cut, (content, changed))) => {
                 let which = if end == End::First { "first" } else { "last" };
-                let cut = cut.then(|| format!("the {which} {} MiB of it", at_most >> 20));
+                let cut = cut.then(|| format!("only the {which} {} MiB", at_most >> 20));
                 let notes: Vec<String> = cut.into_iter().chain(changed).collect();
                 Self { name, content, note: (!notes.is_empty()).then(|| notes.join("; ")) }
             }
@@ -199,14 +199,14 @@ fn text(content: &[u8]) -> io::Result<Text> {
     let mut removed = 0_usize;
     for line in clean.split_inclusive(|byte| *byte == b'\n') {
         if controls(line) * CONTROLS_OF_LINE > line.len() || foreign(line) * FOREIGN_OF_LINE > line.len() {
-            lines.extend_from_slice(b"[redacted: no text]\n");
+            lines.extend_from_slice(b"[redacted: not text]\n");
             removed += 1;
         } else {
             lines.extend_from_slice(line);
         }
     }
     if removed > 0 {
-        let more = format!("{removed} lines of it are no text");
+        let more = format!("{removed} lines are not text");
         notes = Some(notes.map_or(more.clone(), |notes| format!("{notes}; {more}")));
     }
     Ok((lines, notes))
@@ -272,7 +272,7 @@ mod tests {
         let key: Vec<u8> = (0..40).map(|number| 0x80 | (number * 37 % 128) as u8).collect();
         let log = [b"a line\n".as_slice(), &key, b"\nM\xfcller ist angemeldet\n"].concat();
         let (lines, _) = text(&log).unwrap();
-        assert_eq!(lines.as_slice(), b"a line\n[redacted: no text]\nM\xfcller ist angemeldet\n");
+        assert_eq!(lines.as_slice(), b"a line\n[redacted: not text]\nM\xfcller ist angemeldet\n");
     }
 
     #[test]

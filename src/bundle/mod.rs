@@ -77,7 +77,7 @@ fn bundle(options: &BundleOptions) -> Result<ExitCode, Trouble> {
     let wanted = &options.walked.walk;
     let plan = options.walked.plan().map_err(usage)?;
     if let Some(missing) = options.walked.config().filter(|path| files::is_missing(path)) {
-        return Err(Trouble::Usage(format!("{} does not exist, and nothing was bundled", missing.display())));
+        return Err(Trouble::Usage(format!("{} does not exist, so nssight bundled nothing", missing.display())));
     }
     let (settings, passwords) = settings::of_walk_or_none(&options.walked, &plan).map_err(usage)?;
     // Logs and the host itself can be bundled without a target.
@@ -202,10 +202,10 @@ fn place(options: &BundleOptions) -> Result<PathBuf, String> {
         }
     };
     if !path.as_os_str().as_encoded_bytes().ends_with(SUFFIX.as_bytes()) {
-        return Err(format!("{}: a bundle is packed as {SUFFIX}; give it a name that says so", path.display()));
+        return Err(format!("{}: the name of a bundle must end in {SUFFIX}", path.display()));
     }
     match fs::symlink_metadata(&path) {
-        Ok(_) if !options.force => Err(format!("{} is there already; --force replaces it", path.display())),
+        Ok(_) if !options.force => Err(format!("{} already exists; use --force to replace it", path.display())),
         _ => Ok(path),
     }
 }

@@ -50,7 +50,7 @@ impl Layout {
                 }
                 None => format!("warning: {}", verdict.summary),
             },
-            Outcome::Flaky => format!("flaky: {}, {} tries", place.join(" · "), subject.tries),
+            Outcome::Flaky => format!("flaky: {}, {} attempts", place.join(" · "), subject.tries),
             Outcome::Fail => format!("{}: {}", place.join(" · "), verdict.summary),
             Outcome::Inconclusive => format!("inconclusive: {}: {}", place.join(" · "), verdict.summary),
         };

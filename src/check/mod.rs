@@ -192,7 +192,7 @@ fn dry_run(targets: &[CheckTarget]) -> io::Result<()> {
             write!(out, ", and at most {again} more for retries")?;
         }
         if shared > 0 {
-            write!(out, "; {shared} targets share a bridge with others and are checked one after the other")?;
+            write!(out, "; {shared} targets share a bridge with others and are checked one after another")?;
         }
         writeln!(out)
     })

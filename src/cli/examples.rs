@@ -36,7 +36,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "check",
         &[
-            ("nssight check targets.toml", "Check every target of a file"),
+            ("nssight check targets.toml", "Check every target in a file"),
             ("nssight check -c a.conf -c b.conf --format junit -o results.xml", "Check two Sigul clients in a CI job"),
             (
                 "nssight check targets.toml --only 'sign-*' --fail-fast",

@@ -157,7 +157,7 @@ fn number_of_seconds(text: &str, least: f64, most: f64) -> Result<Duration, Stri
     let number = match text.parse::<f64>() {
         Ok(number) => number,
         Err(_) => humantime::parse_duration(text)
-            .map_err(|_| format!("\"{text}\" is no duration; write seconds, or units as in 1m30s"))?
+            .map_err(|_| format!("\"{text}\" is not a duration; write seconds, or units as in 1m30s"))?
             .as_secs_f64(),
     };
     if number >= least && number <= most {

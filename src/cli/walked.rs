@@ -281,7 +281,7 @@ impl WalkedOptions {
         }
         if self.peer.is_some() || self.target.bridge.is_some() {
             return Err(
-                "--role server looks at this host's own identity and connects to nobody: give no peer".to_owned()
+                "--role server checks this host's own identity and opens no connection: give no peer".to_owned()
             );
         }
         Plan::of_a_server(until, excluded).map_err(|error| error.to_string())

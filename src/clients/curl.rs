@@ -25,7 +25,7 @@ pub(super) fn attempt(job: &Job<'_>, files: &Files) -> io::Result<Attempt> {
     if !job.came_to_peer {
         attempt.outcome = Outcome::Absent;
         attempt.error =
-            Some("skipped: it connects before it reads its files, and no other client got that far".to_owned());
+            Some("skipped: curl connects before it reads its files, and no other client reached the peer".to_owned());
         return Ok(attempt);
     }
     let mut command = Command::new("curl");
@@ -70,7 +70,7 @@ pub(super) fn attempt(job: &Job<'_>, files: &Files) -> io::Result<Attempt> {
         None => !attempt.handshake,
     };
     if counts {
-        attempt.error = Some(said.unwrap_or_else(|| "it did not finish in time".to_owned()));
+        attempt.error = Some(said.unwrap_or_else(|| "curl did not finish in time".to_owned()));
         // 6: the host name was not resolved; 7: no connection.
         if matches!(finished.code, Some(6 | 7)) {
             attempt.outcome = Outcome::FailedToConnect;

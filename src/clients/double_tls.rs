@@ -43,7 +43,7 @@ pub(super) fn attempt(job: &Job<'_>, python: &Path, config: &Path, admin_passwor
         return Ok(attempt);
     }
     (attempt.connected, attempt.handshake) = (!before, done);
-    attempt.error = (!done).then(|| last.unwrap_or_else(|| "it did not finish in time".to_owned()));
+    attempt.error = (!done).then(|| last.unwrap_or_else(|| "the client did not finish in time".to_owned()));
     if finished.stderr.contains("PR_CONNECT_REFUSED_ERROR") {
         (attempt.connected, attempt.outcome) = (false, Outcome::FailedToConnect);
     }

@@ -53,13 +53,13 @@ impl Pattern {
             (_, 0) if tried.iter().any(|attempt| attempt.confirmed == Some(false)) => (
                 Kind::AllPass,
                 "every client completes its side of the handshake, but no client saw the peer's reaction to the certificate: \
-                 a later refusal, or one by the application, does not show here. Password, key, network and the peer's own certificate work"
+                 nssight does not see a later refusal, or a refusal by the application. Password, key, network and the peer's own certificate work"
                     .to_owned(),
             ),
             (_, 0) => (
                 Kind::AllPass,
                 "every client completes the handshake, and the peer continues after it: password, key, network and the peer's \
-                 own certificate work. If another client fails, that client is at fault, or the application refuses it, which does not show here"
+                 own certificate work. If another client fails, that client is at fault, or the application refuses that client, which nssight does not see"
                     .to_owned(),
             ),
             (all, count) if all == count && failed.iter().all(|it| it.outcome == Outcome::FailedLocally) => (
@@ -125,7 +125,7 @@ impl Pattern {
         let silent: Vec<&str> = silent.iter().map(|attempt| attempt.client).collect();
         let text = match silent.as_slice() {
             [] => text,
-            names => format!("{text}. {} never came to the peer, which proves nothing", names.join(" and ")),
+            names => format!("{text}. {} never reached the peer, which proves nothing", names.join(" and ")),
         };
         Self { kind, text }
     }
@@ -188,7 +188,7 @@ mod tests {
         };
         let reader = of(Pass, FailedLocally, Pass);
         assert_eq!(reader.kind, Kind::AllPass);
-        assert!(reader.text.contains("openssl never came to the peer"), "{}", reader.text);
+        assert!(reader.text.contains("openssl never reached the peer"), "{}", reader.text);
         let refused = of(FailedInHandshake, FailedLocally, FailedInHandshake);
         assert_eq!(refused.kind, Kind::AllFail);
         assert!(!refused.text.contains("two different TLS libraries"), "{}", refused.text);

@@ -98,7 +98,7 @@ fn run(job: &Job<'_>, python: &Path, script: &str, task: &Value, attempt: &mut A
         attempt.error = attempt.error.take().or(line.error);
     }
     if finished.late {
-        attempt.error.get_or_insert_with(|| "it did not finish in time".to_owned());
+        attempt.error.get_or_insert_with(|| "the client did not finish in time".to_owned());
     }
     if ready && !attempt.connected {
         attempt.outcome = Outcome::FailedToConnect;

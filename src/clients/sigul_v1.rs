@@ -60,7 +60,7 @@ pub(super) fn attempt(job: &Job<'_>, program: &Path, admin_password: &Path) -> i
         // The Rust runtime prints uncaught errors last.
         let last = || finished.stderr.lines().rfind(|line| !line.trim().is_empty()).map(str::to_owned);
         let said = if finished.late { None } else { said.or_else(last) };
-        attempt.error = Some(said.unwrap_or_else(|| "it did not finish in time".to_owned()));
+        attempt.error = Some(said.unwrap_or_else(|| "the client did not finish in time".to_owned()));
         if !attempt.connected && finished.stderr.contains("connection error with Sigul bridge") {
             attempt.outcome = Outcome::FailedToConnect;
         }

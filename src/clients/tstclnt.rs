@@ -68,7 +68,7 @@ pub(super) fn attempt(job: &Job<'_>, literal: Option<&Path>) -> io::Result<Attem
         (Some(login), Some(failed)) => Some(format!("{login} {failed}")),
         (Some(login), None) => Some(login.to_owned()),
         (None, Some(failed)) => Some(failed.trim_start_matches("tstclnt: ").to_owned()),
-        (None, None) if finished.late => Some("it did not finish in time".to_owned()),
+        (None, None) if finished.late => Some("tstclnt did not finish in time".to_owned()),
         (None, None) if !attempt.handshake => Some(format!("exit code {:?}", finished.code)),
         (None, None) => None,
     };

@@ -56,7 +56,9 @@ pub(super) fn pair(a: Vec<Report>, b: Vec<Report>) -> Result<(Report, Report), S
         (None, ..) => {
             let reports = |count: usize| if count == 1 { "1 report".to_owned() } else { format!("{count} reports") };
             let (a, b) = (reports(count_a), reports(count_b));
-            return Err(format!("A has {a}, B has {b}, but no two of them describe the same connection"));
+            return Err(format!(
+                "A has {a}, B has {b}, but no report in A describes the same connection as a report in B"
+            ));
         }
     };
     let of = |reports: Vec<Report>, place: usize| reports.into_iter().nth(place).ok_or("no report was found");
@@ -109,7 +111,7 @@ impl Joined {
             }
             Some(End::Server) => "the server refused the client's certificate".to_owned(),
             Some(End::Client) => "the client refused the server's certificate".to_owned(),
-            None => "neither refused the other's certificate".to_owned(),
+            None => "neither side refused the other side's certificate".to_owned(),
         }];
         for objection in texts(server, fact::CLIENT_CERTIFICATE_OBJECTION) {
             words.push(format!("the server rejects the client's certificate: {objection}"));
@@ -117,8 +119,8 @@ impl Joined {
         for objection in texts(client, fact::PEER_CHAIN_OBJECTION) {
             words.push(format!("the client rejects the server's certificate: {objection}"));
         }
-        words.push(format!("the client says: {}", client.verdict.summary));
-        words.push(format!("the server says: {}", server.verdict.summary));
+        words.push(format!("the client reports: {}", client.verdict.summary));
+        words.push(format!("the server reports: {}", server.verdict.summary));
         words.push(format!("the client received {}; the server received {}", heard(client), heard(server)));
         let passes = [client, server].iter().all(|it| it.verdict.status == Outcome::Pass);
         Some(Self { random, client: client_name, refused_by, words, passes })
@@ -127,7 +129,7 @@ impl Joined {
     pub(super) fn human(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "\n{}", "The same connection, seen from both sides".bold())?;
         let (client, server) = if self.client == "a" { ("A", "B") } else { ("B", "A") };
-        terminal::item(out, &format!("{client} is its client, {server} its server; ClientHello {}", self.random))?;
+        terminal::item(out, &format!("{client} is the client, {server} is the server; ClientHello {}", self.random))?;
         self.words.iter().try_for_each(|words| terminal::item(out, words))
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn write(out: &mut dyn Write, comparison: &Comparison, verbose: bool)
         PasswordComparison::Same => "the same",
         PasswordComparison::Different => "different",
         PasswordComparison::Unknown => {
-            "unknown: give it with --password-file, and that of B with --other-password-file"
+            "unknown: give the password of A with --password-file, and of B with --other-password-file"
         }
     };
     let both = format!("{} certificates in both; password {password}", comparison.in_both);

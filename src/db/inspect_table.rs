@@ -64,7 +64,7 @@ fn head(out: &mut dyn Write, inspection: &Inspection) -> io::Result<()> {
         text = format!("{text}; check value in {encryption}, {iterations} iterations, {salt} bytes of salt");
     }
     if let Some(given) = password.given {
-        text = format!("{text}; the one given is {given}");
+        text = format!("{text}; the given password is {given}");
     }
     rows.push(["password".to_owned(), text]);
     if let Some(report) = &inspection.signatures {

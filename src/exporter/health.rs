@@ -27,7 +27,7 @@ pub(super) fn ask(listen: SocketAddr, web: Option<&Path>) -> ExitCode {
         Ok(line) => {
             let line = String::from_utf8_lossy(&line).into_owned();
             terminal::say(format_args!(
-                "{address} answers \"{}\" and not as a healthy exporter does",
+                "{address} answers \"{}\", which is not the reply of a healthy exporter",
                 line.escape_debug()
             ));
             ExitCode::from(exit::FAILED)

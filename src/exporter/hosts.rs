@@ -67,6 +67,6 @@ async fn check(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) ->
     if hosts.accepts(&request) {
         return next.run(request).await;
     }
-    let text = "this exporter does not answer requests for that host; allow it with --allow-host NAME\n";
+    let text = "this exporter does not answer requests for that host; use --allow-host NAME to allow this host\n";
     (StatusCode::MISDIRECTED_REQUEST, text).into_response()
 }

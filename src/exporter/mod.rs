@@ -160,7 +160,7 @@ fn reserve() -> io::Result<()> {
 }
 
 async fn listen(address: SocketAddr, web: &Web) -> io::Result<TcpListener> {
-    let failed = |error| io::Error::other(format!("{address} cannot be listened on: {error}"));
+    let failed = |error| io::Error::other(format!("cannot listen on {address}: {error}"));
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr()?;
     let scheme = if web.tls.is_some() { "https" } else { "http" };
@@ -185,7 +185,7 @@ async fn reload(file: &Path, walks: &Arc<Walks>, figures: &Figures) {
         Ok::<usize, String>(count)
     });
     match read.await {
-        Ok(Ok(count)) => log::info(format_args!("{} was read again: {count} targets", file.display())),
+        Ok(Ok(count)) => log::info(format_args!("reloaded the targets file {}: {count} targets", file.display())),
         Ok(Err(error)) => {
             figures.not_reloaded();
             log::warn(format_args!("the targets remain unchanged: {error}"));

@@ -86,7 +86,7 @@ fn body(answer: &Answer, waited: f64) -> String {
         text.push_str("# TYPE nssight_result_timestamp_seconds gauge\n");
         text.push_str(&format!("nssight_result_timestamp_seconds {}\n", walked.timestamp()));
     }
-    text.push_str("# HELP nssight_result_stale Whether the present check was not finished in time, so that these values come from the previous check\n");
+    text.push_str("# HELP nssight_result_stale Whether these values come from the previous check, because the present check did not finish in time\n");
     text.push_str("# TYPE nssight_result_stale gauge\n");
     text.push_str(&format!(
         "nssight_result_stale {}\n",
@@ -182,7 +182,7 @@ impl App {
 
     fn unknown(&self) -> Response {
         self.figures.asked_for_unknown();
-        text(StatusCode::NOT_FOUND, "unknown target; the exporter checks only targets of its file\n")
+        text(StatusCode::NOT_FOUND, "unknown target; the exporter checks only the targets in its file\n")
     }
 }
 

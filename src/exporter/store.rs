@@ -98,7 +98,7 @@ impl Store {
             Ok(walked) => Some(walked),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
-                log::warn(format_args!("{name}: the result in {} is left aside: {error}", path.display()));
+                log::warn(format_args!("{name}: ignoring the result in {}: {error}", path.display()));
                 None
             }
         }

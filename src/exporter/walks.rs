@@ -86,7 +86,7 @@ impl Walks {
     fn work(&self) {
         let work = || targets::work(&self.turns, &self.stop, None, self);
         while catch_unwind(AssertUnwindSafe(work)).is_err() {
-            log::error(format_args!("a check ended with a fault of nssight itself"));
+            log::error(format_args!("a check ended with an internal error of nssight"));
         }
     }
 

@@ -75,7 +75,7 @@ fn listen(
     server: ListenServer,
     target: &nssight_probes::target::TargetSummary,
 ) -> io::Result<ExitCode> {
-    let failed = |error| io::Error::other(format!("{} cannot be listened on: {error}", options.address));
+    let failed = |error| io::Error::other(format!("cannot listen on {}: {error}", options.address));
     let listener = TcpListener::bind(options.address).map_err(failed)?;
     let address = listener.local_addr()?;
     // A caller that learns the address may send a signal at once.

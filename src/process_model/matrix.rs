@@ -130,9 +130,9 @@ impl Row {
             steps,
             context_differences: context_differences(model, &contexts),
             trouble: own.map(|ending| match ending {
-                Ending::Hung => "it did not finish and was killed".to_owned(),
-                Ending::Signal(signal) => format!("it was ended by signal {signal}"),
-                Ending::Code(code) => format!("it ended early, with exit code {code}"),
+                Ending::Hung => "the process did not finish, so nssight killed it".to_owned(),
+                Ending::Signal(signal) => format!("the process was terminated by signal {signal}"),
+                Ending::Code(code) => format!("the process ended early, with exit code {code}"),
             }),
         }
     }
@@ -237,8 +237,8 @@ pub(crate) fn what(cell: &Cell) -> String {
     match (&cell.error, cell.signal) {
         (Some(error), _) => error.name.clone(),
         (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) if cell.hung > 0 => "it hangs".to_owned(),
-        (None, None) => "it ended early".to_owned(),
+        (None, None) if cell.hung > 0 => "the process hangs".to_owned(),
+        (None, None) => "the process ended early".to_owned(),
     }
 }
 
@@ -285,6 +285,6 @@ mod tests {
         let row = Row::of("c", Model::ForkAfterInit, &lines, true, None);
         assert_eq!((row.cell(Step::Sign).crashed, row.cell(Step::Sign).signal), (1, Some(11)));
         assert_eq!(row.cell(Step::ParentAgain).hung, 1);
-        assert_eq!(row.trouble.as_deref(), Some("it did not finish and was killed"));
+        assert_eq!(row.trouble.as_deref(), Some("the process did not finish, so nssight killed it"));
     }
 }

@@ -32,12 +32,12 @@ pub(crate) fn run() -> ExitCode {
     worker::protect();
     let process = match TestProcess::this_process() {
         Ok(process) => process,
-        Err(error) => return exit::usage(format!("a model is tried by nssight itself: {error}")),
+        Err(error) => return exit::usage(format!("only nssight itself tests a model: {error}")),
     };
     let received = receive();
     match received {
         Ok((task, password)) => Trial { process, task, password }.run(),
-        Err(error) => return exit::usage(format!("a model is tried by nssight itself: {error}")),
+        Err(error) => return exit::usage(format!("only nssight itself tests a model: {error}")),
     }
     ExitCode::SUCCESS
 }

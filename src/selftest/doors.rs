@@ -60,7 +60,7 @@ pub(super) fn walk(fault: &Fault) -> Result<Said, Failure> {
     let (reached, counted) = (deployment.connections(), report.connections_opened);
     // A connection that waits in an accept queue was opened all the same.
     let trouble = (reached > counted || counted > 1)
-        .then(|| format!("{reached} connections reached the bridge, the report says {counted}"));
+        .then(|| format!("{reached} connections reached the bridge, but the report counts {counted}"));
     Ok((report.verdict, trouble))
 }
 

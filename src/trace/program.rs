@@ -28,7 +28,7 @@ pub(crate) enum ProgramError {
 /// The program's file, if the tracer can be preloaded.
 pub(crate) fn find(name: &OsStr) -> Result<PathBuf, ProgramError> {
     let shown = name.to_string_lossy();
-    let path = look_up(name).ok_or_else(|| ProgramError::NotFound(format!("{shown}: there is no such program")))?;
+    let path = look_up(name).ok_or_else(|| ProgramError::NotFound(format!("{shown}: program not found")))?;
     check(&path, SCRIPTS).map_err(|why| ProgramError::Untraceable(format!("{shown}: {why}")))?;
     Ok(path)
 }
@@ -44,7 +44,7 @@ fn look_up(name: &OsStr) -> Option<PathBuf> {
 }
 
 fn check(path: &Path, scripts: usize) -> Result<(), String> {
-    let cannot = |error: std::io::Error| format!("{} could not be read: {error}", path.display());
+    let cannot = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
     let file = files::regular(path).map_err(cannot)?;
     let status = file.metadata().map_err(cannot)?;
     let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());

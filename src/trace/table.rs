@@ -49,7 +49,7 @@ pub(super) fn story(out: &mut dyn Write, report: &TraceReport, width: usize) -> 
             item(out, &printable(lost))?;
         }
         if report.events_lost > 0 {
-            item(out, &format!("{} events, which came faster than they were read", report.events_lost))?;
+            item(out, &format!("{} events, which arrived faster than nssight read them", report.events_lost))?;
         }
     }
     writeln!(out)?;
@@ -60,7 +60,7 @@ fn ending(report: &TraceReport) -> String {
     let program = &report.program;
     let how = match (program.exit, program.signal) {
         (Some(code), _) => format!("ended with status {code}"),
-        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, Some(signal)) => format!("was terminated by signal {signal}"),
         (None, None) => "ended".to_owned(),
     };
     format!("{} {how} after {} ms.", printable(&program.name), program.duration_ms)

@@ -72,7 +72,7 @@ pub(super) fn write(out: &mut dyn Write, document: &Document, verbose: bool) -> 
     }
     for beat in &document.heartbeats {
         let text = format!(
-            "{}: an end of file every {} s, {} of them{}: as a health probe on a TLS port makes them",
+            "{}: an end of file every {} s, {} in total{}: typical of a health probe on a TLS port",
             beat.file,
             beat.period_s,
             beat.count,
@@ -83,7 +83,7 @@ pub(super) fn write(out: &mut dyn Write, document: &Document, verbose: bool) -> 
     section(out, "Connections", !document.captures.is_empty())?;
     for capture in &document.captures {
         let text = format!(
-            "{}: {} connections, {} complete, {} failed, {} not seen to their end, {} not TLS",
+            "{}: {} connections, {} complete, {} failed, {} without a visible end, {} not TLS",
             capture.file, capture.connections, capture.completed, capture.failed, capture.unfinished, capture.other
         );
         terminal::item(out, &text)?;

@@ -180,14 +180,14 @@ fn failed(failure: &Failure<'_>, count: usize, files: &[Scanned], heartbeats: &[
     let dead = failure.view.facts.has(fact::BridgeClose::AtOnce);
     let beat = heartbeats.first().filter(|_| dead).map_or(String::new(), |beat| {
         format!(
-            " {} has an end of file every {} s, {} of them: something connects there and says nothing, and that leaves dead \
+            " {} has an end of file every {} s, {} in total: a program connects there without sending data, and leaves dead \
              connections in the bridge's queue.",
             beat.file, beat.period_s, beat.count
         )
     });
     // The catalogue's titles are about a client.
     let whose = failure.view.of_server.and_then(|_| failure.group.events.iter().rev().find_map(Placed::format));
-    let whose = whose.map_or(String::new(), |format| format!("{} has this on its own side: ", format.title));
+    let whose = whose.map_or(String::new(), |format| format!("{} has this fault on its own side: ", format.title));
     let title = entry.title.of(failure.names.peer);
     let verdict = failure.verdict(first, format!("{whose}{title}{times}{beat}"));
     let mut against = Vec::new();
@@ -203,7 +203,7 @@ fn failed(failure: &Failure<'_>, count: usize, files: &[Scanned], heartbeats: &[
     for (role, name) in silent {
         let mut theirs = files.iter().filter(|file| file.role() == role && !file.events.is_empty()).peekable();
         if theirs.peek().is_some() && !theirs.any(|file| failure.group.is_beside(file)) {
-            against.push(format!("the {name}'s log has no lines for that time"));
+            against.push(format!("the {name}'s log has no lines for the time of the failure"));
         }
     }
     if let Some(end) = failure.group.finished_later(files) {
@@ -306,7 +306,7 @@ fn missing(failure: &Failure<'_>, files: &[Scanned]) -> (String, Remedy) {
             ),
             None => {
                 let next = of("Check the layers on the client's host.", Some("nssight diagnose"));
-                ("more than one fault looks like this".to_owned(), next)
+                ("more than one fault causes lines like these".to_owned(), next)
             }
         },
     }

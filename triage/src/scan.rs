@@ -322,7 +322,7 @@ impl Scan {
         }
         let dropped = self.out.count - self.out.events.len() as u64;
         if dropped > 0 {
-            self.out.notes.push(format!("{dropped} lines in its middle were counted and not looked at"));
+            self.out.notes.push(format!("{dropped} lines in its middle were counted, but not checked"));
         }
         self.out
     }

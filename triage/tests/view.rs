@@ -208,7 +208,7 @@ fn a_log_with_a_line_near_a_failure_is_not_called_silent() {
                   2026-11-28 10:00:01,000 INFO: Client with CN 'a' connected\n\
                   2026-11-28 10:00:01,001 INFO: Request: op='list-users', user='a'\n\
                   2026-11-28 10:00:01,003 INFO: NSPR I/O error: (PR_END_OF_FILE_ERROR) Encountered end of file.\n";
-    let silent = "the server's log has no lines for that time".to_owned();
+    let silent = "the server's log has no lines for the time of the failure".to_owned();
     for (time, expected) in [("10:00:01,018", false), ("09:10:00,000", true)] {
         let server = format!("2026-11-28 {time} DEBUG: Waiting for a request\n");
         let document = of_logs(&[("bridge.log", bridge), ("server.log", &server)]);

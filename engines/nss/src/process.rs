@@ -70,7 +70,7 @@ impl TestProcess {
                 // SAFETY: ends the process without running atexit handlers or flushing the buffers copied from the parent.
                 unsafe { libc::_exit(code) }
             }
-            pid => rustix::process::Pid::from_raw(pid).ok_or_else(|| io::Error::other("fork gave no process id")),
+            pid => rustix::process::Pid::from_raw(pid).ok_or_else(|| io::Error::other("fork returned no process id")),
         }
     }
 }

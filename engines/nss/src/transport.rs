@@ -77,7 +77,7 @@ unsafe fn with(
     let result = catch_unwind(AssertUnwindSafe(|| work(transport)));
     let error = match result {
         Ok(Ok(count)) if count <= most => return PRInt32::try_from(count).unwrap_or(PRInt32::MAX),
-        Ok(Ok(_)) => io::Error::other("a transport counts more bytes than there are"),
+        Ok(Ok(_)) => io::Error::other("a transport reported more bytes than the buffer can hold"),
         Ok(Err(error)) => error,
         Err(_) => io::Error::other("panic in a transport"),
     };

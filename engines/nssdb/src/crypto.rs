@@ -29,7 +29,7 @@ impl Failure {
         match self {
             Failure::Unsupported(why) => Error::Unsupported(format!("{what}: {why}")),
             Failure::Malformed(why) => Error::Undecodable(format!("{what}: {why}")),
-            Failure::Padding => Error::Undecodable(format!("{what} does not decrypt")),
+            Failure::Padding => Error::Undecodable(format!("{what} cannot be decrypted")),
         }
     }
 }

@@ -98,7 +98,7 @@ pub(crate) fn libraries(path: &Path) -> Result<Vec<String>, Error> {
     })?
     .map(|all| all.into_iter().filter(|library| !library.is_empty()).collect())
     .ok_or_else(|| {
-        let what = "the module list can be read only in part".to_owned();
+        let what = "only part of the module list is readable".to_owned();
         Error::Corrupt(Problem { file: file::name(path), place: Place::File, what })
     })
 }
@@ -145,6 +145,6 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Error> {
     }
     Err(Error::Busy {
         file: path.display().to_string(),
-        what: format!("it changed during each of {ATTEMPTS} attempts to read it"),
+        what: format!("the file changed during each of {ATTEMPTS} attempts to read it"),
     })
 }

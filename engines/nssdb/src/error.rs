@@ -90,7 +90,7 @@ pub enum Error {
         file: String,
     },
     /// The file is a directory, FIFO, socket or device.
-    #[error("{file} is not a regular file but a {kind}")]
+    #[error("{file} is a {kind}, not a regular file")]
     NotRegular {
         /// Path of the file.
         file: String,
@@ -106,7 +106,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The file is larger than this reader accepts.
-    #[error("{file} has {size} bytes; at most {limit} are read")]
+    #[error("{file} has {size} bytes; the maximum is {limit}")]
     TooLarge {
         /// Path of the file.
         file: String,
@@ -116,7 +116,7 @@ pub enum Error {
         limit: u64,
     },
     /// The file kept changing while it was read.
-    #[error("{file} is being written by another process: {what}")]
+    #[error("another process is writing to {file}: {what}")]
     Busy {
         /// Path of the file.
         file: String,

@@ -68,7 +68,7 @@ fn counts(row: &TrustRow, der: &[u8]) -> Result<(), &'static str> {
             Err("the trust object has the hash of another certificate, so it has no effect")
         }
         TrustHash::Absent if !row.trust.only_distrusts() => {
-            Err("the trust object has no hash of its certificate and does more than distrust, so it has no effect")
+            Err("the trust object grants trust without a hash of its certificate, so the object has no effect")
         }
         _ => Ok(()),
     }

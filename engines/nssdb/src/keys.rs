@@ -26,7 +26,7 @@ fn openssl(error: ErrorStack) -> Error {
 
 fn number(bytes: &[u8]) -> Result<BigNum, Error> {
     if bytes.len() > MAX_NUMBER {
-        return Err(Error::Undecodable(format!("a number of {} bytes in the private key", bytes.len())));
+        return Err(Error::Undecodable(format!("a number in the private key is too large: {} bytes", bytes.len())));
     }
     BigNum::from_slice(bytes).map_err(openssl)
 }
@@ -108,7 +108,7 @@ fn ec(parameters: &[u8], public_value: &[u8], secret: &BigNum) -> Result<PKey<Pr
 /// From the PrivateKeyInfo (RFC 5208) in a `key3.db` record.
 pub(crate) fn from_legacy(plain: &[u8], public_value: &[u8]) -> Result<PKey<Private>, Error> {
     if public_value.len() > MAX_NUMBER || plain.len() > 16 * MAX_NUMBER {
-        return Err(Error::Undecodable(format!("a private key of {} bytes", plain.len())));
+        return Err(Error::Undecodable(format!("the private key is too large: {} bytes", plain.len())));
     }
     match legacy_dsa(plain) {
         Some([p, q, g, secret]) => {

@@ -84,7 +84,7 @@ fn libraries(list: &[u8]) -> Vec<String> {
             }
         }
         if lower.trim_ascii() != POLICY_ONLY && found(&lower, b"moduledb").next().is_some() {
-            all.push("(a module list in another place)".to_owned());
+            all.push("(a module list in another location)".to_owned());
         }
     }
     all

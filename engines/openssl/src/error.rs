@@ -62,5 +62,5 @@ pub(crate) fn of_stack(step: &'static str, stack: &ErrorStack) -> SessionError {
 /// Why a chain is rejected.
 pub(crate) fn of_verification(result: X509VerifyResult) -> SessionError {
     let (code, text) = (Code::Verify(result.as_raw()), result.error_string().to_owned());
-    SessionError { step: "judge the peer's certificate", code, kind: Kind::Other, name: text.clone(), text }
+    SessionError { step: "verify the peer's certificate", code, kind: Kind::Other, name: text.clone(), text }
 }

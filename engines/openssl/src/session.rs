@@ -266,7 +266,7 @@ pub fn takes(certificate: &X509, chain: &[X509]) -> Result<(), SessionError> {
         context.set_certificate(certificate)?;
         chain.iter().try_for_each(|it| context.add_extra_chain_cert(it.clone()))
     };
-    try_them().map_err(|stack| of_stack("take our certificate", &stack))
+    try_them().map_err(|stack| of_stack("load our certificate", &stack))
 }
 
 /// The security level that every session begins with; `None` if OpenSSL cannot create a session.

@@ -198,7 +198,7 @@ impl Splitter {
 
 /// An attempt to send on a stream that this side has already ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the {0} stream is already ended in this direction")]
+#[error("the {0} stream has already ended in this direction")]
 pub struct StreamEnded(pub Stream);
 
 /// Makes chunks of at most [`LONGEST_SENT`] bytes.

@@ -61,7 +61,7 @@ pub enum FieldError {
     #[error("field \"{0}\" is missing")]
     Missing(String),
     /// Not one byte, 0 or 1.
-    #[error("field \"{0}\" is not a truth value (one byte, 0 or 1)")]
+    #[error("field \"{0}\" is not a boolean (one byte, 0 or 1)")]
     NotBool(String),
     /// Not four bytes.
     #[error("field \"{0}\" is not a number (four bytes)")]

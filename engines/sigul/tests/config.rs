@@ -157,8 +157,8 @@ fn host_names_are_bare_names_of_253_bytes_at_most() {
         ("a\u{a0}b", "it contains a blank"),
         ("bridge ; the good one", comment),
         ("bridge\t# the good one", comment),
-        ("https://bridge", "not only a host name"),
-        ("bridge:44334", "not only a host name"),
+        ("https://bridge", "more than a host name"),
+        ("bridge:44334", "more than a host name"),
         (&"a".repeat(254), "is 254 bytes long"),
     ] {
         let found = faults(&with(bad));
@@ -231,10 +231,10 @@ fn a_password_swallowed_by_the_value_above_it_is_not_shown_either() {
 
 #[test]
 fn syntax_errors_name_file_and_line_and_repeat_no_line() {
-    assert_eq!(refused(b"[a]\n[b]\n[a]\n"), "x.conf:3: section [a] is already at line 1");
+    assert_eq!(refused(b"[a]\n[b]\n[a]\n"), "x.conf:3: section [a] already appears at line 1");
     assert_eq!(
         refused(b"[a]\nbridge-port: 1\n\nBridge-Port = 2\n"),
-        "x.conf:4: key \"bridge-port\": section [a] already has it at line 2"
+        "x.conf:4: key \"bridge-port\": section [a] already contains this key at line 2"
     );
     assert_eq!(refused(b"\nhunter2\n"), "x.conf:2: this line comes before the first [section]");
     assert!(refused(b"[a]\nhunter2\n").starts_with("x.conf:2: in [a]: no \":\" or \"=\" in this line"));
@@ -243,7 +243,7 @@ fn syntax_errors_name_file_and_line_and_repeat_no_line() {
     assert!(refused(b"[a]\r\nk: v\r\nl: \xff\r\n").starts_with("x.conf:3: the byte at offset 14 is not UTF-8"));
     assert!(refused(b"[a]\rk: v\r\0").starts_with("x.conf:3: NUL byte at offset 9"));
     let long = [b"[a]\nk: ".as_slice(), &vec![b'x'; MAX_LINE]].concat();
-    assert!(refused(&long).starts_with("x.conf:2: a line of 65539 bytes"));
+    assert!(refused(&long).starts_with("x.conf:2: the line has 65539 bytes"));
     let many: String = (0..MAX_ENTRIES).map(|number| format!("k{number}:\n")).collect();
     assert!(refused(format!("[a]\n{many}").as_bytes()).starts_with("x.conf:16385: more than 16384"));
 }
@@ -302,25 +302,28 @@ fn keys_without_an_effect_are_reported_with_the_intended_place() {
     for (lines, expected) in [
         (
             "[nss]\nclient-cert-nickname: me\n",
-            "x.conf:5: key \"client-cert-nickname\" in section [nss] is ignored: it belongs in section [client]",
+            "x.conf:5: key \"client-cert-nickname\" in section [nss] is ignored: the key belongs in section [client]",
         ),
         (
             "[nss]\nnss-password-file: /x\n",
-            "x.conf:5: key \"nss-password-file\" in section [nss] is ignored: Sigul does not know it; did you mean \"nss-password\"?",
+            "x.conf:5: key \"nss-password-file\" in section [nss] is ignored: Sigul does not support it; did you mean \"nss-password\"?",
         ),
         (
             "[nss]\nnss-pasword: x\n",
-            "x.conf:5: key \"nss-pasword\" in section [nss] is ignored: Sigul does not know it; did you mean \"nss-password\"?",
+            "x.conf:5: key \"nss-pasword\" in section [nss] is ignored: Sigul does not support it; did you mean \"nss-password\"?",
         ),
-        ("[NSS]\nnss-dir: /x\n", "x.conf:5: key \"nss-dir\" in section [NSS] is ignored: it belongs in section [nss]"),
-        ("nss-dir: /x\n", "x.conf:4: key \"nss-dir\" in section [client] is ignored: it belongs in section [nss]"),
+        (
+            "[NSS]\nnss-dir: /x\n",
+            "x.conf:5: key \"nss-dir\" in section [NSS] is ignored: the key belongs in section [nss]",
+        ),
+        ("nss-dir: /x\n", "x.conf:4: key \"nss-dir\" in section [client] is ignored: the key belongs in section [nss]"),
         (
             "[nss]\nnickname: x\n",
-            "x.conf:5: key \"nickname\" in section [nss] is ignored: Sigul does not know it; the keys in this section are nss-dir, nss-password, nss-min-tls, nss-max-tls",
+            "x.conf:5: key \"nickname\" in section [nss] is ignored: Sigul does not support it; the keys in this section are nss-dir, nss-password, nss-min-tls, nss-max-tls",
         ),
         (
             "user_name: ann\n",
-            "x.conf:4: key \"user_name\" in section [client] is ignored: Sigul does not know it; did you mean \"user-name\"?",
+            "x.conf:4: key \"user_name\" in section [client] is ignored: Sigul does not support it; did you mean \"user-name\"?",
         ),
     ] {
         assert_eq!(ignored(&format!("{CLIENT}{lines}")), [expected], "{lines}");
@@ -339,7 +342,7 @@ fn keys_without_an_effect_are_reported_with_the_intended_place() {
     assert_eq!(
         found,
         [
-            "x.conf:1: key \"bridge-hostname\": not in section [client], and has no default (x.conf:4: key \"bridge-hostname\" in section [nss] is ignored: it belongs in section [client])"
+            "x.conf:1: key \"bridge-hostname\": not in section [client], and has no default (x.conf:4: key \"bridge-hostname\" in section [nss] is ignored: the key belongs in section [client])"
         ]
     );
 }

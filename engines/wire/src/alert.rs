@@ -30,7 +30,7 @@ pub struct AlertDescription(pub u8);
 /// Number, name, and what the alert reports about whom. Names of alerts that TLS 1.3 no longer sends are given without the
 /// registry's `_RESERVED`.
 const ALERTS: &[(u8, &str, &str)] = &[
-    (0, "close_notify", "The sender has nothing more to send and closes the session regularly (RFC 8446 6.1)."),
+    (0, "close_notify", "The sender has nothing more to send and closes the session normally (RFC 8446 6.1)."),
     (
         10,
         "unexpected_message",
@@ -57,22 +57,22 @@ const ALERTS: &[(u8, &str, &str)] = &[
     (
         40,
         "handshake_failure",
-        "The sender finds no acceptable set of parameters: usually no common cipher suite, or in TLS 1.2 a missing \
-         client certificate that it requires (RFC 8446 6.2, RFC 5246 7.4.6).",
+        "The sender found no acceptable set of parameters: usually no common cipher suite, or in TLS 1.2 a missing \
+         client certificate that the sender requires (RFC 8446 6.2, RFC 5246 7.4.6).",
     ),
     (41, "no_certificate", "The sender, a client of SSL 3.0, has no certificate to offer (RFC 6101 5.4.2)."),
     (
         42,
         "bad_certificate",
-        "The sender rejects its peer's certificate: it is damaged, a signature does not verify, or there is another \
-         reason such as a wrong name (RFC 8446 6.2).",
+        "The sender rejects its peer's certificate: the certificate is damaged, a signature does not verify, or \
+         another check failed, such as the name (RFC 8446 6.2).",
     ),
     (43, "unsupported_certificate", "The sender cannot use this type of peer certificate (RFC 8446 6.2)."),
     (44, "certificate_revoked", "The sender found that the issuer has revoked its peer's certificate (RFC 8446 6.2)."),
     (
         45,
         "certificate_expired",
-        "The sender found that its peer's certificate is not valid at the time of the sender's clock (RFC 8446 6.2).",
+        "The sender found that its peer's certificate is not valid according to the sender's clock (RFC 8446 6.2).",
     ),
     (46, "certificate_unknown", "The sender rejects its peer's certificate without naming the reason (RFC 8446 6.2)."),
     (
@@ -102,7 +102,11 @@ const ALERTS: &[(u8, &str, &str)] = &[
         "The sender could not verify a signature or a Finished message: its peer's key may not belong to its \
          certificate (RFC 8446 6.2).",
     ),
-    (52, "too_many_cids_requested", "The sender was asked for too many connection ids; DTLS only (RFC 9147 9)."),
+    (
+        52,
+        "too_many_cids_requested",
+        "The peer requested too many connection IDs from the sender; DTLS only (RFC 9147 9).",
+    ),
     (
         60,
         "export_restriction",
@@ -131,7 +135,7 @@ const ALERTS: &[(u8, &str, &str)] = &[
     (
         110,
         "unsupported_extension",
-        "The sender received an extension that it never offered, or that is not allowed in that message (RFC 8446 6.2).",
+        "The sender received an extension that it never offered, or that the message must not contain (RFC 8446 6.2).",
     ),
     (
         111,
@@ -149,7 +153,11 @@ const ALERTS: &[(u8, &str, &str)] = &[
         "bad_certificate_hash_value",
         "The sender fetched a certificate that does not match the client's hash (RFC 6066 9).",
     ),
-    (115, "unknown_psk_identity", "The sender, a server, knows no pre-shared key with that identity (RFC 8446 6.2)."),
+    (
+        115,
+        "unknown_psk_identity",
+        "The sender, a server, has no pre-shared key with the offered identity (RFC 8446 6.2).",
+    ),
     (
         116,
         "certificate_required",

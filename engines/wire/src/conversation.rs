@@ -362,6 +362,6 @@ mod tests {
         conversation.feed(Direction::Received, 1, &record(21, &[1, 90]));
         conversation.feed(Direction::Received, 2, b"SSH-2.0");
         let foreign = conversation.foreign().expect("the second record is none");
-        assert_eq!(foreign.to_string(), r#"no longer TLS after 1 record: "SSH-2.0" (83 is no record type)"#);
+        assert_eq!(foreign.to_string(), r#"no longer TLS after 1 record: "SSH-2.0" (83 is not a record type)"#);
     }
 }

@@ -55,7 +55,7 @@ impl fmt::Display for End {
             End::Fin => "FIN",
             End::Reset => "RST",
             End::TimedOut => "deadline passed",
-            End::LocalClose => "closed by the client",
+            End::LocalClose => "the client closed the connection",
         })
     }
 }
@@ -173,7 +173,7 @@ impl What {
             What::Encrypted { content: Some(ContentType::ApplicationData), .. } => "application data".to_owned(),
             What::Encrypted { .. } => "encrypted record".to_owned(),
             What::Stray { content, .. } => format!("stray {content} record"),
-            What::NotTls(_) => "bytes that are no TLS".to_owned(),
+            What::NotTls(_) => "bytes that are not TLS".to_owned(),
             What::End(end) => end.to_string(),
         }
     }

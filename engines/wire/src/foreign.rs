@@ -37,7 +37,7 @@ impl fmt::Display for Protocol {
             Protocol::Pop3 => "a POP3 server",
             Protocol::SigulChunk => "Sigul's protocol without TLS",
             Protocol::TlsClient => "another TLS client",
-            Protocol::Text => "some text protocol",
+            Protocol::Text => "an unknown text protocol",
             Protocol::Unknown => "an unknown protocol",
         })
     }
@@ -59,10 +59,10 @@ pub enum RecordFault {
 impl fmt::Display for RecordFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RecordFault::ContentType(number) => write!(f, "{number} is no record type"),
-            RecordFault::Version(major, minor) => write!(f, "{major}.{minor} is no record version"),
-            RecordFault::Length(length) => write!(f, "{length} is over the longest record"),
-            RecordFault::WrongRole => f.write_str("a ClientHello came from the peer"),
+            RecordFault::ContentType(number) => write!(f, "{number} is not a record type"),
+            RecordFault::Version(major, minor) => write!(f, "{major}.{minor} is not a record version"),
+            RecordFault::Length(length) => write!(f, "{length} exceeds the maximum record length"),
+            RecordFault::WrongRole => f.write_str("the peer sent a ClientHello"),
         }
     }
 }

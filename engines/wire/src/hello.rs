@@ -220,7 +220,7 @@ impl fmt::Display for HelloRetryRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HelloRetryRequest {}, {}", self.version, self.cipher_suite)?;
         match self.group {
-            Some(group) => write!(f, ", wants a key share for {group}"),
+            Some(group) => write!(f, ", requests a key share for {group}"),
             None => Ok(()),
         }
     }
@@ -271,7 +271,7 @@ mod tests {
         };
         assert_eq!(
             retry.to_string(),
-            "HelloRetryRequest TLS 1.3, TLS_AES_256_GCM_SHA384, wants a key share for secp384r1"
+            "HelloRetryRequest TLS 1.3, TLS_AES_256_GCM_SHA384, requests a key share for secp384r1"
         );
         let Some(ServerAnswer::Hello(hello)) = ServerAnswer::parse(&server_hello([7; 32], &extensions)) else {
             panic!("not a ServerHello");

@@ -61,11 +61,11 @@ impl Summary {
         if let Some(foreign) = &self.foreign {
             return match foreign.after_records {
                 0 => format!("the peer is not a TLS server: \"{}\" ({})", foreign.first_bytes, foreign.protocol),
-                _ => format!("what the peer sends is {foreign}"),
+                _ => format!("the peer's data is {foreign}"),
             };
         }
         if let Some(cut) = self.incomplete_message.filter(|cut| cut.direction == Direction::Received) {
-            return format!("last heard {} of {} bytes of {}", cut.have, cut.announced, cut.kind);
+            return format!("last received {} of {} bytes of {}", cut.have, cut.announced, cut.kind);
         }
         match &self.last_received {
             _ if self.handshake_complete == Some(true) && self.encrypted_alert_received => {
@@ -77,7 +77,7 @@ impl Summary {
                 "the peer's last record is as long as an alert, and encrypted".to_owned()
             }
             Some(_) if self.handshake_complete.is_none() => String::new(),
-            Some(what) => format!("last heard {}", what.name()),
+            Some(what) => format!("last received {}", what.name()),
             None => format!("received {} bytes, no complete message", self.bytes_received),
         }
     }
@@ -88,13 +88,13 @@ impl Summary {
             return if silent { "no answer yet".to_owned() } else { String::new() };
         };
         let deed = match (direction, end) {
-            (Direction::Received, End::Fin) => "the peer closed (FIN)",
+            (Direction::Received, End::Fin) => "the peer closed the connection (FIN)",
             (Direction::Received, End::Reset) => "the peer reset the connection (RST)",
             (Direction::Sent, End::Fin) => "the client closed its side (FIN)",
             (Direction::Sent, End::Reset) => "the client reset the connection (RST)",
-            (_, End::LocalClose) => "the client closed",
+            (_, End::LocalClose) => "the client closed the connection",
             (_, End::TimedOut) if silent => "the peer did not answer",
-            (_, End::TimedOut) => "the peer said no more",
+            (_, End::TimedOut) => "the peer sent nothing more",
         };
         let unanswered = if silent && *end != End::TimedOut { " without an answer" } else { "" };
         let since = [self.last_sent_at_us, self.last_received_at_us].into_iter().flatten().max();
@@ -143,9 +143,9 @@ mod tests {
     #[test]
     fn silence_is_described_by_how_it_ended() {
         let cases = [
-            (Direction::Received, End::Fin, "the peer closed (FIN) without an answer after 12 ms"),
+            (Direction::Received, End::Fin, "the peer closed the connection (FIN) without an answer after 12 ms"),
             (Direction::Received, End::Reset, "the peer reset the connection (RST) without an answer after 12 ms"),
-            (Direction::Sent, End::LocalClose, "the client closed without an answer after 12 ms"),
+            (Direction::Sent, End::LocalClose, "the client closed the connection without an answer after 12 ms"),
             (Direction::Received, End::TimedOut, "the peer did not answer within 12 ms"),
         ];
         for (direction, end, told) in cases {
@@ -161,7 +161,7 @@ mod tests {
             wire.ended(Direction::Received, 2_000, End::TimedOut);
             wire.ended(Direction::Sent, 2_501_000, End::LocalClose);
         });
-        assert_eq!(story, "sent ClientHello; the client closed without an answer after 2.5 s");
+        assert_eq!(story, "sent ClientHello; the client closed the connection without an answer after 2.5 s");
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
         });
         assert_eq!(
             story,
-            "sent ClientHello; the peer sent alert fatal protocol_version (70); the peer closed (FIN) after 90 µs"
+            "sent ClientHello; the peer sent alert fatal protocol_version (70); the peer closed the connection (FIN) after 90 µs"
         );
     }
 
@@ -192,7 +192,7 @@ mod tests {
         });
         assert_eq!(
             story,
-            "sent ClientHello; last heard 1 of 70 bytes of ServerHello; the peer closed (FIN) after 2 ms"
+            "sent ClientHello; last received 1 of 70 bytes of ServerHello; the peer closed the connection (FIN) after 2 ms"
         );
     }
 }

@@ -89,7 +89,7 @@ fn mutual_tls_1_2_is_reported_message_by_message() {
     assert_eq!(
         summary.one_line(),
         "TLS 1.2 handshake complete (TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384); the peer sent an encrypted alert; \
-         the peer closed (FIN) after 1 ms"
+         the peer closed the connection (FIN) after 1 ms"
     );
 }
 
@@ -113,7 +113,7 @@ fn a_tls_1_2_client_without_a_certificate_is_seen_to_send_none() {
     assert_eq!(
         summary.one_line(),
         "sent everything up to Finished, with an empty Certificate; the peer sent alert fatal handshake_failure (40); \
-         the peer closed (FIN) after 1 ms"
+         the peer closed the connection (FIN) after 1 ms"
     );
 }
 
@@ -140,7 +140,7 @@ fn a_tls_1_2_client_that_distrusts_the_server_says_so_in_the_clear() {
     assert_eq!(summary.client_certificate_sent, None);
     assert_eq!(
         summary.one_line(),
-        "sent alert fatal unknown_ca (48); last heard ServerHelloDone; the peer closed (FIN) after 1 ms"
+        "sent alert fatal unknown_ca (48); last received ServerHelloDone; the peer closed the connection (FIN) after 1 ms"
     );
 }
 

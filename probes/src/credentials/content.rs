@@ -89,7 +89,7 @@ fn pem(text: &str) -> Result<Content, Fault> {
         let from = &rest[at + BEGIN.len()..];
         let number = blocks.len() + 1;
         let Some((label, body)) = from.split_once(DASHES) else {
-            return Err(damaged(number, "its first line has no end"));
+            return Err(damaged(number, "its first line is incomplete"));
         };
         let label = label.trim();
         let end = format!("-----END {label}-----");

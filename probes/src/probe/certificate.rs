@@ -40,7 +40,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let locked = walk.finding(Layer::Password).is_some_and(|password| password.status == Status::Fail);
     if let Some(token) = walk.token().filter(|_| locked) {
         // A token usually shows nothing before the login.
-        return notes.skip(format!("the token \"{}\" was not logged in to", token.token_name()));
+        return notes.skip(format!("nssight did not log in to the token \"{}\"", token.token_name()));
     }
     match Certificate::find(nickname, &nss) {
         Ok(certificate) => {
@@ -150,16 +150,16 @@ fn by_dates(
     let summary = match state {
         State::Expired => format!("\"{nickname}\" expired on {}", stamp(end)),
         State::NotYetValidByClock if is_early => {
-            format!("\"{nickname}\" becomes valid at {start}; the clock says {now}, a time before NSS was installed")
+            format!("\"{nickname}\" becomes valid at {start}; the clock shows {now}, a time before NSS was installed")
         }
         State::NotYetValidByClock => {
-            format!("\"{nickname}\" and its CA both become valid at {start}; the clock says {now}")
+            format!("\"{nickname}\" and its CA both become valid at {start}; the clock shows {now}")
         }
         State::BeginsSoon => format!(
-            "\"{nickname}\" becomes valid at {start}; the clock says {now}. NSS accepts it one day early, other libraries \
+            "\"{nickname}\" becomes valid at {start}; the clock shows {now}. NSS accepts it one day early, other libraries \
              do not; this clock may be slow"
         ),
-        _ => format!("\"{nickname}\" becomes valid at {start}; the clock says {now}"),
+        _ => format!("\"{nickname}\" becomes valid at {start}; the clock shows {now}"),
     };
     Some((state, summary))
 }
@@ -170,10 +170,10 @@ fn objections(target: &Target, certificate: &Certificate, notes: &mut Notes) -> 
     for objection in &objections {
         let place = match objection.depth {
             0 => "the certificate".to_owned(),
-            depth => format!("its issuer {depth} up"),
+            depth => format!("the issuer at depth {depth}"),
         };
         let (name, subject) = (&objection.error.name, &objection.subject);
-        notes.put(fact::OUR_CERTIFICATE_OBJECTION.text(format!("{name} to {place} ({subject})")));
+        notes.put(fact::OUR_CERTIFICATE_OBJECTION.text(format!("{name} for {place} ({subject})")));
     }
     objections
 }

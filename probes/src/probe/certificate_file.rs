@@ -23,7 +23,7 @@ pub const PROBE: Probe =
 
 fn run(walk: &mut Walk<'_>) -> Outcome {
     let mut notes = Notes::default();
-    let Some(found) = &walk.files else { return notes.skip("there are no files") };
+    let Some(found) = &walk.files else { return notes.skip("no credential files were read") };
     let Some(own) = found.chain.first() else {
         if walk.target().has_certificate() {
             notes.put(State::NotFound);
@@ -121,11 +121,11 @@ fn judge(role: Role, der: &[u8], issuers: &[Option<Validity>], notes: &mut Notes
     }
     // A bridge acts as a server to both sides, and never as a client.
     match x509::client_usage(der) {
-        _ if role == Role::Bridge => (State::Good, format!("{} is in date", x509::subject(der))),
-        x509::ClientUsage::Fit => (State::Good, format!("{} is in date", x509::subject(der))),
+        _ if role == Role::Bridge => (State::Good, format!("{} is valid at this time", x509::subject(der))),
+        x509::ClientUsage::Fit => (State::Good, format!("{} is valid at this time", x509::subject(der))),
         x509::ClientUsage::ServersOnly => (
             State::ForServersOnly,
-            "our certificate allows use only as a server: a peer may reject it for a client".to_owned(),
+            "our certificate allows use only as a server: a peer may reject it as a client certificate".to_owned(),
         ),
         x509::ClientUsage::Unfit(what) => {
             (State::WrongUsage, format!("our certificate does not allow use as a TLS client: {what}"))
@@ -144,6 +144,6 @@ fn by_dates(der: &[u8], issuers: &[Option<Validity>], notes: &mut Notes) -> Opti
     notes.put(fact::OUR_CERTIFICATE_VALID.text(format!("{from} to {until} ({days} days left)")));
     match derive::dates(validity, issuers, now.unix_timestamp(), ClockState::Plausible)? {
         State::Expired => Some((State::Expired, format!("our certificate expired on {until}"))),
-        state => Some((state, format!("our certificate becomes valid at {from}; the clock says {}", now.date()))),
+        state => Some((state, format!("our certificate becomes valid at {from}; the clock shows {}", now.date()))),
     }
 }

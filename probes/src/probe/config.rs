@@ -66,7 +66,7 @@ fn note_files(files: &Files, notes: &mut Notes) {
     let authorities = [shown(&files.authorities), shown(&files.directory)];
     let authorities: Vec<String> = authorities.into_iter().flatten().collect();
     notes.put(fact::CONFIG_AUTHORITIES.text(if authorities.is_empty() {
-        "not given: the CAs of this system".to_owned()
+        "not given: nssight uses the CAs of this system".to_owned()
     } else {
         authorities.join(", ")
     }));

@@ -83,7 +83,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         }
         None => notes.pass(match (&files.certificate, has_authorities) {
             (None, _) => "no client certificate is used",
-            (Some(_), false) => "certificate and key are readable; the CAs are those of this system",
+            (Some(_), false) => "certificate and key are readable; nssight uses the CAs of this system",
             (Some(_), true) => "certificate, key and trusted CAs are readable",
         }),
     }
@@ -194,7 +194,9 @@ fn key(files: &Files, found: &mut Found, notes: &mut Notes) -> Option<String> {
         Ok(Content::Blocks(blocks)) => blocks,
         Ok(Content::Pkcs12(_)) => {
             notes.put(KeyState::NotRecognised);
-            return Some(format!("{shown} is PKCS#12, which has certificate and key: give it as --cert alone"));
+            return Some(format!(
+                "{shown} is a PKCS#12 file with certificate and key: give it as --cert, without --key"
+            ));
         }
         Err((problem, summary)) => {
             notes.put(match problem {
@@ -270,7 +272,10 @@ fn bundle(path: &Path, all: &mut Vec<X509>, notes: &mut Notes) -> Result<(), (Au
     let blocks = match content {
         Content::Blocks(blocks) => blocks,
         Content::Pkcs12(_) => {
-            return Err((Authorities::NotRecognised, format!("{shown} is PKCS#12: CAs are given as PEM or DER")));
+            return Err((
+                Authorities::NotRecognised,
+                format!("{shown} is a PKCS#12 file, but CAs must be in PEM or DER"),
+            ));
         }
     };
     notes.put(fact::CREDENTIALS_FILE.text(format!("{shown}: {}", in_words(&blocks))));
@@ -315,7 +320,9 @@ fn directory(path: &Path, all: &mut Vec<X509>) -> Result<(), (Authorities, Strin
     if all.is_empty() {
         Err((
             Authorities::WithoutCertificate,
-            format!("{shown} has no certificate under a name that OpenSSL looks for (openssl rehash makes them)"),
+            format!(
+                "{shown} has no certificate under a name that OpenSSL looks for (openssl rehash creates these names)"
+            ),
         ))
     } else {
         Ok(())

@@ -149,7 +149,7 @@ fn clock(mut notes: Notes, installed: Option<SystemTime>, library: String, remar
     match state {
         fact::ClockState::BeforeInstallation => {
             installed.into_iter().for_each(|installed| notes.put(fact::NSS_INSTALLED.number(installed)));
-            let summary = format!("the clock says {}, a time before the TLS library was installed", now.date());
+            let summary = format!("the clock shows {}, a time before the TLS library was installed", now.date());
             notes.warn(signal::HOST_REMARK, summary)
         }
         fact::ClockState::Plausible => match remark {

@@ -61,7 +61,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             walk.inner = Some(inner);
             notes.pass(match accepted {
                 fact::PeerAcceptedUs::Unconfirmed => {
-                    format!("{version} with {host} through the bridge; whether it takes our certificate is unconfirmed")
+                    format!("{version} with {host} through the bridge; whether the server accepts our certificate is unconfirmed")
                 }
                 _ => format!("{version} with {host} through the bridge, trusted in both directions"),
             })

@@ -56,7 +56,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         }
         (Ok(false), _) => {
             notes.put(PrivateKeyState::Mismatch);
-            notes.fail(signal::KEY_UNUSABLE, "a signature by the private key does not verify with our certificate")
+            notes.fail(signal::KEY_UNUSABLE, "the private key's signature does not verify with our certificate")
         }
         (Err(error), _) => {
             notes.put(PrivateKeyState::CannotSign);

@@ -31,7 +31,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let given = walk.password.take();
     notes.put(fact::PASSWORD_SOURCE.text(&walk.target().password));
     let source = walk.target().password.to_string();
-    let Some(found) = &mut walk.files else { return notes.skip("there are no files") };
+    let Some(found) = &mut walk.files else { return notes.skip("no credential files were read") };
     let secret = secret(given.as_ref());
     if let Some(packed) = found.packed.take() {
         return unpack(found, &packed, secret.as_deref(), &source, notes);
@@ -85,7 +85,7 @@ fn unlock(
         }
         Err(errors) if is_unsupported(&errors) => {
             found.key = Some(Key::Locked(bytes));
-            let summary = "the private key is encrypted with an algorithm that this OpenSSL does not offer";
+            let summary = "the private key is encrypted with an algorithm that this OpenSSL does not support";
             refused(&errors, summary, notes)
         }
         Err(_) => {
@@ -126,7 +126,7 @@ fn unpack(found: &mut Found, packed: &[u8], secret: Option<&Vec<u8>>, source: &s
     let file = match opened {
         Ok(file) => file,
         Err(errors) if is_unsupported(&errors) => {
-            let summary = "the PKCS#12 file is encrypted with an algorithm that this OpenSSL does not offer";
+            let summary = "the PKCS#12 file is encrypted with an algorithm that this OpenSSL does not support";
             return refused(&errors, summary, notes);
         }
         Err(errors) if is_without_code(&errors) => {

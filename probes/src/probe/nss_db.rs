@@ -78,7 +78,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         }
     };
     let result = if let Some(kept) = walk.kept.take() {
-        notes.put(fact::DB_OPENED_FROM.text("the check before, which had the same database open"));
+        notes.put(fact::DB_OPENED_FROM.text("the previous check, which had the same database open"));
         walk.own_before = kept.own;
         Ok(kept.opened)
     } else {
@@ -113,7 +113,7 @@ fn directory_trouble(look: &Look, notes: &mut Notes) -> Option<Outcome> {
         DirectoryState::NotADirectory { kind } => fail(
             notes,
             DbState::NotADirectory,
-            format!("{path} is not a directory but a {kind}: name the directory around it"),
+            format!("{path} is a {kind}, not a directory: name the directory that contains it"),
         ),
         DirectoryState::NotSearchable(error) => {
             let summary = format!("{path} cannot be entered as {}: {error}", who());
@@ -122,8 +122,8 @@ fn directory_trouble(look: &Look, notes: &mut Notes) -> Option<Outcome> {
         DirectoryState::NotListable(_) | DirectoryState::Usable => {
             if let Some(older) = look.inventory.older_than_legacy() {
                 let summary = format!(
-                    "{path} has its certificates in {older}, in a format that NSS converts when it opens the directory as \
-                     dbm: for writing, and does not read otherwise"
+                    "{path} has its certificates in {older}, in a format that NSS does not read: NSS only converts the file, \
+                     when it opens the directory as dbm: for writing"
                 );
                 return fail(notes, DbState::OlderThanLegacy, summary);
             }
@@ -149,7 +149,7 @@ fn refused(look: &Look, error: &NssError, mut notes: Notes) -> Outcome {
             (Format::Sql, true) => unread(look, Format::Dbm, error, notes),
             _ => {
                 let summary =
-                    format!("NSS was told to open {asked}: files, but {path} contains {}: files", look.other());
+                    format!("the settings select {asked}: files, but {path} contains {}: files", look.other());
                 type_mismatch(look, notes, summary)
             }
         };
@@ -174,7 +174,7 @@ fn refused(look: &Look, error: &NssError, mut notes: Notes) -> Outcome {
         return unusable(notes, DbState::Locked, summary);
     }
     if let Some(journal) = hot_journal(look) {
-        let summary = format!("{journal} is left from a write that was interrupted; a reader must not roll it back");
+        let summary = format!("{journal} is left over from an interrupted write; a reader must not roll it back");
         return unusable(notes, DbState::HotJournal, summary);
     }
     unread(look, asked, error, notes)
@@ -202,7 +202,7 @@ fn unread(look: &Look, format: Format, error: &NssError, mut notes: Notes) -> Ou
                 notes.put(fact::DB_DAMAGE.text(problem));
             }
             if database.partial {
-                let summary = format!("the {format}: files in {path} can be read only in part");
+                let summary = format!("only part of the {format}: files in {path} is readable");
                 return unusable(notes, DbState::PartlyDamaged, summary);
             }
             let found = database.certificates.len();
@@ -242,7 +242,7 @@ fn legacy_unsupported(look: &Look, mut notes: Notes) -> Outcome {
             legacy_library().map_or("libnssdbm3.so is not installed".to_owned(), |path| path.display().to_string()),
         ),
     );
-    let summary = format!("{} holds cert8.db and key3.db, which this NSS cannot open", look.directory.display());
+    let summary = format!("{} contains cert8.db and key3.db, which this NSS cannot open", look.directory.display());
     unusable(notes, DbState::LegacyUnsupported, summary)
 }
 
@@ -269,7 +269,7 @@ fn opened(look: &Look, slot: &Slot, mut notes: Notes) -> Outcome {
             return unusable(notes, DbState::HalfUpgraded, summary);
         }
         let summary = format!(
-            "the key database in {path} was never initialised with a password, not even an empty one: it holds no keys"
+            "the key database in {path} was never initialised with a password, not even an empty one: it contains no keys"
         );
         return unusable(notes, DbState::Uninitialised, summary);
     }
@@ -277,7 +277,7 @@ fn opened(look: &Look, slot: &Slot, mut notes: Notes) -> Outcome {
         notes.put(fact::DB_HALF_UPGRADED.text(HALF_UPGRADED_MEANS));
         notes.put(DbState::HalfUpgradedInUse);
         return notes
-            .warn(signal::DATABASE_REMARK, format!("{path} is half upgraded, NSS still reads cert8.db and key3.db"));
+            .warn(signal::DATABASE_REMARK, format!("{path} is half upgraded: NSS still reads cert8.db and key3.db"));
     }
     if let Some(format) = reads {
         match Database::open(&look.directory, format) {
@@ -299,7 +299,7 @@ fn opened(look: &Look, slot: &Slot, mut notes: Notes) -> Outcome {
     }
     if look.inventory.has_any(Format::Sql) && look.inventory.has_any(Format::Dbm) {
         let read = reads.map_or_else(|| "one of them".to_owned(), |format| format!("the {format}: files"));
-        let summary = format!("{path} holds both formats; NSS reads {read} ({})", look.choice.reason);
+        let summary = format!("{path} contains both formats; NSS reads {read} ({})", look.choice.reason);
         notes.put(DbState::BothFormats);
         return notes.warn(signal::DATABASE_REMARK, summary);
     }
@@ -390,7 +390,7 @@ pub(crate) fn other_format_has(walk: &Walk<'_>, nickname: &str) -> Option<String
     }
     let database = Database::open(&look.directory, other).ok()?;
     let there = database.certificates.iter().any(|entry| entry.nicknames.iter().any(|name| name.text == nickname));
-    there.then(|| format!("it is in {} beside it", other.certificate_file()))
+    there.then(|| format!("{} in the same directory contains this nickname", other.certificate_file()))
 }
 
 /// A row of a file is not found through its index: NSS searches an index, while the second opinion reads the rows. No other reason for such

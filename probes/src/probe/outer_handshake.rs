@@ -53,7 +53,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         return notes.skip("no connection for TLS exists");
     };
     if walk.opened.is_none() && walk.files.is_none() {
-        return notes.skip("neither a database nor files are configured to speak TLS with");
+        return notes.skip("neither a database nor files are configured for TLS");
     }
     if walk.client_auth().is_none() && walk.identity().is_none() && walk.target().has_certificate() {
         return notes.skip("no certificate or no key for TLS is available");
@@ -155,12 +155,12 @@ fn begin_tls(
     let (state, shown, summary) = match trouble {
         Trouble::Refused(answer) => {
             notes.put(fact::STARTTLS_ANSWER.text(&answer));
-            let summary = format!("the peer does not start TLS; its answer to the {protocol} request: {answer}");
+            let summary = format!("the peer does not start TLS; its reply to the {protocol} request: {answer}");
             (fact::StarttlsState::Refused, signal::STARTTLS_REFUSED, summary)
         }
         Trouble::Unexpected(answer) => {
             notes.put(fact::STARTTLS_ANSWER.text(&answer));
-            let summary = format!("the peer does not speak {protocol}; its answer: {answer}");
+            let summary = format!("the peer does not speak {protocol}; its reply: {answer}");
             (fact::StarttlsState::Unexpected, signal::STARTTLS_REFUSED, summary)
         }
         Trouble::Silent => {
@@ -362,17 +362,19 @@ impl Attempt {
         match word {
             Word::Accepted if self.is_bridge => notes.pass(summary),
             // A server may complete every handshake and refuse in its application.
-            Word::Accepted => notes
-                .pass(format!("{version} with {}; the handshake is done, the application may still refuse", self.host)),
+            Word::Accepted => notes.pass(format!(
+                "{version} with {}; the handshake is complete, but the application may still refuse the client",
+                self.host
+            )),
             Word::GoesWithout => {
-                notes.pass(format!("{version} with {}, which goes on without a certificate of ours", self.host))
+                notes.pass(format!("{version} with {}, which continues without our certificate", self.host))
             }
             Word::Unconfirmed => {
-                notes.pass(format!("{version} with {}; whether it takes our certificate is unconfirmed", self.host))
+                notes.pass(format!("{version} with {}; whether it accepts our certificate is unconfirmed", self.host))
             }
             Word::NotAsked if role == Role::Bridge => notes.pass(summary),
             Word::NotAsked => {
-                notes.pass(format!("{version} with {}, which asked for no certificate of ours", self.host))
+                notes.pass(format!("{version} with {}, which did not request our certificate", self.host))
             }
         }
     }

@@ -23,7 +23,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     let source = &walk.target().password;
     notes.put(fact::PASSWORD_SOURCE.text(source));
     let Some(opened) = &walk.opened else {
-        return refused(notes, State::NoSlot, "NSS gave no key slot");
+        return refused(notes, State::NoSlot, "NSS returned no key slot");
     };
     let token = opened.keys().token_name();
     let outcome = unlock(walk, opened, given.as_ref(), source, notes);
@@ -103,7 +103,7 @@ fn unlock(
         Login::Wrong => wrong(walk, given, &token, source, notes),
         Login::NotGiven => {
             // A password was available, so NSS must have requested it in a way that bypassed the callback.
-            let summary = "NSS asked for the password, but did not use the answer";
+            let summary = "NSS requested the password, but did not use it";
             refused(notes, State::NotTaken, summary)
         }
         Login::Failed(error) => {
@@ -148,7 +148,7 @@ fn wrong_pin(given: &Password, token: &str, source: &PasswordSource, mut notes: 
     if has_line {
         return refused(notes, State::WrongForToken, summary);
     }
-    let summary = format!("{summary}; no line of the file begins with \"{token}:\", so NSS takes its last line");
+    let summary = format!("{summary}; no line of the file begins with \"{token}:\", so NSS uses the last line");
     let remedy = format!(
         "Add a line {} to the password file, with the password of that token",
         shell::quote(&format!("{token}:PASSWORD"))

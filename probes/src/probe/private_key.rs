@@ -33,7 +33,7 @@ fn unknown_kind(walk: &Walk<'_>, nickname: &str, der: &[u8], notes: &mut Notes) 
     notes.put(PrivateKeyState::KindUnknownToNss);
     let (major, minor) = kind.since;
     let summary = format!(
-        "the key of \"{nickname}\" is {}, which this NSS ({}) does not support; NSS supports it since {major}.{minor}",
+        "the key of \"{nickname}\" is {}, which this NSS ({}) does not support; the key requires NSS {major}.{minor} or later",
         kind.name,
         library::nss_version()
     );
@@ -53,7 +53,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         return notes.pass("no client certificate is used, so no key is needed");
     };
     let Some(certificate) = walk.own.as_ref().map(|own| &own.certificate) else {
-        return notes.fail(signal::KEY_UNUSABLE, "no certificate was found whose key could be looked up");
+        return notes.fail(signal::KEY_UNUSABLE, "no certificate was found, so nssight cannot look up its key");
     };
     // Checked before the lookup: NSS finds a key even if it does not support its kind.
     if let Some(outcome) = unknown_kind(walk, nickname, &certificate.der(), &mut notes) {

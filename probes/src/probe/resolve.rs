@@ -26,14 +26,14 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         return notes.skip(why.clone());
     }
     let Some(Endpoint { host, port }) = walk.target().connects_to() else {
-        return notes.skip("no bridge was named");
+        return notes.skip("no peer is configured");
     };
     if let Ok(address) = host.parse::<IpAddr>() {
         walk.addresses = vec![SocketAddr::new(address, *port)];
         notes.put(fact::NAME_ADDRESS.text(address));
         notes.put(NameState::IsAddress);
         notes.put(NameSource::NotAsked);
-        return notes.pass(format!("{address} is an address, so no name is looked up"));
+        return notes.pass(format!("{address} is an address, so no name lookup is needed"));
     }
     let family = walk.target().family;
     let is_wanted = |address: &SocketAddr| match family {
@@ -110,14 +110,14 @@ fn look_up(host: &str, port: u16, patience: Duration) -> Result<Vec<SocketAddr>,
 fn told(host: &str, addresses: &[SocketAddr], patience: Duration, mut notes: Notes) -> Outcome {
     let answers: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
     let list = |addresses: &[IpAddr]| addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
-    let summary = format!("{host} is {}", list(&answers));
+    let summary = format!("{host} resolves to {}", list(&answers));
     if let Some(order) = hosts::order() {
         notes.put(fact::NAME_ORDER.text(order));
     }
     let entries = hosts::lines_of(host);
     for (line, address) in &entries {
         let used = if answers.contains(address) { "" } else { ", which the resolver did not use" };
-        notes.put(fact::NAME_HOSTS_ENTRY.text(format!("{HOSTS}:{line} says {address}{used}")));
+        notes.put(fact::NAME_HOSTS_ENTRY.text(format!("{HOSTS}:{line} contains {address}{used}")));
     }
     let lines: Vec<IpAddr> = entries.iter().map(|(_, address)| *address).collect();
     let used = entries.iter().find(|(_, address)| answers.contains(address));
@@ -137,7 +137,7 @@ fn told(host: &str, addresses: &[SocketAddr], patience: Duration, mut notes: Not
     match (source, used) {
         (NameSource::HostsDiffers, Some((line, address))) => {
             let dns = list(&dns);
-            notes.warn(signal::NAME_REMARK, format!("{HOSTS}:{line} says {host} is {address}, DNS says {dns}"))
+            notes.warn(signal::NAME_REMARK, format!("{HOSTS}:{line} maps {host} to {address}, but DNS returns {dns}"))
         }
         _ => notes.pass(summary),
     }

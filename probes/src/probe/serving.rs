@@ -76,7 +76,8 @@ pub(crate) fn of_files(
         Some((State::Weak, format!("OpenSSL on this host rejects our certificate: {error}")))
     };
     let own = dated.or_else(usage).or_else(weak);
-    let own = own.unwrap_or_else(|| (State::Good, format!("{subject} is in date and for a server")));
+    let own =
+        own.unwrap_or_else(|| (State::Good, format!("{subject} is valid at this time and allows use as a server")));
     let known = found.authorities.as_deref().unwrap_or_default().iter().filter_map(|it| it.to_der().ok());
     let name = name(target, ders.first(), &mut notes);
     let sent = sent(ders, &known.collect::<Vec<_>>(), &mut notes);
@@ -230,7 +231,9 @@ fn clients_of_database(all: &[Certificate], own: Option<&Vec<u8>>, notes: &mut N
         [first, more @ ..] => {
             notes.put(Clients::WithoutTrust);
             let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
-            format!("no CA in the database has the trust flag T, which accepts clients: {first}{more}")
+            format!(
+                "no CA in the database has the trust flag T, which a CA needs for client certificates: {first}{more}"
+            )
         }
     };
     Some((signal::NO_CLIENT_AUTHORITY, summary))

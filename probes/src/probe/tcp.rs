@@ -122,7 +122,7 @@ fn refused(refusal: &Refusal, proxy: &Endpoint, peer: &Endpoint, mut notes: Note
         ProxyAnswered::Ended => {
             format!("the proxy {proxy} ended the connection after the request to connect to {peer}")
         }
-        ProxyAnswered::NotHttp => format!("{proxy} is no HTTP proxy; it says: {}", refusal.said),
+        ProxyAnswered::NotHttp => format!("{proxy} is not an HTTP proxy; its reply: {}", refusal.said),
         _ => format!("the proxy {proxy} does not connect to {peer}: {}", refusal.said),
     };
     if !refusal.said.is_empty() {
@@ -181,9 +181,9 @@ impl Failed {
         let what = match (self.what, self.told_by()) {
             (Attempt::NoAnswer, _) => return "no answer before the deadline".to_owned(),
             (Attempt::Refused, _) if self.listener == Some(TcpListener::None) => {
-                "connection refused, nobody listens there".to_owned()
+                "connection refused: no program listens on this port".to_owned()
             }
-            (Attempt::Refused, Some(TcpToldBy::Reset)) => return "connection refused, by a reset".to_owned(),
+            (Attempt::Refused, Some(TcpToldBy::Reset)) => return "connection refused with a TCP reset".to_owned(),
             (Attempt::Refused, _) => "connection refused".to_owned(),
             (Attempt::Forbidden, Some(TcpToldBy::Kernel)) => {
                 format!("this host does not allow the connection: {error}")

@@ -225,7 +225,7 @@ fn farewell(session: &mut dyn TlsSession) -> String {
             let method = first.split(|byte| *byte == b' ').next().unwrap_or_default();
             let method = nssight_wire::escape_bytes(method, 8);
             if is_http(first) && session.write(ANSWER.as_bytes()).is_ok() {
-                format!("the client sent an HTTP request ({method}), and got an answer")
+                format!("the client sent an HTTP request ({method}), and received a response")
             } else {
                 format!("the client sent {count} bytes")
             }

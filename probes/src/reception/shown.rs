@@ -105,7 +105,7 @@ fn theirs(facts: &SessionFacts, wire: &Summary, notes: &mut Notes) -> Option<(Si
         // 3.87.1).
         None => {
             let alert = wire.refusal(Direction::Sent)?;
-            notes.put(fact::SESSION_ALERT_RECEIVED.text(format!("{alert}, in the clear")));
+            notes.put(fact::SESSION_ALERT_RECEIVED.text(format!("{alert}, unencrypted")));
             alert.description.0
         }
     };

@@ -34,7 +34,7 @@ impl FailedSession<'_> {
         out.put(fact::PEER_FIRST_BYTES.text(foreign));
         if is_misframed(foreign) {
             out.put(fact::PeerProtocol::Misframed);
-            return Some((signal::GARBLED, format!("{peer} sent something that TLS does not allow: {foreign}")));
+            return Some((signal::GARBLED, format!("{peer} sent data that TLS does not allow: {foreign}")));
         }
         out.put(fact::PeerProtocol::Other);
         if let Some(greeting) = StartTls::of_greeting(&foreign.head).and_then(greeting) {
@@ -51,7 +51,7 @@ impl FailedSession<'_> {
     /// A record of the peer failed verification, whatever it contained.
     fn damaged(&self) -> Option<(Signal, String)> {
         let is_damaged = signal_of(self.error) == signal::RECORD_DAMAGED;
-        let summary = || format!("a record from {} does not decrypt: {}", self.peer, self.error.name);
+        let summary = || format!("a record from {} cannot be decrypted: {}", self.peer, self.error.name);
         is_damaged.then(|| (signal::RECORD_DAMAGED, summary()))
     }
 
@@ -119,7 +119,7 @@ impl FailedSession<'_> {
         if self.is(ErrorCode::SSL_ERROR_WEAK_SERVER_CERT_KEY) {
             let summary = match self.policy.as_ref().and_then(|policy| policy.rsa_min) {
                 Some(least) => {
-                    format!("{peer}'s key is smaller than the {least} bits that this host's crypto policy wants")
+                    format!("{peer}'s key is smaller than the {least} bits that this host's crypto policy requires")
                 }
                 None => format!("{peer}'s key is too small for {}", self.library()),
             };
@@ -140,12 +140,12 @@ impl FailedSession<'_> {
             shown => shown,
         };
         let summary = match shown {
-            signal::CHAIN_EXPIRED => format!("{whose} is outside its validity"),
+            signal::CHAIN_EXPIRED => format!("{whose} is outside its validity period"),
             signal::CHAIN_ISSUER_EXPIRED if self.store.says.is_none() => {
-                format!("a CA above {peer}'s certificate is outside its validity")
+                format!("a CA above {peer}'s certificate is outside its validity period")
             }
             signal::CHAIN_NAME_MISMATCH => self.wrong_name(),
-            signal::CHAIN_WRONG_USAGE => format!("{whose} is not for a TLS server ({})", error.name),
+            signal::CHAIN_WRONG_USAGE => format!("{whose} does not allow use as a TLS server ({})", error.name),
             signal::CHAIN_WEAK_SIGNATURE if self.store.says.is_none() => {
                 if self.policy.as_ref().is_some_and(Policy::is_stricter) {
                     format!("{whose} is signed in a way that this host's crypto policy forbids")
@@ -153,12 +153,12 @@ impl FailedSession<'_> {
                     format!("{whose} is signed with an algorithm that {} refuses", self.library())
                 }
             }
-            signal::CHAIN_REVOKED => format!("{whose} is revoked by a revocation list of this host ({})", error.name),
+            signal::CHAIN_REVOKED => format!("a revocation list on this host revokes {whose} ({})", error.name),
             signal::CHAIN_NAME_CONSTRAINTS if is_nameless(error) => {
                 format!("a CA above {peer}'s certificate does not permit its name ({})", error.name)
             }
             signal::CHAIN_NAME_CONSTRAINTS | signal::CHAIN_UNKNOWN_CRITICAL | signal::CHAIN_PATH_TOO_LONG => {
-                format!("the chain of {peer}'s certificate is not valid: {} to {whose}", error.name)
+                format!("the chain of {peer}'s certificate is not valid: {} for {whose}", error.name)
             }
             _ => match &self.store.says {
                 Some(says) => {
@@ -207,13 +207,13 @@ impl FailedSession<'_> {
         // RFC 6125, 1.7.2: an address is compared only with entries of type iPAddress.
         if host.parse::<std::net::IpAddr>().is_ok() && names.iter().any(|name| name == host) {
             return format!(
-                "{}'s certificate has {host} as a host name; an address needs an entry of its own kind, iPAddress",
+                "{}'s certificate has {host} as a host name; an address needs an entry of the type iPAddress",
                 self.peer
             );
         }
         match names.join(", ").as_str() {
-            "" => format!("{}'s certificate is not for {host}", self.peer),
-            names => format!("{}'s certificate is not for {host}, but for {names}", self.peer),
+            "" => format!("{}'s certificate is not valid for {host}", self.peer),
+            names => format!("{}'s certificate is not valid for {host}, but for {names}", self.peer),
         }
     }
 
@@ -237,10 +237,10 @@ impl FailedSession<'_> {
         let summary = match number {
             0 => format!("{peer} ended the handshake with close_notify"),
             40 | 71 if wire.hello_retry.is_some() && wire.server_hello.is_none() => {
-                format!("{said} to the second ClientHello, which it had asked for")
+                format!("{said} to the second ClientHello, which it had requested")
             }
             40 | 71 if wire.server_hello.is_none() => {
-                format!("{said} to our ClientHello: nothing in the offer suits it")
+                format!("{said} to our ClientHello: it accepts none of the offered parameters")
             }
             70 | 86 => format!("{said}: it does not support the versions offered"),
             20 | 21 if wire.server_hello.is_some() => format!("{said}: it could not decrypt what we sent"),
@@ -248,7 +248,7 @@ impl FailedSession<'_> {
                 fact::OurCertificateSent::Yes => format!("{said} to our certificate"),
                 fact::OurCertificateSent::Empty => format!("{said}; {}", withheld(peer)),
                 fact::OurCertificateSent::No => {
-                    format!("{said}: it requires a certificate and got none{}", self.could_be_named())
+                    format!("{said}: it requires a certificate but received none{}", self.could_be_named())
                 }
             },
             40..=46 | 48 | 49 | 51 | 116 if wire.server_hello.is_none() && wire.hello_retry.is_none() => {
@@ -274,12 +274,12 @@ impl FailedSession<'_> {
                 format!("{peer} announced a {} of {} bytes", message.kind, message.announced)
             }
             (fact::SilenceKind::FromTheStart, _) => {
-                format!("{peer} took the connection and gave no answer to our ClientHello within {seconds:.1} s")
+                format!("{peer} accepted the connection but did not answer our ClientHello within {seconds:.1} s")
             }
             (fact::SilenceKind::Trickle, _) => {
-                format!("{peer} kept sending, {} bytes in {seconds:.1} s, and did not finish", wire.bytes_received)
+                format!("{peer} sent {} bytes in {seconds:.1} s without finishing the handshake", wire.bytes_received)
             }
-            _ => format!("{peer} fell silent in the middle of the handshake, after {}", last_received(wire)),
+            _ => format!("{peer} stopped sending in the middle of the handshake, after {}", last_received(wire)),
         };
         let vanish = "but smaller ones are: the path MTU seems to be smaller than both ends assume";
         let summary = match (out.has(TcpFlow::OurLargeLost), out.has(TcpFlow::PeersFirstLost)) {
@@ -314,10 +314,12 @@ impl FailedSession<'_> {
         };
         let got_it = sent(self.facts, wire) == fact::OurCertificateSent::Yes;
         let summary = match (self.facts.asked_for_certificate.is_some(), got_it) {
-            (true, false) => format!("{peer} asked for a certificate, got none, and {how}{}", self.could_be_named()),
+            (true, false) => {
+                format!("{peer} requested a certificate, received none, and {how}{}", self.could_be_named())
+            }
             (true, true) if our_ca_is_listed(self.facts, self.our_cas) == Some(false) => {
                 format!(
-                    "{gone} {how} right after our certificate, without an alert; its list of acceptable CAs has none of ours"
+                    "{gone} {how} right after our certificate, without an alert; its list of acceptable CAs contains none of our CAs"
                 )
             }
             (true, true) => format!("{gone} {how} right after our certificate, without an alert"),

@@ -22,7 +22,7 @@ pub(crate) fn read_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), Config
     };
     let meta = files::within(path, files::PATIENCE, |path| std::fs::metadata(path)).map_err(trouble)?;
     if !meta.is_file() {
-        let kind = if meta.is_dir() { "a directory" } else { "no regular file" };
+        let kind = if meta.is_dir() { "a directory" } else { "not a regular file" };
         // A user who has only a database meant to name it.
         let has = |name: &&str| !files::is_missing(&path.join(name));
         let is_database = meta.is_dir() && ["cert9.db", "cert8.db"].iter().any(has);
@@ -46,7 +46,7 @@ pub(crate) fn read_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), Config
     });
     let bytes = bytes.map_err(trouble)?;
     if let Some(what) = mistaken(&bytes, path) {
-        return Err(ConfigTrouble::usage(format!("{shown} is no configuration but {what}")));
+        return Err(ConfigTrouble::usage(format!("{shown} is not a configuration but {what}")));
     }
     Ok((bytes, meta.permissions().mode() & 0o7777))
 }

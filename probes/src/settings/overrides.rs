@@ -71,8 +71,10 @@ impl Overrides {
     pub fn fits_together(&self, config: bool) -> Result<(), String> {
         let is_uri = |path: &PathBuf| path.as_os_str().as_encoded_bytes().starts_with(b"pkcs11:");
         if [&self.files.certificate, &self.files.key].into_iter().flatten().any(is_uri) {
-            return Err("a PKCS#11 URI is no file: give it as --nickname, with the --db whose modules have the token"
-                .to_owned());
+            return Err(
+                "a PKCS#11 URI is not a file: give it as --nickname, with the --db whose modules have the token"
+                    .to_owned(),
+            );
         }
         let names_authorities = self.files.authorities.is_some() || self.files.directory.is_some();
         match self.engine {

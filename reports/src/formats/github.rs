@@ -105,7 +105,7 @@ fn summary(subjects: &[Subject]) -> io::Result<Vec<u8>> {
         let mut section = Vec::new();
         markdown::section(subject, &mut section)?;
         if page.len() + section.len() > SUMMARY_AT_MOST {
-            writeln!(page, "\nThe rest does not fit into the size limit.")?;
+            writeln!(page, "\nThe rest exceeds the size limit.")?;
             break;
         }
         page.append(&mut section);

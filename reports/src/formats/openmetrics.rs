@@ -81,7 +81,7 @@ pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()>
         let due = lists.filter_map(|list| Some((list, words::next_update(list)?.unix_timestamp())));
         due.map(|(list, at)| (labels([("issuer", list.issuer.clone())]), at)).collect()
     })?;
-    metrics.family("nssight_tries", "Number of tries in this check", "", |subject| vec![(vec![], subject.tries)])?;
+    metrics.family("nssight_tries", "Number of attempts in this check", "", |subject| vec![(vec![], subject.tries)])?;
     metrics.family("nssight_connections_opened", "TCP connections opened to the peer", "", |subject| {
         vec![(vec![], subject.report.connections_opened)]
     })?;

@@ -175,14 +175,14 @@ fn explain(message: &str) -> String {
         if ["password", "nss-password", "admin-password", "passwd", "pw"].contains(&key) {
             let kind = if key.starts_with("admin") { "admin-password" } else { "password" };
             return format!(
-                "{shown:?} is not taken: no password belongs in this file; name its file with {kind}-file, or a variable with {kind}-env"
+                "{shown:?} is not allowed: this file must not contain a password; name a password file with {kind}-file, or a variable with {kind}-env"
             );
         }
         let alike = |known: &&&str| strsim::jaro_winkler(&key.replace('_', "-").to_lowercase(), known);
         let near = KEYS.iter().max_by(|a, b| alike(a).total_cmp(&alike(b))).filter(|known| alike(known) >= ALIKE);
         return match near {
             Some(near) => format!("unknown key {shown:?}; did you mean {near:?}?"),
-            None => format!("unknown key {shown:?}; known are: {}", KEYS.join(", ")),
+            None => format!("unknown key {shown:?}; known keys: {}", KEYS.join(", ")),
         };
     }
     // "invalid type: string "…", expected …": the value itself stays out.
@@ -214,7 +214,7 @@ impl TryFrom<String> for Name {
         }
         match text.chars().count() {
             0..=NAME_AT_MOST => Ok(Self(text)),
-            count => Err(format!("the name has {count} characters; at most {NAME_AT_MOST} are taken")),
+            count => Err(format!("the name has {count} characters; the maximum is {NAME_AT_MOST}")),
         }
     }
 }
@@ -231,7 +231,7 @@ impl TryFrom<String> for Label {
         match is_word(&text) && !text.starts_with("__") && text.len() <= NAME_AT_MOST {
             true => Ok(Self(text)),
             false => {
-                Err("the name of a label has letters, digits and _ only, and does not begin with a digit or __"
+                Err("the name of a label must have only letters, digits and _, and must not begin with a digit or __"
                     .to_owned())
             }
         }
@@ -249,7 +249,7 @@ impl FromStr for Variable {
             true => Ok(Self(text.to_owned())),
             // The text may be the password itself.
             false => {
-                Err("this is the name of an environment variable (letters, digits and _), never a password itself"
+                Err("this value must be the name of an environment variable (letters, digits and _), never a password"
                     .to_owned())
             }
         }

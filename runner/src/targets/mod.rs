@@ -109,7 +109,7 @@ impl TargetsFile {
             target.written_at = Some(Place { file: origin.to_owned(), line: Some(line) });
             if let Some(earlier) = lines.insert(target.name.clone(), line) {
                 let message = format!(
-                    "the name {:?} is taken by the target of line {earlier}; give one of them another name",
+                    "the name {:?} already belongs to the target at line {earlier}; rename one of these targets",
                     target.name
                 );
                 return Err(file.at(&span, &message));
@@ -129,7 +129,7 @@ impl TargetsFile {
             let name = config.display().to_string();
             match seen.insert(config) {
                 true => Ok(CheckTarget { config: Some(config.clone()), ..CheckTarget::bare(name) }),
-                false => Err(format!("{name} is named twice")),
+                false => Err(format!("{name} was given twice")),
             }
         });
         Ok(Self { targets: targets.collect::<Result<_, _>>()? })
@@ -216,7 +216,7 @@ fn read(path: &Path) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| {
         let line =
             error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
-        format!("line {line} is not UTF-8, which TOML is")
+        format!("line {line} is not UTF-8, which TOML requires")
     })
 }
 
@@ -244,7 +244,7 @@ impl Source<'_> {
         if let Some(peer) = entry.peer.as_ref().filter(|_| serves) {
             return Err(self.at(
                 &peer.span(),
-                "the role server looks at this host's own identity and connects to nobody: give no peer",
+                "the role server checks this host's own identity and opens no connection: give no peer",
             ));
         }
         // The peer of the defaults is only for targets that connect.
@@ -265,7 +265,7 @@ impl Source<'_> {
         let own_bridge = entry.bridge.as_ref().map(|bridge| bridge.0.to_string());
         let name = named.or(own_config).or(own_peer).or(own_bridge).or_else(|| entry.db.clone());
         let Some(name) = name else {
-            return Err(self.at(&span, "this target has nothing of its own to be named after; give it a name"));
+            return Err(self.at(&span, "this target has no setting that could serve as its name; give it a name"));
         };
         let overrides = Overrides {
             database: database.map(|argument| self.database(argument)),
@@ -362,8 +362,7 @@ impl Source<'_> {
     ) -> Result<Option<PasswordSource>, String> {
         match (path, variable) {
             (Some(_), Some(variable)) => {
-                Err(self
-                    .at(&variable.span(), &format!("{key}-file and {key}-env exclude each other; name one of them")))
+                Err(self.at(&variable.span(), &format!("{key}-file and {key}-env exclude each other; use only one")))
             }
             (Some(path), None) => Ok(Some(PasswordSource::File(self.directory.join(path.get_ref())))),
             (None, Some(variable)) => Ok(Some(PasswordSource::Env(variable.get_ref().0.0.clone()))),

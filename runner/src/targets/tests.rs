@@ -61,7 +61,7 @@ fn a_server_connects_to_nobody() {
     assert!(target.overrides.serves && target.overrides.bridge.is_none() && !target.overrides.plain);
     assert_eq!((target.plan.connections(), queue_key(&target)), (0, None));
     let error = parse(&format!("{text}\npeer = 'own:1'")).unwrap_err();
-    assert!(error.starts_with("t.toml:7: the role server looks at this host's own identity"), "{error}");
+    assert!(error.starts_with("t.toml:7: the role server checks this host's own identity"), "{error}");
     assert!(one("[[target]]\nrole = 'client'\npeer = 'p:1'").overrides.bridge.is_some());
     let error = parse("[[target]]\nrole = 'both'\npeer = 'p:1'").unwrap_err();
     assert!(error.contains("`client` or `server`"), "{error}");
@@ -92,7 +92,7 @@ fn errors_name_line_and_key() {
         ("[[target]]\nname = 'a'\ndb = 'd'\ntiemout = 3", &["t.toml:4:", "\"tiemout\"", "\"timeout\""]),
         ("[[targets]]\nname = 'a'", &["t.toml:1:", "\"targets\"", "\"target\""]),
         ("[[target]]\ndb = 'd'\ntls_min = 'tls1.2'", &["t.toml:3:", "\"tls-min\""]),
-        ("[[target]]\ndb = 'd'\nzzzz = 1", &["t.toml:3:", "known are"]),
+        ("[[target]]\ndb = 'd'\nzzzz = 1", &["t.toml:3:", "known keys"]),
         ("[[target]]\ndb = 'd'\nbridge = 'h:0'", &["t.toml:3:", "is not a port"]),
         ("[[target]]\ndb = 'd'\nuntil = 'nowhere'", &["t.toml:3:", "not a layer"]),
         ("[[target]]\ndb = 'd'\nuntil = 'tcp'", &["t.toml:3:", "without TLS"]),

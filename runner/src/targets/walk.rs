@@ -177,7 +177,7 @@ fn given(target: &CheckTarget) -> (Passwords, Vec<Trouble>) {
 fn regular(source: &PasswordSource) -> Result<(), String> {
     let PasswordSource::File(path) = source else { return Ok(()) };
     match fs::metadata(path) {
-        Ok(meta) if !meta.is_file() => Err(format!("the password file {} is no regular file", path.display())),
+        Ok(meta) if !meta.is_file() => Err(format!("the password file {} is not a regular file", path.display())),
         // The error is reported when the file is read.
         _ => Ok(()),
     }

@@ -79,7 +79,7 @@ fn headers(http: Http) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     let read = given.map(|(name, value)| {
         if !HEADERS.contains(&name.as_str()) {
             return Err(format!(
-                "http_server_config: the header {name} cannot be set; these can: {}",
+                "http_server_config: the header {name} cannot be set; allowed headers: {}",
                 HEADERS.join(", ")
             ));
         }

@@ -113,7 +113,7 @@ impl Front {
                 let mut current = self.lock();
                 // An unchanged configuration keeps its sessions, and the passwords that it has verified.
                 if current.digest != web.digest {
-                    log::info(format_args!("{} was read again: {}", file.display(), web.in_words()));
+                    log::info(format_args!("reloaded the web configuration {}: {}", file.display(), web.in_words()));
                     *current = Arc::new(web);
                 }
             }

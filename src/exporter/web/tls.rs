@@ -177,7 +177,7 @@ impl TlsFile {
                 newer.push(name.as_str());
             } else {
                 let known: Vec<&str> = SUITES.iter().map(|(suite, _)| *suite).chain(SUITES_13).collect();
-                return Err(format!("cipher_suites: {name} is not supported; these are: {}", known.join(", ")));
+                return Err(format!("cipher_suites: {name} is not supported; supported: {}", known.join(", ")));
             }
         }
         // Suites of one version do not restrict the other.

@@ -160,7 +160,7 @@ pub(crate) fn join(document: &mut Document, captures: Vec<Captured>) {
     for captured in captures {
         let Captured { name, frames, bytes, mut notes, summary, failed } = captured;
         if summary.failed > failed.len() as u64 {
-            notes.push(format!("of {} failed connections the first {} are listed", summary.failed, failed.len()));
+            notes.push(format!("of {} failed connections, only the first {} are listed", summary.failed, failed.len()));
         }
         let first = document.connections.len();
         let mut best: Option<conclude::OfConnection> = None;

@@ -84,7 +84,7 @@ impl<'a> Envelope<'a> {
                 let iv = [parameter.raw, parameter.body]
                     .into_iter()
                     .find(|iv| iv.len() == 16)
-                    .ok_or(Failure::Malformed("the IV does not have 16 bytes"))?;
+                    .ok_or(Failure::Malformed("the IV is not 16 bytes long"))?;
                 let key = derivation.key(password_key, cipher.key_len())?;
                 decrypt(cipher, &key, iv, self.content)
             }
@@ -96,7 +96,7 @@ impl<'a> Envelope<'a> {
                 let (_, iv) = rest.split_at_checked(8).ok_or_else(refused)?;
                 decrypt(Cipher::des_ede3_cbc(), key, iv, self.content)
             }
-            Scheme::Derived { .. } => Err(Failure::Malformed("a signature where a ciphertext belongs")),
+            Scheme::Derived { .. } => Err(Failure::Malformed("found a signature where a ciphertext was expected")),
             Scheme::Other(oid) => Err(Failure::Unsupported(format!("encryption algorithm {oid}"))),
         }
     }
@@ -108,7 +108,7 @@ impl Derivation<'_> {
         let digest =
             digest(&self.prf).ok_or_else(|| Failure::Unsupported(format!("key derivation with {}", self.prf)))?;
         if self.length.is_some_and(|stated| stated as usize != length) {
-            return Err(Failure::Malformed("the key length does not fit the cipher"));
+            return Err(Failure::Malformed("the key length does not match the cipher"));
         }
         let mut key = Zeroizing::new(vec![0; length]);
         pbkdf2_hmac(password_key, self.salt, self.rounds as usize, digest, &mut key)
@@ -212,14 +212,14 @@ fn limit(rounds: u32) -> Result<(), Failure> {
         return Err(Failure::Malformed("zero iterations"));
     }
     if rounds > MAX_ITERATIONS {
-        return Err(Failure::Unsupported(format!("{rounds} iterations; at most {MAX_ITERATIONS} are computed")));
+        return Err(Failure::Unsupported(format!("{rounds} iterations; the maximum is {MAX_ITERATIONS}")));
     }
     Ok(())
 }
 
 fn decrypt(cipher: Cipher, key: &[u8], iv: &[u8], data: &[u8]) -> Result<Zeroizing<Vec<u8>>, Failure> {
     if data.is_empty() || !data.len().is_multiple_of(cipher.block_size()) {
-        return Err(Failure::Malformed("the ciphertext is not whole blocks"));
+        return Err(Failure::Malformed("the length of the ciphertext is not a multiple of the block size"));
     }
     let refused = |_| Failure::Unsupported("OpenSSL refuses the cipher".into());
     let mut crypter = Crypter::new(cipher, Mode::Decrypt, key, Some(iv)).map_err(refused)?;

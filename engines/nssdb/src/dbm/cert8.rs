@@ -65,7 +65,7 @@ pub(super) fn place(key: &[u8]) -> Place {
 impl Certificates {
     fn take(&mut self, pair: &Pair<'_>) -> Result<(), String> {
         let Some((&kind, name)) = pair.key.split_first() else {
-            return Err("a record without key".into());
+            return Err("the record has no key".into());
         };
         let blob;
         let mut value = &*pair.value;

@@ -129,9 +129,9 @@ fn asked(question: &Question<'_>) -> Result<(Format, String), String> {
             }
             Some("dbm") => (Format::Dbm, "no prefix was given, and NSS_DEFAULT_DB_TYPE is dbm".into()),
             _ if question.nss < (3, 35) => {
-                (Format::Dbm, "no prefix was given, and NSS before 3.35 then uses dbm".into())
+                (Format::Dbm, "no prefix was given, and the default of NSS before 3.35 is dbm".into())
             }
-            _ => (Format::Sql, "no prefix was given, and NSS since 3.35 then uses sql".into()),
+            _ => (Format::Sql, "no prefix was given, and the default of NSS since 3.35 is sql".into()),
         },
     })
 }

@@ -90,7 +90,7 @@ impl Certificates {
 
     fn take_certificate(&mut self, object: &Object<'_>, problems: &mut Problems) {
         let Some(der) = object.get(VALUE).filter(|der| !der.is_empty()) else {
-            problems.add(object.place(TABLE), "a certificate without a value");
+            problems.add(object.place(TABLE), "the certificate has no value");
             return;
         };
         if der::certificate(der).is_none() {
@@ -125,7 +125,7 @@ impl Certificates {
         let (Some(issuer), Some(serial)) =
             (object.get(ISSUER), object.get(SERIAL).and_then(|serial| der::Reader::new(serial).expect(der::INTEGER)))
         else {
-            problems.add(object.place(TABLE), "a trust object without an issuer and a serial number");
+            problems.add(object.place(TABLE), "the trust object has no issuer or no serial number");
             return;
         };
         let (trust, hash, digest) = if class == 0x0b {
@@ -175,7 +175,7 @@ impl Certificates {
                     .filter(|url| !url.is_empty())
                     .map(|url| String::from_utf8_lossy(url).into_owned()),
             }),
-            _ => problems.add(object.place(TABLE), "a revocation list without a value"),
+            _ => problems.add(object.place(TABLE), "the revocation list has no value"),
         }
     }
 }

@@ -42,7 +42,7 @@ impl Snapshot {
         }
         Err(Error::Busy {
             file: path.display().to_string(),
-            what: format!("it changed during each of {ATTEMPTS} attempts to read it"),
+            what: format!("the file changed during each of {ATTEMPTS} attempts to read it"),
         })
     }
 

@@ -109,14 +109,14 @@ impl fmt::Display for Problem {
                 write!(f, "is below the minimum, {min} by default: no TLS version is left to offer")
             }
             Self::MinimumTooLow => f.write_str("is too low: a client refuses a minimum below tls1.2"),
-            Self::HostTooLong(bytes) => write!(f, "is {bytes} bytes long; a host name has 253 at most"),
+            Self::HostTooLong(bytes) => write!(f, "is {bytes} bytes long; the maximum for a host name is 253"),
             Self::HostHasBlank => f.write_str("is not a host name: it contains a blank"),
-            Self::HostHasComment => {
-                f.write_str("is not a host name: a comment after a value is part of the value; give it its own line")
-            }
-            Self::HostHasPort => f.write_str("is not only a host name; set the port with its own key"),
+            Self::HostHasComment => f.write_str(
+                "is not a host name: a comment after a value is part of the value; put the comment on its own line",
+            ),
+            Self::HostHasPort => f.write_str("contains more than a host name; set the port with its own key"),
             Self::NotPrintable => f.write_str("has characters other than printable ASCII"),
-            Self::TooLong(bytes) => write!(f, "is {bytes} bytes long; a request has room for 255"),
+            Self::TooLong(bytes) => write!(f, "is {bytes} bytes long; the maximum in a request is 255"),
             Self::HomeUnknown => f.write_str("begins with ~, but the home directory is unknown; write the full path"),
             Self::DirectoryHasPrefix => {
                 f.write_str("is not a plain directory, so Sigul refuses it; write the path without the prefix")
@@ -139,12 +139,12 @@ impl fmt::Display for ConfigError {
             Self::ByteOrderMark { file } => {
                 write!(
                     f,
-                    "{}:1: the file begins with a byte order mark, which Sigul refuses; save it without",
+                    "{}:1: the file begins with a byte order mark, which Sigul refuses; save the file without it",
                     name(file)
                 )
             }
             Self::LineTooLong { file, line, bytes } => {
-                write!(f, "{}:{line}: a line of {bytes} bytes; {MAX_LINE} is the most that is read", name(file))
+                write!(f, "{}:{line}: the line has {bytes} bytes; the maximum is {MAX_LINE}", name(file))
             }
             Self::TooManyEntries { file, line } => {
                 write!(f, "{}:{line}: more than {MAX_ENTRIES} sections and keys; is this the right file?", name(file))
@@ -162,11 +162,11 @@ impl fmt::Display for ConfigError {
                 write!(f, "{}:{line}: in [{}]: no key before the \":\" or \"=\"", name(file), shown(section))
             }
             Self::DuplicateSection { file, line, section, first } => {
-                write!(f, "{}:{line}: section [{}] is already at line {first}", name(file), shown(section))
+                write!(f, "{}:{line}: section [{}] already appears at line {first}", name(file), shown(section))
             }
             Self::DuplicateKey { file, line, section, key, first } => write!(
                 f,
-                "{}:{line}: key \"{}\": section [{}] already has it at line {first}",
+                "{}:{line}: key \"{}\": section [{}] already contains this key at line {first}",
                 name(file),
                 shown(key),
                 shown(section)

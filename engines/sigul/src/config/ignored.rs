@@ -63,14 +63,16 @@ impl fmt::Display for IgnoredKey {
         let (key, section) = (shown(&self.key), shown(&self.section));
         write!(f, "{}:{}: key \"{key}\" in section [{section}] is ignored: ", name(&self.file), self.line)?;
         match self.meant {
-            Some((right, meant)) if meant == self.key => write!(f, "it belongs in section [{right}]"),
+            Some((right, meant)) if meant == self.key => write!(f, "the key belongs in section [{right}]"),
             Some((right, meant)) if right == self.section => {
-                write!(f, "Sigul does not know it; did you mean \"{meant}\"?")
+                write!(f, "Sigul does not support it; did you mean \"{meant}\"?")
             }
-            Some((right, meant)) => write!(f, "Sigul does not know it; did you mean \"{meant}\" in section [{right}]?"),
+            Some((right, meant)) => {
+                write!(f, "Sigul does not support it; did you mean \"{meant}\" in section [{right}]?")
+            }
             None => {
                 let keys = KNOWN.iter().find(|(known, _)| *known == self.section).map_or(&[][..], |(_, keys)| keys);
-                write!(f, "Sigul does not know it; the keys in this section are {}", keys.join(", "))
+                write!(f, "Sigul does not support it; the keys in this section are {}", keys.join(", "))
             }
         }
     }

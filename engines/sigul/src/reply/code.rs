@@ -8,19 +8,19 @@ pub struct ErrorCode(pub u32);
 
 /// Name and meaning, by number.
 const KNOWN: [(&str, &str); 17] = [
-    ("ok", "the request was carried out"),
-    ("unknown-version", "the server does not know this version of the protocol"),
-    ("unknown-op", "the server does not know this operation"),
+    ("ok", "the server carried out the request"),
+    ("unknown-version", "the server does not support this version of the protocol"),
+    ("unknown-op", "the server does not support this operation"),
     (
         "authentication-failed",
-        "unknown user, wrong password or passphrase, or missing permission: the server does not say which",
+        "unknown user, wrong password or passphrase, or missing permission: the server does not report which",
     ),
     ("already-exists", "a user or key with this name already exists"),
     ("user-not-found", "no user has this name"),
     ("user-has-key-accesses", "the user still has access to keys, which must be revoked first"),
     ("key-user-not-found", "this user has no access to this key"),
     ("key-not-found", "no key has this name"),
-    ("unknown-error", "the server failed; only its log says why"),
+    ("unknown-error", "the server failed; only its log shows the reason"),
     ("only-one-key-user", "the last user of a key cannot be removed"),
     ("corrupt-rpm", "the package is damaged"),
     ("unauthenticated-rpm", "the package is not the one that the client requested"),

@@ -39,7 +39,7 @@ impl fmt::Display for Part {
 #[allow(missing_docs, reason = "the fields are numbers of bytes, explained by the message")]
 pub enum RequestError {
     /// A version other than 1.
-    #[error("protocol version {0}; only version 1 is known")]
+    #[error("protocol version {0}; only version 1 is supported")]
     UnknownVersion(u32),
     /// A header that cannot be read.
     #[error("request header: {0}")]

@@ -53,7 +53,7 @@ pub(super) fn look_above(
         .find(|(depth, link)| anchors(role, link.trust()) || (*depth == 0 && link.trust().trusted_peer()));
     let is_distrusted = chain.iter().any(|link| link.trust().distrusted());
     if let Some((_, anchor)) = anchor.filter(|_| !is_distrusted) {
-        let summary = format!("\"{nickname}\" is in date and chains to {}", anchor.subject());
+        let summary = format!("\"{nickname}\" is valid at this time and chains to {}", anchor.subject());
         return Above { state: Chain::Good, summary, ca: None };
     }
     let top = &chain[chain.len() - 1];
@@ -145,7 +145,7 @@ pub(super) fn without_trust(
         }
         // Any peer may have a certificate of another CA than ours. The peer's chain shows which CA this database lacks.
         None if role == Role::Client && walk.target().profile() == Profile::Tls => {
-            let summary = format!("{}, and no other CA is trusted there", above.summary);
+            let summary = format!("{}, and the database trusts no other CA", above.summary);
             if walk.connects {
                 notes.warn(signal::CERTIFICATE_REMARK, summary)
             } else {
@@ -164,14 +164,11 @@ pub(super) fn without_trust(
 fn remedy(walk: &Walk<'_>, above: &Above, top: &Certificate) -> (String, Option<String>) {
     let database = shell::quote(&walk.target().argument().display().to_string());
     if above.state == Chain::CaExpired {
-        let text = "Import the renewed certificate of the CA beside the expired one. As long as another CA is trusted, the peer decides";
+        let text = "Import the renewed certificate of the CA beside the expired certificate. While the database trusts another CA, the handshake may still succeed";
         return (text.to_owned(), None);
     }
     if let Some(ca) = above.ca.as_ref().filter(|ca| ca.trust().distrusted()) {
-        let text = format!(
-            "{} is marked as one that must not be trusted (p): find out why before you change it",
-            ca.subject()
-        );
+        let text = format!("{} is explicitly distrusted (p): find out why before you change the trust", ca.subject());
         return (text, None);
     }
     if let Some(ca) = &above.ca {
@@ -181,7 +178,10 @@ fn remedy(walk: &Walk<'_>, above: &Above, top: &Certificate) -> (String, Option<
     }
     let command = format!("certutil -A -d {database} -n <CA-NICKNAME> -t CT,C,C -i <CA.pem>");
     (
-        format!("Get the certificate of {} from the people who run that CA, and import it", top.issuer_name()),
+        format!(
+            "Get the certificate of {} from the operators of that CA, and import the certificate",
+            top.issuer_name()
+        ),
         Some(command),
     )
 }

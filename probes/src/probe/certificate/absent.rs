@@ -94,7 +94,7 @@ fn request_outstanding(native: &Database, wanted: &str, notes: &mut Notes) -> Op
         format!("{waiting} private keys wait for their")
     };
     let summary =
-        format!("there is no \"{wanted}\" in this database yet, and {keys} certificate, as after certutil -R");
+        format!("this database has no certificate \"{wanted}\" yet, and {keys} certificate, as after certutil -R");
     Some(missing(std::mem::take(notes), State::RequestOutstanding, summary))
 }
 
@@ -126,8 +126,9 @@ fn token_absent(walk: &Walk<'_>, wanted: &str, word: &str, mut notes: Notes) -> 
 
 /// NSS splits "token:nickname" before its lookup (pk11cert.c, find_certs_from_nickname).
 fn token_looked_for(wanted: &str, token: &str, file: &str, notes: Notes) -> Outcome {
-    let summary =
-        format!("\"{wanted}\" is in {file}, but NSS takes \"{token}\" for the name of a token, which does not exist");
+    let summary = format!(
+        "\"{wanted}\" is in {file}, but NSS treats \"{token}\" as the name of a token, and this token does not exist"
+    );
     let remedy = "Import the certificate and its key again, under a nickname without a colon";
     missing(notes, State::TokenName, summary).remedy(remedy, None)
 }

@@ -81,11 +81,11 @@ pub(super) fn file_trouble(look: &Look, file: &FileEntry) -> Option<(DbState, St
     }
     match (file.kind, &file.magic) {
         (FileKind::Absent, _) => {
-            Some((DbState::HalfMissing, format!("{path} is missing, the other half of the pair is there")))
+            Some((DbState::HalfMissing, format!("{path} is missing, but the other file of the pair exists")))
         }
-        (FileKind::Regular, Some(Magic::Empty)) => Some((DbState::FileEmpty, format!("{path} has no byte in it"))),
+        (FileKind::Regular, Some(Magic::Empty)) => Some((DbState::FileEmpty, format!("{path} is empty"))),
         (FileKind::Regular, Some(Magic::Truncated { expected })) => {
-            Some((DbState::FileCut, format!("{path} is cut short: {} bytes of {expected}", file.size)))
+            Some((DbState::FileCut, format!("{path} is truncated: {} bytes of {expected}", file.size)))
         }
         (FileKind::Regular, Some(magic)) => {
             let format = match magic {
@@ -102,7 +102,7 @@ pub(super) fn file_trouble(look: &Look, file: &FileEntry) -> Option<(DbState, St
             }
         }
         (FileKind::Regular, None) => None,
-        (kind, _) => Some((DbState::NotARegularFile, format!("{path} is no regular file but {}", kind_of_file(kind)))),
+        (kind, _) => Some((DbState::NotARegularFile, format!("{path} is {}, not a regular file", kind_of_file(kind)))),
     }
 }
 

@@ -51,8 +51,8 @@ pub fn before_others(argument: &OsStr, load_modules: bool, at: &Path) -> Result<
     let is_sql = look.choice.reads == Some(Format::Sql);
     if let Some(why) = changeable.filter(|_| !is_sql) {
         let summary = format!(
-            "{why}, so modules may appear in it at any moment, and a database of this format is not copied: as root \
-             nssight lets no other program at it; use --load-modules to load it anyway"
+            "{why}, so modules may be added at any moment, and nssight does not copy a database of this format: as root, \
+             nssight lets no other program open the database; use --load-modules to load it anyway"
         );
         return Err(Forbidden { state: DbState::ModuleForeign, summary });
     }

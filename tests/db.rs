@@ -162,7 +162,7 @@ fn oddities_are_reported() {
         .build(&alone)
         .unwrap();
     let closed = inspect(&alone, &[]).report();
-    assert_eq!(closed["private_keys"][0]["type"], "shows when decrypted");
+    assert_eq!(closed["private_keys"][0]["type"], "known only after decryption");
     let open = inspect(&alone, &["--password-file", &password_of(&case)]).report();
     assert_eq!(
         (&open["private_keys"][0]["type"], &open["private_keys"][0]["decrypted"]),

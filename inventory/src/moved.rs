@@ -151,13 +151,14 @@ fn of_certificate(held: &Held<'_>, fate: Fate, found: Option<&Filed<'_>>, now: O
         Fate::SameKey if own_facts.names.subject != other.names.subject => {
             (Gravity::Grave, "B has the same key with another subject: to peers it is a different identity")
         }
-        Fate::SameKey if is_ca => {
-            (Gravity::Notable, "B has another certificate for the same key; its signatures verify with both")
-        }
+        Fate::SameKey if is_ca => (
+            Gravity::Notable,
+            "B has another certificate for the same key; signatures by this key verify with both certificates",
+        ),
         Fate::SameKey => (Gravity::Notable, "B has another certificate for the same key and subject"),
         _ if is_ca => (
             Gravity::Grave,
-            "B has the same subject with another key: signatures by one key do not verify with the other",
+            "B has the same subject with another key: signatures by one key do not verify with the other key",
         ),
         _ => (
             Gravity::Notable,

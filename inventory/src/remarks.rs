@@ -60,7 +60,7 @@ fn directory(remarks: &mut Remarks, inspection: &Inspection, loaded: &Loaded) {
     if let Some(older) = loaded.inventory.older_than_legacy() {
         remarks.add(
             "older-than-legacy",
-            format!("the certificates are in {older}, which is older than cert8.db and not shown; NSS reads it only to convert it"),
+            format!("the certificates are in {older}, which is older than cert8.db and not shown; NSS reads this file only to convert it"),
         );
     }
     if loaded.choice.reads.is_none() {

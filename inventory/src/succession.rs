@@ -104,7 +104,7 @@ fn succession(a: Held<'_>, b: Held<'_>, now: OffsetDateTime) -> Difference {
     };
     if (here.is_ca || there.is_ca) && here.public_key != there.public_key {
         difference.gravity = Gravity::Grave;
-        difference.consequence.push_str("; signatures by one key do not verify with the other");
+        difference.consequence.push_str("; signatures by one key do not verify with the other key");
     }
     if a.key.is_some() != b.key.is_some() {
         let without = if a.key.is_some() { "B" } else { "A" };

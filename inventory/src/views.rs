@@ -251,7 +251,7 @@ pub fn key_kind(kind: KeyKind) -> String {
         KeyKind::Other(0x4a) => "ML-DSA".to_owned(),
         KeyKind::Other(0x4b) => "SLH-DSA".to_owned(),
         KeyKind::Other(number) => format!("CKK 0x{number:x}"),
-        KeyKind::Undisclosed => "shows when decrypted".to_owned(),
+        KeyKind::Undisclosed => "known only after decryption".to_owned(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::walk::Probe;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// A layer without a probe.
-    #[error("the layer {0} is not part of this check; the check has {known}", known = known())]
+    #[error("the layer {0} is not part of this check; the layers of this check are {known}", known = known())]
     NoProbe(Layer),
     /// A layer that does not exist for a server's own identity.
     #[error(

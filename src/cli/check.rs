@@ -138,7 +138,7 @@ impl ValueEnum for CheckFormat {
 fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("a label is written KEY=VALUE".to_owned()),
+        _ => Err("write a label as KEY=VALUE".to_owned()),
     }
 }
 

@@ -140,10 +140,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ),
         ],
     ),
-    (
-        "lab up",
-        &[("nssight lab up --fault client-other-ca", "Leave a faulty deployment running, to try other commands")],
-    ),
+    ("lab up", &[("nssight lab up --fault client-other-ca", "Keep a faulty deployment running to try other commands")]),
     ("lab list", &[("nssight lab list --profile tls", "List the faults of one profile")]),
     ("selftest", &[("nssight selftest --only client-other-ca", "Check the verdict for one fault")]),
     ("checks", &[("nssight checks", "List layers and causes")]),

@@ -192,7 +192,8 @@ fn failed(failure: &Failure<'_>, count: usize, files: &[Scanned], heartbeats: &[
     let verdict = failure.verdict(first, format!("{whose}{title}{times}{beat}"));
     let mut against = Vec::new();
     if failure.group.joined_without_time {
-        against.push("the client's lines have no times, so their relation to the other lines is assumed".to_owned());
+        against
+            .push("the client's lines have no timestamps, so their relation to the other lines is assumed".to_owned());
     }
     if let Some((_, next)) = failure.group.next_success() {
         against.push(format!("a later attempt succeeded: {}:{}", next.file.name, next.event.line));

@@ -65,7 +65,7 @@ pub(crate) fn trust(certificates: &mut [Certificate], rows: Vec<TrustRow>, probl
 fn counts(row: &TrustRow, der: &[u8]) -> Result<(), &'static str> {
     match &row.hash {
         TrustHash::Is(digest, stored) if !hash(*digest, der).is_ok_and(|computed| *computed == **stored) => {
-            Err("the trust object has the hash of another certificate, so it has no effect")
+            Err("the trust object has the hash of another certificate, so the object has no effect")
         }
         TrustHash::Absent if !row.trust.only_distrusts() => {
             Err("the trust object grants trust without a hash of its certificate, so the object has no effect")

@@ -143,5 +143,5 @@ fn damage_is_reported_with_its_page_and_the_rest_is_read() {
     assert!(!database.certificates.is_empty() && database.certificates.len() < whole);
     let problem = database.problems.first().expect("a problem");
     assert_eq!(problem.file, "cert8.db");
-    assert_eq!(problem.to_string(), "cert8.db page 1 (offset 16384): bucket 0: the number of entries is impossible");
+    assert_eq!(problem.to_string(), "cert8.db page 1 (offset 16384): bucket 0: the number of entries is invalid");
 }

@@ -165,7 +165,7 @@ impl What {
             What::CertificateVerify { .. } => HandshakeKind::CERTIFICATE_VERIFY.to_string(),
             What::Handshake { kind, .. } => kind.to_string(),
             What::Malformed { kind, .. } => format!("{kind} that cannot be read"),
-            What::Oversized { kind, .. } => format!("{kind} of impossible length"),
+            What::Oversized { kind, .. } => format!("{kind} with an invalid length"),
             What::ChangeCipherSpec => "ChangeCipherSpec".to_owned(),
             What::Alert(alert) => format!("alert {alert}"),
             What::Encrypted { content: Some(ContentType::Handshake), .. } => "encrypted handshake record".to_owned(),

@@ -27,7 +27,7 @@ impl Summary {
         match self.handshake_complete {
             Some(true) => format!("{version} handshake complete{}", self.suite()),
             None => format!(
-                "{version} agreed{}, the rest is encrypted ({} records sent, {} received)",
+                "{version} negotiated{}; the rest is encrypted ({} records sent, {} received)",
                 self.suite(),
                 self.encrypted_records_sent,
                 self.encrypted_records_received

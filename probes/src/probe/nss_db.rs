@@ -398,7 +398,7 @@ pub(crate) fn other_format_has(walk: &Walk<'_>, nickname: &str) -> Option<String
 pub(crate) fn index_remedy(file: &str, outcome: Outcome) -> Outcome {
     match file {
         "cert9.db" | "key4.db" => outcome.remedy(
-            format!("On a copy of the directory, let SQLite rebuild the indexes of {file}, and diagnose the copy"),
+            format!("Copy the directory, rebuild the indexes of {file} in the copy with SQLite, and check the copy with nssight"),
             Some(format!("sqlite3 COPY/{file} REINDEX")),
         ),
         _ => outcome,

@@ -159,7 +159,7 @@ fn sent(ders: &[Vec<u8>], known: &[Vec<u8>], notes: &mut Notes) -> Option<Troubl
         Sent::EndsUnknown => {
             notes.put(fact::SENT_CHAIN_TROUBLE.text(&issuer));
             let summary = format!(
-                "the chain that this server sends ends below {issuer}, which is unknown here: unless it is a root, the server must send it"
+                "the chain that this server sends ends below {issuer}, which is unknown here: unless this CA is a root, the server must send it"
             );
             Some((signal::CERTIFICATE_REMARK, summary))
         }

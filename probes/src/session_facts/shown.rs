@@ -41,8 +41,9 @@ impl FailedSession<'_> {
             out.put(greeting);
         }
         if foreign.protocol == Protocol::TlsClient {
-            let summary =
-                format!("{peer} is not a TLS server: it sent a ClientHello, as a client does, or echoed ours");
+            let summary = format!(
+                "{peer} is not a TLS server: it sent a ClientHello, as a client does, or echoed our ClientHello"
+            );
             return Some((signal::NOT_TLS, summary));
         }
         Some((signal::NOT_TLS, format!("{peer} does not speak TLS: {foreign}")))
@@ -166,7 +167,7 @@ impl FailedSession<'_> {
                 }
                 None if self.same_ca() => {
                     format!(
-                        "{} does not trust {peer}'s certificate: {}; it comes from the same CA as ours",
+                        "{} does not trust {peer}'s certificate: {}; it comes from the same CA as our certificate",
                         self.library(),
                         error.name
                     )
@@ -213,7 +214,7 @@ impl FailedSession<'_> {
         }
         match names.join(", ").as_str() {
             "" => format!("{}'s certificate is not valid for {host}", self.peer),
-            names => format!("{}'s certificate is not valid for {host}, but for {names}", self.peer),
+            names => format!("{}'s certificate is valid for {names}, not for {host}", self.peer),
         }
     }
 

@@ -22,7 +22,7 @@ type Labels = Vec<(String, String)>;
 
 pub(crate) fn write(subjects: &[Subject], out: &mut dyn Write) -> io::Result<()> {
     let mut metrics = Metrics { subjects, out };
-    metrics.family("probe_success", "Whether every layer that was checked passed: 1, or 0", "", |subject| {
+    metrics.family("probe_success", "1 if every checked layer passed, otherwise 0", "", |subject| {
         vec![(vec![], u8::from(matches!(subject.report.verdict.status, Outcome::Pass | Outcome::Flaky)))]
     })?;
     metrics.family("probe_duration_seconds", "Duration of the check, including retries", "seconds", |subject| {

@@ -59,7 +59,7 @@ impl Header {
         let page_size = word(12)? as usize;
         let shift = word(16)?;
         if !(64..=65_536).contains(&page_size) || 1usize.checked_shl(shift) != Some(page_size) {
-            return Err(format!("page size {page_size} (2^{shift}) is impossible"));
+            return Err(format!("page size {page_size} (2^{shift}) is invalid"));
         }
         let mut spares = [0; SPLIT_POINTS];
         for (at, spare) in spares.iter_mut().enumerate() {
@@ -143,7 +143,7 @@ pub(super) fn read<'a>(file: &'a [u8], problems: &mut Problems) -> Result<Conten
     }
     let found = walk.pairs.len();
     if complete && found != header.pairs as usize {
-        problems.add(Place::File, format!("the header counts {} records, but {found} were found", header.pairs));
+        problems.add(Place::File, format!("the header states {} records, but the file contains {found}", header.pairs));
     }
     Ok(Contents { pairs: walk.pairs, complete })
 }
@@ -182,7 +182,7 @@ impl<'a> Walk<'a> {
             return Ok(None);
         };
         if std::mem::replace(seen, true) {
-            return Err(damage("the page is part of a chain already read (a loop or a wrong link)"));
+            return Err(damage("the page belongs to a chain that was already read (a loop or a wrong link)"));
         }
         let bytes = self
             .file
@@ -191,7 +191,7 @@ impl<'a> Walk<'a> {
         let mut page = Page { number, bytes, big_endian: self.header.big_endian, entries: 0 };
         let entries = usize::from(page.slot(0)?);
         if entries + 3 > bytes.len() / 2 || entries % 2 != 0 {
-            return Err(damage("the number of entries is impossible"));
+            return Err(damage("the number of entries is invalid"));
         }
         page.entries = entries;
         Ok(Some(page))

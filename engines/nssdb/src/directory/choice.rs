@@ -115,11 +115,9 @@ pub fn choose(present: Present, question: &Question<'_>) -> Choice {
 
 fn asked(question: &Question<'_>) -> Result<(Format, String), String> {
     Ok(match question.prefix {
-        TypePrefix::Sql => (Format::Sql, "the prefix the prefix sql: was given".into()),
-        TypePrefix::Extern => {
-            (Format::Sql, "the prefix the prefix extern: was given, which means the same as sql:".into())
-        }
-        TypePrefix::Dbm => (Format::Dbm, "the prefix the prefix dbm: was given".into()),
+        TypePrefix::Sql => (Format::Sql, "the prefix sql: was given".into()),
+        TypePrefix::Extern => (Format::Sql, "the prefix extern: was given, which means the same as sql:".into()),
+        TypePrefix::Dbm => (Format::Dbm, "the prefix dbm: was given".into()),
         TypePrefix::MultiAccess => {
             return Err("the prefix multiaccess: was given, which needs a separate database library".into());
         }

@@ -17,7 +17,7 @@ const KNOWN: [(&str, &str); 17] = [
     ),
     ("already-exists", "a user or key with this name already exists"),
     ("user-not-found", "no user has this name"),
-    ("user-has-key-accesses", "the user still has access to keys, which must be revoked first"),
+    ("user-has-key-accesses", "the user still has access to keys; this access must be revoked first"),
     ("key-user-not-found", "this user has no access to this key"),
     ("key-not-found", "no key has this name"),
     ("unknown-error", "the server failed; only its log shows the reason"),

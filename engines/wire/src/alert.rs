@@ -105,7 +105,7 @@ const ALERTS: &[(u8, &str, &str)] = &[
     (
         52,
         "too_many_cids_requested",
-        "The peer requested too many connection IDs from the sender; DTLS only (RFC 9147 9).",
+        "The sender received a request for too many connection IDs; DTLS only (RFC 9147 9).",
     ),
     (
         60,

@@ -154,7 +154,7 @@ fn renewed_foreign_and_missing_certificates_are_distinguished() {
             vec![
                 grave("only-in-a", "lab-ca"),
                 grave("only-in-a", NICKNAME),
-                notable("only-in-b", "O=nssight lab, CN=bridge"),
+                notable("only-in-b", "CN=bridge,O=nssight lab"),
             ],
         ),
     ];

@@ -79,8 +79,8 @@ impl Facts {
     pub fn of(der: &[u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let mut facts = Self {
-            subject: certificate.subject().to_string(),
-            issuer: certificate.issuer().to_string(),
+            subject: nssight_wire::name_from_der(certificate.subject().as_raw()),
+            issuer: nssight_wire::name_from_der(certificate.issuer().as_raw()),
             names: Names {
                 subject: certificate.subject().as_raw().into(),
                 issuer: certificate.issuer().as_raw().into(),

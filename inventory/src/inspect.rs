@@ -277,14 +277,10 @@ fn is_of(private: &PKeyRef<Private>, public: &PKeyRef<Public>) -> bool {
 
 fn crl(der: &[u8], url: Option<String>) -> CrlView {
     let parsed = X509Crl::from_der(der).ok();
-    let names = |entry: &openssl::x509::X509NameEntryRef| {
-        let key = entry.object().nid().short_name().unwrap_or("?").to_owned();
-        let value = entry.data().to_string().unwrap_or_default();
-        format!("{key}={value}")
-    };
-    let issuer = parsed.as_ref().map(|list| list.issuer_name().entries().map(names).collect::<Vec<_>>().join(", "));
+    let issuer = parsed.as_ref().and_then(|list| list.issuer_name().to_der().ok());
     CrlView {
-        issuer: issuer.unwrap_or_else(|| format!("unreadable, {} bytes", der.len())),
+        issuer: issuer
+            .map_or_else(|| format!("unreadable, {} bytes", der.len()), |name| nssight_wire::name_from_der(&name)),
         revoked: parsed.as_ref().and_then(|list| list.get_revoked()).map_or(0, |revoked| revoked.len()),
         next_update: parsed.as_ref().and_then(|list| list.next_update()).map(ToString::to_string),
         url,

@@ -62,9 +62,9 @@ pub fn signer(der: &[u8]) -> Option<Signer> {
     })
 }
 
-/// The subject's name.
+/// The subject's name, as NSS writes names.
 pub fn subject(der: &[u8]) -> String {
-    parse(der).map_or_else(|| "unreadable".to_owned(), |certificate| certificate.subject().to_string())
+    subject_name(der).map_or_else(|| "unreadable".to_owned(), |name| nssight_wire::name_from_der(&name))
 }
 
 /// Whether a certificate may be used by a TLS client.
@@ -138,8 +138,8 @@ pub fn one_line(der: &[u8]) -> String {
     let day = |time: x509_parser::time::ASN1Time| time.to_datetime().date();
     format!(
         "{}, from {}, valid {} to {}",
-        certificate.subject(),
-        certificate.issuer(),
+        nssight_wire::name_from_der(certificate.subject().as_raw()),
+        nssight_wire::name_from_der(certificate.issuer().as_raw()),
         day(validity.not_before),
         day(validity.not_after)
     )

@@ -6,7 +6,6 @@ use nssight_session::Objection;
 use openssl::x509::{X509StoreContextRef, X509VerifyResult};
 
 use crate::error::of_verification;
-use crate::messages::words;
 
 /// A chain made long on purpose has more errors than anyone reads.
 const OBJECTIONS_AT_MOST: usize = 50;
@@ -70,6 +69,7 @@ fn note(seen: &mut Judgement, context: &X509StoreContextRef, depth: u32, error: 
     if seen.objections.len() >= OBJECTIONS_AT_MOST || seen.objections.iter().any(is_known) {
         return;
     }
-    let subject = context.current_cert().map(|it| words(it.subject_name())).unwrap_or_default();
+    let subject = context.current_cert().and_then(|it| it.subject_name().to_der().ok());
+    let subject = subject.map(|name| nssight_wire::name_from_der(&name)).unwrap_or_default();
     seen.objections.push((error, Objection { depth, error: of_verification(error), subject }));
 }

@@ -1,7 +1,6 @@
 //! Handshake messages and alerts, as far as they describe a client's session (RFC 8446, 4; RFC 5246, 7.4).
 
 use nssight_session::CaName;
-use openssl::x509::X509NameRef;
 
 use crate::record::{ALERT, HANDSHAKE};
 
@@ -95,28 +94,10 @@ impl Message {
         let mut list = Bytes(names);
         let mut all = Vec::new();
         while let (Some(der), true) = (list.vector16(), all.len() < NAMES_AT_MOST) {
-            all.push(CaName { der: der.to_vec(), text: in_words(der) });
+            all.push(CaName { der: der.to_vec(), text: nssight_wire::name_from_der(der) });
         }
         Some(all)
     }
-}
-
-/// A Name as `O=…, CN=…`.
-fn in_words(der: &[u8]) -> String {
-    let Ok(name) = openssl::x509::X509Name::from_der(der) else { return "(unreadable name)".to_owned() };
-    words(&name)
-}
-
-/// The most specific part first, as NSS writes it.
-pub(crate) fn words(name: &X509NameRef) -> String {
-    let entry = |entry: &openssl::x509::X509NameEntryRef| {
-        let kind = entry.object().nid().short_name().unwrap_or("OID");
-        let value = entry.data().to_string().unwrap_or_default();
-        format!("{kind}={value}")
-    };
-    let mut parts: Vec<String> = name.entries().map(entry).collect();
-    parts.reverse();
-    parts.join(",")
 }
 
 /// Puts messages together from fragments.

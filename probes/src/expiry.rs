@@ -13,7 +13,7 @@ use crate::revocation_lists::SeenRevocationList;
 pub struct Thresholds {
     /// Warn if a certificate or a revocation list expires within this many days.
     pub warn_days: u16,
-    /// Report critical in monitoring formats if it expires within this many days; at most `warn_days`.
+    /// With the nagios format, report a critical state if it expires within this many days; at most `warn_days`.
     pub critical_days: u16,
 }
 

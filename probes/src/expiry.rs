@@ -13,7 +13,7 @@ use crate::revocation_lists::SeenRevocationList;
 pub struct Thresholds {
     /// Warn if a certificate or a revocation list expires within this many days.
     pub warn_days: u16,
-    /// With the nagios format, report a critical state if it expires within this many days; at most `warn_days`.
+    /// Report it as critical (nagios) or as an error (github) if it expires within this many days; at most `warn_days`.
     pub critical_days: u16,
 }
 

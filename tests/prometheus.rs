@@ -241,7 +241,7 @@ fn an_alert_fires_when_the_lab_gets_a_fault_and_clears_when_it_is_gone() {
     prometheus.until("the alert fires", || prometheus.of_sign_1().is_some());
     let alert = prometheus.of_sign_1().unwrap();
     let summary = alert["annotations"]["summary"].as_str().unwrap();
-    assert_eq!(summary, "sign-1: outer-handshake fails, client-cert-rejected, by client-db");
+    assert_eq!(summary, "sign-1: layer outer-handshake fails, cause client-cert-rejected, component client-db");
     assert_eq!((&alert["labels"]["severity"], &alert["labels"]["team"]), (&"critical".into(), &"releng".into()));
     let bridge = "nssight_certificate_not_after_timestamp_seconds{instance=\"sign-1\",role=\"server\"}";
     assert!(prometheus.value(bridge).is_some(), "the server's date is known while the walk does not come to it");

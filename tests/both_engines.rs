@@ -112,7 +112,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     (
         "Strength",
         "OpenSSL rejects keys and hashes below its security level, also in our own certificate, before it sends anything. By \
-         default, NSS accepts SHA-1, and RSA keys of at least 1023 bits, unless a policy forbids them.",
+         default, NSS accepts SHA-1 signatures, and RSA keys of at least 1023 bits, unless a policy forbids these \
+         signatures or keys.",
     ),
     (
         "The serial number",

@@ -25,7 +25,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("nssight diagnose -c /etc/sigul/client.conf", "Check a Sigul client, its bridge and its server"),
             (
                 "nssight diagnose -c /etc/sigul/client.conf --until private-key",
-                "Check only the settings and files on this host, without a connection",
+                "Check only the settings and files on this host, without opening a connection",
             ),
             (
                 "nssight diagnose --role server -c /etc/sigul/bridge.conf",

@@ -40,10 +40,10 @@ pub(crate) struct ExporterOptions {
     /// Format of the log on standard error
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
-    /// Check the targets file and the web configuration, and exit with 0 if both are valid or 2 if not
+    /// Check the targets file and the web configuration, and exit with 0 if both are valid, or with 2 if not
     #[arg(long, conflicts_with = "healthcheck")]
     pub(crate) check_config: bool,
-    /// Query the health of a running exporter, and exit with 0 if it is healthy or 1 if not
+    /// Query the health of a running exporter, and exit with 0 if the exporter is healthy, or with 1 if not
     #[arg(long, conflicts_with_all = ["targets", "cache", "jobs", "state"])]
     pub(crate) healthcheck: bool,
 }

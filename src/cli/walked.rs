@@ -178,10 +178,10 @@ pub(crate) struct WalkOptions {
     /// Retry up to N times, 2 s apart, after a transport failure; never after a refusal
     #[arg(long, value_name = "N", default_value_t = 0, hide_short_help = true)]
     pub(crate) retries: u32,
-    /// Connect even from a server or bridge host, or to a port meant for servers; this can disturb a running bridge
+    /// Connect even from a server or bridge host, or to a port meant for servers; such a connection can disturb a running bridge
     #[arg(long, alias = "connect", hide_short_help = true)]
     pub(crate) allow_disruption: bool,
-    /// List the layers and the number of connections that a check would open, and exit
+    /// List the layers of a check and how many connections the check would open, and exit
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]

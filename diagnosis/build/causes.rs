@@ -286,12 +286,12 @@ const NAMES: [(&str, [&str; 6]); 4] = [
     (
         "{opens}",
         [
-            "This opens one connection.",
-            "This opens one connection.",
+            "This command opens one connection.",
+            "This command opens one connection.",
             "This opens one connection; a serial bridge spends one accept cycle on it.",
-            "This opens one connection.",
-            "This opens one connection.",
-            "This opens one connection.",
+            "This command opens one connection.",
+            "This command opens one connection.",
+            "This command opens one connection.",
         ],
     ),
     (

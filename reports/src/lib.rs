@@ -47,7 +47,7 @@ impl ValueEnum for Format {
 pub enum Colour {
     /// On a terminal, unless NO_COLOR is set
     Auto,
-    /// Always, even when piped
+    /// Always, even if the output is a pipe
     Always,
     /// Never
     Never,

@@ -33,7 +33,7 @@ pub(crate) struct SelectionOptions {
     /// Check only targets whose name matches this pattern with * and ?; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
-    /// Check only targets with this label; if repeated, a target must match one of the given values of each key
+    /// Check only targets with this label; may be repeated: a target must match one of the given values of each key
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     pub(crate) label: Vec<(String, String)>,
 }
@@ -84,7 +84,7 @@ pub(crate) struct CheckOutputOptions {
     /// Print every target, and every target name in the summary
     #[arg(short, long)]
     pub(crate) verbose: bool,
-    /// Print only the summary, without progress
+    /// Print only the summary, and no progress
     #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
     /// When to use colors

@@ -68,7 +68,7 @@ pub(crate) struct ProcessModelOptions {
     /// Test only this model; may be repeated
     #[arg(long, value_name = "MODEL", value_enum)]
     pub(crate) only: Vec<Model>,
-    /// Also test every method to supply the same password
+    /// Also test every method of supplying the same password
     #[arg(long)]
     pub(crate) password_channels: bool,
     /// Also test the models through python-nss, in this Python interpreter

@@ -35,12 +35,12 @@ pub(crate) struct CompareOptions {
     /// Database directory
     #[arg(value_name = "A")]
     pub(crate) a: OsString,
-    /// Second database directory; or PEM files, or a directory of PEM files, to check which certificates were copied there
+    /// Second database directory; or PEM files, or a directory of PEM files, to check which certificates of A these files contain
     #[arg(value_name = "B", required = true)]
     pub(crate) b: Vec<OsString>,
     #[command(flatten)]
     pub(crate) password: PasswordOptions,
-    /// Read the password of B from this file, if it differs from the password of A
+    /// Read the password of B from this file, if the two passwords differ
     #[arg(long, value_name = "FILE", help_heading = "Password")]
     pub(crate) other_password_file: Option<PathBuf>,
     #[command(flatten)]

@@ -136,7 +136,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("nssight lab run --fault client-other-ca", "Show the verdict for a fault"),
             (
                 "nssight lab run --profile tls --fault files-other-ca",
-                "Show the verdict for a fault of a TLS server without Sigul",
+                "Show the verdict for a fault of a TLS server that does not use Sigul",
             ),
         ],
     ),

@@ -11,7 +11,7 @@ use crate::exporter::{LogFormat, LogLevel};
 
 #[derive(Args)]
 pub(crate) struct ExporterOptions {
-    /// Targets file; only its targets are checked. SIGHUP reloads it
+    /// Targets file; the exporter checks only these targets. SIGHUP reloads the file
     #[arg(value_name = "FILE.toml", required_unless_present = "healthcheck")]
     pub(crate) targets: Option<PathBuf>,
     /// Address to listen on. Without --web-config the exporter serves plain HTTP to everybody, so listen only on loopback
@@ -30,8 +30,8 @@ pub(crate) struct ExporterOptions {
     /// Keep the last results in this directory across restarts
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
-    /// Web configuration file, as for Prometheus's own exporters: TLS, client certificates, users and headers. A change of
-    /// this file, or of a file that it names, takes effect within a minute
+    /// Web configuration file, as for Prometheus's own exporters: TLS, client certificates, users and headers. A change to
+    /// this file, or to a file that it names, takes effect within a minute
     #[arg(long, value_name = "FILE.yml")]
     pub(crate) web_config: Option<PathBuf>,
     /// Lowest severity of the events to log

@@ -86,14 +86,14 @@ pub(crate) enum Command {
     Triage(TriageOptions),
     /// Check targets for Prometheus, and serve their metrics and reports over HTTP
     Exporter(ExporterOptions),
-    /// Collect support data about this host in one file, without secrets
+    /// Collect support data about this host in one file, and redact recognized secrets
     Bundle(Box<BundleOptions>),
     /// Start a test deployment on loopback, healthy or with a fault, and diagnose it
     #[command(subcommand)]
     Lab(LabCommand),
     /// Inject every lab fault and check that each gets the expected verdict
     Selftest(SelftestOptions),
-    /// List the layers, and the causes that each can report
+    /// List the layers, and the causes that each layer can report
     Checks(ListOptions),
     /// List every cause that a verdict can name
     Causes(CausesOptions),
@@ -131,7 +131,7 @@ pub(crate) struct DiagnoseOptions {
     /// Also explain why this cause is not the verdict
     #[arg(long, value_name = "CAUSE", hide_short_help = true)]
     pub(crate) why_not: Option<Cause>,
-    /// First run this program under trace, with all arguments that follow, and report the first difference from the check. The
+    /// First trace this program, with all arguments that follow, and report the first difference from the check. The
     /// program opens its own connections
     #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true, help_heading = "Checks",
         conflicts_with_all = ["password_stdin", "admin_password_stdin", "wait", "repeat"], hide_short_help = true)]

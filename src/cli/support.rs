@@ -74,7 +74,7 @@ pub(crate) struct BundleOptions {
 
 #[derive(Args)]
 pub(crate) struct TriageOptions {
-    /// Logs, packet captures (pcap, pcapng), reports, bundles or directories; .gz, .zst and .xz are unpacked [default: standard input]
+    /// Logs, packet captures (pcap, pcapng), reports, bundles or directories; nssight unpacks .gz, .zst and .xz files [default: standard input]
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// Print the known phrases, one per line, for grep -F

@@ -15,13 +15,13 @@ pub(crate) struct TraceOptions {
     /// The same as --format json
     #[arg(long, hide = true)]
     json: bool,
-    /// Print every call, by process and thread
+    /// Print every call, with its process and thread
     #[arg(long)]
     pub(crate) timeline: bool,
     /// Print the records of the traced TLS sessions
     #[arg(long)]
     pub(crate) wire: bool,
-    /// Follow processes that outlive the program until they end, or until Ctrl-C
+    /// If processes outlive the program, follow them until they end, or until Ctrl-C
     #[arg(long)]
     pub(crate) follow: bool,
     /// Write the report to this file instead of standard error

@@ -111,7 +111,7 @@ pub(crate) struct WayOptions {
     /// TLS library to use: nss or openssl [default: nss for a database, openssl for files]
     #[arg(long, value_name = "LIBRARY", hide_short_help = true)]
     engine: Option<Engine>,
-    /// Print the certificates that the peer sent, as PEM
+    /// Print, in PEM format, the certificates that the peer sent
     #[arg(long, hide_short_help = true)]
     show_certs: bool,
 }
@@ -143,7 +143,7 @@ pub(crate) struct PasswordOptions {
 #[group(multiple = false)]
 #[command(next_help_heading = "Administrator's password")]
 pub(crate) struct AdminOptions {
-    /// Read the administrator's password from this file: its first line
+    /// Read the administrator's password from the first line of this file
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(crate) admin_password_file: Option<PathBuf>,
     /// Read the administrator's password from this environment variable
@@ -169,7 +169,7 @@ pub(crate) struct WalkOptions {
     /// Time limit for each layer, for example 10 or 1m30s
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) timeout: Duration,
-    /// Time to wait for a TLS 1.3 peer to accept our certificate, within --timeout [default: ten times the handshake, at least 2 s]
+    /// Time to wait for a TLS 1.3 peer to accept our certificate, within --timeout [default: ten times the handshake duration, at least 2 s]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, hide_short_help = true)]
     pub(crate) patience: Option<Duration>,
     /// After the handshake, send HEAD / and read the status line, to detect a certificate that only the application refuses
@@ -203,7 +203,7 @@ pub(crate) struct ExpiryOptions {
 /// The probe of a plain peer after the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Word {
-    /// Send HEAD / of HTTP/1.1
+    /// Send HEAD / over HTTP/1.1
     Http,
     /// Send nothing
     None,

@@ -11,13 +11,13 @@ use tracing::{Level, event};
 /// The least important events that are logged.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogLevel {
-    /// Failures of nssight itself
+    /// Log only failures of nssight itself
     Error,
-    /// Also events that need attention
+    /// Also log events that need attention
     Warn,
-    /// Also changed verdicts, reloads, start and stop
+    /// Also log changed verdicts, reloads, start and stop
     Info,
-    /// Also every request, connection and check
+    /// Also log every request, connection and check
     Debug,
 }
 

@@ -288,7 +288,7 @@ const NAMES: [(&str, [&str; 6]); 4] = [
         [
             "This command opens one connection.",
             "This command opens one connection.",
-            "This opens one connection; a serial bridge spends one accept cycle on it.",
+            "This command opens one connection, which the bridge handles like one client.",
             "This command opens one connection.",
             "This command opens one connection.",
             "This command opens one connection.",

@@ -86,7 +86,7 @@ pub(crate) enum Command {
     Triage(TriageOptions),
     /// Check targets for Prometheus, and serve their metrics and reports over HTTP
     Exporter(ExporterOptions),
-    /// Collect support data about this host in one file, and redact recognized secrets
+    /// Collect support data about this host in one file, and redact recognised secrets
     Bundle(Box<BundleOptions>),
     /// Start a test deployment on loopback, healthy or with a fault, and diagnose it
     #[command(subcommand)]

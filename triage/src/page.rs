@@ -10,11 +10,11 @@ use crate::sign::Role;
 /// Every format and every signal, as Markdown.
 pub fn page() -> String {
     let mut out = String::from(
-        "# Logs that nssight reads\n\n`nssight triage --formats` generates this page.\n\n## Formats\n\nnssight recognizes a \
-         line by the program's name before the message, by the start of the message, or by phrases that only this program writes. Logs of unknown programs also work: nssight recognizes errors by the spellings of the signals below, but cannot name the program.\n\n\
+        "# Logs that nssight reads\n\n`nssight triage --formats` generates this page.\n\n## Formats\n\nnssight recognises a \
+         line by the program's name before the message, by the start of the message, or by phrases that only this program writes. Logs of unknown programs also work: nssight recognises errors by the spellings of the signals below, but cannot name the program.\n\n\
          nssight also reads packet captures (pcap and pcapng). Captures need no keys, because nssight uses only unencrypted \
          data: hellos, versions, TLS 1.2 certificates, alerts, and which side closed the connection after which message.\n\n\
-         | format | log of | side | recognized by | lines that show success |\n|---|---|---|---|---|\n",
+         | format | log of | side | recognised by | lines that show success |\n|---|---|---|---|---|\n",
     );
     for format in FORMATS {
         let profile = format.profile.map(|profile| format!("{profile}/")).unwrap_or_default();
@@ -22,9 +22,9 @@ pub fn page() -> String {
         // A write to a string does not fail.
         let _ = writeln!(out, "| {profile}{} | {} | {side} | {known} | {success} |", format.name, format.title);
     }
-    out += "\n## Captures\n\nnssight recognizes a pcap or pcapng file by its first bytes, whatever its name. Without any key, a capture shows versions, TLS 1.2 certificates, unencrypted alerts, and which side ended the connection at what time. Each failed \
+    out += "\n## Captures\n\nnssight recognises a pcap or pcapng file by its first bytes, whatever its name. Without any key, a capture shows versions, TLS 1.2 certificates, unencrypted alerts, and which side ended the connection at what time. Each failed \
             connection gets its own verdict, with a confidence of at most `likely`; nssight counts the other connections. In TLS 1.3, the certificates and most alerts are encrypted, so nssight may be unable to determine the cause.\n";
-    out += "\n## Signals\n\nA signal is the meaning of an error message. The table shows how many numbers and phrases nssight recognizes for each signal.\n\n| signal | meaning | spellings |\n|---|---|---|\n";
+    out += "\n## Signals\n\nA signal is the meaning of an error message. The table shows how many numbers and phrases nssight recognises for each signal.\n\n| signal | meaning | spellings |\n|---|---|---|\n";
     for signal in Signal::all() {
         let codes = CODES.iter().filter(|code| code.signal == signal).count();
         let texts = TEXTS.iter().filter(|(_, own)| *own == signal).count();

@@ -206,7 +206,7 @@ fn a_nickname_is_shown_with_its_chain() {
     let without_root = case.path("without-root");
     build(&without_root, DbFormat::Sql, "", &held[1..], None);
     let shown = run(binary().args(["db", "inspect", "-n", "leaf"]).arg(&without_root));
-    assert!(shown.stdout.contains("CN=Lab CA (not in this database)\n    └─ middle"), "{}", shown.stdout);
+    assert!(shown.stdout.contains("CN=Lab CA,O=nssight lab (not in this database)\n    └─ middle"), "{}", shown.stdout);
     let none = run(binary().args(["db", "inspect", "-n", "nobody"]).arg(&database));
     assert_eq!(none.code, Some(2));
     assert!(none.stderr.contains("no certificate \"nobody\""));

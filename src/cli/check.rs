@@ -33,7 +33,7 @@ pub(crate) struct SelectionOptions {
     /// Check only targets whose name matches this pattern with * and ?; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
-    /// Check only targets with this label; may be repeated: a target must match one of the given values of each key
+    /// Check only targets with this label; may be repeated: for each key, a target must have one of the given values
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     pub(crate) label: Vec<(String, String)>,
 }
@@ -48,16 +48,16 @@ pub(crate) struct CheckWalkOptions {
     /// Stop after the first failure
     #[arg(long)]
     pub(crate) fail_fast: bool,
-    /// Time limit for each layer [default: the value in the file, or 10]
+    /// Time limit for each layer [default: the value in the targets file, or 10]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Option<Duration>,
-    /// Time limit for each target, retries included [default: the value in the file, or 60]
+    /// Time limit for each target, retries included [default: the value in the targets file, or 60]
     #[arg(long, value_name = "SECONDS", value_parser = deadline)]
     pub(crate) deadline: Option<Duration>,
-    /// Retry up to N times after a transport failure, but never after a refusal [default: the value in the file, or 0]
+    /// Retry up to N times after a transport failure, but never after a refusal [default: the value in the targets file, or 0]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(crate) retries: Option<u32>,
-    /// Time between two attempts [default: the value in the file, or 5]
+    /// Time between two attempts [default: the value in the targets file, or 5]
     #[arg(long, value_name = "SECONDS", value_parser = spacing)]
     pub(crate) retry_spacing: Option<Duration>,
     /// Check each target again until it passes, for at most this long

@@ -11,8 +11,8 @@ use super::{PasswordOptions, TableOptions};
 pub(crate) enum DbCommand {
     /// Print the contents of a database, and show how NSS reads it
     Inspect(InspectOptions),
-    /// Compare two databases, or a database with PEM files, and explain each difference. Exit with 0 if both sides are
-    /// equal, 1 if they differ, 3 if one side is unreadable
+    /// Compare two databases, or a database with PEM files, and explain each difference. Exit with 0 if A and B are
+    /// equal, 1 if A and B differ, 3 if A or B is unreadable
     Compare(CompareOptions),
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct CompareOptions {
     pub(crate) b: Vec<OsString>,
     #[command(flatten)]
     pub(crate) password: PasswordOptions,
-    /// Read the password of B from this file, if the two passwords differ
+    /// Read the password of B from this file, if the passwords of A and B differ
     #[arg(long, value_name = "FILE", help_heading = "Password")]
     pub(crate) other_password_file: Option<PathBuf>,
     #[command(flatten)]

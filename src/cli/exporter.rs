@@ -11,7 +11,7 @@ use crate::exporter::{LogFormat, LogLevel};
 
 #[derive(Args)]
 pub(crate) struct ExporterOptions {
-    /// Targets file; the exporter checks only these targets. SIGHUP reloads the file
+    /// Targets file; the exporter checks only these targets. SIGHUP makes the exporter reload the targets file
     #[arg(value_name = "FILE.toml", required_unless_present = "healthcheck")]
     pub(crate) targets: Option<PathBuf>,
     /// Address to listen on. Without --web-config the exporter serves plain HTTP to everybody, so listen only on loopback

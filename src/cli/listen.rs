@@ -14,14 +14,14 @@ use super::{PasswordOptions, TableOptions, seconds};
 #[derive(Args)]
 #[group(id = "identity", args = ["config", "db", "cert"], required = true, multiple = true)]
 pub(crate) struct ListenOptions {
-    /// Address to listen on; port 0 lets the kernel choose one. Anyone who can reach the address can connect
+    /// Address to listen on; port 0 lets the kernel choose a port. Anyone who can reach the address can connect
     #[arg(value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
     pub(crate) address: SocketAddr,
     /// Sigul configuration with the identity: server.conf or bridge.conf
     #[arg(short = 'c', long, value_name = "FILE", help_heading = "Identity")]
     pub(crate) config: Option<PathBuf>,
-    /// NSS database with the server certificate: a directory, sql:DIR or dbm:DIR. NSS then accepts client certificates from the CAs that
-    /// the database trusts to issue them
+    /// NSS database with the server certificate: a directory, sql:DIR or dbm:DIR. NSS accepts client certificates from the CAs that
+    /// this database trusts for clients
     #[arg(long, value_name = "DIR", help_heading = "Identity", conflicts_with_all = ["cert", "cacert", "capath"])]
     db: Option<OsString>,
     /// Nickname of the server certificate in the database

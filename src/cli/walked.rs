@@ -26,7 +26,7 @@ pub(crate) struct WalkedOptions {
     #[arg(short = 'c', long, value_name = "FILE", action = clap::ArgAction::Append)]
     config: Vec<PathBuf>,
     /// The role of this host. For a server, check its identity: key, chain, usage, dates, the name given by --servername, and the
-    /// CAs trusted for clients. nssight then opens no connection
+    /// CAs trusted for clients. For a server, nssight opens no connection
     #[arg(long, value_enum, default_value = "client", hide_short_help = true)]
     role: RoleOption,
     #[command(flatten)]
@@ -121,7 +121,7 @@ pub(crate) struct WayOptions {
 #[group(multiple = false)]
 #[command(next_help_heading = "Password")]
 pub(crate) struct PasswordOptions {
-    /// Read the password from this file, as NSS tools do: its last line, or the line for the token
+    /// Read the password from this file, as NSS tools do: from the last line, or from the line for the token
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
     /// Read the password from this environment variable

@@ -126,7 +126,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "bundle",
         &[
-            ("nssight bundle -c /etc/sigul/client.conf --log client.log", "Collect the data that the support team needs"),
+            (
+                "nssight bundle -c /etc/sigul/client.conf --log client.log",
+                "Collect the data that the support team needs",
+            ),
             ("nssight bundle -c /etc/sigul/client.conf --dry-run", "Print what the bundle would contain"),
         ],
     ),

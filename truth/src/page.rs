@@ -53,7 +53,7 @@ pub(crate) fn page(all: &[Tried<'_>]) -> String {
         text.push('\n');
     }
     text += "\nEach cell has one verdict per TLS version, TLS 1.2 first: `p` pass, `f` fail, `?` neither. The digit is the confidence: 1 \
-             possible, 2 likely, 3 certain. An exclamation mark (`!`) marks a verdict that differs from the expected one.\n";
+             possible, 2 likely, 3 certain. An exclamation mark (`!`) marks a verdict that differs from the expected verdict.\n";
     for (kind, of_it) in &kinds {
         let _ = writeln!(text, "\n## {}{}\n", kind[..1].to_uppercase(), &kind[1..]);
         table(of_it, &mut text);

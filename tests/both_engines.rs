@@ -84,7 +84,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     (
         "Validity within a day",
         "NSS accepts a certificate up to one day before its validity begins; OpenSSL does not. With either library, nssight only \
-         warns if our own certificate becomes valid within a day, because the peer decides.",
+         warns if our own certificate becomes valid within a day, because the peer decides whether to accept the certificate.",
     ),
     (
         "Trust",
@@ -93,7 +93,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     (
         "An intermediate CA as trust anchor",
-        "NSS ends a chain at any trusted CA. OpenSSL requires the root, so the verdict names a file that contains only an \
+        "NSS ends a chain at any trusted CA. OpenSSL requires the root, so the verdict blames a file that contains only an \
          intermediate CA.",
     ),
     (
@@ -111,8 +111,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     (
         "Strength",
-        "OpenSSL rejects keys and hashes below its security level, also in our own certificate, before it sends anything. By \
-         default, NSS accepts SHA-1 signatures, and RSA keys of at least 1023 bits, unless a policy forbids these \
+        "OpenSSL rejects keys and hashes below its security level. OpenSSL checks our own certificate too, before it sends any \
+         data. By default, NSS accepts SHA-1 signatures, and RSA keys of at least 1023 bits, unless a policy forbids these \
          signatures or keys.",
     ),
     (

@@ -195,7 +195,7 @@ pub(crate) struct ExpiryOptions {
     /// Warn if a certificate or a revocation list expires within this many days [default: 30]
     #[arg(long, value_name = "DAYS", hide_short_help = true)]
     pub(crate) warn_days: Option<u16>,
-    /// Report the expiry of a certificate or revocation list within this many days as critical (nagios) or as an error (github) [default: 7]
+    /// Report a certificate or revocation list that expires within this many days as critical (nagios) or as an error (github) [default: 7]
     #[arg(long, value_name = "DAYS", hide_short_help = true)]
     pub(crate) critical_days: Option<u16>,
 }

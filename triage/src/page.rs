@@ -22,7 +22,7 @@ pub fn page() -> String {
         // A write to a string does not fail.
         let _ = writeln!(out, "| {profile}{} | {} | {side} | {known} | {success} |", format.name, format.title);
     }
-    out += "\n## Captures\n\nnssight recognises a pcap or pcapng file by its first bytes, whatever its name. Without any key, a capture shows versions, TLS 1.2 certificates, unencrypted alerts, and which side ended the connection at what time. Each failed \
+    out += "\n## Captures\n\nnssight recognises a pcap or pcapng file by its first bytes, whatever its name. Without any key, a capture shows versions, TLS 1.2 certificates, unencrypted alerts, which side ended the connection, and when. Each failed \
             connection gets its own verdict, with a confidence of at most `likely`; nssight counts the other connections. In TLS 1.3, the certificates and most alerts are encrypted, so nssight may be unable to determine the cause.\n";
     out += "\n## Signals\n\nA signal is the meaning of an error message. The table shows how many numbers and phrases nssight recognises for each signal.\n\n| signal | meaning | spellings |\n|---|---|---|\n";
     for signal in Signal::all() {

@@ -149,11 +149,14 @@ fn client_certificates_are_asked_for_and_verified() {
             assert_eq!(gets(&trusting(&case)), without, "{kind} {version}");
             assert_eq!(gets(&with_certificate(&case, "client")), with, "{kind} {version}");
             assert_eq!(gets(&with_certificate(&case, "stranger")), stranger, "{kind} {version}");
-            // A supervisor has no certificate, and still detects that the exporter is running.
-            let asked = run(binary()
-                .args(["exporter", "--healthcheck", "--listen", &exporter.address.to_string(), "--web-config"])
-                .arg(case.path("web.yml")));
-            assert_eq!(asked.code, Some(0), "{kind} {version}: {asked:#?}");
+            // A supervisor has no certificate, and still detects that the exporter is running. In TLS 1.3 its request follows at once,
+            // so a close with this request unread would now and then replace the alert by a reset.
+            for _ in 0..if version == "TLS13" && !without { 40 } else { 1 } {
+                let asked = run(binary()
+                    .args(["exporter", "--healthcheck", "--listen", &exporter.address.to_string(), "--web-config"])
+                    .arg(case.path("web.yml")));
+                assert_eq!(asked.code, Some(0), "{kind} {version}: {asked:#?}");
+            }
         }
     }
 }

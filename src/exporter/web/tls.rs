@@ -3,12 +3,14 @@
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
+use std::time::Duration;
 
 use openssl::pkey::PKey;
 use openssl::ssl::{Ssl, SslAcceptor, SslContext, SslContextBuilder, SslMethod, SslOptions, SslVerifyMode, SslVersion};
 use openssl::x509::X509;
 use openssl::x509::store::X509StoreBuilder;
 use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
@@ -72,6 +74,10 @@ const SUITES: [(&str, &str); 8] = [
 /// TLS 1.3 suites have only one name.
 const SUITES_13: [&str; 3] = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
 
+/// A refused client has this time and these bytes until the exporter closes the connection.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 64 * 1024;
+
 /// A configuration that is ready to accept sessions.
 pub(in crate::exporter) struct Tls {
     context: SslContext,
@@ -85,8 +91,28 @@ pub(in crate::exporter) struct Tls {
 /// Errors of OpenSSL or of the connection.
 pub(in crate::exporter) async fn accept(tls: &Tls, stream: TcpStream) -> io::Result<SslStream<TcpStream>> {
     let mut stream = SslStream::new(Ssl::new(&tls.context)?, stream)?;
-    Pin::new(&mut stream).accept().await.map_err(io::Error::other)?;
+    let accepted = Pin::new(&mut stream).accept().await;
+    if let Err(error) = accepted {
+        let _ = tokio::time::timeout(LINGER, linger(stream.get_mut())).await;
+        return Err(io::Error::other(error));
+    }
     Ok(stream)
+}
+
+/// Ends our direction, and reads what a refused client still sends. If this end closed the socket with unread bytes, the kernel would
+/// send a reset, which can overtake the alert: a TLS 1.3 client sends its request right after its Finished. Of 300 clients without the
+/// required certificate, 79 saw only the reset on a loaded host.
+async fn linger(stream: &mut TcpStream) -> io::Result<()> {
+    stream.shutdown().await?;
+    let mut unread = [0; 4096];
+    let mut left = LINGER_BYTES;
+    while left > 0 {
+        match stream.read(&mut unread).await? {
+            0 => break,
+            count => left = left.saturating_sub(count),
+        }
+    }
+    Ok(())
 }
 
 impl TlsFile {

@@ -75,7 +75,7 @@ fn a_pending_certificate_request_is_reported_and_its_key_is_kept() {
         let run = local(&case, &argument, &database);
         assert_eq!(run.judged(), ["certificate", "request-outstanding", "client-db", "likely"], "{format:?} {run:#?}");
         let remedies = run.report()["verdict"]["remedies"].to_string();
-        assert!(remedies.contains("mport the signed certificate") && !remedies.contains("certutil -N"), "{remedies}");
+        assert!(remedies.contains("NSS finds the matching key") && !remedies.contains("certutil -N"), "{remedies}");
         let inspection = inspect(&case, &argument);
         assert_eq!(remarks(&inspection).iter().filter(|id| **id == "not-a-pair").count(), 0, "{inspection:#}");
         assert!(remarks(&inspection).contains(&"key-without-certificate"), "{inspection:#}");

@@ -230,7 +230,10 @@ const HANGS: Timespec = Timespec { tv_sec: 600, tv_nsec: 0 };
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> Run {
     let started = Instant::now();
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.unwrap_or_else(|error| {
+        panic!("{command:?}: {error} (cases for other users need a checkout that every user can enter)")
+    });
     let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
     let watchdog = std::thread::spawn(move || {
         if poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&HANGS)) == Ok(0) {

@@ -301,3 +301,24 @@ fn a_bundle_that_is_killed_leaves_nothing() {
         assert!(left.is_empty(), "{number}: {left:?}");
     }
 }
+
+#[test]
+fn bundles_of_the_same_second_have_different_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
+    // Every name of the next minutes is taken.
+    for second in 0..900 {
+        let time = (time::OffsetDateTime::now_utc() + time::Duration::seconds(second)).format(format).unwrap();
+        fs::write(directory.path().join(format!("nssight-{host}-{time}.tar.zst")), "taken").unwrap();
+    }
+    fs::write(directory.path().join("client.log"), "ERROR: NSPR error\n").unwrap();
+    for number in 2..4 {
+        let mut command = binary();
+        command.args(["bundle", "--until", "config", "--log", "client.log"]).current_dir(directory.path());
+        let done = run(command.env("HOME", directory.path()));
+        let names = fs::read_dir(directory.path()).unwrap().flatten().map(|it| it.file_name().into_string().unwrap());
+        let more: Vec<String> = names.filter(|name| name.rsplit_once("Z-").is_some()).collect();
+        assert_eq!(more.len(), number - 1, "{done:#?} {more:?}");
+    }
+}

@@ -189,6 +189,8 @@ fn show(entries: &[Entry], contents: bool) -> io::Result<()> {
 
 /// The required end of a bundle's name.
 const SUFFIX: &str = ".tar.zst";
+/// More bundles than anybody makes within a second.
+const NAMES_AT_MOST: usize = 1000;
 
 /// The path of the bundle. Existing files are kept unless `--force` is given, and the name must show the compression.
 fn place(options: &BundleOptions) -> Result<PathBuf, String> {
@@ -198,7 +200,12 @@ fn place(options: &BundleOptions) -> Result<PathBuf, String> {
             let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
             let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
             let time = OffsetDateTime::now_utc().format(format).map_err(|error| error.to_string())?;
-            PathBuf::from(format!("nssight-{}-{time}{SUFFIX}", host.replace('/', "_")))
+            let stem = format!("nssight-{}-{time}", host.replace('/', "_"));
+            // Two bundles of one second have different names.
+            let more = (2..=NAMES_AT_MOST).map(|number| format!("{stem}-{number}{SUFFIX}"));
+            let mut names = std::iter::once(format!("{stem}{SUFFIX}")).chain(more).map(PathBuf::from);
+            let free = names.find(|name| fs::symlink_metadata(name).is_err());
+            free.ok_or_else(|| format!("{stem}{SUFFIX} and {NAMES_AT_MOST} names like it already exist"))?
         }
     };
     if !path.as_os_str().as_encoded_bytes().ends_with(SUFFIX.as_bytes()) {

@@ -194,27 +194,27 @@ const NAMES_AT_MOST: usize = 1000;
 
 /// The path of the bundle. Existing files are kept unless `--force` is given, and the name must show the compression.
 fn place(options: &BundleOptions) -> Result<PathBuf, String> {
-    let path = match &options.output {
-        Some(path) => path.clone(),
-        None => {
-            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-            let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
-            let time = OffsetDateTime::now_utc().format(format).map_err(|error| error.to_string())?;
-            let stem = format!("nssight-{}-{time}", host.replace('/', "_"));
-            // Two bundles of one second have different names.
-            let more = (2..=NAMES_AT_MOST).map(|number| format!("{stem}-{number}{SUFFIX}"));
-            let mut names = std::iter::once(format!("{stem}{SUFFIX}")).chain(more).map(PathBuf::from);
-            let free = names.find(|name| fs::symlink_metadata(name).is_err());
-            free.ok_or_else(|| format!("{stem}{SUFFIX} and {NAMES_AT_MOST} names like it already exist"))?
-        }
-    };
+    let Some(path) = &options.output else { return unused_name() };
     if !path.as_os_str().as_encoded_bytes().ends_with(SUFFIX.as_bytes()) {
         return Err(format!("{}: the name of a bundle must end in {SUFFIX}", path.display()));
     }
-    match fs::symlink_metadata(&path) {
+    match fs::symlink_metadata(path) {
         Ok(_) if !options.force => Err(format!("{} already exists; use --force to replace it", path.display())),
-        _ => Ok(path),
+        _ => Ok(path.clone()),
     }
+}
+
+/// A name with host and time. Two bundles of the same second have different names.
+fn unused_name() -> Result<PathBuf, String> {
+    let host = rustix::system::uname().nodename().to_string_lossy().replace('/', "_");
+    let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
+    let time = OffsetDateTime::now_utc().format(format).map_err(|error| error.to_string())?;
+    let name = |number| match number {
+        1 => format!("nssight-{host}-{time}{SUFFIX}"),
+        _ => format!("nssight-{host}-{time}-{number}{SUFFIX}"),
+    };
+    let free = (1..=NAMES_AT_MOST).map(name).find(|name| fs::symlink_metadata(name).is_err());
+    free.map(PathBuf::from).ok_or_else(|| format!("{} and {NAMES_AT_MOST} like it already exist", name(1)))
 }
 
 /// Writes the archive under a random name in the same directory, searches it for secrets, and then renames it. An existing file

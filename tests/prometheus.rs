@@ -63,7 +63,7 @@ fn every_alert_has_a_test_and_its_metrics_are_served() {
     let (_lab, exporter) = deployed(&case);
     let served = exporter.get("/probe?target=sign-1").body + &exporter.get("/metrics").body;
     let dashboard = fs::read_to_string(shipped("../grafana/nssight.json")).unwrap();
-    let names = Regex::new(r"\b(?:nssight|probe)_[a-z_]+\b").unwrap();
+    let names = Regex::new(r"(?-u:\b)(?:nssight|probe)_[a-z_]+(?-u:\b)").unwrap();
     for (file, text) in [("rules", &rules), ("dashboard", &dashboard)] {
         let found: Vec<&str> = names.find_iter(text).map(|name| name.as_str()).collect();
         assert!(found.len() > 10, "{found:?}");
@@ -160,11 +160,11 @@ impl Prometheus {
     /// With the shipped files; only times and the exporter's address are changed.
     fn start(case: &Case, exporter: SocketAddr) -> Self {
         let rules = fs::read_to_string(shipped("nssight.rules.yml")).unwrap();
-        let waits = Regex::new(r"(?m)^(\s+for: )\d+[mh]$").unwrap();
+        let waits = Regex::new(r"(?m)^( +for: )[0-9]+[mh]$").unwrap();
         assert!(waits.find_iter(&rules).count() > 8);
         case.file("nssight.rules.yml", waits.replace_all(&rules, "${1}2s").as_ref());
         let config = fs::read_to_string(shipped("prometheus.yml")).unwrap();
-        let times = Regex::new(r"(?m)^(\s+(?:scrape_interval|scrape_timeout|refresh_interval): )\d+s$").unwrap();
+        let times = Regex::new(r"(?m)^( +(?:scrape_interval|scrape_timeout|refresh_interval): )[0-9]+s$").unwrap();
         assert_eq!(times.find_iter(&config).count(), 3);
         let config = times.replace_all(&config, "${1}1s").replace("127.0.0.1:9744", &exporter.to_string());
         let config = config.replace("global:\n", "global:\n  evaluation_interval: 1s\n");

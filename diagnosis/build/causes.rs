@@ -403,16 +403,18 @@ fn without(text: &str, words: &[&str]) -> String {
 
 /// The wordings in the order of the readers.
 fn wordings(texts: [&str; 6]) -> String {
-    let mut place = 0;
-    let [plain, files, bridge, bridge_of_files, clients, clients_of_files] = texts.map(|text| {
+    let mut variants: Vec<String> = Vec::new();
+    let mut of = Vec::new();
+    for (place, text) in texts.into_iter().enumerate() {
         let text = NAMES.iter().fold(text.to_owned(), |text, (name, words)| text.replace(name, words[place]));
-        place += 1;
-        text
-    });
+        of.push(variants.iter().position(|variant| *variant == text).unwrap_or_else(|| {
+            variants.push(text);
+            variants.len() - 1
+        }));
+    }
+    let plain = &variants[0];
     assert!(!plain.contains(['{', '}'].as_slice()) || plain.contains("${"), "an unknown name: {plain}");
-    format!(
-        "Text {{ plain: {plain:?}, files: {files:?}, bridge: {bridge:?}, bridge_of_files: {bridge_of_files:?}, clients: {clients:?}, clients_of_files: {clients_of_files:?} }}"
-    )
+    format!("Text {{ variants: &{variants:?}, of: {of:?} }}")
 }
 
 /// The title; readers with files may need another one.

@@ -108,45 +108,30 @@ impl Entry {
     }
 }
 
-/// A text of the catalogue, with one variant per kind of peer.
+/// A text of the catalogue, with one variant per kind of peer. Most texts are the same for every kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Text {
-    /// For any TLS peer.
-    plain: &'static str,
-    /// For any TLS peer, if the client has files instead of a database.
-    files: &'static str,
-    /// For a bridge.
-    bridge: &'static str,
-    /// For a bridge, if the client has files.
-    bridge_of_files: &'static str,
-    /// For a server with a database.
-    clients: &'static str,
-    /// For a server with files.
-    clients_of_files: &'static str,
+    /// The different variants.
+    variants: &'static [&'static str],
+    /// The index of each kind's variant, in the order of [`Peer`].
+    of: [u8; Peer::COUNT],
 }
 
 impl Text {
     /// The text for this kind of peer.
     pub const fn of(self, peer: Peer) -> &'static str {
-        match peer {
-            Peer::Plain => self.plain,
-            Peer::Files => self.files,
-            Peer::Bridge => self.bridge,
-            Peer::BridgeOfFiles => self.bridge_of_files,
-            Peer::Clients => self.clients,
-            Peer::ClientsOfFiles => self.clients_of_files,
-        }
+        self.variants[self.of[peer as usize] as usize]
     }
 
     /// The text for an unknown peer.
     pub const fn plain(self) -> &'static str {
-        self.plain
+        self.of(Peer::Plain)
     }
 }
 
 impl Serialize for Text {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.plain)
+        serializer.serialize_str(self.plain())
     }
 }
 

@@ -164,6 +164,9 @@ pub enum Peer {
 }
 
 impl Peer {
+    /// The number of kinds.
+    pub const COUNT: usize = Self::ClientsOfFiles as usize + 1;
+
     /// Whether the peer is a bridge.
     pub const fn is_bridge(self) -> bool {
         matches!(self, Self::Bridge | Self::BridgeOfFiles)

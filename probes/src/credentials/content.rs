@@ -12,6 +12,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The first bytes of a Java keystore (JKS, JCEKS).
 const KEYSTORES: [&[u8]; 2] = [b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce"];
 const BEGIN: &str = "-----BEGIN ";
+const END: &str = "-----END ";
 const DASHES: &str = "-----";
 
 /// One item in a file.
@@ -81,38 +82,59 @@ impl Content {
     }
 }
 
-/// All blocks of a PEM file (RFC 7468). Text between them is ignored, as in every implementation.
+/// All blocks of a PEM file (RFC 7468), framed as OpenSSL frames them (pem_lib.c, get_name and get_header_and_data): BEGIN and END are lines of
+/// their own. Other lines between blocks are ignored, even if they mention a marker, as in a block that was commented out.
 fn pem(text: &str) -> Result<Content, Fault> {
     let mut blocks = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find(BEGIN) {
-        let from = &rest[at + BEGIN.len()..];
+    let mut lines = text.split('\n').map(str::trim_end);
+    while let Some(line) = lines.next() {
+        let Some(label) = marked(line, BEGIN) else { continue };
         let number = blocks.len() + 1;
-        let Some((label, body)) = from.split_once(DASHES) else {
-            return Err(damaged(number, "its first line is incomplete"));
-        };
-        let label = label.trim();
-        let end = format!("-----END {label}-----");
-        let Some(length) = body.find(&end) else {
-            return Err(damaged(number, &format!("it begins with \"{label}\" but has no end line")));
-        };
-        let inner = &body[..length];
-        if inner.contains(BEGIN) {
-            return Err(damaged(
-                number,
-                &format!("it begins with \"{label}\", but another block begins before its end line"),
-            ));
-        }
-        match block(label, inner) {
-            Ok(block) => blocks.push(block),
-            Err(why) => return Err(damaged(number, &why)),
-        }
-        rest = &body[length + end.len()..];
+        let inner = inside(label, &mut lines)
+            .map_err(|why| damaged(number, &format!("it begins with \"{label}\", but {why}")))?;
+        blocks.push(block(label, &inner).map_err(|why| damaged(number, &why))?);
         if blocks.len() >= BLOCKS_AT_MOST {
             break;
         }
     }
-    Ok(Content::Blocks(blocks))
+    if !blocks.is_empty() {
+        return Ok(Content::Blocks(blocks));
+    }
+    let why = match text.lines().find(|line| line.starts_with(BEGIN)) {
+        _ if text.contains('\r') && !text.contains('\n') => "its lines end with a carriage return without a line feed",
+        Some(_) => "its first line is incomplete",
+        None => "\"-----BEGIN\" is not at the beginning of a line",
+    };
+    Err(damaged(1, why))
+}
+
+/// The label of a line that is a marker and nothing else.
+fn marked<'a>(line: &'a str, marker: &str) -> Option<&'a str> {
+    line.strip_prefix(marker)?.strip_suffix(DASHES).filter(|label| !label.contains(DASHES))
+}
+
+/// The lines of a block up to its end line. Only a header, as in an encrypted key (RFC 1421), ends with an empty line.
+fn inside<'a>(label: &str, lines: &mut impl Iterator<Item = &'a str>) -> Result<Zeroizing<String>, String> {
+    let mut inner = Zeroizing::new(String::from("\n"));
+    let mut may_end_header = true;
+    for line in lines {
+        if line.starts_with(END) {
+            return match marked(line, END) {
+                Some(ended) if ended == label => Ok(inner),
+                _ => Err("its end line has another label or further text".to_owned()),
+            };
+        }
+        if line.starts_with(BEGIN) {
+            return Err("another block begins before its end line".to_owned());
+        }
+        if line.is_empty() && !(may_end_header && inner.contains(':')) {
+            return Err("it has an empty line inside".to_owned());
+        }
+        may_end_header &= !line.is_empty();
+        inner.push_str(line);
+        inner.push('\n');
+    }
+    Err("it has no end line".to_owned())
 }
 
 fn damaged(number: usize, why: &str) -> Fault {
@@ -124,13 +146,9 @@ fn block(label: &str, inner: &str) -> Result<Block, String> {
     let is_locked = inner.contains("Proc-Type:") && inner.contains("ENCRYPTED");
     let unreadable = |what: &str| format!("{what} cannot be read: its bytes are damaged");
     match label {
-        "CERTIFICATE" | "X509 CERTIFICATE" => {
+        // OpenSSL's own form, TRUSTED CERTIFICATE, has trust settings after the certificate.
+        "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => {
             let certificate = X509::from_der(&bytes(inner)?).map_err(|_| unreadable("the certificate"))?;
-            Ok(Block::Certificate(certificate))
-        }
-        // OpenSSL's own form has trust settings after the certificate.
-        "TRUSTED CERTIFICATE" => {
-            let certificate = X509::from_pem(&whole()).map_err(|_| unreadable("the certificate"))?;
             Ok(Block::Certificate(certificate))
         }
         "ENCRYPTED PRIVATE KEY" => Ok(Block::LockedKey(whole())),
@@ -174,5 +192,40 @@ mod tests {
         let twice =
             b"-----BEGIN CERTIFICATE-----\nMIIB\n-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
         assert!(matches!(fault(twice), Some(Fault::Damaged(why)) if why.contains("another block begins")));
+    }
+
+    #[test]
+    fn blocks_are_framed_as_openssl_frames_them() {
+        const REQUEST: &str = "-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----\n";
+        let blocks = |text: &str| match Content::of(text.as_bytes()) {
+            Ok(Content::Blocks(blocks)) => Ok(blocks.len()),
+            Ok(Content::Pkcs12(_)) => Ok(0),
+            Err(Fault::Damaged(why)) => Err(why),
+            Err(other) => Err(format!("{other:?}")),
+        };
+        let commented = REQUEST.replace("-----BEGIN", "# -----BEGIN").replace("-----END", "# -----END");
+        for healthy in [
+            REQUEST.to_owned(),
+            REQUEST.replace('\n', "\r\n"),
+            REQUEST.replace("-----\n", "----- \t\n"),
+            format!("{commented}{REQUEST}"),
+            format!("see -----BEGIN below\n{REQUEST}"),
+            REQUEST.trim_end().to_owned(),
+        ] {
+            assert_eq!(blocks(&healthy), Ok(1), "{healthy:?}");
+        }
+        for (broken, why) in [
+            (format!("{}{REQUEST}", REQUEST.trim_end()), "end line"),
+            (
+                REQUEST.replace("-----END CERTIFICATE REQUEST-----", "-----END CERTIFICATE REQUEST----- # mine"),
+                "end line",
+            ),
+            (REQUEST.replace("-----END CERTIFICATE", "-----END NEW CERTIFICATE"), "end line"),
+            (REQUEST.replace("MIIB\n", "MI\n\nIB\n"), "empty line"),
+            (REQUEST.replace('\n', "\r"), "carriage return"),
+            (format!("  {}", REQUEST.replace('\n', "\n  ")), "beginning of a line"),
+        ] {
+            assert!(blocks(&broken).is_err_and(|said| said.contains(why)), "{broken:?}: {:?}", blocks(&broken));
+        }
     }
 }

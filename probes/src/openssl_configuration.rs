@@ -8,6 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use nssight_diagnosis::fact::{Facts, fact};
+use openssl::hash::{MessageDigest, hash};
 
 use crate::files::{self, PATIENCE};
 
@@ -66,6 +67,8 @@ enum Trouble {
     Malformed(String),
     NoSection(String),
     Unknown(String),
+    /// OpenSSL cannot compute even a hash: the file activates providers, but none that has the usual algorithms.
+    NoAlgorithms,
 }
 
 /// The content of OpenSSL's configuration.
@@ -104,10 +107,10 @@ impl Configuration {
                 return configuration;
             }
         };
-        match configuration.take(&sections) {
-            Ok(()) => {}
-            Err(trouble) => configuration.trouble = Some(trouble),
-        }
+        let trouble = configuration.take(&sections).err();
+        // The library has loaded its configuration by now, so this shows the result.
+        let works = hash(MessageDigest::sha256(), b"").is_ok();
+        configuration.trouble = if works { trouble } else { Some(Trouble::NoAlgorithms) };
         configuration
     }
 
@@ -143,6 +146,7 @@ impl Configuration {
             Some(Trouble::Malformed(_)) => fact::OpensslConfigurationState::Malformed,
             Some(Trouble::NoSection(_)) => fact::OpensslConfigurationState::SectionMissing,
             Some(Trouble::Unknown(_)) => fact::OpensslConfigurationState::SettingUnknown,
+            Some(Trouble::NoAlgorithms) => fact::OpensslConfigurationState::NoAlgorithms,
         });
         for (name, value) in &self.settings {
             out.put(fact::OPENSSL_SETTING.text(format!("{name} = {value}")));
@@ -150,6 +154,11 @@ impl Configuration {
         for name in &self.providers {
             out.put(fact::OPENSSL_PROVIDER.text(name));
         }
+    }
+
+    /// Whether OpenSSL can do nothing at all.
+    pub(crate) fn leaves_nothing(&self) -> bool {
+        self.trouble == Some(Trouble::NoAlgorithms)
     }
 
     /// A sentence about a part that OpenSSL silently ignores.
@@ -167,6 +176,11 @@ impl Configuration {
             }
             Trouble::Unknown(name) => {
                 format!("OpenSSL's configuration {path} has a TLS setting that OpenSSL does not support: {name}")
+            }
+            Trouble::NoAlgorithms => {
+                format!(
+                    "with the configuration {path}, OpenSSL has no algorithms, so it can neither verify a certificate nor use a key"
+                )
             }
         })
     }

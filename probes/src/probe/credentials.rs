@@ -19,8 +19,8 @@ use crate::system_authorities;
 use crate::target::Files;
 use crate::walk::{Probe, Walk};
 
-/// The paths must be known.
-pub const PROBE: Probe = Probe { layer: Layer::Credentials, needs: &[Layer::Config], run };
+/// The paths must be known, and OpenSSL must be able to read their content.
+pub const PROBE: Probe = Probe { layer: Layer::Credentials, needs: &[Layer::Config, Layer::Environment], run };
 
 /// A bundle of all public CAs has a quarter of a megabyte.
 const FILE_AT_MOST: u64 = 16 * 1024 * 1024;

@@ -69,6 +69,9 @@ fn with_openssl() -> Outcome {
     let mut facts = Facts::default();
     configuration.facts(&mut facts);
     notes.extend(facts);
+    if let (true, Some(remark)) = (configuration.leaves_nothing(), configuration.remark()) {
+        return notes.fail(signal::TLS_CONFIGURATION_REMARK, remark);
+    }
     clock(notes, installed, version.to_owned(), configuration.remark())
 }
 

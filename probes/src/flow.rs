@@ -8,8 +8,18 @@ use nssight_session::TcpInfo;
 fn progress(figures: &TcpInfo) -> (u64, u64, u64) {
     let sent = figures.bytes_sent.saturating_sub(figures.bytes_retransmitted);
     let acknowledged = figures.bytes_acknowledged.saturating_sub(1);
+    if never_left(figures) {
+        return (figures.not_sent.into(), 0, figures.not_sent.into());
+    }
     let outstanding = if figures.unacknowledged == 0 { 0 } else { sent.saturating_sub(acknowledged) };
     (sent, acknowledged, outstanding)
+}
+
+/// Whether an interface of this host drops what we send, for example for its size: the kernel then takes the packet for unsent, and counts
+/// every attempt as sent bytes.
+fn never_left(figures: &TcpInfo) -> bool {
+    let has_acknowledged = figures.bytes_acknowledged > 1 || figures.bytes_received > 0;
+    !has_acknowledged && figures.unacknowledged == 0 && figures.not_sent > 0 && figures.bytes_sent > 0
 }
 
 /// The state of the packets of a silent connection.
@@ -20,7 +30,7 @@ pub(crate) fn of(figures: &TcpInfo) -> TcpFlow {
         acknowledged,
         outstanding,
         arrived_behind: figures.selectively_acknowledged,
-        timeouts: figures.timeouts,
+        timeouts: if never_left(figures) { figures.probes.max(figures.timeouts) } else { figures.timeouts },
         received: figures.bytes_received,
         out_of_order: figures.out_of_order,
     })

@@ -7,6 +7,8 @@ use std::mem::size_of;
 pub struct TcpInfo {
     /// How many times in a row the timer of the oldest unacknowledged packet expired.
     pub timeouts: u8,
+    /// How many times in a row the kernel tried in vain to send the oldest packet that has not left this host.
+    pub probes: u8,
     /// Payload of the largest packet that is sent.
     pub send_mss: u32,
     /// Packets that were sent and not acknowledged.
@@ -27,6 +29,8 @@ pub struct TcpInfo {
     pub bytes_retransmitted: u64,
     /// Packets that arrived out of order.
     pub out_of_order: u32,
+    /// Bytes that wait to be sent.
+    pub not_sent: u32,
 }
 
 impl TcpInfo {
@@ -44,6 +48,7 @@ impl TcpInfo {
         let long = |at| u64::from_ne_bytes(field::<{ size_of::<u64>() }>(raw, at));
         Self {
             timeouts: raw[2],
+            probes: raw[3],
             send_mss: word(16),
             unacknowledged: word(24),
             selectively_acknowledged: word(28),
@@ -54,6 +59,7 @@ impl TcpInfo {
             bytes_sent: long(200),
             bytes_retransmitted: long(208),
             out_of_order: word(224),
+            not_sent: word(144),
         }
     }
 }

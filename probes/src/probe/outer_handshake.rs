@@ -38,6 +38,9 @@ const HANDSHAKES: u32 = 10;
 const REFUSAL_WAIT_TLS12: Duration = Duration::from_millis(250);
 /// The handshake also shows how slow such a peer is.
 const BEHIND_HANDSHAKES: u32 = 3;
+/// After a session ticket: the handshake is complete for the peer too, but some servers with GnuTLS verify our certificate only then, and send
+/// the result in the next packet. At least this, and at most as long as in TLS 1.2.
+const REFUSAL_WAIT_AFTER_TICKET: Duration = Duration::from_millis(5);
 /// After our own end, a peer that had not yet read our flight may still refuse it.
 const AFTERWARDS: Duration = Duration::from_millis(500);
 /// An alert or a KeyUpdate is shorter than this, including its content type and authentication tag (RFC 8446, 5.2, 4.6.3 and 6); a ticket
@@ -253,7 +256,7 @@ impl Attempt {
     /// 4.4.2 and 6.2). A refusal is an alert, or an end without one. A session ticket after a certificate request is an acceptance:
     /// OpenSSL, NSS, GnuTLS and Go derive it from a handshake that is complete on their side. Data and close_notify prove nothing, since a
     /// server may send both before it reads our flight (RFC 8446, 2). In TLS 1.2 the handshake cannot complete before the peer has read our
-    /// certificate; but some servers with GnuTLS, such as slapd and Exim, verify it only afterwards.
+    /// certificate; but some servers with GnuTLS, such as slapd and Exim, verify it only afterwards, in both versions.
     fn wait_for_peer_reaction(&mut self, client: &mut dyn TlsSession, notes: &mut Notes) -> Result<Word, SessionError> {
         let facts = client.facts();
         if facts.asked_for_certificate.is_none() {
@@ -306,6 +309,7 @@ impl Attempt {
     /// Reads until the peer's reaction is known, or until the deadline; returns whether the peer has continued.
     fn listen(&mut self, client: &mut dyn TlsSession) -> Result<bool, SessionError> {
         let (since, mut said) = (self.started.elapsed(), 0);
+        let mut has_seen_ticket = false;
         loop {
             self.control.stop_when_idle(true);
             let mut buffer = [0u8; 4096];
@@ -327,11 +331,29 @@ impl Attempt {
                     }
                     continue;
                 }
+                Err(error) if has_seen_ticket && error.kind != Kind::WouldBlock => {
+                    if told(false) {
+                        Err(error)
+                    } else {
+                        Ok(true)
+                    }
+                }
+                Ok(0) if has_seen_ticket => Ok(true),
                 Ok(0) if told(true) || ours_is_over => Ok(has_ticket()),
                 // An end without an alert is a refusal by the peer, or a crash.
                 Ok(_) => Err(SessionError::ended(AWAITING)),
                 // Records arrived without application data: these are tickets.
-                Err(error) if error.kind == Kind::WouldBlock => Ok(true),
+                Err(error) if error.kind == Kind::WouldBlock => {
+                    if self.goes_on {
+                        return Ok(true);
+                    }
+                    if !has_seen_ticket {
+                        let wait = since.clamp(REFUSAL_WAIT_AFTER_TICKET, REFUSAL_WAIT_TLS12).min(self.control.left());
+                        self.control.set_deadline(Instant::now() + wait);
+                    }
+                    has_seen_ticket = true;
+                    continue;
+                }
                 Err(error) if error.kind == Kind::TimedOut => Ok(false),
                 Err(error) if told(false) => Err(error),
                 // The peer ended in order, and was gone when we answered.

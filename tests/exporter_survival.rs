@@ -81,7 +81,7 @@ fn a_thousand_idle_connections_hold_up_nobody() {
     let metrics = exporter.metrics();
     assert!(metrics.value("nssight_exporter_connections_evicted_total").unwrap() > 400.0, "{metrics:#?}");
     // They are closed automatically after their time limit.
-    until(20, "the end of idle connections", || {
+    until(60, "the end of idle connections", || {
         exporter.get("/metrics").body.contains("nssight_exporter_connections 1\n")
     });
     drop(idle);
@@ -117,7 +117,7 @@ fn slow_readers_are_disconnected() {
         scrape(&exporter);
         std::thread::sleep(Duration::from_millis(200));
     }
-    until(30, "the end of slow readers", || exporter.get("/metrics").body.contains("nssight_exporter_connections 1\n"));
+    until(60, "the end of slow readers", || exporter.get("/metrics").body.contains("nssight_exporter_connections 1\n"));
     over.store(true, Ordering::SeqCst);
     trickle.join().unwrap();
     scrape(&exporter);
@@ -180,7 +180,7 @@ fn hanging(case: &Case) -> (TcpListener, Exporter, Vec<u32>) {
     let exporter = Exporter::start(&targets(case, silent.local_addr().unwrap().port()), &[]);
     let answer = exporter.get_with("/probe?target=t", &[("X-Prometheus-Scrape-Timeout-Seconds", "0.5")]);
     assert!(answer.body.contains("nssight_result_stale 1"), "{answer:#?}");
-    until(10, "the walk's connection", || {
+    until(60, "the walk's connection", || {
         silent.set_nonblocking(true).unwrap();
         silent.accept().is_ok_and(|(stream, _)| {
             // Kept open until the end of the test.
@@ -245,7 +245,7 @@ fn a_crash_of_the_exporter_leaves_no_child_either() {
     let (_silent, mut exporter, children) = hanging(&case);
     exporter.signal(Signal::KILL);
     exporter.wait(Duration::from_secs(5)).unwrap();
-    until(5, "the worker's end", || {
+    until(60, "the worker's end", || {
         children.iter().all(|child| !Path::new(&format!("/proc/{child}")).exists() || is_zombie(*child))
     });
 }
@@ -278,7 +278,7 @@ fn a_full_disk_for_the_state_is_reported_once_and_survived() {
     let state = case.path("state");
     fs::create_dir(&state).unwrap();
     // A separate file system that is full except for the data written now and then.
-    let script = "mount -t tmpfs -o size=16k none \"$1\" && head -c 16384 /dev/zero > \"$1/full\"; \
+    let script = "mount -t tmpfs -o size=256k none \"$1\" && head -c 262144 /dev/zero > \"$1/full\"; \
                   exec \"$2\" exporter --listen 127.0.0.1:0 --cache 0.1 --state \"$1\" \"$3\"";
     let mut command = Command::new("unshare");
     command.args(["--mount", "--map-root-user", "sh", "-c", script, "sh"]);
@@ -292,7 +292,7 @@ fn a_full_disk_for_the_state_is_reported_once_and_survived() {
     assert_eq!(left(()), ["full"], "nothing half written is left");
     fs::write(inside.join("full"), "").unwrap();
     let writable = || exporter.metrics().value("nssight_exporter_state_writable") == Some(1.0);
-    until(10, "the disk's recovery", || exporter.probe("t").value("probe_success") == Some(1.0) && writable());
+    until(60, "the disk's recovery", || exporter.probe("t").value("probe_success") == Some(1.0) && writable());
     assert_eq!(exporter.log().matches("can be saved again").count(), 1, "{}", exporter.log());
 }
 
@@ -345,7 +345,7 @@ fn the_exporter_runs_without_a_usable_log() {
     command.args(["exporter", "--listen", &port.to_string()]).arg(targets);
     command.stderr(fs::File::options().write(true).open("/dev/full").unwrap()).arg0("nssight");
     let mut child = command.spawn().unwrap();
-    until(10, "that it listens", || TcpStream::connect(port).is_ok());
+    until(60, "that it listens", || TcpStream::connect(port).is_ok());
     let answer = common::exporter::get(port, "/probe?target=t", &[]);
     let children = children_of(child.id());
     child.kill().unwrap();

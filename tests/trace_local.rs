@@ -68,7 +68,9 @@ fn a_password_that_this_nss_cannot_check_is_not_called_wrong() {
         let (database, password) = (format.directory(&path), case.password_file());
         let arguments = ["-d", database.to_str().unwrap(), "-W", password.to_str().unwrap(), "-n", NICKNAME];
         let report = traced(&case, &arguments, VERSIONS[1]);
-        assert_eq!(judged(&report), ["password", "password-salt-too-new", "client-db"], "{report:#}");
+        let is_too_new = judged(&report) == ["password", "password-salt-too-new", "client-db"];
+        // This release reads such salts; the check value is still that of the old salt.
+        assert_eq!(is_too_new, nssight_nss::library::nss_release() < (3, 118), "{report:#}");
     }
 }
 

@@ -17,6 +17,7 @@ pub mod kept;
 pub mod modules;
 pub mod open_session;
 pub mod openssl_configuration;
+mod own_copies;
 pub mod password_file;
 pub mod peer_argument;
 mod peer_name;

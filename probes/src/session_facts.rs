@@ -26,7 +26,7 @@ use crate::target::TlsVersion;
 use crate::trust_store::Opinion;
 use crate::wire::SessionLog;
 use crate::x509;
-use crate::{flow, peer_name};
+use crate::{flow, own_copies, peer_name};
 
 /// Which component ended an inner session, given how the outer session ended: a bridge closes its own session in order when a server has
 /// gone.
@@ -124,23 +124,10 @@ impl FailedSession<'_> {
         }
         let chain: Vec<_> = self.facts.built_chain.iter().filter_map(|der| x509::validity(der)).collect();
         out.extend(dates::peer_chain(&chain, OffsetDateTime::now_utc().unix_timestamp()).map(Into::into));
-        out.extend(self.expired().map(Into::into));
+        out.extend(own_copies::out_of_date(&self.facts.peer_chain, &self.facts.built_chain).map(Into::into));
+        out.extend(own_copies::of(&self.facts.peer_chain, &self.facts.built_chain).map(Into::into));
         let (signal, summary) = self.shown(&wire, &mut out);
         Seen { signal, summary, facts: out }
-    }
-
-    /// The origin of the expired certificate, if any.
-    fn expired(&self) -> Option<fact::PeerChainExpired> {
-        let now = OffsetDateTime::now_utc().unix_timestamp();
-        let is_past = |der: &&Vec<u8>| x509::validity(der).is_some_and(|validity| validity.until < now);
-        let past: Vec<&Vec<u8>> = self.facts.built_chain.iter().filter(is_past).collect();
-        let is_root = |der: &&Vec<u8>| x509::is_signed_by(der, der);
-        Some(match past.as_slice() {
-            [] => return None,
-            some if some.iter().any(|der| self.facts.peer_chain.contains(der)) => fact::PeerChainExpired::Sent,
-            some if some.iter().all(is_root) => fact::PeerChainExpired::OurRoot,
-            _ => fact::PeerChainExpired::OurIntermediate,
-        })
     }
 
     fn is(&self, code: ErrorCode) -> bool {

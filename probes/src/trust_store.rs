@@ -3,6 +3,7 @@
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 
 use nssight_diagnosis::derive::trust::{self as derive, Above, Chain, Letters, Link, Loose, Namesake};
 use nssight_diagnosis::fact::Facts;
@@ -18,7 +19,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::probe::nss_db;
 use crate::walk::Walk;
-use crate::x509;
+use crate::{own_copies, x509};
 
 /// NSS itself follows a chain no further (seccomon.h, CERT_MAX_CERT_CHAIN); a peer may send any number.
 const CHAIN_AT_MOST: usize = 20;
@@ -40,6 +41,18 @@ pub struct Opinion {
     pub(crate) issuer_is_ours: Option<bool>,
     /// A CA above the peer's certificate does not permit its names.
     pub(crate) is_outside: bool,
+}
+
+impl Opinion {
+    /// Only the copies of CAs that this database can add to a chain, read without NSS.
+    pub fn of_copies_in(argument: &OsStr, sent: &[Vec<u8>]) -> Self {
+        let mut opinion = Self::default();
+        let stored = nss_db::open(argument).map(|database| database.certificates);
+        let stored: Vec<Vec<u8>> = stored.into_iter().flatten().map(|certificate| certificate.der).collect();
+        let copies = own_copies::among(sent, &stored);
+        copies.into_iter().for_each(|copies| opinion.facts.put(copies));
+        opinion
+    }
 }
 
 /// Examines the chain of a failed session. `sent` is the chain on the wire, for a chain that NSS dropped before it stored it.
@@ -122,19 +135,24 @@ impl Entry {
     /// Why this certificate, which has the name of `other`'s issuer, did not sign `other`.
     fn namesake_of_issuer(&self, other: &Self) -> Namesake {
         let ids = other.x509.authority_key_id().zip(self.x509.subject_key_id());
-        if let Some((wanted, own)) = ids {
-            return if wanted.as_slice() == own.as_slice() { Namesake::SameKey } else { Namesake::OtherKey };
+        match ids.map(|(wanted, own)| wanted.as_slice() == own.as_slice()) {
+            Some(false) => return Namesake::OtherKey,
+            // A CA that was made anew may have kept its identifier.
+            Some(true) if x509::identifies_its_key(&self.der) => return Namesake::SameKey,
+            _ => {}
         }
         if x509::is_by_another_kind_of_key(&other.der, &self.der) { Namesake::OtherKey } else { Namesake::Unknown }
     }
 
-    /// The issuer's own issuer, according to the authority key identifier.
-    fn above(&self) -> Above {
+    /// The issuer's own issuer, according to the authority key identifier. A CA may have several certificates, so another issuer proves that
+    /// one is missing only if that issuer is the CA that is in our database.
+    fn above(&self, all: &[Self]) -> Above {
         let names = self.x509.authority_issuer().into_iter().flatten();
         let name = names.filter_map(|name| name.directory_name()?.to_der().ok()).next();
         match name {
             Some(name) if name == self.issuer => Above::Itself,
-            Some(_) => Above::Another,
+            Some(name) if all.iter().any(|it| it.stored.is_some() && it.subject == name) => Above::Another,
+            Some(_) => Above::PerhapsAnother,
             None => Above::Unsaid,
         }
     }
@@ -219,7 +237,7 @@ impl Known {
                 self.chain.loose.push(Loose {
                     namesakes: others.iter().map(kind).collect(),
                     is_named_here: others.iter().any(|other| has_other_key(&other)),
-                    above: entry.above(),
+                    above: entry.above(&self.all),
                     issuer: name_from_der(&entry.issuer),
                 });
             }
@@ -291,17 +309,22 @@ impl Known {
             }
             (_, State::IssuerNoCa) => "the issuer of a certificate in its chain is not a CA".to_owned(),
             (Issuer::WithoutTrust | Issuer::ForClientsOnly, _) => {
-                let is_expired = |link: &Link| link.stored.is_some() && link.is_self_signed && !link.is_in_date;
-                if self.chain.links.iter().any(is_expired) {
+                let is_root = |link: &Link| link.stored.is_some() && link.is_self_signed;
+                let is_expired = |link: &Link| is_root(link) && !link.is_in_date;
+                if self.chain.links.iter().any(is_expired)
+                    && !self.chain.links.iter().any(|it| is_root(it) && it.is_in_date)
+                {
                     let copy = self.with(is_expired);
-                    return Some(format!("{store} has an expired copy of its CA {copy}, without trust for servers"));
+                    return Some(format!(
+                        "{store} has only a copy of its CA {copy} that is out of date, without trust for servers"
+                    ));
                 }
-                let root = self.with(|link| link.stored.is_some() && link.is_self_signed);
+                let root = self.with(|link| is_root(link) && link.is_in_date);
                 format!("its chain leads to {root}, which {store} does not trust for servers")
             }
             (Issuer::ExpiredCopy, _) => {
                 let copy = self.with(|link| link.stored == Some(Letters::ForServers) && !link.is_in_date);
-                format!("{store} has an expired copy of its CA {copy}")
+                format!("{store} has a copy of its CA {copy} that has expired or is not yet valid")
             }
             (Issuer::NewerTrust, _) => {
                 format!("its CA {} is trusted in a form that only NSS 3.114 and later read", has(Letters::ForNewer))
@@ -317,7 +340,7 @@ impl Known {
             }
             (Issuer::OtherKey, State::RootSent) => {
                 let root = self.with(|link| link.is_self_signed);
-                format!("its chain leads to {root}, but the CA with that name in {store} has another key")
+                format!("its chain leads to {root}, but the CA with that name in {store} has a different key")
             }
             (Issuer::OtherKey, _) => format!("the {} in {store} has a different key from its issuer", missing()),
             (_, State::IssuerUnsent | State::RootUnsent | State::PerhapsIntermediateUnsent) => {

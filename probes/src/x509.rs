@@ -3,6 +3,7 @@ use nssight_diagnosis::derive::dates::Validity;
 use nssight_diagnosis::derive::signatures::Signer;
 use nssight_nss::kinds::{self, NewerKind};
 use openssl::nid::Nid;
+use openssl::sha::{sha1, sha256, sha384, sha512};
 use openssl::x509::X509;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
@@ -36,6 +37,23 @@ pub fn is_by_another_kind_of_key(der: &[u8], issuer: &[u8]) -> bool {
     let is_other_kind = by.is_some_and(|nid| kind(nid) != kind(Nid::from_raw(key.id().as_raw())));
     let signature = certificate.signature().len();
     is_other_kind || key.rsa().is_ok() && signature != key.size()
+}
+
+/// Whether the subject key identifier follows from the key (RFC 5280, 4.2.1.2; RFC 7093, 2), so that another key has another identifier.
+pub fn identifies_its_key(der: &[u8]) -> bool {
+    let Some(certificate) = parse(der) else { return false };
+    let identifier = certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0),
+        _ => None,
+    });
+    let info = certificate.public_key();
+    let bits = &info.subject_public_key.data;
+    let hashes =
+        |data: &[u8]| [sha1(data).to_vec(), sha256(data).to_vec(), sha384(data).to_vec(), sha512(data).to_vec()];
+    let is_hash = |wanted: &[u8]| {
+        [bits.as_ref(), info.raw].into_iter().flat_map(hashes).any(|hash| wanted == &hash[..20] || wanted == hash)
+    };
+    identifier.is_some_and(is_hash)
 }
 
 /// The first common name of the subject.
@@ -199,7 +217,8 @@ fn named(der: &[u8]) -> (Vec<String>, From) {
             _ => None,
         })
         .collect();
-    if alternative.is_some() {
+    // Names of other kinds, such as e-mail addresses, do not replace the common name (RFC 6125, 6.4.4; X509_check_host(3)).
+    if !names.is_empty() {
         return (names, From::Alternative);
     }
     let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());

@@ -302,6 +302,7 @@ pub mod sigul_v1;
 pub mod siguldry;
 pub mod situation;
 pub mod trace;
+pub mod world;
 pub mod yaml;
 
 /// As [`run`], and requires that nssight leaves a directory unchanged.

@@ -219,6 +219,8 @@ impl Story {
             return says_nothing("a signal ended the program in the middle of the inner handshake".to_owned());
         }
         let learned = session.facts(error);
+        let database = local::database_of(self, session.process, session.began_ns);
+        let store = database.map(|database| Opinion::of_copies_in(&database, &learned.peer_chain));
         let outer_end = self.outer().filter(|_| hop == Hop::Server).and_then(Session::how_it_ended);
         let (peer, gone) = match hop {
             Hop::Server => ("the server", session_facts::gone(outer_end.map(|(end, _)| end))),
@@ -236,7 +238,7 @@ impl Story {
             signer: None,
             not_named: None,
             policy: None,
-            store: Opinion::default(),
+            store: store.unwrap_or_default(),
             figures: None,
         };
         let Seen { signal: shown, summary, facts } = seen.seen();

@@ -243,20 +243,23 @@ fn password(story: &Story, failed: &Call, shown: Signal, notes: &mut Notes) -> (
         (None, ..) => (fact::PasswordCallback::NeverAsked, "a password was needed, but no callback was called"),
     };
     notes.put(did);
-    if let Some(length) = database_of(story, failed).filter(|_| gave).and_then(|argument| salt_too_new(&argument)) {
+    if let Some(length) = database_of(story, failed.process, failed.event.at_ns)
+        .filter(|_| gave)
+        .and_then(|argument| salt_too_new(&argument))
+    {
         notes.put(fact::PASSWORD_SALT.text(format!("{length} bytes")));
         notes.put(fact::PasswordState::SaltTooNewUnverified);
     }
     (shown, summary)
 }
 
-/// The database that the process gave to NSS, or that the process did from which it inherited NSS.
-fn database_of(story: &Story, failed: &Call) -> Option<OsString> {
+/// The database that the process gave to NSS until then, or that the process did from which it inherited NSS.
+pub(crate) fn database_of(story: &Story, process: usize, until_ns: u64) -> Option<OsString> {
     let starts = || {
         let done = story.calls.iter().filter(|call| call.event.phase == Phase::Done && call.event.length > 0);
-        done.filter(|call| call.event.function.purpose() == Purpose::Start && call.event.at_ns <= failed.event.at_ns)
+        done.filter(|call| call.event.function.purpose() == Purpose::Start && call.event.at_ns <= until_ns)
     };
-    let own = starts().rfind(|call| call.process == failed.process).or_else(|| starts().next_back());
+    let own = starts().rfind(|call| call.process == process).or_else(|| starts().next_back());
     own.map(|call| OsStr::from_bytes(call.event.text()).to_owned())
 }
 

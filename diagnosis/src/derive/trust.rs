@@ -46,8 +46,10 @@ pub enum Namesake {
 pub enum Above {
     /// The issuer is self-issued: a root.
     Itself,
-    /// Another CA issued it: an intermediate CA.
+    /// A CA of our database issued it: an intermediate CA.
     Another,
+    /// A CA that is not in our database issued it, or another certificate of the same CA.
+    PerhapsAnother,
     /// No information.
     Unsaid,
 }
@@ -82,13 +84,16 @@ pub struct Chain {
 pub fn issuer(chain: &Chain) -> Issuer {
     let stored = || chain.links.iter().filter_map(|link| Some((link, link.stored?)));
     let is = |letters: Letters| stored().any(|(_, found)| found == letters);
-    if is(Letters::Distrusted) {
+    let is_distrusted = |place: &usize| chain.links[*place].stored == Some(Letters::Distrusted);
+    if (0..chain.links.len()).filter(is_distrusted).any(|place| !is_superseded(chain, place)) {
         return Issuer::Distrusted;
     }
     if stored().any(|(link, letters)| letters == Letters::ForServers && link.is_in_date) {
         return Issuer::Trusted;
     }
-    if is(Letters::ForServers) {
+    let is_valid_root = |link: &Link| link.is_self_signed && link.is_in_date;
+    if is(Letters::ForServers) && !stored().any(|(link, letters)| is_valid_root(link) && letters != Letters::Distrusted)
+    {
         return Issuer::ExpiredCopy;
     }
     if is(Letters::ForNewer) {
@@ -104,6 +109,15 @@ pub fn issuer(chain: &Chain) -> Issuer {
     }
     // The peer's own certificate leads to no issuer.
     if chain.links.iter().skip(1).any(|link| link.stored.is_some()) { Issuer::RootMissing } else { Issuer::Absent }
+}
+
+/// Whether a certificate is out of date, and another of the same CA is not: NSS then takes the valid one (certdb.c,
+/// nssCertificateArray_FindBestCertificate).
+fn is_superseded(chain: &Chain, place: usize) -> bool {
+    let is_valid = |other: usize| other != place && chain.links.get(other).is_some_and(|link| link.is_in_date);
+    let children = chain.signed.iter().filter(|(_, issuer)| *issuer == place).map(|(child, _)| *child);
+    let has_another = |child: usize| chain.signed.iter().any(|(of, issuer)| *of == child && is_valid(*issuer));
+    !chain.links[place].is_in_date && children.clone().next().is_some() && children.clone().all(has_another)
 }
 
 /// The state of the peer's chain.
@@ -141,11 +155,13 @@ pub fn state(chain: &Chain) -> State {
         return State::PerhapsBroken;
     }
     let says = |above: Above| chain.loose.iter().any(|loose| loose.above == above);
+    let is_named =
+        || !namesake(Namesake::OtherKey) && chain.loose.iter().any(|loose| is_named_as_intermediate(&loose.issuer));
     if says(Above::Another) {
         State::IntermediateUnsent
     } else if says(Above::Itself) {
         State::RootUnsent
-    } else if !namesake(Namesake::OtherKey) && chain.loose.iter().any(|loose| is_named_as_intermediate(&loose.issuer)) {
+    } else if says(Above::PerhapsAnother) || is_named() {
         State::PerhapsIntermediateUnsent
     } else {
         State::IssuerUnsent
@@ -205,12 +221,19 @@ mod tests {
         let also_here =
             Chain { signed: vec![(0, 1), (0, 2)], ..line(&[LEAF, expired, stored(ROOT, Letters::ForServers)]) };
         assert_eq!(issuer(&also_here), Issuer::Trusted);
+        // Our database has the renewed certificate too, but does not trust it.
+        let untrusted = Chain { signed: vec![(0, 1), (0, 2)], ..line(&[LEAF, expired, stored(ROOT, Letters::Plain)]) };
+        assert_eq!(issuer(&untrusted), Issuer::WithoutTrust);
     }
 
     #[test]
     fn distrust_anywhere_comes_before_trust() {
         let sub = stored(SUB, Letters::Distrusted);
         assert_eq!(issuer(&line(&[LEAF, sub, stored(ROOT, Letters::ForServers)])), Issuer::Distrusted);
+        let old = Link { is_in_date: false, ..stored(ROOT, Letters::Distrusted) };
+        let renewed = Chain { signed: vec![(0, 1), (0, 2)], ..line(&[LEAF, old, stored(ROOT, Letters::Plain)]) };
+        assert_eq!(issuer(&renewed), Issuer::WithoutTrust);
+        assert_eq!(issuer(&line(&[LEAF, old])), Issuer::Distrusted);
         let leaf = stored(LEAF, Letters::Distrusted);
         assert_eq!(issuer(&line(&[leaf, stored(ROOT, Letters::ForServers)])), Issuer::Distrusted);
     }

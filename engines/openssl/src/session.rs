@@ -264,7 +264,9 @@ pub fn takes(certificate: &X509, chain: &[X509]) -> Result<(), SessionError> {
     let try_them = || -> Result<(), ErrorStack> {
         let mut context = SslContext::builder(SslMethod::tls_client())?;
         context.set_certificate(certificate)?;
-        chain.iter().try_for_each(|it| context.add_extra_chain_cert(it.clone()))
+        // Unlike SSL_CTX_add_extra_chain_cert, this checks the security level, as every handshake does (ssl_security_cert_chain).
+        let mut session = Ssl::new(&context.build())?;
+        chain.iter().try_for_each(|it| session.add_chain_cert(it.clone()))
     };
     try_them().map_err(|stack| of_stack("load our certificate", &stack))
 }

@@ -44,7 +44,10 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         fact::OurCertificateKind::EndEntity
     });
     let seen = SeenCertificate::of_chain(CertificateRole::Client, ders.iter().map(|der| (None, der.as_slice())));
-    if leads_to_trusted(&ders, found.authorities.as_deref().unwrap_or_default()) {
+    let expired = if walk.target().serves { None } else { first_expired(&ders) };
+    if expired.is_some() {
+        notes.put(OwnChainState::CaExpired);
+    } else if !walk.target().serves && leads_to_trusted(&ders, found.authorities.as_deref().unwrap_or_default()) {
         notes.put(OwnChainState::Good);
     }
     if walk.target().serves {
@@ -65,7 +68,14 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         State::Good if too_weak.is_some() => {
             notes.with(State::Weak).fail(signal::CERTIFICATE_UNUSABLE, too_weak.unwrap_or_default())
         }
-        State::Good => notes.with(state).pass(summary),
+        State::Good => match expired {
+            // The peer decides: it may have the renewed certificate of this CA.
+            Some(ca) => notes.with(state).warn(
+                signal::CERTIFICATE_REMARK,
+                format!("the file of our certificate has an expired certificate of the CA {}", x509::subject(ca)),
+            ),
+            None => notes.with(state).pass(summary),
+        },
         State::BeginsSoon | State::ForServersOnly => notes.with(state).warn(signal::CERTIFICATE_REMARK, summary),
         _ => notes.with(state).fail(signal::CERTIFICATE_UNUSABLE, summary),
     };
@@ -87,6 +97,21 @@ fn too_weak(own: &X509, chain: &[X509], notes: &mut Notes) -> Option<String> {
     Policy::of_openssl(level, None).facts(&mut facts);
     notes.extend(facts);
     Some(format!("OpenSSL rejects our certificate at security level {level}: {}", error.name))
+}
+
+/// The first issuer above our certificate whose only copies in its file have expired.
+fn first_expired(chain: &[Vec<u8>]) -> Option<&Vec<u8>> {
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let has_expired = |der: &Vec<u8>| x509::validity(der).is_some_and(|validity| validity.until < now);
+    let mut last = chain.first()?;
+    for _ in 0..chain.len() {
+        let issuers = || chain.iter().skip(1).filter(|der| *der != last && x509::is_signed_by(last, der));
+        match issuers().find(|der| !has_expired(der)) {
+            Some(issuer) => last = issuer,
+            None => return issuers().next(),
+        }
+    }
+    None
 }
 
 /// Whether our certificate comes from a CA that is trusted here. This is not required, but usually the peer's certificate comes from the

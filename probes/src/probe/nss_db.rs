@@ -357,15 +357,19 @@ pub(crate) fn missing_modules(walk: &Walk<'_>) -> Vec<String> {
 
 /// The database of NSS, read without NSS; `None` if that fails as well.
 pub(crate) fn open_natively(walk: &Walk<'_>) -> Option<Database> {
-    let look = Look::at(walk.target().argument());
+    open(walk.target().argument())
+}
+
+/// The same for the database of any program.
+pub(crate) fn open(argument: &OsStr) -> Option<Database> {
+    let look = Look::at(argument);
     Database::open(&look.directory, look.choice.reads?).ok()
 }
 
 /// The length of the password's salt, if NSS 3.118 or later set it and the NSS in use is older. Newer NSS hashes with SHA-384 in this case,
 /// and older NSS then reports a wrong password.
 pub fn salt_too_new(argument: &OsStr) -> Option<usize> {
-    let look = Look::at(argument);
-    let database = Database::open(&look.directory, look.choice.reads?).ok()?;
+    let database = open(argument)?;
     salt_of_newer(&database).filter(|_| !nss_is_at_least((3, 118)))
 }
 

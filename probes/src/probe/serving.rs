@@ -15,9 +15,11 @@ use openssl::error::ErrorStack;
 use openssl::ssl::{SslContext, SslMethod};
 use openssl::stack::Stack;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
-use openssl::x509::{X509, X509StoreContext};
+use openssl::x509::verify::X509VerifyFlags;
+use openssl::x509::{X509, X509PurposeId, X509StoreContext, X509VerifyResult};
 
 use crate::credentials::Found;
+use crate::error_info;
 use crate::target::Target;
 use crate::trust_store;
 use crate::walk::Walk;
@@ -52,9 +54,7 @@ pub(crate) fn of_database(
     let is_configured = !walk.target().config_files.is_empty();
     notes.put(if is_configured { Asked::Always } else { Asked::Unknown });
     let clients = clients_of_database(&all, ders.first(), &mut notes);
-    if let Some((state, _)) = &trouble {
-        notes.put(*state);
-    }
+    notes.put(trouble.as_ref().map_or(Chain::Good, |(state, _)| *state));
     outcome(own, trouble, [name, sent, clients], notes)
 }
 
@@ -72,8 +72,14 @@ pub(crate) fn of_files(
         Some((State::WrongUsage, format!("our certificate does not allow use as a TLS server: {trouble}")))
     };
     let weak = || {
-        let error = refusal(found.chain.first()?)?;
-        Some((State::Weak, format!("OpenSSL on this host rejects our certificate: {error}")))
+        let own = found.chain.first()?;
+        if let Some(error) = refusal(own) {
+            return Some((State::Weak, format!("OpenSSL on this host rejects our certificate: {error}")));
+        }
+        let above: Vec<X509> = found.chain.iter().filter(|it| *it != own).cloned().collect();
+        let error = nssight_openssl::takes(own, &above).err()?;
+        let is_weak = [signal::CHAIN_WEAK_KEY, signal::CHAIN_WEAK_SIGNATURE].contains(&error_info::signal(&error));
+        is_weak.then(|| (State::Weak, format!("OpenSSL on this host rejects the chain that we send: {}", error.name)))
     };
     let own = dated.or_else(usage).or_else(weak);
     let own =
@@ -86,7 +92,39 @@ pub(crate) fn of_files(
         subject.into_iter().for_each(|subject| notes.put(fact::CLIENT_AUTHORITIES_TRUSTED.text(subject)));
     }
     notes.put(if found.authorities.is_some() { Clients::Trusted } else { Clients::NotGiven });
-    outcome(own, None, [name, sent, None], notes)
+    let flaw = flaw(&found.chain, ders);
+    notes.put(flaw.as_ref().map_or(Chain::Good, |(state, _)| *state));
+    outcome(own, flaw, [name, sent, None], notes)
+}
+
+/// What every client finds wrong with the chain that we send: OpenSSL verifies it up to its last certificate, whatever CAs a client has.
+fn flaw(chain: &[X509], ders: &[Vec<u8>]) -> Option<(Chain, String)> {
+    let verified = || -> Result<Option<(X509VerifyResult, u32, String)>, ErrorStack> {
+        let (Some(own), Some(top)) = (chain.first(), top(ders)) else { return Ok(None) };
+        let mut builder = X509StoreBuilder::new()?;
+        builder.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
+        builder.set_purpose(X509PurposeId::SSL_SERVER)?;
+        builder.add_cert(X509::from_der(top)?)?;
+        let mut sent = Stack::new()?;
+        chain.iter().skip(1).try_for_each(|ca| sent.push(ca.clone()))?;
+        X509StoreContext::new()?.init(&builder.build(), own, &sent, |context| {
+            if context.verify_cert()? {
+                return Ok(None);
+            }
+            let subject = context.current_cert().and_then(|it| it.to_der().ok()).map(|der| x509::subject(&der));
+            Ok(Some((context.error(), context.error_depth(), subject.unwrap_or_default())))
+        })
+    };
+    let (error, depth, subject) = verified().ok()??;
+    // CERT_NOT_YET_VALID and CERT_HAS_EXPIRED of x509_vfy.h. The certificate's own dates and usages were judged before.
+    let state = match (error.as_raw(), depth) {
+        (9 | 10 | 26, 0) => return None,
+        (9 | 10, _) => Chain::CaExpired,
+        // UNHANDLED_CRITICAL_EXTENSION, INVALID_CA, INVALID_NON_CA, PATH_LENGTH_EXCEEDED, INVALID_PURPOSE, PERMITTED_VIOLATION, EXCLUDED_VIOLATION.
+        (34 | 24 | 37 | 79 | 25 | 26 | 47 | 48, _) => Chain::Invalid,
+        _ => return None,
+    };
+    Some((state, format!("clients reject the chain that this server sends: {} ({subject})", error.error_string())))
 }
 
 /// The first problem, in this order: the certificate itself, the chain above it, and then how clients treat it.
@@ -100,8 +138,10 @@ fn outcome(
     if !matches!(state, State::Good | State::BeginsSoon) {
         return notes.fail(signal::CERTIFICATE_UNUSABLE, summary);
     }
-    if let Some((_, trouble)) = above {
-        return notes.fail(signal::CERTIFICATE_UNUSABLE, trouble);
+    if let Some((state, trouble)) = above {
+        let is_for_clients = state == Chain::Invalid;
+        let shown = if is_for_clients { signal::SERVER_CERTIFICATE_UNFIT } else { signal::CERTIFICATE_UNUSABLE };
+        return notes.fail(shown, trouble);
     }
     let is_remark = |(shown, _): &Trouble| *shown == signal::CERTIFICATE_REMARK;
     let (remarks, troubles): (Vec<_>, Vec<_>) = troubles.into_iter().flatten().partition(is_remark);
@@ -123,8 +163,8 @@ fn name(target: &Target, own: Option<&Vec<u8>>, notes: &mut Notes) -> Option<Tro
         return None;
     };
     notes.put(fact::OUR_NAME_WANTED.text(wanted));
-    // The search domains of clients are unknown here, so only the exact name counts.
-    if relation(wanted, &names, &[]) == PeerNameRelation::Same {
+    // The search domains of clients are unknown here, so only the exact name counts. Clients drop a trailing dot (RFC 6066, 3).
+    if relation(wanted.strip_suffix('.').unwrap_or(wanted), &names, &[]) == PeerNameRelation::Same {
         notes.put(Name::Covered);
         return None;
     }
@@ -138,10 +178,12 @@ fn sent(ders: &[Vec<u8>], known: &[Vec<u8>], notes: &mut Notes) -> Option<Troubl
     let top = top(ders)?;
     let is_root = |der: &Vec<u8>| x509::is_signed_by(der, der);
     let system = LazyCell::new(system);
-    let state = match known.iter().find(|it| *it != top && x509::is_signed_by(top, it) && trust_store::is_ca(it)) {
+    // A CA may have a certificate of its own and others from further CAs, with the same key.
+    let issuers = || known.iter().filter(|it| *it != top && x509::is_signed_by(top, it) && trust_store::is_ca(it));
+    let state = match issuers().next() {
         _ if is_root(top) && ders.first() == Some(top) => Sent::SelfSigned,
         _ if is_root(top) => Sent::Whole,
-        Some(issuer) if is_root(issuer) => Sent::Whole,
+        Some(_) if issuers().any(is_root) => Sent::Whole,
         Some(_) => Sent::LacksIntermediate,
         None if system.as_ref().is_some_and(|system| is_known_to(system, top)) => Sent::Whole,
         None if x509::is_below_an_intermediate(top) => Sent::LacksIntermediate,

@@ -86,16 +86,18 @@ impl Content {
 /// their own. Other lines between blocks are ignored, even if they mention a marker, as in a block that was commented out.
 fn pem(text: &str) -> Result<Content, Fault> {
     let mut blocks = Vec::new();
-    let mut lines = text.split('\n').map(str::trim_end);
-    while let Some(line) = lines.next() {
+    let mut rest = text;
+    while let Some(line) = rest.split_inclusive('\n').next() {
+        rest = &rest[line.len()..];
         let Some(label) = marked(line, BEGIN) else { continue };
         let number = blocks.len() + 1;
-        let inner = inside(label, &mut lines)
-            .map_err(|why| damaged(number, &format!("it begins with \"{label}\", but {why}")))?;
-        blocks.push(block(label, &inner).map_err(|why| damaged(number, &why))?);
+        let (inner, after) =
+            inside(label, rest).map_err(|why| damaged(number, &format!("it begins with \"{label}\", but {why}")))?;
+        blocks.push(block(label, inner).map_err(|why| damaged(number, &why))?);
         if blocks.len() >= BLOCKS_AT_MOST {
             break;
         }
+        rest = after;
     }
     if !blocks.is_empty() {
         return Ok(Content::Blocks(blocks));
@@ -108,33 +110,34 @@ fn pem(text: &str) -> Result<Content, Fault> {
     Err(damaged(1, why))
 }
 
-/// The label of a line that is a marker and nothing else.
+/// The label of a line that is a marker and nothing else, but for space at its end.
 fn marked<'a>(line: &'a str, marker: &str) -> Option<&'a str> {
-    line.strip_prefix(marker)?.strip_suffix(DASHES).filter(|label| !label.contains(DASHES))
+    line.trim_end().strip_prefix(marker)?.strip_suffix(DASHES).filter(|label| !label.contains(DASHES))
 }
 
-/// The lines of a block up to its end line. Only a header, as in an encrypted key (RFC 1421), ends with an empty line.
-fn inside<'a>(label: &str, lines: &mut impl Iterator<Item = &'a str>) -> Result<Zeroizing<String>, String> {
-    let mut inner = Zeroizing::new(String::from("\n"));
-    let mut may_end_header = true;
-    for line in lines {
+/// The content of a block up to its end line, and the text behind that line. Only a header, as in an encrypted key (RFC 1421), ends with an
+/// empty line. No part of a key is copied.
+fn inside<'a>(label: &str, rest: &'a str) -> Result<(&'a str, &'a str), &'static str> {
+    let (mut length, mut may_end_header) = (0, true);
+    for line in rest.split_inclusive('\n') {
+        let inner = &rest[..length];
         if line.starts_with(END) {
-            return match marked(line, END) {
-                Some(ended) if ended == label => Ok(inner),
-                _ => Err("its end line has another label or further text".to_owned()),
-            };
+            let is_own = marked(line, END) == Some(label);
+            let after = &rest[length + line.len()..];
+            return if is_own { Ok((inner, after)) } else { Err("its end line has another label or further text") };
         }
         if line.starts_with(BEGIN) {
-            return Err("another block begins before its end line".to_owned());
+            return Err("another block begins before its end line");
         }
-        if line.is_empty() && !(may_end_header && inner.contains(':')) {
-            return Err("it has an empty line inside".to_owned());
+        if line.trim_end().is_empty() {
+            if !(may_end_header && inner.contains(':')) {
+                return Err("it has an empty line inside");
+            }
+            may_end_header = false;
         }
-        may_end_header &= !line.is_empty();
-        inner.push_str(line);
-        inner.push('\n');
+        length += line.len();
     }
-    Err("it has no end line".to_owned())
+    Err("it has no end line")
 }
 
 fn damaged(number: usize, why: &str) -> Fault {
@@ -142,7 +145,7 @@ fn damaged(number: usize, why: &str) -> Fault {
 }
 
 fn block(label: &str, inner: &str) -> Result<Block, String> {
-    let whole = || Zeroizing::new(format!("{BEGIN}{label}{DASHES}{inner}-----END {label}-----\n").into_bytes());
+    let whole = || Zeroizing::new(format!("{BEGIN}{label}{DASHES}\n{inner}{END}{label}{DASHES}\n").into_bytes());
     let is_locked = inner.contains("Proc-Type:") && inner.contains("ENCRYPTED");
     let unreadable = |what: &str| format!("{what} cannot be read: its bytes are damaged");
     match label {

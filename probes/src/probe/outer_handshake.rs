@@ -251,6 +251,11 @@ struct Attempt {
     addresses: Vec<IpAddr>,
 }
 
+/// Whether the peer sent a close_notify, or another alert.
+fn heard_alert(client: &dyn TlsSession, is_close: bool) -> bool {
+    client.facts().alerts.iter().any(|alert| !alert.sent && (alert.description == 0) == is_close)
+}
+
 impl Attempt {
     /// Waits for the peer's reaction to our certificate. In TLS 1.3 the handshake is over for us before the peer has verified it (RFC 8446,
     /// 4.4.2 and 6.2). A refusal is an alert, or an end without one. A session ticket after a certificate request is an acceptance:
@@ -286,7 +291,7 @@ impl Attempt {
         }
         let quiet = if is_13 { Word::Unconfirmed } else { goes_on };
         // A peer that has ended in order sends nothing more, and may no longer receive our own end.
-        let has_ended = client.facts().alerts.iter().any(|alert| !alert.sent && alert.description == 0);
+        let has_ended = heard_alert(client, true);
         if self.goes_on || has_ended {
             return Ok(quiet);
         }
@@ -309,15 +314,12 @@ impl Attempt {
     /// Reads until the peer's reaction is known, or until the deadline; returns whether the peer has continued.
     fn listen(&mut self, client: &mut dyn TlsSession) -> Result<bool, SessionError> {
         let (since, mut said) = (self.started.elapsed(), 0);
-        let mut has_seen_ticket = false;
         loop {
             self.control.stop_when_idle(true);
             let mut buffer = [0u8; 4096];
             let result = client.read(&mut buffer);
             self.control.stop_when_idle(false);
-            let told = |sent_close: bool| {
-                client.facts().alerts.iter().any(|alert| !alert.sent && (alert.description == 0) == sent_close)
-            };
+            let told = |sent_close: bool| heard_alert(client, sent_close);
             let ours_is_over = self.log.borrow().we_finished;
             // A ticket and the end may arrive in one packet: a record that is longer than an alert and is not application data can only be
             // a ticket.
@@ -331,29 +333,12 @@ impl Attempt {
                     }
                     continue;
                 }
-                Err(error) if has_seen_ticket && error.kind != Kind::WouldBlock => {
-                    if told(false) {
-                        Err(error)
-                    } else {
-                        Ok(true)
-                    }
-                }
-                Ok(0) if has_seen_ticket => Ok(true),
                 Ok(0) if told(true) || ours_is_over => Ok(has_ticket()),
                 // An end without an alert is a refusal by the peer, or a crash.
                 Ok(_) => Err(SessionError::ended(AWAITING)),
                 // Records arrived without application data: these are tickets.
-                Err(error) if error.kind == Kind::WouldBlock => {
-                    if self.goes_on {
-                        return Ok(true);
-                    }
-                    if !has_seen_ticket {
-                        let wait = since.clamp(REFUSAL_WAIT_AFTER_TICKET, REFUSAL_WAIT_TLS12).min(self.control.left());
-                        self.control.set_deadline(Instant::now() + wait);
-                    }
-                    has_seen_ticket = true;
-                    continue;
-                }
+                Err(error) if error.kind == Kind::WouldBlock && self.goes_on => Ok(true),
+                Err(error) if error.kind == Kind::WouldBlock => self.listen_behind_ticket(client, since),
                 Err(error) if error.kind == Kind::TimedOut => Ok(false),
                 Err(error) if told(false) => Err(error),
                 // The peer ended in order, and was gone when we answered.
@@ -362,6 +347,22 @@ impl Attempt {
                 Err(_) => Ok(false),
             };
         }
+    }
+
+    /// Reads on for a while after a ticket: only an alert is still a refusal. `took` is the time of the handshake.
+    fn listen_behind_ticket(&mut self, client: &mut dyn TlsSession, took: Duration) -> Result<bool, SessionError> {
+        let wait = took.clamp(REFUSAL_WAIT_AFTER_TICKET, REFUSAL_WAIT_TLS12).min(self.control.left());
+        self.control.set_deadline(Instant::now() + wait);
+        let (mut buffer, mut said) = ([0u8; 4096], 0);
+        while said <= SAID_AT_MOST {
+            match client.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => said += count,
+                Err(error) if heard_alert(client, false) => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(true)
     }
 
     fn passed(&self, client: &dyn TlsSession, channel: &Channel, word: Word, role: Role, mut notes: Notes) -> Outcome {

@@ -1,7 +1,9 @@
 //! Our own copies of CAs in a chain that was verified. A copy may be older or newer than the CA's certificate on the other side, with the same
 //! name and key, so a flaw of the copy is not the other side's.
 
+use nssight_diagnosis::fact::Fact;
 use nssight_diagnosis::fact::fact::{PeerChainExpired, PeerChainOwnCopies};
+use nssight_session::SessionFacts;
 use time::OffsetDateTime;
 use x509_parser::der_parser::Oid;
 use x509_parser::oid_registry::{
@@ -27,8 +29,15 @@ const PROCESSED: [Oid<'static>; 9] = [
     OID_X509_EXT_SUBJECT_ALT_NAME,
 ];
 
-/// What our own copies contribute to the chain that the library built; `None` if it built none.
-pub(crate) fn of(sent: &[Vec<u8>], built: &[Vec<u8>]) -> Option<PeerChainOwnCopies> {
+/// What our own copies contribute to the chain of a session.
+pub(crate) fn facts(session: &SessionFacts) -> impl Iterator<Item = Fact> {
+    let (sent, built) = (&session.peer_chain, &session.built_chain);
+    let facts: [Option<Fact>; 2] = [out_of_date(sent, built).map(Into::into), of(sent, built).map(Into::into)];
+    facts.into_iter().flatten()
+}
+
+/// The kind of our own copies in the chain that the library built; `None` if it built none.
+fn of(sent: &[Vec<u8>], built: &[Vec<u8>]) -> Option<PeerChainOwnCopies> {
     let mut ours = built.get(1..)?.iter().filter(|der| !sent.contains(der)).peekable();
     if ours.peek().is_none() {
         return Some(PeerChainOwnCopies::None);
@@ -68,7 +77,7 @@ pub(crate) fn among(sent: &[Vec<u8>], stored: &[Vec<u8>]) -> Option<PeerChainOwn
 }
 
 /// The origin of the certificates that are out of date, if there are any: one that the other side sent, or only our own copies.
-pub(crate) fn out_of_date(sent: &[Vec<u8>], built: &[Vec<u8>]) -> Option<PeerChainExpired> {
+fn out_of_date(sent: &[Vec<u8>], built: &[Vec<u8>]) -> Option<PeerChainExpired> {
     let now = OffsetDateTime::now_utc().unix_timestamp();
     let is_out = |der: &&Vec<u8>| x509::validity(der).is_some_and(|it| it.until < now || it.from > now);
     let out: Vec<&Vec<u8>> = built.iter().filter(is_out).collect();

@@ -124,8 +124,7 @@ impl FailedSession<'_> {
         }
         let chain: Vec<_> = self.facts.built_chain.iter().filter_map(|der| x509::validity(der)).collect();
         out.extend(dates::peer_chain(&chain, OffsetDateTime::now_utc().unix_timestamp()).map(Into::into));
-        out.extend(own_copies::out_of_date(&self.facts.peer_chain, &self.facts.built_chain).map(Into::into));
-        out.extend(own_copies::of(&self.facts.peer_chain, &self.facts.built_chain).map(Into::into));
+        out.extend(own_copies::facts(self.facts));
         let (signal, summary) = self.shown(&wire, &mut out);
         Seen { signal, summary, facts: out }
     }

@@ -47,10 +47,12 @@ impl Opinion {
     /// Only the copies of CAs that this database can add to a chain, read without NSS.
     pub fn of_copies_in(argument: &OsStr, sent: &[Vec<u8>]) -> Self {
         let mut opinion = Self::default();
+        if sent.is_empty() {
+            return opinion;
+        }
         let stored = nss_db::open(argument).map(|database| database.certificates);
         let stored: Vec<Vec<u8>> = stored.into_iter().flatten().map(|certificate| certificate.der).collect();
-        let copies = own_copies::among(sent, &stored);
-        copies.into_iter().for_each(|copies| opinion.facts.put(copies));
+        opinion.facts.extend(own_copies::among(sent, &stored).map(Into::into));
         opinion
     }
 }

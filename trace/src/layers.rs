@@ -219,7 +219,9 @@ impl Story {
             return says_nothing("a signal ended the program in the middle of the inner handshake".to_owned());
         }
         let learned = session.facts(error);
-        let database = local::database_of(self, session.process, session.began_ns);
+        // A chain that NSS accepted has no flaw of ours either.
+        let is_accepted = matches!(learned.decision, Some(Ok(())));
+        let database = local::database_of(self, session.process, session.began_ns).filter(|_| !is_accepted);
         let store = database.map(|database| Opinion::of_copies_in(&database, &learned.peer_chain));
         let outer_end = self.outer().filter(|_| hop == Hop::Server).and_then(Session::how_it_ended);
         let (peer, gone) = match hop {

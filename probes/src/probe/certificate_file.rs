@@ -44,12 +44,6 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
         fact::OurCertificateKind::EndEntity
     });
     let seen = SeenCertificate::of_chain(CertificateRole::Client, ders.iter().map(|der| (None, der.as_slice())));
-    let expired = if walk.target().serves { None } else { first_expired(&ders) };
-    if expired.is_some() {
-        notes.put(OwnChainState::CaExpired);
-    } else if !walk.target().serves && leads_to_trusted(&ders, found.authorities.as_deref().unwrap_or_default()) {
-        notes.put(OwnChainState::Good);
-    }
     if walk.target().serves {
         let dated = by_dates(&der, &issuers(own, &found.chain), &mut notes);
         // Only NSS clients accept a certificate up to a day early.
@@ -61,6 +55,13 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
             ders.iter().map(|der| (None, der.as_slice())),
         ));
         return outcome;
+    }
+    let path = upwards(&ders);
+    let expired = first_expired(&path);
+    if expired.is_some() {
+        notes.put(OwnChainState::CaExpired);
+    } else if leads_to_trusted(&path, found.authorities.as_deref().unwrap_or_default()) {
+        notes.put(OwnChainState::Good);
     }
     let (state, summary) = judge(walk.target().role, &der, &issuers(own, &found.chain), &mut notes);
     let too_weak = if state == State::Good { too_weak(own, &found.chain, &mut notes) } else { None };
@@ -85,53 +86,53 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
 
 /// Why OpenSSL rejects our certificate, or one above it, for its key or its signature.
 fn too_weak(own: &X509, chain: &[X509], notes: &mut Notes) -> Option<String> {
-    let above: Vec<X509> = chain.iter().filter(|it| *it != own).cloned().collect();
-    let error = nssight_openssl::takes(own, &above).err()?;
-    let weak = [signal::CHAIN_WEAK_KEY, signal::CHAIN_WEAK_SIGNATURE];
-    if !weak.contains(&error_info::signal(&error)) {
-        return None;
-    }
+    let why = weakness(own, chain)?;
     let level = nssight_openssl::security_level()?;
     notes.put(fact::OPENSSL_SECURITY_LEVEL.number(level));
     let mut facts = Facts::default();
     Policy::of_openssl(level, None).facts(&mut facts);
     notes.extend(facts);
-    Some(format!("OpenSSL rejects our certificate at security level {level}: {}", error.name))
+    Some(format!("OpenSSL rejects our certificate at security level {level}: {why}"))
 }
 
-/// The first issuer above our certificate whose only copies in its file have expired.
-fn first_expired(chain: &[Vec<u8>]) -> Option<&Vec<u8>> {
-    let now = OffsetDateTime::now_utc().unix_timestamp();
-    let has_expired = |der: &Vec<u8>| x509::validity(der).is_some_and(|validity| validity.until < now);
-    let mut last = chain.first()?;
-    for _ in 0..chain.len() {
+/// OpenSSL's reason to reject a certificate, or one of these above it, as too weak.
+pub(super) fn weakness(own: &X509, chain: &[X509]) -> Option<String> {
+    let above: Vec<X509> = chain.iter().filter(|it| *it != own).cloned().collect();
+    let error = nssight_openssl::takes(own, &above).err()?;
+    let weak = [signal::CHAIN_WEAK_KEY, signal::CHAIN_WEAK_SIGNATURE];
+    weak.contains(&error_info::signal(&error)).then_some(error.name)
+}
+
+/// Our certificate and the issuers above it in its file. Of several certificates of an issuer, one that is valid now; a CA that was renewed has
+/// another with the same key.
+fn upwards(chain: &[Vec<u8>]) -> Vec<&Vec<u8>> {
+    /// No real chain is longer.
+    const LINKS_AT_MOST: usize = 10;
+    let mut path: Vec<&Vec<u8>> = chain.first().into_iter().collect();
+    while let Some(last) = path.last().copied().filter(|_| path.len() <= LINKS_AT_MOST) {
         let issuers = || chain.iter().skip(1).filter(|der| *der != last && x509::is_signed_by(last, der));
-        match issuers().find(|der| !has_expired(der)) {
-            Some(issuer) => last = issuer,
-            None => return issuers().next(),
-        }
+        let Some(issuer) = issuers().find(|der| trust_store::is_in_date(der)).or_else(|| issuers().next()) else {
+            break;
+        };
+        path.push(issuer);
     }
-    None
+    path
+}
+
+/// The first issuer above our certificate that has expired, in a chain upwards.
+fn first_expired<'a>(path: &[&'a Vec<u8>]) -> Option<&'a Vec<u8>> {
+    let issuers: Vec<Option<Validity>> = path.iter().skip(1).map(|der| x509::validity(der)).collect();
+    let place = derive::first_expired(&issuers, OffsetDateTime::now_utc().unix_timestamp())?;
+    path.get(place + 1).copied()
 }
 
 /// Whether our certificate comes from a CA that is trusted here. This is not required, but usually the peer's certificate comes from the
 /// same CA.
-fn leads_to_trusted(chain: &[Vec<u8>], authorities: &[X509]) -> bool {
-    /// No real chain is longer.
-    const LINKS_AT_MOST: usize = 10;
+fn leads_to_trusted(path: &[&Vec<u8>], authorities: &[X509]) -> bool {
     let authorities: Vec<Vec<u8>> = authorities.iter().filter_map(|it| it.to_der().ok()).collect();
-    let Some(mut last) = chain.first() else { return false };
-    for _ in 0..LINKS_AT_MOST {
-        let is_issuer = |der: &&Vec<u8>| x509::is_signed_by(last, der) && trust_store::is_in_date(der);
-        if authorities.iter().any(|der| is_issuer(&der)) {
-            return true;
-        }
-        match chain.iter().skip(1).find(|der| *der != last && is_issuer(der)) {
-            Some(issuer) => last = issuer,
-            None => return false,
-        }
-    }
-    false
+    let is_valid = |(place, der): &(usize, &&Vec<u8>)| *place == 0 || trust_store::is_in_date(der);
+    let mut valid = path.iter().enumerate().take_while(is_valid).map(|(_, der)| *der);
+    valid.any(|der| authorities.iter().any(|ca| x509::is_signed_by(der, ca) && trust_store::is_in_date(ca)))
 }
 
 /// The dates of the issuers of our certificate, as far as they are in its file.

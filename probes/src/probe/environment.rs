@@ -69,10 +69,10 @@ fn with_openssl() -> Outcome {
     let mut facts = Facts::default();
     configuration.facts(&mut facts);
     notes.extend(facts);
-    if let (true, Some(remark)) = (configuration.leaves_nothing(), configuration.remark()) {
-        return notes.fail(signal::TLS_CONFIGURATION_REMARK, remark);
+    match configuration.remark() {
+        Some(remark) if configuration.leaves_nothing() => notes.fail(signal::TLS_CONFIGURATION_REMARK, remark),
+        remark => clock(notes, installed, version.to_owned(), remark),
     }
-    clock(notes, installed, version.to_owned(), configuration.remark())
 }
 
 fn with_nss() -> Outcome {

@@ -1,7 +1,6 @@
 //! Our certificate as that of a server: its name, the chain that clients receive, and the CAs accepted for clients.
 
 use std::cell::LazyCell;
-use std::ffi::c_ulong;
 
 use nssight_diagnosis::derive::name::relation;
 use nssight_diagnosis::fact::fact::{
@@ -12,14 +11,13 @@ use nssight_diagnosis::signal::{Signal, signal};
 use nssight_diagnosis::{Notes, Outcome};
 use nssight_nss::Certificate;
 use openssl::error::ErrorStack;
-use openssl::ssl::{SslContext, SslMethod};
 use openssl::stack::Stack;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509, X509PurposeId, X509StoreContext, X509VerifyResult};
 
 use crate::credentials::Found;
-use crate::error_info;
+use crate::probe::certificate_file::weakness;
 use crate::target::Target;
 use crate::trust_store;
 use crate::walk::Walk;
@@ -29,12 +27,6 @@ use crate::x509;
 const LINKS_AT_MOST: usize = 20;
 /// Maximum number of CAs to name.
 const NAMED_AT_MOST: usize = 20;
-/// OpenSSL's reasons for a certificate below the security level (`SSL_R_CA_KEY_TOO_SMALL`, `SSL_R_CA_MD_TOO_WEAK` and
-/// `SSL_R_EE_KEY_TOO_SMALL` of sslerr.h).
-const TOO_WEAK: [c_ulong; 3] = [397, 398, 399];
-/// The reason of an error without its library (`ERR_GET_REASON` of err.h, OpenSSL 3).
-const REASON: c_ulong = 0x7f_ffff;
-
 type Trouble = (Signal, String);
 
 /// Checks the certificate of a database. `own` is the state of the certificate itself, `trouble` a problem above it.
@@ -73,13 +65,11 @@ pub(crate) fn of_files(
     };
     let weak = || {
         let own = found.chain.first()?;
-        if let Some(error) = refusal(own) {
-            return Some((State::Weak, format!("OpenSSL on this host rejects our certificate: {error}")));
-        }
-        let above: Vec<X509> = found.chain.iter().filter(|it| *it != own).cloned().collect();
-        let error = nssight_openssl::takes(own, &above).err()?;
-        let is_weak = [signal::CHAIN_WEAK_KEY, signal::CHAIN_WEAK_SIGNATURE].contains(&error_info::signal(&error));
-        is_weak.then(|| (State::Weak, format!("OpenSSL on this host rejects the chain that we send: {}", error.name)))
+        let (what, why) = match weakness(own, &[]) {
+            Some(why) => ("our certificate", why),
+            None => ("the chain that we send", weakness(own, &found.chain)?),
+        };
+        Some((State::Weak, format!("OpenSSL on this host rejects {what}: {why}")))
     };
     let own = dated.or_else(usage).or_else(weak);
     let own =
@@ -238,14 +228,6 @@ fn is_known_to(store: &X509Store, der: &[u8]) -> bool {
         })
     };
     found().unwrap_or(false)
-}
-
-/// Why OpenSSL rejects a server certificate on this host: its key or its signature is below the security level.
-fn refusal(certificate: &X509) -> Option<String> {
-    let mut context = SslContext::builder(SslMethod::tls_server()).ok()?;
-    let stack = context.set_certificate(certificate).err()?;
-    let weak = |error: &&openssl::error::Error| TOO_WEAK.contains(&(error.code() & REASON));
-    Some(stack.errors().iter().find(weak)?.reason().unwrap_or("it is too weak").to_owned())
 }
 
 /// The CAs of a database with the flag T, by which NSS accepts clients.

@@ -25,10 +25,7 @@ pub(super) fn note(chair: &ListenServer, facts: &SessionFacts, notes: &mut Notes
     if let Some(Err(why)) = &facts.decision {
         let depth = facts.objections.iter().find(|objection| objection.error.code == why.code).map(|it| it.depth);
         notes.put(state(why, depth.unwrap_or(0), &facts.peer_chain));
-        let own = own_copies::of(&facts.peer_chain, &facts.built_chain);
-        own.into_iter().for_each(|own| notes.put(own));
-        let out_of_date = own_copies::out_of_date(&facts.peer_chain, &facts.built_chain);
-        out_of_date.into_iter().for_each(|origin| notes.put(origin));
+        own_copies::facts(facts).for_each(|fact| notes.put(fact));
         if let Some(issuer) = issuer(chair, &facts.peer_chain) {
             notes.put(issuer);
         }

@@ -22,6 +22,14 @@ fn has_key_of(native: &Database, der: &[u8]) -> Option<&'static str> {
     (entry.key_match == KeyMatch::Matches).then(|| native.format.key_file())
 }
 
+/// Whether another certificate with the nickname of this one has its key. NSS returns the most recent certificate, with or without a key
+/// (`PK11_FindCertFromNickname`, `CERT_IsNewer`); programs that ask for a certificate of the user get the other (`CERT_FindUserCertByUsage`).
+fn a_namesake_has_its_key(native: &Database, der: &[u8]) -> bool {
+    let Some(own) = native.certificates.iter().find(|entry| entry.der == der) else { return false };
+    let mut others = native.certificates.iter().filter(|entry| entry.der != der && entry.has_private_key);
+    others.any(|entry| entry.nicknames.iter().any(|it| own.nicknames.contains(it)))
+}
+
 /// A key that no function of this NSS can use: it counts as missing, whatever the files hold.
 fn unknown_kind(walk: &Walk<'_>, nickname: &str, der: &[u8], notes: &mut Notes) -> Option<Outcome> {
     let kind = x509::newer_kind(der)?;
@@ -76,9 +84,14 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
                 let outcome = notes.fail(signal::KEY_UNUSABLE, summary).error(error_info::of(&error));
                 return nss_db::index_remedy(file, outcome);
             }
-            let summary = format!("\"{nickname}\" has no private key in this database");
+            let mut summary = format!("\"{nickname}\" has no private key in this database");
             nss_db::note_keys(native.as_ref(), &mut notes);
-            notes.put(PrivateKeyState::Missing);
+            let has_namesake = native.is_some_and(|native| a_namesake_has_its_key(&native, &certificate.der()));
+            notes.put(if has_namesake { PrivateKeyState::OnlyOfNamesake } else { PrivateKeyState::Missing });
+            if has_namesake {
+                summary +=
+                    ", but another certificate with that nickname has one, and some programs use that certificate";
+            }
             return notes.fail(signal::KEY_UNUSABLE, summary).error(error_info::of(&error));
         }
     };

@@ -9,6 +9,9 @@ use zeroize::Zeroizing;
 /// NSS's tools read this much of a password file, in one read.
 pub const READ_AT_MOST: usize = 4096;
 
+/// Lines tried, from the last one upwards.
+const LINES_TRIED: usize = 8;
+
 /// A password taken out of a file; wiped when dropped.
 pub type Secret = Zeroizing<Vec<u8>>;
 
@@ -61,6 +64,8 @@ pub enum Repair {
     Quotes,
     /// A line after it: a comment, or another entry.
     NotTheLastLine,
+    /// Another line has the token's name, so NSS uses that one.
+    BesideTokenLine,
     /// `token:password` with a token name that NSS does not use here.
     TokenName,
     /// `token: password`, with a blank after the colon.
@@ -82,11 +87,25 @@ impl Repair {
             Self::Blanks => "blanks precede or follow the password, and NSS treats them as part of the password",
             Self::Quotes => "the password is in quotation marks, and NSS treats them as part of the password",
             Self::NotTheLastLine => "the password is not on the last line, but NSS reads only the last line",
+            Self::BesideTokenLine => {
+                "another line begins with the name of this token, and NSS uses the first such line, wherever it is"
+            }
             Self::TokenName => "the line starts with a token name that this token does not have",
             Self::BlankAfterToken => "a blank follows the colon after the token name",
             Self::Charset => "the password is in a different character set from the one in which it was set",
             Self::KeyAndValue => "a key precedes the password on its line, and NSS uses the whole line",
             Self::EscapedNewline => "a literal \\n follows the password",
+        }
+    }
+
+    /// What to change in a password file for the token of this name.
+    pub fn remedy(self, token: &str) -> String {
+        match self {
+            Self::BesideTokenLine => {
+                format!("Write the password after \"{token}:\" on the first line that begins with this name, or remove all such lines")
+            }
+            _ => "Write only the password on the last line of the file, without a byte order mark, blanks or quotation marks"
+                .to_owned(),
         }
     }
 }
@@ -110,12 +129,18 @@ pub fn repairs(content: &[u8], token: &str) -> Vec<(Repair, Secret)> {
     }
     // From the last line upwards; a file of a thousand lines is not a password file.
     let all: Vec<&[u8]> = lines(body).collect();
-    for (distance, line) in all.iter().rev().take(8).enumerate() {
+    let prefix = format!("{token}:");
+    let used = all.iter().position(|line| line.starts_with(prefix.as_bytes()));
+    let own = used.unwrap_or(all.len().saturating_sub(1));
+    let beside = if used.is_some() { Repair::BesideTokenLine } else { Repair::NotTheLastLine };
+    let nearest = all.iter().enumerate().rev().take(LINES_TRIED);
+    for (place, line) in used.map(|place| (place, &all[place])).into_iter().chain(nearest) {
         let line = until_nul(line);
-        if distance > 0 {
-            found.add(Repair::NotTheLastLine, &line);
+        if place == own {
+            found.line(Repair::Blanks, &line);
+        } else {
+            found.line_beside(beside, &line, prefix.as_bytes());
         }
-        found.line(Repair::Blanks, &line);
     }
     found.taken.fill(0);
     found.list
@@ -132,6 +157,14 @@ impl Candidates {
         if !bytes.is_empty() && !known {
             self.list.push((repair, Zeroizing::new(bytes.to_vec())));
         }
+    }
+
+    /// Adds a line that NSS does not use, and everything that may be wrong within it too.
+    fn line_beside(&mut self, outer: Repair, line: &[u8], prefix: &[u8]) {
+        let value = line.strip_prefix(prefix).unwrap_or(line);
+        self.add(outer, value);
+        self.add(outer, value.trim_ascii());
+        self.line(outer, line);
     }
 
     /// Adds everything that may be wrong within one line.
@@ -224,7 +257,7 @@ mod tests {
 
     #[test]
     fn each_mistake_in_a_file_is_found() {
-        let rows: [(&[u8], Repair, &[u8]); 12] = [
+        let rows: [(&[u8], Repair, &[u8]); 18] = [
             (b"\xef\xbb\xbfsekrit1\n", Repair::ByteOrderMark, b"sekrit1"),
             (b"\xff\xfes\0e\0k\0\n\0", Repair::Utf16, b"sek"),
             (b" sekrit1\n", Repair::Blanks, b"sekrit1"),
@@ -235,16 +268,19 @@ mod tests {
             (b"NSS FIPS 140-2 Certificate DB:sekrit1\n", Repair::TokenName, b"sekrit1"),
             (b"NSS Certificate DB: sekrit1\n", Repair::BlankAfterToken, b"sekrit1"),
             (b"nss-password: sekrit1\n", Repair::KeyAndValue, b"sekrit1"),
+            (b"NSS Certificate DB:other\nsekrit1\n", Repair::BesideTokenLine, b"sekrit1"),
+            (b"sekrit1\nNSS Certificate DB:other\n", Repair::BesideTokenLine, b"sekrit1"),
+            (b"NSS Certificate DB:other\nNSS Certificate DB:sekrit1\n", Repair::BesideTokenLine, b"sekrit1"),
+            (b"NSS Certificate DB:\nsekrit1 \n", Repair::BesideTokenLine, b"sekrit1"),
+            (b"NSS Certificate DB: sekrit1\n# the password\n", Repair::BlankAfterToken, b"sekrit1"),
+            (b" sekrit1\n# the password\n", Repair::NotTheLastLine, b"sekrit1"),
             (b"gr\xfcn\n", Repair::Charset, "grün".as_bytes()),
             ("grün\n".as_bytes(), Repair::Charset, b"gr\xfcn"),
         ];
         for (content, repair, expected) in rows {
             let found = repairs(content, TOKEN);
-            assert!(
-                found.iter().any(|(by, secret)| *by == repair && secret.as_slice() == expected),
-                "{repair:?} is missing for {}",
-                String::from_utf8_lossy(content)
-            );
+            let by = found.iter().find(|(_, secret)| secret.as_slice() == expected).map(|(by, _)| *by);
+            assert_eq!(by, Some(repair), "{}", String::from_utf8_lossy(content));
         }
     }
 

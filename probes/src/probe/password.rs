@@ -190,10 +190,8 @@ fn wrong(walk: &Walk<'_>, given: &Password, token: &str, source: &PasswordSource
         (Some(repair), PasswordSource::File(path)) if given.form == PasswordForm::File => {
             notes.put(fact::PASSWORD_REPAIR.text(repair.describe()));
             let summary = format!("the password is in {}, but {}", path.display(), repair.describe());
-            refused(notes, State::Repairable, summary).remedy(
-                "Write only the password on the last line of the file, without a byte order mark, blanks or quotation marks",
-                fix_command(repair, &path.display().to_string()),
-            )
+            refused(notes, State::Repairable, summary)
+                .remedy(repair.remedy(token), fix_command(repair, &path.display().to_string()))
         }
         (Some(repair), _) => {
             notes.put(fact::PASSWORD_REPAIR.text(repair.describe()));

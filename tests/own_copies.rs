@@ -178,6 +178,9 @@ fn a_server_sends_its_whole_chain_to_clients_that_verify_it() {
     let expired = sub(named().valid(-40 * DAY, -DAY));
     let crossing = authority("Crossing CA");
     let crossed = crossing.certify(&home, &Spec::new("Home CA", CA)).unwrap();
+    let signer = sub(named());
+    let relabelled = home.certify(&signer, &named().fixed_key_identifier()).unwrap();
+    let signed = of(&signer);
     const INVALID: &str = "fail cert-invalid server certain";
     for (what, identity, authorities, wanted) in [
         ("healthy", of(&sub(named())), vec![&home], "pass - - certain"),
@@ -186,6 +189,18 @@ fn a_server_sends_its_whole_chain_to_clients_that_verify_it() {
         ("a path length", of(&short.issue(&named()).unwrap()), vec![&home], INVALID),
         ("names that are not permitted", of(&sub(named().permitted("other.example"))), vec![&home], INVALID),
         ("an unknown critical extension", of(&sub(named().critical_extension())), vec![&home], INVALID),
+        (
+            "a key identifier that the issuer does not have",
+            Identity { chain: vec![relabelled.certificate.clone()], ..signed.clone() },
+            vec![&home],
+            INVALID,
+        ),
+        (
+            "an issuer with two key identifiers",
+            Identity { chain: vec![relabelled.certificate, signer.certificate.clone()], ..signed },
+            vec![&home],
+            "pass - - certain",
+        ),
         // Both have the key that signed.
         ("a cross-certificate before the root", of(&home), vec![&crossed, &home], "pass - - certain"),
     ] {
@@ -197,5 +212,28 @@ fn a_server_sends_its_whole_chain_to_clients_that_verify_it() {
             let words = ["--role", "server", "--cert", &own, "--key", &key, "--cacert", &ca, "--servername", name];
             assert_eq!(files.told(&words, &[]), wanted, "{what}, {name}");
         }
+    }
+}
+
+#[test]
+fn a_name_counts_only_in_a_form_that_clients_accept() {
+    const MISSING: &str = "fail cert-name server certain";
+    let home = home();
+    for (names, wanted, told) in [
+        (&["127.0.0.1"][..], "127.0.0.1", "pass - - certain"),
+        (&["DNS:127.0.0.1"], "127.0.0.1", MISSING),
+        (&["*.lab.example"], "sign.lab.example", "pass - - certain"),
+        (&["*.lab.example"], "SIGN.lab.example.", "pass - - certain"),
+        (&["*.lab.example"], "lab.example", MISSING),
+        (&["*.example"], "sign.example", MISSING),
+        (&["*.example", "sign.example"], "sign.example", "pass - - certain"),
+    ] {
+        let own = home.issue(&Spec::new("own", Usage::Server).names(names)).unwrap();
+        let files = Files::new();
+        let (certificate, key) = (files.keep("own.pem", &[&own.certificate]), files.key(&own));
+        let ca = files.keep("ca.pem", &[&home.certificate]);
+        let words =
+            ["--role", "server", "--cert", &certificate, "--key", &key, "--cacert", &ca, "--servername", wanted];
+        assert_eq!(files.told(&words, &[]), told, "{names:?}, {wanted}");
     }
 }

@@ -1,6 +1,7 @@
 //! Our certificate as that of a server: its name, the chain that clients receive, and the CAs accepted for clients.
 
 use std::cell::LazyCell;
+use std::cmp::Ordering;
 
 use nssight_diagnosis::derive::name::relation;
 use nssight_diagnosis::fact::fact::{
@@ -13,8 +14,8 @@ use nssight_nss::Certificate;
 use openssl::error::ErrorStack;
 use openssl::stack::Stack;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
-use openssl::x509::verify::X509VerifyFlags;
-use openssl::x509::{X509, X509PurposeId, X509StoreContext, X509VerifyResult};
+use openssl::x509::verify::{X509VerifyFlags, X509VerifyParam};
+use openssl::x509::{X509, X509NameRef, X509PurposeId, X509StoreContext, X509VerifyResult};
 
 use crate::credentials::Found;
 use crate::probe::certificate_file::weakness;
@@ -82,7 +83,7 @@ pub(crate) fn of_files(
         subject.into_iter().for_each(|subject| notes.put(fact::CLIENT_AUTHORITIES_TRUSTED.text(subject)));
     }
     notes.put(if found.authorities.is_some() { Clients::Trusted } else { Clients::NotGiven });
-    let flaw = flaw(&found.chain, ders);
+    let flaw = flaw(&found.chain, ders).or_else(|| unlinked(&found.chain));
     notes.put(flaw.as_ref().map_or(Chain::Good, |(state, _)| *state));
     outcome(own, flaw, [name, sent, None], notes)
 }
@@ -115,6 +116,26 @@ fn flaw(chain: &[X509], ders: &[Vec<u8>]) -> Option<(Chain, String)> {
         _ => return None,
     };
     Some((state, format!("clients reject the chain that this server sends: {} ({subject})", error.error_string())))
+}
+
+/// A certificate in the chain that we send which OpenSSL does not take for issued by the intermediate CA that signed it: its authority key
+/// identifier has another key or serial number (RFC 5280, 4.2.1.1). Clients have root certificates of their own.
+fn unlinked(chain: &[X509]) -> Option<(Chain, String)> {
+    chain.iter().find_map(|issued| {
+        let key_signed = |ca: &&X509| ca.public_key().is_ok_and(|key| issued.verify(&key).unwrap_or(false));
+        let are_same = |a: &X509NameRef, b: &X509NameRef| a.try_cmp(b).is_ok_and(Ordering::is_eq);
+        let is_above = |ca: &&X509| {
+            are_same(ca.subject_name(), issued.issuer_name()) && !are_same(ca.subject_name(), ca.issuer_name())
+        };
+        let mut signers = chain.iter().filter(is_above).filter(key_signed).peekable();
+        let first = signers.peek()?.issued(issued);
+        if signers.any(|ca| ca.issued(issued) == X509VerifyResult::OK) {
+            return None;
+        }
+        let subject = issued.to_der().map(|der| x509::subject(&der)).unwrap_or_default();
+        let why = format!("OpenSSL does not link {subject} to the CA that signed it: {}", first.error_string());
+        Some((Chain::Invalid, why))
+    })
 }
 
 /// The first problem, in this order: the certificate itself, the chain above it, and then how clients treat it.
@@ -154,13 +175,44 @@ fn name(target: &Target, own: Option<&Vec<u8>>, notes: &mut Notes) -> Option<Tro
     };
     notes.put(fact::OUR_NAME_WANTED.text(wanted));
     // The search domains of clients are unknown here, so only the exact name counts. Clients drop a trailing dot (RFC 6066, 3).
-    if relation(wanted.strip_suffix('.').unwrap_or(wanted), &names, &[]) == PeerNameRelation::Same {
+    let host = wanted.strip_suffix('.').unwrap_or(wanted);
+    let is_covered = relation(host, &names, &[]) == PeerNameRelation::Same;
+    if is_covered && own.is_some_and(|der| openssl_finds_name(der, host)) {
         notes.put(Name::Covered);
         return None;
     }
     notes.put(Name::NotCovered);
-    let summary = format!("our certificate does not contain {wanted}: its names are {shown}");
+    let summary = if is_covered {
+        format!("our certificate contains {wanted} only in a form that clients reject: its names are {shown}")
+    } else {
+        format!("our certificate does not contain {wanted}: its names are {shown}")
+    };
     Some((signal::SERVER_CERTIFICATE_UNFIT, summary))
+}
+
+/// Whether OpenSSL finds the name in the certificate: not an address as a DNS name, and no star before a single label.
+fn openssl_finds_name(der: &[u8], host: &str) -> bool {
+    let verified = || -> Result<X509VerifyResult, ErrorStack> {
+        let own = X509::from_der(der)?;
+        let mut wanted = X509VerifyParam::new()?;
+        match host.parse() {
+            Ok(address) => wanted.set_ip(address)?,
+            Err(_) => wanted.set_host(host)?,
+        }
+        wanted.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
+        let mut builder = X509StoreBuilder::new()?;
+        builder.add_cert(own.clone())?;
+        builder.set_param(&wanted)?;
+        let (none, mut error) = (Stack::new()?, X509VerifyResult::OK);
+        X509StoreContext::new()?.init(&builder.build(), &own, &none, |context| {
+            context.verify_cert()?;
+            error = context.error();
+            Ok(())
+        })?;
+        Ok(error)
+    };
+    // HOSTNAME_MISMATCH and IP_ADDRESS_MISMATCH of x509_vfy.h.
+    !verified().is_ok_and(|error| matches!(error.as_raw(), 62 | 64))
 }
 
 /// The end of the chain that a client receives.

@@ -284,6 +284,19 @@ fn every_objection_is_reported_with_its_depth() {
     assert!(fact(&report, "session.alert-sent").iter().any(|it| it.starts_with("unknown_ca")), "{report:#}");
 }
 
+#[test]
+fn a_chain_that_openssl_does_not_send_is_the_servers_fault() {
+    let lab = Lab::new();
+    let weak = PKI.ca.issue(&Spec::new("Old CA", Usage::Authority).key(KeyKind::Rsa(1024))).unwrap();
+    lab.keep("own", &weak.issue(&Spec::new("localhost", Usage::Server).names(&["localhost"])).unwrap());
+    let identity = ["--cert", "own.pem", "--key", "own.key", "--cacert", "ca.pem"].map(str::to_owned);
+    let lab = Lab { identity: identity.to_vec(), ..lab };
+    for version in ["-tls1_2", "-tls1_3"] {
+        let report = lab.one(&[], lab.client(&format!("{OPENSSL} {OWN} {version}")));
+        assert_eq!(verdict(&report)[..3], ["fail", "cert-weak-policy", "server"], "{report:#}");
+    }
+}
+
 /// The CA that issued our own certificate is not trusted for clients.
 #[test]
 fn the_server_lacks_the_clients_ca() {

@@ -162,6 +162,11 @@ fn apart(error: &SessionError) -> (Signal, String) {
     if by_itself == signal::NO_COMMON_VERSION {
         return (signal::CLIENT_VERSIONS_APART, "client and server have no TLS version in common".to_owned());
     }
+    // A client's certificate is refused with the error of a verification; this is ours, which OpenSSL does not send (ssl_security_cert_chain).
+    if [signal::CHAIN_WEAK_KEY, signal::CHAIN_WEAK_SIGNATURE].contains(&by_itself) {
+        let summary = format!("OpenSSL on this host does not send our chain: {}", error.name);
+        return (signal::CERTIFICATE_UNUSABLE, summary);
+    }
     let nothing_fits = [signal::NO_COMMON_CIPHER, signal::NO_SIGNATURE_ALGORITHM].contains(&by_itself);
     if nothing_fits || error.code == NO_SIGNATURE {
         let summary = format!("client and server have no algorithm in common: {}", error.name);

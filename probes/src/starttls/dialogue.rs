@@ -1,7 +1,7 @@
 //! The dialogue of each protocol.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::StartTls;
@@ -152,14 +152,23 @@ pub(crate) fn begin(protocol: StartTls, stream: &TcpStream, host: &str, deadline
     if talk.held.is_empty() { Ok(()) } else { Err(Trouble::Unexpected(shown(&talk.held))) }
 }
 
-/// RFC 3207, and RFC 2033 for LMTP.
+/// RFC 3207, and RFC 2033 for LMTP. Our name is our address, because servers may refuse a name that they cannot resolve (RFC 5321, 4.1.4).
 fn smtp(talk: &mut DeadlineStream<'_>, protocol: StartTls) -> Result<(), Trouble> {
     talk.expect(&[220])?;
-    let hello: &[u8] = if protocol == StartTls::Lmtp { b"LHLO nssight\r\n" } else { b"EHLO nssight\r\n" };
-    talk.say(hello)?;
+    let verb = if protocol == StartTls::Lmtp { "LHLO" } else { "EHLO" };
+    let name = address_literal(talk.stream.local_addr()?.ip().to_canonical());
+    talk.say(format!("{verb} {name}\r\n").as_bytes())?;
     talk.expect(&[250])?;
     talk.say(b"STARTTLS\r\n")?;
     talk.expect(&[220])
+}
+
+/// RFC 5321, 4.1.3.
+fn address_literal(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => format!("[{address}]"),
+        IpAddr::V6(address) => format!("[IPv6:{address}]"),
+    }
 }
 
 /// RFC 9051, 6.2.1.

@@ -180,7 +180,7 @@ fn up(order: &Order, dir: Option<PathBuf>, keep: bool, format: DbFormatOption) -
         DbFormatOption::Cert9 => DbFormat::Sql,
         DbFormatOption::Cert8 => DbFormat::Dbm,
     };
-    let lab = Deployment::start(&path, &order.change, format)?;
+    let lab = Deployment::start_with_hosts(&path, &order.change, format)?;
     let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])?;
     for title in &order.titles {
         terminal::line(title)?;

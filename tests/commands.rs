@@ -108,7 +108,7 @@ struct Field {
 impl Field {
     fn new() -> Self {
         let case = Case::new();
-        let sigul = Deployment::start(&case.path("sigul"), &Change::default(), DbFormat::Sql).unwrap();
+        let sigul = Deployment::start_with_hosts(&case.path("sigul"), &Change::default(), DbFormat::Sql).unwrap();
         let change = fault::all().unwrap().into_iter().find(|fault| fault.id == "files-well").unwrap().change;
         let files = Deployment::start(&case.path("files"), &change, DbFormat::Sql).unwrap();
         let port = files.words()[0].to_str().unwrap().to_owned();

@@ -146,7 +146,7 @@ fn a_server_check_does_not_connect_to_a_bridge_that_would_not_answer() {
     use nssight_fixtures::deployment::Deployment;
     use nssight_fixtures::fault::Change;
     let directory = tempfile::tempdir().unwrap();
-    let lab = Deployment::start(directory.path(), &Change::default(), DbFormat::Sql).unwrap();
+    let lab = Deployment::start_with_hosts(directory.path(), &Change::default(), DbFormat::Sql).unwrap();
     let config = directory.path().join("server.conf");
     let run = run(binary().args(["diagnose", "--format", "json", "--allow-disruption", "-c"]).arg(config));
     assert_eq!((run.code, run.report()["connections_opened"].as_u64()), (Some(0), Some(0)), "{run:#?}");

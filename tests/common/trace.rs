@@ -33,9 +33,13 @@ struct Lab<'a> {
 }
 
 impl<'a> Lab<'a> {
-    fn start(fault: &'a Fault) -> Self {
+    fn start(fault: &'a Fault, needs: Needs) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let deployment = Deployment::start(directory.path(), &fault.change, DbFormat::Sql).unwrap();
+        let start = match needs {
+            Needs::Fresh => Deployment::start,
+            Needs::Any => Deployment::start_with_hosts,
+        };
+        let deployment = start(directory.path(), &fault.change, DbFormat::Sql).unwrap();
         Self { fault, deployment, directory }
     }
 
@@ -98,7 +102,7 @@ fn without_key_ids(text: &str) -> String {
 pub enum Needs {
     /// It uses up the bridge's waiting connections: each run needs a fresh deployment.
     Fresh,
-    /// It does not touch the bridge.
+    /// It does not touch the bridge, but may use its database.
     Any,
 }
 
@@ -117,10 +121,10 @@ pub fn alike(
 ) -> Result<Value, String> {
     let (mut without, mut with) = (Vec::new(), Vec::new());
     while with.len() < 8 {
-        let lab = Lab::start(fault);
+        let lab = Lab::start(fault, needs);
         let (behaviour, report) = lab.trace(options, &program);
         with.push(behaviour);
-        let lab = if needs == Needs::Fresh { Lab::start(fault) } else { lab };
+        let lab = if needs == Needs::Fresh { Lab::start(fault, needs) } else { lab };
         without.push(lab.run(&[], &program));
         if with.iter().any(|one| without.contains(one)) {
             return Ok(report);

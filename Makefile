@@ -16,9 +16,9 @@ demo: build-deps
 	target/demo/nssight lab run
 	-target/demo/nssight lab run --fault client-other-ca
 
-## The tests, with real peers: NSS's own tools, python3-nss and OpenSSL.
+## The tests, with real peers: NSS's own tools, python3-nss and OpenSSL. Many tests wait, so two run on each CPU.
 test: deps peers
-	$(CARGO) test --workspace --quiet --no-fail-fast $$(scripts/deps left-out)
+	RUST_TEST_THREADS=$$((2 * $$(nproc))) $(CARGO) test --workspace --quiet --no-fail-fast $$(scripts/deps left-out)
 
 ## The real programs of Siguldry, built once.
 peers: deps

@@ -82,8 +82,7 @@ fn walk(
     options: &CheckOptions,
     results: &mut Results<'_>,
 ) -> io::Result<()> {
-    let jobs = options.walks.jobs.map(usize::from);
-    let jobs = jobs.or_else(|| thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+    let jobs = options.walks.jobs.map_or_else(targets::jobs_by_default, usize::from);
     let hands = jobs.min(results.tally.targets);
     room_for(jobs);
     thread::scope(|scope| {

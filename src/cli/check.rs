@@ -42,7 +42,7 @@ pub(crate) struct SelectionOptions {
 #[derive(Args)]
 #[command(next_help_heading = "Checks")]
 pub(crate) struct CheckWalkOptions {
-    /// Number of parallel checks; targets that share a bridge run one after another [default: number of CPUs]
+    /// Number of parallel checks; targets that share a bridge run one after another [default: number of CPUs, at least 4]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub(crate) jobs: Option<u16>,
     /// Stop after the first failure

@@ -24,7 +24,7 @@ pub(crate) struct ExporterOptions {
     /// Serve a cached result for this long before checking a target again
     #[arg(long, value_name = "SECONDS", default_value = "45", value_parser = seconds)]
     pub(crate) cache: Duration,
-    /// Maximum number of parallel checks [default: number of CPUs]
+    /// Maximum number of parallel checks [default: number of CPUs, at least 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) jobs: Option<u32>,
     /// Keep the last results in this directory across restarts

@@ -23,11 +23,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use nssight_reports::terminal;
-use nssight_runner::targets::TargetsFile;
+use nssight_runner::targets::{TargetsFile, jobs_by_default};
 use nssight_runner::{copies, worker};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -107,8 +106,7 @@ fn serve(options: &ExporterOptions, file: &Path, targets: TargetsFile, web: Web)
         None => None,
     };
     reserve()?;
-    let cores = available_parallelism().map_or(1, usize::from);
-    let jobs = options.jobs.unwrap_or_else(|| u32::try_from(cores).unwrap_or(1));
+    let jobs = options.jobs.unwrap_or_else(|| u32::try_from(jobs_by_default()).unwrap_or(1));
     // Checks, and all work that may wait for a file, run in separate threads; the remaining work never blocks.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let (close, closing) = watch::channel(false);

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use nssight_probes::expiry::Thresholds;
@@ -184,6 +185,12 @@ impl CheckTarget {
             home: home.as_deref(),
         })
     }
+}
+
+/// The number of parallel checks by default: a check mostly waits, so a host with few CPUs runs more checks than it has CPUs.
+pub fn jobs_by_default() -> usize {
+    const AT_LEAST: usize = 4;
+    thread::available_parallelism().map_or(AT_LEAST, |cpus| AT_LEAST.max(cpus.get()))
 }
 
 /// The bridge that a target's check connects to, as `host:port`. Checks with the same key must not run at the same time,

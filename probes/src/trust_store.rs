@@ -122,8 +122,7 @@ impl Entry {
 
     /// Whether this certificate's key made the signature of `other`.
     fn signed(&self, other: &Self) -> bool {
-        let key = self.x509.public_key();
-        key.and_then(|key| other.x509.verify(&key)).unwrap_or(false)
+        x509::verified(|| other.x509.verify(&*self.x509.public_key()?)).unwrap_or(false)
     }
 
     fn is_self_signed(&self) -> bool {

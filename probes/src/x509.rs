@@ -2,6 +2,7 @@
 use nssight_diagnosis::derive::dates::Validity;
 use nssight_diagnosis::derive::signatures::Signer;
 use nssight_nss::kinds::{self, NewerKind};
+use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use openssl::sha::{sha1, sha256, sha384, sha512};
 use openssl::x509::X509;
@@ -21,10 +22,17 @@ pub fn subject_name(der: &[u8]) -> Option<Vec<u8>> {
     Some(parse(der)?.subject().as_raw().to_vec())
 }
 
+/// The answer of a verification, without the errors that a negative one leaves in OpenSSL's queue, where a later call would find them
+/// (ERR_get_error(3)).
+pub fn verified<T>(verify: impl FnOnce() -> Result<T, ErrorStack>) -> Option<T> {
+    let answer = verify().ok();
+    drop(ErrorStack::get());
+    answer
+}
+
 /// Whether the key of the second certificate made the signature of the first one.
 pub fn is_signed_by(der: &[u8], issuer: &[u8]) -> bool {
-    let verified = || X509::from_der(der)?.verify(&*X509::from_der(issuer)?.public_key()?);
-    verified().unwrap_or(false)
+    verified(|| X509::from_der(der)?.verify(&*X509::from_der(issuer)?.public_key()?)).unwrap_or(false)
 }
 
 /// Whether the key of the second certificate cannot have made the signature of the first one, because it is of another kind or length.

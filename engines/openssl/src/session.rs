@@ -261,6 +261,7 @@ impl Session {
 /// # Errors
 /// The error for which OpenSSL rejects them.
 pub fn takes(certificate: &X509, chain: &[X509]) -> Result<(), SessionError> {
+    forget_errors();
     let try_them = || -> Result<(), ErrorStack> {
         let mut context = SslContext::builder(SslMethod::tls_client())?;
         context.set_certificate(certificate)?;
@@ -274,6 +275,12 @@ pub fn takes(certificate: &X509, chain: &[X509]) -> Result<(), SessionError> {
 /// The security level that every session begins with; `None` if OpenSSL cannot create a session.
 pub fn security_level() -> Option<u32> {
     SslContext::builder(SslMethod::tls_client()).ok().map(|context| context.build().security_level())
+}
+
+/// Drops what earlier calls left in this thread's queue of errors, as SSL_get_error(3) demands before each call of a session: a signature
+/// that does not verify leaves an error there, and OpenSSL would take it for one of the session.
+fn forget_errors() {
+    drop(ErrorStack::get());
 }
 
 impl TlsSession for Session {
@@ -299,6 +306,7 @@ impl TlsSession for Session {
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SessionError> {
+        forget_errors();
         match self.stream.ssl_read(buffer) {
             Ok(count) => Ok(count),
             Err(error) if error.code() == ErrorCode::ZERO_RETURN => {
@@ -315,11 +323,13 @@ impl TlsSession for Session {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<usize, SessionError> {
+        forget_errors();
         self.stream.ssl_write(bytes).map_err(|error| self.failed("write to the TLS session", &error))
     }
 
     fn finish(&mut self) -> Result<(), SessionError> {
         const STEP: &str = "end the TLS session";
+        forget_errors();
         match self.stream.shutdown() {
             Ok(_) => {}
             // The peer is gone, or has refused us: the next read shows the reason.

@@ -43,12 +43,22 @@ impl Lab {
     }
 
     fn session(&self, endpoint: &Endpoint, host: &str, identity: Option<&Identity>, trust: Trust) -> Session {
+        self.controlled_session(endpoint, host, identity, trust).0
+    }
+
+    fn controlled_session(
+        &self,
+        endpoint: &Endpoint,
+        host: &str,
+        identity: Option<&Identity>,
+        trust: Trust,
+    ) -> (Session, Rc<Control>) {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, endpoint.port())).expect("a connection");
         let control = Control::until(Instant::now() + Duration::from_secs(20));
-        let transport =
-            TcpTransport::new(stream, control, Rc::new(RefCell::new(SilentListener)), |_| None).expect("a transport");
+        let transport = TcpTransport::new(stream, control.clone(), Rc::new(RefCell::new(SilentListener)), |_| None)
+            .expect("a transport");
         let options = Options { host, server_name: Some(host), versions: None, identity, trust, alpn: &[] };
-        Session::new(Box::new(transport), options).expect("a session")
+        (Session::new(Box::new(transport), options).expect("a session"), control)
     }
 
     fn trust(&self) -> Trust {
@@ -141,4 +151,19 @@ fn peer_actions_are_distinguished_from_peer_messages() {
         let told = session.facts().alerts.iter().find(|alert| !alert.sent).map(|alert| alert.description);
         assert_eq!(told, alert);
     }
+}
+
+/// OpenSSL keeps the errors of a thread in one queue (ERR_get_error(3)), and takes one left there for that of the session.
+#[test]
+fn an_error_of_another_call_is_no_error_of_the_session() {
+    let lab = Lab::new();
+    let signed = Issued::self_signed(&Spec::new("CA", Usage::Authority).key(KeyKind::Rsa(2048))).expect("a CA");
+    let other = Issued::self_signed(&Spec::new("CA", Usage::Authority).key(KeyKind::Rsa(2048))).expect("a CA");
+    let endpoint = Endpoint::start(lab.peer().tls12()).expect("a server");
+    let (mut session, control) = lab.controlled_session(&endpoint, "localhost", Some(&lab.identity()), lab.trust());
+    session.handshake().expect("a handshake");
+    control.set_deadline(Instant::now() + Duration::from_millis(50));
+    assert!(!signed.certificate.verify(&other.key).expect("a result"));
+    let error = session.read(&mut [0; 16]).expect_err("nothing to read");
+    assert_eq!(error.kind, Kind::TimedOut, "{error:?}");
 }

@@ -11,7 +11,6 @@ use nssight_diagnosis::fact::fact::{
 use nssight_diagnosis::signal::{Signal, signal};
 use nssight_diagnosis::{Notes, Outcome};
 use nssight_nss::Certificate;
-use openssl::error::ErrorStack;
 use openssl::stack::Stack;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::verify::{X509VerifyFlags, X509VerifyParam};
@@ -90,7 +89,7 @@ pub(crate) fn of_files(
 
 /// What every client finds wrong with the chain that we send: OpenSSL verifies it up to its last certificate, whatever CAs a client has.
 fn flaw(chain: &[X509], ders: &[Vec<u8>]) -> Option<(Chain, String)> {
-    let verified = || -> Result<Option<(X509VerifyResult, u32, String)>, ErrorStack> {
+    let (error, depth, subject) = x509::verified(|| {
         let (Some(own), Some(top)) = (chain.first(), top(ders)) else { return Ok(None) };
         let mut builder = X509StoreBuilder::new()?;
         builder.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
@@ -105,8 +104,7 @@ fn flaw(chain: &[X509], ders: &[Vec<u8>]) -> Option<(Chain, String)> {
             let subject = context.current_cert().and_then(|it| it.to_der().ok()).map(|der| x509::subject(&der));
             Ok(Some((context.error(), context.error_depth(), subject.unwrap_or_default())))
         })
-    };
-    let (error, depth, subject) = verified().ok()??;
+    })??;
     // CERT_NOT_YET_VALID and CERT_HAS_EXPIRED of x509_vfy.h. The certificate's own dates and usages were judged before.
     let state = match (error.as_raw(), depth) {
         (9 | 10 | 26, 0) => return None,
@@ -122,7 +120,7 @@ fn flaw(chain: &[X509], ders: &[Vec<u8>]) -> Option<(Chain, String)> {
 /// identifier has another key or serial number (RFC 5280, 4.2.1.1). Clients have root certificates of their own.
 fn unlinked(chain: &[X509]) -> Option<(Chain, String)> {
     chain.iter().find_map(|issued| {
-        let key_signed = |ca: &&X509| ca.public_key().is_ok_and(|key| issued.verify(&key).unwrap_or(false));
+        let key_signed = |ca: &&X509| x509::verified(|| issued.verify(&*ca.public_key()?)).unwrap_or(false);
         let are_same = |a: &X509NameRef, b: &X509NameRef| a.try_cmp(b).is_ok_and(Ordering::is_eq);
         let is_above = |ca: &&X509| {
             are_same(ca.subject_name(), issued.issuer_name()) && !are_same(ca.subject_name(), ca.issuer_name())
@@ -192,7 +190,7 @@ fn name(target: &Target, own: Option<&Vec<u8>>, notes: &mut Notes) -> Option<Tro
 
 /// Whether OpenSSL finds the name in the certificate: not an address as a DNS name, and no star before a single label.
 fn openssl_finds_name(der: &[u8], host: &str) -> bool {
-    let verified = || -> Result<X509VerifyResult, ErrorStack> {
+    let error = x509::verified(|| {
         let own = X509::from_der(der)?;
         let mut wanted = X509VerifyParam::new()?;
         match host.parse() {
@@ -210,9 +208,9 @@ fn openssl_finds_name(der: &[u8], host: &str) -> bool {
             Ok(())
         })?;
         Ok(error)
-    };
+    });
     // HOSTNAME_MISMATCH and IP_ADDRESS_MISMATCH of x509_vfy.h.
-    !verified().is_ok_and(|error| matches!(error.as_raw(), 62 | 64))
+    !error.is_some_and(|error| matches!(error.as_raw(), 62 | 64))
 }
 
 /// The end of the chain that a client receives.
@@ -271,15 +269,15 @@ fn system() -> Option<X509Store> {
 
 /// Whether its issuer is among them. The validity of the chain does not matter here, only that it leads there.
 fn is_known_to(store: &X509Store, der: &[u8]) -> bool {
-    let found = || -> Result<bool, ErrorStack> {
+    let found = x509::verified(|| {
         let certificate = X509::from_der(der)?;
         let (none, mut context) = (Stack::new()?, X509StoreContext::new()?);
         context.init(store, &certificate, &none, |context| {
             context.verify_cert()?;
             Ok(context.chain().is_some_and(|chain| chain.len() > 1))
         })
-    };
-    found().unwrap_or(false)
+    });
+    found.unwrap_or(false)
 }
 
 /// The CAs of a database with the flag T, by which NSS accepts clients.

@@ -182,6 +182,20 @@ fn a_running_lab_has_databases_for_all_three_roles_and_ends_on_interrupt() {
 }
 
 #[test]
+fn a_lab_takes_the_directory_of_an_earlier_lab() {
+    let directory = tempfile::tempdir().unwrap();
+    for fault in ["outer-version", "odd-names", "healthy"] {
+        let mut command = binary();
+        command.args(["lab", "up", "--fault", fault, "--dir"]).arg(directory.path());
+        let mut lab = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(lab.stdout.take().unwrap()).lines().map(Result::unwrap);
+        lines.find(|line| line.starts_with("Ctrl-C")).unwrap_or_else(|| panic!("{fault}: the lab did not start"));
+        rustix::process::kill_process(rustix::process::Pid::from_child(&lab), rustix::process::Signal::INT).unwrap();
+        assert_eq!(lab.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
 fn a_lab_takes_no_directory_that_is_not_its_own() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("client.conf");

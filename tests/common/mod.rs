@@ -297,6 +297,7 @@ fn walk(directory: &Path) -> Vec<(PathBuf, u64, i64, i64, Vec<u8>)> {
 pub mod exporter;
 pub mod fleet;
 pub mod lab;
+pub mod listening;
 pub mod servers;
 pub mod sigul_v1;
 pub mod siguldry;

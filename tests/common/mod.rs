@@ -302,6 +302,7 @@ pub mod servers;
 pub mod sigul_v1;
 pub mod siguldry;
 pub mod situation;
+pub mod stored;
 pub mod trace;
 pub mod world;
 pub mod yaml;

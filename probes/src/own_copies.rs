@@ -13,8 +13,8 @@ use x509_parser::oid_registry::{
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::trust_store::is_ca;
 use crate::x509;
+use crate::x509::is_ca;
 
 /// Critical extensions that both libraries process.
 const PROCESSED: [Oid<'static>; 9] = [

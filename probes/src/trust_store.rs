@@ -1,6 +1,8 @@
 //! Compares a peer's chain with our own database. Every signature is verified, so that an issuer is found by its key and not only by its
 //! name. NSS reports that it refuses a chain; this module shows the certificates that it had for its decision.
 
+mod serial;
+
 use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -8,14 +10,13 @@ use std::ffi::OsStr;
 use nssight_diagnosis::derive::trust::{self as derive, Above, Chain, Letters, Link, Loose, Namesake};
 use nssight_diagnosis::fact::Facts;
 use nssight_diagnosis::fact::fact::{
-    self, PeerChainState as State, SerialTwin as Twin, TrustStoreAnchors as Anchors, TrustStoreIssuer as Issuer,
+    self, PeerChainState as State, TrustStoreAnchors as Anchors, TrustStoreIssuer as Issuer,
 };
 use nssight_nss::{Certificate, ErrorCode, library};
 use nssight_nssdb::{Database, Flags, TrustSource};
 use nssight_session::{Code, SessionError, SessionFacts};
 use nssight_wire::name_from_der;
 use openssl::x509::X509;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::probe::nss_db;
 use crate::walk::Walk;
@@ -61,7 +62,7 @@ impl Opinion {
 pub(crate) fn look(walk: &Walk<'_>, session: &SessionFacts, sent: &[Vec<u8>], error: &SessionError) -> Opinion {
     let chain = if session.peer_chain.is_empty() { sent } else { &session.peer_chain };
     if error.code == Code::Nss(ErrorCode::SEC_ERROR_REUSED_ISSUER_AND_SERIAL.0) {
-        return same_serial(walk, chain);
+        return serial::same(walk, chain);
     }
     let is_refused = matches!(session.decision, Some(Err(_)));
     let files = walk.files.as_ref().map(|files| files.authorities.as_deref());
@@ -254,8 +255,8 @@ impl Known {
         Link {
             stored,
             is_self_signed: entry.is_self_signed(),
-            is_ca: is_ca(&entry.der),
-            is_in_date: is_in_date(&entry.der),
+            is_ca: x509::is_ca(&entry.der),
+            is_in_date: x509::is_in_date(&entry.der),
         }
     }
 
@@ -425,70 +426,4 @@ impl Files<'_> {
             _ => Anchors::None,
         }
     }
-}
-
-pub(crate) fn is_in_date(der: &[u8]) -> bool {
-    X509Certificate::from_der(der).is_ok_and(|(_, certificate)| certificate.validity().is_valid())
-}
-
-/// According to basic constraints and key usage (RFC 5280, 4.2.1.9 and 4.2.1.3).
-pub(crate) fn is_ca(der: &[u8]) -> bool {
-    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return false };
-    let signs = certificate.key_usage().ok().flatten().is_none_or(|usage| usage.value.key_cert_sign());
-    certificate.is_ca() && signs
-}
-
-/// Finds two certificates with the same issuer and serial number (SEC_ERROR_REUSED_ISSUER_AND_SERIAL).
-fn same_serial(walk: &Walk<'_>, sent: &[Vec<u8>]) -> Opinion {
-    let mut opinion = Opinion::default();
-    let stored = walk.slot().map(|slot| slot.certificates()).unwrap_or_default();
-    if sent.is_empty() {
-        return hidden_serial(&stored);
-    }
-    let sent = sent.iter().take(CHAIN_AT_MOST).filter_map(|der| Entry::read(der, None)).collect::<Vec<_>>();
-    let number = |entry: &Entry| entry.x509.serial_number().to_bn().map(|number| number.to_vec()).ok();
-    for certificate in stored {
-        let der = certificate.der();
-        let Some(entry) = Entry::read(&der, Some(Stored::Database(certificate))) else { continue };
-        let is_twin =
-            |other: &&Entry| other.issuer == entry.issuer && number(other) == number(&entry) && other.der != der;
-        let Some(other) = sent.iter().find(is_twin) else { continue };
-        let is_own = walk.chain().first().is_some_and(|own| own.der() == der);
-        opinion.facts.put(match (is_own, entry.subject == entry.issuer) {
-            (true, _) => Twin::Own,
-            (false, true) => Twin::StoredCa,
-            (false, false) => Twin::Stored,
-        });
-        let serial = other.serial();
-        opinion.facts.put(fact::SERIAL_CERTIFICATE.text(format!("{}, sent by the peer", other.shown())));
-        opinion.facts.put(fact::SERIAL_CERTIFICATE.text(format!("{}, in the database", entry.shown())));
-        opinion.says = Some(format!(
-            "{} and {} in the database are different certificates with the same issuer and serial number {serial}",
-            other.shown(),
-            entry.shown()
-        ));
-        return opinion;
-    }
-    unseen(opinion)
-}
-
-fn unseen(mut opinion: Opinion) -> Opinion {
-    opinion.facts.put(Twin::Unseen);
-    let says = "another certificate in the database has the same issuer and serial number as one that the peer sent";
-    opinion.says = Some(says.to_owned());
-    opinion
-}
-
-/// TLS 1.3 encrypts the chain, and NSS drops it. The user can compare the stored serial numbers on the peer's host.
-fn hidden_serial(stored: &[Certificate]) -> Opinion {
-    let mut opinion = Opinion::default();
-    for certificate in stored.iter().take(NAMED_AT_MOST) {
-        let Some(entry) = Entry::read(&certificate.der(), Some(Stored::Database(certificate.share()))) else {
-            continue;
-        };
-        let (shown, serial) = (entry.shown(), entry.serial());
-        let text = format!("perhaps that of {shown}, in the database: {serial}");
-        opinion.facts.put(fact::SERIAL_CERTIFICATE.text(text));
-    }
-    unseen(opinion)
 }

@@ -171,6 +171,18 @@ pub fn one_line(der: &[u8]) -> String {
     )
 }
 
+/// Whether the certificate is valid at this time.
+pub fn is_in_date(der: &[u8]) -> bool {
+    X509Certificate::from_der(der).is_ok_and(|(_, certificate)| certificate.validity().is_valid())
+}
+
+/// Whether it may sign certificates, according to basic constraints and key usage (RFC 5280, 4.2.1.9 and 4.2.1.3).
+pub fn is_ca(der: &[u8]) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return false };
+    let signs = certificate.key_usage().ok().flatten().is_none_or(|usage| usage.value.key_cert_sign());
+    certificate.is_ca() && signs
+}
+
 /// The names that a TLS client compares with a host: the subject alternative names, or the common name if there are none (NSS, certdb.c,
 /// CERT_VerifyCertName).
 pub fn names(der: &[u8]) -> Vec<String> {

@@ -18,7 +18,6 @@ use crate::policy::Policy;
 use crate::probe::{nss_db, serving};
 use crate::profile::Profile;
 use crate::target::{Role, Target};
-use crate::trust_store;
 use crate::walk::{Own, Probe, Walk};
 use crate::x509;
 
@@ -65,7 +64,7 @@ fn judge(
     notes.put(fact::OUR_CERTIFICATE_ISSUER.text(certificate.issuer_name()));
     notes.put(fact::OUR_CERTIFICATE_TRUST.text(certificate.trust()));
     notes.put(fact::OUR_CERTIFICATE_CHAIN.text(chain.iter().map(link).collect::<Vec<_>>().join(" <- ")));
-    notes.put(if trust_store::is_ca(&certificate.der()) {
+    notes.put(if x509::is_ca(&certificate.der()) {
         fact::OurCertificateKind::Authority
     } else {
         fact::OurCertificateKind::EndEntity

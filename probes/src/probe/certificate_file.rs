@@ -13,7 +13,6 @@ use crate::error_info;
 use crate::policy::Policy;
 use crate::probe::serving;
 use crate::target::Role;
-use crate::trust_store;
 use crate::walk::{Probe, Walk};
 use crate::x509;
 
@@ -38,7 +37,7 @@ fn run(walk: &mut Walk<'_>) -> Outcome {
     notes.put(
         fact::OUR_CERTIFICATE_CHAIN.text(ders.iter().map(|der| x509::subject(der)).collect::<Vec<_>>().join(" <- ")),
     );
-    notes.put(if trust_store::is_ca(&der) {
+    notes.put(if x509::is_ca(&der) {
         fact::OurCertificateKind::Authority
     } else {
         fact::OurCertificateKind::EndEntity
@@ -111,7 +110,7 @@ fn upwards(chain: &[Vec<u8>]) -> Vec<&Vec<u8>> {
     let mut path: Vec<&Vec<u8>> = chain.first().into_iter().collect();
     while let Some(last) = path.last().copied().filter(|_| path.len() <= LINKS_AT_MOST) {
         let issuers = || chain.iter().skip(1).filter(|der| *der != last && x509::is_signed_by(last, der));
-        let Some(issuer) = issuers().find(|der| trust_store::is_in_date(der)).or_else(|| issuers().next()) else {
+        let Some(issuer) = issuers().find(|der| x509::is_in_date(der)).or_else(|| issuers().next()) else {
             break;
         };
         path.push(issuer);
@@ -130,9 +129,9 @@ fn first_expired<'a>(path: &[&'a Vec<u8>]) -> Option<&'a Vec<u8>> {
 /// same CA.
 fn leads_to_trusted(path: &[&Vec<u8>], authorities: &[X509]) -> bool {
     let authorities: Vec<Vec<u8>> = authorities.iter().filter_map(|it| it.to_der().ok()).collect();
-    let is_valid = |(place, der): &(usize, &&Vec<u8>)| *place == 0 || trust_store::is_in_date(der);
+    let is_valid = |(place, der): &(usize, &&Vec<u8>)| *place == 0 || x509::is_in_date(der);
     let mut valid = path.iter().enumerate().take_while(is_valid).map(|(_, der)| *der);
-    valid.any(|der| authorities.iter().any(|ca| x509::is_signed_by(der, ca) && trust_store::is_in_date(ca)))
+    valid.any(|der| authorities.iter().any(|ca| x509::is_signed_by(der, ca) && x509::is_in_date(ca)))
 }
 
 /// The dates of the issuers of our certificate, as far as they are in its file.

@@ -19,7 +19,6 @@ use openssl::x509::{X509, X509NameRef, X509PurposeId, X509StoreContext, X509Veri
 use crate::credentials::Found;
 use crate::probe::certificate_file::weakness;
 use crate::target::Target;
-use crate::trust_store;
 use crate::walk::Walk;
 use crate::x509;
 
@@ -219,7 +218,7 @@ fn sent(ders: &[Vec<u8>], known: &[Vec<u8>], notes: &mut Notes) -> Option<Troubl
     let is_root = |der: &Vec<u8>| x509::is_signed_by(der, der);
     let system = LazyCell::new(system);
     // A CA may have a certificate of its own and others from further CAs, with the same key.
-    let issuers = || known.iter().filter(|it| *it != top && x509::is_signed_by(top, it) && trust_store::is_ca(it));
+    let issuers = || known.iter().filter(|it| *it != top && x509::is_signed_by(top, it) && x509::is_ca(it));
     let state = match issuers().next() {
         _ if is_root(top) && ders.first() == Some(top) => Sent::SelfSigned,
         _ if is_root(top) => Sent::Whole,
@@ -291,7 +290,7 @@ fn clients_of_database(all: &[Certificate], own: Option<&Vec<u8>>, notes: &mut N
         notes.put(Clients::Trusted);
         return None;
     }
-    let is_ca = |it: &&&Certificate| trust_store::is_ca(&it.der()) || it.is_self_issued();
+    let is_ca = |it: &&&Certificate| x509::is_ca(&it.der()) || it.is_self_issued();
     let untrusted: Vec<String> =
         others.iter().filter(is_ca).map(|ca| format!("{} (trust {})", ca.subject(), ca.trust())).collect();
     for ca in untrusted.iter().take(NAMED_AT_MOST) {

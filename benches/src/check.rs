@@ -51,7 +51,8 @@ enum Databases {
 }
 
 pub(crate) fn run() -> Result<(), Failure> {
-    let jobs = thread::available_parallelism()?.get();
+    // What nssight takes by default; xargs gets the same.
+    let jobs = thread::available_parallelism()?.get().max(4);
     let fleet = Fleet::start(MANY)?;
     for (databases, what, peer_aim, floor_aim) in
         [(Databases::Own, "as many databases", "0.5", "1.15"), (Databases::One, "one database", "0.4", "none")]

@@ -122,7 +122,7 @@ pub(crate) fn slapd_ldaps(setup: &Setup<'_>, files: &Files, port: u16) -> Result
     slapd_at("ldaps", setup, files, port)
 }
 
-/// On Debian it is linked with GnuTLS.
+/// On Debian it is linked with GnuTLS. It refuses a client that gives neither a full name nor an address, as many servers do.
 pub(crate) fn exim(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Command, Failure> {
     let directory = setup.directory.display();
     open_up(setup.directory)?;
@@ -135,7 +135,8 @@ pub(crate) fn exim(setup: &Setup<'_>, files: &Files, port: u16) -> Result<Comman
         "primary_hostname = localhost\nspool_directory = {directory}/spool\nlog_file_path = {directory}/%slog\npid_file_path =\n\
          exim_user = {user}\nexim_group = {group}\nlocal_interfaces = 127.0.0.1\ndaemon_smtp_ports = {port}\nkeep_environment =\nhost_lookup =\n\
          rfc1413_query_timeout = 0s\ntls_advertise_hosts = *\ntls_certificate = {certificate}\ntls_privatekey = {key}\n\
-         tls_verify_certificates = {ca}\n{verify}tls_require_ciphers = {priority}\n"
+         tls_verify_certificates = {ca}\n{verify}tls_require_ciphers = {priority}\nacl_smtp_helo = named\n\
+         begin acl\nnamed:\n accept condition = ${{if match{{$sender_helo_name}}{{[.:]}}}}\n deny message = need a full name\n"
     );
     let config = setup.directory.join("exim.conf");
     fs::write(&config, text)?;

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use nssight_fixtures::authority::{Identity, Spec, Usage};
 use nssight_fixtures::endpoint::Options;
 use nssight_fixtures::nssdb::{DbBuilder, DbFormat};
+use nssight_runner::targets::jobs_by_default;
 use openssl::ssl::{Ssl, SslContext, SslStream};
 
 use wait4::Wait4;
@@ -51,8 +52,8 @@ enum Databases {
 }
 
 pub(crate) fn run() -> Result<(), Failure> {
-    // What nssight takes by default; xargs gets the same.
-    let jobs = thread::available_parallelism()?.get().max(4);
+    // xargs gets the same number.
+    let jobs = jobs_by_default();
     let fleet = Fleet::start(MANY)?;
     for (databases, what, peer_aim, floor_aim) in
         [(Databases::Own, "as many databases", "0.5", "1.15"), (Databases::One, "one database", "0.4", "none")]

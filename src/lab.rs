@@ -170,7 +170,8 @@ fn up(order: &Order, dir: Option<PathBuf>, keep: bool, format: DbFormatOption) -
         (Some(dir), _) => {
             std::fs::create_dir_all(dir)?;
             let dir = dir.canonicalize()?;
-            own(&dir, &order.change)?;
+            own(&dir)?;
+            Deployment::clear(&dir, &order.change)?;
             dir
         }
         (None, Some(temporary)) => temporary.path().to_owned(),
@@ -198,9 +199,8 @@ fn up(order: &Order, dir: Option<PathBuf>, keep: bool, format: DbFormatOption) -
 /// This file marks a directory that the lab has filled before.
 const MARKER: &str = ".nssight-lab";
 
-/// Takes a directory whose content the lab may overwrite: it is empty, or an earlier lab has filled it. The databases of that lab are removed,
-/// because its passwords and certificates are not those of this one.
-fn own(dir: &Path, change: &Change) -> Result<(), Failure> {
+/// Takes a directory whose content the lab may overwrite: it is empty, or an earlier lab has filled it.
+fn own(dir: &Path) -> Result<(), Failure> {
     let marker = dir.join(MARKER);
     let known = std::fs::symlink_metadata(&marker).is_ok_and(|marker| marker.is_file());
     if !known && std::fs::read_dir(dir)?.next().is_some() {
@@ -213,10 +213,6 @@ fn own(dir: &Path, change: &Change) -> Result<(), Failure> {
         if entry.file_type()?.is_symlink() {
             return Err(format!("{} is a symbolic link, and the lab follows no links", entry.path().display()).into());
         }
-    }
-    let databases = ["client", "bridge", "server"].into_iter().chain(change.database_directory.as_deref());
-    for database in databases.map(|name| dir.join(name)).filter(|path| path.is_dir()) {
-        std::fs::remove_dir_all(database)?;
     }
     Ok(std::fs::write(marker, "made by nssight lab\n")?)
 }

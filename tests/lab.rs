@@ -4,7 +4,7 @@ mod common;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use common::{Run, binary, run};
 use nssight_fixtures::deployment::Deployment;
@@ -154,17 +154,28 @@ fn faults_can_be_ordered_together_unless_they_exclude_each_other() {
     assert!(neither.stderr.contains("both change \"relay\""), "{neither:#?}");
 }
 
+/// Starts a lab in a directory; returns it with its line that says what to try.
+fn up(directory: &Path, words: &[&str]) -> (Child, String) {
+    let mut command = binary();
+    command.args(["lab", "up"]).args(words).arg("--dir").arg(directory);
+    let mut lab = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(lab.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let line = lines.find(|line| line.starts_with("try:")).unwrap();
+    lines.find(|line| line.starts_with("Ctrl-C")).unwrap();
+    (lab, line)
+}
+
+fn interrupt(mut lab: Child) {
+    rustix::process::kill_process(rustix::process::Pid::from_child(&lab), rustix::process::Signal::INT).unwrap();
+    assert_eq!(lab.wait().unwrap().code(), Some(0));
+}
+
 #[test]
 fn a_running_lab_has_databases_for_all_three_roles_and_ends_on_interrupt() {
     for (format, prefix) in [("cert9", "sql"), ("cert8", "dbm")] {
         let directory = tempfile::tempdir().unwrap();
-        let mut command = binary();
-        command.args(["lab", "up", "--db-format", format, "--fault", "outer-version", "--dir"]).arg(directory.path());
-        let mut lab = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(lab.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let line = lines.find(|line| line.starts_with("try:")).unwrap();
+        let (lab, line) = up(directory.path(), &["--db-format", format, "--fault", "outer-version"]);
         assert!(line.ends_with("--tls-min tls1.3 --tls-max tls1.3"), "{line}");
-        lines.find(|line| line.starts_with("Ctrl-C")).unwrap();
         for (role, nickname) in
             [("client", "sigul-client-cert"), ("bridge", "sigul-bridge-cert"), ("server", "sigul-server-cert")]
         {
@@ -175,9 +186,7 @@ fn a_running_lab_has_databases_for_all_three_roles_and_ends_on_interrupt() {
             let walked = run(binary().args(["diagnose", "--until", "private-key", "--short", "-c"]).arg(config));
             assert_eq!(walked.code, Some(0), "{role}: {walked:#?}");
         }
-        let pid = rustix::process::Pid::from_child(&lab);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-        assert_eq!(lab.wait().unwrap().code(), Some(0));
+        interrupt(lab);
     }
 }
 
@@ -185,13 +194,7 @@ fn a_running_lab_has_databases_for_all_three_roles_and_ends_on_interrupt() {
 fn a_lab_takes_the_directory_of_an_earlier_lab() {
     let directory = tempfile::tempdir().unwrap();
     for fault in ["outer-version", "odd-names", "healthy"] {
-        let mut command = binary();
-        command.args(["lab", "up", "--fault", fault, "--dir"]).arg(directory.path());
-        let mut lab = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(lab.stdout.take().unwrap()).lines().map(Result::unwrap);
-        lines.find(|line| line.starts_with("Ctrl-C")).unwrap_or_else(|| panic!("{fault}: the lab did not start"));
-        rustix::process::kill_process(rustix::process::Pid::from_child(&lab), rustix::process::Signal::INT).unwrap();
-        assert_eq!(lab.wait().unwrap().code(), Some(0));
+        interrupt(up(directory.path(), &["--fault", fault]).0);
     }
 }
 

@@ -30,16 +30,19 @@ pub fn read(content: &[u8], token: &str) -> Reading {
     if content.is_empty() {
         return Reading::NoData;
     }
-    let prefix = format!("{token}:");
-    let named = lines(content).find_map(|line| line.strip_prefix(prefix.as_bytes()));
+    let named = lines(content).find_map(|line| of_token(line, token));
     Reading::Password(until_nul(named.or_else(|| lines(content).last()).unwrap_or_default()))
 }
 
 /// Whether a line of the file names this token.
 pub fn names(content: &[u8], token: &str) -> bool {
     let content = &content[..content.len().min(READ_AT_MOST)];
-    let prefix = format!("{token}:");
-    lines(content).any(|line| line.starts_with(prefix.as_bytes()))
+    lines(content).any(|line| of_token(line, token).is_some())
+}
+
+/// The rest of a line that names this token.
+fn of_token<'a>(line: &'a [u8], token: &str) -> Option<&'a [u8]> {
+    line.strip_prefix(token.as_bytes())?.strip_prefix(b":")
 }
 
 fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -129,8 +132,7 @@ pub fn repairs(content: &[u8], token: &str) -> Vec<(Repair, Secret)> {
     }
     // From the last line upwards; a file of a thousand lines is not a password file.
     let all: Vec<&[u8]> = lines(body).collect();
-    let prefix = format!("{token}:");
-    let used = all.iter().position(|line| line.starts_with(prefix.as_bytes()));
+    let used = all.iter().position(|line| of_token(line, token).is_some());
     let own = used.unwrap_or(all.len().saturating_sub(1));
     let beside = if used.is_some() { Repair::BesideTokenLine } else { Repair::NotTheLastLine };
     let nearest = all.iter().enumerate().rev().take(LINES_TRIED);
@@ -139,7 +141,7 @@ pub fn repairs(content: &[u8], token: &str) -> Vec<(Repair, Secret)> {
         if place == own {
             found.line(Repair::Blanks, &line);
         } else {
-            found.line_beside(beside, &line, prefix.as_bytes());
+            found.line_beside(beside, &line, token);
         }
     }
     found.taken.fill(0);
@@ -160,8 +162,8 @@ impl Candidates {
     }
 
     /// Adds a line that NSS does not use, and everything that may be wrong within it too.
-    fn line_beside(&mut self, outer: Repair, line: &[u8], prefix: &[u8]) {
-        let value = line.strip_prefix(prefix).unwrap_or(line);
+    fn line_beside(&mut self, outer: Repair, line: &[u8], token: &str) {
+        let value = of_token(line, token).unwrap_or(line);
         self.add(outer, value);
         self.add(outer, value.trim_ascii());
         self.line(outer, line);

@@ -31,6 +31,11 @@ pub fn of_session(error: &SessionError) -> ErrorInfo {
     ErrorInfo { library: library.to_owned(), code: code.into(), name, text: error.text.clone() }
 }
 
+/// Whether a library rejects the key or the signature of a certificate as too weak.
+pub fn is_too_weak(error: &SessionError) -> bool {
+    [signal::CHAIN_WEAK_KEY, signal::CHAIN_WEAK_SIGNATURE].contains(&signal(error))
+}
+
 /// The signal of a session error.
 pub fn signal(error: &SessionError) -> Signal {
     match (error.code, error.kind) {

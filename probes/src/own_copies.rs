@@ -14,7 +14,6 @@ use x509_parser::oid_registry::{
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::x509;
-use crate::x509::is_ca;
 
 /// Critical extensions that both libraries process.
 const PROCESSED: [Oid<'static>; 9] = [
@@ -98,7 +97,7 @@ fn restricts(der: &[u8]) -> bool {
     let has_path_length =
         ca.basic_constraints().ok().flatten().is_some_and(|it| it.value.path_len_constraint.is_some());
     let is_known = |oid: &Oid<'_>| PROCESSED.iter().any(|known| known == oid);
-    !is_ca(der)
+    !x509::is_ca(der)
         || has_path_length
         || usages.is_some_and(|it| !(it.value.any || it.value.server_auth && it.value.client_auth))
         || ca.name_constraints().ok().flatten().is_some()

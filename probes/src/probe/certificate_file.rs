@@ -98,8 +98,7 @@ fn too_weak(own: &X509, chain: &[X509], notes: &mut Notes) -> Option<String> {
 pub(super) fn weakness(own: &X509, chain: &[X509]) -> Option<String> {
     let above: Vec<X509> = chain.iter().filter(|it| *it != own).cloned().collect();
     let error = nssight_openssl::takes(own, &above).err()?;
-    let weak = [signal::CHAIN_WEAK_KEY, signal::CHAIN_WEAK_SIGNATURE];
-    weak.contains(&error_info::signal(&error)).then_some(error.name)
+    error_info::is_too_weak(&error).then_some(error.name)
 }
 
 /// Our certificate and the issuers above it in its file. Of several certificates of an issuer, one that is valid now; a CA that was renewed has

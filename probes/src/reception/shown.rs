@@ -163,7 +163,7 @@ fn apart(error: &SessionError) -> (Signal, String) {
         return (signal::CLIENT_VERSIONS_APART, "client and server have no TLS version in common".to_owned());
     }
     // A client's certificate is refused with the error of a verification; this is ours, which OpenSSL does not send (ssl_security_cert_chain).
-    if [signal::CHAIN_WEAK_KEY, signal::CHAIN_WEAK_SIGNATURE].contains(&by_itself) {
+    if error_info::is_too_weak(error) {
         let summary = format!("OpenSSL on this host does not send our chain: {}", error.name);
         return (signal::CERTIFICATE_UNUSABLE, summary);
     }
